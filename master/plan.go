@@ -1,0 +1,87 @@
+package master
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// PlanVersion is the version of Plan. A master that reads a greater one
+// refuses to act on it.
+const PlanVersion = 1
+
+// PlanFDEnv names the environment variable that tells `plan` to write the full
+// plan, secrets included, to the descriptor of that number. Without it `plan`
+// prints a redacted one for people.
+const PlanFDEnv = "PUSHD_PLAN_FD"
+
+// Plan says what should run. The program on disk makes it of its config; the
+// master acts on it and on nothing else.
+type Plan struct {
+	Version    int         `json:"version"`
+	Program    string      `json:"program"`              // name and version, for people
+	RuntimeDir string      `json:"runtime_dir"`          // absolute
+	LogFile    string      `json:"log_file"`             // absolute, "" = inherit stderr
+	LogLevel   string      `json:"log_level,omitempty"`  // of the master's own lines: debug, info (default), warn, error
+	LogFormat  string      `json:"log_format,omitempty"` // of the master's own lines: text (default), json
+	DrainMS    int64       `json:"drain_ms"`
+	WatchdogMS int64       `json:"watchdog_ms"` // 0 = off
+	Listeners  []Listener  `json:"listeners"`   // of all groups and of the broker process
+	Workers    []Group     `json:"workers"`
+	Broker     *BrokerPlan `json:"broker"` // nil = no broker process
+}
+
+// Listener is a socket that the master binds and keeps for life. Its address
+// is "scheme://host:port", or "scheme:///path" for a unix socket; the scheme
+// udp makes it a datagram socket, any other a stream.
+type Listener struct {
+	Address       string `json:"address"`
+	UserTimeoutMS int64  `json:"user_timeout_ms,omitempty"` // TCP_USER_TIMEOUT of accepted sockets
+}
+
+// Group is a group of equal worker processes, one per slot.
+type Group struct {
+	Name   string          `json:"name"`
+	Listen []string        `json:"listen"` // addresses out of Plan.Listeners
+	Count  int             `json:"count"`
+	User   string          `json:"user,omitempty"`
+	Group  string          `json:"group,omitempty"`
+	Spec   json.RawMessage `json:"spec,omitempty"` // for the worker, opaque here
+}
+
+// BrokerPlan is the process that holds the broker, the API, metrics and JSON
+// ingest. Its first inherited listener is the broker's own socket, then those
+// of Listen.
+type BrokerPlan struct {
+	Listen []string        `json:"listen"`
+	Spec   json.RawMessage `json:"spec,omitempty"`
+}
+
+// Check finds what the master cannot act on.
+func (p *Plan) Check() error {
+	if p.Version > PlanVersion {
+		return fmt.Errorf("plan has version %d, this master knows %d: use restart instead of reload", p.Version, PlanVersion)
+	}
+	known := map[string]bool{}
+	for _, l := range p.Listeners {
+		if known[l.Address] {
+			return fmt.Errorf("plan has the listener %s twice", l.Address)
+		}
+		known[l.Address] = true
+	}
+	names := map[string]bool{}
+	for _, g := range p.Workers {
+		if names[g.Name] {
+			return fmt.Errorf("plan has the worker group %q twice", g.Name)
+		}
+		names[g.Name] = true
+		if g.Count < 1 {
+			return fmt.Errorf("worker group %q has count %d", g.Name, g.Count)
+		}
+		for _, a := range g.Listen {
+			if !known[a] {
+				return fmt.Errorf("worker group %q listens on %s, which the plan does not list", g.Name, a)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package control
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxMessage is the longest datagram in bytes, well under the kernel's default
+// socket buffer. Longer data is paged by the query that asks for it.
+const MaxMessage = 128 << 10
+
+// maxFiles is the kernel's limit of descriptors in one message (SCM_MAX_FD).
+const maxFiles = 253
+
+// ErrTooLong is returned by Send for a message over MaxMessage.
+var ErrTooLong = errors.New("control message exceeds 128 KiB")
+
+// Conn is one end of a control channel. Send may be called by any goroutine,
+// Receive by one at a time.
+type Conn struct {
+	uc   *net.UnixConn
+	send sync.Mutex
+	buf  []byte // of Receive
+	oob  []byte
+}
+
+// Pair returns a new channel: the parent's end, and the child's as a file to
+// be inherited.
+func Pair() (*Conn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("create control socketpair: %w", err)
+	}
+	child := os.NewFile(uintptr(fds[1]), "control")
+	c, err := Open(os.NewFile(uintptr(fds[0]), "control"))
+	if err != nil {
+		child.Close()
+		return nil, nil, err
+	}
+	return c, child, nil
+}
+
+// Open makes a Conn of a descriptor that Pair made, and closes f.
+func Open(f *os.File) (*Conn, error) {
+	defer f.Close()
+	nc, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("open control socket: %w", err)
+	}
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		nc.Close()
+		return nil, fmt.Errorf("open control socket: descriptor %d is a %T", f.Fd(), nc)
+	}
+	return &Conn{uc: uc, buf: make([]byte, MaxMessage+1), oob: make([]byte, unix.CmsgSpace(4*maxFiles))}, nil
+}
+
+// Close closes this end; the other one reads io.EOF.
+func (c *Conn) Close() error { return c.uc.Close() }
+
+// SetWriteDeadline bounds the Sends that follow; a peer that does not read
+// makes them fail with os.ErrDeadlineExceeded.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.uc.SetWriteDeadline(t) }
+
+// SetReadDeadline bounds the Receives that follow.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.uc.SetReadDeadline(t) }
+
+// Send sends a message of the given type; body is marshalled to JSON, nil means
+// none. The files stay open here; the peer gets duplicates.
+func (c *Conn) Send(typ string, id uint64, body any, files ...*os.File) error {
+	m := Message{Type: typ, ID: id}
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("encode control message %q: %w", typ, err)
+		}
+		m.Body = raw
+	}
+	return c.SendMessage(m, files...)
+}
+
+// SendMessage sends m as it is.
+func (c *Conn) SendMessage(m Message, files ...*os.File) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode control message %q: %w", m.Type, err)
+	}
+	if len(data) > MaxMessage {
+		return fmt.Errorf("send control message %q of %d bytes: %w", m.Type, len(data), ErrTooLong)
+	}
+	var oob []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			if fds[i], err = number(f); err != nil {
+				return fmt.Errorf("send control message %q: %w", m.Type, err)
+			}
+		}
+		oob = unix.UnixRights(fds...)
+	}
+	c.send.Lock()
+	defer c.send.Unlock()
+	if _, _, err := c.uc.WriteMsgUnix(data, oob, nil); err != nil {
+		return fmt.Errorf("send control message %q: %w", m.Type, err)
+	}
+	return nil
+}
+
+// number returns f's descriptor without switching it to blocking mode, as
+// File.Fd may: the flag is shared with every duplicate.
+func number(f *os.File) (fd int, err error) {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	err = rc.Control(func(n uintptr) { fd = int(n) })
+	return fd, err
+}
+
+// Receive waits for the next message. The caller owns the files. An error
+// that wraps io.EOF means that the peer is gone. Body is a copy and may be kept.
+func (c *Conn) Receive() (Message, []*os.File, error) {
+	n, oobn, flags, _, err := c.uc.ReadMsgUnix(c.buf, c.oob)
+	if err != nil {
+		return Message{}, nil, fmt.Errorf("receive control message: %w", err)
+	}
+	files, err := parseFiles(c.oob[:oobn])
+	if n == 0 && err == nil && len(files) == 0 {
+		return Message{}, nil, io.EOF
+	}
+	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		err = errors.New("message or its descriptors were cut off")
+	}
+	var m Message
+	if err == nil {
+		err = json.Unmarshal(c.buf[:n], &m)
+	}
+	if err != nil {
+		for _, f := range files {
+			f.Close()
+		}
+		return Message{}, nil, fmt.Errorf("receive control message: %w", err)
+	}
+	return m, files, nil
+}
+
+func parseFiles(oob []byte) ([]*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for i := range msgs {
+		fds, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			return files, err
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "received"))
+		}
+	}
+	return files, nil
+}

@@ -1,0 +1,103 @@
+// Package control is the language between the master and its children: JSON
+// messages, with descriptors attached where needed, over one SOCK_SEQPACKET
+// socketpair per child, which the child finds at descriptor FD.
+//
+// Only these messages and the plan cross versions of the program during a
+// reload or a binary upgrade, so both carry a version and neither ever changes
+// the meaning of a field.
+package control
+
+import "encoding/json"
+
+// Version is the version of this language. A child that reads a greater one in
+// Init answers Failed and exits.
+const Version = 1
+
+// FD is the number at which a child finds its end of the socketpair.
+const FD = 3
+
+// RoleEnv names the environment variable that makes the program a child. Its
+// value is the Role; the rest of what a child needs comes in Init.
+const RoleEnv = "PUSHD_ROLE"
+
+// A Role says what a child process is for.
+type Role string
+
+const (
+	RoleWorker Role = "worker"
+	RoleBroker Role = "broker"
+)
+
+// Message types. The master speaks in the imperative, a child reports.
+const (
+	TypeInit   = "init"   // master → child, first message: Init
+	TypeStop   = "stop"   // master → child: Stop
+	TypePing   = "ping"   // master → child, with ID; a worker answers from its loop
+	TypeQuery  = "query"  // either way, with ID: Query; answered by answer
+	TypeReopen = "reopen" // master → child, one descriptor: the new stderr
+	TypeRoster = "roster" // master → broker, with ID: Roster; answered by answer
+
+	TypeReady  = "ready"  // child → master: it serves
+	TypeFailed = "failed" // child → master: Failed; it exits on its own
+	TypePong   = "pong"   // child → master, with the ID of the ping
+	TypeAnswer = "answer" // either way, with the ID of the question
+)
+
+// Message is one datagram.
+type Message struct {
+	Type  string          `json:"type"`
+	ID    uint64          `json:"id,omitempty"`
+	Error string          `json:"error,omitempty"` // in an answer: why there is no body
+	Body  json.RawMessage `json:"body,omitempty"`
+}
+
+// Init tells a child who it is. Descriptor numbers are those of the child.
+type Init struct {
+	Version    int             `json:"version"`
+	Role       Role            `json:"role"`
+	Name       string          `json:"name"` // of the worker group
+	Slot       int             `json:"slot"` // from 0
+	Generation int             `json:"generation"`
+	Listeners  []Listener      `json:"listeners"`
+	BusFD      int             `json:"bus_fd"`   // worker: O_PATH descriptor of the broker's socket, 0 = none
+	DrainMS    int64           `json:"drain_ms"` // over how long to close clients when the master is gone
+	Spec       json.RawMessage `json:"spec"`     // from the plan, opaque to the master
+}
+
+// Listener is an inherited socket, already bound and listening.
+type Listener struct {
+	Address string `json:"address"` // as in the plan, e.g. "websocket://127.0.0.1:2346"
+	FD      int    `json:"fd"`
+}
+
+// Stop asks a child to leave: stop accepting at once, close its clients with
+// Code spread over DrainMS, then exit 0. With Graceful it waits for clients to
+// leave by themselves, up to TimeoutMS (0 = no bound), and then does the same; a
+// second Stop without Graceful ends that wait.
+type Stop struct {
+	Graceful  bool   `json:"graceful,omitempty"`
+	Code      int    `json:"code"`
+	Reason    string `json:"reason,omitempty"`
+	DrainMS   int64  `json:"drain_ms"`
+	TimeoutMS int64  `json:"timeout_ms,omitempty"`
+}
+
+// Failed says at which step a child gave up and why.
+type Failed struct {
+	Step  string `json:"step"` // e.g. "load handlers", "connect to broker"
+	Error string `json:"error"`
+}
+
+// Query asks for data. A worker knows "stats" and "connections"; the master
+// answers "stats" to the broker process with the object of `status --json`.
+type Query struct {
+	What string          `json:"what"`
+	Args json.RawMessage `json:"args,omitempty"`
+}
+
+// Roster names the live workers, so that the broker process knows whose answer
+// to wait for.
+type Roster struct {
+	Workers  []string `json:"workers"`            // "name/slot/generation"
+	Draining bool     `json:"draining,omitempty"` // the master is stopping: readiness fails from now on
+}

@@ -1,0 +1,75 @@
+// Package protocol turns bytes into messages and messages into bytes. Nothing
+// here does I/O, reads a clock or starts a goroutine.
+//
+// A packet protocol answers three questions, as in Workerman: how long is the
+// first packet, what message is in it, and how is a message written. The
+// built-in ones are text, frame and raw; Register adds one's own. HTTP and
+// WebSocket keep state between packets and have packages of their own.
+package protocol
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+)
+
+// ErrTooLong says that a packet cannot fit into the limit that the owner of
+// the connection has set.
+var ErrTooLong = errors.New("packet exceeds max_message")
+
+// A Protocol cuts a byte stream into packets. Its methods are called on the
+// loop's goroutine, one at a time per process, and must not keep their
+// arguments.
+type Protocol interface {
+	// Input returns the length in bytes of the first packet in buf, or 0 when
+	// more bytes are needed to tell. A length greater than len(buf) says that
+	// the rest of the packet is still to come. An error closes the connection.
+	// limit is the longest packet allowed, 0 meaning any.
+	Input(buf []byte, limit int) (n int, err error)
+	// Decode returns the message in one complete packet. The result may alias
+	// packet; it is used before the next call.
+	Decode(packet []byte) (payload []byte, err error)
+	// Encode appends the packet that carries payload to dst.
+	Encode(dst, payload []byte) []byte
+}
+
+var (
+	mu       sync.RWMutex
+	registry = map[string]Protocol{}
+)
+
+// Register makes p available as the listen scheme name, as in
+// "name://127.0.0.1:7000". Call it from an init function; it panics when the
+// name is empty or taken, so that the mistake shows at start.
+func Register(name string, p Protocol) {
+	mu.Lock()
+	defer mu.Unlock()
+	if name == "" || p == nil {
+		panic("protocol: Register needs a name and a protocol")
+	}
+	if _, taken := registry[name]; taken {
+		panic(fmt.Sprintf("protocol: %q is registered twice", name))
+	}
+	registry[name] = p
+}
+
+// Lookup returns the protocol registered under name. Any goroutine.
+func Lookup(name string) (Protocol, bool) {
+	mu.RLock()
+	defer mu.RUnlock()
+	p, ok := registry[name]
+	return p, ok
+}
+
+// Names lists the registered protocols in alphabetical order. Any goroutine.
+func Names() []string {
+	mu.RLock()
+	defer mu.RUnlock()
+	names := make([]string, 0, len(registry))
+	for n := range registry {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}

@@ -1,0 +1,23 @@
+// Package raw passes bytes through as they arrive: each read is a message, and
+// a message is written as it is. It serves the schemes tcp, udp and unix.
+package raw
+
+import "github.com/pushd/pushd/protocol"
+
+func init() {
+	for _, scheme := range []string{"tcp", "udp", "unix"} {
+		protocol.Register(scheme, Protocol{})
+	}
+}
+
+// Protocol implements protocol.Protocol. It holds no state.
+type Protocol struct{}
+
+// Input takes whatever has arrived as one packet.
+func (Protocol) Input(buf []byte, _ int) (int, error) { return len(buf), nil }
+
+// Decode returns packet unchanged.
+func (Protocol) Decode(packet []byte) ([]byte, error) { return packet, nil }
+
+// Encode appends payload unchanged.
+func (Protocol) Encode(dst, payload []byte) []byte { return append(dst, payload...) }

@@ -1,0 +1,39 @@
+// Package text is the line protocol: a message ends with "\n" or "\r\n", and
+// "\n" is added to what is sent.
+package text
+
+import (
+	"bytes"
+
+	"github.com/pushd/pushd/protocol"
+)
+
+func init() { protocol.Register("text", Protocol{}) }
+
+// Protocol implements protocol.Protocol. It holds no state.
+type Protocol struct{}
+
+// Input returns the length of the first line, its end included.
+func (Protocol) Input(buf []byte, limit int) (int, error) {
+	n := bytes.IndexByte(buf, '\n') + 1
+	if longest := n; limit > 0 {
+		if n == 0 {
+			longest = len(buf)
+		}
+		if longest > limit+len("\r\n") {
+			return 0, protocol.ErrTooLong
+		}
+	}
+	return n, nil
+}
+
+// Decode strips the end of the line.
+func (Protocol) Decode(line []byte) ([]byte, error) {
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), nil
+}
+
+// Encode appends payload and "\n".
+func (Protocol) Encode(dst, payload []byte) []byte {
+	return append(append(dst, payload...), '\n')
+}
