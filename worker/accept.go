@@ -1,0 +1,174 @@
+package worker
+
+import (
+	"net/netip"
+	"time"
+)
+
+// port is a listener of this process.
+type port struct {
+	addr      listenAddr
+	inherited int  // descriptor of the socket that the master keeps
+	fd        int  // gnet's number for it
+	open      bool // the socket is in place
+	heard     bool // it is in gnet's epoll: we accept
+}
+
+// admission decides who gets in. An accept that fails for want of descriptors
+// would stop gnet, so accepting pauses before there are none left.
+type admission struct {
+	files   int // descriptor limit
+	checked uint32
+	paused  bool
+	byIP    map[netip.Addr]*visitor // only when a limit by address is set
+}
+
+// visitor counts for one address.
+type visitor struct {
+	conns  int
+	second uint32
+	recent int // accepts in that second
+}
+
+// reserve is how many descriptors accepting leaves to the rest of the process:
+// files of callbacks, connections of Go, and the spares of rescue.
+const reserve = 64
+
+// place puts the inherited sockets at the descriptors of gnet's listeners.
+func (l *loop) place() error {
+	for _, p := range l.ports {
+		if err := replace(p.inherited, p.fd); err != nil {
+			return err
+		}
+		p.open = true
+	}
+	return nil
+}
+
+// hear adds the listeners to gnet's epoll: from now on clients come in.
+func (l *loop) hear() error {
+	for _, p := range l.ports {
+		if p.open && !p.heard {
+			if err := epollAdd(l.engine.epoll, p.fd, eventsRead); err != nil {
+				return err
+			}
+			p.heard = true
+		}
+	}
+	return nil
+}
+
+// deaf stops accepting. The socket is shared with the master, so closing it
+// would not end the events: it has to leave the epoll.
+func (l *loop) deaf(datagrams bool) {
+	for _, p := range l.ports {
+		if p.heard && (datagrams || !p.addr.udp) {
+			epollDelete(l.engine.epoll, p.fd)
+			p.heard = false
+		}
+	}
+}
+
+// admit makes a connection of an accepted socket, or returns nil to refuse it.
+func (l *loop) admit(s sock, p *port) *Conn {
+	if l.closing {
+		return nil
+	}
+	c := &Conn{
+		sock: s, loop: l, port: p, route: l.plain, id: newID(),
+		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
+	}
+	if l.accept.byIP != nil && !l.welcome(c.peer().Addr()) {
+		l.refused("per_ip", c.peer().String(), "limits.per_ip or limits.per_ip_rate")
+		return nil
+	}
+	s.SetContext(c)
+	l.conns.add(c)
+	if l.full(s.Fd()) {
+		l.pause()
+	}
+	if p.addr.packet != nil {
+		c.stage = stagePacket
+		c.route.connect(c)
+	} else {
+		c.stage = stageHTTP
+		l.expect(c, l.w.Limits.HandshakeTimeout)
+	}
+	return c
+}
+
+// full reports whether no further connection should be accepted. fd is the
+// newest descriptor: the kernel gives out the lowest free one, so it tells how
+// many are in use.
+func (l *loop) full(fd int) bool {
+	if n := l.w.Limits.MaxConnections; n > 0 && l.conns.len() >= n {
+		return true
+	}
+	return fd >= l.accept.files-reserve
+}
+
+// pause stops accepting until admitAgain finds room. Clients wait in the accept
+// queue, or go to the other processes, which share it.
+func (l *loop) pause() {
+	if !l.accept.paused {
+		l.accept.paused = true
+		l.deaf(false)
+		if l.counts.acceptLog.allow(l.now) {
+			l.log.Warn("accepting is paused: no descriptors or connections left",
+				"connections", l.conns.len(), "max_connections", l.w.Limits.MaxConnections, "descriptors", l.accept.files)
+		}
+	}
+}
+
+// admitAgain resumes accepting when there is room. It runs once a second and
+// after a close while paused.
+func (l *loop) admitAgain() {
+	if !l.accept.paused || l.closing {
+		return
+	}
+	fd := lowestFree()
+	if fd < 0 || l.full(fd) {
+		return
+	}
+	l.accept.paused = false
+	if err := l.hear(); err != nil {
+		l.log.Error("resume accepting", "error", err)
+	}
+}
+
+// welcome counts a new connection of an address, unless that is too many.
+func (l *loop) welcome(ip netip.Addr) bool {
+	v := l.accept.byIP[ip]
+	if v == nil {
+		v = &visitor{}
+		l.accept.byIP[ip] = v
+	}
+	if s := seconds(l.now); v.second != s {
+		v.second, v.recent = s, 0
+	}
+	v.recent++
+	lim := &l.w.Limits
+	if lim.PerIP > 0 && v.conns >= lim.PerIP || lim.PerIPRate > 0 && v.recent > lim.PerIPRate {
+		return false
+	}
+	v.conns++
+	return true
+}
+
+// farewell undoes welcome.
+func (l *loop) farewell(ip netip.Addr) {
+	if v := l.accept.byIP[ip]; v != nil {
+		v.conns--
+	}
+}
+
+// forgetVisitors drops the addresses that have no connection and made none in
+// this second. It runs once a second.
+func (l *loop) forgetVisitors() {
+	now := seconds(l.now)
+	for ip, v := range l.accept.byIP {
+		if v.conns <= 0 && v.second != now {
+			delete(l.accept.byIP, ip)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// Errors of the publishing methods.
+var (
+	// ErrBrokerBusy: the queue towards the broker is full (64 Ki
+	// publications or 64 MiB); the publication was not taken.
+	ErrBrokerBusy = errors.New("broker queue is full: publishing faster than the broker takes")
+	// ErrBrokerAway: the broker has not been reachable for more than a second;
+	// the publication was not taken.
+	ErrBrokerAway = errors.New("broker is away")
+)
+
+// Scope says what kind of name a Target is. A user, a connection and "all" are
+// channels too; the scope keeps their names apart.
+type Scope byte
+
+const (
+	ScopeChannel Scope = 'c' // members of the channel Target
+	ScopeUID     Scope = 'u' // connections bound to the user id Target
+	ScopeConn    Scope = 'i' // the connection with the id Target
+	ScopeAll     Scope = 'a' // every connection of the worker group Target, "" = all groups
+)
+
+// Kind says what is to be done for the connections that a publication reaches.
+type Kind byte
+
+const (
+	KindMessage Kind = 'm' // send Data to them
+	KindKick    Kind = 'k' // close them with Code and Data as the reason
+	KindBind    Kind = 'b' // bind them to the uid in Data
+	KindUnbind  Kind = 'B' // unbind them
+	KindJoin    Kind = 'j' // join the channels in Data (JSON list)
+	KindLeave   Kind = 'l' // leave the channels in Data (JSON list)
+)
+
+// Publication is one entry of the ordered stream between processes.
+//
+// Publisher, Shard and Seq are set by the broker client that sends it: per
+// (Publisher, Shard) Seq counts 1, 2, 3 …, so that a receiver sees each
+// publication once, in the publisher's order, and knows what it has missed.
+type Publication struct {
+	Publisher uint64 // random, new for each client of the broker
+	Shard     uint8  // Shard(Scope, Target)
+	Seq       uint64
+
+	Kind   Kind
+	Scope  Scope
+	Target string
+	Binary bool     // of KindMessage: opcode or type of the message
+	Code   uint16   // of KindKick: close code
+	Except []string // connection ids that are left out
+	Data   []byte   // immutable once published
+
+	// Reply, when not empty, asks each worker to call Broker.Answer with it
+	// when the publication has been queued for its connections.
+	Reply string
+}
+
+// Shards is the fixed number of subjects that publications are spread over.
+const Shards = 64
+
+// Shard returns the subject, 0 to Shards-1, of a target: FNV-1a of scope and
+// name. Every process must agree on it.
+func Shard(scope Scope, target string) uint8 {
+	h := uint32(2166136261)
+	h = (h ^ uint32(scope)) * 16777619
+	for i := 0; i < len(target); i++ {
+		h = (h ^ uint32(target[i])) * 16777619
+	}
+	return uint8((h ^ h>>16) % Shards)
+}
+
+// Answer is what one worker process says to a publication or query with a
+// Reply.
+type Answer struct {
+	Worker  string          `json:"w"`           // "name/slot/generation", as in control.Roster
+	Reached int             `json:"n,omitempty"` // connections it was queued for, closed, bound …
+	Data    json.RawMessage `json:"d,omitempty"` // of a query
+	Error   string          `json:"e,omitempty"`
+}
+
+// BusQuery is a question to every worker process, outside the stream.
+type BusQuery struct {
+	What  string          `json:"q"` // as control.Query.What
+	Args  json.RawMessage `json:"a,omitempty"`
+	Reply string          `json:"-"`
+}
+
+// Broker carries publications between the processes. worker/broker implements
+// it; it is made outside and handed to Serve. All methods but Start and Close
+// are called on the loop and never block.
+type Broker interface {
+	// Start connects, subscribes and returns once every publication published
+	// from then on will be delivered to in.
+	Start(in Inbox) error
+	// Publish queues p, with Publisher and Seq still unset. It keeps p.Data
+	// until it is sent. Errors: ErrBrokerBusy, ErrBrokerAway.
+	Publish(p *Publication) error
+	// Answer queues an answer. One that finds the queue full is dropped: the
+	// asker then reports complete = false.
+	Answer(reply string, a Answer)
+	// Stats may be called by any goroutine.
+	Stats() BrokerStats
+	// Close sends what is queued, for at most a second.
+	Close() error
+}
+
+// Inbox is where a Broker delivers to: the worker. All methods may be called by
+// one goroutine at a time and may block while the loop is busy; the broker's
+// client then buffers up to its own limit and counts what it drops as gaps.
+type Inbox interface {
+	// Deliver hands over publications in the order of the stream. The worker
+	// owns the slice and its contents until it returns, the Data for good.
+	Deliver(batch []Publication)
+	// Query hands over a question to be answered by Broker.Answer.
+	Query(q BusQuery)
+	// Gap reports publications that were lost on the way.
+	Gap(publisher uint64, shard uint8, missing uint64)
+}
+
+// BrokerStats counts since the process started.
+type BrokerStats struct {
+	Published uint64 // sent to the broker
+	Refused   uint64 // ErrBrokerBusy and ErrBrokerAway
+	Expired   uint64 // taken, then given up after a second without the broker
+	Received  uint64
+	Gaps      uint64 // publications known to be lost
+	Connected bool
+}

@@ -1,0 +1,138 @@
+package worker
+
+// callbacks are the functions of one handler, looked up once. A nil one costs
+// nothing.
+type callbacks struct {
+	onWorkerStart  func(*Worker) error
+	onWorkerReload func(*Worker)
+	onWorkerStop   func(*Worker)
+	onHandshake    func(*Conn, *Handshake)
+	onRequest      func(*Response, *Request)
+	onConnect      func(*Conn)
+	onMessage      func(*Conn, Message)
+	onClose        func(*Conn, error)
+	onError        func(*Conn, error)
+	onBufferFull   func(*Conn)
+	onBufferDrain  func(*Conn)
+	onResume       func(*Conn)
+}
+
+// ofWorker returns the callbacks that are fields of w.
+func ofWorker(w *Worker) callbacks {
+	return callbacks{
+		onWorkerStart: w.OnWorkerStart, onWorkerReload: w.OnWorkerReload, onWorkerStop: w.OnWorkerStop,
+		onHandshake: w.OnHandshake, onRequest: w.OnRequest, onConnect: w.OnConnect, onMessage: w.OnMessage,
+		onClose: w.OnClose, onError: w.OnError, onBufferFull: w.OnBufferFull, onBufferDrain: w.OnBufferDrain,
+		onResume: w.OnResume,
+	}
+}
+
+// ofHandler finds the callback methods that h has.
+func ofHandler(h Handler) (cb callbacks) {
+	if i, ok := h.(interface{ OnWorkerStart(*Worker) error }); ok {
+		cb.onWorkerStart = i.OnWorkerStart
+	}
+	if i, ok := h.(interface{ OnWorkerReload(*Worker) }); ok {
+		cb.onWorkerReload = i.OnWorkerReload
+	}
+	if i, ok := h.(interface{ OnWorkerStop(*Worker) }); ok {
+		cb.onWorkerStop = i.OnWorkerStop
+	}
+	if i, ok := h.(interface{ OnHandshake(*Conn, *Handshake) }); ok {
+		cb.onHandshake = i.OnHandshake
+	}
+	if i, ok := h.(interface{ OnRequest(*Response, *Request) }); ok {
+		cb.onRequest = i.OnRequest
+	}
+	if i, ok := h.(interface{ OnConnect(*Conn) }); ok {
+		cb.onConnect = i.OnConnect
+	}
+	if i, ok := h.(interface{ OnMessage(*Conn, Message) }); ok {
+		cb.onMessage = i.OnMessage
+	}
+	if i, ok := h.(interface{ OnClose(*Conn, error) }); ok {
+		cb.onClose = i.OnClose
+	}
+	if i, ok := h.(interface{ OnError(*Conn, error) }); ok {
+		cb.onError = i.OnError
+	}
+	if i, ok := h.(interface{ OnBufferFull(*Conn) }); ok {
+		cb.onBufferFull = i.OnBufferFull
+	}
+	if i, ok := h.(interface{ OnBufferDrain(*Conn) }); ok {
+		cb.onBufferDrain = i.OnBufferDrain
+	}
+	if i, ok := h.(interface{ OnResume(*Conn) }); ok {
+		cb.onResume = i.OnResume
+	}
+	return cb
+}
+
+// talks reports whether the handler can do something with a WebSocket or a
+// stream of packets.
+func (cb *callbacks) talks() bool {
+	return cb.onHandshake != nil || cb.onConnect != nil || cb.onMessage != nil || cb.onClose != nil
+}
+
+// The methods below call one callback each, with the care of contain: a panic
+// closes the connection, a slow one is told of.
+
+func (r *route) handshake(c *Conn, h *Handshake) {
+	if r.onHandshake != nil {
+		defer c.loop.contain("OnHandshake", c)
+		r.onHandshake(c, h)
+	}
+}
+
+func (r *route) connect(c *Conn) {
+	c.set(flagConnected)
+	c.loop.counts.opened++
+	if r.onConnect != nil {
+		defer c.loop.contain("OnConnect", c)
+		r.onConnect(c)
+	}
+}
+
+func (r *route) resumed(c *Conn) {
+	if r.onResume != nil {
+		defer c.loop.contain("OnResume", c)
+		r.onResume(c)
+	}
+}
+
+func (r *route) message(c *Conn, m Message) {
+	c.msgs.in++
+	c.loop.counts.messagesIn++
+	if r.onMessage != nil {
+		defer c.loop.contain("OnMessage", c)
+		r.onMessage(c, m)
+	}
+}
+
+func (r *route) closed(c *Conn, err error) {
+	if r.onClose != nil {
+		defer c.loop.contain("OnClose", nil)
+		r.onClose(c, err)
+	}
+}
+
+func (r *route) failed(c *Conn, err error) {
+	if r.onError != nil && c.has(flagConnected) {
+		defer c.loop.contain("OnError", c)
+		r.onError(c, err)
+	}
+}
+
+func (r *route) bufferFull(c *Conn) {
+	if r.onBufferFull != nil {
+		defer c.loop.contain("OnBufferFull", c)
+		r.onBufferFull(c)
+	}
+}
+
+func (r *route) bufferDrain(c *Conn) {
+	if r.onBufferDrain != nil {
+		defer c.loop.contain("OnBufferDrain", c)
+		r.onBufferDrain(c)
+	}
+}

@@ -1,0 +1,161 @@
+package worker
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/pushd/pushd/protocol/websocket"
+)
+
+// How long a peer may take to finish a close.
+const (
+	closeTimeout = 5 * time.Second // to answer a close frame
+	drainTimeout = 2 * time.Second // to close after we did
+)
+
+// closeConn begins an orderly close: what is queued goes out first, then the
+// goodbye of the protocol. err is what OnClose will get.
+func (l *loop) closeConn(c *Conn, code int, reason string, err error) {
+	if c.sock == nil || c.has(flagDead|flagEnd) || c.stage == stageClosing || c.stage == stageDrain {
+		return
+	}
+	if err != nil {
+		c.extra().err = err
+	}
+	if errors.Is(err, ErrSlow) {
+		l.abandon(c) // it would not read it anyway
+	}
+	if c.stage != stageWebSocket {
+		l.finishAfter(c, stageDrain)
+		return
+	}
+	c.stage = stageClosing
+	l.say(c, code, reason)
+	l.expect(c, closeTimeout)
+	l.hearOut(c)
+}
+
+// hearOut makes sure that the peer's answer to a close frame is read.
+func (l *loop) hearOut(c *Conn) {
+	c.clear(flagPaused | flagHeld)
+	l.resume(c)
+}
+
+// fail ends a connection that broke the rules. What it still sends is thrown
+// away, so that our close frame reaches it and no reset overtakes it.
+func (l *loop) fail(c *Conn, code uint16, err error) {
+	if c.has(flagDead|flagEnd) || c.stage == stageDrain {
+		return
+	}
+	if c.extra().err == nil {
+		c.more.err = err
+	}
+	if c.stage == stageWebSocket {
+		var e *CloseError
+		reason := ""
+		if errors.As(err, &e) {
+			reason = e.Reason
+		}
+		l.say(c, int(code), reason)
+	}
+	l.finishAfter(c, stageDrain)
+}
+
+// say sends a close frame.
+func (l *loop) say(c *Conn, code int, reason string) {
+	l.emit(c, func(dst []byte) []byte { return websocket.AppendClose(dst, uint16(code), reason) })
+}
+
+// peerClosed acts on a close frame: ours was first, or is due now.
+func (l *loop) peerClosed(c *Conn, ev websocket.Event) {
+	if c.stage == stageWebSocket {
+		if ev.Code != websocket.CloseNormal && ev.Code != websocket.CloseGoingAway && ev.Code != websocket.CloseNoStatus {
+			c.extra().err = &CloseError{Code: ev.Code, Reason: string(ev.Data)}
+		}
+		code := ev.Code
+		if code == websocket.CloseNoStatus {
+			code = 0
+		}
+		l.say(c, int(code), "")
+	}
+	l.finishAfter(c, stageClosing)
+}
+
+// finishAfter ends the connection once everything is sent: with stageClosing at
+// once, with stageDrain by closing our side and waiting for the peer's.
+func (l *loop) finishAfter(c *Conn, s stage) {
+	c.stage = s
+	c.set(flagEnd)
+	if l.cork.c == c {
+		l.uncork()
+	}
+	l.expect(c, drainTimeout)
+	c.clear(flagPaused | flagHeld)
+	l.watch(c)
+	if c.out == nil {
+		l.finish(c)
+	}
+}
+
+// finish runs when a connection that is to end has nothing left to send.
+func (l *loop) finish(c *Conn) {
+	if c.stage == stageDrain && shutWrite(c.sock.Fd()) {
+		return
+	}
+	l.destroy(c, nil)
+}
+
+// gone runs when gnet closes the socket, for whatever reason: the one place
+// where a connection ends.
+func (l *loop) gone(c *Conn, err error) {
+	c.set(flagDead)
+	l.writer.forget(l, c)
+	if c.out != nil {
+		l.counts.queueBytes -= int64(c.out.bytes)
+		c.out = nil
+	}
+	if l.cork.c == c {
+		l.cork.c, l.cork.buf, l.cork.ends = nil, l.cork.buf[:0], l.cork.ends[:0]
+	}
+	l.stopTimers(c)
+	if c.has(flagConnected) {
+		c.route.closed(c, c.cause(err))
+	}
+	if c.more != nil && c.more.held != nil {
+		c.more.held.abort()
+	}
+	if l.accept.byIP != nil {
+		l.farewell(c.peer().Addr())
+	}
+	l.hub.LeaveAll(c)
+	l.conns.remove(c)
+	c.in = nil
+	c.sock = nil
+	l.admitAgain()
+}
+
+// cause turns how the socket ended into what OnClose gets.
+func (c *Conn) cause(err error) error {
+	switch {
+	case c.more != nil && c.more.err != nil:
+		return c.more.err
+	case err == nil || c.has(flagEnd) || c.stage == stageClosing:
+		return nil
+	case errors.Is(err, io.EOF) && c.stage == stageWebSocket:
+		return &CloseError{Code: websocket.CloseAbnormal, Reason: "client left without a close frame"}
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
+}
+
+func (l *loop) stopTimers(c *Conn) {
+	if c.more == nil {
+		return
+	}
+	for t := range c.more.timers {
+		t.Stop()
+	}
+	c.more.timers = nil
+}

@@ -1,0 +1,377 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/hub"
+)
+
+// Errors that Send returns and OnClose receives.
+var (
+	ErrClosed     = errors.New("connection is closed")
+	ErrQueueFull  = errors.New("connection's queue is full: the message was dropped")
+	ErrSlow       = errors.New("client reads too slowly: its queue is over max_queue")
+	ErrTimeout    = errors.New("client did not answer the ping in time")
+	ErrHandshake  = errors.New("client did not finish its request in time")
+	ErrTooLarge   = errors.New("message is larger than one publication may be (1 MiB)")
+	ErrPanic      = errors.New("a callback panicked")
+	ErrNoSessions = errors.New("session values exceed 4 KiB")
+)
+
+// CloseError says with which close code a WebSocket client left or was failed.
+type CloseError = websocket.CloseError
+
+// stage is what the bytes of a connection mean now.
+type stage uint8
+
+const (
+	stageHTTP      stage = iota // requests; an upgrade leads to stageWebSocket
+	stageWebSocket              // frames
+	stagePacket                 // packets of a protocol.Protocol
+	stageClosing                // a close frame is sent; waiting for the peer's
+	stageDrain                  // our side is done: bytes are thrown away until the peer closes
+	stageDatagram               // one UDP packet; not in the registry
+)
+
+// flags of a connection.
+type flags uint16
+
+const (
+	flagConnected flags = 1 << iota // OnConnect or OnResume ran, OnClose is due
+	flagPaused                      // by PauseRead
+	flagHeld                        // an answer is deferred: input waits
+	flagPinged                      // a ping is out
+	flagDeflate                     // permessage-deflate is negotiated
+	flagFull                        // OnBufferFull ran
+	flagEnd                         // destroy when the queue is empty
+	flagDead                        // to be closed at the end of this turn
+	flagMuted                       // EPOLLIN is off
+	flagTimers                      // owns timers
+	flagBody                        // in stageHTTP: header is read, body is not
+)
+
+// Conn is one client. It is cheap on purpose: what an idle connection does not
+// need is in parts that exist only while they are used.
+type Conn struct {
+	sock     sock                // the loop's handle; nil once closed
+	loop     *loop               //
+	port     *port               // the listener it came in by
+	route    *route              // callbacks and rules; never nil
+	id       ID                  //
+	groups   hub.List[*Conn]     // channels and uid
+	in       *input              // bytes of an unfinished message
+	out      *queue              // unsent frames
+	more     *extra              // what few connections have
+	index    uint32              // in registry.all
+	lastRecv uint32              // second of monotonic time of the last byte
+	since    uint32              // second of Unix time of the accept
+	control  uint32              // second<<16 | control frames in it
+	flags    flags               //
+	stage    stage               //
+	bits     uint8               // deflate window of what is sent
+	_        uint8               //
+	msgs     struct{ in, out uint32 }
+	bytes    struct{ in, out uint64 }
+}
+
+// extra holds what few connections have.
+type extra struct {
+	path, query string
+	header      map[string]string // kept from the handshake
+	subprotocol string
+	param       map[string]string // of the route's pattern
+	ip          netip.Addr        // behind a trusted proxy
+	values      map[string]string // session
+	size        int               // bytes in values
+	timers      map[*Timer]struct{}
+	held        *held // a deferred handshake or response
+	err         error // for OnClose
+}
+
+// input is an unfinished message, or whatever waits while reading is paused.
+type input struct {
+	dec  websocket.Decoder
+	buf  []byte
+	need int // of a request: bytes there must be before it is worth another look
+}
+
+func (c *Conn) extra() *extra {
+	if c.more == nil {
+		c.more = &extra{}
+	}
+	return c.more
+}
+
+func (c *Conn) has(f flags) bool { return c.flags&f != 0 }
+func (c *Conn) set(f flags)      { c.flags |= f }
+func (c *Conn) clear(f flags)    { c.flags &^= f }
+
+// open reports whether the connection can be sent messages.
+func (c *Conn) open() bool {
+	return c.has(flagConnected) && !c.has(flagDead|flagEnd) && (c.stage == stageWebSocket || c.stage == stagePacket)
+}
+
+// datagram reports whether c stands for a single UDP packet.
+func (c *Conn) datagram() bool { return c.stage == stageDatagram }
+
+// Memberships implements hub.Member; it is of no use to callbacks.
+func (c *Conn) Memberships() *hub.List[*Conn] { return &c.groups }
+
+// ID returns the connection's name, unique over all processes and time. It
+// survives reloads. Any goroutine.
+func (c *Conn) ID() string { return c.id.String() }
+
+// Worker returns the worker that runs the connection. Any goroutine.
+func (c *Conn) Worker() *Worker { return c.loop.w }
+
+// Send queues a message for the client, in the order of the calls; m.Data may
+// be reused at once. It never blocks. Errors: ErrClosed, and ErrQueueFull or
+// ErrSlow when the queue is over max_queue.
+func (c *Conn) Send(m Message) error {
+	if c.datagram() && c.sock != nil {
+		return c.loop.sendDatagram(c, m)
+	}
+	if !c.open() {
+		return ErrClosed
+	}
+	return c.loop.send(c, m)
+}
+
+// SendText sends a text message.
+func (c *Conn) SendText(s string) error { return c.Send(Text(s)) }
+
+// SendBinary sends a binary message.
+func (c *Conn) SendBinary(b []byte) error { return c.Send(Binary(b)) }
+
+// Close sends what is queued, then says goodbye: a WebSocket client gets a
+// close frame with code (1000, 3000–4999 and the registered ones) and at most
+// 123 bytes of reason, others the end of the stream. Calls after the first do
+// nothing.
+func (c *Conn) Close(code int, reason string) {
+	if !c.datagram() {
+		c.loop.closeConn(c, code, reason, nil)
+	}
+}
+
+// Join makes the connection a member of channel; twice is once.
+func (c *Conn) Join(channel string) {
+	if c.open() {
+		c.loop.hub.Join(hub.Channel, channel, c)
+	}
+}
+
+// Leave ends the membership of channel, if there is one.
+func (c *Conn) Leave(channel string) { c.loop.hub.Leave(hub.Channel, channel, c) }
+
+// Channels returns the names that the connection has joined, in that order.
+func (c *Conn) Channels() []string { return c.groups.Names(hub.Channel) }
+
+// InChannel reports whether the connection has joined channel.
+func (c *Conn) InChannel(channel string) bool { return c.groups.Has(hub.Channel, channel) }
+
+// Bind gives the connection to a user, in place of the one before. A user may
+// have many connections.
+func (c *Conn) Bind(uid string) {
+	c.Unbind()
+	if c.open() && uid != "" {
+		c.loop.hub.Join(hub.UID, uid, c)
+	}
+}
+
+// Unbind takes the connection from its user.
+func (c *Conn) Unbind() {
+	if uid := c.UID(); uid != "" {
+		c.loop.hub.Leave(hub.UID, uid, c)
+	}
+}
+
+// UID returns the user that the connection is bound to, or "".
+func (c *Conn) UID() string { return c.groups.First(hub.UID) }
+
+// maxSession bounds the session values of a connection, in bytes of keys and
+// values.
+const maxSession = 4 << 10
+
+// Set stores a small session value that survives reloads; "" deletes it. Errors:
+// ErrNoSessions when keys and values together would exceed 4 KiB.
+func (c *Conn) Set(key, value string) error {
+	x := c.extra()
+	old, had := x.values[key]
+	size := x.size
+	if had {
+		size -= len(key) + len(old)
+	}
+	if value == "" {
+		delete(x.values, key)
+		x.size = size
+		return nil
+	}
+	if size += len(key) + len(value); size > maxSession {
+		return ErrNoSessions
+	}
+	if x.values == nil {
+		x.values = map[string]string{}
+	}
+	x.values[key], x.size = value, size
+	return nil
+}
+
+// Get returns a session value, or "".
+func (c *Conn) Get(key string) string {
+	if c.more == nil {
+		return ""
+	}
+	return c.more.values[key]
+}
+
+// Path returns the path of the handshake or the current request, "" where the
+// protocol has none.
+func (c *Conn) Path() string {
+	if c.more != nil && c.more.path != "" {
+		return c.more.path
+	}
+	return c.route.exact
+}
+
+// RawQuery returns the query of the handshake, without "?".
+func (c *Conn) RawQuery() string {
+	if c.more == nil {
+		return ""
+	}
+	return c.more.query
+}
+
+// Param returns a parameter of the route's pattern: "key" for "/app/{key}".
+func (c *Conn) Param(name string) string {
+	if c.more == nil {
+		return ""
+	}
+	return c.more.param[name]
+}
+
+// Header returns a header that Handshake.Keep has kept.
+func (c *Conn) Header(name string) string {
+	if c.more == nil {
+		return ""
+	}
+	return c.more.header[canonical(name)]
+}
+
+// Subprotocol returns what the handshake agreed on.
+func (c *Conn) Subprotocol() string {
+	if c.more == nil {
+		return ""
+	}
+	return c.more.subprotocol
+}
+
+// Protocol returns "websocket", "http", "text" and so on.
+func (c *Conn) Protocol() string {
+	switch {
+	case c.stage == stageHTTP:
+		return "http"
+	case c.port.addr.packet == nil:
+		return "websocket"
+	}
+	return c.port.addr.scheme
+}
+
+// RemoteAddr returns the client's address: as a trusted proxy tells it, else
+// the peer's. It is not valid for unix sockets.
+func (c *Conn) RemoteAddr() netip.AddrPort {
+	peer := c.peer()
+	if c.more != nil && c.more.ip.IsValid() {
+		return netip.AddrPortFrom(c.more.ip, 0)
+	}
+	return peer
+}
+
+// RemoteIP returns the client's address as text, "" for unix sockets.
+func (c *Conn) RemoteIP() string {
+	if a := c.RemoteAddr(); a.Addr().IsValid() {
+		return a.Addr().String()
+	}
+	return ""
+}
+
+// peer returns the address at the other end of the socket.
+func (c *Conn) peer() netip.AddrPort {
+	if c.sock == nil {
+		return netip.AddrPort{}
+	}
+	switch a := c.sock.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	case *net.UDPAddr:
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// LocalAddr returns the address of the listener, as configured.
+func (c *Conn) LocalAddr() string { return c.port.addr.local }
+
+// Since returns when the connection was accepted, to the second.
+func (c *Conn) Since() time.Time { return time.Unix(int64(c.since), 0) }
+
+// Counters returns what was received and sent so far: whole messages, and
+// bytes on the wire.
+func (c *Conn) Counters() (messagesIn, messagesOut, bytesIn, bytesOut uint64) {
+	return uint64(c.msgs.in), uint64(c.msgs.out), c.bytes.in, c.bytes.out
+}
+
+// QueueBytes returns how many bytes wait to be sent.
+func (c *Conn) QueueBytes() int { return c.out.len() }
+
+// PauseRead stops reading from the client, so that it feels back-pressure, and
+// holds back the messages already read.
+func (c *Conn) PauseRead() {
+	c.set(flagPaused)
+	c.loop.watch(c)
+}
+
+// ResumeRead undoes PauseRead.
+func (c *Conn) ResumeRead() {
+	if c.has(flagPaused) {
+		c.clear(flagPaused)
+		c.loop.resume(c)
+	}
+}
+
+// After runs fn once, d from now, unless the connection ends before.
+func (c *Conn) After(d time.Duration, fn func()) *Timer {
+	var t *Timer
+	t = c.loop.after(d, func() {
+		delete(c.more.timers, t)
+		fn()
+	})
+	c.own(t)
+	return t
+}
+
+// Every runs fn each d until it is stopped or the connection ends.
+func (c *Conn) Every(d time.Duration, fn func()) *Timer {
+	t := c.loop.every(d, fn)
+	c.own(t)
+	return t
+}
+
+func (c *Conn) own(t *Timer) {
+	x := c.extra()
+	if x.timers == nil {
+		x.timers = map[*Timer]struct{}{}
+	}
+	x.timers[t] = struct{}{}
+}
+
+// String names the connection in logs.
+func (c *Conn) String() string {
+	return fmt.Sprintf("%s %s from %s", c.Protocol(), c.id, c.peer())
+}

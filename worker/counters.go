@@ -1,0 +1,117 @@
+package worker
+
+import (
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// slowCallback is how long a callback may take before the log names it.
+const slowCallback = 100 * time.Millisecond
+
+// counters belong to the loop.
+type counters struct {
+	opened       uint64
+	messagesIn   uint64
+	messagesOut  uint64
+	sendFailures uint64
+	published    uint64
+	gaps         uint64
+	queueBytes   int64
+	failuresBy   tally
+	refusedBy    tally
+	maxTurn      time.Duration // longest turn since the last snapshot
+
+	refusedLog, acceptLog, slowLog, gapLog rateLimit
+
+	dateAt uint32 // second in which dateText was made
+	dateIs string
+}
+
+// tally counts by cause.
+type tally map[string]uint64
+
+func (t *tally) add(cause string) {
+	if *t == nil {
+		*t = tally{}
+	}
+	(*t)[cause]++
+}
+
+func (t tally) copy() map[string]uint64 {
+	if len(t) == 0 {
+		return nil
+	}
+	c := make(map[string]uint64, len(t))
+	for k, v := range t {
+		c[k] = v
+	}
+	return c
+}
+
+// rateLimit lets one line a second through.
+type rateLimit struct {
+	next   time.Duration
+	hidden int // lines held back since the last one
+}
+
+func (r *rateLimit) allow(now time.Duration) bool {
+	if now < r.next {
+		r.hidden++
+		return false
+	}
+	r.next = now + time.Second
+	return true
+}
+
+// refused counts a client that was not let in, and logs it with what in the
+// config would have let it in.
+func (l *loop) refused(cause, client, hint string) {
+	l.counts.refusedBy.add(cause)
+	r := &l.counts.refusedLog
+	if r.allow(l.now) {
+		l.log.Warn("refused a client", "cause", cause, "client", client, "hint", hint, "more", r.hidden)
+		r.hidden = 0
+	}
+}
+
+func (l *loop) refusedOrigin(c *Conn, origin, host string) {
+	l.refused("origin", c.peer().String(), "origin "+quoted(origin)+" is not "+quoted(host)+
+		`: add it to the route, as in "`+c.Path()+`" = { handler = "…", origins = [`+quoted(origin)+`] }`)
+}
+
+// measure notes how long the turn took.
+func (l *loop) measure() {
+	if l.cork.depth == 0 {
+		if took := l.mark - l.now; took > l.counts.maxTurn {
+			l.counts.maxTurn = took
+		}
+	}
+}
+
+// snapshot returns the counters as status shows them.
+func (l *loop) snapshot() Stats {
+	n := &l.counts
+	b := l.broker.Stats()
+	s := Stats{
+		Connections: l.conns.len(), MessagesIn: n.messagesIn, MessagesOut: n.messagesOut,
+		SendFailures: n.sendFailures + b.Refused + b.Expired, QueueBytes: n.queueBytes, Timers: l.wheel.Len(),
+		LoopLagMS: float64(n.maxTurn.Microseconds()) / 1000, Listen: l.w.listen,
+		Opened: n.opened, Panics: uint64(l.panics.Load()),
+		HandshakesRefused: n.refusedBy.copy(), SendFailuresBy: n.failuresBy.copy(),
+		PublishedBy: map[string]uint64{"worker": n.published}, BrokerGaps: n.gaps,
+	}
+	n.maxTurn = 0
+	return s
+}
+
+// date returns the Date header of this second.
+func (l *loop) date() string {
+	if s := seconds(l.now) + 1; l.counts.dateAt != s {
+		l.counts.dateAt = s
+		l.counts.dateIs = time.Now().UTC().Format(http.TimeFormat)
+	}
+	return l.counts.dateIs
+}
+
+func stack() []byte { return debug.Stack() }

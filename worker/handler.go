@@ -1,0 +1,120 @@
+package worker
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"sync"
+)
+
+// A Handler is any value with some of the callback methods below. They are
+// looked up once, when the process starts; each has the meaning of the Worker
+// field of the same name. All run on the loop, one at a time.
+//
+//	OnWorkerStart(w *Worker) error
+//	OnWorkerReload(w *Worker)
+//	OnWorkerStop(w *Worker)
+//	OnHandshake(c *Conn, h *Handshake)
+//	OnRequest(w *Response, r *Request)
+//	OnConnect(c *Conn)
+//	OnMessage(c *Conn, m Message)
+//	OnClose(c *Conn, err error)
+//	OnError(c *Conn, err error)
+//	OnBufferFull(c *Conn)
+//	OnBufferDrain(c *Conn)
+//	OnResume(c *Conn)
+type Handler any
+
+// NewFunc makes a handler from the options of its route. It runs once per
+// process and route, before any client is accepted, and also when a config is
+// checked: it must not have effects outside the value it returns.
+type NewFunc func(o Options) (Handler, error)
+
+var (
+	handlersMu sync.RWMutex
+	handlers   = map[string]NewFunc{}
+)
+
+// RegisterHandler makes a handler available to configs under name. Call it from
+// an init function; it panics when the name is empty or taken.
+func RegisterHandler(name string, fn NewFunc) {
+	handlersMu.Lock()
+	defer handlersMu.Unlock()
+	if name == "" || fn == nil {
+		panic("worker: RegisterHandler needs a name and a function")
+	}
+	if _, taken := handlers[name]; taken {
+		panic(fmt.Sprintf("worker: handler %q is registered twice", name))
+	}
+	handlers[name] = fn
+}
+
+// HandlerNames lists the registered handlers in alphabetical order.
+func HandlerNames() []string {
+	handlersMu.RLock()
+	defer handlersMu.RUnlock()
+	names := make([]string, 0, len(handlers))
+	for n := range handlers {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// NewHandler makes the handler registered under name.
+func NewHandler(name string, o Options) (Handler, error) {
+	handlersMu.RLock()
+	fn := handlers[name]
+	handlersMu.RUnlock()
+	if fn == nil {
+		return nil, fmt.Errorf("handler %q is not in this program (it has %q)", name, HandlerNames())
+	}
+	h, err := fn(o)
+	if err != nil {
+		return nil, fmt.Errorf("handler %q: %w", name, err)
+	}
+	if h == nil {
+		return nil, fmt.Errorf("handler %q: its constructor returned nothing", name)
+	}
+	return h, nil
+}
+
+// Options are the options of a route: a JSON object, or nothing.
+type Options json.RawMessage
+
+// MarshalJSON and UnmarshalJSON keep the object as it is.
+func (o Options) MarshalJSON() ([]byte, error) { return json.RawMessage(o).MarshalJSON() }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *Options) UnmarshalJSON(b []byte) error { return (*json.RawMessage)(o).UnmarshalJSON(b) }
+
+// Decode fills the struct that v points to. An option that v has no field for
+// is an error that names it.
+func (o Options) Decode(v any) error {
+	if len(o) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(o))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("options: %w", err)
+	}
+	return nil
+}
+
+// Route sends the connections whose path matches Pattern to a handler.
+type Route struct {
+	// Pattern is an exact path ("/chat"), a path with parameters
+	// ("/app/{key}"), or a prefix ("/static/*"). Exact wins over parameters,
+	// these over the longest prefix.
+	Pattern string
+	// Handler gets the callbacks.
+	Handler Handler
+	// Origins lists the origins from which browsers may connect besides the
+	// host that they connect to: "https://example.com" (scheme and port count
+	// when given), "example.com", "*.example.com", or "*" for any.
+	Origins []string
+}

@@ -1,0 +1,116 @@
+// Package chat is the handler "chat": what a client sends goes unchanged to
+// everyone else in its room, in whatever process they are.
+package chat
+
+import (
+	"net/http"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pushd/pushd/worker"
+)
+
+func init() { worker.RegisterHandler("chat", New) }
+
+// What a room hears when greetings are on.
+const (
+	Welcome  = "Connected successfully!"
+	Farewell = "A user has left"
+)
+
+const (
+	prefix   = "chat:" // of the channel that is a room
+	lobby    = prefix + "lobby"
+	roomKey  = "room" // session value: the channel, when it is not the lobby
+	maxRoom  = 100    // bytes of a room's name
+	roomHint = "room: at most 100 bytes of printable text"
+)
+
+// Options of the route.
+type Options struct {
+	Rooms *bool `json:"rooms"` // ?room= chooses the room; default true
+	Greet bool  `json:"greet"` // tell the client that it is in, and the others that one has left
+}
+
+// Handler is one chat.
+type Handler struct {
+	rooms, greet bool
+	w            *worker.Worker
+}
+
+// New makes a chat of its options.
+func New(o worker.Options) (worker.Handler, error) {
+	var opt Options
+	if err := o.Decode(&opt); err != nil {
+		return nil, err
+	}
+	return &Handler{rooms: opt.Rooms == nil || *opt.Rooms, greet: opt.Greet}, nil
+}
+
+// OnWorkerStart keeps the worker to publish by.
+func (h *Handler) OnWorkerStart(w *worker.Worker) error {
+	h.w = w
+	return nil
+}
+
+// OnHandshake finds the room.
+func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
+	if !h.rooms || c.RawQuery() == "" {
+		return
+	}
+	name := hs.Query().Get("room")
+	if !valid(name) {
+		hs.Refuse(http.StatusBadRequest, roomHint)
+		return
+	}
+	if name != "" {
+		_ = c.Set(roomKey, prefix+name)
+	}
+}
+
+// OnConnect enters the room.
+func (h *Handler) OnConnect(c *worker.Conn) {
+	c.Join(room(c))
+	if h.greet {
+		_ = c.SendText(Welcome)
+	}
+}
+
+// OnMessage passes m on.
+func (h *Handler) OnMessage(c *worker.Conn, m worker.Message) {
+	h.publish(c, m)
+}
+
+// OnClose tells the others.
+func (h *Handler) OnClose(c *worker.Conn, _ error) {
+	if h.greet {
+		h.publish(c, worker.Text(Farewell))
+	}
+}
+
+// publish closes a client whose message cannot be taken now, so that none is
+// lost in silence: it may come back and try again.
+func (h *Handler) publish(c *worker.Conn, m worker.Message) {
+	if err := h.w.Publish(room(c), m, worker.Except(c)); err != nil {
+		c.Close(1013, "try again later")
+	}
+}
+
+func room(c *worker.Conn) string {
+	if r := c.Get(roomKey); r != "" {
+		return r
+	}
+	return lobby
+}
+
+func valid(name string) bool {
+	if len(name) > maxRoom || !utf8.ValidString(name) {
+		return false
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,290 @@
+package worker
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/pushd/pushd/protocol/websocket"
+)
+
+// Handshake is a WebSocket upgrade that waits for its answer. What it tells of
+// the request is valid until OnHandshake returns.
+type Handshake struct {
+	c      *Conn
+	req    *websocket.Request
+	answer websocket.Answer
+	query  url.Values
+	state  handshakeState
+	block  []byte // the request, kept while the answer is deferred
+}
+
+type handshakeState uint8
+
+const (
+	handshakeOpen handshakeState = iota
+	handshakeDeferred
+	handshakeDone
+)
+
+// Path returns the path that was asked for.
+func (h *Handshake) Path() string { return h.c.Path() }
+
+// Query returns the query's values; malformed parts are left out.
+func (h *Handshake) Query() url.Values {
+	if h.query == nil {
+		h.query, _ = url.ParseQuery(h.c.RawQuery())
+	}
+	return h.query
+}
+
+// ForgetQuery keeps the query, which may hold a token, from being stored with
+// the connection. What Query has returned stays usable.
+func (h *Handshake) ForgetQuery() {
+	if h.c.more != nil {
+		h.c.more.query = ""
+	}
+}
+
+// Host returns the Host header.
+func (h *Handshake) Host() string {
+	if h.req == nil {
+		return ""
+	}
+	return string(h.req.Host)
+}
+
+// Header returns the first header of that name, or "".
+func (h *Handshake) Header(name string) string {
+	if h.req == nil {
+		return ""
+	}
+	return string(h.req.Header(strings.ToLower(name)))
+}
+
+// Cookie returns the value of a cookie, or "".
+func (h *Handshake) Cookie(name string) string {
+	if h.req == nil {
+		return ""
+	}
+	for k, v := range h.req.Headers() {
+		if !strings.EqualFold(string(k), "cookie") {
+			continue
+		}
+		cookies, err := http.ParseCookie(string(v))
+		if err != nil {
+			continue
+		}
+		for _, c := range cookies {
+			if c.Name == name {
+				return c.Value
+			}
+		}
+	}
+	return ""
+}
+
+// Subprotocols returns what the client offers, best first.
+func (h *Handshake) Subprotocols() (list []string) {
+	if h.req != nil {
+		for p := range h.req.Protocols() {
+			list = append(list, string(p))
+		}
+	}
+	return list
+}
+
+// Choose answers with a subprotocol, which must be among those offered.
+func (h *Handshake) Choose(subprotocol string) { h.answer.Subprotocol = subprotocol }
+
+// SetHeader adds a header to the response.
+func (h *Handshake) SetHeader(name, value string) {
+	h.answer.Header = append(h.answer.Header, websocket.Field{Name: name, Value: value})
+}
+
+// Keep stores headers of the request, for Conn.Header later on.
+func (h *Handshake) Keep(names ...string) {
+	for _, name := range names {
+		if v := h.Header(name); v != "" {
+			x := h.c.extra()
+			if x.header == nil {
+				x.header = map[string]string{}
+			}
+			x.header[canonical(name)] = v
+		}
+	}
+}
+
+// Refuse answers with an HTTP status, 400 to 599, and a short text.
+func (h *Handshake) Refuse(status int, text string) {
+	if status < 400 || status > 599 {
+		status = http.StatusForbidden
+	}
+	h.answer.Status, h.answer.Body, h.answer.Cause = status, text+"\n", "handler"
+	h.settle()
+}
+
+// Accept answers a deferred handshake with yes. Without Defer it is not needed.
+func (h *Handshake) Accept() {
+	h.answer.Status = 0
+	h.settle()
+}
+
+// Defer says that the answer comes later, by Accept or Refuse in a function
+// given to Post, within 60 s; then the client gets 504.
+func (h *Handshake) Defer() {
+	if h.state == handshakeOpen {
+		h.state = handshakeDeferred
+		h.answer.Deferred = true
+	}
+}
+
+// settle gives the answer to a deferred handshake whose OnHandshake is over.
+func (h *Handshake) settle() {
+	h.answer.Deferred = false
+	if h.state == handshakeDeferred && h.block == nil {
+		h.state = handshakeOpen // answered within OnHandshake after all
+	}
+	if h.state != handshakeDeferred || h.c.sock == nil {
+		return
+	}
+	h.state = handshakeDone
+	c := h.c
+	c.more.held = nil
+	c.clear(flagHeld)
+	c.shake(h.block, func(*websocket.Request) websocket.Answer { return h.answer })
+	c.loop.resume(c)
+}
+
+func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
+
+// upgrade answers the upgrade in block, a whole header block.
+func (c *Conn) upgrade(block []byte) {
+	h := &Handshake{c: c}
+	c.shake(block, func(r *websocket.Request) websocket.Answer { return c.decide(r, h) })
+	h.req = nil
+	if h.state == handshakeDeferred {
+		h.block = append([]byte(nil), block...)
+		c.set(flagHeld)
+		c.extra().held = &held{handshake: h}
+		c.loop.expect(c, deferTimeout)
+	}
+}
+
+// shake runs the handshake and acts on its result.
+func (c *Conn) shake(block []byte, decide func(*websocket.Request) websocket.Answer) {
+	l := c.loop
+	opts := websocket.Options{Compression: l.w.Compression, MaxHeaders: l.w.Limits.MaxHeaders}
+	resp, res, err := websocket.Upgrade(l.fan.scratch[:0], block, opts, decide)
+	if errors.Is(err, websocket.ErrDeferred) {
+		return
+	}
+	l.fan.scratch = resp
+	l.uncork()
+	l.transmit(c, resp, nil)
+	if err != nil {
+		c.refusedUpgrade(err)
+		return
+	}
+	l.holdFor(c)
+	c.stage = stageWebSocket
+	if res.Deflate {
+		c.set(flagDeflate)
+		c.bits = res.ServerBits
+	}
+	if res.Subprotocol != "" {
+		c.extra().subprotocol = res.Subprotocol
+	}
+	l.beatFrom(c)
+	c.route.connect(c)
+}
+
+func (c *Conn) refusedUpgrade(err error) {
+	var e *websocket.HandshakeError
+	cause := "handshake"
+	if errors.As(err, &e) {
+		cause = e.Cause
+	}
+	if cause != "origin" && cause != "route" { // told in full by decide
+		c.loop.refused(cause, c.peer().String(), err.Error())
+	}
+	c.loop.finishAfter(c, stageDrain)
+}
+
+// decide finds the route and asks its rules and its handler.
+func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
+	l := c.loop
+	h.req = r
+	path := c.locate(string(r.URI))
+	rt, params := l.match(path)
+	if rt == nil || !rt.talks() {
+		l.refused("route", c.peer().String(), "routes has no handler for this path")
+		return refusal(http.StatusNotFound, "route", "there is nothing at this path")
+	}
+	c.enter(rt, path, params)
+	host, header := string(r.Host), func(name string) string { return string(r.Header(name)) }
+	host = c.believe(host, header)
+	if r.Origin != nil && !rt.origins.allows(string(r.Origin), host) {
+		l.refusedOrigin(c, string(r.Origin), host)
+		return refusal(http.StatusForbidden, "origin", "origin not allowed")
+	}
+	rt.handshake(c, h)
+	if c.has(flagDead | flagEnd) {
+		return refusal(http.StatusInternalServerError, "panic", "internal error")
+	}
+	return h.answer
+}
+
+func refusal(status int, cause, body string) websocket.Answer {
+	return websocket.Answer{Status: status, Cause: cause, Body: body + "\n"}
+}
+
+// locate splits a request target and remembers the query.
+func (c *Conn) locate(target string) (path string) {
+	path, query, _ := strings.Cut(target, "?")
+	if query != "" {
+		c.extra().query = query
+	} else if c.more != nil {
+		c.more.query = ""
+	}
+	return path
+}
+
+// enter gives the connection to a route. The path is stored only when the route
+// does not tell it.
+func (c *Conn) enter(rt *route, path string, params map[string]string) {
+	c.route = rt
+	if rt.exact != path || params != nil {
+		x := c.extra()
+		x.path, x.param = path, params
+	} else if c.more != nil {
+		c.more.path, c.more.param = "", nil
+	}
+}
+
+// believe takes the client's address and the host from a trusted proxy's
+// headers, and returns the host that the client asked for.
+func (c *Conn) believe(host string, header func(lower string) string) string {
+	l := c.loop
+	if len(l.proxies) == 0 || !l.trusts(c) {
+		return host
+	}
+	if ip := l.proxies.client(header("x-forwarded-for"), header("x-real-ip")); ip.IsValid() {
+		c.extra().ip = ip
+	}
+	if h := header("x-forwarded-host"); h != "" {
+		h, _, _ = strings.Cut(h, ",")
+		return strings.TrimSpace(h)
+	}
+	return host
+}
+
+// trusts reports whether c's peer is a trusted proxy. A unix socket's peer has
+// no address; it is believed when any proxy is.
+func (l *loop) trusts(c *Conn) bool {
+	peer := c.peer().Addr()
+	return peer == (netip.Addr{}) || l.proxies.trust(peer)
+}

@@ -1,0 +1,374 @@
+package worker
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// patience bounds every wait of these tests; none of them measures time.
+const patience = 10 * time.Second
+
+// loopback is a Broker for one process: what is published comes back, in order.
+type loopback struct {
+	mu      sync.Mutex
+	in      Inbox
+	seq     uint64
+	ch      chan Publication
+	done    chan struct{}
+	answers chan Answer
+	fail    error
+}
+
+func newLoopback() *loopback {
+	return &loopback{ch: make(chan Publication, 1<<16), done: make(chan struct{}), answers: make(chan Answer, 1024)}
+}
+
+func (b *loopback) Start(in Inbox) error {
+	b.in = in
+	go func() {
+		defer close(b.done)
+		for p := range b.ch {
+			in.Deliver([]Publication{p})
+		}
+	}()
+	return nil
+}
+
+func (b *loopback) Publish(p *Publication) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return b.fail
+	}
+	b.seq++
+	p.Seq = b.seq
+	b.ch <- *p
+	return nil
+}
+
+func (b *loopback) Answer(_ string, a Answer) { b.answers <- a }
+func (b *loopback) Stats() BrokerStats        { return BrokerStats{Connected: true} }
+func (b *loopback) Close() error              { close(b.ch); <-b.done; return nil }
+
+// server is a worker running in this process under a pretended master.
+type server struct {
+	t      *testing.T
+	w      *Worker
+	broker *loopback
+	master *control.Conn
+	addrs  []string
+	ended  chan error
+	log    *syncBuffer
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// serve starts w and waits until it is ready.
+func serve(t *testing.T, w *Worker, proxies ...netip.Prefix) *server {
+	t.Helper()
+	s := &server{t: t, w: w, broker: newLoopback(), ended: make(chan error, 1), log: &syncBuffer{}}
+	master, child, err := control.Pair()
+	must(t, err)
+	s.master = master
+	ctl, err := control.Open(child)
+	must(t, err)
+	init := control.Init{Version: 1, Role: control.RoleWorker, Name: w.Name, Generation: 1, DrainMS: 100}
+	for _, addr := range w.Listen() {
+		init.Listeners = append(init.Listeners, s.bind(addr))
+	}
+	// The race detector does not see the order that the control channel gives.
+	started, before := make(chan struct{}), w.OnWorkerStart
+	w.OnWorkerStart = func(w *Worker) error {
+		close(started)
+		if before != nil {
+			return before(w)
+		}
+		return nil
+	}
+	go func() {
+		s.ended <- w.Serve(Process{Control: ctl, Init: init, Broker: s.broker, TrustedProxies: proxies,
+			Log: slog.New(slog.NewTextHandler(s.log, nil))})
+		ctl.Close()
+	}()
+	m := s.receive()
+	if m.Type != control.TypeReady {
+		t.Fatalf("worker said %s %s", m.Type, m.Body)
+	}
+	<-started
+	t.Cleanup(s.stop)
+	return s
+}
+
+// bind plays the master's part: the socket outlives the worker's use of it.
+func (s *server) bind(addr string) control.Listener {
+	scheme, local, _ := strings.Cut(addr, "://")
+	var f *os.File
+	var err error
+	switch {
+	case scheme == "udp":
+		pc, lerr := net.ListenPacket("udp", local)
+		must(s.t, lerr)
+		s.addrs = append(s.addrs, pc.LocalAddr().String())
+		f, err = pc.(*net.UDPConn).File()
+		pc.Close()
+	case strings.HasPrefix(local, "/"):
+		ln, lerr := net.Listen("unix", local)
+		must(s.t, lerr)
+		ln.(*net.UnixListener).SetUnlinkOnClose(false)
+		s.addrs = append(s.addrs, local)
+		f, err = ln.(*net.UnixListener).File()
+		ln.Close()
+	default:
+		ln, lerr := net.Listen("tcp", local)
+		must(s.t, lerr)
+		s.addrs = append(s.addrs, ln.Addr().String())
+		f, err = ln.(*net.TCPListener).File()
+		ln.Close()
+	}
+	must(s.t, err)
+	fd, err := duplicate(int(f.Fd()))
+	must(s.t, err)
+	f.Close()
+	setNonblock(fd)
+	return control.Listener{Address: addr, FD: fd}
+}
+
+func (s *server) receive() control.Message {
+	s.t.Helper()
+	must(s.t, s.master.SetReadDeadline(time.Now().Add(patience)))
+	m, _, err := s.master.Receive()
+	must(s.t, err)
+	return m
+}
+
+// stop ends the worker and checks that it ends well.
+func (s *server) stop() {
+	_ = s.master.Send(control.TypeStop, 0, control.Stop{Code: 1001, DrainMS: 1})
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			s.t.Errorf("Serve: %v", err)
+		}
+	case <-time.After(patience):
+		s.t.Error("worker did not stop")
+	}
+	s.master.Close()
+}
+
+// query asks the worker over the control channel.
+func (s *server) query(what string, args, into any) {
+	s.t.Helper()
+	raw, err := json.Marshal(args)
+	must(s.t, err)
+	must(s.t, s.master.Send(control.TypeQuery, 7, control.Query{What: what, Args: raw}))
+	m := s.receive()
+	if m.Error != "" {
+		s.t.Fatal(m.Error)
+	}
+	must(s.t, json.Unmarshal(m.Body, into))
+}
+
+func (s *server) stats() (st Stats) { s.t.Helper(); s.query("stats", nil, &st); return st }
+
+// on runs fn on the loop.
+func (s *server) on(fn func()) {
+	s.t.Helper()
+	must(s.t, s.w.loop.do(fn))
+}
+
+// eventually waits until ok holds on the loop.
+func (s *server) eventually(what string, ok func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		done := false
+		s.on(func() { done = ok() })
+		if done {
+			return
+		}
+	}
+	s.t.Fatalf("never: %s\nlog:\n%s", what, s.log)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// client is a WebSocket client that does as little as a test needs.
+type client struct {
+	t    *testing.T
+	conn net.Conn
+	r    *bufio.Reader
+	resp *http.Response
+}
+
+func dial(t *testing.T, addr string) *client {
+	t.Helper()
+	network := "tcp"
+	if strings.HasPrefix(addr, "/") {
+		network = "unix"
+	}
+	conn, err := net.DialTimeout(network, addr, patience)
+	must(t, err)
+	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	c := &client{t: t, conn: conn, r: bufio.NewReaderSize(conn, 1<<16)}
+	t.Cleanup(func() { conn.Close() })
+	return c
+}
+
+// upgrade asks for a WebSocket and returns the response, whatever it is.
+func (c *client) upgrade(path string, header ...string) *http.Response {
+	c.t.Helper()
+	key := make([]byte, 16)
+	_, _ = rand.Read(key)
+	fmt.Fprintf(c.conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s\r\n",
+		path, "example.test", base64.StdEncoding.EncodeToString(key), lines(header))
+	resp, err := http.ReadResponse(c.r, nil)
+	must(c.t, err)
+	c.resp = resp
+	return resp
+}
+
+func lines(header []string) string {
+	var b strings.Builder
+	for _, h := range header {
+		b.WriteString(h + "\r\n")
+	}
+	return b.String()
+}
+
+// connect opens a WebSocket.
+func connect(t *testing.T, addr, path string, header ...string) *client {
+	t.Helper()
+	c := dial(t, addr)
+	if resp := c.upgrade(path, header...); resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("upgrade of %s: %s", path, resp.Status)
+	}
+	return c
+}
+
+// mask returns a masked client frame.
+func mask(first byte, payload []byte) []byte {
+	f := []byte{first}
+	switch n := len(payload); {
+	case n < 126:
+		f = append(f, 0x80|byte(n))
+	case n < 1<<16:
+		f = binary.BigEndian.AppendUint16(append(f, 0x80|126), uint16(n))
+	default:
+		f = binary.BigEndian.AppendUint64(append(f, 0x80|127), uint64(n))
+	}
+	key := [4]byte{0x37, 0xfa, 0x21, 0x3d}
+	f = append(f, key[:]...)
+	for i, b := range payload {
+		f = append(f, b^key[i&3])
+	}
+	return f
+}
+
+func (c *client) write(b []byte) {
+	c.t.Helper()
+	_, err := c.conn.Write(b)
+	must(c.t, err)
+}
+
+func (c *client) text(s string)   { c.t.Helper(); c.write(mask(0x81, []byte(s))) }
+func (c *client) binary(b []byte) { c.t.Helper(); c.write(mask(0x82, b)) }
+
+// frame reads one server frame.
+func (c *client) frame() (first byte, payload []byte, err error) {
+	var h [2]byte
+	if _, err = io.ReadFull(c.r, h[:]); err != nil {
+		return 0, nil, err
+	}
+	n := uint64(h[1])
+	switch n {
+	case 126:
+		var b [2]byte
+		_, err = io.ReadFull(c.r, b[:])
+		n = uint64(binary.BigEndian.Uint16(b[:]))
+	case 127:
+		var b [8]byte
+		_, err = io.ReadFull(c.r, b[:])
+		n = binary.BigEndian.Uint64(b[:])
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	payload = make([]byte, n)
+	_, err = io.ReadFull(c.r, payload)
+	return h[0], payload, err
+}
+
+// want reads a text message and compares it.
+func (c *client) want(text string) {
+	c.t.Helper()
+	first, p, err := c.frame()
+	if err != nil || first != 0x81 || string(p) != text {
+		c.t.Fatalf("got frame %#x %q %v, want text %q", first, p, err, text)
+	}
+}
+
+// wantClose reads up to the close frame and compares its code, 0 = none.
+func (c *client) wantClose(code uint16) {
+	c.t.Helper()
+	for {
+		first, p, err := c.frame()
+		if err != nil {
+			c.t.Fatalf("waiting for close %d: %v", code, err)
+		}
+		if first != 0x88 {
+			continue
+		}
+		got := uint16(0)
+		if len(p) >= 2 {
+			got = binary.BigEndian.Uint16(p)
+		}
+		if got != code {
+			c.t.Fatalf("closed with %d %q, want %d", got, p, code)
+		}
+		return
+	}
+}
+
+// wantEOF checks that the server closes the stream.
+func (c *client) wantEOF() {
+	c.t.Helper()
+	if b, err := io.ReadAll(c.r); err != nil && !errors.Is(err, net.ErrClosed) {
+		c.t.Fatalf("want the end of the stream, got %q %v", b, err)
+	}
+}

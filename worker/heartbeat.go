@@ -1,0 +1,109 @@
+package worker
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/pushd/pushd/protocol/websocket"
+)
+
+// The heartbeat finds connections whose time has come by scanning a slice of
+// deadlines once a second: 4 bytes per connection and no timer each. A message
+// does not touch the slice; a deadline that comes looks at lastRecv and moves.
+type heartbeat struct {
+	timer *Timer
+}
+
+// deferTimeout is how long a deferred handshake or response may take.
+const deferTimeout = 60 * time.Second
+
+// expect sets the moment at which due looks at c, rounded up to the second.
+func (l *loop) expect(c *Conn, d time.Duration) {
+	if c.sock == nil {
+		return
+	}
+	at := uint32(0)
+	if d > 0 {
+		at = seconds(l.now+d) + 1
+	}
+	l.conns.deadline[c.index] = at
+	if l.beat.timer == nil {
+		l.beat.timer = l.every(time.Second, l.sweep)
+	}
+}
+
+// sweep runs once a second while there are connections.
+func (l *loop) sweep() {
+	now := seconds(l.now)
+	for i, at := range l.conns.deadline {
+		if at != 0 && at <= now {
+			l.due(l.conns.all[i])
+		}
+	}
+	l.admitAgain()
+	l.forgetVisitors()
+	if l.conns.len() == 0 && !l.accept.paused {
+		l.beat.timer.Stop()
+		l.beat.timer = nil
+	}
+}
+
+// due acts on a deadline.
+func (l *loop) due(c *Conn) {
+	l.conns.deadline[c.index] = 0
+	switch c.stage {
+	case stageHTTP:
+		l.dueHTTP(c)
+	case stageWebSocket:
+		l.dueWebSocket(c)
+	case stageClosing, stageDrain:
+		l.destroy(c, nil)
+	}
+}
+
+func (l *loop) dueHTTP(c *Conn) {
+	if c.has(flagHeld) {
+		c.more.held.expire()
+		return
+	}
+	if c.in != nil && len(c.in.buf) > 0 {
+		l.refused("timeout", c.peer().String(), "limits.handshake_timeout")
+		l.reject(c, 408, "the request took too long")
+		return
+	}
+	l.destroy(c, ErrHandshake)
+}
+
+// dueWebSocket pings a silent client and closes one that stays silent.
+func (l *loop) dueWebSocket(c *Conn) {
+	silent := time.Duration(seconds(l.now)-c.lastRecv) * time.Second
+	interval, timeout := l.w.PingInterval, l.w.PingTimeout
+	switch {
+	case interval == 0:
+	case silent < interval*9/10:
+		c.clear(flagPinged)
+		l.expect(c, interval-silent)
+	case !c.has(flagPinged) || timeout == 0:
+		c.set(flagPinged)
+		l.ping(c)
+		l.expect(c, max(timeout, time.Second))
+	case silent >= interval+timeout:
+		l.destroy(c, ErrTimeout)
+	default:
+		l.expect(c, interval+timeout-silent)
+	}
+}
+
+var pingFrame = websocket.AppendFrame(nil, websocket.Ping, nil)
+
+func (l *loop) ping(c *Conn) { l.share(c, pingFrame) }
+
+// beatFrom starts the heartbeat of a connection. The first ping comes up to a
+// tenth early, so that clients that came together are not pinged together.
+func (l *loop) beatFrom(c *Conn) {
+	d := l.w.PingInterval
+	if tenth := int64(d / 10); tenth > 0 {
+		d -= time.Duration(rand.Int64N(tenth))
+	}
+	l.expect(c, d)
+}

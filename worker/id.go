@@ -1,0 +1,66 @@
+package worker
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ID names a connection: 128 random bits, the same for its whole life, in
+// whichever process it lives. It carries no location and no secret; knowing it
+// gives no right. Its text form is two decimals, "8237….1942…".
+type ID [16]byte
+
+// entropy reads random bytes by the page, so that an accept costs no system
+// call. Used on the loop only.
+var entropy = bufio.NewReaderSize(rand.Reader, 4096)
+
+// newID panics when the system has no randomness, which crypto/rand rules out.
+func newID() (id ID) {
+	if _, err := entropy.Read(id[:8]); err != nil {
+		panic(fmt.Sprintf("worker: read randomness: %v", err))
+	}
+	if _, err := entropy.Read(id[8:]); err != nil {
+		panic(fmt.Sprintf("worker: read randomness: %v", err))
+	}
+	return id
+}
+
+// String returns the text form, 3 to 41 bytes.
+func (id ID) String() string { return string(id.append(make([]byte, 0, 41))) }
+
+func (id ID) append(dst []byte) []byte {
+	dst = strconv.AppendUint(dst, binary.BigEndian.Uint64(id[:8]), 10)
+	dst = append(dst, '.')
+	return strconv.AppendUint(dst, binary.BigEndian.Uint64(id[8:]), 10)
+}
+
+// ParseID reads the text form. Only the form that String writes is accepted,
+// so that one connection has one name.
+func ParseID(s string) (id ID, ok bool) {
+	hi, lo, found := strings.Cut(s, ".")
+	if !found || !decimal(hi) || !decimal(lo) {
+		return id, false
+	}
+	a, err1 := strconv.ParseUint(hi, 10, 64)
+	b, err2 := strconv.ParseUint(lo, 10, 64)
+	binary.BigEndian.PutUint64(id[:8], a)
+	binary.BigEndian.PutUint64(id[8:], b)
+	return id, err1 == nil && err2 == nil
+}
+
+// decimal reports whether s is a number without sign or leading zeros.
+func decimal(s string) bool {
+	if s == "" || len(s) > 1 && s[0] == '0' {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,55 @@
+package worker
+
+import (
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/pushd/pushd/protocol"
+	_ "github.com/pushd/pushd/protocol/frame" // the built-in packet protocols
+	_ "github.com/pushd/pushd/protocol/raw"
+	_ "github.com/pushd/pushd/protocol/text"
+)
+
+// listenAddr is a parsed listen address.
+type listenAddr struct {
+	text   string            // as configured
+	scheme string            // "websocket", "http", "text" …
+	local  string            // "host:port" or a path
+	packet protocol.Protocol // nil for the HTTP front
+	udp    bool
+}
+
+// parseListen splits "scheme://host:port" or "scheme:///path".
+func parseListen(addr string) (listenAddr, error) {
+	scheme, rest, ok := strings.Cut(addr, "://")
+	if !ok || scheme == "" || rest == "" {
+		return listenAddr{}, fmt.Errorf("listen address %q: write scheme://host:port, e.g. websocket://0.0.0.0:2346", addr)
+	}
+	a := listenAddr{text: addr, scheme: scheme, local: rest, udp: scheme == "udp"}
+	switch scheme {
+	case "ws":
+		a.scheme = "websocket"
+	case "websocket", "http":
+	case "wss", "https":
+		return a, fmt.Errorf("listen address %q: %w", addr, errTLS(scheme))
+	default:
+		if a.packet, ok = protocol.Lookup(scheme); !ok {
+			return a, fmt.Errorf("listen address %q: no protocol %q (there are websocket, http and %s)",
+				addr, scheme, strings.Join(protocol.Names(), ", "))
+		}
+	}
+	if strings.HasPrefix(rest, "/") {
+		if a.udp {
+			return a, fmt.Errorf("listen address %q: udp needs host:port", addr)
+		}
+		return a, nil
+	}
+	if _, port, err := net.SplitHostPort(rest); err != nil || port == "" || scheme == "unix" {
+		if scheme == "unix" {
+			return a, fmt.Errorf("listen address %q: unix needs an absolute path, e.g. unix:///run/app.sock", addr)
+		}
+		return a, fmt.Errorf("listen address %q: %q is no host:port", addr, rest)
+	}
+	return a, nil
+}

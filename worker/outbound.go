@@ -1,0 +1,296 @@
+package worker
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pushd/pushd/protocol/websocket"
+)
+
+// pushd writes with write(2) and keeps what the socket does not take in a queue
+// of its own, as references to encoded frames: a frame that went to a thousand
+// slow clients is in memory once. gnet's outbound buffer stays empty.
+
+// queue holds the unsent frames of one connection. A connection without any
+// has no queue.
+type queue struct {
+	frames  [][]byte // frames[0] is partly sent when off > 0
+	off     int      // bytes of frames[0] already sent
+	bytes   int      // unsent
+	watched bool     // in the second epoll
+}
+
+func (q *queue) len() int {
+	if q == nil {
+		return 0
+	}
+	return q.bytes
+}
+
+// cork collects what a callback sends to the very client that it was called
+// for, so that the answers to a burst of messages leave in one write.
+type cork struct {
+	depth int   // of nested turns
+	c     *Conn // nil: not collecting
+	buf   []byte
+	ends  []int // of each frame in buf
+}
+
+const corkSize = 32 << 10 // bytes to collect at most
+
+// hold starts collecting for c.
+func (l *loop) holdFor(c *Conn) {
+	l.cork.c = c
+}
+
+// uncork sends what was collected.
+func (l *loop) uncork() {
+	k := &l.cork
+	c := k.c
+	k.c = nil
+	if c == nil || len(k.buf) == 0 {
+		return
+	}
+	l.transmit(c, k.buf, k.ends)
+	k.buf, k.ends = k.buf[:0], k.ends[:0]
+}
+
+// send encodes m for c and sends or queues it.
+func (l *loop) send(c *Conn, m Message) error {
+	if err := l.room(c, len(m.Data)); err != nil {
+		return err
+	}
+	c.msgs.out++
+	l.counts.messagesOut++
+	l.emit(c, func(dst []byte) []byte { return c.encode(dst, m) })
+	if c.has(flagDead) {
+		return ErrClosed
+	}
+	return nil
+}
+
+// encode appends m in c's protocol.
+func (c *Conn) encode(dst []byte, m Message) []byte {
+	if p := c.port.addr.packet; p != nil {
+		return p.Encode(dst, m.Data)
+	}
+	op := websocket.Text
+	if m.Binary {
+		op = websocket.Binary
+	}
+	if c.has(flagDeflate) && len(m.Data) >= compressFrom {
+		return websocket.AppendCompressed(dst, op, m.Data, c.bits)
+	}
+	return websocket.AppendFrame(dst, op, m.Data)
+}
+
+// compressFrom is the payload below which deflate gains nothing.
+const compressFrom = 64
+
+// emit appends one frame to the cork, or to scratch memory that is sent at once.
+func (l *loop) emit(c *Conn, encode func(dst []byte) []byte) {
+	k := &l.cork
+	if k.c == c {
+		k.buf = encode(k.buf)
+		k.ends = append(k.ends, len(k.buf))
+		if len(k.buf) >= corkSize {
+			l.uncork()
+			l.holdFor(c)
+		}
+		return
+	}
+	scratch := encode(l.fan.scratch[:0])
+	l.fan.scratch = scratch
+	l.transmit(c, scratch, nil)
+	if cap(scratch) > maxScratch {
+		l.fan.scratch = nil
+	}
+}
+
+// maxScratch is the largest encoding buffer that a process keeps.
+const maxScratch = 256 << 10
+
+// transmit writes buf, one frame or several that end at ends, and queues copies
+// of what the socket does not take.
+func (l *loop) transmit(c *Conn, buf []byte, ends []int) {
+	n := 0
+	if c.out == nil {
+		n = l.write(c, buf)
+		if n == len(buf) || n < 0 {
+			return
+		}
+	}
+	if len(ends) == 0 {
+		ends = []int{len(buf)}
+	}
+	start := 0
+	for _, end := range ends {
+		if end > n {
+			frame := append([]byte(nil), buf[start:end]...)
+			l.enqueue(c, frame, max(n-start, 0))
+		}
+		start = end
+	}
+	l.crowded(c)
+}
+
+// share sends a frame that others are sent too. It is queued by reference and
+// must never change.
+func (l *loop) share(c *Conn, frame []byte) {
+	n := 0
+	if c.out == nil {
+		n = l.write(c, frame)
+		if n == len(frame) || n < 0 {
+			return
+		}
+	}
+	l.enqueue(c, frame, n)
+	l.crowded(c)
+}
+
+// write returns how many bytes the socket took, -1 when it is broken.
+func (l *loop) write(c *Conn, b []byte) int {
+	for {
+		n, err := unix.Write(c.sock.Fd(), b)
+		switch {
+		case err == nil:
+			c.bytes.out += uint64(n)
+			return n
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return 0
+		default:
+			l.failSend("write")
+			l.destroy(c, err)
+			return -1
+		}
+	}
+}
+
+// enqueue appends a frame of which off bytes are sent.
+func (l *loop) enqueue(c *Conn, frame []byte, off int) {
+	if c.out == nil {
+		c.out = &queue{off: off}
+		l.writer.watch(l, c)
+	}
+	c.out.frames = append(c.out.frames, frame)
+	c.out.bytes += len(frame) - off
+	l.counts.queueBytes += int64(len(frame) - off)
+}
+
+// crowded runs OnBufferFull when the queue has grown past half of its limit.
+func (l *loop) crowded(c *Conn) {
+	limit := l.w.Limits.MaxQueue
+	if limit > 0 && c.out.len() >= limit/2 && !c.has(flagFull) && c.has(flagConnected) {
+		c.set(flagFull)
+		c.route.bufferFull(c)
+	}
+}
+
+// room makes room for n more bytes by the policy of the group. A message that
+// is alone in an empty queue always has room.
+func (l *loop) room(c *Conn, n int) error {
+	limit := l.w.Limits.MaxQueue
+	if limit == 0 || c.out == nil || c.out.bytes+n <= limit {
+		return nil
+	}
+	switch l.w.Slow {
+	case SlowDropOldest:
+		l.dropOldest(c, limit-n)
+	case SlowLatest:
+		l.dropOldest(c, 0)
+	default:
+		l.failSend("slow")
+		l.closeConn(c, 1013, "reads too slowly", ErrSlow)
+		return ErrSlow
+	}
+	return nil
+}
+
+// dropOldest forgets whole frames, not the one that is partly sent, until at
+// most keep bytes wait.
+func (l *loop) dropOldest(c *Conn, keep int) {
+	q := c.out
+	first := 0
+	if q.off > 0 {
+		first = 1
+	}
+	n := first
+	for n < len(q.frames) && q.bytes > keep {
+		q.bytes -= len(q.frames[n])
+		l.counts.queueBytes -= int64(len(q.frames[n]))
+		n++
+		l.failSend("dropped")
+	}
+	if n > first {
+		q.frames = append(q.frames[:first], q.frames[n:]...)
+		clear(q.frames[len(q.frames):cap(q.frames)])
+		c.route.failed(c, ErrQueueFull)
+	}
+}
+
+// drain sends what the socket takes now. It runs when the socket has become
+// writable.
+func (l *loop) drain(c *Conn) {
+	for q := c.out; q != nil && len(q.frames) > 0; {
+		n := l.write(c, q.frames[0][q.off:])
+		if n < 0 {
+			return
+		}
+		q.off += n
+		q.bytes -= n
+		l.counts.queueBytes -= int64(n)
+		if q.off < len(q.frames[0]) {
+			l.writer.rearm(l, c)
+			return
+		}
+		q.frames[0], q.off = nil, 0
+		q.frames = q.frames[1:]
+	}
+	l.drained(c)
+}
+
+// drained ends the queue.
+func (l *loop) drained(c *Conn) {
+	l.writer.forget(l, c)
+	c.out = nil
+	if c.has(flagEnd) {
+		l.finish(c)
+		return
+	}
+	if c.has(flagFull) {
+		c.clear(flagFull)
+		if c.open() {
+			c.route.bufferDrain(c)
+		}
+	}
+}
+
+// abandon forgets everything unsent but the rest of a frame that is partly out,
+// so that a close frame can follow it.
+func (l *loop) abandon(c *Conn) {
+	q := c.out
+	if q == nil {
+		return
+	}
+	keep := q.frames[:0]
+	if q.off > 0 {
+		keep = q.frames[:1]
+	}
+	for _, f := range q.frames[len(keep):] {
+		q.bytes -= len(f)
+		l.counts.queueBytes -= int64(len(f))
+	}
+	clear(q.frames[len(keep):])
+	q.frames = keep
+	if len(keep) == 0 {
+		l.writer.forget(l, c)
+		c.out = nil
+	}
+}
+
+func (l *loop) failSend(cause string) {
+	l.counts.sendFailures++
+	l.counts.failuresBy.add(cause)
+}

@@ -1,0 +1,345 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/hub"
+)
+
+// Process is what a worker process gets from outside.
+type Process struct {
+	Control        *control.Conn // to the master; its Init has been received
+	Init           control.Init
+	Broker         Broker
+	TrustedProxies []netip.Prefix
+	Log            *slog.Logger // default slog.Default()
+}
+
+// serving is a running worker process.
+type serving struct {
+	l    *loop
+	ctl  *control.Conn
+	init control.Init
+
+	once sync.Once
+	stop chan control.Stop // an order to stop; the second one ends a graceful stop
+}
+
+// Serve runs the worker in this process until the master tells it to stop, and
+// returns nil then. It reports readiness and failures to the master. Call it
+// once.
+func (w *Worker) Serve(p Process) error {
+	s := &serving{ctl: p.Control, init: p.Init, stop: make(chan control.Stop, 2)}
+	step, err := s.prepare(w, p)
+	if err != nil {
+		_ = p.Control.Send(control.TypeFailed, 0, control.Failed{Step: step, Error: err.Error()})
+		return fmt.Errorf("%s: %w", step, err)
+	}
+	go s.obey()
+	if err := p.Control.Send(control.TypeReady, 0, nil); err != nil {
+		s.order(masterGone(p.Init))
+	}
+	return s.run()
+}
+
+// prepare does everything up to accepting. It names the step that failed.
+func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
+	if s.l, err = newLoop(w, p); err != nil {
+		return "configure worker", err
+	}
+	l := s.l
+	w.loop = l
+	if err = l.start(); err != nil {
+		return "start event loop", err
+	}
+	if err = p.Broker.Start(l); err != nil {
+		return "connect to broker", err
+	}
+	step = "OnWorkerStart"
+	if doErr := l.do(func() { err = l.begun() }); doErr != nil || err != nil {
+		return step, errors.Join(doErr, err)
+	}
+	step = "accept clients"
+	if doErr := l.do(func() {
+		if err = l.place(); err == nil {
+			err = l.hear()
+		}
+	}); doErr != nil || err != nil {
+		return step, errors.Join(doErr, err)
+	}
+	return "", nil
+}
+
+// newLoop makes a loop that does not run yet.
+func newLoop(w *Worker, p Process) (*loop, error) {
+	if err := w.Settings.Validate(); err != nil {
+		return nil, err
+	}
+	l := &loop{
+		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, broker: p.Broker,
+		identity: fmt.Sprintf("%s/%d/%d", p.Init.Name, p.Init.Slot, p.Init.Generation),
+		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
+	}
+	if l.log == nil {
+		l.log = slog.Default()
+	}
+	l.log = l.log.With("worker", w.Name, "slot", l.slot)
+	l.fan.room = sync.NewCond(&l.fan.mu)
+	l.accept.files = openFiles()
+	if w.Limits.PerIP > 0 || w.Limits.PerIPRate > 0 {
+		l.accept.byIP = map[netip.Addr]*visitor{}
+	}
+	for _, in := range p.Init.Listeners {
+		a, err := parseListen(in.Address)
+		if err != nil {
+			return nil, err
+		}
+		l.ports = append(l.ports, &port{addr: a, inherited: in.FD, fd: -1})
+	}
+	if err := l.routes(w); err != nil {
+		return nil, err
+	}
+	l.newWheel()
+	l.spare = newSpares()
+	var err error
+	l.writer, err = newWritable(l.door.ring)
+	return l, err
+}
+
+// begun calls OnWorkerStart of every handler.
+func (l *loop) begun() error {
+	return l.each(func(r *route) (err error) {
+		if r.onWorkerStart == nil {
+			return nil
+		}
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		return r.onWorkerStart(l.w)
+	})
+}
+
+// run waits for the order to stop, brings gnet back should it fail, and takes
+// the process down.
+func (s *serving) run() error {
+	l := s.l
+	for {
+		select {
+		case err := <-l.engine.ended:
+			if err := l.revive(err); err != nil {
+				l.stopped.Store(true)
+				return err
+			}
+		case order := <-s.stop:
+			s.leave(order)
+			return s.shutdown()
+		}
+	}
+}
+
+// obey works on the master's messages until the channel ends.
+func (s *serving) obey() {
+	for {
+		m, files, err := s.ctl.Receive()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				s.l.log.Error("control channel", "error", err)
+			}
+			s.order(masterGone(s.init))
+			return
+		}
+		s.handle(m, files)
+		for _, f := range files {
+			f.Close()
+		}
+	}
+}
+
+// masterGone is the order that a worker gives itself when its master has died.
+func masterGone(i control.Init) control.Stop {
+	return control.Stop{Code: int(websocket.CloseGoingAway), Reason: "server is shutting down", DrainMS: i.DrainMS}
+}
+
+// order passes on an order to stop; a third one changes nothing.
+func (s *serving) order(o control.Stop) {
+	select {
+	case s.stop <- o:
+	default:
+	}
+}
+
+func (s *serving) handle(m control.Message, files []*os.File) {
+	switch m.Type {
+	case control.TypeStop:
+		var o control.Stop
+		if err := json.Unmarshal(m.Body, &o); err == nil {
+			s.order(o)
+		}
+	case control.TypePing:
+		_ = s.l.door.post(func() { go s.send(control.Message{Type: control.TypePong, ID: m.ID}) }, 0)
+	case control.TypeQuery:
+		s.question(m)
+	case control.TypeReopen:
+		if len(files) == 1 {
+			if err := reopenStderr(files[0]); err != nil {
+				s.l.log.Error("reopen log", "error", err)
+			}
+		}
+	}
+}
+
+func (s *serving) question(m control.Message) {
+	var q control.Query
+	answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
+	if err := json.Unmarshal(m.Body, &q); err != nil {
+		answer.Error = err.Error()
+		s.send(answer)
+		return
+	}
+	_ = s.l.door.post(func() {
+		data, err := s.l.query(q.What, q.Args)
+		if answer.Body = data; err != nil {
+			answer.Error = err.Error()
+		}
+		go s.send(answer)
+	}, 0)
+}
+
+// send talks to the master off the loop, since the master may be slow to read.
+func (s *serving) send(m control.Message) {
+	if err := s.ctl.SendMessage(m); err != nil && !errors.Is(err, io.EOF) {
+		s.l.log.Debug("answer the master", "error", err)
+	}
+}
+
+// leave closes the clients as the order says and returns when they are gone or
+// time is up.
+func (s *serving) leave(o control.Stop) {
+	l := s.l
+	_ = l.do(func() {
+		l.closing = true
+		l.deaf(true)
+		if o.Code == int(websocket.CloseRestart) {
+			_ = l.each(func(r *route) error {
+				if r.onWorkerReload != nil {
+					defer l.contain("OnWorkerReload", nil)
+					r.onWorkerReload(l.w)
+				}
+				return nil
+			})
+		}
+	})
+	for _, p := range l.ports { // frees the address, should the master be gone
+		closeFD(p.inherited)
+		_ = l.do(func() { deafen(p.fd) })
+	}
+	if o.Graceful {
+		_ = l.do(l.closeIdle)
+	}
+	if o.Graceful && !s.empty(time.Duration(o.TimeoutMS)*time.Millisecond) {
+		l.log.Info("clients are still here; closing them")
+	}
+	drain := time.Duration(o.DrainMS) * time.Millisecond
+	_ = l.do(func() { l.disperse(o.Code, o.Reason, drain) })
+	s.wait(drain + closeTimeout + time.Second)
+}
+
+// empty waits until the clients have left by themselves; a further order or the
+// timeout (0 = none) ends it with false.
+func (s *serving) empty(timeout time.Duration) bool {
+	var expired <-chan time.Time
+	if timeout > 0 {
+		t := time.NewTimer(timeout)
+		defer t.Stop()
+		expired = t.C
+	}
+	tick := time.NewTicker(emptyCheck)
+	defer tick.Stop()
+	for s.count() > 0 {
+		select {
+		case <-tick.C:
+		case <-expired:
+			return false
+		case <-s.stop:
+			return false
+		}
+	}
+	return true
+}
+
+const emptyCheck = 20 * time.Millisecond
+
+func (s *serving) wait(timeout time.Duration) {
+	deadline := time.Now().Add(timeout)
+	for s.count() > 0 && time.Now().Before(deadline) {
+		time.Sleep(emptyCheck)
+	}
+}
+
+func (s *serving) count() (n int) {
+	_ = s.l.do(func() { n = s.l.conns.len() })
+	return n
+}
+
+// closeIdle closes the HTTP connections that wait for a next request.
+func (l *loop) closeIdle() {
+	for _, c := range l.conns.all {
+		if c.stage == stageHTTP && !c.has(flagHeld) && c.in == nil {
+			l.closeConn(c, 0, "", nil)
+		}
+	}
+}
+
+// disperse closes all clients at random moments within drain, so that they do
+// not come back all at once.
+func (l *loop) disperse(code int, reason string, drain time.Duration) {
+	for _, c := range l.conns.snapshot() {
+		if drain <= 0 || !c.open() {
+			l.closeConn(c, code, reason, nil)
+			continue
+		}
+		l.after(time.Duration(rand.Int64N(int64(drain))), func() { l.closeConn(c, code, reason, nil) })
+	}
+}
+
+// shutdown ends the loop and the broker client.
+func (s *serving) shutdown() error {
+	l := s.l
+	_ = l.do(func() {
+		_ = l.each(func(r *route) error {
+			if r.onWorkerStop != nil {
+				defer l.contain("OnWorkerStop", nil)
+				r.onWorkerStop(l.w)
+			}
+			return nil
+		})
+	})
+	err := l.broker.Close()
+	l.fan.mu.Lock()
+	l.fan.shut = true
+	l.fan.room.Broadcast()
+	l.fan.mu.Unlock()
+	_ = l.do(l.halt)
+	<-l.engine.ended
+	l.stopped.Store(true)
+	l.door.shutDoor()
+	l.alarm.t.Stop()
+	l.writer.close()
+	l.spare.release()
+	closeFD(l.engine.wakeFD)
+	return err
+}

@@ -1,0 +1,286 @@
+package worker
+
+import (
+	"encoding/json"
+	"sync"
+
+	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/hub"
+)
+
+// maxPublication is the most bytes that one publication carries.
+const maxPublication = 1 << 20
+
+// publish hands a publication to the broker; it comes back to this process's
+// own members by the same way as to all others.
+func (l *loop) publish(kind Kind, scope Scope, target string, m Message, opts []Option) error {
+	if len(m.Data) > maxPublication {
+		return ErrTooLarge
+	}
+	p := &Publication{
+		Kind: kind, Scope: scope, Target: target, Shard: Shard(scope, target),
+		Binary: m.Binary, Data: append([]byte(nil), m.Data...),
+	}
+	for _, o := range opts {
+		p.Except = append(p.Except, o.except...)
+	}
+	l.counts.published++
+	return l.broker.Publish(p)
+}
+
+func (l *loop) kick(scope Scope, target string, code int, reason string) error {
+	return l.broker.Publish(&Publication{
+		Kind: KindKick, Scope: scope, Target: target, Shard: Shard(scope, target),
+		Code: uint16(code), Data: []byte(reason),
+	})
+}
+
+// fanout is the queue of publications that have arrived and the state of the
+// one that is being delivered. A big one is delivered in chunks, between which
+// other work gets its turn; those behind it wait, so that order is kept.
+type fanout struct {
+	queue   []Publication
+	current *delivery
+	scratch []byte  // for encoding
+	members []*Conn // the snapshot of current, kept for reuse
+
+	mu    sync.Mutex
+	room  *sync.Cond
+	bytes int // of Data in queue and current; other goroutines wait for it
+	shut  bool
+}
+
+// delivery is a publication under way to its local connections.
+type delivery struct {
+	pub     Publication
+	members []*Conn
+	group   *hub.Group[*Conn]
+	removed uint32 // of group, when members was taken
+	next    int
+	reached int
+	except  []ID
+	frames  frames
+}
+
+const (
+	chunk      = 512     // connections that are written to before others get a turn
+	maxInbound = 8 << 20 // bytes of publications that wait for the loop
+)
+
+// Deliver implements Inbox; it runs on the broker client's goroutine and waits
+// while too much is queued.
+func (l *loop) Deliver(batch []Publication) {
+	size := 0
+	for i := range batch {
+		size += len(batch[i].Data) + 64
+	}
+	f := &l.fan
+	f.mu.Lock()
+	for f.bytes > maxInbound && !f.shut {
+		f.room.Wait()
+	}
+	f.bytes += size
+	f.mu.Unlock()
+	own := append([]Publication(nil), batch...)
+	_ = l.door.post(func() { f.queue = append(f.queue, own...) }, 0)
+}
+
+// Gap implements Inbox.
+func (l *loop) Gap(publisher uint64, shard uint8, missing uint64) {
+	_ = l.door.post(func() {
+		l.counts.gaps += missing
+		if l.counts.gapLog.allow(l.now) {
+			l.log.Warn("publications were lost on the way to this process", "missing", missing, "shard", shard, "publisher", publisher)
+		}
+	}, 0)
+}
+
+// Query implements Inbox.
+func (l *loop) Query(q BusQuery) {
+	_ = l.door.post(func() {
+		data, err := l.query(q.What, q.Args)
+		a := Answer{Worker: l.identity, Data: data}
+		if err != nil {
+			a.Error = err.Error()
+		}
+		l.broker.Answer(q.Reply, a)
+	}, 0)
+}
+
+// step delivers up to chunk messages and asks for another turn if there is more.
+func (f *fanout) step(l *loop) {
+	for budget := chunk; budget > 0; {
+		if f.current == nil {
+			if len(f.queue) == 0 {
+				f.queue = nil
+				return
+			}
+			f.current = l.begins(f.queue[0])
+			f.queue[0] = Publication{}
+			f.queue = f.queue[1:]
+		}
+		budget -= f.current.run(l, budget) + 1
+		if f.current.next == len(f.current.members) {
+			f.finish(l)
+		}
+	}
+	l.door.ring()
+}
+
+// finish answers whoever waits for the count, and gives back the room.
+func (f *fanout) finish(l *loop) {
+	d := f.current
+	f.current = nil
+	if d.pub.Reply != "" {
+		l.broker.Answer(d.pub.Reply, Answer{Worker: l.identity, Reached: d.reached})
+	}
+	clear(f.members)
+	f.mu.Lock()
+	f.bytes -= len(d.pub.Data) + 64
+	f.room.Signal()
+	f.mu.Unlock()
+}
+
+// begins finds the connections that a publication is for.
+func (l *loop) begins(p Publication) *delivery {
+	d := &delivery{pub: p}
+	for _, s := range p.Except {
+		if id, ok := ParseID(s); ok {
+			d.except = append(d.except, id)
+		}
+	}
+	f := &l.fan
+	f.members = f.members[:0]
+	switch p.Scope {
+	case ScopeConn:
+		if id, ok := ParseID(p.Target); ok {
+			if c := l.conns.find(&id); c != nil {
+				f.members = append(f.members, c)
+			}
+		}
+	case ScopeAll:
+		if p.Target == "" || p.Target == l.w.Name {
+			f.members = append(f.members, l.conns.all...)
+		}
+	case ScopeUID:
+		d.group = l.hub.Group(hub.UID, p.Target)
+	case ScopeChannel:
+		d.group = l.hub.Group(hub.Channel, p.Target)
+	}
+	if d.group != nil {
+		f.members = append(f.members, d.group.Members()...)
+		d.removed = d.group.Removed()
+	}
+	d.members = f.members
+	if cap(f.members) > maxSnapshot {
+		f.members = nil
+	}
+	return d
+}
+
+// maxSnapshot is the longest list of members that is kept for reuse.
+const maxSnapshot = 32 << 10
+
+// run acts on up to n connections and returns how many it looked at.
+func (d *delivery) run(l *loop, n int) int {
+	end := min(d.next+n, len(d.members))
+	for i := d.next; i < end; i++ {
+		if c := d.members[i]; d.includes(c) {
+			d.reached += d.act(l, c)
+		}
+	}
+	n = end - d.next
+	d.next = end
+	return n
+}
+
+// includes reports whether c is to get it: it may have left since the snapshot.
+func (d *delivery) includes(c *Conn) bool {
+	if !c.open() {
+		return false
+	}
+	if d.group != nil && d.removed != d.group.Removed() && !c.groups.In(d.group) {
+		return false
+	}
+	for i := range d.except {
+		if d.except[i] == c.id {
+			return false
+		}
+	}
+	return true
+}
+
+// act does to one connection what the publication says. It returns 1 if that
+// was done.
+func (d *delivery) act(l *loop, c *Conn) int {
+	p := &d.pub
+	switch p.Kind {
+	case KindMessage:
+		if l.room(c, len(p.Data)) != nil {
+			return 0
+		}
+		c.msgs.out++
+		l.counts.messagesOut++
+		l.share(c, d.frames.of(c, Message{Data: p.Data, Binary: p.Binary}))
+		if c.has(flagDead) {
+			return 0
+		}
+	case KindKick:
+		c.Close(int(p.Code), string(p.Data))
+	case KindBind:
+		c.Bind(string(p.Data))
+	case KindUnbind:
+		c.Unbind()
+	case KindJoin, KindLeave:
+		var names []string
+		if json.Unmarshal(p.Data, &names) != nil {
+			return 0
+		}
+		for _, name := range names {
+			if p.Kind == KindJoin {
+				c.Join(name)
+			} else {
+				c.Leave(name)
+			}
+		}
+	default:
+		return 0
+	}
+	return 1
+}
+
+// frames holds one message in each encoding that was asked for, so that it is
+// encoded once, however many get it.
+type frames struct {
+	plain    []byte
+	deflated [16][]byte
+	packets  map[*port][]byte
+}
+
+func (f *frames) of(c *Conn, m Message) []byte {
+	switch p := c.port.addr.packet; {
+	case p != nil:
+		b, ok := f.packets[c.port]
+		if !ok {
+			if f.packets == nil {
+				f.packets = map[*port][]byte{}
+			}
+			b = p.Encode(make([]byte, 0, len(m.Data)+8), m.Data)
+			f.packets[c.port] = b
+		}
+		return b
+	case c.has(flagDeflate) && len(m.Data) >= compressFrom:
+		if f.deflated[c.bits] == nil {
+			f.deflated[c.bits] = c.encode(nil, m)
+		}
+		return f.deflated[c.bits]
+	}
+	if f.plain == nil {
+		op := websocket.Text
+		if m.Binary {
+			op = websocket.Binary
+		}
+		f.plain = websocket.AppendFrame(make([]byte, 0, len(m.Data)+websocket.HeaderLen(len(m.Data))), op, m.Data)
+	}
+	return f.plain
+}

@@ -1,0 +1,196 @@
+package worker
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pushd/pushd/worker/hub"
+)
+
+// query answers what the master or another process asks; it runs on the loop.
+func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error) {
+	switch what {
+	case "stats":
+		return json.Marshal(l.snapshot())
+	case "connections":
+		var q ConnQuery
+		if err := decode(args, &q); err != nil {
+			return nil, err
+		}
+		return json.Marshal(l.listConns(q))
+	case "channels":
+		var q ChannelQuery
+		if err := decode(args, &q); err != nil {
+			return nil, err
+		}
+		return json.Marshal(l.listChannels(q))
+	}
+	return nil, fmt.Errorf("worker does not know the query %q", what)
+}
+
+func decode(args json.RawMessage, v any) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return json.Unmarshal(args, v)
+}
+
+// A page of connections is bounded in number and bytes, to fit a control
+// message whatever the channels' names are.
+const (
+	maxPage      = 100
+	maxPageBytes = 64 << 10
+	maxNames     = 100 // channels listed of one connection
+)
+
+// listConns returns a page in the order of ids; the cursor is the last id.
+// Ordered so, a page misses nothing that stays and repeats nothing.
+func (l *loop) listConns(q ConnQuery) ConnPage {
+	limit := q.Limit
+	if limit <= 0 || limit > maxPage {
+		limit = maxPage
+	}
+	var after ID
+	if q.Cursor != "" {
+		after, _ = ParseID(q.Cursor)
+	}
+	page := ConnPage{Connections: []ConnInfo{}}
+	size := 0
+	for _, c := range l.firstAfter(after, limit+1, q) {
+		if len(page.Connections) == limit || size > maxPageBytes {
+			page.Cursor = page.Connections[len(page.Connections)-1].ID
+			break
+		}
+		info := c.info()
+		for _, name := range info.Channels {
+			size += len(name) + 3
+		}
+		size += 450 + len(info.UID) + len(info.Path)
+		page.Connections = append(page.Connections, info)
+	}
+	return page
+}
+
+// firstAfter returns the n lowest ids above after that match, in order. It
+// keeps n candidates instead of sorting all.
+func (l *loop) firstAfter(after ID, n int, q ConnQuery) []*Conn {
+	ip, _ := netip.ParseAddr(q.IP)
+	var best []*Conn
+	for _, c := range l.candidates(q) {
+		if cmp(c.id, after) <= 0 || q.Channel != "" && !c.InChannel(q.Channel) || q.UID != "" && c.UID() != q.UID ||
+			q.IP != "" && c.RemoteAddr().Addr() != ip {
+			continue
+		}
+		if len(best) == n && cmp(c.id, best[n-1].id) > 0 {
+			continue
+		}
+		i, _ := slices.BinarySearchFunc(best, c, func(a, b *Conn) int { return cmp(a.id, b.id) })
+		if len(best) == n {
+			best = best[:n-1]
+		}
+		best = slices.Insert(best, i, c)
+	}
+	return best
+}
+
+// candidates narrows the search where a name does.
+func (l *loop) candidates(q ConnQuery) []*Conn {
+	var g *hub.Group[*Conn]
+	switch {
+	case q.UID != "":
+		g = l.hub.Group(hub.UID, q.UID)
+	case q.Channel != "":
+		g = l.hub.Group(hub.Channel, q.Channel)
+	default:
+		return l.conns.all
+	}
+	if g == nil {
+		return nil
+	}
+	return g.Members()
+}
+
+func cmp(a, b ID) int {
+	for _, at := range []int{0, 8} {
+		x, y := binary.BigEndian.Uint64(a[at:]), binary.BigEndian.Uint64(b[at:])
+		switch {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+	}
+	return 0
+}
+
+var pid = os.Getpid()
+
+// info describes the connection for `connections`.
+func (c *Conn) info() ConnInfo {
+	l := c.loop
+	names := c.Channels()
+	if len(names) > maxNames {
+		names = names[:maxNames]
+	}
+	recv := 0
+	if c.in != nil {
+		recv = len(c.in.buf) + c.in.dec.Buffered()
+	}
+	return ConnInfo{
+		ID: c.ID(), Worker: l.w.Name, Slot: l.slot, PID: pid, UID: c.UID(),
+		Protocol: c.Protocol(), Path: clip(c.Path()), IP: c.RemoteIP(), Port: int(c.peer().Port()), Local: c.LocalAddr(),
+		Connected: c.Since().UTC(), IdleS: int(seconds(l.now) - c.lastRecv),
+		RecvQueue: recv, SendQueue: c.QueueBytes(),
+		BytesIn: c.bytes.in, BytesOut: c.bytes.out, MessagesIn: uint64(c.msgs.in), MessagesOut: uint64(c.msgs.out),
+		Channels: names,
+	}
+}
+
+// clip shortens what a client chose to a size that a table can bear.
+func clip(s string) string {
+	if len(s) > 200 {
+		return s[:200]
+	}
+	return s
+}
+
+func quoted(s string) string { return strconv.Quote(clip(s)) }
+
+// listChannels returns a page in the order of names.
+func (l *loop) listChannels(q ChannelQuery) ChannelPage {
+	limit := q.Limit
+	if limit <= 0 || limit > maxPage {
+		limit = maxPage
+	}
+	var names []string
+	l.hub.Groups(hub.Channel, func(g *hub.Group[*Conn]) bool {
+		name := g.Name()
+		if !strings.HasPrefix(name, q.Prefix) || name <= q.Cursor && q.Cursor != "" {
+			return true
+		}
+		if len(names) > limit && name > names[limit] {
+			return true
+		}
+		i, _ := slices.BinarySearch(names, name)
+		if names = slices.Insert(names, i, name); len(names) > limit+1 {
+			names = names[:limit+1]
+		}
+		return true
+	})
+	page := ChannelPage{Channels: []ChannelInfo{}}
+	for _, name := range names {
+		if len(page.Channels) == limit {
+			page.Cursor = page.Channels[limit-1].Name
+			break
+		}
+		page.Channels = append(page.Channels, ChannelInfo{Name: name, Members: len(l.hub.Group(hub.Channel, name).Members())})
+	}
+	return page
+}
+

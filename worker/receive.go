@@ -1,0 +1,194 @@
+package worker
+
+import (
+	"github.com/pushd/pushd/protocol/websocket"
+)
+
+// receive takes what gnet has read. p is gnet's one read buffer: it may be
+// changed, and is used again after this returns.
+func (c *Conn) receive(p []byte) {
+	c.bytes.in += uint64(len(p))
+	c.lastRecv = seconds(c.loop.now)
+	if c.has(flagDead) || c.stage == stageDrain {
+		return
+	}
+	if c.in != nil && len(c.in.buf) > 0 {
+		c.in.buf = append(c.in.buf, p...)
+		p = c.in.buf
+		c.in.buf = nil
+	}
+	c.consume(p)
+}
+
+// consume works on p until it is used up or has to wait, and keeps the rest.
+func (c *Conn) consume(p []byte) {
+	if c.has(flagPaused | flagHeld) {
+		c.keep(p)
+		c.loop.watch(c)
+		return
+	}
+	c.loop.holdFor(c)
+	if c.stage == stageHTTP {
+		p = c.requests(p)
+	}
+	switch c.stage {
+	case stageWebSocket, stageClosing:
+		p = c.frames(p)
+	case stagePacket:
+		p = c.packets(p)
+	}
+	if len(p) > 0 && !c.has(flagDead|flagEnd) && c.stage != stageDrain {
+		c.keep(p)
+		c.loop.watch(c)
+	}
+}
+
+// keep copies p for the next receive.
+func (c *Conn) keep(p []byte) {
+	if c.in == nil {
+		c.in = &input{}
+	}
+	if len(c.in.buf) > 0 {
+		c.in.buf = append(c.in.buf, p...)
+	} else {
+		c.in.buf = append([]byte(nil), p...)
+	}
+}
+
+// held is the most that is read ahead while an answer is deferred; the socket
+// is watched so that a client that gives up is noticed.
+const maxAhead = readChunk
+
+// watch turns reading on or off as the flags demand.
+func (l *loop) watch(c *Conn) {
+	mute := c.has(flagPaused) || c.has(flagHeld) && c.in != nil && len(c.in.buf) > maxAhead
+	if mute == c.has(flagMuted) || c.sock == nil || c.has(flagDead) {
+		return
+	}
+	events := uint32(eventsRead)
+	if mute {
+		events = eventsNone
+	}
+	if err := epollModify(l.engine.epoll, c.sock.Fd(), events); err != nil {
+		l.destroy(c, err)
+		return
+	}
+	c.flags ^= flagMuted
+}
+
+// resume lets held-back input be worked on at the end of this turn.
+func (l *loop) resume(c *Conn) { l.thaw = append(l.thaw, c) }
+
+// melt works on held-back input.
+func (l *loop) melt(c *Conn) {
+	if c.has(flagDead|flagPaused|flagHeld) || c.sock == nil {
+		return
+	}
+	l.watch(c)
+	if c.in == nil || len(c.in.buf) == 0 {
+		return
+	}
+	p := c.in.buf
+	c.in.buf = nil
+	c.consume(p)
+	l.uncork()
+}
+
+// packets cuts p into packets and delivers them. It returns what is left.
+func (c *Conn) packets(p []byte) []byte {
+	proto, limit := c.port.addr.packet, c.loop.w.Limits.MaxMessage
+	for len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd) {
+		n, err := proto.Input(p, limit)
+		if err != nil {
+			c.loop.fail(c, websocket.ClosePolicy, err)
+			return nil
+		}
+		if n <= 0 || n > len(p) {
+			break
+		}
+		payload, err := proto.Decode(p[:n])
+		if err != nil {
+			c.loop.fail(c, websocket.ClosePolicy, err)
+			return nil
+		}
+		p = p[n:]
+		c.route.message(c, Message{Data: payload})
+	}
+	return p
+}
+
+// frames decodes p and delivers messages. It returns what is left when reading
+// was paused.
+func (c *Conn) frames(p []byte) []byte {
+	l := c.loop
+	limits := websocket.Limits{MaxMessage: l.w.Limits.MaxMessage, MaxFragments: l.w.Limits.MaxFragments}
+	var fresh websocket.Decoder
+	dec := &fresh
+	if c.in != nil {
+		dec = &c.in.dec
+	}
+	for len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd) && c.stage != stageDrain {
+		ev, rest, ok, err := dec.Next(p, &limits, c.has(flagDeflate))
+		if err != nil {
+			e := err.(*websocket.CloseError)
+			l.fail(c, e.Code, e)
+			return nil
+		}
+		p = rest
+		if !ok {
+			break
+		}
+		c.frame(ev)
+	}
+	c.retain(dec)
+	return p
+}
+
+// retain keeps a decoder that is in the middle of something, and drops the
+// input of a connection that is not.
+func (c *Conn) retain(dec *websocket.Decoder) {
+	switch {
+	case !dec.Idle():
+		if c.in == nil {
+			c.in = &input{dec: *dec}
+		}
+	case c.in != nil && len(c.in.buf) == 0:
+		c.in = nil
+	}
+}
+
+// frame acts on one message or control frame.
+func (c *Conn) frame(ev websocket.Event) {
+	l := c.loop
+	switch ev.Op {
+	case websocket.Text, websocket.Binary:
+		if c.stage == stageWebSocket {
+			c.route.message(c, Message{Data: ev.Data, Binary: ev.Op == websocket.Binary})
+		}
+	case websocket.Ping:
+		if c.withinRate() && c.stage == stageWebSocket {
+			l.emit(c, func(dst []byte) []byte { return websocket.AppendFrame(dst, websocket.Pong, ev.Data) })
+		}
+	case websocket.Pong:
+		c.withinRate()
+	case websocket.Close:
+		l.peerClosed(c, ev)
+	}
+}
+
+// withinRate counts a control frame against max_control_rate.
+func (c *Conn) withinRate() bool {
+	limit := c.loop.w.Limits.MaxControlRate
+	if limit == 0 {
+		return true
+	}
+	if s := c.lastRecv << 16; c.control&0xffff0000 != s {
+		c.control = s
+	}
+	if n := int(c.control & 0xffff); n >= limit {
+		c.loop.fail(c, websocket.ClosePolicy, &CloseError{Code: websocket.ClosePolicy, Reason: "too many control frames"})
+		return false
+	}
+	c.control++
+	return true
+}

@@ -1,0 +1,322 @@
+package worker
+
+import (
+	"errors"
+	nethttp "net/http"
+	"time"
+
+	"github.com/pushd/pushd/protocol/http"
+	"github.com/pushd/pushd/protocol/websocket"
+)
+
+// Request is a plain HTTP request, its body already read. It may be kept.
+type Request struct {
+	*nethttp.Request
+	conn *Conn
+}
+
+// Conn returns the connection that the request came by. It serves one request
+// after the other.
+func (r *Request) Conn() *Conn { return r.conn }
+
+// Param returns a parameter of the route's pattern.
+func (r *Request) Param(name string) string { return r.conn.Param(name) }
+
+// Response answers a Request. It is an http.ResponseWriter and http.Flusher, so
+// net/http's handlers can be used; they run on the loop and must not block.
+//
+// What is written is sent with a Content-Length when OnRequest returns. Flush
+// sends what there is and makes the response a stream of chunks; Defer keeps it
+// open after the return. Both end with End, from the loop (Post).
+type Response struct {
+	c       *Conn
+	header  nethttp.Header
+	status  int
+	body    []byte
+	head    bool // HEAD: no body is sent
+	closing bool // the connection ends with this response
+	chunked bool
+	started bool // the header is sent
+	late    bool // Defer was called
+	done    bool
+}
+
+var _ nethttp.Flusher = (*Response)(nil)
+
+// Conn returns the connection.
+func (w *Response) Conn() *Conn { return w.c }
+
+// Header returns the header to be sent. Content-Length, Connection, Date and
+// Transfer-Encoding are set by pushd.
+func (w *Response) Header() nethttp.Header { return w.header }
+
+// WriteHeader sets the status, once.
+func (w *Response) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+}
+
+// Write adds to the body. After the client is gone it returns ErrClosed.
+func (w *Response) Write(p []byte) (int, error) {
+	if w.done || w.c.sock == nil || w.c.has(flagDead) {
+		return 0, ErrClosed
+	}
+	w.WriteHeader(nethttp.StatusOK)
+	w.body = append(w.body, p...)
+	return len(p), nil
+}
+
+// WriteString is Write.
+func (w *Response) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
+
+// Defer keeps the response open after OnRequest has returned. It must be ended
+// with End within 60 s unless it has been flushed; then the client gets 504.
+func (w *Response) Defer() { w.late = true }
+
+// Flush sends what there is as a chunk.
+func (w *Response) Flush() {
+	if w.done || w.c.sock == nil || w.c.has(flagDead) {
+		return
+	}
+	w.WriteHeader(nethttp.StatusOK)
+	if !w.started {
+		w.chunked = true
+		w.sendHead(-1)
+		w.c.loop.expect(w.c, 0) // a stream has no deadline
+	}
+	if len(w.body) > 0 && !w.head {
+		w.emit(func(dst []byte) []byte { return http.AppendChunk(dst, w.body) })
+	}
+	w.body = w.body[:0]
+}
+
+// End finishes the response. Calls after the first do nothing.
+func (w *Response) End() {
+	c := w.c
+	if w.done || c.sock == nil || c.has(flagDead|flagEnd) {
+		w.done = true
+		return
+	}
+	w.WriteHeader(nethttp.StatusOK)
+	if w.chunked {
+		w.Flush()
+		w.emit(func(dst []byte) []byte { return append(dst, http.LastChunk...) })
+	} else {
+		w.sendHead(len(w.body))
+		if !w.head {
+			w.emit(func(dst []byte) []byte { return append(dst, w.body...) })
+		}
+	}
+	w.done = true
+	if c.more != nil {
+		c.more.held = nil
+	}
+	c.clear(flagHeld)
+	if w.closing {
+		c.loop.finishAfter(c, stageDrain)
+		return
+	}
+	c.loop.expect(c, keepAlive)
+	c.loop.resume(c)
+}
+
+// keepAlive is how long an HTTP connection may be idle between requests.
+const keepAlive = 75 * time.Second
+
+func (w *Response) sendHead(length int) {
+	w.started = true
+	if w.header.Get("Content-Type") == "" && len(w.body) > 0 {
+		w.header.Set("Content-Type", nethttp.DetectContentType(w.body))
+	}
+	w.emit(func(dst []byte) []byte {
+		return http.AppendHead(dst, w.status, w.header, length, w.closing, w.c.loop.date())
+	})
+}
+
+// emit sends bytes under the rules for slow clients.
+func (w *Response) emit(encode func([]byte) []byte) {
+	l := w.c.loop
+	if limit := l.w.Limits.MaxQueue; limit > 0 && w.started && w.c.out.len() > limit {
+		l.failSend("slow")
+		l.destroy(w.c, ErrSlow)
+		return
+	}
+	l.emit(w.c, encode)
+}
+
+// held is an answer that comes later.
+type held struct {
+	handshake *Handshake
+	response  *Response
+}
+
+// expire answers what took too long.
+func (h *held) expire() {
+	switch {
+	case h.handshake != nil:
+		h.handshake.Refuse(nethttp.StatusGatewayTimeout, "the answer took too long")
+	case !h.response.started:
+		h.response.status = nethttp.StatusGatewayTimeout
+		h.response.body = h.response.body[:0]
+		h.response.End()
+	}
+}
+
+// abort tells that the client is gone.
+func (h *held) abort() {
+	if h.handshake != nil {
+		h.handshake.state = handshakeDone
+	}
+	if h.response != nil {
+		h.response.done = true
+	}
+}
+
+// requests serves the requests in p and returns what is left: an incomplete
+// one, those behind a deferred one, or frames behind an upgrade.
+func (c *Conn) requests(p []byte) []byte {
+	l := c.loop
+	for len(p) > 0 && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd) {
+		if c.in != nil && len(p) < c.in.need {
+			break
+		}
+		n, err := http.Head(p, l.w.Limits.MaxHeader, l.w.Limits.MaxHeaders)
+		if err != nil {
+			c.malformed(err)
+			return nil
+		}
+		if n == 0 {
+			break
+		}
+		if websocket.IsUpgrade(p[:n]) {
+			c.upgrade(p[:n])
+			p = p[n:]
+			continue
+		}
+		used, err := c.request(p, n)
+		if err != nil {
+			c.malformed(err)
+			return nil
+		}
+		if used == 0 {
+			break
+		}
+		p = p[used:]
+	}
+	if len(p) == 0 && c.in != nil && c.stage == stageHTTP {
+		c.in = nil
+	}
+	return p
+}
+
+// request serves the request at the beginning of p, whose header is head bytes
+// long. It returns the bytes used, 0 when the request is not complete.
+func (c *Conn) request(p []byte, head int) (int, error) {
+	l := c.loop
+	r, n, need, expects, err := http.Read(p, head, l.w.Limits.MaxMessage)
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		if c.in == nil {
+			c.in = &input{}
+		}
+		if expects && !c.has(flagBody) {
+			c.set(flagBody)
+			l.emit(c, func(dst []byte) []byte { return append(dst, http.Continue...) })
+		}
+		c.in.need = need
+		return 0, nil
+	}
+	if c.in != nil {
+		c.in.need = 0
+	}
+	c.clear(flagBody)
+	c.answer(r)
+	return n, nil
+}
+
+// answer finds the route of a request and calls its handler.
+func (c *Conn) answer(r *nethttp.Request) {
+	l := c.loop
+	c.msgs.in++
+	l.counts.messagesIn++
+	target := r.URL.EscapedPath()
+	if r.URL.RawQuery != "" {
+		target += "?" + r.URL.RawQuery
+	}
+	path := c.locate(target)
+	c.believe(r.Host, func(name string) string { return r.Header.Get(name) })
+	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, closing: r.Close || l.closing}
+	rt, params := l.match(path)
+	switch {
+	case rt == nil:
+		w.fail(nethttp.StatusNotFound, "there is nothing at this path")
+	case rt.onRequest == nil:
+		w.header.Set("Upgrade", "websocket")
+		w.fail(nethttp.StatusUpgradeRequired, "this path speaks WebSocket")
+	default:
+		c.enter(rt, path, params)
+		w.serve(rt, &Request{Request: r, conn: c})
+	}
+}
+
+func (w *Response) fail(status int, text string) {
+	w.header.Set("Content-Type", "text/plain; charset=utf-8")
+	w.status, w.body = status, []byte(text+"\n")
+	w.End()
+}
+
+// serve calls the handler and sends what it wrote, unless it wants to go on.
+func (w *Response) serve(rt *route, r *Request) {
+	c := w.c
+	func() {
+		defer c.loop.containRequest(w)
+		rt.onRequest(w, r)
+	}()
+	if w.done || c.sock == nil || c.has(flagDead) {
+		return
+	}
+	if !w.late {
+		w.End()
+		return
+	}
+	c.set(flagHeld)
+	c.extra().held = &held{response: w}
+	if !w.started {
+		c.loop.expect(c, deferTimeout)
+	}
+}
+
+// containRequest is contain for OnRequest: a panic is answered with 500.
+func (l *loop) containRequest(w *Response) {
+	if r := recover(); r != nil {
+		l.panicked("OnRequest", nil, r, stack())
+		w.closing, w.late = true, false
+		if w.started {
+			l.destroy(w.c, ErrPanic)
+		} else {
+			w.header = nethttp.Header{}
+			w.fail(nethttp.StatusInternalServerError, "internal error")
+		}
+	}
+	l.contain("OnRequest", nil)
+}
+
+// malformed answers a request that cannot be served and ends the connection.
+func (c *Conn) malformed(err error) {
+	status, cause := nethttp.StatusBadRequest, "malformed request"
+	var e *http.Error
+	if errors.As(err, &e) {
+		status, cause = e.Status, e.Cause
+	}
+	c.loop.refused("request", c.peer().String(), cause)
+	c.loop.reject(c, status, cause)
+}
+
+// reject sends an error response and ends the connection.
+func (l *loop) reject(c *Conn, status int, text string) {
+	l.emit(c, func(dst []byte) []byte { return http.AppendError(dst, status, text, l.date()) })
+	l.finishAfter(c, stageDrain)
+}

@@ -1,0 +1,85 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+)
+
+// Settings are the values that a config gives to a worker group. New fills in
+// the defaults; a program may change them before cmd.Run. They are read once,
+// when the process starts.
+type Settings struct {
+	Limits       Limits        `json:"limits"`
+	Slow         Slow          `json:"slow"`          // default SlowClose
+	PingInterval time.Duration `json:"ping_interval"` // silence before a ping; default 55 s, 0 = never
+	PingTimeout  time.Duration `json:"ping_timeout"`  // silence after it before closing; default 10 s
+	Compression  bool          `json:"compression"`   // permessage-deflate; default off
+}
+
+// Limits bound what one client, or all of them, can make a process hold. In
+// all of them 0 means no limit.
+type Limits struct {
+	MaxMessage       int           `json:"max_message"`       // bytes of a message, or of a request's body; default 64 KiB
+	MaxFragments     int           `json:"max_fragments"`     // frames of one WebSocket message; default 1024
+	MaxControlRate   int           `json:"max_control_rate"`  // control frames a second; default 100
+	MaxHeader        int           `json:"max_header"`        // bytes of a request's header; default 8 KiB
+	MaxHeaders       int           `json:"max_headers"`       // lines of a request's header; default 100
+	HandshakeTimeout time.Duration `json:"handshake_timeout"` // from accept to the request's end; default 10 s
+	MaxQueue         int           `json:"max_queue"`         // unsent bytes of a connection; default 1 MiB
+	MaxConnections   int           `json:"max_connections"`   // of this process; 0 = the descriptor limit less a reserve
+	PerIP            int           `json:"per_ip"`            // connections of one address in this process; default 0
+	PerIPRate        int           `json:"per_ip_rate"`       // new connections a second of one address; default 0
+}
+
+// Slow says what happens to a connection whose queue is over MaxQueue.
+type Slow string
+
+const (
+	SlowClose      Slow = "close"       // close it with 1013
+	SlowDropOldest Slow = "drop-oldest" // forget the messages that have waited longest
+	SlowLatest     Slow = "latest"      // keep only the newest message
+)
+
+// DefaultSettings returns the documented defaults.
+func DefaultSettings() Settings {
+	return Settings{
+		Limits: Limits{
+			MaxMessage:       64 << 10,
+			MaxFragments:     1024,
+			MaxControlRate:   100,
+			MaxHeader:        8 << 10,
+			MaxHeaders:       100,
+			HandshakeTimeout: 10 * time.Second,
+			MaxQueue:         1 << 20,
+		},
+		Slow:         SlowClose,
+		PingInterval: 55 * time.Second,
+		PingTimeout:  10 * time.Second,
+	}
+}
+
+// Validate names the first setting that makes no sense.
+func (s *Settings) Validate() error {
+	switch s.Slow {
+	case SlowClose, SlowDropOldest, SlowLatest:
+	default:
+		return fmt.Errorf(`slow = %q: use "close", "drop-oldest" or "latest"`, s.Slow)
+	}
+	l := &s.Limits
+	for _, v := range []struct {
+		key string
+		n   int64
+	}{
+		{"limits.max_message", int64(l.MaxMessage)}, {"limits.max_fragments", int64(l.MaxFragments)},
+		{"limits.max_control_rate", int64(l.MaxControlRate)}, {"limits.max_header", int64(l.MaxHeader)},
+		{"limits.max_headers", int64(l.MaxHeaders)}, {"limits.handshake_timeout", int64(l.HandshakeTimeout)},
+		{"limits.max_queue", int64(l.MaxQueue)}, {"limits.max_connections", int64(l.MaxConnections)},
+		{"limits.per_ip", int64(l.PerIP)}, {"limits.per_ip_rate", int64(l.PerIPRate)},
+		{"ping_interval", int64(s.PingInterval)}, {"ping_timeout", int64(s.PingTimeout)},
+	} {
+		if v.n < 0 {
+			return fmt.Errorf("%s is negative: use 0 for no limit", v.key)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package worker
+
+import "time"
+
+// Stats is what one worker process reports about itself. Together with what
+// the master knows (state, restarts) it is an entry of `status --json`.
+type Stats struct {
+	Connections  int      `json:"connections"`
+	MessagesIn   uint64   `json:"messages_in"`
+	MessagesOut  uint64   `json:"messages_out"`
+	SendFailures uint64   `json:"send_failures"`
+	QueueBytes   int64    `json:"queue_bytes"`
+	Timers       int      `json:"timers"`
+	LoopLagMS    float64  `json:"loop_lag_ms"` // longest turn of the loop since the last report
+	Listen       []string `json:"listen"`
+
+	// Counters behind the metrics of the same names.
+	Opened            uint64            `json:"opened"`
+	Panics            uint64            `json:"callback_panics"`
+	HandshakesRefused map[string]uint64 `json:"handshakes_refused,omitempty"` // by cause
+	SendFailuresBy    map[string]uint64 `json:"send_failures_by,omitempty"`   // by cause
+	PublishedBy       map[string]uint64 `json:"published_by,omitempty"`       // by source
+	BrokerGaps        uint64            `json:"broker_gaps"`
+	IngestRefused     map[string]uint64 `json:"ingest_refused,omitempty"` // by cause
+}
+
+// ConnInfo is an entry of `connections --json` and of GET /v1/connections.
+type ConnInfo struct {
+	ID          string    `json:"id"`
+	Worker      string    `json:"worker"`
+	Slot        int       `json:"slot"`
+	PID         int       `json:"pid"`
+	UID         string    `json:"uid"`
+	Protocol    string    `json:"protocol"` // "websocket", "http", "text" …
+	Path        string    `json:"path"`
+	IP          string    `json:"ip"` // real client address behind trusted proxies
+	Port        int       `json:"port"`
+	Local       string    `json:"local"`
+	Connected   time.Time `json:"connected"`
+	IdleS       int       `json:"idle_s"`
+	RecvQueue   int       `json:"recv_queue"` // bytes
+	SendQueue   int       `json:"send_queue"` // bytes
+	BytesIn     uint64    `json:"bytes_in"`
+	BytesOut    uint64    `json:"bytes_out"`
+	MessagesIn  uint64    `json:"messages_in"`
+	MessagesOut uint64    `json:"messages_out"`
+	Channels    []string  `json:"channels"`
+}
+
+// ConnQuery selects connections; empty fields select all. It is the Args of
+// the query "connections".
+type ConnQuery struct {
+	UID     string `json:"uid,omitempty"`
+	Channel string `json:"channel,omitempty"`
+	IP      string `json:"ip,omitempty"`
+	Limit   int    `json:"limit,omitempty"`  // of one answer, 1 to 100
+	Cursor  string `json:"cursor,omitempty"` // from the previous answer, "" = from the start
+}
+
+// ConnPage is the answer to a ConnQuery. A page fits into one control message.
+type ConnPage struct {
+	Connections []ConnInfo `json:"connections"`
+	Cursor      string     `json:"cursor"` // "" = that was all
+}
+
+// ChannelInfo is an entry of GET /v1/channels.
+type ChannelInfo struct {
+	Name    string `json:"name"`
+	Members int    `json:"members"`
+}
+
+// ChannelQuery is the Args of the query "channels"; the answer is a
+// ChannelPage in the order of names, so that pages of many processes merge.
+type ChannelQuery struct {
+	Prefix string `json:"prefix,omitempty"`
+	Limit  int    `json:"limit,omitempty"`
+	Cursor string `json:"cursor,omitempty"` // names after this one
+}
+
+// ChannelPage is the answer to a ChannelQuery.
+type ChannelPage struct {
+	Channels []ChannelInfo `json:"channels"`
+	Cursor   string        `json:"cursor"`
+}

@@ -1,0 +1,60 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/pushd/pushd/timer"
+)
+
+// alarm is the one runtime timer of a process. It wakes the loop when the
+// wheel's earliest entry is due and is silent when there is none.
+type alarm struct {
+	t  *time.Timer
+	at time.Duration // what it is set to, 0 = not set
+}
+
+// newWheel makes the wheel and the alarm, not set.
+func (l *loop) newWheel() {
+	l.wheel = timer.New(monotonic())
+	l.alarm.t = time.AfterFunc(time.Hour, l.door.ring)
+	l.alarm.t.Stop()
+}
+
+// arm sets the alarm to the earliest entry. It runs at the end of each turn.
+func (l *loop) arm() {
+	at, ok := l.wheel.Next()
+	switch {
+	case !ok:
+		if l.alarm.at != 0 {
+			l.alarm.t.Stop()
+			l.alarm.at = 0
+		}
+	case at != l.alarm.at || at <= l.now:
+		l.alarm.at = at
+		l.alarm.t.Reset(max(at-monotonic(), 0))
+	}
+}
+
+func (l *loop) after(d time.Duration, fn func()) *Timer {
+	t := &Timer{l: l}
+	l.wheel.Schedule(&t.t, monotonic()+d, 0, l.timed(fn))
+	return t
+}
+
+// every panics unless d is above 0.
+func (l *loop) every(d time.Duration, fn func()) *Timer {
+	if d <= 0 {
+		panic("worker: Every needs a period above 0")
+	}
+	t := &Timer{l: l}
+	l.wheel.Schedule(&t.t, monotonic()+d, d, l.timed(fn))
+	return t
+}
+
+// timed gives a timer's function the care of every callback.
+func (l *loop) timed(fn func()) func() {
+	return func() {
+		defer l.contain("timer", nil)
+		fn()
+	}
+}

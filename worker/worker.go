@@ -1,0 +1,249 @@
+// Package worker runs the callbacks of a program over many connections: one
+// process, one event loop, one goroutine of user code. More cores are used by
+// more processes.
+//
+// Unless its documentation says otherwise, a method of Worker or Conn may be
+// called only on the loop, that is from a callback, a timer, or a function
+// given to Post. Nothing on the loop needs a lock; anything that blocks there
+// stops every connection of the process, so blocking work goes through Go.
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/pushd/pushd/timer"
+)
+
+// A Worker is a group of equal processes that listen on the same addresses.
+// Set its fields before cmd.Run; the processes are started from there. All
+// callbacks are optional and run on the loop.
+type Worker struct {
+	Name  string // unique within the program; default "none", as in Workerman
+	Count int    // processes; 0 = the CPUs that the cgroup allows
+	User  string // run the processes as this user, by name or number; "" = as the master
+	Group string // "" = the user's own group
+
+	Settings
+
+	// Routes send http and websocket connections to handlers by path. What no
+	// route matches goes to Handler if set, else to the callbacks below.
+	Routes  []Route
+	Handler Handler
+	// Origins is the Route.Origins of the callbacks below.
+	Origins []string
+
+	// OnWorkerStart runs before the first client is accepted. An error stops
+	// the process from becoming ready.
+	OnWorkerStart func(w *Worker) error
+	// OnWorkerReload runs in a process that is about to be replaced.
+	OnWorkerReload func(w *Worker)
+	// OnWorkerStop runs last, after the connections are closed.
+	OnWorkerStop func(w *Worker)
+
+	// OnHandshake decides on a WebSocket upgrade. Without it all are accepted
+	// that the origin rule lets through.
+	OnHandshake func(c *Conn, h *Handshake)
+	// OnRequest answers a plain HTTP request on the same port.
+	OnRequest func(w *Response, r *Request)
+	// OnConnect runs once a connection can be sent to: after the handshake, or
+	// on accept where the protocol has none.
+	OnConnect func(c *Conn)
+	// OnMessage gets one whole message; m.Data is valid until it returns.
+	OnMessage func(c *Conn, m Message)
+	// OnClose runs exactly once for each OnConnect or OnResume, when the
+	// connection is gone. err is nil after an orderly close by either side.
+	OnClose func(c *Conn, err error)
+	// OnError reports what went wrong without closing: ErrQueueFull when a
+	// message was dropped, broker errors of asynchronous publishes.
+	OnError func(c *Conn, err error)
+	// OnBufferFull runs once when half of max_queue is waiting for a slow
+	// client, OnBufferDrain when all of that has been sent.
+	OnBufferFull  func(c *Conn)
+	OnBufferDrain func(c *Conn)
+	// OnResume runs instead of OnConnect for a live connection that arrived
+	// from the process that this one replaces.
+	OnResume func(c *Conn)
+
+	listen []string
+	loop   *loop // nil outside of Serve
+}
+
+// New returns a worker with default settings that listens on the given
+// addresses: "websocket://0.0.0.0:2346" (alias ws), "http://…", "text://…",
+// "frame://…", "tcp://…", "udp://…", "unix:///path", or the name of a protocol
+// of one's own. A path instead of host and port makes any stream protocol
+// listen on a unix socket.
+func New(listen ...string) *Worker {
+	return &Worker{Name: "none", Settings: DefaultSettings(), listen: listen}
+}
+
+// Listen returns the addresses given to New. Any goroutine.
+func (w *Worker) Listen() []string { return w.listen }
+
+// SetListen replaces the addresses, before the worker runs.
+func (w *Worker) SetListen(addrs ...string) { w.listen = addrs }
+
+// Slot returns the number of this process within the group, from 0. A process
+// that replaces another one takes its number. Any goroutine.
+func (w *Worker) Slot() int { return w.loop.slot }
+
+// Generation counts how often this slot was started by start and reload. Any
+// goroutine.
+func (w *Worker) Generation() int { return w.loop.generation }
+
+// Message is what a client sends or is sent.
+type Message struct {
+	Data   []byte
+	Binary bool // WebSocket opcode; protocols without one ignore it
+}
+
+// Text returns a text message.
+func Text(s string) Message { return Message{Data: []byte(s)} }
+
+// Binary returns a binary message.
+func Binary(b []byte) Message { return Message{Data: b, Binary: true} }
+
+// String returns the data as a string.
+func (m Message) String() string { return string(m.Data) }
+
+// Connections calls visit for each connection of this process until it returns
+// false. To reach those of all processes, use Broadcast or Publish.
+func (w *Worker) Connections(visit func(c *Conn) bool) {
+	for _, c := range w.loop.conns.snapshot() {
+		if c.open() && !visit(c) {
+			return
+		}
+	}
+}
+
+// CountConnections returns the number of connections of this process.
+func (w *Worker) CountConnections() int { return w.loop.conns.len() }
+
+// Stats returns the counters of this process.
+func (w *Worker) Stats() Stats { return w.loop.snapshot() }
+
+// After runs fn once on the loop, d from now. It lives until it ran or was
+// stopped, or the process ends.
+func (w *Worker) After(d time.Duration, fn func()) *Timer { return w.loop.after(d, fn) }
+
+// Every runs fn on the loop each d. A late timer runs once and skips the
+// periods it has missed.
+func (w *Worker) Every(d time.Duration, fn func()) *Timer { return w.loop.every(d, fn) }
+
+// Timer is a pending After or Every.
+type Timer struct {
+	l *loop
+	t timer.Timer
+}
+
+// Stop ends the timer and reports whether it was pending. It may be called from
+// the timer's own function.
+func (t *Timer) Stop() bool { return t.l.wheel.Stop(&t.t) }
+
+// Errors of Post and Go.
+var (
+	ErrStopped = errors.New("worker has stopped")
+	ErrBusy    = errors.New("worker is too busy: its queue of posted functions is full")
+)
+
+// Post runs fn on the loop soon, in the order of the calls. It is the one door
+// from other goroutines. Errors: ErrBusy when 65,536 functions are waiting,
+// ErrStopped. Any goroutine.
+func (w *Worker) Post(fn func()) error { return w.loop.door.post(fn, maxPosted) }
+
+// maxTasks bounds the goroutines of Go.
+const maxTasks = 1024
+
+// Go runs work on a goroutine of its own, for what blocks: databases, files,
+// other services. It reaches connections through Post. A panic in it is logged
+// and counted. Errors: ErrBusy when 1,024 are running. Any goroutine.
+func (w *Worker) Go(work func()) error {
+	l := w.loop
+	if l.tasks.Add(1) > maxTasks {
+		l.tasks.Add(-1)
+		return ErrBusy
+	}
+	go func() {
+		defer l.tasks.Add(-1)
+		defer func() {
+			if r := recover(); r != nil {
+				l.panics.Add(1)
+				l.log.Error("panic in a function given to Go", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			}
+		}()
+		work()
+	}()
+	return nil
+}
+
+// Option changes a publish.
+type Option struct{ except []string }
+
+// Except leaves connections out, in whatever process they are.
+func Except(conns ...*Conn) Option {
+	o := Option{except: make([]string, len(conns))}
+	for i, c := range conns {
+		o.except[i] = c.id.String()
+	}
+	return o
+}
+
+// ExceptID is Except by connection id.
+func ExceptID(ids ...string) Option { return Option{except: ids} }
+
+// Publish sends m to every member of channel in every process, in order per
+// publisher and channel, exactly once while the broker is there. It does not
+// wait: members in this process get it by way of the broker too. Errors:
+// ErrBrokerBusy, ErrBrokerAway, ErrTooLarge; then nobody gets it.
+func (w *Worker) Publish(channel string, m Message, opts ...Option) error {
+	return w.loop.publish(KindMessage, ScopeChannel, channel, m, opts)
+}
+
+// SendToUID sends m to every connection bound to uid. As Publish.
+func (w *Worker) SendToUID(uid string, m Message, opts ...Option) error {
+	return w.loop.publish(KindMessage, ScopeUID, uid, m, opts)
+}
+
+// SendToConn sends m to the connection with that id, wherever it is. As
+// Publish; an id that nobody has is no error.
+func (w *Worker) SendToConn(id string, m Message) error {
+	return w.loop.publish(KindMessage, ScopeConn, id, m, nil)
+}
+
+// Broadcast sends m to every connection of this worker group in all processes.
+// As Publish.
+func (w *Worker) Broadcast(m Message, opts ...Option) error {
+	return w.loop.publish(KindMessage, ScopeAll, w.Name, m, opts)
+}
+
+// KickUID closes every connection bound to uid, in all processes, with a
+// WebSocket close code and a reason of at most 123 bytes.
+func (w *Worker) KickUID(uid string, code int, reason string) error {
+	return w.loop.kick(ScopeUID, uid, code, reason)
+}
+
+// KickConn closes the connection with that id, wherever it is.
+func (w *Worker) KickConn(id string, code int, reason string) error {
+	return w.loop.kick(ScopeConn, id, code, reason)
+}
+
+// CheckListen finds what is wrong with a listen address.
+func CheckListen(addr string) error {
+	_, err := parseListen(addr)
+	return err
+}
+
+// proxyPage is where TLS questions are sent.
+const proxyPage = "docs/proxy.md"
+
+func errTLS(scheme string) error {
+	plain := strings.TrimSuffix(scheme, "s")
+	if scheme == "wss" {
+		plain = "websocket"
+	}
+	return fmt.Errorf("%s:// is not served: put a TLS proxy in front and listen on %s:// (see %s)", scheme, plain, proxyPage)
+}
