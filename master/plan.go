@@ -3,6 +3,7 @@ package master
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // PlanVersion is the version of Plan. A master that reads a greater one
@@ -61,15 +62,34 @@ func (p *Plan) Check() error {
 	if p.Version > PlanVersion {
 		return fmt.Errorf("plan has version %d, this master knows %d: use restart instead of reload", p.Version, PlanVersion)
 	}
+	if p.DrainMS < 0 || p.WatchdogMS < 0 {
+		return fmt.Errorf("plan has drain_ms %d, watchdog_ms %d: neither may be negative", p.DrainMS, p.WatchdogMS)
+	}
 	known := map[string]bool{}
+	sockets := map[endpoint]string{}
 	for _, l := range p.Listeners {
+		e, err := endpointOf(l.Address)
+		if err != nil {
+			return err
+		}
 		if known[l.Address] {
 			return fmt.Errorf("plan has the listener %s twice", l.Address)
 		}
-		known[l.Address] = true
+		if other, ok := sockets[e]; ok {
+			return fmt.Errorf("%s and %s are one socket", other, l.Address)
+		}
+		known[l.Address], sockets[e] = true, l.Address
+	}
+	if p.Broker != nil {
+		if a := unknown(p.Broker.Listen, known); a != "" {
+			return fmt.Errorf("the broker process listens on %s, which the plan does not list", a)
+		}
 	}
 	names := map[string]bool{}
 	for _, g := range p.Workers {
+		if g.Name == "" || strings.ContainsAny(g.Name, "/ \x00") {
+			return fmt.Errorf("name of a worker group %q: use letters, digits, - and _", g.Name)
+		}
 		if names[g.Name] {
 			return fmt.Errorf("plan has the worker group %q twice", g.Name)
 		}
@@ -77,11 +97,19 @@ func (p *Plan) Check() error {
 		if g.Count < 1 {
 			return fmt.Errorf("worker group %q has count %d", g.Name, g.Count)
 		}
-		for _, a := range g.Listen {
-			if !known[a] {
-				return fmt.Errorf("worker group %q listens on %s, which the plan does not list", g.Name, a)
-			}
+		if a := unknown(g.Listen, known); a != "" {
+			return fmt.Errorf("worker group %q listens on %s, which the plan does not list", g.Name, a)
 		}
 	}
 	return nil
+}
+
+// unknown returns the first address that is not known, else "".
+func unknown(addresses []string, known map[string]bool) string {
+	for _, a := range addresses {
+		if !known[a] {
+			return a
+		}
+	}
+	return ""
 }

@@ -58,23 +58,23 @@ const (
 // Conn is one client. It is cheap on purpose: what an idle connection does not
 // need is in parts that exist only while they are used.
 type Conn struct {
-	sock     sock                // the loop's handle; nil once closed
-	loop     *loop               //
-	port     *port               // the listener it came in by
-	route    *route              // callbacks and rules; never nil
-	id       ID                  //
-	groups   hub.List[*Conn]     // channels and uid
-	in       *input              // bytes of an unfinished message
-	out      *queue              // unsent frames
-	more     *extra              // what few connections have
-	index    uint32              // in registry.all
-	lastRecv uint32              // second of monotonic time of the last byte
-	since    uint32              // second of Unix time of the accept
-	control  uint32              // second<<16 | control frames in it
-	flags    flags               //
-	stage    stage               //
-	bits     uint8               // deflate window of what is sent
-	_        uint8               //
+	sock     sock            // the loop's handle; nil once closed
+	loop     *loop           //
+	port     *port           // the listener it came in by
+	route    *route          // callbacks and rules; never nil
+	id       ID              //
+	groups   hub.List[*Conn] // channels and uid
+	in       *input          // bytes of an unfinished message
+	out      *queue          // unsent frames
+	more     *extra          // what few connections have
+	index    uint32          // in registry.all
+	lastRecv uint32          // second of monotonic time of the last byte
+	since    uint32          // second of Unix time of the accept
+	control  uint32          // second<<16 | control frames in it
+	flags    flags           //
+	stage    stage           //
+	bits     uint8           // deflate window of what is sent
+	_        uint8           //
 	msgs     struct{ in, out uint32 }
 	bytes    struct{ in, out uint64 }
 }

@@ -22,7 +22,8 @@ type counters struct {
 	refusedBy    tally
 	maxTurn      time.Duration // longest turn since the last snapshot
 
-	refusedLog, acceptLog, slowLog, gapLog rateLimit
+	acceptLog, slowLog, gapLog rateLimit
+	refusedLog                 map[string]*rateLimit // by cause
 
 	dateAt uint32 // second in which dateText was made
 	dateIs string
@@ -68,7 +69,11 @@ func (r *rateLimit) allow(now time.Duration) bool {
 // config would have let it in.
 func (l *loop) refused(cause, client, hint string) {
 	l.counts.refusedBy.add(cause)
-	r := &l.counts.refusedLog
+	r := l.counts.refusedLog[cause]
+	if r == nil {
+		r = &rateLimit{}
+		l.counts.refusedLog[cause] = r
+	}
 	if r.allow(l.now) {
 		l.log.Warn("refused a client", "cause", cause, "client", client, "hint", hint, "more", r.hidden)
 		r.hidden = 0

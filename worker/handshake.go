@@ -220,7 +220,7 @@ func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
 	h.req = r
 	path := c.locate(string(r.URI))
 	rt, params := l.match(path)
-	if rt == nil || !rt.talks() {
+	if rt == nil || !rt.bare && !rt.talks() {
 		l.refused("route", c.peer().String(), "routes has no handler for this path")
 		return refusal(http.StatusNotFound, "route", "there is nothing at this path")
 	}

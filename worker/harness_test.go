@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pushd/pushd/protocol/control"
 )
 
@@ -161,7 +163,7 @@ func (s *server) bind(addr string) control.Listener {
 	fd, err := duplicate(int(f.Fd()))
 	must(s.t, err)
 	f.Close()
-	setNonblock(fd)
+	must(s.t, unix.SetNonblock(fd, true))
 	return control.Listener{Address: addr, FD: fd}
 }
 

@@ -96,6 +96,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		l.log = slog.Default()
 	}
 	l.log = l.log.With("worker", w.Name, "slot", l.slot)
+	l.counts.refusedLog = map[string]*rateLimit{}
 	l.fan.room = sync.NewCond(&l.fan.mu)
 	l.accept.files = openFiles()
 	if w.Limits.PerIP > 0 || w.Limits.PerIPRate > 0 {
@@ -255,7 +256,7 @@ func (s *serving) leave(o control.Stop) {
 	}
 	drain := time.Duration(o.DrainMS) * time.Millisecond
 	_ = l.do(func() { l.disperse(o.Code, o.Reason, drain) })
-	s.wait(drain + closeTimeout + time.Second)
+	s.wait(drain + drainTimeout)
 }
 
 // empty waits until the clients have left by themselves; a further order or the

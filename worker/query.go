@@ -193,4 +193,3 @@ func (l *loop) listChannels(q ChannelQuery) ChannelPage {
 	}
 	return page
 }
-

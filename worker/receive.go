@@ -9,6 +9,7 @@ import (
 func (c *Conn) receive(p []byte) {
 	c.bytes.in += uint64(len(p))
 	c.lastRecv = seconds(c.loop.now)
+	c.clear(flagPinged)
 	if c.has(flagDead) || c.stage == stageDrain {
 		return
 	}

@@ -11,6 +11,7 @@ type route struct {
 	callbacks
 	pattern string
 	exact   string // the path, when the pattern is one
+	bare    bool   // takes WebSockets even without a callback for them
 	origins origins
 }
 
@@ -153,6 +154,7 @@ func (l *loop) routes(w *Worker) error {
 		l.plain.callbacks = ofHandler(w.Handler)
 	}
 	if len(w.Routes) == 0 {
+		l.plain.bare = w.Handler == nil
 		return nil
 	}
 	l.paths, err = newPathMap(w.Routes)
@@ -186,7 +188,7 @@ func (l *loop) match(path string) (*route, map[string]string) {
 			return r, params
 		}
 	}
-	if l.plain.talks() || l.plain.onRequest != nil {
+	if l.plain.bare || l.plain.talks() || l.plain.onRequest != nil {
 		return l.plain, nil
 	}
 	return nil, nil

@@ -199,5 +199,3 @@ func reopenStderr(f *os.File) error {
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) }
-
-func setNonblock(fd int) { _ = unix.SetNonblock(fd, true) }

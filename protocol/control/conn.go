@@ -35,7 +35,7 @@ type Conn struct {
 // Pair returns a new channel: the parent's end, and the child's as a file to
 // be inherited.
 func Pair() (*Conn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fds, err := socketpair()
 	if err != nil {
 		return nil, nil, fmt.Errorf("create control socketpair: %w", err)
 	}

@@ -1,0 +1,50 @@
+# pushd: `make start` runs it, `make test` installs what the tests need and runs
+# them all. Everything else is for development.
+
+GO         ?= go
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS    := -s -w -X github.com/pushd/pushd/cmd.Version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME   ?= 30s
+BENCHTIME  ?= 1s
+
+.PHONY: build start test deps check race fuzz bench lint dist clean
+
+build: ## bin/pushd and bin/pushbench
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushbench ./cmd/pushbench
+
+start: build ## run pushd in the foreground: open http://127.0.0.1:2346/
+	./bin/pushd start
+
+test: deps build lint check ## everything a change must pass
+
+check: build ## the tests alone
+	$(GO) test -timeout 12m ./...
+
+deps: ## what the tests drive: a browser, node, php
+	@sh .ci/deps
+
+race: deps ## the tests under the race detector, child processes included
+	PUSHD_TEST_RACE=1 $(GO) test -race -timeout 25m ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@sh .ci/fuzz $(FUZZTIME)
+
+bench: ## benchmarks; no test depends on them
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+lint: ## formatting, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	GOOS=darwin $(GO) build ./cmd/pushd ./worker/... ./examples/... # for editors: start is Linux only
+	$(GO) run $(STATICCHECK) ./...
+
+dist: ## static Linux binaries for amd64 and arm64
+	for arch in amd64 arm64; do for cmd in pushd pushbench; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/$$cmd-linux-$$arch ./cmd/$$cmd || exit 1; \
+	done; done
+	cd dist && sha256sum pushd-* pushbench-* > SHA256SUMS
+
+clean:
+	rm -rf bin dist

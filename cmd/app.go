@@ -1,0 +1,178 @@
+package cmd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/pushd/pushd/cmd/config"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitMisuse = 2
+)
+
+// misuse is an error of the command line itself.
+type misuse struct{ error }
+
+func misusef(format string, args ...any) error { return misuse{fmt.Errorf(format, args...)} }
+
+// silent is a failure that has been told already.
+var errTold = errors.New("told")
+
+// call is one run of a command.
+type call struct {
+	program *Program
+	flags   *cli.Context
+	out     io.Writer
+	err     io.Writer
+}
+
+// verb is a command's code.
+type verb func(c *call) error
+
+// execute obeys a command line and returns the exit code.
+func (p *Program) execute(args []string, out, errOut io.Writer) int {
+	app := p.app(out, errOut)
+	args = arrange(args, app.Commands)
+	if len(args) == 0 {
+		cli.ShowAppHelp(cli.NewContext(app, nil, nil))
+		return exitMisuse
+	}
+	return p.report(app.Run(append([]string{p.Name}, args...)), wantsJSON(args), out, errOut)
+}
+
+// report prints the error of a command and returns the exit code.
+func (p *Program) report(err error, asJSON bool, out, errOut io.Writer) int {
+	var m misuse
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errTold):
+		return exitFailed
+	case errors.As(err, &m):
+		fmt.Fprintf(errOut, "%s: %v\n", p.Name, err)
+		return exitMisuse
+	}
+	if asJSON {
+		writeJSON(out, jsonError(err))
+	}
+	fmt.Fprintf(errOut, "%s: %v\n", p.Name, err)
+	return exitFailed
+}
+
+// jsonError is the object that stands for an error under --json.
+func jsonError(err error) any {
+	var own json.Marshaler
+	if errors.As(err, &own) {
+		return own
+	}
+	o := map[string]any{"ok": false, "error": err.Error()}
+	var list config.Errors
+	if errors.As(err, &list) {
+		o["errors"] = strings.Split(list.Error(), "\n")
+	}
+	return o
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// app describes the command line.
+func (p *Program) app(out, errOut io.Writer) *cli.App {
+	app := &cli.App{
+		Name:            p.Name,
+		Usage:           "push server: keeps connections, runs handlers, reloads",
+		UsageText:       p.Name + " COMMAND [flags]",
+		HideVersion:     true,
+		HideHelpCommand: true,
+		Writer:          out,
+		ErrWriter:       errOut,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		OnUsageError:    usageError,
+		Action: func(c *cli.Context) error {
+			return misusef("there is no command %q (%s help lists them)", c.Args().First(), p.Name)
+		},
+	}
+	for _, c := range p.commands() {
+		c.HideHelpCommand = true
+		c.OnUsageError = usageError
+		app.Commands = append(app.Commands, c)
+	}
+	return app
+}
+
+func usageError(_ *cli.Context, err error, _ bool) error { return misuse{err} }
+
+// command makes a command with the flags that all have.
+func (p *Program) command(name, usage, args string, do verb, flags ...cli.Flag) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: usage, ArgsUsage: args,
+		Flags: append(flags, commonFlags()...),
+		Action: func(c *cli.Context) error {
+			want := len(strings.Fields(args))
+			if n := c.Args().Len(); n != want {
+				if want == 0 {
+					return misusef("%s takes no arguments, there is %q", name, c.Args().First())
+				}
+				return misusef("usage: %s %s %s, there are %d arguments", p.Name, name, args, n)
+			}
+			return do(&call{program: p, flags: c, out: c.App.Writer, err: c.App.ErrWriter})
+		},
+	}
+}
+
+func commonFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read the config from `FILE`"},
+		&cli.StringFlag{Name: "runtime-dir", Usage: "the master's lock and sockets are in `DIR`"},
+		&cli.BoolFlag{Name: "json", Usage: "answer in JSON"},
+	}
+}
+
+// json reports whether the answer is for a machine.
+func (c *call) json() bool { return c.flags.Bool("json") }
+
+// source is where the command line says that the config is.
+func (c *call) source() config.Source {
+	return c.program.source(c.flags.String("config"), c.flags.String("runtime-dir"))
+}
+
+// config reads the config or fails.
+func (c *call) config() (*config.Config, error) {
+	cfg, err := config.Load(c.source())
+	if err != nil {
+		return nil, invalid(err)
+	}
+	return cfg, nil
+}
+
+// invalid introduces the mistakes of a config.
+func invalid(err error) error {
+	var list config.Errors
+	if errors.As(err, &list) && len(list) == 1 {
+		return fmt.Errorf("config is not valid: %w", err)
+	}
+	return fmt.Errorf("config is not valid:\n%w", err)
+}
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}

@@ -1,0 +1,117 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/master"
+)
+
+// check validates the config without running any of it but the constructors of
+// its handlers.
+func check(c *call) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	p, err := c.program.makePlan(cfg)
+	if err != nil {
+		return invalid(err)
+	}
+	notes := notes(cfg)
+	if c.json() {
+		return writeJSON(c.out, map[string]any{"ok": true, "config": cfg.File, "notes": notes})
+	}
+	for _, n := range notes {
+		fmt.Fprintln(c.out, "note:", n)
+	}
+	from := cfg.File
+	if from == "" {
+		from = fmt.Sprintf("built-in defaults; no config in %s", strings.Join(cfg.Searched, " or "))
+	}
+	fmt.Fprintf(c.out, "OK (%s): %d worker groups, %d listeners\n", from, len(p.Workers), len(p.Listeners))
+	return nil
+}
+
+// notes are what is valid and yet probably not meant.
+func notes(cfg *config.Config) []string {
+	out := []string{}
+	uses := func(handler string) bool {
+		return slices.ContainsFunc(cfg.Workers, func(w config.Worker) bool {
+			return slices.ContainsFunc(w.Routes, func(r config.Route) bool { return r.Handler == handler })
+		})
+	}
+	if len(cfg.Apps) > 0 && !uses("pusher") {
+		out = append(out, "apps are configured, but no route has the handler pusher")
+	}
+	if cfg.Drain == 0 {
+		out = append(out, "drain = 0: a stop or restart cuts all clients at the same moment")
+	}
+	return out
+}
+
+// plan prints what would run. For the master it writes all of it to a
+// descriptor; people see it without secrets.
+func plan(c *call) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	p, err := c.program.makePlan(cfg)
+	if err != nil {
+		return invalid(err)
+	}
+	if fd := os.Getenv(master.PlanFDEnv); fd != "" {
+		return sendPlan(fd, p)
+	}
+	shown, err := redactPlan(*p)
+	if err != nil {
+		return fmt.Errorf("redact plan: %w", err)
+	}
+	if c.json() {
+		return writeJSON(c.out, shown)
+	}
+	c.tellPlan(&shown)
+	return nil
+}
+
+func sendPlan(fd string, p *master.Plan) error {
+	n, err := strconv.Atoi(fd)
+	if err != nil || n < 3 {
+		return fmt.Errorf("%s = %q is no descriptor", master.PlanFDEnv, fd)
+	}
+	f := os.NewFile(uintptr(n), "plan")
+	if f == nil {
+		return errors.New("the plan's descriptor is not open")
+	}
+	if err := writeJSON(f, p); err != nil {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	return f.Close()
+}
+
+func (c *call) tellPlan(p *master.Plan) {
+	t := newTable("NAME", "USER", "LISTEN", ">COUNT")
+	row := func(name, user string, listen []string, count int) {
+		for i, addr := range orNone(listen) {
+			if i > 0 {
+				t.add("", "", addr, "")
+				continue
+			}
+			t.add(name, userName(user), addr, fmt.Sprint(count))
+		}
+	}
+	for _, g := range p.Workers {
+		row(g.Name, g.User, g.Listen, g.Count)
+	}
+	if p.Broker != nil {
+		row("broker", "", p.Broker.Listen, 1)
+	}
+	t.write(c.out)
+	fmt.Fprintf(c.out, "\nruntime dir %s; --json shows all of it, without secrets\n", p.RuntimeDir)
+}

@@ -1,0 +1,139 @@
+package cmd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// child is a process that the master has started, before it is a worker or the
+// broker.
+type child struct {
+	program *Program
+	control *control.Conn
+	init    control.Init
+	log     *slog.Logger
+}
+
+// stepError says at which step of its start a child gave up.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+func atStep(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stepError{step, err}
+}
+
+// runChild runs this process as the child that the master wants it to be and
+// returns its exit code. Failures go to the master, which reports them to
+// whoever asked for the start or reload.
+func runChild(p *Program, role control.Role) int {
+	title("pushd-" + string(role))
+	swallowSignals()
+	c, err := openChild(p)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: start as %s: %v\n", p.Name, role, err)
+		return 1
+	}
+	if err := c.run(role); err != nil {
+		c.report(err)
+		return 1
+	}
+	return 0
+}
+
+// swallowSignals makes this process leave only when the master orders it, or is
+// gone: terminals and service managers send their signals to all processes.
+// They are caught rather than ignored, which programs that a handler starts
+// would inherit.
+func swallowSignals() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
+}
+
+func openChild(p *Program) (*child, error) {
+	f := os.NewFile(control.FD, "control")
+	if f == nil {
+		return nil, errors.New("there is no control descriptor: this variable is for the master only")
+	}
+	conn, err := control.Open(f)
+	if err != nil {
+		return nil, err
+	}
+	m, files, err := conn.Receive()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		f.Close()
+	}
+	c := &child{program: p, control: conn, log: slog.Default()}
+	if m.Type != control.TypeInit {
+		return nil, fmt.Errorf("first control message is %q, not %q", m.Type, control.TypeInit)
+	}
+	if err := json.Unmarshal(m.Body, &c.init); err != nil {
+		return nil, fmt.Errorf("read init message: %w", err)
+	}
+	for _, l := range c.init.Listeners {
+		syscall.CloseOnExec(l.FD)
+	}
+	if c.init.BusFD > 0 {
+		syscall.CloseOnExec(c.init.BusFD)
+	}
+	return c, nil
+}
+
+func (c *child) run(role control.Role) error {
+	if v := c.init.Version; v > control.Version {
+		return atStep("read init", fmt.Errorf("the master speaks control version %d, this program %d: use restart", v, control.Version))
+	}
+	if c.init.Role != role {
+		return atStep("read init", fmt.Errorf("started as %q, told to be %q", role, c.init.Role))
+	}
+	switch role {
+	case control.RoleWorker:
+		return c.runWorker()
+	case control.RoleBroker:
+		return c.runBroker()
+	}
+	return atStep("read init", fmt.Errorf("this program has no role %q", role))
+}
+
+// report logs why this process gives up and, if that is not known there yet,
+// tells the master.
+func (c *child) report(err error) {
+	c.log.Error("process gives up", "process", fmt.Sprintf("%s/%d", c.init.Name, c.init.Slot), "error", err)
+	var s *stepError
+	if errors.As(err, &s) {
+		c.control.Send(control.TypeFailed, 0, control.Failed{Step: s.step, Error: s.err.Error()}) // the master may be gone
+	}
+}
+
+// setLog makes the default logger of this process. Lines go to stderr, which
+// the master has pointed at the log.
+func (c *child) setLog(p processSpec, w io.Writer) {
+	c.log = newLogger(w, p.LogLevel, p.LogFormat)
+	slog.SetDefault(c.log)
+}
+
+func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}

@@ -1,0 +1,296 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/api"
+	"github.com/pushd/pushd/worker/broker"
+)
+
+// closeBound is how long requests in flight may take when the process leaves.
+const closeBound = 2 * time.Second
+
+// brokerProcess holds the embedded broker, the HTTP API, metrics and JSON
+// ingest.
+type brokerProcess struct {
+	*child
+	spec    brokerSpec
+	sockets map[string]*os.File // inherited listeners by address
+	server  *broker.Server      // nil with an external cluster
+	client  *broker.Client
+	api     *api.Server
+	master  asker
+
+	draining atomic.Bool // the master is stopping
+	workers  atomic.Int64
+	broken   chan error // a listener gave up
+}
+
+// runBroker is the broker process from its first message to its end.
+func (c *child) runBroker() error {
+	b := &brokerProcess{child: c, sockets: map[string]*os.File{}, broken: make(chan error, 8)}
+	b.master.control = c.control
+	if err := json.Unmarshal(c.init.Spec, &b.spec); err != nil {
+		return atStep("read plan", err)
+	}
+	c.setLog(b.spec.processSpec, os.Stderr)
+	for _, l := range c.init.Listeners {
+		b.sockets[l.Address] = os.NewFile(uintptr(l.FD), l.Address)
+	}
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	if err := b.open(); err != nil {
+		return err
+	}
+	over, gone := make(chan struct{}), make(chan struct{})
+	go b.obey(over, gone)
+	if err := c.control.Send(control.TypeReady, 0, nil); err != nil {
+		c.log.Warn("the master is gone", "error", err)
+	}
+	select {
+	case <-over:
+	case err := <-b.broken:
+		b.close()
+		return atStep("serve", err)
+	case <-gone:
+		b.outliveMaster(terminated)
+	}
+	b.close()
+	return nil
+}
+
+// open connects everything.
+func (b *brokerProcess) open() error {
+	if err := b.openBus(); err != nil {
+		return atStep("open broker", err)
+	}
+	key, err := b.spec.API.key()
+	if err != nil {
+		return atStep("load API key", err)
+	}
+	b.api, err = api.New(api.Options{Client: b.client, Key: key, Stats: b.stats, Ready: b.ready, Logger: b.log})
+	if err != nil {
+		return atStep("open API", err)
+	}
+	return atStep("open listeners", b.openListeners())
+}
+
+// openBus starts the embedded server on the inherited socket, or connects to
+// the external cluster.
+func (b *brokerProcess) openBus() (err error) {
+	o := broker.Options{ID: "api", URL: b.spec.BrokerURL, Logger: b.log}
+	if o.URL == "" {
+		if len(b.init.Listeners) == 0 {
+			return errors.New("the master gave no socket")
+		}
+		if b.server, err = broker.NewServer(broker.ServerOptions{UIDs: b.spec.UIDs, Logger: b.log}); err != nil {
+			return err
+		}
+		o.Server = b.server
+		ln, err := b.listener(b.init.Listeners[0].Address)
+		if err != nil {
+			return err
+		}
+		b.serve(func() error { return b.server.Serve(ln) })
+	}
+	if b.client, err = broker.NewClient(o); err != nil {
+		return err
+	}
+	return b.client.Start(nil)
+}
+
+func (b *brokerProcess) openListeners() error {
+	stream := func(addr string, serve func(net.Listener) error) error {
+		if addr == "" {
+			return nil
+		}
+		ln, err := b.listener(addr)
+		if err == nil {
+			b.serve(func() error { return serve(ln) })
+		}
+		return err
+	}
+	if err := stream(b.spec.API.Listen, b.api.Serve); err != nil {
+		return err
+	}
+	if err := stream(b.spec.Metrics, b.api.ServeMetrics); err != nil {
+		return err
+	}
+	for _, in := range b.spec.Ingest {
+		o := api.IngestOptions{Key: in.Key}
+		if !isDatagram(in.Listen) {
+			if err := stream(in.Listen, func(ln net.Listener) error { return b.api.ServeIngest(ln, o) }); err != nil {
+				return err
+			}
+			continue
+		}
+		pc, err := b.packets(in.Listen)
+		if err != nil {
+			return err
+		}
+		b.serve(func() error { return b.api.ServeIngestPackets(pc, o) })
+	}
+	return nil
+}
+
+// serve runs a listener until it is closed.
+func (b *brokerProcess) serve(run func() error) {
+	go func() {
+		if err := run(); err != nil {
+			b.broken <- err
+		}
+	}()
+}
+
+func (b *brokerProcess) inherited(addr string) (*os.File, error) {
+	f := b.sockets[addr]
+	if f == nil {
+		return nil, fmt.Errorf("the master gave no socket for %s", addr)
+	}
+	return f, nil
+}
+
+func (b *brokerProcess) listener(addr string) (net.Listener, error) {
+	f, err := b.inherited(addr)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // FileListener has a duplicate
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("use socket of %s: %w", addr, err)
+	}
+	return ln, nil
+}
+
+func (b *brokerProcess) packets(addr string) (net.PacketConn, error) {
+	f, err := b.inherited(addr)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	pc, err := net.FilePacketConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("use socket of %s: %w", addr, err)
+	}
+	return pc, nil
+}
+
+// stats asks the master for the object of `status --json`.
+func (b *brokerProcess) stats(ctx context.Context) (json.RawMessage, error) {
+	return b.master.ask(ctx, control.Query{What: "stats"})
+}
+
+// ready says why a balancer should send no clients here.
+func (b *brokerProcess) ready() error {
+	switch {
+	case b.draining.Load():
+		return errors.New("stopping")
+	case !b.client.Stats().Connected:
+		return errors.New("broker is away")
+	case b.workers.Load() == 0:
+		return errors.New("no worker is ready")
+	}
+	return nil
+}
+
+// obey works on the master's messages. It closes over when told to stop, gone
+// when the master has died.
+func (b *brokerProcess) obey(over, gone chan<- struct{}) {
+	for {
+		m, files, err := b.control.Receive()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				b.log.Error("control channel", "error", err)
+			}
+			close(gone)
+			return
+		}
+		if m.Type == control.TypeReopen && len(files) == 1 {
+			if err := redirect(files[0]); err != nil {
+				b.log.Error("reopen log", "error", err)
+			}
+		}
+		for _, f := range files {
+			f.Close()
+		}
+		if m.Type == control.TypeStop {
+			close(over)
+			return
+		}
+		b.handle(m)
+	}
+}
+
+func (b *brokerProcess) handle(m control.Message) {
+	switch m.Type {
+	case control.TypePing:
+		b.send(control.Message{Type: control.TypePong, ID: m.ID})
+	case control.TypeAnswer:
+		b.master.answered(m)
+	case control.TypeQuery:
+		b.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: "the broker process answers no queries"})
+	case control.TypeRoster:
+		var r control.Roster
+		answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
+		if err := json.Unmarshal(m.Body, &r); err != nil {
+			answer.Error = err.Error()
+		} else {
+			b.workers.Store(int64(len(r.Workers)))
+			b.draining.Store(r.Draining)
+			b.api.SetRoster(r.Workers)
+		}
+		b.send(answer)
+	}
+}
+
+func (b *brokerProcess) send(m control.Message) {
+	if err := b.control.SendMessage(m); err != nil {
+		b.log.Debug("answer the master", "error", err)
+	}
+}
+
+// outliveMaster frees the addresses at once, so that a new start can bind them,
+// and keeps the bus for the workers while they drain. SIGTERM ends the wait; as
+// long as there is a master it means nothing, since service managers send it to
+// all processes and the master decides who leaves when.
+func (b *brokerProcess) outliveMaster(terminated <-chan os.Signal) {
+	b.log.Warn("the master is gone: leaving", "drain_ms", b.init.DrainMS)
+	b.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
+	defer cancel()
+	b.api.Close(ctx)
+	drained := time.NewTimer(time.Duration(b.init.DrainMS)*time.Millisecond + closeBound)
+	defer drained.Stop()
+	for len(terminated) > 0 {
+		<-terminated // of the time before
+	}
+	select {
+	case <-terminated:
+	case <-drained.C:
+	}
+}
+
+// close ends everything in the order of the data's way.
+func (b *brokerProcess) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
+	defer cancel()
+	if err := b.api.Close(ctx); err != nil {
+		b.log.Debug("close API", "error", err)
+	}
+	b.client.Close()
+	if b.server != nil {
+		b.server.Close()
+	}
+}

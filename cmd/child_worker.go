@@ -1,0 +1,65 @@
+package cmd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
+)
+
+// runWorker is a worker process from its first message to its end.
+func (c *child) runWorker() error {
+	var spec workerSpec
+	if err := json.Unmarshal(c.init.Spec, &spec); err != nil {
+		return atStep("read plan", err)
+	}
+	c.setLog(spec.processSpec, os.Stderr)
+	w, err := c.worker(&spec)
+	if err != nil {
+		return atStep("load handlers", err)
+	}
+	bus, err := c.bus(&spec)
+	if err != nil {
+		return atStep("connect to broker", err)
+	}
+	return w.Serve(worker.Process{ // which reports its own failures to the master
+		Control: c.control, Init: c.init, Broker: bus, TrustedProxies: spec.TrustedProxies, Log: c.log,
+	})
+}
+
+// worker makes the worker that the config or the program describes.
+func (c *child) worker(spec *workerSpec) (*worker.Worker, error) {
+	listen := make([]string, len(c.init.Listeners))
+	for i, l := range c.init.Listeners {
+		listen[i] = l.Address
+	}
+	if spec.Group != nil {
+		return spec.Group.newWorker(c.init.Name, listen)
+	}
+	w := c.program.find(c.init.Name)
+	if w == nil {
+		return nil, fmt.Errorf("this program has no worker %q", c.init.Name)
+	}
+	w.SetListen(listen...)
+	return w, nil
+}
+
+// bus makes the client; Serve starts it.
+func (c *child) bus(spec *workerSpec) (worker.Broker, error) {
+	o := broker.Options{ID: c.identity(), URL: spec.BrokerURL, Logger: c.log}
+	if o.URL == "" {
+		if c.init.BusFD <= 0 {
+			return nil, errors.New("the master gave no descriptor of its socket")
+		}
+		o.Path = broker.FDPath(c.init.BusFD)
+	}
+	return broker.NewClient(o)
+}
+
+// identity is how control.Roster names this process.
+func (c *child) identity() string {
+	return fmt.Sprintf("%s/%d/%d", c.init.Name, c.init.Slot, c.init.Generation)
+}

@@ -1,0 +1,55 @@
+package cmd
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// commands lists the commands in the order of the help text.
+func (p *Program) commands() []*cli.Command {
+	daemon := &cli.BoolFlag{Name: "daemon", Aliases: []string{"d"}, Usage: "go to the background once ready"}
+	graceful := &cli.BoolFlag{Name: "graceful", Aliases: []string{"g"}, Usage: "wait until clients have left by themselves"}
+	timeout := &cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "with -g: wait for at most this long, 0 = for ever"}
+	uid := &cli.StringFlag{Name: "uid", Usage: "the connections bound to this user `ID`"}
+	connection := &cli.StringFlag{Name: "connection", Usage: "the connection with this `ID`"}
+	binary := &cli.BoolFlag{Name: "binary", Usage: "send as a binary message"}
+	return []*cli.Command{
+		p.command("start", "run master, workers and broker", "", start, daemon),
+		p.command("stop", "stop all of it", "", stop, graceful, timeout),
+		p.command("restart", "stop, then start", "", restart, daemon, graceful, timeout),
+		p.command("reload", "take over a new config, handlers and binary", "", reload),
+		p.command("status", "show the processes and their counters", "", status,
+			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second"}),
+		p.command("connections", "list connections", "", connections,
+			&cli.StringFlag{Name: "worker", Usage: "of this worker group `NAME`"}, uid,
+			&cli.StringFlag{Name: "channel", Usage: "members of this channel `NAME`"},
+			&cli.StringFlag{Name: "ip", Usage: "from this `ADDRESS`"},
+			&cli.IntFlag{Name: "limit", Value: 100, Usage: "at most `N`, 0 = all"},
+			&cli.BoolFlag{Name: "wide", Usage: "all columns, whatever the terminal's width"}),
+		p.command("check", "validate the config, handlers included", "", check),
+		p.command("plan", "print what would run", "", plan),
+		p.command("publish", "send DATA to the members of CHANNEL (DATA - reads stdin)", "CHANNEL DATA", publish, binary,
+			&cli.StringSliceFlag{Name: "except", Usage: "leave out the connection with this `ID`"}),
+		p.command("send", "send DATA to a user or connection", "DATA", send, uid, connection, binary),
+		p.command("kick", "close the connections of a user, or one connection", "", kick, uid, connection,
+			&cli.IntFlag{Name: "code", Value: 1000, Usage: "close code, 1000 or 3000 to 4999"},
+			&cli.StringFlag{Name: "reason", Usage: "close `REASON`"}),
+		p.command("token", "make a login token for the handler notify", "", token,
+			&cli.StringFlag{Name: "uid", Usage: "user `ID` of the token", Required: false},
+			&cli.StringSliceFlag{Name: "channel", Usage: "`CHANNEL` that the client joins"},
+			&cli.DurationFlag{Name: "ttl", Value: time.Hour, Usage: "how long the token is good for"},
+			&cli.StringFlag{Name: "route", Usage: "use the secret of the route with this `PATH`"},
+			&cli.StringFlag{Name: "secret-file", Usage: "use the secret in this `FILE`"}),
+		p.command("version", "print the version", "", version),
+	}
+}
+
+func version(c *call) error {
+	if c.json() {
+		return writeJSON(c.out, map[string]string{"version": Version, "program": c.program.version()})
+	}
+	fmt.Fprintln(c.out, c.program.version())
+	return nil
+}

@@ -1,0 +1,260 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/api"
+)
+
+// maxCount is far more worker processes than any machine has use for.
+const maxCount = 4096
+
+var groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+
+// CheckName judges the name of a worker group: it is part of bus subjects,
+// metrics and process titles.
+func CheckName(name string) error {
+	if !groupName.MatchString(name) {
+		return fmt.Errorf("%q: use up to 64 letters, digits, '.', '_' and '-'", name)
+	}
+	return nil
+}
+
+// check finds what only all tables together show.
+func check(c *Config, r *reader) {
+	names, used := map[string]string{}, map[string]string{}
+	claim := func(kind, at, key string, by map[string]string) {
+		if first, taken := by[key]; taken {
+			r.fail(at, "%s is used twice, first by %s", kind, first)
+			return
+		}
+		by[key] = at
+	}
+	if c.API.Listen != "" {
+		claim(c.API.Listen, r.at("api.listen"), socketKey("tcp://"+c.API.Listen), used)
+	}
+	if c.Metrics.Listen != "" {
+		claim(c.Metrics.Listen, r.at("metrics.listen"), socketKey("tcp://"+c.Metrics.Listen), used)
+	}
+	for i, in := range c.Ingest {
+		claim(in.Listen, in.At, socketKey(in.Listen), used)
+		if in.Handler != nil {
+			claim("the name "+IngestName(i), in.At, IngestName(i), names)
+		}
+	}
+	for _, w := range c.Workers {
+		claim("the name "+w.Name, w.At, w.Name, names)
+		for _, addr := range w.Listen {
+			claim(addr, w.At, socketKey(addr), used)
+		}
+	}
+	ids := map[string]string{}
+	for _, a := range c.Apps {
+		if a.ID == "" || a.Key == "" || a.Secret == "" {
+			r.fail(a.At, "an app needs id, key and secret")
+		}
+		claim("the app id "+a.ID, a.At, "id "+a.ID, ids)
+		claim("this app's key", a.At, "key "+a.Key, ids)
+	}
+}
+
+// IngestName is the name of the worker group of the i-th [[ingest]], if that
+// has a handler.
+func IngestName(i int) string { return fmt.Sprintf("ingest-%d", i+1) }
+
+// socketKey is equal for two addresses that name the same socket.
+func socketKey(addr string) string {
+	scheme, rest, _ := strings.Cut(addr, "://")
+	if strings.HasPrefix(rest, "unix://") {
+		scheme, rest, _ = strings.Cut(rest, "://")
+	}
+	switch scheme {
+	case "unix":
+		return "unix " + rest
+	case "udp":
+		return "udp " + rest
+	}
+	return "tcp " + rest
+}
+
+// checkHostPort judges "host:port"; the host may be empty, a name or an address.
+func checkHostPort(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf(`%q: write "127.0.0.1:2347"`, addr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("%q: the port is a number from 1 to 65535", addr)
+	}
+	return nil
+}
+
+// checkService judges the address of an HTTP service.
+func checkService(addr string) error {
+	if path, ok := strings.CutPrefix(addr, "unix://"); ok {
+		return checkSocketPath(path)
+	}
+	if strings.Contains(addr, "://") {
+		return fmt.Errorf(`%q: write "127.0.0.1:2347" or "unix:///path"`, addr)
+	}
+	return checkHostPort(addr)
+}
+
+func checkSocketPath(path string) error {
+	if path == "" || len(path) > 107 {
+		return fmt.Errorf("unix://%s: a socket's path has 1 to 107 bytes", path)
+	}
+	return nil
+}
+
+// checkKey judges a bearer key: it has to fit into a header line.
+func (t *table) checkKey(key string) {
+	for _, c := range []byte(key) {
+		if c <= ' ' || c > '~' {
+			t.fail(t.where("key"), "the key may hold printable ASCII without spaces only")
+			return
+		}
+	}
+}
+
+func (t *table) checkAPI(a API) {
+	t.checkKey(a.Key)
+	if a.Listen == "" {
+		return
+	}
+	err := checkService(a.Listen)
+	if err == nil {
+		err = api.CheckBind("[api]", a.Listen, true, a.Insecure) // without a key one is generated
+	}
+	if err != nil {
+		t.fail(t.where("listen"), "%v", err)
+	}
+}
+
+func (t *table) checkMetrics(m Metrics) {
+	if m.Listen == "" {
+		return
+	}
+	if err := checkService(m.Listen); err != nil {
+		t.fail(t.where("listen"), "%v", err)
+	}
+}
+
+func (t *table) checkBroker(b Broker) {
+	if b.URL == "" {
+		return
+	}
+	for one := range strings.SplitSeq(b.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Host == "" {
+			t.fail(t.where("url"), `write "nats://host:4222", several separated by commas`) // may hold a password
+			return
+		}
+	}
+}
+
+func (t *table) checkIngest(in Ingest) {
+	var err error
+	scheme, rest, _ := strings.Cut(in.Listen, "://")
+	switch scheme {
+	case "":
+		t.fail(in.At, `needs listen = "udp://127.0.0.1:6553"`)
+		return
+	case "udp", "tcp":
+		err = checkHostPort(rest)
+	case "unix":
+		err = checkSocketPath(rest)
+	default:
+		err = fmt.Errorf(`%q: use udp://, tcp:// or unix://`, in.Listen)
+	}
+	if err == nil && in.Handler == nil {
+		err = api.CheckBind("[[ingest]]", in.Listen, in.Key != "", in.Insecure)
+	}
+	if err != nil {
+		t.fail(t.where("listen"), "%v", err)
+	}
+	if in.Handler != nil && in.Key != "" {
+		t.fail(t.where("key"), "is for JSON pushes; here the handler judges what arrives")
+	}
+}
+
+func (t *table) checkWorker(w Worker) {
+	if err := CheckName(w.Name); err != nil {
+		t.fail(t.where("name"), "%v", err)
+	}
+	if w.Count > maxCount {
+		t.fail(t.where("count"), "%d is more than %d processes", w.Count, maxCount)
+	}
+	t.checkListens(t.where("listen"), w.Listen)
+	switch hasRoutes := len(w.Routes) > 0; {
+	case hasRoutes && !takesRoutes(w.Listen):
+		t.fail(t.where("routes"), "only http and websocket have paths: set handler instead")
+	case !hasRoutes && w.Handler == nil:
+		t.fail(w.At, "has neither routes nor a handler")
+	}
+	if err := w.Settings.Validate(); err != nil {
+		t.fail(w.At, "%v", err)
+	}
+}
+
+func (t *table) checkListens(at string, listen []string) {
+	if len(listen) == 0 {
+		t.fail(at, `needs listen = "websocket://127.0.0.1:2346"`)
+	}
+	for _, addr := range listen {
+		if err := CheckListen(addr); err != nil {
+			t.fail(at, "%v", err)
+		}
+	}
+}
+
+// CheckListen judges the address of a worker group. Port 0 means any.
+func CheckListen(addr string) error {
+	if err := worker.CheckListen(addr); err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(addr, "://")
+	if strings.HasPrefix(rest, "/") {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(rest)
+	if n, e := strconv.Atoi(port); err != nil || e != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("listen address %q: %q is no port number", addr, port)
+	}
+	return nil
+}
+
+// takesRoutes reports whether any of the addresses has paths.
+func takesRoutes(listen []string) bool {
+	for _, addr := range listen {
+		if s := Scheme(addr); s == "websocket" || s == "http" {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *table) checkPattern(r Route) {
+	switch p := r.Pattern; {
+	case !strings.HasPrefix(p, "/"):
+		t.fail(r.At, `the path begins with "/"`)
+	case !utf8.ValidString(p) || strings.ContainsAny(p, " ?#\x00"):
+		t.fail(r.At, "no such path can be requested")
+	case strings.Contains(strings.TrimSuffix(p, "/*"), "*"):
+		t.fail(r.At, `"*" may only end a path, as in "/files/*"`)
+	}
+}
+
+func (t *table) checkWebhook(h Webhook) {
+	u, err := url.Parse(h.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		t.fail(t.where("url"), `write "https://host/path"`)
+	}
+}

@@ -1,0 +1,156 @@
+// Package config reads pushd.toml and the PUSHD_* environment into plain
+// values. It knows nothing of processes: package cmd makes the plan of them.
+//
+// A value comes from the environment, else from the file, else it is the
+// default that docs/reference.md lists. Everything that can be judged without
+// running anything is judged here, and every error names the file and line (or
+// the variable) that has to change.
+package config
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// Config is a complete, valid configuration.
+type Config struct {
+	File     string   // absolute path of the file it came from, "" = none
+	Searched []string // where a file was looked for
+
+	RuntimeDir     string // absolute
+	DataDir        string // absolute
+	LogFile        string // absolute, "" = stderr
+	LogLevel       slog.Level
+	LogFormat      string // "text" or "json"
+	Drain          time.Duration
+	Watchdog       time.Duration // 0 = off
+	TrustedProxies []netip.Prefix
+
+	API     API
+	Metrics Metrics
+	Broker  Broker
+	Ingest  []Ingest
+	Apps    []App
+	Workers []Worker // never empty, unless Source.Program
+
+	// Override is PUSHD_LISTEN and PUSHD_COUNT, already applied to Workers; a
+	// program applies it to its own.
+	Override Override
+}
+
+// API is the HTTP API's table.
+type API struct {
+	Listen   string // "host:port" or "unix:///path", "" = off
+	Key      string // "" = generated at first start, kept in KeyFile
+	Insecure bool   // allows a public address without TLS
+}
+
+// Metrics is the table of the metrics listener.
+type Metrics struct {
+	Listen string // as API.Listen
+}
+
+// Broker is the broker's table.
+type Broker struct {
+	URL string // "" = embedded, else "nats://…"
+}
+
+// Ingest is a port that takes pushes from a back end.
+type Ingest struct {
+	At       string // place in the config, for messages
+	Listen   string // "udp://…", "tcp://…" or "unix:///path"
+	Key      string
+	Insecure bool
+	Handler  *Route // nil = JSON pushes
+}
+
+// App is an application of the Pusher protocol.
+type App struct {
+	At                 string
+	ID, Key, Secret    string
+	MaxPresenceMembers int
+	ClientEvents       bool
+	Webhooks           []Webhook
+}
+
+// Webhook is an endpoint that learns of an app's events.
+type Webhook struct {
+	URL    string
+	Events []string
+}
+
+// Worker is a group of equal worker processes.
+type Worker struct {
+	At          string
+	Name        string
+	Listen      []string
+	Count       int // 0 = CPUs()
+	User, Group string
+	Handler     *Route // for what no route takes; nil = none
+	Routes      []Route
+	Settings    worker.Settings
+}
+
+// Route names a handler and its options.
+type Route struct {
+	At      string
+	Pattern string // "" for a group's own handler
+	Handler string
+	Origins []string
+	Options json.RawMessage // nil = none
+}
+
+// KeyFile is where the generated API key is kept.
+func (c *Config) KeyFile() string { return filepath.Join(c.DataDir, "api.key") }
+
+// Errors are all the mistakes that were found, each with its place.
+type Errors []error
+
+// Error lists the mistakes, one a line.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, err := range e {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap makes errors.Is look at each.
+func (e Errors) Unwrap() []error { return e }
+
+// DefaultListen is the address of the built-in worker group.
+const DefaultListen = "websocket://127.0.0.1:2346"
+
+// defaultRoutes are those of a group that names neither routes nor a handler:
+// the page and the handlers that it shows.
+func (c *Config) defaultRoutes() []Route {
+	const at = "built-in default"
+	return []Route{
+		{At: at, Pattern: "/", Handler: "demo", Options: c.demoOptions()},
+		{At: at, Pattern: "/echo", Handler: "echo"},
+		{At: at, Pattern: "/chat", Handler: "chat"},
+		{At: at, Pattern: "/notify", Handler: "notify", Options: json.RawMessage(`{"anonymous":true,"channels":["news"]}`)},
+	}
+}
+
+// demoOptions tell the page where the API is and where its key is found.
+func (c *Config) demoOptions() json.RawMessage {
+	o := map[string]string{}
+	if c.API.Listen != "" {
+		o["api"] = "http://" + c.API.Listen
+		if strings.HasPrefix(c.API.Listen, "unix://") {
+			o["api"] = c.API.Listen
+		}
+	}
+	if c.API.Key == "" {
+		o["key_file"] = c.KeyFile()
+	}
+	raw, _ := json.Marshal(o) // strings only
+	return raw
+}

@@ -1,0 +1,368 @@
+package config
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// none is an environment without variables.
+func none(string) string { return "" }
+
+func env(pairs ...string) func(string) string {
+	m := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return func(key string) string { return m[key] }
+}
+
+func mustParse(t *testing.T, text string, getenv func(string) string) *Config {
+	t.Helper()
+	c, err := Parse(Source{Getenv: getenv}, "/etc/pushd/pushd.toml", []byte(text))
+	if err != nil {
+		t.Fatalf("Parse: %v", err)
+	}
+	return c
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := Load(Source{Getenv: none, Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.File != "" || len(c.Searched) != 2 {
+		t.Errorf("file %q, searched %q", c.File, c.Searched)
+	}
+	if c.Drain != 5*time.Second || c.Watchdog != 5*time.Second || c.LogFormat != "text" || c.LogLevel != slog.LevelInfo {
+		t.Errorf("process defaults: %+v", c)
+	}
+	if c.API.Listen != "127.0.0.1:2347" || c.API.Key != "" || c.Metrics.Listen != "" || c.Broker.URL != "" {
+		t.Errorf("service defaults: %+v %+v %+v", c.API, c.Metrics, c.Broker)
+	}
+	if len(c.Workers) != 1 {
+		t.Fatalf("workers: %+v", c.Workers)
+	}
+	w := c.Workers[0]
+	if w.Name != "push" || !reflect.DeepEqual(w.Listen, []string{DefaultListen}) || w.Count != 0 {
+		t.Errorf("default worker: %+v", w)
+	}
+	page := `{"api":"http://127.0.0.1:2347","key_file":"` + c.KeyFile() + `"}`
+	if len(w.Routes) != 4 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || w.Settings != worker.DefaultSettings() {
+		t.Errorf("default routes or settings: %+v", w)
+	}
+}
+
+// full is the example of the documentation, with every key set.
+const full = `
+runtime_dir = "run"
+data_dir = "/var/lib/x"
+log_file = "log/pushd.log"
+log_level = "debug"
+log_format = "json"
+drain = "7s"
+watchdog = 0
+trusted_proxies = ["10.0.0.0/8", "::1"]
+
+[api]
+listen = "127.0.0.1:4000"
+key = "secret"
+[metrics]
+listen = "127.0.0.1:4001"
+[broker]
+url = "nats://u:p@10.0.0.1:4222, nats://10.0.0.2:4222"
+
+[[ingest]]
+listen = "udp://127.0.0.1:6553"
+key = "k"
+[[ingest]]
+listen = "unix://run/in.sock"
+handler = { handler = "school", options = { strict = true } }
+
+[[app]]
+id = "1"
+key = "a"
+secret = "b"
+client_events = true
+webhooks = [ { url = "https://example.com/hook", events = ["channel_occupied"] } ]
+
+[[worker]]
+name = "push"
+listen = ["websocket://127.0.0.1:2346", "unix:///tmp/x.sock"]
+count = 2
+user = "nobody"
+handler = "echo"
+routes = { "/echo" = "echo", "/chat" = { handler = "chat", origins = ["*"], options = { rooms = true } } }
+limits = { max_message = "16MiB", max_fragments = 0, handshake_timeout = "3s", max_queue = 4096 }
+slow = "drop-oldest"
+ping_interval = "1m"
+compression = true
+
+[[worker]]
+name = "lines"
+listen = "text://127.0.0.1:7000"
+handler = "echo"
+[worker.limits]
+per_ip = 5
+`
+
+func TestEveryKey(t *testing.T) {
+	c := mustParse(t, full, none)
+	if c.RuntimeDir != "/etc/pushd/run" || c.DataDir != "/var/lib/x" || c.LogFile != "/etc/pushd/log/pushd.log" {
+		t.Errorf("folders: %s %s %s", c.RuntimeDir, c.DataDir, c.LogFile)
+	}
+	if c.LogLevel != slog.LevelDebug || c.LogFormat != "json" || c.Drain != 7*time.Second || c.Watchdog != 0 {
+		t.Errorf("process: %+v", c)
+	}
+	if len(c.TrustedProxies) != 2 || c.TrustedProxies[1].String() != "::1/128" {
+		t.Errorf("trusted_proxies: %v", c.TrustedProxies)
+	}
+	if c.API.Key != "secret" || c.Metrics.Listen != "127.0.0.1:4001" || !strings.HasPrefix(c.Broker.URL, "nats://u:p@") {
+		t.Errorf("services: %+v %+v %+v", c.API, c.Metrics, c.Broker)
+	}
+	if len(c.Ingest) != 2 || c.Ingest[0].Key != "k" || c.Ingest[1].Listen != "unix:///etc/pushd/run/in.sock" {
+		t.Fatalf("ingest: %+v", c.Ingest)
+	}
+	if h := c.Ingest[1].Handler; h == nil || h.Handler != "school" || string(h.Options) != `{"strict":true}` {
+		t.Errorf("ingest handler: %+v", h)
+	}
+	if len(c.Apps) != 1 || c.Apps[0].Secret != "b" || !c.Apps[0].ClientEvents || c.Apps[0].MaxPresenceMembers != 100 || len(c.Apps[0].Webhooks) != 1 {
+		t.Errorf("app: %+v", c.Apps)
+	}
+	w := c.Workers[0]
+	l := w.Settings.Limits
+	if l.MaxMessage != 16<<20 || l.MaxFragments != 0 || l.HandshakeTimeout != 3*time.Second || l.MaxQueue != 4096 || l.MaxHeaders != 100 {
+		t.Errorf("limits: %+v", l)
+	}
+	if w.Settings.Slow != worker.SlowDropOldest || w.Settings.PingInterval != time.Minute || !w.Settings.Compression {
+		t.Errorf("settings: %+v", w.Settings)
+	}
+	if len(w.Routes) != 2 || w.Routes[0].Pattern != "/chat" || w.Routes[0].Origins[0] != "*" || string(w.Routes[0].Options) != `{"rooms":true}` {
+		t.Errorf("routes: %+v", w.Routes)
+	}
+	if w.Routes[1].At != "/etc/pushd/pushd.toml:39: worker[0].routes./echo" {
+		t.Errorf("place of a route: %q", w.Routes[1].At)
+	}
+	if c.Workers[1].Settings.Limits.PerIP != 5 || c.Workers[1].Routes != nil || c.Workers[1].Handler.Handler != "echo" {
+		t.Errorf("second worker: %+v", c.Workers[1])
+	}
+}
+
+func TestErrors(t *testing.T) {
+	const group = "[[worker]]\nlisten = \"websocket://127.0.0.1:1\"\n"
+	for _, tc := range []struct{ name, text, want string }{
+		{"syntax", "drain = \"5s\"\nlog_level = oops\n", "f.toml:2: "},
+		{"unterminated", "drain = \"1s\n", "f.toml:1: "},
+		{"unknown key", "\ndrian = \"5s\"\n", `f.toml:2: drian: unknown key (did you mean "drain"?)`},
+		{"unknown table", "[mqtt]\nx = 1\n", "f.toml:1: mqtt: unknown key"},
+		{"unknown key in table", "[api]\n# a comment\ncolour = 1\n", "f.toml:3: api.colour: unknown key"},
+		{"unknown key in second worker", group + group + "colour = 1\n" + group, "f.toml:5: worker[1].colour: unknown key"},
+		{"unknown limit inline", group + "limits = { max_message = 1,\n max_mesage = 2 }\n", `f.toml:4: worker[0].limits.max_mesage: unknown key (did you mean "max_message"?)`},
+		{"wrong type", "drain = true\n", "f.toml:1: drain: needs a duration"},
+		{"duration without unit", "drain = 5\n", "f.toml:1: drain: needs a duration"},
+		{"negative duration", "drain = \"-5s\"\n", "f.toml:1: drain: \"-5s\" is out of range"},
+		{"bad size", group + "limits = { max_queue = \"1MB\" }\n", `f.toml:3: worker[0].limits.max_queue: "1MB" is no size`},
+		{"huge size", group + "limits = { max_queue = \"99999999GiB\" }\n", "f.toml:3: worker[0].limits.max_queue: "},
+		{"negative count", group + "count = -1\n", "f.toml:3: worker[0].count: -1 is out of range"},
+		{"many processes", group + "count = 5000\n", "f.toml:3: worker[0].count: 5000 is more than"},
+		{"log level", "log_level = \"loud\"\n", `f.toml:1: log_level: "loud": use`},
+		{"log format", "log_format = \"xml\"\n", `f.toml:1: log_format: "xml": use`},
+		{"short watchdog", "watchdog = \"1ms\"\n", "f.toml:1: watchdog: shorter than 500ms"},
+		{"proxy", "trusted_proxies = [\"10.0.0.0/40\"]\n", `f.toml:1: trusted_proxies: "10.0.0.0/40" is no network`},
+		{"public API", "[api]\nlisten = \"0.0.0.0:2347\"\n", "f.toml:2: api.listen: [api] listen = \"0.0.0.0:2347\" can be reached from other machines"},
+		{"API port", "[api]\nlisten = \"127.0.0.1:99999\"\n", "f.toml:2: api.listen: "},
+		{"API key", "[api]\nkey = \"a b\"\n", "f.toml:2: api.key: the key may hold"},
+		{"ingest without listen", "[[ingest]]\nkey = \"x\"\n", "f.toml:1: ingest[0]: needs listen"},
+		{"ingest scheme", "[[ingest]]\nlisten = \"http://127.0.0.1:1\"\n", "f.toml:2: ingest[0].listen: "},
+		{"public ingest", "[[ingest]]\nlisten = \"udp://0.0.0.0:1\"\n", "f.toml:2: ingest[0].listen: [[ingest]] listen = \"udp://0.0.0.0:1\" can be reached from other machines"},
+		{"listen scheme", "[[worker]]\nlisten = \"gopher://127.0.0.1:1\"\n", "f.toml:2: worker[0].listen: "},
+		{"TLS", "[[worker]]\nlisten = \"wss://127.0.0.1:1\"\n", "docs/proxy.md"},
+		{"listen port", "[[worker]]\nlisten = \"websocket://127.0.0.1:http\"\n", "f.toml:2: worker[0].listen: "},
+		{"no listen in second", group + "[[worker]]\nname = \"x\"\nhandler = \"echo\"\n", "f.toml:3: worker[1]: needs listen"},
+		{"no handler", "[[worker]]\nlisten = \"text://127.0.0.1:1\"\n", "f.toml:1: worker[0]: has neither routes nor a handler"},
+		{"routes of text", "[[worker]]\nlisten = \"text://127.0.0.1:1\"\nroutes = { \"/\" = \"echo\" }\n", "f.toml:3: worker[0].routes: only http and websocket"},
+		{"route without slash", group + "[worker.routes]\n\"chat\" = \"chat\"\n", "f.toml:4: worker[0].routes.chat: the path begins"},
+		{"route of nothing", group + "routes = { \"/\" = {} }\n", "f.toml:3: worker[0].routes./: names no handler"},
+		{"route of a number", group + "routes = { \"/\" = 4 }\n", "f.toml:3: worker[0].routes./: needs a handler's name"},
+		{"star in a path", group + "routes = { \"/*/a\" = \"echo\" }\n", "f.toml:3: worker[0].routes./*/a: "},
+		{"slow", group + "slow = \"never\"\n", "f.toml:1: worker[0]: slow ="},
+		{"name", group + "name = \"a b\"\n", "f.toml:3: worker[0].name: \"a b\": use"},
+		{"same name", group + "name = \"a\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:2\"\nname = \"a\"\n", "f.toml:4: worker[1]: the name a is used twice"},
+		{"same address", "[api]\nlisten = \"127.0.0.1:1\"\n" + group, "f.toml:3: worker[0]: websocket://127.0.0.1:1 is used twice, first by f.toml:2: api.listen"},
+		{"app", "[[app]]\nid = \"1\"\n", "f.toml:1: app[0]: an app needs id, key and secret"},
+		{"webhook", "[[app]]\nid=\"1\"\nkey=\"2\"\nsecret=\"3\"\nwebhooks=[{url=\"ftp://x\"}]\n", "f.toml:5: app[0].webhooks[0].url: write"},
+		{"worker is no table", "worker = 4\n", "f.toml:1: worker: needs [[worker]] tables"},
+		{"broker url", "[broker]\nurl = \"http://u:hunter2@x\"\n", "f.toml:2: broker.url: write"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Parse(Source{Getenv: none}, "f.toml", []byte(tc.text))
+			if err == nil {
+				t.Fatalf("no error, want %q", tc.want)
+			}
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %q\nwant    %q", err, tc.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error shows a password: %q", err)
+			}
+		})
+	}
+}
+
+func TestAllErrorsAtOnce(t *testing.T) {
+	_, err := Parse(Source{Getenv: none}, "f.toml", []byte("drain = 1\nfoo = 2\n[api]\nbar = 3\n"))
+	list, ok := err.(Errors)
+	if !ok || len(list) != 3 {
+		t.Fatalf("got %T with %v, want 3 errors", err, err)
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "key")
+	if err := os.WriteFile(secret, []byte("from-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := mustParse(t, full, env(
+		"PUSHD_LOG_LEVEL", "error", "PUSHD_DRAIN", "1s", "PUSHD_TRUSTED_PROXIES", "192.168.0.0/16, 10.0.0.1",
+		"PUSHD_API_LISTEN", "127.0.0.1:5000", "PUSHD_API_KEY_FILE", secret, "PUSHD_API_INSECURE", "true",
+		"PUSHD_METRICS_LISTEN", "127.0.0.1:5001", "PUSHD_BROKER_URL", "nats://10.1.1.1",
+		"PUSHD_APP_ID", "2", "PUSHD_APP_KEY", "x", "PUSHD_APP_SECRET", "y", "PUSHD_RUNTIME_DIR", "/run/other"))
+	if c.LogLevel != slog.LevelError || c.Drain != time.Second || len(c.TrustedProxies) != 2 || c.RuntimeDir != "/run/other" {
+		t.Errorf("process: %+v", c)
+	}
+	if c.API.Listen != "127.0.0.1:5000" || c.API.Key != "from-file" || !c.API.Insecure {
+		t.Errorf("api: %+v", c.API)
+	}
+	if c.Metrics.Listen != "127.0.0.1:5001" || c.Broker.URL != "nats://10.1.1.1" || len(c.Apps) != 2 {
+		t.Errorf("services: %+v %+v %+v", c.Metrics, c.Broker, c.Apps)
+	}
+	for _, tc := range []struct {
+		env  func(string) string
+		want string
+	}{
+		{env("PUSHD_DRAIN", "soon"), "PUSHD_DRAIN: "},
+		{env("PUSHD_API_INSECURE", "maybe"), "PUSHD_API_INSECURE: needs true or false"},
+		{env("PUSHD_API_KEY", "a", "PUSHD_API_KEY_FILE", secret), "PUSHD_API_KEY_FILE: PUSHD_API_KEY is set too"},
+		{env("PUSHD_API_KEY_FILE", filepath.Join(dir, "missing")), "PUSHD_API_KEY_FILE: open"},
+		{env("PUSHD_COUNT", "many"), "PUSHD_COUNT: needs a whole number"},
+		{env("PUSHD_LISTEN", "gopher://x:1"), "PUSHD_LISTEN: "},
+		{env("PUSHD_APP_ID", "1"), "PUSHD_APP_ID: an app needs"},
+	} {
+		if _, err := Parse(Source{Getenv: tc.env}, "", nil); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("error %v, want %q", err, tc.want)
+		}
+	}
+}
+
+func TestOverride(t *testing.T) {
+	c, err := Parse(Source{Getenv: env("PUSHD_LISTEN", "127.0.0.1:9000,unix:///tmp/a.sock", "PUSHD_COUNT", "3")}, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := c.Workers[0]; w.Count != 3 || !reflect.DeepEqual(w.Listen, []string{"websocket://127.0.0.1:9000", "unix:///tmp/a.sock"}) {
+		t.Errorf("one group: %+v", w)
+	}
+	two := "[[worker]]\nname=\"a\"\nlisten=\"ws://127.0.0.1:1\"\n[[worker]]\nname=\"b\"\nlisten=\"udp://127.0.0.1:2\"\nhandler=\"x\"\n"
+	c = mustParse(t, two, env("PUSHD_LISTEN", "udp://127.0.0.1:3"))
+	if c.Workers[0].Listen[0] != "ws://127.0.0.1:1" || c.Workers[1].Listen[0] != "udp://127.0.0.1:3" {
+		t.Errorf("two groups: %+v", c.Workers)
+	}
+	if _, err := Parse(Source{Getenv: env("PUSHD_COUNT", "3")}, "", []byte(two)); err == nil || !strings.Contains(err.Error(), "exactly one worker group") {
+		t.Errorf("PUSHD_COUNT for two groups: %v", err)
+	}
+	if _, err := Parse(Source{Getenv: env("PUSHD_LISTEN", "text://127.0.0.1:3")}, "", []byte(two)); err == nil {
+		t.Error("PUSHD_LISTEN with a scheme that no group has is taken")
+	}
+}
+
+func TestProgramHasNoWorkerTables(t *testing.T) {
+	c, err := Parse(Source{Getenv: none, Program: true}, "f.toml", []byte("drain = \"1s\"\n[[worker]]\nlisten = \"text://127.0.0.1:1\"\n"))
+	if err == nil || !strings.Contains(err.Error(), "f.toml:2: worker[0]: this program declares its workers") {
+		t.Errorf("error %v", err)
+	}
+	if c.Drain != time.Second || len(c.Workers) != 0 {
+		t.Errorf("config: %+v", c)
+	}
+}
+
+func TestSearch(t *testing.T) {
+	root, here := t.TempDir(), t.TempDir()
+	t.Chdir(here)
+	s := Source{Getenv: none, Root: root}
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load := func(s Source) *Config {
+		t.Helper()
+		c, err := Load(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	write(root+"/etc/pushd/pushd.toml", "drain = \"1s\"")
+	if c := load(s); c.Drain != time.Second || c.File != root+"/etc/pushd/pushd.toml" {
+		t.Errorf("etc: %+v", c)
+	}
+	write(here+"/pushd.toml", "drain = \"2s\"")
+	if c := load(s); c.Drain != 2*time.Second {
+		t.Errorf("working directory: %+v", c)
+	}
+	write(here+"/other/x.toml", "drain = \"3s\"\nruntime_dir = \"run\"")
+	s.File = "other/x.toml"
+	if c := load(s); c.Drain != 3*time.Second || c.RuntimeDir != here+"/other/run" {
+		t.Errorf("-c: %+v", c)
+	}
+	s.RuntimeDir = "elsewhere"
+	if c := load(s); c.RuntimeDir != here+"/elsewhere" {
+		t.Errorf("--runtime-dir: %s", c.RuntimeDir)
+	}
+	s.File = "missing.toml"
+	if c, err := Load(s); err == nil || c == nil || c.RuntimeDir != here+"/elsewhere" {
+		t.Errorf("missing file: %v, %+v", err, c)
+	}
+}
+
+func TestBrokenFileStillTellsRuntimeDir(t *testing.T) {
+	for _, text := range []string{"runtime_dir = \"run\"\n[api\n", "  runtime_dir='run' # here\nx = = 1\n"} {
+		c, err := Parse(Source{Getenv: none}, "/srv/pushd.toml", []byte(text))
+		if err == nil {
+			t.Fatalf("%q is taken", text)
+		}
+		if c.RuntimeDir != "/srv/run" {
+			t.Errorf("runtime_dir %q", c.RuntimeDir)
+		}
+	}
+}
+
+func TestFolders(t *testing.T) {
+	s := Source{Getenv: env("RUNTIME_DIRECTORY", "/run/a:/run/b", "STATE_DIRECTORY", "/var/lib/a"), Name: "chat"}
+	c, err := Parse(s, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.RuntimeDir != "/run/a" || c.KeyFile() != "/var/lib/a/api.key" {
+		t.Errorf("under systemd: %s %s", c.RuntimeDir, c.KeyFile())
+	}
+	dirs := Source{Getenv: env("XDG_RUNTIME_DIR", "/run/user/7"), Name: "chat"}.RuntimeDirs()
+	want := []string{"/run/user/7/chat", "/run/chat"}
+	if os.Geteuid() == 0 {
+		want = []string{"/run/chat", "/run/user/7/chat"}
+	}
+	if !reflect.DeepEqual(dirs, want) {
+		t.Errorf("searched %q, want %q", dirs, want)
+	}
+}

@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Override is what PUSHD_LISTEN and PUSHD_COUNT say.
+type Override struct {
+	Listen []string // nil = unset; entries may lack a scheme
+	Count  int      // -1 = unset, 0 = CPUs()
+}
+
+// Target is a worker group that an Override may change.
+type Target struct {
+	Listen *[]string
+	Count  *int
+}
+
+// Apply changes the groups. The only group takes all addresses; of several,
+// each address goes to the one that listens on the same scheme.
+func (o Override) Apply(groups []Target) error {
+	if o.Count >= 0 {
+		if len(groups) != 1 {
+			return fmt.Errorf("PUSHD_COUNT: needs exactly one worker group, there are %d", len(groups))
+		}
+		*groups[0].Count = o.Count
+	}
+	if o.Listen == nil || len(groups) == 0 {
+		return nil
+	}
+	listen := make([]string, len(o.Listen))
+	for i, addr := range o.Listen {
+		listen[i] = withScheme(addr, *groups[0].Listen)
+	}
+	if len(groups) == 1 {
+		*groups[0].Listen = listen
+		return nil
+	}
+	for _, addr := range listen {
+		to := byScheme(groups, addr)
+		if len(to) != 1 {
+			return fmt.Errorf("PUSHD_LISTEN: %s: %d of the worker groups listen on that scheme alone, it takes one", addr, len(to))
+		}
+		*to[0].Listen = []string{addr}
+	}
+	return nil
+}
+
+// withScheme completes "127.0.0.1:9000" with the scheme of the address that it
+// replaces.
+func withScheme(addr string, old []string) string {
+	if strings.Contains(addr, "://") || len(old) == 0 {
+		return addr
+	}
+	return Scheme(old[0]) + "://" + addr
+}
+
+func byScheme(groups []Target, addr string) (out []Target) {
+	for _, g := range groups {
+		if len(*g.Listen) == 1 && Scheme((*g.Listen)[0]) == Scheme(addr) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// Scheme returns what stands before "://", aliases resolved.
+func Scheme(addr string) string {
+	scheme, _, _ := strings.Cut(addr, "://")
+	if scheme == "ws" {
+		return "websocket"
+	}
+	return scheme
+}
+
+func (t *table) override() Override {
+	o := Override{Count: -1}
+	if v := t.env("PUSHD_LISTEN"); v != "" {
+		o.Listen = splitList(v)
+	}
+	if t.env("PUSHD_COUNT") != "" {
+		n := 0
+		t.table("", nil, "PUSHD_").integer("count", &n)
+		o.Count = n
+	}
+	return o
+}
+
+// apply applies the override to the groups of the config.
+func (t *table) apply(c *Config) {
+	targets := make([]Target, len(c.Workers))
+	for i := range c.Workers {
+		targets[i] = Target{Listen: &c.Workers[i].Listen, Count: &c.Workers[i].Count}
+	}
+	if err := c.Override.Apply(targets); err != nil {
+		t.errs = append(t.errs, err)
+	}
+	for i := range c.Workers {
+		if c.Override.Listen != nil {
+			t.checkListens("PUSHD_LISTEN", c.Workers[i].Listen)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// base is the folder that relative paths count from: the config file's, else
+// the working directory.
+func (r *reader) base() string {
+	if r.file != "" {
+		return filepath.Dir(r.file)
+	}
+	return ""
+}
+
+// abs makes a path of the file absolute; one from the environment counts from
+// the working directory like any argument.
+func (t *table) abs(key string, dst *string) {
+	v, ok := t.get(key)
+	t.str(key, dst)
+	if !ok || *dst == "" || filepath.IsAbs(*dst) {
+		return
+	}
+	path := *dst
+	if !v.text {
+		path = filepath.Join(t.base(), path)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.fail(v.at, "%v", err)
+		return
+	}
+	*dst = abs
+}
+
+// absListen makes the path of a unix address absolute: "unix://run/x.sock"
+// counts from the config file's folder.
+func (r *reader) absListen(addr string) string {
+	path, ok := strings.CutPrefix(addr, "unix://")
+	if !ok || path == "" || filepath.IsAbs(path) {
+		return addr
+	}
+	abs, err := filepath.Abs(filepath.Join(r.base(), path))
+	if err != nil {
+		return addr
+	}
+	return "unix://" + abs
+}
+
+// RuntimeDirs are the folders in which a program of this name may have been
+// started without naming one, the likeliest first.
+func (s Source) RuntimeDirs() []string {
+	var dirs []string
+	add := func(dir string) {
+		for _, d := range dirs {
+			if d == dir {
+				return
+			}
+		}
+		dirs = append(dirs, dir)
+	}
+	system := s.Root + "/run/" + s.name()
+	if dir := firstOf(s.env("RUNTIME_DIRECTORY")); dir != "" {
+		add(dir)
+	}
+	if os.Geteuid() == 0 {
+		add(system)
+	}
+	if dir := s.env("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		add(filepath.Join(dir, s.name()))
+	}
+	if len(dirs) == 0 { // no session manager made a folder for this user
+		add(filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d", s.name(), os.Geteuid())))
+	}
+	add(system)
+	return dirs
+}
+
+// dataDir is the default of data_dir.
+func (s Source) dataDir() string {
+	if dir := firstOf(s.env("STATE_DIRECTORY")); dir != "" {
+		return dir
+	}
+	if os.Geteuid() == 0 {
+		return s.Root + "/var/lib/" + s.name()
+	}
+	if dir := s.env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, s.name())
+	}
+	home := s.env("HOME")
+	if !filepath.IsAbs(home) {
+		home = os.TempDir()
+	}
+	return filepath.Join(home, ".local/state", s.name())
+}
+
+// firstOf returns the first of the folders that systemd lists.
+func firstOf(list string) string {
+	first, _, _ := strings.Cut(list, ":")
+	if !filepath.IsAbs(first) {
+		return ""
+	}
+	return first
+}

@@ -1,0 +1,282 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sort"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// parse reads all tables and checks them; what is wrong ends up in r.errs.
+func parse(s Source, file string, values map[string]any, r *reader) *Config {
+	r.file = file
+	if r.env == nil {
+		r.env = s.env
+	}
+	c := &Config{
+		File: file, RuntimeDir: s.RuntimeDirs()[0], DataDir: s.dataDir(),
+		LogFormat: "text", Drain: 5 * time.Second, Watchdog: 5 * time.Second,
+		API: API{Listen: "127.0.0.1:2347"},
+	}
+	if s.LogFile != "" {
+		c.LogFile, _ = filepath.Abs(s.LogFile)
+	}
+	t := r.table("", values, "PUSHD_")
+	t.process(c)
+	if s.RuntimeDir != "" {
+		c.RuntimeDir, _ = filepath.Abs(s.RuntimeDir)
+	}
+	t.services(c)
+	c.Apps = t.apps()
+	for i, in := range t.subs("ingest") {
+		c.Ingest = append(c.Ingest, in.ingest(i))
+	}
+	groups := t.subs("worker")
+	if s.Program && len(groups) > 0 {
+		r.fail(groups[0].at("worker[0]"), "this program declares its workers in its code: remove [[worker]]")
+		groups = nil
+	}
+	for i, g := range groups {
+		c.Workers = append(c.Workers, g.worker(c, i))
+	}
+	if !s.Program && len(c.Workers) == 0 {
+		c.Workers = []Worker{r.table("", nil, "").worker(c, 0)}
+	}
+	c.Override = t.override()
+	if !s.Program && len(c.Workers) > 0 {
+		t.apply(c)
+	}
+	t.done()
+	check(c, r)
+	return c
+}
+
+// process reads the keys that stand above all tables.
+func (t *table) process(c *Config) {
+	t.abs("runtime_dir", &c.RuntimeDir)
+	t.abs("data_dir", &c.DataDir)
+	t.abs("log_file", &c.LogFile)
+	level := ""
+	t.str("log_level", &level)
+	if level != "" {
+		if err := c.LogLevel.UnmarshalText([]byte(level)); err != nil {
+			t.fail(t.where("log_level"), `%q: use "debug", "info", "warn" or "error"`, level)
+			c.LogLevel = slog.LevelInfo
+		}
+	}
+	t.str("log_format", &c.LogFormat)
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		t.fail(t.where("log_format"), `%q: use "text" or "json"`, c.LogFormat)
+	}
+	t.duration("drain", &c.Drain)
+	t.duration("watchdog", &c.Watchdog)
+	if c.Watchdog > 0 && c.Watchdog < 500*time.Millisecond {
+		t.fail(t.where("watchdog"), "shorter than 500ms it would kill healthy workers (0 = off)")
+	}
+	var proxies []string
+	t.list("trusted_proxies", &proxies)
+	for _, p := range proxies {
+		prefix, err := parsePrefix(p)
+		if err != nil {
+			t.fail(t.where("trusted_proxies"), "%q is no network: write 10.0.0.0/8, ::1/128 or a single address", p)
+			continue
+		}
+		c.TrustedProxies = append(c.TrustedProxies, prefix)
+	}
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		a = a.Unmap()
+		return a.Prefix(a.BitLen())
+	}
+	return netip.ParsePrefix(s)
+}
+
+func (t *table) services(c *Config) {
+	api := t.sub("api", "PUSHD_API_")
+	api.str("listen", &c.API.Listen)
+	c.API.Listen = t.absListen(c.API.Listen)
+	api.secret("key", &c.API.Key)
+	api.boolean("insecure", &c.API.Insecure)
+	api.checkAPI(c.API)
+	api.done()
+
+	metrics := t.sub("metrics", "PUSHD_METRICS_")
+	metrics.str("listen", &c.Metrics.Listen)
+	c.Metrics.Listen = t.absListen(c.Metrics.Listen)
+	metrics.checkMetrics(c.Metrics)
+	metrics.done()
+
+	broker := t.sub("broker", "PUSHD_BROKER_")
+	broker.secret("url", &c.Broker.URL)
+	broker.checkBroker(c.Broker)
+	broker.done()
+}
+
+// ingest reads the i-th [[ingest]].
+func (t *table) ingest(i int) Ingest {
+	in := Ingest{At: t.at(t.path)}
+	t.str("listen", &in.Listen)
+	in.Listen = t.absListen(in.Listen)
+	t.secret("key", &in.Key)
+	t.boolean("insecure", &in.Insecure)
+	in.Handler = t.handler()
+	t.checkIngest(in)
+	t.done()
+	return in
+}
+
+// worker reads the i-th [[worker]].
+func (t *table) worker(c *Config, i int) Worker {
+	w := Worker{At: t.at(t.path), Name: "push", Listen: []string{DefaultListen}, Settings: worker.DefaultSettings()}
+	if i > 0 {
+		w.Name, w.Listen = fmt.Sprintf("push-%d", i+1), nil
+	}
+	t.str("name", &w.Name)
+	t.list("listen", &w.Listen)
+	for i, addr := range w.Listen {
+		w.Listen[i] = t.absListen(addr)
+	}
+	t.integer("count", &w.Count)
+	t.str("user", &w.User)
+	t.str("group", &w.Group)
+	w.Handler = t.handler()
+	w.Routes = t.routes()
+	t.settings(&w.Settings)
+	if w.Routes == nil && w.Handler == nil && takesRoutes(w.Listen) {
+		w.Routes = c.defaultRoutes()
+	}
+	t.checkWorker(w)
+	t.done()
+	return w
+}
+
+func (t *table) settings(s *worker.Settings) {
+	slow := string(s.Slow)
+	t.str("slow", &slow)
+	s.Slow = worker.Slow(slow)
+	t.duration("ping_interval", &s.PingInterval)
+	t.duration("ping_timeout", &s.PingTimeout)
+	t.boolean("compression", &s.Compression)
+	l, limits := &s.Limits, t.sub("limits", "")
+	limits.size("max_message", &l.MaxMessage)
+	limits.integer("max_fragments", &l.MaxFragments)
+	limits.integer("max_control_rate", &l.MaxControlRate)
+	limits.size("max_header", &l.MaxHeader)
+	limits.integer("max_headers", &l.MaxHeaders)
+	limits.duration("handshake_timeout", &l.HandshakeTimeout)
+	limits.size("max_queue", &l.MaxQueue)
+	limits.integer("max_connections", &l.MaxConnections)
+	limits.integer("per_ip", &l.PerIP)
+	limits.integer("per_ip_rate", &l.PerIPRate)
+	limits.done()
+}
+
+// routes reads the table of routes in the order of their patterns.
+func (t *table) routes() []Route {
+	sub := t.sub("routes", "")
+	if sub.values == nil {
+		return nil
+	}
+	patterns := make([]string, 0, len(sub.values))
+	for p := range sub.values {
+		patterns = append(patterns, p)
+	}
+	sort.Strings(patterns)
+	out := make([]Route, 0, len(patterns))
+	for _, p := range patterns {
+		if r, ok := sub.route(p); ok {
+			r.Pattern = p
+			sub.checkPattern(r)
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// handler reads the key "handler" of a group or ingest port.
+func (t *table) handler() *Route {
+	if v, ok := t.filed("handler"); !ok || v.any == "" {
+		return nil
+	}
+	r, ok := t.route("handler")
+	if !ok {
+		return nil
+	}
+	return &r
+}
+
+// route reads "name" or { handler = "name", origins = […], options = {…} }.
+func (t *table) route(key string) (Route, bool) {
+	v, _ := t.filed(key)
+	r := Route{At: v.at}
+	switch raw := v.any.(type) {
+	case string:
+		r.Handler = raw
+	case map[string]any:
+		sub := t.table(join(t.path, key), raw, "")
+		sub.str("handler", &r.Handler)
+		sub.list("origins", &r.Origins)
+		sub.options(&r.Options)
+		sub.done()
+	default:
+		t.fail(v.at, `needs a handler's name or { handler = "…" }, not %s`, kind(v.any))
+		return r, false
+	}
+	if r.Handler == "" {
+		t.fail(v.at, "names no handler")
+		return r, false
+	}
+	return r, true
+}
+
+// options turns the table of options into JSON; only the handler knows them.
+func (t *table) options(dst *json.RawMessage) {
+	sub := t.sub("options", "")
+	if sub.values == nil {
+		return
+	}
+	raw, err := json.Marshal(sub.values)
+	if err != nil {
+		t.fail(t.at(sub.path), "%v", err)
+		return
+	}
+	*dst = raw
+}
+
+// apps reads [[app]], and the one app that the environment may define.
+func (t *table) apps() (out []App) {
+	for _, a := range t.subs("app") {
+		app := App{At: a.at(a.path), MaxPresenceMembers: 100}
+		a.str("id", &app.ID)
+		a.str("key", &app.Key)
+		a.secret("secret", &app.Secret)
+		a.integer("max_presence_members", &app.MaxPresenceMembers)
+		a.boolean("client_events", &app.ClientEvents)
+		for _, h := range a.subs("webhooks") {
+			var hook Webhook
+			h.str("url", &hook.URL)
+			h.list("events", &hook.Events)
+			h.checkWebhook(hook)
+			h.done()
+			app.Webhooks = append(app.Webhooks, hook)
+		}
+		a.done()
+		out = append(out, app)
+	}
+	env := t.table("", nil, "PUSHD_APP_")
+	app := App{At: "PUSHD_APP_ID", MaxPresenceMembers: 100}
+	env.str("id", &app.ID)
+	env.str("key", &app.Key)
+	env.secret("secret", &app.Secret)
+	if app.ID != "" || app.Key != "" || app.Secret != "" {
+		out = append(out, app)
+	}
+	return out
+}

@@ -1,0 +1,100 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/worker"
+)
+
+// connections lists connections, page by page.
+func connections(c *call) error {
+	limit := c.flags.Int("limit")
+	if limit < 0 {
+		return misusef("--limit %d is negative", limit)
+	}
+	client, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	q := master.ConnQuery{
+		Worker: c.flags.String("worker"), UID: c.flags.String("uid"),
+		Channel: c.flags.String("channel"), IP: c.flags.String("ip"),
+	}
+	list, complete, more, err := collect(client, q, limit)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return writeJSON(c.out, map[string]any{"connections": list, "complete": complete, "more": more})
+	}
+	return c.tellConnections(list, complete, more)
+}
+
+// pageSize is what is asked for at once; the master takes up to 1,000.
+const pageSize = 500
+
+// collect asks for pages until limit connections are there, 0 = all.
+func collect(client *master.Client, q master.ConnQuery, limit int) (list []json.RawMessage, complete, more bool, err error) {
+	list, complete = []json.RawMessage{}, true
+	for {
+		q.Limit = pageSize
+		if limit > 0 {
+			q.Limit = min(pageSize, limit-len(list))
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+		page, err := client.Connections(ctx, q)
+		cancel()
+		if err != nil {
+			return nil, false, false, fmt.Errorf("ask the master for connections: %w", err)
+		}
+		list = append(list, page.Connections...)
+		complete = complete && page.Complete
+		q.Cursor = page.Cursor
+		if q.Cursor == "" || limit > 0 && len(list) >= limit {
+			return list, complete, q.Cursor != "", nil
+		}
+	}
+}
+
+func (c *call) tellConnections(list []json.RawMessage, complete, more bool) error {
+	t := newTable("WORKER", ">PID", "PROTO", "IP", "UID", "PATH", ">AGE", ">IDLE", ">RECV-Q", ">SEND-Q", ">IN", ">OUT", "CHANNELS", "ID")
+	for _, raw := range list {
+		var i worker.ConnInfo
+		if err := json.Unmarshal(raw, &i); err != nil {
+			return fmt.Errorf("read the master's list: %w", err)
+		}
+		t.add(fmt.Sprintf("%s/%d", i.Worker, i.Slot), fmt.Sprint(i.PID), i.Protocol, i.IP, cut(clean(i.UID), 24), cut(clean(i.Path), 24),
+			ageText(time.Since(i.Connected)), ageText(time.Duration(i.IdleS)*time.Second),
+			bytesText(int64(i.RecvQueue)), bytesText(int64(i.SendQueue)), bytesText(int64(i.BytesIn)), bytesText(int64(i.BytesOut)),
+			channelsText(i.Channels), i.ID)
+	}
+	if !c.flags.Bool("wide") {
+		t.fit(screenWidth(c.out), "PROTO", "RECV-Q", "AGE", "IN", "PID", "CHANNELS", "OUT", "IDLE", "PATH", "SEND-Q")
+	}
+	t.write(c.out)
+	if more {
+		fmt.Fprintf(c.out, "… more than these %d; --limit 0 shows all\n", len(list))
+	}
+	if !complete {
+		fmt.Fprintln(c.err, "a worker did not answer: the list is not complete")
+	}
+	return nil
+}
+
+// channelsText names the first channels and counts the others.
+func channelsText(names []string) string {
+	if len(names) == 0 {
+		return "-"
+	}
+	text := cut(clean(strings.Join(names[:min(2, len(names))], ",")), 24)
+	if n := len(names) - 2; n > 0 {
+		text += fmt.Sprintf(" +%d", n)
+	}
+	return text
+}

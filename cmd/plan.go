@@ -1,0 +1,201 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/worker"
+)
+
+// planner turns a config and the program's own workers into a plan. Errors are
+// collected, each with its place in the config.
+type planner struct {
+	program *Program
+	config  *config.Config
+	plan    master.Plan
+	uids    []uint32
+	errs    config.Errors
+}
+
+// makePlan says what should run. Handlers are really constructed, so that an
+// unknown name, a wrong option or a panic shows before anything is replaced.
+func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
+	b := &planner{program: p, config: c, uids: []uint32{uint32(os.Geteuid())}}
+	b.plan = master.Plan{
+		Version: master.PlanVersion, Program: p.version(),
+		RuntimeDir: c.RuntimeDir, LogFile: c.LogFile,
+		LogLevel: strings.ToLower(c.LogLevel.String()), LogFormat: c.LogFormat,
+		DrainMS: c.Drain.Milliseconds(), WatchdogMS: c.Watchdog.Milliseconds(),
+	}
+	if p.own() {
+		b.programGroups()
+	}
+	for _, w := range c.Workers {
+		b.configGroup(w)
+	}
+	for i, in := range c.Ingest {
+		if in.Handler != nil {
+			b.configGroup(config.Worker{
+				At: in.At, Name: config.IngestName(i), Listen: []string{in.Listen}, Count: 1,
+				Handler: in.Handler, Settings: worker.DefaultSettings(),
+			})
+		}
+	}
+	b.broker()
+	if len(b.errs) > 0 {
+		return nil, b.errs
+	}
+	if err := b.plan.Check(); err != nil {
+		return nil, err
+	}
+	return &b.plan, nil
+}
+
+func (b *planner) fail(at string, err error) {
+	b.errs = append(b.errs, fmt.Errorf("%s: %w", at, err))
+}
+
+func (b *planner) process() processSpec {
+	return processSpec{LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL}
+}
+
+// configGroup plans a group that the config describes.
+func (b *planner) configGroup(w config.Worker) {
+	routes := w.Routes
+	if w.Handler != nil {
+		routes = append(slices.Clone(routes), *w.Handler)
+	}
+	for _, r := range routes {
+		spec := routeOf(r)
+		if _, err := spec.newHandler(); err != nil {
+			b.fail(r.At, err)
+		}
+	}
+	b.group(w.At, master.Group{Name: w.Name, Listen: w.Listen, Count: w.Count, User: w.User, Group: w.Group},
+		groupOf(w), w.Settings)
+}
+
+// programGroups plans the workers that the program declares.
+func (b *planner) programGroups() {
+	targets := make([]config.Target, len(b.program.Workers))
+	listens := make([][]string, len(b.program.Workers))
+	counts := make([]int, len(b.program.Workers))
+	for i, w := range b.program.Workers {
+		listens[i], counts[i] = slices.Clone(w.Listen()), w.Count
+		targets[i] = config.Target{Listen: &listens[i], Count: &counts[i]}
+	}
+	if err := b.config.Override.Apply(targets); err != nil {
+		b.errs = append(b.errs, err)
+	}
+	names := map[string]bool{}
+	for i, w := range b.program.Workers {
+		at := fmt.Sprintf("worker %q", w.Name)
+		if names[w.Name] {
+			b.fail(at, errors.New("two workers of this program have that name: set Worker.Name"))
+		}
+		names[w.Name] = true
+		if err := config.CheckName(w.Name); err != nil {
+			b.fail(at, err)
+		}
+		if err := w.Settings.Validate(); err != nil {
+			b.fail(at, err)
+		}
+		b.group(at, master.Group{Name: w.Name, Listen: listens[i], Count: counts[i], User: w.User, Group: w.Group},
+			nil, w.Settings)
+	}
+}
+
+// group adds a worker group and its listeners.
+func (b *planner) group(at string, g master.Group, spec *groupSpec, s worker.Settings) {
+	if g.Count < 0 {
+		b.fail(at, fmt.Errorf("count is %d", g.Count))
+	}
+	if g.Count == 0 {
+		g.Count = config.CPUs()
+	}
+	if len(g.Listen) == 0 {
+		b.fail(at, errors.New("listens nowhere"))
+	}
+	for _, addr := range g.Listen {
+		if err := config.CheckListen(addr); err != nil {
+			b.fail(at, err)
+		}
+		b.listener(addr, s)
+	}
+	if err := b.allow(g.User); err != nil {
+		b.fail(at, err)
+	}
+	g.Spec = mustJSON(workerSpec{processSpec: b.process(), TrustedProxies: b.config.TrustedProxies, Group: spec})
+	b.plan.Workers = append(b.plan.Workers, g)
+}
+
+// listener adds a socket. A peer that is gone without a word is noticed by the
+// kernel when data for it stays unacknowledged for as long as a ping would.
+func (b *planner) listener(addr string, s worker.Settings) {
+	l := master.Listener{Address: addr}
+	if !isDatagram(addr) && s.PingInterval > 0 {
+		l.UserTimeoutMS = int64((s.PingInterval + s.PingTimeout) / time.Millisecond)
+	}
+	b.plan.Listeners = append(b.plan.Listeners, l)
+}
+
+func isDatagram(addr string) bool { return config.Scheme(addr) == "udp" }
+
+// allow lets processes of that user connect to the bus.
+func (b *planner) allow(name string) error {
+	if name == "" {
+		return nil
+	}
+	id := name
+	if u, err := user.Lookup(name); err == nil {
+		id = u.Uid
+	}
+	uid, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		return fmt.Errorf("user %q is not known on this machine", name)
+	}
+	if !slices.Contains(b.uids, uint32(uid)) {
+		b.uids = append(b.uids, uint32(uid))
+	}
+	return nil
+}
+
+// broker plans the broker process; it comes last, when all users are known.
+func (b *planner) broker() {
+	c := b.config
+	spec := brokerSpec{processSpec: b.process(), UIDs: b.uids, API: apiSpec{Key: c.API.Key, KeyFile: c.KeyFile()}}
+	var listen []string
+	add := func(addr string) string {
+		listen = append(listen, addr)
+		b.plan.Listeners = append(b.plan.Listeners, master.Listener{Address: addr})
+		return addr
+	}
+	if c.API.Listen != "" {
+		spec.API.Listen = add(serviceAddress(c.API.Listen))
+	}
+	if c.Metrics.Listen != "" {
+		spec.Metrics = add(serviceAddress(c.Metrics.Listen))
+	}
+	for _, in := range c.Ingest {
+		if in.Handler == nil {
+			spec.Ingest = append(spec.Ingest, ingestSpec{Listen: add(in.Listen), Key: in.Key})
+		}
+	}
+	b.plan.Broker = &master.BrokerPlan{Listen: listen, Spec: mustJSON(spec)}
+}
+
+// serviceAddress gives "host:port" the form of the plan's addresses.
+func serviceAddress(listen string) string {
+	if strings.HasPrefix(listen, "unix://") {
+		return listen
+	}
+	return "http://" + listen
+}

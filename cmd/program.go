@@ -1,0 +1,93 @@
+// Package cmd gives a program pushd's commands: start, stop, restart, reload,
+// status, connections and those beside them.
+//
+//	cmd.Main()                 pushd itself: the workers come from the config
+//	cmd.Run(w1, w2)            a program with workers of its own
+//	cmd.Program{…}.Main()      the same with defaults of one's own
+//
+// The same binary is the command line, the master and every child process: a
+// child is recognised by an environment variable before anything else happens.
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker"
+)
+
+// Version is the version of pushd; `make dist` sets it.
+var Version = "dev"
+
+// Program is a command line and what it runs.
+type Program struct {
+	// Name is part of the default runtime_dir and data_dir and of messages.
+	// Default: the name of the binary.
+	Name string
+	// LogFile is the default of log_file; a relative path counts from the
+	// working directory. Default: stderr.
+	LogFile string
+	// Workers are declared in code. Without any they come from the config.
+	Workers []*worker.Worker
+}
+
+// Main is pushd with the handlers that the program has imported. It does not
+// return.
+func Main() { Program{Name: "pushd"}.Main() }
+
+// Run gives the workers of a program pushd's commands. It does not return.
+func Run(workers ...*worker.Worker) { Program{Workers: workers}.Main() }
+
+// Main obeys the command line or, in a child process, the master. It does not
+// return.
+func (p Program) Main() {
+	if p.Name == "" {
+		p.Name = programName(os.Args)
+	}
+	if role := os.Getenv(control.RoleEnv); role != "" {
+		os.Exit(runChild(&p, control.Role(role)))
+	}
+	os.Exit(p.execute(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func programName(args []string) string {
+	if len(args) == 0 || args[0] == "" {
+		return "pushd"
+	}
+	return filepath.Base(args[0])
+}
+
+// source is where the program's config comes from.
+func (p *Program) source(file, runtimeDir string) config.Source {
+	return config.Source{
+		File: file, RuntimeDir: runtimeDir, Name: p.Name, LogFile: p.LogFile, Program: p.own(),
+	}
+}
+
+// own reports whether the workers are declared in code.
+func (p *Program) own() bool { return len(p.Workers) > 0 }
+
+// find returns the declared worker of that name.
+func (p *Program) find(name string) *worker.Worker {
+	for _, w := range p.Workers {
+		if w.Name == name {
+			return w
+		}
+	}
+	return nil
+}
+
+func (p *Program) version() string {
+	return fmt.Sprintf("%s %s (%s %s/%s)", p.Name, Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// underGoRun reports whether path is a binary that `go run` made and will
+// remove.
+func underGoRun(path string) bool {
+	return strings.Contains(path, string(filepath.Separator)+"go-build") && filepath.Base(filepath.Dir(path)) == "exe"
+}

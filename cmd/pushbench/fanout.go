@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/pushd/pushd/cmd/pushbench/client"
+	"github.com/pushd/pushd/cmd/pushbench/fleet"
+	"github.com/pushd/pushd/cmd/pushbench/history"
+	"github.com/pushd/pushd/cmd/pushbench/load"
+	"github.com/pushd/pushd/cmd/pushbench/payload"
+	"github.com/pushd/pushd/cmd/pushbench/publish"
+)
+
+func fanoutCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "fanout",
+		Usage: "one message to many receivers, through a client (default), the HTTP API or an ingest port",
+		Flags: commonFlags(append(publishFlags(),
+			connectionsFlag(10_000),
+			&cli.StringFlag{Name: "channel", Value: "chat:bench", Usage: "`NAME` of the receivers' channel, for --api; {room} in --url becomes what follows its last colon"},
+			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Value: 100, Usage: "how `MANY`"},
+			&cli.Float64Flag{Name: "rate", Usage: "`MESSAGES` per second on a timetable; 0: --ahead decides"},
+			&cli.IntFlag{Name: "ahead", Value: 2, Usage: "messages on their `WAY` at a time; 1 measures each alone"},
+			&cli.DurationFlag{Name: "stall", Value: 10 * time.Second, Usage: "give up `AFTER` so long without progress"},
+			sizeFlag(), drainFlag())...),
+		Action: fanout,
+	}
+}
+
+func fanout(c *cli.Context) error {
+	if err := checkSize(c); err != nil {
+		return err
+	}
+	channel := c.String("channel")
+	l := spec(c, load.Members)
+	l.Connections = c.Int("connections")
+	l.Rooms = []string{channel[strings.LastIndexByte(channel, ':')+1:]}
+	l.Prefix = strings.TrimSuffix(channel, l.Rooms[0])
+	l.Watch = load.PublisherID(0)
+	b, err := begin(c, l)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	f := &fan{bench: b, channel: channel, free: make(chan struct{}, max(c.Int("ahead"), 1)), all: make(chan struct{}, 1)}
+	b.OnSeen = f.seen
+	if err := b.opened(); err != nil {
+		return err
+	}
+	// A member counts from its handshake on, once the server's processes have
+	// told each other; after that not one message may be missing.
+	if err := b.sleep(joining); err != nil {
+		return err
+	}
+	b.history.Settle = 0
+	if f.publisher, err = f.open(strings.ReplaceAll(l.URL, "{room}", l.Rooms[0])); err != nil {
+		return err
+	}
+	defer func() { _ = f.publisher.Close() }()
+	return f.measure()
+}
+
+// joining is what a server gets to make its last member known everywhere.
+const joining = time.Second
+
+// fan publishes one stream and follows it to the last receiver.
+type fan struct {
+	*bench
+	publisher publish.Publisher
+	channel   string
+	stream    history.Stream
+	free      chan struct{} // holds a token per message that is on its way
+	all       chan struct{} // gets a token when the last message has been seen
+	partial   int           // publishes whose receivers the server could not count in time
+}
+
+func (f *fan) open(url string) (publish.Publisher, error) {
+	if api := f.String("api"); api != "" {
+		return publish.Open(api, f.String("key"))
+	}
+	return newChatSender(url, f.String("origin"), load.PublisherID(0), f.channel)
+}
+
+// seen runs on an agent's reader.
+func (f *fan) seen(seq uint32) {
+	select {
+	case <-f.free:
+	default:
+	}
+	if int(seq) == f.Int("messages") {
+		f.all <- struct{}{}
+	}
+}
+
+func (f *fan) measure() error {
+	before, err := f.server()
+	if err != nil {
+		return err
+	}
+	f.progress.say("fanning out")
+	if err := f.Begin(); err != nil {
+		return err
+	}
+	if err := f.send(); err != nil {
+		f.report.problem("%v", err)
+	}
+	if err := f.Stop(f.Context.Context, f.Duration("drain")); err != nil {
+		return err
+	}
+	after, err := f.server()
+	if err != nil {
+		return err
+	}
+	r, err := f.collect()
+	if err != nil {
+		return err
+	}
+	f.history.Streams = append(f.history.Streams, f.stream)
+	if sender, ok := f.publisher.(*chatSender); ok {
+		_ = sender.Close()
+		f.history.Sessions = append(f.history.Sessions, sender.session)
+	}
+	f.numbers(r)
+	f.spent(before, after, r.Counters.Received, "delivery")
+	f.report.Numbers.percentiles("delivery", r.Latency["delivery"])
+	return f.finish(r)
+}
+
+// send publishes everything and waits for the last receiver of the last
+// message. It fails when nothing moves for --stall.
+func (f *fan) send() error {
+	f.stream = history.Stream{ID: load.PublisherID(0), Channel: f.channel}
+	rate, start := f.Float64("rate"), client.Now()
+	for i := range f.Int("messages") {
+		due := client.Now()
+		if rate > 0 {
+			due = start + int64(float64(i)*1e9/rate)
+			if err := f.sleep(time.Duration(due - client.Now())); err != nil {
+				return err
+			}
+		} else if err := f.wait(f.free, fmt.Sprintf("message %d", i)); err != nil {
+			return err
+		}
+		f.publish(uint32(i+1), due)
+	}
+	select {
+	case <-f.all:
+		return nil
+	case <-time.After(f.Duration("stall")):
+		return fmt.Errorf("the last message did not reach everyone within %s", f.Duration("stall"))
+	case <-f.Context.Done():
+		return errors.New("interrupted")
+	}
+}
+
+// wait takes a place among the messages on their way.
+func (f *fan) wait(places chan<- struct{}, what string) error {
+	select {
+	case places <- struct{}{}:
+		return nil
+	case <-time.After(f.Duration("stall")):
+		return fmt.Errorf("nothing moved for %s: %s did not reach everyone", f.Duration("stall"), what)
+	case <-f.Context.Done():
+		return errors.New("interrupted")
+	}
+}
+
+func (f *fan) publish(seq uint32, due int64) {
+	data := payload.Append(nil, f.run(), payload.Message{Stream: f.stream.ID, Seq: seq, Sent: due}, f.Int("size"))
+	p := history.Publish{Start: client.Now()}
+	complete, err := f.publisher.Publish(f.channel, data)
+	p.End = client.Now()
+	if err != nil {
+		p.Failed = err.Error()
+	} else if !complete {
+		f.partial++
+	}
+	f.stream.Publishes = append(f.stream.Publishes, p)
+}
+
+func (f *fan) numbers(r *fleet.Report) {
+	n := &f.report.Numbers
+	n.Set("connections", float64(r.Counters.Open()))
+	n.Set("messages", float64(len(f.stream.Publishes)))
+	n.Set("deliveries", float64(r.Counters.Received))
+	n.Set("incomplete_answers", float64(f.partial))
+	last := load.NewHistogram()
+	var end int64
+	for i, at := range r.Last {
+		if at > 0 && i < len(f.stream.Publishes) {
+			_ = last.RecordValue(min(max(at-f.stream.Publishes[i].Start, 0), last.HighestTrackableValue()))
+			end = max(end, at)
+		}
+	}
+	if end > 0 {
+		seconds := float64(end-f.stream.Publishes[0].Start) / 1e9
+		n.Set("seconds", seconds)
+		n.Set("deliveries_per_s", float64(r.Counters.Received)/seconds)
+	}
+	n.percentiles("last_receiver", last)
+	if r.Counters.Received > 0 {
+		n.Set("client_cpu_us_per_delivery", float64(r.CPU.Microseconds())/float64(r.Counters.Received))
+	}
+}
+
+var _ publish.Publisher = (*chatSender)(nil)

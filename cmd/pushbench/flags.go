@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/pushd/pushd/cmd/pushbench/load"
+	"github.com/pushd/pushd/cmd/pushbench/payload"
+)
+
+// commonFlags are those of every command that makes load.
+func commonFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "url", Usage: "WebSocket `URL` of the server, ws://host:port/path"},
+		&cli.StringFlag{Name: "label", Value: "server", Usage: "`NAME` of the server in results and plots"},
+		&cli.IntFlag{Name: "pid", Usage: "root `PID` of the server on this machine: measures its memory, CPU and context switches"},
+		&cli.IntFlag{Name: "procs", Value: 1, Usage: "client processes, at `LEAST`; more are started when connections need them"},
+		&cli.IntFlag{Name: "window", Value: 128, Usage: "`DIALS` under way at a time while opening"},
+		&cli.StringFlag{Name: "origin", Usage: "Origin `HEADER` to send"},
+		&cli.BoolFlag{Name: "foreign-ok", Usage: "accept messages that are not ours, such as greetings"},
+		&cli.BoolFlag{Name: "json", Usage: "print the raw numbers as JSON"},
+		&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "also write the JSON to `FILE`"},
+	}, more...)
+}
+
+func connectionsFlag(n int) cli.Flag {
+	return &cli.IntFlag{Name: "connections", Aliases: []string{"c", "n"}, Value: n, Usage: "how `MANY` connections"}
+}
+
+func sizeFlag() cli.Flag {
+	return &cli.IntFlag{Name: "size", Value: 128, Usage: fmt.Sprintf("`BYTES` per message, %d to %d", payload.Header, payload.MaxSize)}
+}
+
+func durationFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "duration", Aliases: []string{"d"}, Value: 10 * time.Second, Usage: "how `LONG` to measure"}
+}
+
+func drainFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "drain", Value: 10 * time.Second, Usage: "how `LONG` to wait for what is on its way at the end"}
+}
+
+// publishFlags are those of commands that push as a back end does.
+func publishFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "api", Usage: "push through the HTTP API at this base `URL`, or an ingest port, udp://… or tcp://…"},
+		&cli.StringFlag{Name: "key", EnvVars: []string{"PUSHD_API_KEY"}, Usage: "bearer `KEY` of the API, or key of the ingest port"},
+	}
+}
+
+// spec is a load as the common flags want it.
+func spec(c *cli.Context, kind string) load.Spec {
+	return load.Spec{
+		Kind:      kind,
+		URL:       c.String("url"),
+		Size:      c.Int("size"),
+		Window:    c.Int("window"),
+		Origin:    c.String("origin"),
+		ForeignOK: c.Bool("foreign-ok"),
+	}
+}
+
+// need refuses a command without a flag. The library's own complaint would not
+// tell misuse from failure.
+func need(c *cli.Context, flag string) error {
+	if c.String(flag) == "" {
+		return fmt.Errorf("%w: --%s is missing", errUsage, flag)
+	}
+	return nil
+}
+
+// checkSize refuses sizes that cannot carry a header.
+func checkSize(c *cli.Context) error {
+	if n := c.Int("size"); n < payload.Header || n > payload.MaxSize {
+		return fmt.Errorf("%w: --size %d is not between %d and %d", errUsage, n, payload.Header, payload.MaxSize)
+	}
+	return nil
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/cmd/pushbench/fleet"
+)
+
+// TestMain makes the test binary its own agent, and fails if one is left.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == fleet.AgentCommand {
+		main()
+		return
+	}
+	code := m.Run()
+	if left := children(); len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "processes are left:", left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// children are the processes whose parent is this one.
+func children() (left []string) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		text, _ := os.ReadFile(file)
+		if fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])); len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
+			left = append(left, string(text))
+		}
+	}
+	return left
+}
+
+// bench runs a command and returns its exit code and report.
+func benchmark(t *testing.T, args ...string) (int, Report) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := run(context.Background(), append([]string{"pushbench"}, append(args, "--json")...), &out, &errs)
+	if errs.Len() > 0 {
+		t.Logf("stderr: %s", errs.String())
+	}
+	var r Report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil && code == 0 {
+		t.Fatalf("report %q: %v", out.String(), err)
+	}
+	return code, r
+}
+
+func number(t *testing.T, r Report, name string) float64 {
+	t.Helper()
+	v, ok := r.Numbers.Get(name)
+	if !ok {
+		t.Fatalf("no number %q in %+v", name, r.Numbers)
+	}
+	return v
+}
+
+func healthy(t *testing.T, code int, r Report) {
+	t.Helper()
+	if code != 0 || !r.OK {
+		t.Fatalf("exit %d, problems %v, violations %v", code, r.Problems, r.Violations)
+	}
+}
+
+func TestIdleCountsAndMeasures(t *testing.T) {
+	ws, _ := startPeer(t, &peer{})
+	code, r := benchmark(t, "idle", "--url", ws+"/echo", "-n", "300", "--procs", "2", "--hold", "200ms", "--pid", strconv.Itoa(os.Getpid()))
+	healthy(t, code, r)
+	if n := number(t, r, "connections"); n != 300 {
+		t.Errorf("%v connections", n)
+	}
+	if n := number(t, r, "server_bytes_per_connection"); n < 100 {
+		t.Errorf("%v bytes per connection of a goroutine server", n)
+	}
+	if n := number(t, r, "client_processes"); n != 2 {
+		t.Errorf("%v processes", n)
+	}
+}
+
+func TestIdleNoticesWhatArrivesUnasked(t *testing.T) {
+	ws, _ := startPeer(t, &peer{greet: "hello"})
+	if code, r := benchmark(t, "idle", "--url", ws+"/echo", "-n", "5", "--hold", "10ms"); code != 1 || number(t, r, "faults_corrupt") != 5 {
+		t.Errorf("exit %d, %v", code, r.Violations)
+	}
+	code, r := benchmark(t, "idle", "--url", ws+"/echo", "-n", "5", "--hold", "10ms", "--foreign-ok")
+	healthy(t, code, r)
+}
+
+func TestConnect(t *testing.T) {
+	ws, _ := startPeer(t, &peer{})
+	for _, more := range [][]string{{}, {"--echo"}, {"--rate", "200"}} {
+		code, r := benchmark(t, append([]string{"connect", "--url", ws + "/echo", "-c", "20", "-d", "500ms"}, more...)...)
+		healthy(t, code, r)
+		if n := number(t, r, "connections"); n < 20 {
+			t.Errorf("%v: %v connections", more, n)
+		}
+	}
+}
+
+func TestEcho(t *testing.T) {
+	ws, _ := startPeer(t, &peer{})
+	for _, more := range [][]string{{}, {"--size", "100000"}, {"--rate", "500"}} {
+		code, r := benchmark(t, append([]string{"echo", "--url", ws + "/echo", "-c", "20", "-d", "500ms"}, more...)...)
+		healthy(t, code, r)
+		if n := number(t, r, "messages"); n < 100 {
+			t.Errorf("%v: %v messages", more, n)
+		}
+		if number(t, r, "echo_p99_us") <= 0 {
+			t.Errorf("%v: no latency", more)
+		}
+	}
+}
+
+// A timetable does not wait for a slow server: what was due meanwhile counts
+// from when it was due.
+func TestOpenLoopDoesNotOmit(t *testing.T) {
+	p := &peer{}
+	ws, _ := startPeer(t, p)
+	p.fault, p.every = "stall", 100
+	code, r := benchmark(t, "echo", "--url", ws+"/echo", "-c", "1", "--rate", "200", "-d", "1s")
+	healthy(t, code, r)
+	if n := number(t, r, "messages"); n < 190 || n > 201 {
+		t.Errorf("%v messages at 200 a second", n)
+	}
+	// The first stall of 300 ms holds back about 60 of the 200 messages; to a
+	// client that waits for answers it would be one message in a hundred.
+	if p90 := number(t, r, "echo_p90_us"); p90 < 100_000 {
+		t.Errorf("p90 %v µs: what waited behind a stall was not counted", p90)
+	}
+}
+
+func TestFanout(t *testing.T) {
+	ws, api := startPeer(t, &peer{key: "k"})
+	for name, more := range map[string][]string{
+		"client": {},
+		"api":    {"--api", api, "--key", "k", "--rate", "100"},
+		"procs":  {"--procs", "3", "--ahead", "4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, r := benchmark(t, append([]string{"fanout", "--url", ws + "/chat?room={room}", "--channel", "chat:" + name, "-n", "50", "-m", "40"}, more...)...)
+			healthy(t, code, r)
+			if n := number(t, r, "deliveries"); n != 50*40 {
+				t.Errorf("%v deliveries", n)
+			}
+			if n := number(t, r, "last_receiver_count"); n != 40 {
+				t.Errorf("%v messages reached their last receiver", n)
+			}
+		})
+	}
+}
+
+// Each fault of a server is found and named, whoever makes the load.
+func TestPlantedFaults(t *testing.T) {
+	faults := map[string]string{
+		"drop": "faults_loss", "duplicate": "faults_duplicate", "swap": "faults_reorder",
+		"corrupt": "faults_corrupt", "close": "faults_closed", "bounce": "faults_corrupt",
+	}
+	for fault, want := range faults {
+		commands := map[string][]string{
+			"echo":   {"echo", "--rate", "400", "-c", "4", "-d", "500ms", "--drain", "300ms"},
+			"fanout": {"fanout", "-n", "4", "-m", "100", "--rate", "400", "--stall", "300ms", "--drain", "300ms"},
+			"verify": {"verify", "--echoes", "4", "--echo-rate", "400", "--channels", "1", "--members", "4", "--talk-rate", "100", "--slow", "0", "--connect-rate", "0", "--settle", "0s", "--churn", "0", "-d", "500ms", "--drain", "300ms"},
+		}
+		if fault == "bounce" {
+			delete(commands, "echo")
+		}
+		for name, args := range commands {
+			t.Run(fault+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				ws, _ := startPeer(t, &peer{fault: fault, every: 37})
+				path := map[string]string{"echo": "/echo", "fanout": "/chat?room={room}"}[name]
+				code, r := benchmark(t, append(args, "--url", ws+path)...)
+				if code != 1 {
+					t.Fatalf("exit %d", code)
+				}
+				if number(t, r, want) == 0 {
+					t.Fatalf("%s is not among %v", want, r.Numbers)
+				}
+			})
+		}
+	}
+}
+
+// standingArgs is a small load of every sort.
+func standingArgs(ws, api string) []string {
+	return []string{
+		"--url", ws, "--api", api, "--key", "k", "--echoes", "50", "--echo-rate", "300", "--channels", "2", "--members", "20",
+		"--talk-rate", "50", "--publish-rate", "50", "--churn", "20", "--connect-rate", "40", "--slow", "4", "--settle", "300ms", "-d", "1500ms",
+	}
+}
+
+func TestStandingLoads(t *testing.T) {
+	ws, api := startPeer(t, &peer{key: "k"})
+	saved := filepath.Join(t.TempDir(), "history.json")
+	code, r := benchmark(t, append([]string{"verify", "--procs", "2", "--history", saved}, standingArgs(ws, api)...)...)
+	healthy(t, code, r)
+	for _, name := range []string{"publishes", "messages_received", "connections_left", "echo_count", "delivery_count", "connect_count"} {
+		if number(t, r, name) == 0 {
+			t.Errorf("%s is 0", name)
+		}
+	}
+	code, r = benchmark(t, "verify", "--check", saved)
+	healthy(t, code, r)
+	if number(t, r, "sessions") < 94 {
+		t.Errorf("the saved history has %v sessions", number(t, r, "sessions"))
+	}
+	code, r = benchmark(t, append([]string{"mix", "--idle", "30"}, standingArgs(ws, api)...)...)
+	healthy(t, code, r)
+}
+
+func TestRefusedPublishIsAFault(t *testing.T) {
+	ws, api := startPeer(t, &peer{key: "other"})
+	code, r := benchmark(t, append([]string{"verify"}, standingArgs(ws, api)...)...)
+	if code != 1 || number(t, r, "faults_refused") == 0 || number(t, r, "faults_loss") != 0 {
+		t.Fatalf("exit %d, %v", code, r.Violations)
+	}
+}
+
+func TestReloadRunsTheCommand(t *testing.T) {
+	ws, api := startPeer(t, &peer{key: "k"})
+	log := filepath.Join(t.TempDir(), "log")
+	args := append([]string{"reload", "--times", "3", "--every", "100ms"}, standingArgs(ws, api)...)
+	code, r := benchmark(t, append(args, "--exec", "echo x >> "+log)...)
+	healthy(t, code, r)
+	if text, _ := os.ReadFile(log); string(text) != "x\nx\nx\n" {
+		t.Errorf("the command left %q", text)
+	}
+	if number(t, r, "execution_count") != 3 || number(t, r, "echo_marked_count") == 0 {
+		t.Errorf("%v", r.Numbers)
+	}
+	code, r = benchmark(t, append(args, "--exec", "echo broken config >&2; exit 3")...)
+	if code != 1 || len(r.Problems) != 3 || !strings.Contains(r.Problems[0], "broken config") {
+		t.Errorf("failing command: exit %d, %v", code, r.Problems)
+	}
+}
+
+func TestMisuse(t *testing.T) {
+	ws, _ := startPeer(t, &peer{})
+	for name, test := range map[string]struct {
+		args []string
+		code int
+	}{
+		"size":        {[]string{"echo", "--url", ws, "--size", "5"}, 2},
+		"no url":      {[]string{"echo"}, 2},
+		"no flag":     {[]string{"echo", "--nonsense"}, 2},
+		"wss":         {[]string{"idle", "--url", "wss://127.0.0.1/"}, 1},
+		"nobody":      {[]string{"idle", "--url", "ws://127.0.0.1:1/", "-n", "3"}, 1},
+		"wrong path":  {[]string{"idle", "--url", ws + "/nothing", "-n", "3"}, 1},
+		"no process":  {[]string{"idle", "--url", ws + "/echo", "--pid", "99999999"}, 1},
+		"plot of air": {[]string{"plot"}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			if code := run(context.Background(), append([]string{"pushbench"}, test.args...), &out, &errs); code != test.code {
+				t.Errorf("exit %d, want %d; %s", code, test.code, errs.String())
+			}
+			if !strings.HasPrefix(errs.String(), "pushbench: ") {
+				t.Errorf("says %q", errs.String())
+			}
+		})
+	}
+}
+
+func TestPlot(t *testing.T) {
+	dir := t.TempDir()
+	var files []string
+	for i, r := range []Report{
+		{Label: "pushd", Numbers: Numbers{{"server_bytes_per_connection", 600}}},
+		{Label: "pushd", Numbers: Numbers{{"server_bytes_per_connection", 500}}},
+		{Label: "Ratchet <&>", Numbers: Numbers{{"server_bytes_per_connection", 22000}}},
+	} {
+		text, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, filepath.Join(dir, strconv.Itoa(i)))
+		if err := os.WriteFile(files[i], text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out, errs bytes.Buffer
+	if code := run(context.Background(), append([]string{"pushbench", "plot", "--log"}, files...), &out, &errs); code != 0 {
+		t.Fatalf("exit %d: %s", code, errs.String())
+	}
+	for _, want := range []string{"550 B", "22,000 B", "Ratchet &lt;&amp;&gt;"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in the drawing", want)
+		}
+	}
+}

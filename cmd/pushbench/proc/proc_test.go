@@ -1,0 +1,89 @@
+package proc
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestTreeCountsDescendants(t *testing.T) {
+	alone, err := Tree(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if alone.Processes != 1 || alone.PSS < 1<<20 {
+		t.Fatalf("this test alone: %+v", alone)
+	}
+	child := exec.Command("sh", "-c", "cat; :")
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stdin.Close(); _ = child.Wait() }()
+	// An echoed byte means that the grandchild runs.
+	if _, err := stdin.Write([]byte{'x'}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(stdout, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	both, err := Tree(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if both.Processes != 3 {
+		t.Fatalf("with child and grandchild: %+v", both)
+	}
+}
+
+func TestTreeSeesMemoryAndWork(t *testing.T) {
+	before, err := Tree(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := unix.Mmap(-1, 0, 64<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); {
+	}
+	after, err := Tree(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Munmap(held); err != nil {
+		t.Error(err)
+	}
+	if grown := after.PSS - before.PSS; grown < 60<<20 || grown > 80<<20 {
+		t.Errorf("64 MiB more are seen as %d bytes", grown)
+	}
+	if worked := after.CPU - before.CPU; worked < 20*time.Millisecond {
+		t.Errorf("100 ms of work are seen as %v", worked)
+	}
+	if after.Switches == 0 {
+		t.Error("no context switch was seen")
+	}
+}
+
+func TestTreeOfNoProcess(t *testing.T) {
+	if s, err := Tree(1 << 30); err == nil {
+		t.Fatalf("%+v", s)
+	}
+}
+
+func TestSlab(t *testing.T) {
+	if n, err := Slab(); err != nil || n < 1<<20 {
+		t.Fatalf("%d, %v", n, err)
+	}
+}

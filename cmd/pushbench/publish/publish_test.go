@@ -1,0 +1,94 @@
+package publish
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAPI(t *testing.T) {
+	var got, auth string
+	status, answer := http.StatusOK, `{"reached":1,"complete":true}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got, auth = r.Method+" "+r.URL.Path+" "+string(body), r.Header.Get("Authorization")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	p, err := Open(server.URL+"/", "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	if complete, err := p.Publish("c", []byte("d")); err != nil || !complete {
+		t.Fatalf("%v, %v", complete, err)
+	}
+	if want := `POST /v1/publish {"channel":"c","data":"d"}`; got != want || auth != "Bearer secret" {
+		t.Fatalf("%q with %q, want %q", got, auth, want)
+	}
+	answer = `{"reached":1,"complete":false}`
+	if complete, err := p.Publish("c", []byte("d")); err != nil || complete {
+		t.Fatalf("incomplete: %v, %v", complete, err)
+	}
+	status, answer = http.StatusServiceUnavailable, `{"error":"broker away"}`
+	if _, err := p.Publish("c", []byte("d")); err == nil || !strings.Contains(err.Error(), "broker away") || strings.Contains(err.Error(), "secret") {
+		t.Fatalf("refused: %v", err)
+	}
+}
+
+func TestIngest(t *testing.T) {
+	const want = `{"key":"k","channel":"c","data":"d"}`
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = udp.Close() }()
+	publishTo(t, "udp://"+udp.LocalAddr().String())
+	_ = udp.SetReadDeadline(time.Now().Add(10 * time.Second))
+	b := make([]byte, 1000)
+	if n, _, err := udp.ReadFrom(b); err != nil || strings.TrimSpace(string(b[:n])) != want {
+		t.Fatalf("udp: %q, %v", b[:n], err)
+	}
+
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tcp.Close() }()
+	publishTo(t, "tcp://"+tcp.Addr().String())
+	c, err := tcp.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != want+"\n" {
+		t.Fatalf("tcp: %q, %v", line, err)
+	}
+}
+
+func publishTo(t *testing.T, address string) {
+	t.Helper()
+	p, err := Open(address, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	if _, err := p.Publish("c", []byte("d")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, bad := range []string{"https://127.0.0.1", "127.0.0.1:80", "://", "tcp://127.0.0.1:1"} {
+		if p, err := Open(bad, ""); err == nil {
+			_ = p.Close()
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/pushd/pushd/cmd/pushbench/history"
+)
+
+// Report is the outcome of a run, as --json prints it.
+type Report struct {
+	Pushbench  int                 `json:"pushbench"` // version of this form
+	Command    string              `json:"command"`
+	Label      string              `json:"label"`
+	URL        string              `json:"url"`
+	Started    time.Time           `json:"started"`
+	Machine    Machine             `json:"machine"`
+	OK         bool                `json:"ok"`
+	Numbers    Numbers             `json:"numbers"`
+	Problems   []string            `json:"problems,omitempty"` // faults that are no Violation
+	Violations []history.Violation `json:"violations,omitempty"`
+}
+
+// maxViolations is how many are kept; the numbers count them all.
+const maxViolations = 200
+
+// Machine is where client and, usually, server ran.
+type Machine struct {
+	CPUs   int    `json:"cpus"`
+	Kernel string `json:"kernel"`
+}
+
+func machine() Machine {
+	var name unix.Utsname
+	_ = unix.Uname(&name)
+	return Machine{CPUs: runtime.NumCPU(), Kernel: unix.ByteSliceToString(name.Release[:])}
+}
+
+// Numbers are measurements in the order in which they were taken. Each name
+// ends in its unit, unless it is a plain count.
+type Numbers []Number
+
+// Number is one measurement.
+type Number struct {
+	Name  string
+	Value float64
+}
+
+// Set adds a number.
+func (n *Numbers) Set(name string, value float64) { *n = append(*n, Number{name, value}) }
+
+// Get returns the number of that name.
+func (n Numbers) Get(name string) (float64, bool) {
+	for _, number := range n {
+		if number.Name == name {
+			return number.Value, true
+		}
+	}
+	return 0, false
+}
+
+// percentiles adds those of a histogram of nanoseconds, in microseconds.
+func (n *Numbers) percentiles(name string, h *hdrhistogram.Histogram) {
+	if h == nil || h.TotalCount() == 0 {
+		return
+	}
+	n.Set(name+"_count", float64(h.TotalCount()))
+	for _, p := range []struct {
+		name string
+		at   float64
+	}{{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p999", 99.9}} {
+		n.Set(name+"_"+p.name+"_us", float64(h.ValueAtPercentile(p.at))/1e3)
+	}
+	n.Set(name+"_max_us", float64(h.Max())/1e3)
+}
+
+// MarshalJSON writes an object in the order of the numbers.
+func (n Numbers) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, number := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%q:%s", number.Name, strconv.FormatFloat(number.Value, 'f', -1, 64))
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// UnmarshalJSON reads such an object.
+func (n *Numbers) UnmarshalJSON(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return fmt.Errorf("numbers: want an object")
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var value float64
+		if err := d.Decode(&value); err != nil {
+			return fmt.Errorf("number %v: %w", name, err)
+		}
+		n.Set(name.(string), value)
+	}
+	return nil
+}
+
+// judge takes the faults of a history into the report.
+func (r *Report) judge(h *history.History) {
+	violations := history.Check(h)
+	counts := history.Count(violations)
+	for _, kind := range []history.Kind{history.Loss, history.Duplicate, history.Reorder, history.Corrupt, history.Closed, history.Refused} {
+		r.Numbers.Set("faults_"+string(kind), float64(counts[kind]))
+	}
+	r.Violations = violations[:min(len(violations), maxViolations)]
+	r.OK = len(violations) == 0 && len(r.Problems) == 0
+}
+
+func (r *Report) problem(format string, a ...any) {
+	r.Problems = append(r.Problems, fmt.Sprintf(format, a...))
+}
+
+// print writes the report for a person.
+func (r *Report) print(w io.Writer) {
+	p := func(format string, a ...any) { _, _ = fmt.Fprintf(w, format, a...) }
+	p("%s %s %s\n", r.Command, r.Label, r.URL)
+	for _, n := range r.Numbers {
+		decimals := 1
+		if n.Value == float64(int64(n.Value)) {
+			decimals = 0
+		}
+		p("  %-44s %14s\n", n.Name, strconv.FormatFloat(n.Value, 'f', decimals, 64))
+	}
+	const shown = 20
+	for _, problem := range r.Problems[:min(len(r.Problems), shown)] {
+		p("  FAULT %s\n", problem)
+	}
+	for _, v := range r.Violations[:min(len(r.Violations), shown)] {
+		p("  FAULT %s\n", v)
+	}
+	if more := len(r.Violations) - shown; more > 0 {
+		p("  and more; --json names them\n")
+	}
+	if r.OK {
+		p("ok: every byte accounted for\n")
+	} else {
+		p("FAILED: %v\n", errFaulty)
+	}
+}

@@ -1,0 +1,217 @@
+package pushdtest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// WebSocket opcodes and close codes that tests ask for.
+const (
+	OpText   = 1
+	OpBinary = 2
+	OpClose  = 8
+	OpPing   = 9
+	OpPong   = 10
+)
+
+// Client is a WebSocket client that takes what comes as it comes. Failures end
+// the test; it may be used by one goroutine at a time.
+type Client struct {
+	Response *http.Response // of the handshake
+	Conn     net.Conn
+
+	t testing.TB
+	r *bufio.Reader
+}
+
+// Dial connects a WebSocket client to the server's port; header lines such as
+// "Origin: http://x" are added to the request. It is closed when the test ends.
+func (s *Server) Dial(path string, header ...string) *Client {
+	s.t.Helper()
+	return Dial(s.t, fmt.Sprintf("127.0.0.1:%d", s.Port), path, header...)
+}
+
+// Dial is Server.Dial for any address. Anything but 101 fails the test.
+func Dial(t testing.TB, addr, path string, header ...string) *Client {
+	t.Helper()
+	c := Handshake(t, addr, path, header...)
+	if c.Response.StatusCode != http.StatusSwitchingProtocols {
+		body, _ := io.ReadAll(c.Response.Body)
+		t.Fatalf("handshake %s%s: %s\n%s", addr, path, c.Response.Status, body)
+	}
+	return c
+}
+
+// Handshake asks for a WebSocket and returns whatever the answer is.
+func Handshake(t testing.TB, addr, path string, header ...string) *Client {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr, Timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	var key [16]byte
+	rand.Read(key[:])
+	lines := append([]string{
+		"GET " + path + " HTTP/1.1", "Host: " + addr, "Connection: Upgrade", "Upgrade: websocket",
+		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + base64.StdEncoding.EncodeToString(key[:]),
+	}, header...)
+	conn.SetDeadline(time.Now().Add(Timeout))
+	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	c := &Client{Conn: conn, t: t, r: bufio.NewReader(conn)}
+	if c.Response, err = http.ReadResponse(c.r, nil); err != nil {
+		t.Fatalf("handshake %s%s: %v", addr, path, err)
+	}
+	return c
+}
+
+// Send sends one unfragmented frame.
+func (c *Client) Send(op byte, payload []byte) {
+	c.t.Helper()
+	frame := []byte{0x80 | op}
+	switch n := len(payload); {
+	case n < 126:
+		frame = append(frame, 0x80|byte(n))
+	case n < 1<<16:
+		frame = binary.BigEndian.AppendUint16(append(frame, 0x80|126), uint16(n))
+	default:
+		frame = binary.BigEndian.AppendUint64(append(frame, 0x80|127), uint64(n))
+	}
+	var mask [4]byte
+	rand.Read(mask[:])
+	frame = append(frame, mask[:]...)
+	for i, b := range payload {
+		frame = append(frame, b^mask[i&3])
+	}
+	c.Conn.SetWriteDeadline(time.Now().Add(Timeout))
+	if _, err := c.Conn.Write(frame); err != nil {
+		c.t.Fatalf("send: %v", err)
+	}
+}
+
+// SendText sends a text message.
+func (c *Client) SendText(s string) { c.t.Helper(); c.Send(OpText, []byte(s)) }
+
+// Next returns the next frame that is no ping, which it answers. An error is
+// io.EOF after the end of the connection.
+func (c *Client) Next(timeout time.Duration) (op byte, payload []byte, err error) {
+	c.Conn.SetReadDeadline(time.Now().Add(timeout))
+	for {
+		op, payload, err = c.frame()
+		if err != nil || op != OpPing {
+			return op, payload, err
+		}
+		c.Send(OpPong, payload)
+	}
+}
+
+func (c *Client) frame() (op byte, payload []byte, err error) {
+	var head [10]byte
+	if _, err = io.ReadFull(c.r, head[:2]); err != nil {
+		return 0, nil, err
+	}
+	n := uint64(head[1] & 0x7f)
+	switch n {
+	case 126:
+		_, err = io.ReadFull(c.r, head[2:4])
+		n = uint64(binary.BigEndian.Uint16(head[2:4]))
+	case 127:
+		_, err = io.ReadFull(c.r, head[2:10])
+		n = binary.BigEndian.Uint64(head[2:10])
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	if head[0]&0xf0 != 0x80 || head[1]&0x80 != 0 || n > 64<<20 {
+		return 0, nil, fmt.Errorf("frame begins with %x %x", head[0], head[1])
+	}
+	payload = make([]byte, n)
+	_, err = io.ReadFull(c.r, payload)
+	return head[0] & 0x0f, payload, err
+}
+
+// Read returns the next message, text or binary. Anything else fails the test.
+func (c *Client) Read() (op byte, payload []byte) {
+	c.t.Helper()
+	op, payload, err := c.Next(Timeout)
+	if err != nil {
+		c.t.Fatalf("read: %v", err)
+	}
+	if op != OpText && op != OpBinary {
+		c.t.Fatalf("read: frame with opcode %d, %q", op, payload)
+	}
+	return op, payload
+}
+
+// WantText fails the test unless the next message is this text.
+func (c *Client) WantText(want string) {
+	c.t.Helper()
+	if op, got := c.Read(); op != OpText || string(got) != want {
+		c.t.Fatalf("got opcode %d %q, want text %q", op, got, want)
+	}
+}
+
+// WantClose fails the test unless the next frame closes with this code.
+func (c *Client) WantClose(code int) {
+	c.t.Helper()
+	op, payload, err := c.Next(Timeout)
+	if err != nil || op != OpClose || len(payload) < 2 || int(binary.BigEndian.Uint16(payload)) != code {
+		c.t.Fatalf("got opcode %d %q, %v; want close %d", op, payload, err, code)
+	}
+}
+
+// Close closes in an orderly way: it sends the close frame and waits for the
+// server's.
+func (c *Client) Close() {
+	c.t.Helper()
+	c.Send(OpClose, []byte{3, 232}) // 1000
+	for {
+		op, _, err := c.Next(Timeout)
+		if err != nil {
+			c.t.Fatalf("close: %v", err)
+		}
+		if op == OpClose {
+			break
+		}
+	}
+	c.Conn.Close()
+}
+
+// Post asks the server's HTTP API and returns the status and the JSON object of
+// the answer.
+func (s *Server) Post(path string, body any) (status int, answer map[string]any) {
+	s.t.Helper()
+	raw, err := json.Marshal(body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodPost, "http://"+s.API+path, bytes.NewReader(raw))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+s.Key)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: Timeout}
+	res, err := client.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		s.t.Fatalf("%s: %s: %v", path, res.Status, err)
+	}
+	return res.StatusCode, answer
+}

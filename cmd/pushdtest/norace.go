@@ -1,0 +1,6 @@
+//go:build !race
+
+package pushdtest
+
+// raceEnabled: programs are built as the tests were.
+const raceEnabled = false

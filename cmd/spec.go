@@ -1,0 +1,121 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime/debug"
+
+	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/worker"
+)
+
+// The specs travel in the plan, from the program that read the config to the
+// child processes of the same program. The master passes them on unread.
+
+// processSpec is what every child process needs.
+type processSpec struct {
+	LogLevel  slog.Level `json:"log_level"`
+	LogFormat string     `json:"log_format"`
+	BrokerURL string     `json:"broker_url,omitempty"` // "" = embedded
+}
+
+// workerSpec tells a worker process what it runs.
+type workerSpec struct {
+	processSpec
+	TrustedProxies []netip.Prefix `json:"trusted_proxies,omitempty"`
+	Group          *groupSpec     `json:"group,omitempty"` // nil: the program's own worker of that name
+}
+
+// groupSpec is a worker group that the config describes.
+type groupSpec struct {
+	Settings worker.Settings `json:"settings"`
+	Handler  *routeSpec      `json:"handler,omitempty"`
+	Routes   []routeSpec     `json:"routes,omitempty"`
+}
+
+type routeSpec struct {
+	Pattern string         `json:"pattern,omitempty"`
+	Handler string         `json:"handler"`
+	Origins []string       `json:"origins,omitempty"`
+	Options worker.Options `json:"options,omitempty"`
+}
+
+// brokerSpec tells the broker process what it runs. The addresses are those of
+// the plan's listeners.
+type brokerSpec struct {
+	processSpec
+	UIDs    []uint32     `json:"uids"` // users that may connect to the bus
+	API     apiSpec      `json:"api"`
+	Metrics string       `json:"metrics,omitempty"` // address, "" = off
+	Ingest  []ingestSpec `json:"ingest,omitempty"`
+}
+
+type apiSpec struct {
+	Listen  string `json:"listen,omitempty"` // address, "" = off
+	Key     string `json:"key,omitempty"`    // "" = from KeyFile, generated when missing
+	KeyFile string `json:"file"`
+}
+
+type ingestSpec struct {
+	Listen string `json:"listen"`
+	Key    string `json:"key,omitempty"`
+}
+
+func groupOf(w config.Worker) *groupSpec {
+	g := &groupSpec{Settings: w.Settings}
+	if w.Handler != nil {
+		r := routeOf(*w.Handler)
+		g.Handler = &r
+	}
+	for _, r := range w.Routes {
+		g.Routes = append(g.Routes, routeOf(r))
+	}
+	return g
+}
+
+func routeOf(r config.Route) routeSpec {
+	return routeSpec{Pattern: r.Pattern, Handler: r.Handler, Origins: r.Origins, Options: worker.Options(r.Options)}
+}
+
+// newWorker makes the worker that the spec describes.
+func (g *groupSpec) newWorker(name string, listen []string) (*worker.Worker, error) {
+	w := worker.New(listen...)
+	w.Name, w.Settings = name, g.Settings
+	if g.Handler != nil {
+		h, err := g.Handler.newHandler()
+		if err != nil {
+			return nil, err
+		}
+		w.Handler, w.Origins = h, g.Handler.Origins
+	}
+	for _, r := range g.Routes {
+		h, err := r.newHandler()
+		if err != nil {
+			return nil, fmt.Errorf("route %s: %w", r.Pattern, err)
+		}
+		w.Routes = append(w.Routes, worker.Route{Pattern: r.Pattern, Handler: h, Origins: r.Origins})
+	}
+	return w, nil
+}
+
+// newHandler runs the handler's constructor. A panic in it is an error of the
+// config like any other.
+func (r *routeSpec) newHandler() (h worker.Handler, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Debug("handler constructor panicked", "handler", r.Handler, "stack", string(debug.Stack()))
+			err = fmt.Errorf("handler %q: panic in its constructor: %v", r.Handler, p)
+		}
+	}()
+	return worker.NewHandler(r.Handler, r.Options)
+}
+
+func mustJSON(v any) json.RawMessage {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encode %T: %v", v, err)) // plain values only
+	}
+	return raw
+}

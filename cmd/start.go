@@ -1,0 +1,188 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/master"
+)
+
+// start becomes the master, or with -d starts it in a session of its own.
+func start(c *call) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	return c.start(cfg)
+}
+
+func (c *call) start(cfg *config.Config) error {
+	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
+		return c.running(pid, cfg.RuntimeDir)
+	}
+	path, err := programPath()
+	if err != nil {
+		return err
+	}
+	if ready := readyPipe(); ready != nil {
+		return c.startAsDaemon(cfg, path, ready)
+	}
+	if c.flags.Bool("daemon") {
+		return c.daemonize(cfg, path)
+	}
+	o := c.options(cfg, path)
+	o.Foreground = true
+	o.Announce = func(s master.Started) {
+		if c.json() {
+			writeJSON(c.out, startedJSON(s, true))
+			return
+		}
+		c.announce(cfg, s)
+		fmt.Fprintln(c.out, "ready (Ctrl-C stops)")
+	}
+	return c.explain(master.Run(context.Background(), o), cfg)
+}
+
+// options are what the master needs to know; the rest it learns from the plan,
+// which it makes with the same flags at each reload.
+func (c *call) options(cfg *config.Config, path string) master.Options {
+	args := append([]string{"plan"}, c.sameFlags(cfg)...)
+	return master.Options{
+		Program: path, PlanArgs: args, RuntimeDir: cfg.RuntimeDir, Version: Version,
+	}
+}
+
+// sameFlags make another run of this program read the same config. A
+// runtime_dir out of the file is not among them: when the file changes, reload
+// has to see it.
+func (c *call) sameFlags(cfg *config.Config) (args []string) {
+	if cfg.File != "" {
+		args = append(args, "--config", cfg.File)
+	}
+	if c.flags.String("runtime-dir") != "" {
+		args = append(args, "--runtime-dir", cfg.RuntimeDir)
+	}
+	return args
+}
+
+// programPath returns the path that a new version of this program will be put
+// at: the one it was called by, symbolic links kept.
+func programPath() (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program's path: %w", err)
+	}
+	called, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		called, err = filepath.Abs(called)
+	}
+	if err != nil || !sameFile(called, exe) {
+		return exe, nil
+	}
+	return called, nil
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// running is the error of a second start.
+func (c *call) running(pid int, dir string) error {
+	return fmt.Errorf("already running as pid %d in %s: use `%s reload`, `%s restart`, or another --runtime-dir",
+		pid, dir, c.program.Name, c.program.Name)
+}
+
+// explain says what to do about a start that failed.
+func (c *call) explain(err error, cfg *config.Config) error {
+	var running *master.AlreadyRunningError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &running):
+		return c.running(running.PID, cfg.RuntimeDir)
+	}
+	return fmt.Errorf("start failed: %w", err)
+}
+
+// announce prints the table of what runs.
+func (c *call) announce(cfg *config.Config, s master.Started) {
+	from := cfg.File
+	if from == "" {
+		from = "built-in defaults"
+	}
+	fmt.Fprintf(c.out, "%s, master %d, config %s\n\n", c.program.version(), s.PID, from)
+	t := newTable("NAME", "USER", "LISTEN", ">COUNT", "STATE")
+	for _, g := range s.Groups {
+		for i, addr := range orNone(g.Listen) {
+			if i > 0 {
+				t.add("", "", addr, "", "")
+				continue
+			}
+			t.add(g.Name, userName(g.User), addr, fmt.Sprint(g.Count), "ready")
+		}
+	}
+	for i, addr := range orNone(s.Broker) {
+		name, user, count, state := "broker", userName(""), "1", "ready"
+		if i > 0 {
+			name, user, count, state = "", "", "", ""
+		}
+		t.add(name, user, addr, count, state)
+	}
+	t.write(c.out)
+	fmt.Fprintf(c.out, "\nruntime dir %s", s.RuntimeDir)
+	if s.LogFile != "" {
+		fmt.Fprintf(c.out, ", log %s", s.LogFile)
+	}
+	fmt.Fprintln(c.out)
+}
+
+func orNone(addrs []string) []string {
+	if len(addrs) == 0 {
+		return []string{"-"}
+	}
+	return addrs
+}
+
+// startedJSON is the object of `start --json`.
+func startedJSON(s master.Started, foreground bool) any {
+	type group struct {
+		Name   string   `json:"name"`
+		User   string   `json:"user"`
+		Listen []string `json:"listen"`
+		Count  int      `json:"count"`
+	}
+	groups := make([]group, len(s.Groups))
+	for i, g := range s.Groups {
+		groups[i] = group{g.Name, userName(g.User), g.Listen, g.Count}
+	}
+	return map[string]any{
+		"ok": true, "pid": s.PID, "version": s.Version, "runtime_dir": s.RuntimeDir,
+		"log_file": s.LogFile, "foreground": foreground, "workers": groups, "broker": s.Broker,
+	}
+}
+
+// restart stops what runs, if anything does, and starts anew. A config that is
+// not valid leaves it running.
+func restart(c *call) error {
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	if _, err := c.program.makePlan(cfg); err != nil {
+		return invalid(err)
+	}
+	if err := c.stop(); err != nil && !errors.Is(err, master.ErrNotRunning) {
+		return err
+	}
+	return c.start(cfg)
+}

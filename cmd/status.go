@@ -1,0 +1,191 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/worker"
+)
+
+// queryTimeout bounds a question to the master, which itself waits for its
+// children for a second.
+const queryTimeout = 10 * time.Second
+
+// status shows the processes once, or each second.
+func status(c *call) error {
+	client, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if !c.flags.Bool("watch") {
+		s, err := getStatus(client)
+		if err != nil {
+			return err
+		}
+		if c.json() {
+			return writeJSON(c.out, s)
+		}
+		tellStatus(c.out, c.program.Name, s, nil)
+		return nil
+	}
+	return c.watch(client)
+}
+
+func getStatus(client *master.Client) (*master.Status, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	s, err := client.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the master for its status: %w", err)
+	}
+	return s, nil
+}
+
+// watch repeats the table until it is interrupted.
+func (c *call) watch(client *master.Client) error {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(interrupted)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	rates := &rates{}
+	for {
+		s, err := getStatus(client)
+		if err != nil {
+			return err
+		}
+		rates.update(s, time.Now())
+		switch {
+		case c.json():
+			writeJSON(c.out, s)
+		default:
+			var b strings.Builder
+			tellStatus(&b, c.program.Name, s, rates)
+			if isTerminal(c.out) {
+				fmt.Fprint(c.out, "\x1b[H\x1b[2J")
+			}
+			fmt.Fprintln(c.out, b.String())
+		}
+		select {
+		case <-interrupted:
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// rates turns the counters of two looks into messages a second.
+type rates struct {
+	at     time.Time
+	counts map[int]uint64  // by pid
+	qps    map[int]float64 // by pid
+}
+
+func (r *rates) update(s *master.Status, now time.Time) {
+	counts, qps := map[int]uint64{}, map[int]float64{}
+	for _, w := range s.Workers {
+		n := statsOf(w).MessagesIn
+		if before, known := r.counts[w.PID]; known && n >= before {
+			qps[w.PID] = float64(n-before) / now.Sub(r.at).Seconds()
+		}
+		counts[w.PID] = n
+	}
+	r.at, r.counts, r.qps = now, counts, qps
+}
+
+// of returns the messages a second of a worker: since the last look, or on the
+// first, and without a watch, on average since the process was started.
+func (r *rates) of(w master.WorkerStatus) float64 {
+	if r != nil {
+		if q, ok := r.qps[w.PID]; ok {
+			return q
+		}
+	}
+	age := time.Since(w.Started).Seconds()
+	if w.PID == 0 || age < 1 {
+		return 0
+	}
+	return float64(statsOf(w).MessagesIn) / age
+}
+
+// statsOf reads what the worker said of itself, as far as it is understood: a
+// worker may be of a newer version.
+func statsOf(w master.WorkerStatus) (s worker.Stats) {
+	json.Unmarshal(w.Stats, &s)
+	return s
+}
+
+// tellStatus prints the tables of `status`.
+func tellStatus(out io.Writer, program string, s *master.Status, r *rates) {
+	broker := string(s.Broker.State)
+	if s.Broker.PID > 0 {
+		broker = fmt.Sprintf("%d %s", s.Broker.PID, s.Broker.State)
+	}
+	fmt.Fprintf(out, "%s %s  master %d, up %s, broker %s\n", program, s.Version, s.Master.PID,
+		ageText(time.Since(s.Master.Started)), broker)
+	listen := newTable("", "")
+	seen := map[string]bool{}
+	for _, w := range s.Workers {
+		if line := strings.Join(w.Listen, ", "); !seen[w.Name+line] {
+			seen[w.Name+line] = true
+			listen.add("  "+w.Name, line)
+		}
+	}
+	listen.heads = []string{"GROUP", "LISTEN"}
+	fmt.Fprintln(out)
+	listen.write(out)
+	fmt.Fprintln(out)
+	workerTable(s, r).write(out)
+}
+
+// workerTable has one line for each process and one for all.
+func workerTable(s *master.Status, r *rates) *table {
+	t := newTable("WORKER", ">PID", "STATE", ">GEN", ">UP", ">MEM", ">CONNS", ">IN", ">OUT", ">QPS", ">FAILED", ">QUEUED", ">TIMERS", ">LAG", ">DIED")
+	var all worker.Stats
+	var rss int64
+	qps, died := 0.0, 0
+	for _, w := range s.Workers {
+		n, q := statsOf(w), r.of(w)
+		up := "-"
+		if w.PID > 0 {
+			up = ageText(time.Since(w.Started))
+		}
+		t.add(append([]string{fmt.Sprintf("%s/%d", w.Name, w.Slot), pidText(w.PID), string(w.State), fmt.Sprint(w.Generation), up},
+			statsCells(n, w.RSSBytes, q, w.Restarts)...)...)
+		all.Connections += n.Connections
+		all.MessagesIn += n.MessagesIn
+		all.MessagesOut += n.MessagesOut
+		all.SendFailures += n.SendFailures
+		all.QueueBytes += n.QueueBytes
+		all.Timers += n.Timers
+		all.LoopLagMS = max(all.LoopLagMS, n.LoopLagMS)
+		rss, qps, died = rss+w.RSSBytes, qps+q, died+w.Restarts
+	}
+	t.add(append([]string{"all", "", "", "", ""}, statsCells(all, rss, qps, died)...)...)
+	return t
+}
+
+func statsCells(n worker.Stats, rss int64, qps float64, died int) []string {
+	return []string{
+		bytesText(rss), fmt.Sprint(n.Connections), countText(n.MessagesIn), countText(n.MessagesOut),
+		countText(uint64(qps + 0.5)), countText(n.SendFailures), bytesText(n.QueueBytes), fmt.Sprint(n.Timers),
+		fmt.Sprintf("%.0fms", n.LoopLagMS), fmt.Sprint(died),
+	}
+}
+
+// userName names the user that processes run as.
+func userName(name string) string {
+	if name != "" {
+		return name
+	}
+	return currentUser()
+}

@@ -1,0 +1,71 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pushd/pushd/master"
+)
+
+// orphanGrace is how long the children of a killed master may take to leave.
+const orphanGrace = 10 * time.Second
+
+// stop returns when everything is gone.
+func stop(c *call) error {
+	err := c.stop()
+	if err == nil && c.json() {
+		return writeJSON(c.out, map[string]any{"ok": true})
+	}
+	return err
+}
+
+func (c *call) stop() error {
+	client, err := c.dial()
+	if errors.Is(err, master.ErrNotRunning) {
+		return c.stopOrphans(err)
+	}
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	c.say("stopping …")
+	o := master.StopOptions{Graceful: c.flags.Bool("graceful"), Timeout: c.flags.Duration("timeout")}
+	if err := client.Stop(context.Background(), o); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	c.say("stopped")
+	return nil
+}
+
+// stopOrphans clears what a killed master has left; without any, there was
+// nothing to stop.
+func (c *call) stopOrphans(notRunning error) error {
+	dirs, _ := c.dirs()
+	cleared := 0
+	for _, dir := range dirs {
+		orphans, err := master.FindOrphans(dir)
+		if err != nil || len(orphans) == 0 {
+			continue
+		}
+		c.say("the master of %s was killed; stopping the %d processes that it left …", dir, len(orphans))
+		n, err := master.ClearOrphans(context.Background(), dir, orphanGrace)
+		if err != nil {
+			return fmt.Errorf("stop the processes of a killed master: %w", err)
+		}
+		cleared += n
+	}
+	if cleared == 0 {
+		return notRunning
+	}
+	c.say("stopped")
+	return nil
+}
+
+// say tells a person what goes on.
+func (c *call) say(format string, args ...any) {
+	if !c.json() {
+		fmt.Fprintf(c.out, format+"\n", args...)
+	}
+}

@@ -1,0 +1,147 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// table is text in aligned columns. A heading that begins with ">" makes its
+// column right-aligned.
+type table struct {
+	heads []string
+	rows  [][]string
+}
+
+func newTable(heads ...string) *table { return &table{heads: heads} }
+
+func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+
+// gap stands between two columns.
+const gap = 2
+
+// widths returns the width of each column in characters.
+func (t *table) widths() []int {
+	w := make([]int, len(t.heads))
+	for i, h := range t.heads {
+		w[i] = utf8.RuneCountInString(strings.TrimPrefix(h, ">"))
+	}
+	for _, row := range t.rows {
+		for i, cell := range row {
+			w[i] = max(w[i], utf8.RuneCountInString(cell))
+		}
+	}
+	return w
+}
+
+// fit drops columns until the table is at most limit characters wide, those
+// named first in expendable first.
+func (t *table) fit(limit int, expendable ...string) {
+	for _, name := range expendable {
+		total := -gap
+		for _, w := range t.widths() {
+			total += w + gap
+		}
+		if total <= limit {
+			return
+		}
+		t.drop(name)
+	}
+}
+
+func (t *table) drop(name string) {
+	for i, h := range t.heads {
+		if strings.TrimPrefix(h, ">") != name {
+			continue
+		}
+		t.heads = append(t.heads[:i:i], t.heads[i+1:]...)
+		for r, row := range t.rows {
+			t.rows[r] = append(row[:i:i], row[i+1:]...)
+		}
+		return
+	}
+}
+
+func (t *table) write(w io.Writer) {
+	widths := t.widths()
+	heads := make([]string, len(t.heads))
+	for i, h := range t.heads {
+		heads[i] = strings.TrimPrefix(h, ">")
+	}
+	for _, row := range append([][]string{heads}, t.rows...) {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if strings.HasPrefix(t.heads[i], ">") {
+				line.WriteString(pad + cell)
+			} else {
+				line.WriteString(cell + pad)
+			}
+			line.WriteString(strings.Repeat(" ", gap))
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// clean makes bytes that a client has chosen safe for a terminal.
+func clean(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError || r > 0x7f && r < 0xa0 }) < 0 {
+		return s
+	}
+	q := fmt.Sprintf("%+q", s)
+	return q[1 : len(q)-1]
+}
+
+// cut shortens s to n characters.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// bytesText prints a size in at most six characters: "512", "64.0K", "12.3M".
+func bytesText(n int64) string {
+	if n < 1024 {
+		return fmt.Sprint(n)
+	}
+	v, unit := float64(n)/1024, 0
+	for v >= 999.95 && unit < 4 {
+		v /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%.1f%c", v, "KMGTP"[unit])
+}
+
+// countText prints a count in at most six characters: "12345", "1.2M".
+func countText(n uint64) string {
+	if n < 100_000 {
+		return fmt.Sprint(n)
+	}
+	v, unit := float64(n)/1000, 0
+	for v >= 999.95 && unit < 4 {
+		v /= 1000
+		unit++
+	}
+	return fmt.Sprintf("%.1f%c", v, "kMGTP"[unit])
+}
+
+// ageText prints a time span in at most six characters: "7s", "12m", "3h05m",
+// "4d07h".
+func ageText(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d < 100*24*time.Hour:
+		return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}

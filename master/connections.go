@@ -1,0 +1,126 @@
+package master
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// pageMax is how many connections one control message holds at most.
+const pageMax = 100
+
+// connections returns a page of the connections of all workers, one worker
+// after the other in the order of their ids.
+func (m *master) connections(q ConnQuery) (*ConnPage, error) {
+	if q.Limit == 0 {
+		q.Limit = 100
+	}
+	if q.Limit < 1 || q.Limit > 1000 {
+		return nil, fmt.Errorf("limit %d: use 1 to 1000", q.Limit)
+	}
+	at, err := parsePosition(q.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	page := &ConnPage{Connections: []json.RawMessage{}, Complete: true}
+	for _, p := range m.serving(q.Worker) {
+		if p.id() < at.worker {
+			continue // told already, or gone
+		}
+		if p.id() > at.worker {
+			at = position{worker: p.id()}
+		}
+		if len(page.Connections) >= q.Limit {
+			page.Cursor = at.String()
+			return page, nil
+		}
+		if at, err = m.collect(p, q, at, page); err != nil {
+			page.Complete = false
+			m.log.Warn("connections of a worker not listed", "error", err)
+		}
+		if at.cursor != "" {
+			page.Cursor = at.String()
+			return page, nil
+		}
+	}
+	return page, nil
+}
+
+// serving returns the workers that can answer, ordered by id.
+func (m *master) serving(group string) []*process {
+	var list []*process
+	m.do(func() {
+		for p := range m.live {
+			if p.unit.role == control.RoleWorker && p.isReady.Load() && (group == "" || p.unit.name == group) {
+				list = append(list, p)
+			}
+		}
+	})
+	sort.Slice(list, func(i, j int) bool { return list[i].id() < list[j].id() })
+	return list
+}
+
+// collect adds connections of p to page until it is full or p has no more. It
+// returns where to go on; without a cursor p is done.
+func (m *master) collect(p *process, q ConnQuery, at position, page *ConnPage) (position, error) {
+	ctx, cancel := m.within(m.t.query)
+	defer cancel()
+	for {
+		more, err := p.askPage(ctx, q, at.cursor, min(q.Limit-len(page.Connections), pageMax))
+		if err != nil {
+			return position{worker: at.worker}, err
+		}
+		page.Connections = append(page.Connections, more.Connections...)
+		at.cursor = more.Cursor
+		if at.cursor == "" || len(page.Connections) >= q.Limit {
+			return at, nil
+		}
+	}
+}
+
+// askPage asks a worker for one message full of connections. The fields are
+// those of worker.ConnQuery and worker.ConnPage.
+func (p *process) askPage(ctx context.Context, q ConnQuery, cursor string, limit int) (*ConnPage, error) {
+	args, err := json.Marshal(ConnQuery{UID: q.UID, Channel: q.Channel, IP: q.IP, Limit: limit, Cursor: cursor})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := p.ask(ctx, control.TypeQuery, control.Query{What: "connections", Args: args})
+	if err != nil {
+		return nil, err
+	}
+	page := new(ConnPage)
+	if err := json.Unmarshal(raw, page); err != nil {
+		return nil, fmt.Errorf("%s: read its connections: %w", p, err)
+	}
+	return page, nil
+}
+
+// position says where a page ended. Workers that have gone since are skipped,
+// so that it stays good through a reload.
+type position struct {
+	worker string // id; those before it are done
+	cursor string // of that worker, "" = from its start
+}
+
+// String makes the cursor that clients send back.
+func (at position) String() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(at.worker + "\x00" + at.cursor))
+}
+
+func parsePosition(cursor string) (position, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return position{}, fmt.Errorf("cursor %q: use the one of the page before", cursor)
+	}
+	worker, inner, ok := strings.Cut(string(raw), "\x00")
+	if !ok && cursor != "" {
+		return position{}, fmt.Errorf("cursor %q: use the one of the page before", cursor)
+	}
+	return position{worker, inner}, nil
+}

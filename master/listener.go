@@ -1,0 +1,222 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// listener is a socket that the master keeps for life, so that what waits in
+// its accept queue outlives any worker. It is a bare descriptor: as an os.File
+// it would wake the master's poller for each client.
+type listener struct {
+	endpoint endpoint
+	bound    string // endpoint with the port that the kernel chose, if it did
+	fd       int
+}
+
+// endpoint is where a listener is bound. Two addresses whose endpoints are
+// equal are one socket, whatever their schemes.
+type endpoint struct {
+	network string // "tcp", "udp" or "unix"
+	address string // "host:port", or a path
+}
+
+// endpointOf reads an address of the plan.
+func endpointOf(address string) (endpoint, error) {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok || scheme == "" {
+		return endpoint{}, fmt.Errorf("address %q: write it as scheme://host:port or scheme:///path", address)
+	}
+	if strings.HasPrefix(rest, "/") {
+		if scheme == "udp" {
+			return endpoint{}, fmt.Errorf("address %q: datagrams over a unix socket are not supported", address)
+		}
+		return endpoint{"unix", rest}, nil
+	}
+	if _, _, err := net.SplitHostPort(rest); err != nil {
+		return endpoint{}, fmt.Errorf("address %q: %w", address, err)
+	}
+	if scheme == "udp" {
+		return endpoint{"udp", rest}, nil
+	}
+	return endpoint{"tcp", rest}, nil
+}
+
+// bind opens the socket of an address of the plan.
+func bind(ctx context.Context, l Listener) (*listener, error) {
+	e, err := endpointOf(l.Address)
+	if err != nil {
+		return nil, err
+	}
+	if e.network == "unix" {
+		if err := removeStale(e.address); err != nil {
+			return nil, fmt.Errorf("open listener %s: %w", l.Address, err)
+		}
+	}
+	s, err := open(ctx, e)
+	if err != nil {
+		return nil, explainBind(l.Address, e, err)
+	}
+	if err := s.setOptions(l.UserTimeoutMS); err != nil {
+		s.close()
+		return nil, fmt.Errorf("open listener %s: %w", l.Address, err)
+	}
+	return s, nil
+}
+
+// bindPatiently retries while the children of a killed master still close
+// the same sockets.
+func bindPatiently(ctx context.Context, l Listener, patience time.Duration) (*listener, error) {
+	for deadline := time.Now().Add(patience); ; {
+		s, err := bind(ctx, l)
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// open makes a listening, or for udp a bound, socket: non-blocking, with a
+// backlog of somaxconn.
+func open(ctx context.Context, e endpoint) (*listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // costs memory per connection and knows fewer options
+	var sock interface {
+		syscall.Conn
+		Close() error
+	}
+	var addr net.Addr
+	switch e.network {
+	case "udp":
+		pc, err := lc.ListenPacket(ctx, e.network, e.address)
+		if err != nil {
+			return nil, err
+		}
+		sock, addr = pc.(*net.UDPConn), pc.LocalAddr()
+	case "unix":
+		ln, err := lc.Listen(ctx, e.network, e.address)
+		if err != nil {
+			return nil, err
+		}
+		u := ln.(*net.UnixListener)
+		u.SetUnlinkOnClose(false)
+		sock, addr = u, ln.Addr()
+	default:
+		ln, err := lc.Listen(ctx, e.network, e.address)
+		if err != nil {
+			return nil, err
+		}
+		sock, addr = ln.(*net.TCPListener), ln.Addr()
+	}
+	defer sock.Close()
+	rc, err := sock.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	l := &listener{endpoint: e, bound: addr.String()}
+	if cerr := rc.Control(func(fd uintptr) { l.fd, err = dupAbove(int(fd), 3) }); cerr != nil || err != nil {
+		return nil, errors.Join(cerr, err)
+	}
+	return l, nil
+}
+
+func (l *listener) setOptions(userTimeoutMS int64) error {
+	switch l.endpoint.network {
+	case "tcp":
+		if err := syscall.SetsockoptInt(l.fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1); err != nil {
+			return fmt.Errorf("set TCP_NODELAY: %w", err)
+		}
+		if err := setUserTimeout(l.fd, userTimeoutMS); err != nil {
+			return fmt.Errorf("set TCP_USER_TIMEOUT: %w", err)
+		}
+	case "unix":
+		return os.Chmod(l.endpoint.address, 0o660)
+	}
+	return nil
+}
+
+// close closes the master's descriptor and removes a unix socket's name. The
+// socket itself lives on in the children that inherited it.
+func (l *listener) close() {
+	syscall.Close(l.fd)
+	if l.endpoint.network == "unix" {
+		_ = os.Remove(l.endpoint.address) // gone already is as good
+	}
+}
+
+// shown returns address with the port that was bound.
+func (l *listener) shown(address string) string {
+	if l.endpoint.network == "unix" {
+		return address
+	}
+	if _, port, err := net.SplitHostPort(l.endpoint.address); err == nil && port == "0" {
+		host, _, _ := net.SplitHostPort(l.endpoint.address)
+		_, port, _ = net.SplitHostPort(l.bound)
+		scheme, _, _ := strings.Cut(address, "://")
+		return scheme + "://" + net.JoinHostPort(host, port)
+	}
+	return address
+}
+
+// removeStale removes a unix socket that nobody answers on.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%s exists and is no socket: remove it or choose another path", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return fmt.Errorf("somebody answers on %s: %w", path, syscall.EADDRINUSE)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("see whether %s is in use: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+// explainBind turns what the kernel said into what to do.
+func explainBind(address string, e endpoint, err error) error {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return fmt.Errorf("open listener %s: %w", address, err)
+	}
+	hint := ""
+	_, p, _ := net.SplitHostPort(e.address)
+	port, _ := strconv.Atoi(p)
+	switch {
+	case errno == syscall.EADDRINUSE:
+		hint = " (find out by whom with ss -lntup, or listen elsewhere)"
+		if pid, name := socketOwner(e.network, port); pid == os.Getpid() {
+			hint = " (by another listener of this pushd: use restart)"
+		} else if pid != 0 {
+			hint = fmt.Sprintf(" by pid %d (%s)", pid, name)
+		}
+	case errno == syscall.EACCES && e.network == "unix":
+		hint = " (the directory must be writable for pushd)"
+	case errno == syscall.EACCES:
+		hint = " (run as root, or listen above 1024)"
+	case errno == syscall.EADDRNOTAVAIL:
+		hint = " (no interface of this machine has it)"
+	case errno == syscall.EINVAL && e.network == "unix":
+		hint = " (a socket's path has at most 107 bytes)"
+	}
+	return fmt.Errorf("open listener %s: %w%s", address, errno, hint)
+}

@@ -1,0 +1,114 @@
+package master
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Files in the runtime directory.
+const (
+	lockFile    = "pushd.lock"
+	stateFile   = "state.json"
+	controlSock = "control.sock"
+	busSock     = "bus.sock"
+)
+
+// AlreadyRunningError is Run's error when another master has the runtime
+// directory.
+type AlreadyRunningError struct {
+	PID int // 0 = it has not said yet
+	Dir string
+}
+
+func (e *AlreadyRunningError) Error() string {
+	if e.PID == 0 {
+		return "another pushd is starting in " + e.Dir
+	}
+	return fmt.Sprintf("already running with pid %d in %s: use reload, restart or stop", e.PID, e.Dir)
+}
+
+// owner is what the lock file says. The flock on it is the lock; these numbers
+// are for those who ask who has it.
+type owner struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"` // procStat.start, so that a reused pid is no match
+}
+
+// takeLock locks dir for this process until the returned file is closed. The
+// file is not inherited by children and stays on disk, empty, after release.
+func takeLock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockFile)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w (choose another runtime_dir, or run as the user that owns it)", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		f.Close()
+		return nil, &AlreadyRunningError{PID: awaitOwner(path), Dir: dir}
+	}
+	if err == nil {
+		err = writeOwner(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func writeOwner(f *os.File) error {
+	s, err := readStat(os.Getpid())
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(owner{PID: os.Getpid(), Start: s.start})
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	return err
+}
+
+// awaitOwner reads who has the lock, for up to half a second: the file is
+// written just after the lock was taken.
+func awaitOwner(path string) int {
+	for deadline := time.Now().Add(500 * time.Millisecond); ; time.Sleep(10 * time.Millisecond) {
+		if o, ok := readOwner(path); ok {
+			return o.PID
+		}
+		if time.Now().After(deadline) {
+			return 0
+		}
+	}
+}
+
+// readOwner returns the live process that the lock file names.
+func readOwner(path string) (o owner, ok bool) {
+	data, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(data, &o) != nil {
+		return owner{}, false
+	}
+	return o, o.PID > 0 && aliveSince(o.PID, o.Start)
+}
+
+// MasterPID returns the pid of the master that runs in runtimeDir. A number
+// left behind by a killed master is no match, whoever has it now.
+func MasterPID(runtimeDir string) (pid int, ok bool) {
+	o, ok := readOwner(filepath.Join(runtimeDir, lockFile))
+	return o.PID, ok
+}
+
+// releaseLock empties the lock file and lets go.
+func releaseLock(f *os.File) {
+	_ = f.Truncate(0) // a leftover would only be an owner that is not alive
+	f.Close()
+}

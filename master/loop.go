@@ -1,0 +1,167 @@
+package master
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// timing holds the bounds that tests shorten.
+type timing struct {
+	plan       time.Duration // for the program to write its plan
+	boot       time.Duration // from spawn to ready
+	delayMin   time.Duration // before the first respawn
+	delayMax   time.Duration // before any respawn
+	window     time.Duration // deaths within it count together; as long alive means healthy
+	abortGrace time.Duration // from SIGABRT to SIGKILL
+	orphans    time.Duration // how long start waits for sockets of a killed master's children
+	leave      time.Duration // beyond the drain, until a worker that leaves is killed
+	leaveBus   time.Duration // the same for the broker process
+	query      time.Duration // for an answer to "stats" and the like
+}
+
+var defaultTiming = timing{
+	plan: 10 * time.Second, boot: 10 * time.Second, delayMin: 100 * time.Millisecond, delayMax: 10 * time.Second,
+	window: 10 * time.Second, abortGrace: 2 * time.Second, orphans: 3 * time.Second,
+	leave: 3 * time.Second, leaveBus: 1500 * time.Millisecond, query: time.Second,
+}
+
+// deathsMax is how many deaths within timing.window a slot may have before it
+// is degraded.
+const deathsMax = 5
+
+// master supervises. Three kinds of goroutines share the work:
+//
+//   - the loop owns the state below and never waits for a process;
+//   - Run's own goroutine carries out the verbs start, reload and stop, one
+//     after the other, and reaches the state by do;
+//   - each process, control client and timer has its own and uses do or post.
+type master struct {
+	o      Options
+	t      timing
+	out    *logOutput
+	log    *slog.Logger
+	kin    *family
+	events chan func()
+	quit   chan struct{} // closed by Run: the loop is to end
+	done   chan struct{} // closed by the loop: nothing runs on it any more
+
+	verbs  context.Context // ends when the master is to stop
+	cancel context.CancelFunc
+	wanted chan struct{} // holds one value when a reload is wanted
+	hurry  chan struct{} // closed when a graceful stop is to become a plain one
+
+	started  time.Time
+	bus      *listener // the broker's own socket
+	busFD    int       // O_PATH descriptor of it
+	statuses sharedStatus
+	upward   chan struct{} // holds a value for each question of a child that is being answered
+
+	// Owned by the loop.
+	plan       *Plan
+	generation int
+	programs   map[*program]bool // open ones
+	listeners  map[endpoint]*listener
+	slots      []*slot // of workers, by group in plan order and index
+	broker     *slot   // nil = no broker process
+	live       map[*process]bool
+	orphans    []Orphan // of the killed master before this one
+	waiters    []*waiter
+	stopping   *StopOptions // nil = not stopping
+	rostered   chan struct{}
+}
+
+func newMaster(o Options, t timing) *master {
+	m := &master{
+		o: o, t: t, out: &logOutput{}, kin: &family{own: map[int]bool{}},
+		events: make(chan func(), 64), quit: make(chan struct{}), done: make(chan struct{}),
+		wanted: make(chan struct{}, 1), hurry: make(chan struct{}),
+		started: time.Now(), plan: &Plan{},
+		upward:   make(chan struct{}, 16),
+		programs: map[*program]bool{}, listeners: map[endpoint]*listener{}, live: map[*process]bool{},
+	}
+	m.log = newLogger(m.out, m.plan)
+	return m
+}
+
+// post hands f to the loop. After the loop's end it is dropped.
+func (m *master) post(f func()) {
+	select {
+	case m.events <- f:
+	case <-m.done:
+	}
+}
+
+// within returns a context that ends after d or when the master is to stop.
+func (m *master) within(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(m.verbs, d)
+}
+
+// do runs f on the loop and waits for it; false means that the master is gone.
+func (m *master) do(f func()) bool {
+	ran := make(chan struct{})
+	m.post(func() { f(); close(ran) })
+	select {
+	case <-ran:
+		return true
+	case <-m.done:
+		return false
+	}
+}
+
+// loop runs until quit is closed.
+func (m *master) loop() {
+	defer close(m.done)
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGCHLD)
+	defer signal.Stop(signals)
+	unread := make(chan os.Signal, 1) // a log reader that left, or Workerman's USR2, is no reason to die
+	signal.Notify(unread, syscall.SIGPIPE, syscall.SIGUSR2)
+	defer signal.Stop(unread)
+
+	ended := m.verbs.Done()
+	watch := newWatch()
+	defer watch.timer.Stop()
+	for {
+		select {
+		case f := <-m.events:
+			f()
+		case sig := <-signals:
+			m.onSignal(sig)
+		case <-watch.timer.C:
+			m.patrol(watch)
+		case <-ended:
+			ended = nil
+			m.requestStop(StopOptions{}) // Run's own context; otherwise it is known already
+		case <-m.quit:
+			return
+		}
+	}
+}
+
+// onSignal acts on a signal to the master.
+func (m *master) onSignal(sig os.Signal) {
+	switch sig {
+	case syscall.SIGCHLD:
+		if os.Getpid() == 1 {
+			reapStrangers(m.kin)
+		}
+		return
+	case syscall.SIGUSR1:
+		m.requestReload(nil)
+	case syscall.SIGHUP:
+		if m.o.Foreground {
+			m.requestStop(StopOptions{})
+		} else {
+			m.requestReload(nil)
+		}
+	case syscall.SIGQUIT:
+		m.requestStop(StopOptions{Graceful: true, Timeout: quitTimeout})
+	default:
+		m.requestStop(StopOptions{})
+	}
+	m.log.Info("signal", "signal", sig.String())
+}

@@ -1,0 +1,117 @@
+package master
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// killMaster leaves the master's processes behind.
+func (i *instance) killMaster() {
+	i.r.t.Helper()
+	i.signal(syscall.SIGKILL)
+	_ = i.cmd.Wait()
+}
+
+func TestOrphansLeaveByThemselves(t *testing.T) {
+	r := newRig(t, 2)
+	i := r.start()
+	i.killMaster()
+	eventually(t, "nothing is left", func() bool { return len(r.processes()) == 0 })
+	if orphans, err := FindOrphans(r.path("run")); err != nil || len(orphans) != 0 {
+		t.Errorf("FindOrphans: %v, %v", orphans, err)
+	}
+	if _, err := Dial(r.path("run")); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Dial: %v", err)
+	}
+	if _, err := ClearOrphans(ctxFor(t), r.path("run"), time.Second); err != nil {
+		t.Error(err)
+	}
+	r.nothingLeft()
+}
+
+func TestClearOrphans(t *testing.T) {
+	r := newRig(t, 2)
+	r.plan.DrainMS = time.Hour.Milliseconds()
+	r.savePlan()
+	i := r.start()
+	stuck := i.worker(1).PID
+	kill(t, stuck, syscall.SIGSTOP)
+	i.killMaster()
+	orphans, err := FindOrphans(r.path("run"))
+	if err != nil || len(orphans) != 3 {
+		t.Fatalf("FindOrphans: %+v, %v", orphans, err)
+	}
+	if n, err := ClearOrphans(ctxFor(t), r.path("run"), 300*time.Millisecond); n != 3 || err != nil {
+		t.Errorf("ClearOrphans: %d, %v", n, err)
+	}
+	eventually(t, "the killed are reaped by their new parent", func() bool { return len(r.processes()) == 0 })
+	r.nothingLeft()
+}
+
+// A start succeeds while the processes of a killed master drain, and its stop
+// clears them.
+func TestStartBesideOrphans(t *testing.T) {
+	r := newRig(t, 2)
+	r.plan.DrainMS = 3000
+	r.savePlan()
+	first := r.start()
+	p := dialPeer(t, r.addr)
+	p.ask("who")
+	first.killMaster()
+	second := r.start()
+	if got := p.ask("still served"); got != "still served" {
+		t.Errorf("the orphan answers %q", got)
+	}
+	st := second.status()
+	if len(st.Workers) != 2 || st.Workers[0].State != Ready {
+		t.Errorf("status: %+v", st)
+	}
+	if !strings.Contains(r.read("log"), "a process of a killed master still drains its clients") {
+		t.Error("the log does not mention them")
+	}
+	second.stop()
+}
+
+// A port that a stranger has is not waited for when no orphan can have it.
+func TestBindWaitsOnlyForOrphans(t *testing.T) {
+	l := Listener{Address: "tcp://127.0.0.1:" + freePort(t)}
+	held, err := bind(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if _, err := bindPatiently(t.Context(), l, 0); !errors.Is(err, syscall.EADDRINUSE) || time.Since(start) > 5*time.Second {
+		t.Errorf("after %s: %v", time.Since(start), err)
+	}
+	time.AfterFunc(100*time.Millisecond, held.close)
+	got, err := bindPatiently(t.Context(), l, bound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.close()
+}
+
+func TestHandleIsNeverOfAStranger(t *testing.T) {
+	me, err := readStat(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openProcess(os.Getpid(), me.start+1); !errors.Is(err, errGone) {
+		t.Errorf("another start time: %v", err)
+	}
+	if _, err := openProcess(1<<22+1, 0); !errors.Is(err, errGone) {
+		t.Errorf("no such pid: %v", err)
+	}
+	h, err := openProcess(os.Getpid(), me.start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.wait(time.Millisecond) {
+		t.Error("a live process is reported as gone")
+	}
+	h.close()
+}

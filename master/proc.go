@@ -1,0 +1,69 @@
+package master
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// errGone says that a process is not, or no longer, the one that was meant.
+var errGone = errors.New("process is gone")
+
+// procStat is what pushd reads of /proc/PID/stat.
+type procStat struct {
+	state  byte // 'R', 'S', 'Z' …
+	parent int
+	start  uint64 // clock ticks since boot; with the pid it names a process for good
+	rss    int64  // pages
+}
+
+// parseStat reads a line of /proc/PID/stat. The name in it, in parentheses, may
+// hold spaces and parentheses itself, so that fields are counted after the last.
+func parseStat(line []byte) (s procStat, err error) {
+	_, rest, ok := bytes.Cut(line[max(bytes.LastIndexByte(line, ')'), 0):], []byte(") "))
+	f := bytes.Fields(rest)
+	if !ok || len(f) < 22 {
+		return s, errors.New("malformed stat line")
+	}
+	s.state = f[0][0]
+	if s.parent, err = strconv.Atoi(string(f[1])); err != nil {
+		return s, fmt.Errorf("parent pid: %w", err)
+	}
+	if s.start, err = strconv.ParseUint(string(f[19]), 10, 64); err != nil {
+		return s, fmt.Errorf("start time: %w", err)
+	}
+	if s.rss, err = strconv.ParseInt(string(f[21]), 10, 64); err != nil {
+		return s, fmt.Errorf("resident pages: %w", err)
+	}
+	return s, nil
+}
+
+func readStat(pid int) (procStat, error) {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return procStat{}, err
+	}
+	s, err := parseStat(line)
+	if err != nil {
+		return s, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
+	}
+	return s, nil
+}
+
+// aliveSince says whether pid is a live process that started at start. One
+// that only waits to be reaped is not alive.
+func aliveSince(pid int, start uint64) bool {
+	s, err := readStat(pid)
+	return err == nil && s.start == start && s.state != 'Z' && s.state != 'X'
+}
+
+// rssBytes returns the resident memory of a process, 0 if it is gone.
+func rssBytes(pid int) int64 {
+	s, err := readStat(pid)
+	if err != nil {
+		return 0
+	}
+	return s.rss * int64(os.Getpagesize())
+}

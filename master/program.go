@@ -1,0 +1,212 @@
+package master
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Bounds of `plan`, which runs code that nobody has tried yet; timing.plan is
+// the third.
+const (
+	planMax      = 16 << 20 // bytes
+	planErrorMax = 4 << 10  // bytes of its stderr that an error quotes
+)
+
+// program is the file that the processes of one generation run from. It is
+// opened once per generation and executed through the descriptor, so that a
+// respawn after a crash runs what the last reload approved, not what a deploy
+// has copied to the path since.
+type program struct {
+	path string
+	file *os.File
+}
+
+func openProgram(path string) (*program, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		hint := ""
+		if strings.Contains(path, "/go-build") {
+			hint = " (`go run` removes its binary: build the program to reload it)"
+		}
+		return nil, fmt.Errorf("open program: %w%s", err, hint)
+	}
+	return &program{path: path, file: f}, nil
+}
+
+func (p *program) close() { p.file.Close() }
+
+// same says whether p and q are the same code: the same file or an equal copy.
+func (p *program) same(q *program) bool {
+	a, errA := p.file.Stat()
+	b, errB := q.file.Stat()
+	if errA != nil || errB != nil || a.Size() != b.Size() {
+		return false
+	}
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) ||
+		equalContent(io.NewSectionReader(p.file, 0, a.Size()), io.NewSectionReader(q.file, 0, b.Size()))
+}
+
+func equalContent(a, b io.Reader) bool {
+	bufA, bufB := make([]byte, 1<<20), make([]byte, 1<<20)
+	for {
+		n, errA := io.ReadFull(a, bufA)
+		k, errB := io.ReadFull(b, bufB)
+		if n != k || !bytes.Equal(bufA[:n], bufB[:k]) {
+			return false
+		}
+		if errA != nil || errB != nil {
+			return errors.Is(errA, io.EOF) || errors.Is(errA, io.ErrUnexpectedEOF)
+		}
+	}
+}
+
+// start executes p with files as its descriptors 0, 1, 2 …, in a process group
+// of its own so that Ctrl-C at the terminal reaches the master alone.
+func (p *program) start(argv, env []string, files []uintptr, cred *syscall.Credential) (*os.Process, error) {
+	// In the child, before it executes, files are first copied to numbers just
+	// above the highest of them. The program must lie beyond those.
+	beyond := int(slices.Max(files)) + len(files) + 8
+	fd, err := dupAbove(int(p.file.Fd()), beyond)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate the program's descriptor above %d: %w", beyond, err)
+	}
+	defer syscall.Close(fd)
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, &syscall.ProcAttr{
+		Env:   env,
+		Files: files,
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Credential: cred},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("execute %s: %w", p.path, err)
+	}
+	return os.FindProcess(pid) // a child cannot lose its pid before it is waited for
+}
+
+// family knows which processes the master started itself; as PID 1 it also
+// inherits those of others (reaper.go).
+type family struct {
+	mu  sync.Mutex // held from fork to registration, so that the reaper sees no child without it
+	own map[int]bool
+}
+
+func (f *family) start(p *program, argv, env []string, files []uintptr, cred *syscall.Credential) (*os.Process, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	proc, err := p.start(argv, env, files, cred)
+	if err == nil {
+		f.own[proc.Pid] = true
+	}
+	return proc, err
+}
+
+// wait reaps proc.
+func (f *family) wait(proc *os.Process) (*os.ProcessState, error) {
+	state, err := proc.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.own, proc.Pid)
+	return state, err
+}
+
+// readPlan runs p for its plan, for timeout at most.
+func readPlan(ctx context.Context, kin *family, p *program, args []string, timeout time.Duration) (*Plan, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	data, err := runForPlan(ctx, kin, p, args)
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return nil, fmt.Errorf("%s %s has not finished within %s", p.path, strings.Join(args, " "), timeout)
+	}
+	if err != nil {
+		return nil, err
+	}
+	plan := new(Plan)
+	if err := json.Unmarshal(data, plan); err != nil {
+		return nil, fmt.Errorf("read the plan of %s (%d bytes): %w", p.path, len(data), err)
+	}
+	return plan, plan.Check()
+}
+
+func runForPlan(ctx context.Context, kin *family, p *program, args []string) ([]byte, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	out, outW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	errs, errsW, err := os.Pipe()
+	if err != nil {
+		outW.Close()
+		return nil, err
+	}
+	defer errs.Close()
+
+	env := append(childEnv(), PlanFDEnv+"=3")
+	proc, err := kin.start(p, append([]string{p.path}, args...), env,
+		[]uintptr{null.Fd(), null.Fd(), errsW.Fd(), outW.Fd()}, nil)
+	outW.Close()
+	errsW.Close()
+	if err != nil {
+		return nil, err
+	}
+	// A grandchild may hold the pipes open: cancelling ends the reading too.
+	defer context.AfterFunc(ctx, func() {
+		_ = proc.Kill()
+		_ = out.SetReadDeadline(time.Now())
+		_ = errs.SetReadDeadline(time.Now())
+	})()
+	said := make(chan string, 1)
+	go func() { said <- readTail(errs, planErrorMax) }()
+	data, readErr := io.ReadAll(io.LimitReader(out, planMax+1))
+	if len(data) > planMax {
+		readErr = fmt.Errorf("the plan exceeds %d bytes", planMax)
+		_ = proc.Kill()
+	}
+	reason := <-said
+	state, err := kin.wait(proc)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("wait for %s: %w", p.path, err)
+	case readErr != nil:
+		return nil, fmt.Errorf("read the plan of %s: %w", p.path, readErr)
+	case !state.Success() && reason == "":
+		return nil, fmt.Errorf("%s %s: %s", p.path, strings.Join(args, " "), state)
+	case !state.Success():
+		return nil, errors.New(reason)
+	}
+	return data, nil
+}
+
+// readTail returns the last max bytes that r has, trimmed.
+func readTail(r io.Reader, max int) string {
+	var tail []byte
+	buf := make([]byte, max)
+	for {
+		n, err := r.Read(buf)
+		tail = append(tail, buf[:n]...)
+		tail = tail[len(tail)-min(len(tail), max):]
+		if err != nil {
+			return strings.TrimSpace(strings.ToValidUTF8(string(tail), "?"))
+		}
+	}
+}
+
+// childEnv is the environment without what is meant for the master alone.
+func childEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, "NOTIFY_SOCKET=") || strings.HasPrefix(kv, PlanFDEnv+"=")
+	})
+}

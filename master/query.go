@@ -1,0 +1,184 @@
+package master
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"sort"
+	"sync"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// sharedStatus lets callers that ask at the same time share one round of
+// questions to the workers.
+type sharedStatus struct {
+	mu   sync.Mutex
+	last *round // nil or done = none runs
+}
+
+type round struct {
+	done   chan struct{}
+	status *Status
+}
+
+// status asks every worker for its numbers, for timing.query at most; one that
+// does not answer is shown with its last ones. Any goroutine may call it.
+func (m *master) status() *Status {
+	m.statuses.mu.Lock()
+	r := m.statuses.last
+	if r == nil {
+		r = &round{done: make(chan struct{})}
+		m.statuses.last = r
+		go func() {
+			r.status = m.askStatus()
+			m.statuses.mu.Lock()
+			m.statuses.last = nil
+			m.statuses.mu.Unlock()
+			close(r.done)
+		}()
+	}
+	m.statuses.mu.Unlock()
+	<-r.done
+	return r.status
+}
+
+// line is a worker's line of the status and where its numbers come from.
+type line struct {
+	WorkerStatus
+	order int      // of the group in the plan
+	p     *process // nil = none
+}
+
+func (m *master) askStatus() *Status {
+	st := &Status{Version: m.o.Version, Master: MasterStatus{PID: os.Getpid(), Started: m.started}}
+	var lines []line
+	m.do(func() { lines, st.Broker = m.linesOf(), m.brokerStatus() })
+	ctx, cancel := context.WithTimeout(context.Background(), m.t.query)
+	defer cancel()
+	var asked sync.WaitGroup
+	for i := range lines {
+		if p := lines[i].p; p != nil {
+			asked.Go(func() {
+				lines[i].Stats = p.askStats(ctx)
+				lines[i].RSSBytes = rssBytes(p.pid)
+			})
+		}
+	}
+	asked.Wait()
+	st.Workers = make([]WorkerStatus, 0, len(lines))
+	for _, l := range lines {
+		st.Workers = append(st.Workers, l.WorkerStatus)
+	}
+	return st
+}
+
+// askStats returns the newest numbers that p has given.
+func (p *process) askStats(ctx context.Context) json.RawMessage {
+	if p.isReady.Load() {
+		raw, err := p.ask(ctx, control.TypeQuery, control.Query{What: "stats"})
+		if object := (map[string]json.RawMessage{}); err == nil && json.Unmarshal(raw, &object) == nil {
+			p.mu.Lock()
+			p.stats = raw
+			p.mu.Unlock()
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stats == nil {
+		return noStats
+	}
+	return p.stats
+}
+
+// linesOf makes the status of every slot, and of processes that drain beside
+// them. It runs on the loop.
+func (m *master) linesOf() []line {
+	var lines []line
+	order := map[string]int{}
+	for _, s := range m.slots {
+		if _, ok := order[s.unit.name]; !ok {
+			order[s.unit.name] = len(order)
+		}
+		p := s.proc
+		if p == nil {
+			p = s.booting
+		}
+		lines = append(lines, lineOf(s, p, s.state(), order[s.unit.name]))
+	}
+	for p := range m.live {
+		if p.unit.role == control.RoleWorker && p.leaving.Load() && p.slot.proc != p {
+			n, ok := order[p.unit.name]
+			if !ok {
+				n = len(order)
+			}
+			lines = append(lines, lineOf(p.slot, p, Draining, n))
+		}
+	}
+	sort.Slice(lines, func(i, j int) bool {
+		a, b := &lines[i], &lines[j]
+		switch {
+		case a.order != b.order:
+			return a.order < b.order
+		case a.Slot != b.Slot:
+			return a.Slot < b.Slot
+		}
+		return a.Generation < b.Generation
+	})
+	return lines
+}
+
+func lineOf(s *slot, p *process, state State, order int) line {
+	u := s.unit
+	if p != nil {
+		u = p.unit
+	}
+	l := line{order: order, p: p, WorkerStatus: WorkerStatus{
+		Name: u.name, Slot: s.index, State: state, Generation: u.generation,
+		Listen: u.shown(), Restarts: s.restarts, Stats: noStats,
+	}}
+	if p != nil {
+		l.PID, l.Started = p.pid, p.started
+	}
+	return l
+}
+
+func (m *master) brokerStatus() BrokerStatus {
+	if m.broker == nil {
+		return BrokerStatus{State: Stopped}
+	}
+	b := BrokerStatus{State: m.broker.state()}
+	if p := m.broker.proc; p != nil {
+		b.PID = p.pid
+	} else if p := m.broker.booting; p != nil {
+		b.PID = p.pid
+	}
+	return b
+}
+
+// answerChild answers a query that comes from a child: only the broker process
+// asks, for the status. It is called by the child's reader and must not block.
+func (m *master) answerChild(p *process, q control.Message) {
+	var what control.Query
+	if err := json.Unmarshal(q.Body, &what); err != nil || what.What != "stats" || p.unit.role != control.RoleBroker {
+		_ = p.send(control.Message{Type: control.TypeAnswer, ID: q.ID, Error: "the master answers only stats, and only to the broker process"})
+		return
+	}
+	select {
+	case m.upward <- struct{}{}:
+	default:
+		_ = p.send(control.Message{Type: control.TypeAnswer, ID: q.ID, Error: "too many questions at once"})
+		return
+	}
+	go func() {
+		defer func() { <-m.upward }()
+		a := control.Message{Type: control.TypeAnswer, ID: q.ID}
+		var err error
+		if a.Body, err = json.Marshal(m.status()); err != nil {
+			a.Error = "encode status: " + err.Error()
+		}
+		if err := p.send(a); err != nil {
+			p.log.Warn("status not sent", "error", err)
+		}
+	}()
+}

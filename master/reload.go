@@ -1,0 +1,304 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// waiter is somebody who wants to know how a reload ends.
+type waiter struct {
+	progress func(Progress) // called by the verbs' goroutine; must not block
+	result   func(*ReloadReport, error)
+}
+
+// requestReload asks for a reload. Requests that come while one runs share one
+// more. It runs on the loop.
+func (m *master) requestReload(w *waiter) {
+	if w != nil {
+		m.waiters = append(m.waiters, w)
+	}
+	select {
+	case m.wanted <- struct{}{}:
+	default: // one is wanted already
+	}
+}
+
+// reloadForAll carries out one reload for all who wait for it.
+func (m *master) reloadForAll() {
+	var waiters []*waiter
+	m.do(func() { waiters, m.waiters = m.waiters, nil })
+	r := &reload{m: m, tell: func(p Progress) {
+		for _, w := range waiters {
+			w.progress(p)
+		}
+	}}
+	m.log.Info("reload begins")
+	start := time.Now()
+	err := r.run(m.verbs)
+	if err != nil {
+		m.log.Error("reload failed; what it had not reached serves on", "error", err)
+	} else {
+		m.log.Info("reload done", "slots", len(r.report.Slots), "drained", r.report.Drained, "took", time.Since(start).Round(time.Millisecond))
+	}
+	r.report.OK = err == nil
+	for _, w := range waiters {
+		w.result(&r.report, err)
+	}
+}
+
+// reload is one run of the verb, on Run's goroutine.
+type reload struct {
+	m           *master
+	tell        func(Progress)
+	next        *generation
+	report      ReloadReport
+	done, total int
+}
+
+// run prepares the next generation and moves slot by slot to it. A failure
+// leaves the slots that it has reached new and all others untouched.
+func (r *reload) run(ctx context.Context) error {
+	m := r.m
+	if err := m.reopenLog(m.out.path); err != nil {
+		return &ReloadError{Step: "reopen log", Err: err}
+	}
+	on := foundation{bus: m.bus}
+	m.do(func() {
+		m.generation++
+		on.number = m.generation
+		on.sockets = maps.Clone(m.listeners)
+	})
+	next, err := m.prepare(ctx, on)
+	if err != nil {
+		return err
+	}
+	r.next = next
+	m.do(func() { m.enter(next) })
+	defer m.do(m.release)
+	if next.plan.LogFile != m.out.path {
+		if err := m.reopenLog(next.plan.LogFile); err != nil {
+			return &ReloadError{Step: "reopen log", Err: err}
+		}
+	}
+	return r.replaceAll(ctx)
+}
+
+// enter takes over what a generation opened, so that release knows of it.
+func (m *master) enter(g *generation) {
+	m.programs[g.program] = true
+	maps.Copy(m.listeners, g.sockets)
+}
+
+// replaceAll brings every slot to the next generation: a broker process that
+// is new first, then workers, then what is no longer wanted, and last the
+// broker process if it changed.
+func (r *reload) replaceAll(ctx context.Context) error {
+	m := r.m
+	var slots []planned
+	var surplus []*slot
+	var oldBroker *slot
+	m.do(func() {
+		slots, surplus = m.arrange(r.next)
+		oldBroker = m.broker
+	})
+	r.total = len(slots) + len(surplus)
+	if r.next.broker != nil && oldBroker == nil {
+		if err := r.addBroker(ctx); err != nil {
+			return err
+		}
+	}
+	for _, s := range slots {
+		if err := r.step(ctx, s.slot, s.unit); err != nil {
+			return err
+		}
+	}
+	m.do(func() { m.settle(r.next, surplus) })
+	for _, s := range surplus {
+		r.remove(ctx, s)
+	}
+	switch {
+	case oldBroker == nil:
+		return nil
+	case r.next.broker == nil:
+		m.do(func() { m.broker = nil; m.rosterChanged() })
+		r.remove(ctx, oldBroker)
+		return nil
+	case oldBroker.unit.equal(r.next.broker):
+		return nil
+	}
+	return r.replaceBroker(ctx, oldBroker)
+}
+
+// planned is a slot and what it is to run.
+type planned struct {
+	*slot
+	unit *unit
+}
+
+// arrange finds or makes the slots of g, in plan order, and those that g has no
+// use for. It runs on the loop and changes nothing.
+func (m *master) arrange(g *generation) (slots []planned, surplus []*slot) {
+	wanted := map[*slot]bool{}
+	for i, u := range g.groups {
+		for n := range g.plan.Workers[i].Count {
+			s := m.findSlot(u.name, n)
+			if s == nil {
+				s = &slot{unit: u, index: n}
+			}
+			wanted[s] = true
+			slots = append(slots, planned{s, u})
+		}
+	}
+	for _, s := range m.slots {
+		if !wanted[s] {
+			surplus = append(surplus, s)
+		}
+	}
+	return slots, surplus
+}
+
+func (m *master) findSlot(name string, index int) *slot {
+	for _, s := range m.slots {
+		if s.unit.name == name && s.index == index {
+			return s
+		}
+	}
+	return nil
+}
+
+// settle makes g what the master acts on from now on. It runs on the loop.
+func (m *master) settle(g *generation, surplus []*slot) {
+	m.plan = g.plan
+	slots, _ := m.arrange(g)
+	m.slots = m.slots[:0:0]
+	for _, s := range slots {
+		m.slots = append(m.slots, s.slot)
+	}
+	for _, s := range surplus {
+		s.discard()
+	}
+}
+
+// step replaces one slot's process and reports it.
+func (r *reload) step(ctx context.Context, s *slot, u *unit) error {
+	r.progress(u, s, "start")
+	begin := time.Now()
+	e, err := r.m.replace(ctx, s, u)
+	if err != nil {
+		return failedAt(u, s, err)
+	}
+	r.through(u, s, e, begin)
+	return nil
+}
+
+// remove lets a slot's process leave that no other one follows.
+func (r *reload) remove(ctx context.Context, s *slot) {
+	r.progress(s.unit, s, "drain")
+	begin := time.Now()
+	var old *process
+	r.m.do(func() { s.discard(); old = s.proc })
+	var e exchange
+	if old != nil {
+		e = r.m.retire(ctx, old)
+	}
+	r.through(s.unit, s, e, begin)
+}
+
+// addBroker starts the broker process of a plan that had none.
+func (r *reload) addBroker(ctx context.Context) error {
+	s := &slot{unit: r.next.broker}
+	p, err := r.m.boot(ctx, s, s.unit)
+	if err == nil {
+		r.m.do(func() { r.m.broker = s; _, err = r.m.exchange(s, s.unit, p) })
+	}
+	if err != nil {
+		return failedAt(s.unit, s, err)
+	}
+	return nil
+}
+
+// replaceBroker stops the broker process before it starts the next one: two at
+// once would split the workers between them. Meanwhile its callers wait in the
+// sockets' accept queues. If the next one fails, the old version is started again.
+func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
+	m, u := r.m, r.next.broker
+	r.progress(u, s, "drain")
+	begin := time.Now()
+	var old *process
+	m.do(func() { old = s.suspend() })
+	var e exchange
+	if old != nil {
+		e.oldPID = old.pid
+		m.dismiss(ctx, old, control.Stop{Code: codeReload}, m.t.leaveBus)
+	}
+	p, err := m.boot(ctx, s, u)
+	if err == nil {
+		m.do(func() { _, err = m.exchange(s, u, p) })
+	}
+	if err != nil {
+		m.do(func() { s.held = false; m.respawn(s) }) // its unit is still the old one
+		return failedAt(u, s, err)
+	}
+	e.newPID = p.pid
+	r.through(u, s, e, begin)
+	return nil
+}
+
+// progress tells those who wait what happens next.
+func (r *reload) progress(u *unit, s *slot, step string) {
+	r.tell(Progress{Worker: u.name, Slot: s.index, Step: step, Done: r.done, Total: r.total})
+}
+
+// through notes that a slot is done.
+func (r *reload) through(u *unit, s *slot, e exchange, begin time.Time) {
+	r.report.Drained += e.drained
+	r.report.Slots = append(r.report.Slots, SlotReport{
+		Worker: u.name, Slot: s.index, OldPID: e.oldPID, NewPID: e.newPID, MS: time.Since(begin).Milliseconds(),
+	})
+	r.done = min(r.done+1, r.total)
+	r.progress(u, s, "done")
+}
+
+// failedAt makes err the report of a failed reload.
+func failedAt(u *unit, s *slot, err error) *ReloadError {
+	e := &ReloadError{Worker: u.name, Slot: s.index, Step: "start", Err: err}
+	if b := (*bootError)(nil); errors.As(err, &b) {
+		e.Step, e.Err = b.step, b.err
+	}
+	return e
+}
+
+// equal says whether a process of v would do what one of u does.
+func (u *unit) equal(v *unit) bool {
+	return string(u.spec) == string(v.spec) && u.drainMS == v.drainMS &&
+		slices.Equal(u.listen, v.listen) && u.program.same(v.program)
+}
+
+// reopenLog opens the log file at path anew, here and in every process.
+func (m *master) reopenLog(path string) error {
+	f, err := openLog(path)
+	if err != nil {
+		return err
+	}
+	if f == nil && m.out.path == "" {
+		return nil
+	}
+	m.do(func() {
+		m.out.swap(path, f)
+		_, stderr := m.out.files()
+		for p := range m.live {
+			if err := p.send(control.Message{Type: control.TypeReopen}, stderr); err != nil {
+				p.log.Warn("log file not reopened", "error", err)
+			}
+		}
+	})
+	if !m.o.Foreground {
+		m.adoptLog()
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package master
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// Close codes that clients see.
+const (
+	codeStop   = 1001 // going away
+	codeReload = 1012 // service restart: come back
+)
+
+// exchange is what became of one slot's processes.
+type exchange struct {
+	oldPID, newPID int // 0 = none
+	drained        int // connections that the old process had to close
+}
+
+// replace puts a process of u in the place of the one that s has, if any. Until
+// the new one is ready the old one serves; a new one that fails is killed and
+// nothing has changed. It runs on the verbs' goroutine.
+//
+// How clients get from one process to the other is decided here alone: for now
+// they are told to come back (1012), and the accept queue makes them wait for
+// nobody.
+func (m *master) replace(ctx context.Context, s *slot, u *unit) (exchange, error) {
+	next, err := m.boot(ctx, s, u)
+	if err != nil {
+		return exchange{}, err
+	}
+	var old *process
+	m.do(func() { old, err = m.exchange(s, u, next) })
+	if err != nil {
+		return exchange{}, err
+	}
+	e := exchange{newPID: next.pid}
+	if err := m.settleRoster(m.t.query); err != nil {
+		next.log.Warn("reload goes on without the broker process", "error", err)
+	}
+	if old != nil {
+		left := m.retire(ctx, old)
+		e.oldPID, e.drained = left.oldPID, left.drained
+	}
+	return e, ctx.Err()
+}
+
+// boot spawns a process of u for s and waits until it is ready. One that fails
+// is gone when boot returns.
+func (m *master) boot(ctx context.Context, s *slot, u *unit) (*process, error) {
+	var p *process
+	var err error
+	m.do(func() { p, err = m.spawn(s, u) })
+	if err != nil {
+		return nil, &bootError{"spawn", err}
+	}
+	if err := p.waitReady(ctx, m.t.boot); err != nil {
+		p.destroy()
+		return nil, err
+	}
+	return p, nil
+}
+
+// exchange makes next, a process of u, the serving process of s and returns the
+// one before it. It runs on the loop.
+func (m *master) exchange(s *slot, u *unit, next *process) (old *process, err error) {
+	if !m.live[next] {
+		return nil, &bootError{"start", errors.New("it ended as soon as it was ready (" + next.exit + "); see the log")}
+	}
+	old = s.suspend()
+	s.held = false
+	s.unit, s.proc = u, next
+	next.readySince = time.Now()
+	if u.role == control.RoleWorker && m.findSlot(u.name, s.index) == nil {
+		m.slots = append(m.slots, s)
+	}
+	m.rosterChanged()
+	return old, nil
+}
+
+// suspend takes the process, if any, out of s and keeps respawns away until
+// held is false again. It runs on the loop.
+func (s *slot) suspend() *process {
+	if s.booting != nil {
+		s.booting.kill()
+		s.booting = nil
+	}
+	s.forget()
+	old := s.proc
+	s.proc, s.held = nil, true
+	return old
+}
+
+// retire lets a worker go that has been replaced or is no longer wanted.
+func (m *master) retire(ctx context.Context, p *process) exchange {
+	e := exchange{oldPID: p.pid, drained: m.connectionsOf(ctx, p)}
+	drain := time.Duration(p.unit.drainMS) * time.Millisecond
+	m.dismiss(ctx, p, control.Stop{Code: codeReload, Reason: "reload", DrainMS: p.unit.drainMS}, drain+m.t.leave)
+	return e
+}
+
+// dismiss stops a process and returns when it is gone, killed if it takes longer
+// than bound. The end of ctx leaves the rest to shutdown.
+func (m *master) dismiss(ctx context.Context, p *process, s control.Stop, bound time.Duration) {
+	p.stop(s)
+	if p.waitGone(ctx, bound) || ctx.Err() != nil {
+		return
+	}
+	p.log.Warn("process did not leave in time and is killed", "bound", bound)
+	p.destroy()
+}
+
+// connectionsOf asks a worker how many clients it has.
+func (m *master) connectionsOf(ctx context.Context, p *process) int {
+	ctx, cancel := context.WithTimeout(ctx, m.t.query)
+	defer cancel()
+	var n struct{ Connections int }
+	if raw, err := p.ask(ctx, control.TypeQuery, control.Query{What: "stats"}); err == nil {
+		_ = json.Unmarshal(raw, &n) // a report's number, no more
+	}
+	return n.Connections
+}

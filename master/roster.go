@@ -1,0 +1,81 @@
+package master
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// rosterBound is how long the broker process has to acknowledge a list.
+const rosterBound = 2 * time.Second
+
+// rosterChanged tells the broker process which workers are alive: those that
+// became ready and have not ended, draining ones included. The channel rostered
+// is closed once the broker process has acknowledged the list. It runs on the
+// loop.
+func (m *master) rosterChanged() {
+	settled := make(chan struct{})
+	m.rostered = settled
+	if m.broker == nil {
+		close(settled)
+		return
+	}
+	broker := m.broker.proc
+	if broker == nil {
+		return // it gets the roster when it is adopted
+	}
+	r := control.Roster{Workers: []string{}, Draining: m.stopping != nil}
+	for p := range m.live {
+		if p.unit.role == control.RoleWorker && !p.readySince.IsZero() {
+			r.Workers = append(r.Workers, p.id())
+		}
+	}
+	slices.Sort(r.Workers)
+	// Queued here, so that the broker process gets the lists in their order.
+	q, err := broker.begin(control.TypeRoster, r)
+	go func() {
+		ctx, cancel := m.within(rosterBound)
+		defer cancel()
+		if err == nil {
+			_, err = q.await(ctx)
+		}
+		if err == nil {
+			close(settled)
+			return
+		}
+		if broker.isGone() || m.verbs.Err() != nil {
+			return
+		}
+		broker.log.Warn("list of workers not taken", "error", err)
+		<-ctx.Done() // then once more, unless there is a newer list or broker process
+		m.post(func() {
+			if m.rostered == settled && m.broker.proc == broker && m.stopping == nil {
+				m.rosterChanged()
+			}
+		})
+	}()
+}
+
+// settleRoster waits until the broker process knows the workers of now.
+func (m *master) settleRoster(timeout time.Duration) error {
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	for {
+		var settled chan struct{}
+		m.do(func() { settled = m.rostered })
+		select {
+		case <-settled:
+		case <-late.C:
+			return errors.New("the broker process has not taken the list of workers")
+		case <-m.verbs.Done():
+			return errInterrupted
+		}
+		latest := false
+		m.do(func() { latest = m.rostered == settled })
+		if latest {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,250 @@
+// Package master supervises pushd's processes: it owns the listening sockets,
+// starts the broker process and the workers, watches and replaces them, and
+// answers on a control socket. It parses no config, runs no user code and
+// touches no client's bytes: the program on disk makes the Plan, children do
+// the work.
+//
+// Invariants: one master per runtime directory; a slot has at most one serving
+// process, and at most one that is to become it; nothing ever waits for a
+// process without a bound; no signal goes to a bare pid.
+package master
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Options say what to run and where.
+type Options struct {
+	Program    string        // absolute path; opened anew with each reload
+	PlanArgs   []string      // arguments that make Program write its plan to $PUSHD_PLAN_FD
+	RuntimeDir string        // absolute; created with mode 0750
+	Version    string        // for status
+	Foreground bool          // SIGHUP stops; without it SIGHUP reloads, and stdout and stderr go to the log file
+	LogFile    string        // when the plan names none; "" = stderr, as PID 1 stdout
+	Announce   func(Started) // called once, when every worker is ready; may be nil
+}
+
+// busAddress is what the broker process knows its own socket by.
+const busAddress = "bus"
+
+// quitTimeout bounds the graceful stop of a SIGQUIT.
+const quitTimeout = 60 * time.Second
+
+var errInterrupted = errors.New("stopped before it was ready")
+
+// Run is the master's life: it takes the lock, starts everything and supervises
+// until it is stopped by a command, a signal or the end of ctx. It returns nil
+// after an ordered stop, else why the start failed; in both cases nothing is
+// left running. A second master for the same directory fails within a second
+// with an *AlreadyRunningError.
+func Run(ctx context.Context, o Options) error { return run(ctx, o, defaultTiming) }
+
+func run(ctx context.Context, o Options, t timing) error {
+	if err := supported(); err != nil {
+		return err
+	}
+	if !filepath.IsAbs(o.RuntimeDir) || !filepath.IsAbs(o.Program) {
+		return fmt.Errorf("runtime directory %q and program %q must be absolute paths", o.RuntimeDir, o.Program)
+	}
+	if err := os.MkdirAll(o.RuntimeDir, 0o750); err != nil {
+		return fmt.Errorf("create runtime_dir: %w (choose another, or run as a user who may)", err)
+	}
+	lock, err := takeLock(o.RuntimeDir)
+	if err != nil {
+		return err
+	}
+	defer releaseLock(lock)
+	m := newMaster(o, t)
+	defer m.closeBus()
+	// Until the loop runs, any signal just ends the preparations.
+	early, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
+	defer stop()
+	first, err := m.prepareFirst(early)
+	if early.Err() != nil {
+		if err == nil {
+			first.discard()
+		}
+		return errInterrupted
+	}
+	if err != nil {
+		return err
+	}
+	return m.run(ctx, first)
+}
+
+// prepareFirst makes everything that can fail before a process is spawned.
+func (m *master) prepareFirst(ctx context.Context) (*generation, error) {
+	m.findOrphans()
+	if err := m.openBus(ctx); err != nil {
+		return nil, err
+	}
+	on := foundation{number: 1, bus: m.bus}
+	if len(m.orphans) > 0 {
+		on.patience = m.t.orphans
+	}
+	g, err := m.prepare(ctx, on)
+	if err != nil {
+		return nil, err
+	}
+	f, err := openLog(g.plan.LogFile)
+	if err != nil {
+		g.discard()
+		return nil, err
+	}
+	m.out.swap(g.plan.LogFile, f)
+	m.log = newLogger(m.out, g.plan)
+	return g, nil
+}
+
+// run is the part of the master's life in which there are processes.
+func (m *master) run(ctx context.Context, first *generation) error {
+	m.verbs, m.cancel = context.WithCancel(ctx)
+	defer m.cancel()
+	srv, err := m.listenControl()
+	if err != nil {
+		first.discard()
+		return err
+	}
+	go m.loop()
+	go srv.serve()
+	m.do(func() { m.install(first) })
+	if err = m.start(); err == nil {
+		m.serve()
+	}
+	m.shutdown(err)
+	srv.close()
+	close(m.quit)
+	<-m.done
+	m.out.swap("", nil)
+	return err
+}
+
+// start carries out the verb: the broker process, then the workers, then the
+// good news.
+func (m *master) start() error {
+	err := m.bootAll()
+	if err == nil {
+		err = m.settleRoster(m.t.boot)
+	}
+	if m.verbs.Err() != nil {
+		return errInterrupted
+	}
+	if err != nil {
+		return err
+	}
+	var told Started
+	m.do(func() { told = m.startedTable() })
+	if m.o.Announce != nil {
+		m.o.Announce(told)
+	}
+	if !m.o.Foreground {
+		m.adoptLog()
+	}
+	m.manage("READY=1")
+	m.log.Info("ready", "version", m.o.Version, "groups", len(told.Groups))
+	return nil
+}
+
+// manage tells the service manager, which may be gone.
+func (m *master) manage(state string) {
+	if err := notifyManager(state); err != nil {
+		m.log.Warn("service manager not told", "error", err)
+	}
+}
+
+// serve carries out reloads until the master is to stop.
+func (m *master) serve() {
+	for {
+		select {
+		case <-m.verbs.Done():
+			return
+		case <-m.wanted:
+			m.reloadForAll()
+		}
+	}
+}
+
+// bootAll starts the broker process, then all workers at once, and returns the
+// first failure after each has been decided.
+func (m *master) bootAll() error {
+	var broker *slot
+	var workers []*slot
+	m.do(func() { broker, workers = m.broker, m.slots })
+	if broker != nil {
+		if err := m.bootSlots([]*slot{broker}); err != nil {
+			return err
+		}
+	}
+	return m.bootSlots(workers)
+}
+
+func (m *master) bootSlots(slots []*slot) error {
+	procs := make([]*process, len(slots))
+	var err error
+	m.do(func() {
+		for i, s := range slots {
+			if procs[i], err = m.spawn(s, s.unit); err != nil {
+				err = fmt.Errorf("%s: %w", s.unit.slotName(s.index), err)
+				return
+			}
+			s.booting = procs[i]
+		}
+	})
+	for i, p := range procs {
+		if p == nil {
+			continue // an earlier spawn failed
+		}
+		if berr := p.waitReady(m.verbs, m.t.boot); berr != nil && err == nil {
+			err = fmt.Errorf("%s: %w", slots[i].unit.slotName(slots[i].index), berr)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	m.do(func() {
+		for i, s := range slots {
+			if !m.adopt(s, procs[i]) && err == nil {
+				err = fmt.Errorf("%s: ended as soon as it was ready; see the log", procs[i])
+			}
+		}
+	})
+	return err
+}
+
+func (m *master) startedTable() Started {
+	t := Started{PID: os.Getpid(), Version: m.o.Version, RuntimeDir: m.o.RuntimeDir, LogFile: m.out.path}
+	for _, s := range m.slots {
+		if s.index == 0 {
+			t.Groups = append(t.Groups, StartedGroup{Name: s.unit.name, Listen: s.unit.shown()})
+		}
+		t.Groups[len(t.Groups)-1].Count++
+	}
+	for i, g := range m.plan.Workers {
+		t.Groups[i].User = userOf(g)
+	}
+	if m.broker != nil {
+		t.Broker = m.broker.unit.shown()
+	}
+	return t
+}
+
+// adoptLog puts the log file on a daemon's own stdout and stderr, so that even
+// a crash of the master is written there.
+func (m *master) adoptLog() {
+	f, _ := m.out.files()
+	if f == os.Stdout {
+		return
+	}
+	for _, fd := range []int{syscall.Stdout, syscall.Stderr} {
+		if err := redirect(int(f.Fd()), fd); err != nil {
+			m.log.Warn("log file not put on stdout and stderr", "error", err)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package master
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// unit says how to run the processes of a worker group, or the broker process,
+// in one generation. It never changes, so that a respawn equals what it replaces.
+type unit struct {
+	role       control.Role
+	name       string // of the group, "broker" for the broker process
+	generation int
+	program    *program
+	listen     []inherited
+	bus        bool                // it talks to the broker process
+	cred       *syscall.Credential // nil = the master's
+	spec       json.RawMessage
+	drainMS    int64
+}
+
+// inherited is a listener under the address that its group knows it by.
+type inherited struct {
+	address string
+	*listener
+}
+
+// slotName names a process in messages and, after "pushd: ", in ps.
+func (u *unit) slotName(index int) string {
+	if u.role == control.RoleBroker {
+		return "broker"
+	}
+	return fmt.Sprintf("worker %s/%d", u.name, index)
+}
+
+// shown returns the addresses with the ports that were bound.
+func (u *unit) shown() []string {
+	list := []string{}
+	for _, l := range u.listen {
+		if l.address != busAddress {
+			list = append(list, l.shown(l.address))
+		}
+	}
+	return list
+}
+
+// slot is the place of one process that should always run. It belongs to the
+// master's loop.
+type slot struct {
+	unit    *unit
+	index   int
+	proc    *process // serves; nil = none at the moment
+	booting *process // a respawn that is not ready yet
+	removed bool     // no longer part of the plan
+	held    bool     // a reload is about to fill it
+	record
+}
+
+// record is what a slot remembers of deaths.
+type record struct {
+	restarts int
+	recent   []time.Time   // deaths of the last timing.window
+	delay    time.Duration // of the next respawn
+	degraded bool
+	retry    *time.Timer
+}
+
+// forget clears the past after a time of health or a reload, not the counter.
+func (r *record) forget() {
+	if r.retry != nil {
+		r.retry.Stop()
+	}
+	*r = record{restarts: r.restarts}
+}
+
+// discard ends the care for s; a process that it has is left to the caller. It
+// runs on the loop.
+func (s *slot) discard() {
+	s.removed = true
+	s.forget()
+	if s.booting != nil {
+		s.booting.kill()
+		s.booting = nil
+	}
+}
+
+// state is the word that status shows for a slot.
+func (s *slot) state() State {
+	switch {
+	case s.proc != nil && s.proc.leaving.Load():
+		return Draining
+	case s.proc != nil:
+		return Ready
+	case s.degraded:
+		return Degraded
+	case s.booting != nil:
+		return Starting
+	}
+	return Stopped
+}
+
+// spawn starts a process of u for s. It runs on the loop, which owns the
+// descriptors that the child inherits; waiting for readiness does not.
+func (m *master) spawn(s *slot, u *unit) (*process, error) {
+	parent, child, err := control.Pair()
+	if err != nil {
+		return nil, err
+	}
+	defer child.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		parent.Close()
+		return nil, err
+	}
+	defer null.Close()
+	stdout, stderr := m.out.files()
+	files := []uintptr{null.Fd(), stdout.Fd(), stderr.Fd(), child.Fd()}
+	hello := m.introduce(s, u)
+	for i, l := range u.listen {
+		hello.Listeners[i].FD = len(files)
+		files = append(files, uintptr(l.fd))
+	}
+	if u.bus {
+		hello.BusFD = len(files)
+		files = append(files, uintptr(m.busFD))
+	}
+	env := append(childEnv(), control.RoleEnv+"="+string(u.role))
+	proc, err := m.kin.start(u.program, []string{"pushd: " + u.slotName(s.index)}, env, files, u.cred)
+	if err != nil {
+		parent.Close()
+		return nil, err
+	}
+	p := m.newProcess(s, u, proc, parent)
+	m.live[p] = true
+	m.saveState()
+	p.run(m.kin)
+	if err := p.tell(control.TypeInit, hello); err != nil { // the queue is empty: only a bad spec
+		p.kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// introduce makes the child's first message, descriptors still missing.
+func (m *master) introduce(s *slot, u *unit) control.Init {
+	hello := control.Init{
+		Version: control.Version, Role: u.role, Name: u.name, Slot: s.index,
+		Generation: u.generation, DrainMS: u.drainMS, Spec: u.spec,
+	}
+	for _, l := range u.listen {
+		hello.Listeners = append(hello.Listeners, control.Listener{Address: l.address})
+	}
+	return hello
+}
+
+func (m *master) newProcess(s *slot, u *unit, proc *os.Process, ctl *control.Conn) *process {
+	p := &process{
+		unit: u, slot: s, pid: proc.Pid, started: time.Now(), proc: proc, ctl: ctl,
+		log:     m.log.With("name", u.name, "slot", s.index, "generation", u.generation, "pid", proc.Pid),
+		out:     make(chan outgoing, outMax),
+		verdict: make(chan error, 1), readEnd: make(chan struct{}), gone: make(chan struct{}),
+		asked:    map[uint64]chan control.Message{},
+		onQuery:  m.answerChild,
+		onExited: func(p *process) { m.post(func() { m.exited(p) }) },
+	}
+	if st, err := readStat(p.pid); err == nil { // a zombie still has it
+		p.start = st.start
+	}
+	return p
+}
+
+// id is the name under which a worker is known on the bus.
+func (p *process) id() string {
+	return fmt.Sprintf("%s/%d/%d", p.unit.name, p.slot.index, p.unit.generation)
+}
+
+// listensOn reports whether u inherits l.
+func (u *unit) listensOn(l *listener) bool {
+	for _, i := range u.listen {
+		if i.listener == l {
+			return true
+		}
+	}
+	return false
+}
+
+// userOf names whom a group runs as, for people.
+func userOf(g Group) string {
+	return strings.TrimSuffix(g.User+":"+g.Group, ":")
+}

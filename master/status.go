@@ -1,0 +1,183 @@
+package master
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+)
+
+// A State says what a slot's process does. The words are part of `status`.
+type State string
+
+// States of a worker slot and of the broker process.
+const (
+	Starting State = "starting" // spawned, not yet ready
+	Ready    State = "ready"    // it serves
+	Draining State = "draining" // told to leave, closing its clients
+	Degraded State = "degraded" // dies again and again; tried every 10 s
+	Stopped  State = "stopped"  // no process, the next attempt is due within 10 s
+)
+
+// Status is the object of `status --json`.
+type Status struct {
+	Version string         `json:"version"`
+	Master  MasterStatus   `json:"master"`
+	Workers []WorkerStatus `json:"workers"` // by group in plan order, slot, generation
+	Broker  BrokerStatus   `json:"broker"`
+}
+
+// MasterStatus describes the master process.
+type MasterStatus struct {
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+}
+
+// BrokerStatus describes the broker process.
+type BrokerStatus struct {
+	PID   int   `json:"pid"` // 0 = none at the moment
+	State State `json:"state"`
+}
+
+// WorkerStatus describes one worker process, or a slot without one. In JSON the
+// fields of Stats stand beside the others.
+type WorkerStatus struct {
+	Name       string    `json:"name"`
+	Slot       int       `json:"slot"` // from 0
+	PID        int       `json:"pid"`  // 0 = none at the moment
+	State      State     `json:"state"`
+	Generation int       `json:"generation"` // 1 at start, one more with each reload
+	Started    time.Time `json:"started"`    // of the process
+	Listen     []string  `json:"listen"`     // with the port that was bound
+	RSSBytes   int64     `json:"rss_bytes"`
+	Restarts   int       `json:"restarts"` // of the slot, since the master started
+
+	// Stats is what the worker said last to the query "stats": an object that
+	// the master passes on unread (worker.Stats). Never nil.
+	Stats json.RawMessage `json:"-"`
+}
+
+// noStats is shown for a process that has not answered yet.
+var noStats = json.RawMessage(`{"connections":0,"messages_in":0,"messages_out":0,` +
+	`"send_failures":0,"queue_bytes":0,"timers":0,"loop_lag_ms":0}`)
+
+// plainWorkerStatus has the fields of WorkerStatus without its methods.
+type plainWorkerStatus WorkerStatus
+
+// MarshalJSON merges Stats with the other fields, which win.
+func (w WorkerStatus) MarshalJSON() ([]byte, error) {
+	own, err := json.Marshal(plainWorkerStatus(w))
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]json.RawMessage{}
+	for _, object := range []json.RawMessage{noStats, w.Stats, own} {
+		if len(object) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(object, &all); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(all)
+}
+
+// UnmarshalJSON sets Stats to the whole object, out of which a reader takes the
+// fields that it knows.
+func (w *WorkerStatus) UnmarshalJSON(data []byte) error {
+	if err := json.Unmarshal(data, (*plainWorkerStatus)(w)); err != nil {
+		return err
+	}
+	w.Stats = append(json.RawMessage(nil), data...)
+	return nil
+}
+
+// Started is what `start` tells once every worker is ready.
+type Started struct {
+	PID        int
+	Version    string
+	RuntimeDir string
+	LogFile    string // "" = stderr
+	Groups     []StartedGroup
+	Broker     []string // listeners of the broker process, with the port that was bound
+}
+
+// StartedGroup is one worker group of Started.
+type StartedGroup struct {
+	Name   string
+	User   string   // as in the plan, "" = the master's
+	Listen []string // with the port that was bound
+	Count  int
+}
+
+// ReloadReport is the outcome of a reload, the object of `reload --json`.
+type ReloadReport struct {
+	OK           bool         `json:"ok"`
+	Moved        int          `json:"moved"`   // connections that live on in a new process
+	Drained      int          `json:"drained"` // connections that were asked to come back
+	Pause        Pause        `json:"pause_ms"`
+	BytesCarried int64        `json:"bytes_carried"`
+	Slots        []SlotReport `json:"slots"`
+}
+
+// Pause is how long connections stood still while they were moved, in ms.
+type Pause struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// SlotReport is the replacement of one process.
+type SlotReport struct {
+	Worker string `json:"worker"` // the name of the group, "broker" for the broker process
+	Slot   int    `json:"slot"`
+	OldPID int    `json:"old_pid"` // 0 = the slot is new, or had no process
+	NewPID int    `json:"new_pid"` // 0 = the slot was removed
+	Moved  int    `json:"moved"`
+	MS     int64  `json:"ms"`
+}
+
+// ReloadError says why a reload was given up; what it had not reached serves
+// on unchanged.
+type ReloadError struct {
+	Worker string // "" = before any slot
+	Slot   int
+	Step   string // e.g. "plan", "bind", "start", "load handlers"
+	Err    error
+}
+
+func (e *ReloadError) Error() string { return e.Step + ": " + e.Err.Error() }
+func (e *ReloadError) Unwrap() error { return e.Err }
+
+// reloadFailure is the object of a failed `reload --json`.
+type reloadFailure struct {
+	OK     bool   `json:"ok"`
+	Error  string `json:"error"`
+	Worker string `json:"worker"`
+	Slot   int    `json:"slot"`
+	Step   string `json:"step"`
+}
+
+// MarshalJSON gives the object of a failed `reload --json`.
+func (e *ReloadError) MarshalJSON() ([]byte, error) {
+	return json.Marshal(reloadFailure{Error: e.Error(), Worker: e.Worker, Slot: e.Slot, Step: e.Step})
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (e *ReloadError) UnmarshalJSON(data []byte) error {
+	var f reloadFailure
+	if err := json.Unmarshal(data, &f); err != nil {
+		return err
+	}
+	*e = ReloadError{f.Worker, f.Slot, f.Step, errors.New(strings.TrimPrefix(f.Error, f.Step+": "))}
+	return nil
+}
+
+// Progress is a step of a running reload.
+type Progress struct {
+	Worker string `json:"worker"`
+	Slot   int    `json:"slot"`
+	Step   string `json:"step"`  // "start", "drain", "done"
+	Done   int    `json:"done"`  // slots that are through
+	Total  int    `json:"total"` // slots of this reload
+}

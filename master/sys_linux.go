@@ -1,0 +1,93 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// supported says whether a master can run on this system.
+func supported() error { return nil }
+
+// openPath opens a file only as a place: for connecting to a socket or
+// executing a program through /proc/self/fd.
+func openPath(path string) (fd int, err error) {
+	return unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+}
+
+// redirect makes descriptor to the same as from.
+func redirect(from, to int) error { return unix.Dup3(from, to, 0) }
+
+// dupAbove duplicates fd to the first free number from least on.
+func dupAbove(fd, least int) (int, error) {
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, least)
+}
+
+// setUserTimeout bounds how long data that the peer does not acknowledge may
+// stay unsent; sockets accepted from fd inherit it.
+func setUserTimeout(fd int, ms int64) error {
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(ms))
+}
+
+// peerOf returns the user and group that the other end of c connected with.
+func peerOf(c *net.UnixConn) (uid, gid uint32, err error) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return 0, 0, err
+	}
+	var cred *unix.Ucred
+	cerr := rc.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err = errors.Join(cerr, err); err != nil {
+		return 0, 0, fmt.Errorf("read peer credentials: %w", err)
+	}
+	return cred.Uid, cred.Gid, nil
+}
+
+// handle refers to a process that need not be a child, and never to another
+// one that got its number.
+type handle struct{ fd int }
+
+// openProcess returns a handle of the process that has pid and started at
+// start; errGone if there is none.
+func openProcess(pid int, start uint64) (*handle, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil, errGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	// The start time is compared after the handle was taken: now it is either
+	// of this process or of one that came later.
+	if !aliveSince(pid, start) {
+		unix.Close(fd)
+		return nil, errGone
+	}
+	return &handle{fd}, nil
+}
+
+func (h *handle) signal(sig unix.Signal) error {
+	return unix.PidfdSendSignal(h.fd, sig, nil, 0)
+}
+
+// wait returns true once the process has exited, false after timeout.
+func (h *handle) wait(timeout time.Duration) bool {
+	deadline := time.Now().Add(timeout)
+	for {
+		left := max(time.Until(deadline), 0)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if n == 1 || err != nil && !errors.Is(err, unix.EINTR) {
+			return n == 1
+		}
+		if left == 0 {
+			return false
+		}
+	}
+}
+
+func (h *handle) close() { unix.Close(h.fd) }

@@ -1,0 +1,27 @@
+//go:build !linux
+
+package master
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"time"
+)
+
+var errLinuxOnly = errors.New("pushd runs on Linux only")
+
+func supported() error { return errLinuxOnly }
+
+func openPath(string) (int, error)                       { return -1, errLinuxOnly }
+func redirect(int, int) error                            { return errLinuxOnly }
+func dupAbove(int, int) (int, error)                     { return -1, errLinuxOnly }
+func setUserTimeout(int, int64) error                    { return errLinuxOnly }
+func peerOf(*net.UnixConn) (uid, gid uint32, err error)  { return 0, 0, errLinuxOnly }
+func openProcess(pid int, start uint64) (*handle, error) { return nil, errLinuxOnly }
+
+type handle struct{}
+
+func (h *handle) signal(syscall.Signal) error { return errLinuxOnly }
+func (h *handle) wait(time.Duration) bool     { return true }
+func (h *handle) close()                      {}

@@ -1,0 +1,152 @@
+// Package api is how a back end reaches the clients of pushd: an HTTP API, JSON
+// ingest over udp, tcp and unix sockets, and the metrics. It runs in the broker
+// process and talks to the workers over the bus only.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pushd/pushd/worker/broker"
+)
+
+// Defaults of Options, and bounds that are not configurable.
+const (
+	maxBody         = 1 << 20 // bytes of a request's body, a line or a datagram
+	maxConnections  = 4096    // of each HTTP listener
+	defaultRequests = 1024
+	defaultAnswer   = 250 * time.Millisecond
+	defaultIdle     = 5 * time.Minute
+	defaultIngest   = 1000
+)
+
+// Options configure a Server.
+type Options struct {
+	// Client is the API's own end of the bus, started with a nil Inbox. The
+	// Server does not close it.
+	Client *broker.Client
+	// Key is the bearer key of the HTTP API. Needed.
+	Key string
+	// Stats returns the object of `status --json`.
+	Stats func(ctx context.Context) (json.RawMessage, error)
+	// Ready says why the server is not ready, nil = it is. Default: always.
+	Ready func() error
+
+	Logger            *slog.Logger  // default slog.Default()
+	MaxRequests       int           // in flight, beyond it 503; default 1,024
+	AnswerTimeout     time.Duration // for the workers' answers; default 250 ms
+	IngestConnections int           // over all ingest listeners; default 1,000
+	IngestIdle        time.Duration // silence that ends an ingest connection; default 5 m
+}
+
+// Server serves everything of this package. Its methods may be called by any
+// goroutine.
+type Server struct {
+	o       Options
+	log     *slog.Logger
+	key     secret
+	roster  *roster
+	busy    chan struct{} // a token per request in flight
+	http    *http.Server
+	metrics *http.Server
+	ingest  ingest
+
+	published atomic.Uint64 // messages by the API, for the metrics
+}
+
+// New checks o and returns a server without listeners.
+func New(o Options) (*Server, error) {
+	switch {
+	case o.Client == nil:
+		return nil, errors.New("api: no broker client")
+	case o.Key == "":
+		return nil, errors.New("api: no key; set [api] key, or let pushd generate one")
+	case o.Stats == nil:
+		return nil, errors.New("api: no source of stats")
+	}
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.MaxRequests <= 0 {
+		o.MaxRequests = defaultRequests
+	}
+	if o.AnswerTimeout <= 0 {
+		o.AnswerTimeout = defaultAnswer
+	}
+	if o.IngestConnections <= 0 {
+		o.IngestConnections = defaultIngest
+	}
+	if o.IngestIdle <= 0 {
+		o.IngestIdle = defaultIdle
+	}
+	s := &Server{
+		o:      o,
+		log:    o.Logger,
+		key:    newSecret(o.Key),
+		roster: newRoster(),
+		busy:   make(chan struct{}, o.MaxRequests),
+	}
+	s.http = s.httpServer(s.handler())
+	s.metrics = s.httpServer(s.metricsHandler())
+	s.ingest.init()
+	return s, nil
+}
+
+// httpServer bounds what one client can hold: none of its limits is zero.
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       75 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// SetRoster names the live workers, "name/slot/generation": the ones whose
+// answers are waited for. Before the first call there are none.
+func (s *Server) SetRoster(workers []string) { s.roster.set(workers) }
+
+// Serve serves the HTTP API on ln until Close, which makes it return nil.
+func (s *Server) Serve(ln net.Listener) error { return serve(s.http, ln) }
+
+// ServeMetrics serves /metrics, /healthz and /readyz on ln until Close.
+func (s *Server) ServeMetrics(ln net.Listener) error { return serve(s.metrics, ln) }
+
+func serve(h *http.Server, ln net.Listener) error {
+	err := h.Serve(&boundedListener{Listener: ln, max: maxConnections})
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close closes the listeners, lets requests in flight finish until ctx is
+// over, and disconnects everyone.
+func (s *Server) Close(ctx context.Context) error {
+	s.ingest.close()
+	var errs [2]error
+	var wg sync.WaitGroup
+	for i, h := range []*http.Server{s.http, s.metrics} {
+		wg.Go(func() {
+			if errs[i] = h.Shutdown(ctx); errs[i] != nil {
+				h.Close()
+			}
+		})
+	}
+	wg.Wait()
+	s.ingest.wait()
+	return errors.Join(errs[:]...)
+}

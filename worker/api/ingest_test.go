@@ -1,0 +1,190 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dial connects to an ingest address.
+func dial(t *testing.T, network, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c
+}
+
+func (w *fakeWorker) received(i int) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.conns[i].got)
+}
+
+func TestIngestStream(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			st := newStage(t)
+			w := st.worker("push/0/1", conn("1.1", "42", "news"))
+			address := filepath.Join(t.TempDir(), "s")
+			if network == "tcp" {
+				address = "127.0.0.1:0"
+			}
+			ln, err := net.Listen(network, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() { done <- st.api.ServeIngest(ln, IngestOptions{Key: "s3cret"}) }()
+			c := dial(t, network, ln.Addr().String())
+			var want []string
+			for i := range 1000 {
+				target := []string{`"channel":"news"`, `"uid":"42"`, `"connections":["1.1"]`, `"broadcast":true`, `"broadcast":true,"worker":"push"`}[i%5]
+				fmt.Fprintf(c, `{%s,"data":"%d","key":"s3cret"}`+"\r\n", target, i)
+				want = append(want, fmt.Sprintf("text:%d", i))
+			}
+			eventually(t, "all delivered", func() bool { return len(w.received(0)) >= len(want) })
+			if got := w.received(0); !slices.Equal(got, want) {
+				t.Errorf("out of order: %q", got)
+			}
+			refusals := bufio.NewScanner(c)
+			for _, x := range []struct{ line, want string }{
+				{`{"channel":"news","data":"payload-77"}`, `{"error":"key is missing or wrong","field":"key"}`},
+				{`{"channel":"news","data":1,"key":"s3cret-not"}`, `{"error":"key is missing or wrong","field":"key"}`},
+				{`{"channel":"news","data":1,"key":7}`, `{"error":"key is missing or wrong","field":"key"}`},
+				{`{"key":"s3cret","data":1}`, `{"error":"no target: channel(s), uid(s), connection(s) or \"broadcast\":true is needed","field":"channel"}`},
+				{`{"key":"s3cret","broadcast":false,"data":1}`, `{"error":"broadcast: must be true","field":"broadcast"}`},
+				{`{"key":"s3cret","channel":"a"}`, `{"error":"data or data_base64 is needed","field":"data"}`},
+				{`[]`, `{"error":"body must be a JSON object"}`},
+			} {
+				fmt.Fprintln(c, x.line)
+				if !refusals.Scan() || refusals.Text() != x.want {
+					t.Errorf("%s\n got %s\nwant %s", x.line, refusals.Text(), x.want)
+				}
+			}
+			go func() { c.Write([]byte(strings.Repeat("x", maxBody+3))) }()
+			if !refusals.Scan() || refusals.Text() != `{"error":"line is over 1 MiB"}` {
+				t.Errorf("giant line: %s", refusals.Text())
+			}
+			if refusals.Scan() {
+				t.Errorf("after a giant line: %s", refusals.Text())
+			}
+			got := fmt.Sprint(st.api.ingest.refusals())
+			if got != "map[invalid:3 key:3 size:1 syntax:1]" {
+				t.Errorf("refused %s", got)
+			}
+			for _, secret := range []string{"s3cret", "payload-77"} {
+				if strings.Contains(st.log.String(), secret) {
+					t.Errorf("log has %q: %s", secret, st.log)
+				}
+			}
+			if lines := strings.Count(st.log.String(), "ingest refused"); lines == 0 || lines > 5 {
+				t.Errorf("%d log lines of 8 refusals within a second or so", lines)
+			}
+			if err := st.api.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if err := <-done; err != nil {
+				t.Errorf("ServeIngest: %v", err)
+			}
+		})
+	}
+}
+
+func TestIngestDatagrams(t *testing.T) {
+	st := newStage(t)
+	w := st.worker("push/0/1", conn("1.1", "42", "news"))
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- st.api.ServeIngestPackets(pc, IngestOptions{}) }()
+	c := dial(t, "udp", pc.LocalAddr().String())
+	count := func(cause string) uint64 { return st.api.ingest.refusals()[cause] }
+
+	fmt.Fprintln(c, `{"channel":"news","data":{"n":1}}`)
+	fmt.Fprint(c, `{"uid":"42","data_base64":"AP8=","key":"not asked for"}`)
+	eventually(t, "delivered", func() bool { return len(w.received(0)) == 2 })
+	if got := w.received(0); !slices.Equal(got, []string{`text:{"n":1}`, "binary:\x00\xff"}) {
+		t.Errorf("got %q", got)
+	}
+	fmt.Fprint(c, "")
+	fmt.Fprint(c, `{"channel":"news","data":1}{"channel":"news","data":2}`)
+	fmt.Fprint(c, "\xff\xfe")
+	eventually(t, "three refusals", func() bool { return count(causeSyntax) == 3 })
+	fmt.Fprint(c, `{"to":"news"}`)
+	eventually(t, "no target", func() bool { return count(causeInvalid) == 1 })
+
+	st.bus.Close()
+	eventually(t, "away", func() bool {
+		fmt.Fprint(c, `{"channel":"news","data":3}`)
+		return count(causeAway) > 0
+	})
+	if err := st.api.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("ServeIngestPackets: %v", err)
+	}
+}
+
+func TestIngestConnectionsAreBounded(t *testing.T) {
+	st := newStage(t, func(o *Options) { o.IngestConnections, o.IngestIdle = 2, time.Hour })
+	addr := st.listen(func(ln net.Listener) error { return st.api.ServeIngest(ln, IngestOptions{}) })
+	first := dial(t, "tcp", addr)
+	dial(t, "tcp", addr)
+	third := bufio.NewScanner(dial(t, "tcp", addr))
+	if !third.Scan() || third.Text() != `{"error":"too many ingest connections"}` || third.Scan() {
+		t.Errorf("third: %q", third.Text())
+	}
+	if n := st.api.ingest.refusals()[causeConnections]; n != 1 {
+		t.Errorf("%d counted", n)
+	}
+	first.Close()
+	eventually(t, "room again", func() bool {
+		c := dial(t, "tcp", addr)
+		defer c.Close()
+		fmt.Fprintln(c, "x")
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		return strings.Contains(line, "not JSON")
+	})
+}
+
+func TestIdleIngestConnectionsEnd(t *testing.T) {
+	st := newStage(t, func(o *Options) { o.IngestIdle = 20 * time.Millisecond })
+	c := dial(t, "tcp", st.listen(func(ln net.Listener) error { return st.api.ServeIngest(ln, IngestOptions{}) }))
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || err.Error() != "EOF" {
+		t.Errorf("read %d, %v; want the end", n, err)
+	}
+}
+
+func FuzzIngest(f *testing.F) {
+	for _, object := range []string{
+		`{"channel":"a","data":"x","key":"k"}`, `{"key":"k","broadcast":true,"data":1}`, `{"key":"k","uids":["1"],"data_base64":"AA=="}`,
+		`{"key":"wrong","channel":"a","data":1}`, `{"key":"k"}`, "{", "",
+	} {
+		f.Add([]byte(object))
+	}
+	feed := (&Server{}).newFeed(IngestOptions{Key: "k"})
+	f.Fuzz(func(t *testing.T, object []byte) {
+		ps, cause, err := feed.parse(object)
+		if (err == nil) != (len(ps) > 0) || (err == nil) != (cause == "") {
+			t.Fatalf("%d publications, cause %q, error %v", len(ps), cause, err)
+		}
+		var key struct{ Key string }
+		if json.Unmarshal(object, &key); err == nil && !strings.Contains(string(object), "k") {
+			t.Fatalf("taken without the key: %q", object)
+		}
+	})
+}

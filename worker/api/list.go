@@ -1,0 +1,220 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pushd/pushd/worker"
+)
+
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+	workerLimit  = 100 // of one worker's page
+)
+
+// listing merges what the workers hold into one order, so that a cursor, the
+// key of the last entry, stays right when entries or workers come and go.
+type listing[T any] struct {
+	key     func(T) string
+	compare func(a, b string) int
+	join    func(into *T, same T) // an entry that two workers hold
+}
+
+// page is one worker's answer: entries in order, cut after cursor unless "".
+type page[T any] struct {
+	entries []T
+	cursor  string
+}
+
+// fetch asks all workers for what comes after cursor.
+type fetch[T any] func(cursor string, limit int) (pages []page[T], complete bool, err error)
+
+// collect gathers up to limit entries after cursor. next is "" at the end.
+func (l listing[T]) collect(limit int, cursor string, get fetch[T]) (entries []T, next string, complete bool, err error) {
+	entries = []T{}
+	for {
+		pages, complete, err := get(cursor, min(limit-len(entries), workerLimit))
+		if err != nil {
+			return nil, "", false, err
+		}
+		merged, horizon := l.merge(pages)
+		entries = append(entries, merged...)
+		switch {
+		case len(entries) > limit || len(entries) == limit && horizon != "":
+			entries = entries[:limit]
+			return entries, l.key(entries[limit-1]), complete, nil
+		case horizon == "" || !complete: // no second wait for a worker that does not answer
+			return entries, horizon, complete, nil
+		}
+		cursor = horizon
+	}
+}
+
+// merge orders the pages up to the horizon: the first key after which some
+// worker has more than it has told. "" = all was told.
+func (l listing[T]) merge(pages []page[T]) (merged []T, horizon string) {
+	for _, p := range pages {
+		if p.cursor != "" && (horizon == "" || l.compare(p.cursor, horizon) < 0) {
+			horizon = p.cursor
+		}
+	}
+	var all []T
+	for _, p := range pages {
+		for _, e := range p.entries {
+			if horizon == "" || l.compare(l.key(e), horizon) <= 0 {
+				all = append(all, e)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b T) int { return l.compare(l.key(a), l.key(b)) })
+	for _, e := range all {
+		if n := len(merged); n > 0 && l.key(merged[n-1]) == l.key(e) {
+			l.join(&merged[n-1], e)
+		} else {
+			merged = append(merged, e)
+		}
+	}
+	return merged, horizon
+}
+
+var connectionList = listing[worker.ConnInfo]{
+	key:     func(c worker.ConnInfo) string { return c.ID },
+	compare: compareIDs,
+	join:    func(*worker.ConnInfo, worker.ConnInfo) {}, // moved while we asked: either view is right
+}
+
+var channelList = listing[worker.ChannelInfo]{
+	key:     func(c worker.ChannelInfo) string { return c.Name },
+	compare: cmp.Compare[string],
+	join:    func(into *worker.ChannelInfo, same worker.ChannelInfo) { into.Members += same.Members },
+}
+
+// compareIDs orders connection ids as the workers do: as numbers.
+func compareIDs(a, b string) int {
+	x, okX := worker.ParseID(a)
+	y, okY := worker.ParseID(b)
+	if !okX || !okY {
+		return cmp.Compare(a, b)
+	}
+	return bytes.Compare(x[:], y[:])
+}
+
+type connectionsResult struct {
+	Connections []worker.ConnInfo `json:"connections"`
+	Cursor      string            `json:"cursor"`
+	Complete    bool              `json:"complete"`
+}
+
+type channelsResult struct {
+	Channels []worker.ChannelInfo `json:"channels"`
+	Cursor   string               `json:"cursor"`
+	Complete bool                 `json:"complete"`
+}
+
+// connections serves GET /v1/connections.
+func (s *Server) connections(ctx context.Context, r *http.Request) (any, error) {
+	q, err := parseList(r.URL.RawQuery, "worker", "uid", "channel", "ip")
+	if err != nil {
+		return nil, err
+	}
+	if ip := q.filter["ip"]; ip != "" {
+		if _, err := netip.ParseAddr(ip); err != nil {
+			return nil, invalid("ip", "ip: must be an IP address")
+		}
+	}
+	entries, next, complete, err := connectionList.collect(q.limit, q.cursor, func(cursor string, limit int) ([]page[worker.ConnInfo], bool, error) {
+		args := worker.ConnQuery{UID: q.filter["uid"], Channel: q.filter["channel"], IP: q.filter["ip"], Limit: limit, Cursor: cursor}
+		return fetchPages(ctx, s, "connections", args, q.filter["worker"], func(p worker.ConnPage) page[worker.ConnInfo] {
+			return page[worker.ConnInfo]{p.Connections, p.Cursor}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return connectionsResult{entries, sealCursor(next), complete}, nil
+}
+
+// channels serves GET /v1/channels.
+func (s *Server) channels(ctx context.Context, r *http.Request) (any, error) {
+	q, err := parseList(r.URL.RawQuery, "prefix")
+	if err != nil {
+		return nil, err
+	}
+	entries, next, complete, err := channelList.collect(q.limit, q.cursor, func(cursor string, limit int) ([]page[worker.ChannelInfo], bool, error) {
+		args := worker.ChannelQuery{Prefix: q.filter["prefix"], Limit: limit, Cursor: cursor}
+		return fetchPages(ctx, s, "channels", args, "", func(p worker.ChannelPage) page[worker.ChannelInfo] {
+			return page[worker.ChannelInfo]{p.Channels, p.Cursor}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return channelsResult{entries, sealCursor(next), complete}, nil
+}
+
+// fetchPages asks a question and decodes the answers, of type P, into pages.
+func fetchPages[P, T any](ctx context.Context, s *Server, what string, args any, group string, open func(P) page[T]) ([]page[T], bool, error) {
+	var pages []page[T]
+	complete, err := s.query(ctx, what, args, group, func(raw json.RawMessage) error {
+		var p P
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return err
+		}
+		pages = append(pages, open(p))
+		return nil
+	})
+	return pages, complete, err
+}
+
+// listQuery is a parsed query string.
+type listQuery struct {
+	limit  int
+	cursor string
+	filter map[string]string
+}
+
+// parseList reads limit, cursor and the filters named.
+func parseList(raw string, filters ...string) (listQuery, error) {
+	q := listQuery{limit: defaultLimit, filter: map[string]string{}}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, invalid("", "query string: cannot be decoded")
+	}
+	for name, vs := range values {
+		v := vs[len(vs)-1]
+		switch {
+		case name == "limit":
+			if q.limit, err = strconv.Atoi(v); err != nil || q.limit < 1 || q.limit > maxLimit {
+				return q, invalid("limit", "limit: must be 1 to %d", maxLimit)
+			}
+		case name == "cursor":
+			if q.cursor, err = openCursor(v); err != nil {
+				return q, invalid("cursor", "cursor: must come from an earlier answer")
+			}
+		case !slices.Contains(filters, name):
+			return q, invalid(name, "unknown parameter %q; known are limit, cursor, %s", name, strings.Join(filters, ", "))
+		case len(v) > maxName:
+			return q, invalid(name, "%s: at most %d bytes", name, maxName)
+		default:
+			q.filter[name] = v
+		}
+	}
+	return q, nil
+}
+
+func sealCursor(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
+
+func openCursor(s string) (string, error) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	return string(b), err
+}

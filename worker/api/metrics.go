@@ -1,0 +1,184 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/pushd/pushd/worker"
+)
+
+// statsTimeout bounds the question to the master.
+const statsTimeout = 2 * time.Second
+
+// The metrics. Names are the contract with dashboards.
+var (
+	descConnections   = desc("connections", "Open connections.", "worker", "slot")
+	descOpened        = desc("connections_opened_total", "Connections accepted.")
+	descReceived      = desc("messages_received_total", "Messages received from clients.")
+	descSent          = desc("messages_sent_total", "Messages queued for clients.")
+	descFailures      = desc("send_failures_total", "Messages that could not be queued or published.", "cause")
+	descQueue         = desc("queue_bytes", "Bytes that wait to be written to clients.")
+	descRefused       = desc("handshakes_refused_total", "Clients that were not let in.", "cause")
+	descPanics        = desc("callback_panics_total", "Callbacks that panicked.")
+	descLag           = desc("loop_lag_seconds", "Longest turn of a worker's loop since the last report.")
+	descRestarts      = desc("worker_restarts_total", "Workers that died and were started again.")
+	descReloads       = desc("reloads_total", "Reloads by result.", "result")
+	descPause         = desc("reload_pause_seconds", "Longest pause of a connection in the last reload.")
+	descPublished     = desc("publish_total", "Messages published.", "source")
+	descGaps          = desc("broker_gaps_total", "Publications known to be lost between processes.")
+	descIngestRefused = desc("ingest_refused_total", "Ingest objects refused.", "cause")
+
+	descs = []*prometheus.Desc{
+		descConnections, descOpened, descReceived, descSent, descFailures, descQueue, descRefused, descPanics,
+		descLag, descRestarts, descReloads, descPause, descPublished, descGaps, descIngestRefused,
+	}
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("pushd_"+name, help, labels, nil)
+}
+
+// metricsHandler serves /metrics, /healthz and /readyz, without a key.
+func (s *Server) metricsHandler() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(&collector{s: s, totals: newTotals()})
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ErrorHandling:       promhttp.ContinueOnError, // our own counters even without the master's
+		MaxRequestsInFlight: 4,
+	}))
+	mux.HandleFunc("/healthz", healthz)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.o.Ready(); err != nil {
+			fail(w, &problem{Status: http.StatusServiceUnavailable, Message: "not ready: " + err.Error()})
+			return
+		}
+		reply(w, http.StatusOK, map[string]bool{"ready": true})
+	})
+	return mux
+}
+
+// status is what the metrics need of the object of `status --json`.
+type status struct {
+	Workers []workerStatus `json:"workers"`
+	Reloads *struct {
+		OK      uint64  `json:"ok"`
+		Failed  uint64  `json:"failed"`
+		PauseMS float64 `json:"pause_max_ms"`
+	} `json:"reloads"`
+}
+
+type workerStatus struct {
+	Name       string `json:"name"`
+	Slot       int    `json:"slot"`
+	PID        int    `json:"pid"`
+	Generation int    `json:"generation"`
+	Restarts   uint64 `json:"restarts"`
+	worker.Stats
+}
+
+// collector makes metrics of the status at each scrape.
+type collector struct {
+	s      *Server
+	totals *totals
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	st, err := c.status()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(descConnections, err)
+	}
+	sums := c.totals.update(st.Workers)
+	c.own(sums)
+	for series, n := range sums {
+		counter(series.desc, n, series.labels()...)
+	}
+	if err != nil {
+		return
+	}
+	c.gauges(ch, st)
+	counter(descRestarts, restarts(st.Workers))
+	if r := st.Reloads; r != nil {
+		counter(descReloads, r.OK, "ok")
+		counter(descReloads, r.Failed, "failed")
+		ch <- prometheus.MustNewConstMetric(descPause, prometheus.GaugeValue, r.PauseMS/1000)
+	}
+}
+
+func (c *collector) status() (status, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
+	defer cancel()
+	var st status
+	raw, err := c.s.o.Stats(ctx)
+	if err != nil {
+		return st, fmt.Errorf("ask for status: %w", err)
+	}
+	if err := json.Unmarshal(raw, &st); err != nil {
+		return st, fmt.Errorf("read status: %w", err)
+	}
+	return st, nil
+}
+
+// own adds what this process counts.
+func (c *collector) own(sums map[series]uint64) {
+	sums[series{desc: descPublished, label: "api"}] += c.s.published.Load()
+	sums[series{desc: descPublished, label: "ingest"}] += c.s.ingest.published.Load()
+	for cause, n := range c.s.ingest.refusals() {
+		sums[series{desc: descIngestRefused, label: cause}] += n
+	}
+}
+
+// slot is one place for a process; a reload has two in it for a while.
+type slot struct {
+	name string
+	slot int
+}
+
+func (c *collector) gauges(ch chan<- prometheus.Metric, st status) {
+	open := map[slot]int{}
+	var queued int64
+	var lag float64
+	for _, w := range st.Workers {
+		open[slot{w.Name, w.Slot}] += w.Connections
+		queued += w.QueueBytes
+		lag = max(lag, w.LoopLagMS)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for at, n := range open {
+		gauge(descConnections, float64(n), at.name, fmt.Sprint(at.slot))
+	}
+	gauge(descQueue, float64(queued))
+	gauge(descLag, lag/1000)
+}
+
+func restarts(workers []workerStatus) (n uint64) {
+	most := map[slot]uint64{} // both processes of a slot tell the slot's number
+	for _, w := range workers {
+		at := slot{w.Name, w.Slot}
+		most[at] = max(most[at], w.Restarts)
+	}
+	for _, m := range most {
+		n += m
+	}
+	return n
+}

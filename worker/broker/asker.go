@@ -1,0 +1,99 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/pushd/pushd/worker"
+)
+
+// asker hands the answers that arrive to those who wait for them.
+type asker struct {
+	prefix string // of the reply subjects of this client
+
+	mu   sync.Mutex
+	next uint64
+	open map[uint64]*Replies
+}
+
+// Replies collects the answers to up to a number of questions. Close it.
+type Replies struct {
+	// C takes the answers as they come. One that finds it full is dropped.
+	C <-chan Reply
+
+	c     chan Reply
+	asker *asker
+	token uint64
+}
+
+// Reply is the answer to question Index.
+type Reply struct {
+	Index int
+	worker.Answer
+}
+
+func newAsker(prefix string) *asker {
+	return &asker{prefix: prefix, open: map[uint64]*Replies{}}
+}
+
+func (a *asker) subscribe(nc *nats.Conn) error {
+	if _, err := nc.Subscribe(a.prefix+".*.*", a.onReply); err != nil {
+		return fmt.Errorf("%s: %w", a.prefix, err)
+	}
+	return nil
+}
+
+// Replies opens a place for room answers. The client must have been started
+// with a nil Inbox.
+func (c *Client) Replies(room int) *Replies {
+	a := c.asker
+	ch := make(chan Reply, room)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.next++
+	r := &Replies{C: ch, c: ch, asker: a, token: a.next}
+	a.open[r.token] = r
+	return r
+}
+
+// Subject is the Reply of question index.
+func (r *Replies) Subject(index int) string {
+	return r.asker.prefix + "." + strconv.FormatUint(r.token, 36) + "." + strconv.Itoa(index)
+}
+
+// Close forgets what is still to come.
+func (r *Replies) Close() {
+	r.asker.mu.Lock()
+	defer r.asker.mu.Unlock()
+	delete(r.asker.open, r.token)
+}
+
+// onReply runs on the goroutine of the reply subject.
+func (a *asker) onReply(m *nats.Msg) {
+	token, index, _ := strings.Cut(m.Subject[len(a.prefix)+1:], ".")
+	n, err := strconv.ParseUint(token, 36, 64)
+	if err != nil {
+		return
+	}
+	a.mu.Lock()
+	r := a.open[n]
+	a.mu.Unlock()
+	if r == nil {
+		return // too late
+	}
+	var reply Reply
+	if reply.Index, err = strconv.Atoi(index); err != nil {
+		return
+	}
+	if err := json.Unmarshal(m.Data, &reply.Answer); err != nil {
+		return // counts as not answered
+	}
+	select {
+	case r.c <- reply:
+	default:
+	}
+}

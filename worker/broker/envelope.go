@@ -1,0 +1,172 @@
+package broker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// The envelope is a publication on the bus, big endian:
+//
+//	version 1 · kind 1 · scope 1 · flags 1 · shard 1 · publisher 8
+//	seq uvarint · code 2 (if flagged) · target · except count uvarint, each (if flagged)
+//	data: the rest
+//
+// target and each except are a uvarint length and its bytes. Reply travels as
+// the reply subject of the NATS message.
+const (
+	envelopeVersion = 1
+	envelopeFixed   = 13 // bytes before seq
+
+	// MaxEnvelope is the longest publication in bytes, encoded: 1 MiB of data
+	// and its addressing. A cluster with a smaller max_payload lowers it.
+	MaxEnvelope = 1<<20 + 64<<10
+)
+
+const (
+	flagBinary byte = 1 << iota
+	flagCode
+	flagExcept
+
+	flagsKnown = flagBinary | flagCode | flagExcept
+)
+
+// kindPosition announces the last sequence number that a publisher has used in
+// a shard, so that a loss at the end of a burst shows without a next message.
+// It never leaves this package.
+const kindPosition worker.Kind = 0
+
+var errEnvelope = errors.New("malformed envelope")
+
+// appendEnvelope appends the encoded p to b.
+func appendEnvelope(b []byte, p *worker.Publication) []byte {
+	var flags byte
+	if p.Binary {
+		flags |= flagBinary
+	}
+	if p.Code != 0 {
+		flags |= flagCode
+	}
+	if len(p.Except) > 0 {
+		flags |= flagExcept
+	}
+	b = append(b, envelopeVersion, byte(p.Kind), byte(p.Scope), flags, p.Shard)
+	b = binary.BigEndian.AppendUint64(b, p.Publisher)
+	b = binary.AppendUvarint(b, p.Seq)
+	if flags&flagCode != 0 {
+		b = binary.BigEndian.AppendUint16(b, p.Code)
+	}
+	b = appendString(b, p.Target)
+	if flags&flagExcept != 0 {
+		b = binary.AppendUvarint(b, uint64(len(p.Except)))
+		for _, id := range p.Except {
+			b = appendString(b, id)
+		}
+	}
+	return append(b, p.Data...)
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// envelopeSize returns an upper bound of the encoded size of p in bytes.
+func envelopeSize(p *worker.Publication) int {
+	n := envelopeFixed + 2 + 3*binary.MaxVarintLen64 + len(p.Target) + len(p.Data)
+	for _, id := range p.Except {
+		n += binary.MaxVarintLen32 + len(id)
+	}
+	return n
+}
+
+// parseEnvelope decodes b. The Data of the result refers to b, which must not
+// change any more. A kind or scope that this version does not know is passed
+// on, so that sequences stay whole; the worker ignores it.
+func parseEnvelope(b []byte) (worker.Publication, error) {
+	var p worker.Publication
+	if len(b) < envelopeFixed {
+		return p, fmt.Errorf("%w: %d bytes", errEnvelope, len(b))
+	}
+	if b[0] != envelopeVersion {
+		return p, fmt.Errorf("%w: version %d, this program knows %d", errEnvelope, b[0], envelopeVersion)
+	}
+	flags := b[3]
+	if flags&^flagsKnown != 0 || b[4] >= worker.Shards {
+		return p, fmt.Errorf("%w: flags %#x, shard %d", errEnvelope, flags, b[4])
+	}
+	p.Kind, p.Scope, p.Shard = worker.Kind(b[1]), worker.Scope(b[2]), b[4]
+	p.Binary = flags&flagBinary != 0
+	p.Publisher = binary.BigEndian.Uint64(b[5:])
+
+	r := reader{b: b[envelopeFixed:]}
+	p.Seq = r.uvarint()
+	if flags&flagCode != 0 {
+		p.Code = r.uint16()
+	}
+	p.Target = r.string()
+	if flags&flagExcept != 0 {
+		p.Except = r.strings()
+	}
+	if r.bad {
+		return worker.Publication{}, fmt.Errorf("%w: truncated at %d bytes", errEnvelope, len(b))
+	}
+	if p.Seq == 0 {
+		return worker.Publication{}, fmt.Errorf("%w: sequence number 0", errEnvelope)
+	}
+	p.Data = r.b
+	return p, nil
+}
+
+// reader consumes b from the front; bad sticks once something was missing.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) uint16() uint16 {
+	if len(r.b) < 2 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	v := binary.BigEndian.Uint16(r.b)
+	r.b = r.b[2:]
+	return v
+}
+
+func (r *reader) string() string {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return ""
+	}
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+// strings reads a counted list. Each entry takes at least one byte, which
+// bounds what a forged count can make us allocate.
+func (r *reader) strings() []string {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	list := make([]string, 0, n)
+	for ; n > 0 && !r.bad; n-- {
+		list = append(list, r.string())
+	}
+	return list
+}

@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"golang.org/x/sys/unix"
+)
+
+// counting is an Inbox that only counts.
+type counting struct{ n, lost atomic.Uint64 }
+
+func (c *counting) Deliver(batch []worker.Publication) { c.n.Add(uint64(len(batch))) }
+func (c *counting) Query(worker.BusQuery)              {}
+func (c *counting) Gap(_ uint64, _ uint8, n uint64)    { c.lost.Add(n) }
+
+func TestBrokerKilledAndRespawned(t *testing.T) {
+	b := newBus(t)
+	b.serve()
+	var in inbox
+	sub := b.client("sub/0/1", &in)
+	pub := b.client("pub/0/1", nil)
+	patient(t, pub, message("c", "before"))
+	eventually(t, "before", func() bool { return in.count() == 1 })
+
+	b.kill()
+	eventually(t, "both notice", func() bool { return !pub.link.up() && !sub.link.up() })
+	patient(t, pub, message("c", "waits"))
+	b.serve()
+	// The subscriber may be back later than the publisher: then "waits" is
+	// lost, and must be counted.
+	eventually(t, "waits arrives or is counted", func() bool { return in.count()+int(in.missing()) == 2 })
+
+	eventually(t, "both are back", func() bool { return pub.link.up() && sub.link.up() })
+	patient(t, pub, message("c", "after"))
+	eventually(t, "after", func() bool { return strings.HasSuffix(strings.Join(in.texts(), " "), "after") })
+	if st := pub.Stats(); st.Expired != 0 || st.Published != 3 || !st.Connected {
+		t.Errorf("publisher: %+v", st)
+	}
+}
+
+func TestBrokerAwayRefusesAfterASecond(t *testing.T) {
+	b := newBus(t)
+	b.serve()
+	var in inbox
+	b.client("sub/0/1", &in)
+	pub := b.client("pub/0/1", nil)
+	b.kill()
+	eventually(t, "noticed", func() bool { return !pub.link.up() })
+	noticed := time.Now()
+	patient(t, pub, message("c", "expires"))
+	eventually(t, "given up", func() bool { return pub.Stats().Expired == 1 })
+	if waited := time.Since(noticed); waited < 900*time.Millisecond {
+		t.Errorf("given up after %v, want about 1s", waited)
+	}
+	eventually(t, "refused", func() bool { return errors.Is(pub.Publish(message("c", "no")), worker.ErrBrokerAway) })
+	if st := pub.Stats(); st.Refused == 0 || st.Connected {
+		t.Errorf("stats %+v", st)
+	}
+	b.serve()
+	eventually(t, "accepted again", func() bool { return pub.Publish(message("c", "yes")) == nil })
+	eventually(t, "back", pub.link.up)
+	// "yes" may have met a subscriber still on its way back; the next cannot.
+	eventually(t, "delivered again", func() bool {
+		pub.Publish(message("c", "yes"))
+		return in.count() > 0
+	})
+}
+
+func TestStoppedBrokerNeverBlocksTheLoop(t *testing.T) {
+	b := newBus(t)
+	b.spawn()
+	var in counting
+	b.client("sub/0/1", &in)
+	pub := b.client("pub/0/1", nil)
+	patient(t, pub, message("c", "first"))
+	eventually(t, "first", func() bool { return in.n.Load() == 1 })
+
+	b.signal(syscall.SIGSTOP)
+	p := message("c", string(make([]byte, 16<<10)))
+	var slowest time.Duration
+	var calls int
+	refusals := map[error]int{}
+	for deadline := time.Now().Add(20 * time.Second); refusals[worker.ErrBrokerAway] == 0 && time.Now().Before(deadline); {
+		begin := time.Now()
+		err := pub.Publish(p)
+		slowest = max(slowest, time.Since(begin))
+		calls++
+		if err != nil {
+			refusals[err]++
+			time.Sleep(time.Millisecond)
+		}
+	}
+	t.Logf("%d calls, slowest %v, refused %v", calls, slowest, refusals)
+	if refusals[worker.ErrBrokerBusy] == 0 || refusals[worker.ErrBrokerAway] == 0 {
+		t.Errorf("want both busy and away: %v", refusals)
+	}
+	if slowest > 100*time.Millisecond { // microseconds, but for the scheduler
+		t.Errorf("a Publish took %v", slowest)
+	}
+	b.signal(syscall.SIGCONT)
+	seen := in.n.Load()
+	eventually(t, "delivery again", func() bool {
+		pub.Publish(message("c", "again"))
+		return in.n.Load() > seen && pub.Stats().Connected
+	})
+}
+
+func TestCloseIsBoundedByAStoppedBroker(t *testing.T) {
+	b := newBus(t)
+	b.spawn()
+	pub := b.client("pub/0/1", nil)
+	b.signal(syscall.SIGSTOP)
+	defer b.signal(syscall.SIGCONT)
+	for pub.Publish(message("c", string(make([]byte, 64<<10)))) == nil {
+	}
+	begin := time.Now()
+	pub.Close()
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("Close took %v, want about 1s", took)
+	}
+	if err := pub.Publish(message("c", "x")); err == nil {
+		t.Error("a closed client publishes")
+	}
+}
+
+func TestCloseSendsWhatIsQueued(t *testing.T) {
+	b := newBus(t)
+	b.serve()
+	var in counting
+	b.client("sub/0/1", &in)
+	for n := range 20 {
+		pub := b.client(fmt.Sprintf("pub/%d/1", n), nil)
+		for range 500 {
+			patient(t, pub, message("c", "x"))
+		}
+		pub.Close()
+	}
+	eventually(t, "all delivered", func() bool { return in.n.Load() == 20*500 })
+	if in.lost.Load() != 0 {
+		t.Errorf("%d lost", in.lost.Load())
+	}
+}
+
+func TestStartWaitsForABrokerAndGivesUp(t *testing.T) {
+	b := newBus(t) // the socket accepts, nobody serves
+	o := Options{ID: "push/0/1", Path: b.path, Logger: quiet(), StartTimeout: 100 * time.Millisecond}
+	c, err := NewClient(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(&inbox{}); err == nil || !strings.Contains(err.Error(), b.path) {
+		t.Errorf("error %v, want one that names %s", err, b.path)
+	}
+	c.Close()
+
+	o.StartTimeout = 20 * time.Second
+	if c, err = NewClient(o); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	started := make(chan error, 1)
+	go func() { started <- c.Start(&inbox{}) }()
+	b.serve()
+	if err := <-started; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClientThroughADescriptor(t *testing.T) {
+	b := newBus(t)
+	b.serve()
+	fd, err := unix.Open(b.path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := os.Rename(b.path, b.path+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	var in inbox
+	c := b.client("push/0/1", &in, func(o *Options) { o.Path = FDPath(fd) })
+	patient(t, c, message("c", "x"))
+	eventually(t, "own publication", func() bool { return in.count() == 1 })
+}
+
+func TestStrangersAreRefused(t *testing.T) {
+	b := newBus(t)
+	b.serve(func(s *Server) { s.uids = []uint32{12345} })
+	c, err := NewClient(Options{ID: "x", Path: b.path, Logger: quiet(), StartTimeout: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(nil); err == nil {
+		c.Close()
+		t.Error("a user that is not allowed has been served")
+	}
+}

@@ -1,0 +1,218 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// awayLimit is how long a publication waits for a broker that is away, and
+	// how long the broker may be away before publishing fails at once.
+	awayLimit = time.Second
+
+	dialTimeout  = time.Second     // of one attempt, handshake included
+	writeTimeout = 2 * time.Second // of one write; then the connection is given up
+	pingInterval = 2 * time.Second // a broker that owes two answers is given up
+	pingsOwed    = 1
+)
+
+// link is the connection to the broker and what is known about it without
+// asking nats.go, whose methods may block for as long as a write or a dial.
+type link struct {
+	log  *slog.Logger
+	nc   *nats.Conn
+	kick chan struct{} // one token: connected again; read by the sender
+
+	away       atomic.Pointer[time.Time] // since when, nil = connected
+	maxPayload atomic.Int64              // bytes, of the broker
+	slow       limiter
+
+	mu     sync.Mutex
+	socket net.Conn // the newest one
+	cutOff bool     // no more dials
+}
+
+var errCut = errors.New("client is closed")
+
+func newLink(log *slog.Logger) *link {
+	l := &link{log: log, kick: make(chan struct{}, 1)}
+	now := time.Now()
+	l.away.Store(&now)
+	l.maxPayload.Store(MaxEnvelope)
+	return l
+}
+
+// connect tries to reach the broker until o.StartTimeout is over.
+func (l *link) connect(o *Options) error {
+	deadline := time.Now().Add(o.StartTimeout)
+	for {
+		nc, err := nats.Connect(l.target(o), l.options(o)...)
+		if err == nil {
+			l.nc = nc
+			l.connected(nc)
+			return nil
+		}
+		if !time.Now().Before(deadline) {
+			return fmt.Errorf("connect to broker %s: %w", o.where(), err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// target is the URL for nats.go; for a socket of our own it only looks like
+// one, and is an address so that nobody resolves it.
+func (l *link) target(o *Options) string {
+	if o.URL != "" {
+		return o.URL
+	}
+	return "nats://127.0.0.1:4222"
+}
+
+func (l *link) options(o *Options) []nats.Option {
+	opts := []nats.Option{
+		nats.Name(o.ID),
+		nats.Timeout(dialTimeout),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(50 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		nats.ReconnectBufSize(-1),
+		nats.IgnoreAuthErrorAbort(),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(pingsOwed),
+		nats.FlusherTimeout(writeTimeout),
+		nats.SkipSubjectValidation(), // all subjects are ours
+		nats.DisconnectErrHandler(l.disconnected),
+		nats.ReconnectHandler(l.reconnected),
+		nats.ErrorHandler(l.failed),
+	}
+	dialer := &socketDialer{link: l, path: o.Path, server: o.Server}
+	if o.URL == "" {
+		opts = append(opts, nats.IgnoreDiscoveredServers())
+	}
+	return append(opts, nats.SetCustomDialer(dialer))
+}
+
+func (l *link) up() bool { return l.away.Load() == nil }
+
+// lost reports whether the broker has been away for longer than awayLimit.
+func (l *link) lost() bool {
+	since := l.away.Load()
+	return since != nil && time.Since(*since) > awayLimit
+}
+
+func (l *link) connected(nc *nats.Conn) {
+	if !nc.IsConnected() { // already gone again
+		return
+	}
+	l.maxPayload.Store(nc.MaxPayload())
+	l.away.Store(nil)
+}
+
+func (l *link) reconnected(nc *nats.Conn) {
+	if since := l.away.Load(); since != nil {
+		l.log.Info("broker is back", "away", time.Since(*since).Round(time.Millisecond))
+	}
+	l.connected(nc)
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (l *link) disconnected(_ *nats.Conn, err error) {
+	now := time.Now()
+	if l.away.CompareAndSwap(nil, &now) && !l.isCut() {
+		l.log.Warn("broker is away, connecting again", "error", err)
+	}
+}
+
+// failed gets the errors that belong to no call.
+func (l *link) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if l.isCut() || !l.slow.allow(time.Now()) {
+		return
+	}
+	if errors.Is(err, nats.ErrSlowConsumer) {
+		l.log.Warn("publications lost: the worker's loop is slower than what arrives", "subject", sub.Subject)
+		return
+	}
+	l.log.Warn("broker connection", "error", err)
+}
+
+// cut ends whatever nats.go waits for and keeps it from dialing again.
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cutOff = true
+	if l.socket != nil {
+		l.socket.Close()
+	}
+}
+
+func (l *link) isCut() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cutOff
+}
+
+// socketDialer implements nats.CustomDialer.
+type socketDialer struct {
+	link   *link
+	path   string
+	server *Server
+}
+
+// Dial ignores the address unless the broker is an external one.
+func (d *socketDialer) Dial(network, address string) (net.Conn, error) {
+	if d.link.isCut() {
+		return nil, errCut
+	}
+	var conn net.Conn
+	var err error
+	switch {
+	case d.server != nil:
+		conn, err = d.server.dial()
+	case d.path != "":
+		conn, err = net.DialTimeout("unix", d.path, dialTimeout)
+	default:
+		conn, err = net.DialTimeout(network, address, dialTimeout)
+	}
+	if err != nil {
+		return nil, err
+	}
+	conn = &socket{Conn: conn}
+	d.link.mu.Lock()
+	defer d.link.mu.Unlock()
+	if d.link.cutOff {
+		conn.Close()
+		return nil, errCut
+	}
+	d.link.socket = conn
+	return conn, nil
+}
+
+// socket closes itself when a write fails. nats.go would drop its buffer and go
+// on with the connection; this way it reconnects and the loss is a known one.
+type socket struct{ net.Conn }
+
+func (s *socket) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	if err != nil {
+		s.Conn.Close()
+	}
+	return n, err
+}
+
+// limiter allows one event a second, for logs. The zero value is ready.
+type limiter struct{ last atomic.Int64 }
+
+func (l *limiter) allow(now time.Time) bool {
+	last, t := l.last.Load(), now.UnixNano()
+	return t-last >= int64(time.Second) && l.last.CompareAndSwap(last, t)
+}

@@ -1,0 +1,137 @@
+package broker
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// Options say where the broker is and how much a client may hold. One of
+// Path, URL and Server is needed.
+type Options struct {
+	// ID names the client to the broker and, in questions for one worker, to
+	// the asker: "name/slot/generation".
+	ID string
+
+	Path   string  // unix socket of the broker process; FDPath for a descriptor
+	URL    string  // external cluster: "nats://user:secret@host:4222,nats://…"
+	Server *Server // a server in this process
+
+	Prefix string       // first token of all subjects, default "pushd"
+	Logger *slog.Logger // default slog.Default()
+
+	// StartTimeout bounds how long Start tries to reach the broker.
+	// Default 5 s.
+	StartTimeout time.Duration
+
+	// The queue towards the broker; beyond it Publish returns ErrBrokerBusy.
+	// Defaults 64 Ki publications and 64 MiB.
+	QueueItems, QueueBytes int
+	// The queue from the broker; beyond it publications are lost and counted
+	// as gaps. Defaults 64 Ki publications and 64 MiB.
+	InboxItems, InboxBytes int
+}
+
+// FDPath is the Path of a unix socket that is open as descriptor fd, O_PATH
+// included. It works without access to the socket's directory.
+func FDPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+func (o Options) withDefaults() (Options, error) {
+	given := 0
+	for _, is := range []bool{o.Path != "", o.URL != "", o.Server != nil} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return o, errors.New("broker: one of Path, URL and Server is needed")
+	}
+	if o.URL != "" {
+		if _, err := hosts(o.URL); err != nil {
+			return o, err
+		}
+	}
+	if o.Prefix == "" {
+		o.Prefix = "pushd"
+	}
+	if strings.ContainsAny(o.Prefix, "*> \t\r\n") {
+		return o, fmt.Errorf("broker: prefix %q is no subject", o.Prefix)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	for _, d := range []struct {
+		n *int
+		d int
+	}{
+		{&o.QueueItems, 64 << 10}, {&o.QueueBytes, 64 << 20},
+		{&o.InboxItems, 64 << 10}, {&o.InboxBytes, 64 << 20},
+	} {
+		if *d.n <= 0 {
+			*d.n = d.d
+		}
+	}
+	if o.StartTimeout <= 0 {
+		o.StartTimeout = 5 * time.Second
+	}
+	return o, nil
+}
+
+// where names the broker for logs and errors, without passwords.
+func (o *Options) where() string {
+	switch {
+	case o.Server != nil:
+		return "in this process"
+	case o.Path != "":
+		return "unix:" + o.Path
+	}
+	list, _ := hosts(o.URL)
+	return strings.Join(list, ",")
+}
+
+// hosts returns the servers of a cluster's URL without users and passwords,
+// which errors must not quote either.
+func hosts(list string) ([]string, error) {
+	var hosts []string
+	for s := range strings.SplitSeq(list, ",") {
+		u, err := url.Parse(strings.TrimSpace(s))
+		if err != nil || u.Host == "" || (u.Scheme != "nats" && u.Scheme != "tls") {
+			return nil, errors.New(`broker url: write "nats://host:4222" or "tls://host:4222", several with commas`)
+		}
+		hosts = append(hosts, u.Scheme+"://"+u.Host)
+	}
+	return hosts, nil
+}
+
+// subjects of the bus. Shards and queries are few and fixed: a channel never
+// gets a subject of its own.
+type subjects struct {
+	shard   [worker.Shards]string
+	stream  string // all shards
+	query   string // questions to all workers
+	replies string // first tokens of the answers to this client
+}
+
+func newSubjects(prefix string, publisher uint64) *subjects {
+	s := &subjects{
+		stream:  prefix + ".s.*",
+		query:   prefix + ".q",
+		replies: fmt.Sprintf("%s.r.%016x", prefix, publisher),
+	}
+	for i := range s.shard {
+		s.shard[i] = prefix + ".s." + strconv.Itoa(i)
+	}
+	return s
+}
+
+// queryOf is the subject of questions to the one worker named id.
+func (s *subjects) queryOf(id string) string {
+	return s.query + "." + hex.EncodeToString([]byte(id))
+}

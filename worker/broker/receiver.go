@@ -1,0 +1,139 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/pushd/pushd/worker"
+)
+
+// batchMax is the longest slice given to Inbox.Deliver.
+const batchMax = 256
+
+// receiver feeds an Inbox. All shards arrive through one subscription, hence in
+// one order and one bounded queue, which nats.go keeps.
+type receiver struct {
+	in     worker.Inbox
+	counts *counters
+	log    *slog.Logger
+	broken limiter
+	closed atomic.Bool
+
+	mu    sync.Mutex // held while the Inbox works
+	seqs  *sequences
+	batch []worker.Publication // decoded, not delivered
+}
+
+func newReceiver(in worker.Inbox, counts *counters, log *slog.Logger) *receiver {
+	return &receiver{in: in, counts: counts, log: log, seqs: newSequences()}
+}
+
+func (r *receiver) subscribe(nc *nats.Conn, s *subjects, o *Options) error {
+	stream, err := nc.Subscribe(s.stream, r.onPublication)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.stream, err)
+	}
+	if err := stream.SetPendingLimits(o.InboxItems, o.InboxBytes); err != nil {
+		return fmt.Errorf("%s: %w", s.stream, err)
+	}
+	for _, subject := range []string{s.query, s.queryOf(o.ID)} {
+		sub, err := nc.Subscribe(subject, r.onQuery)
+		if err != nil {
+			return fmt.Errorf("%s: %w", subject, err)
+		}
+		if err := sub.SetPendingLimits(1024, 1<<20); err != nil {
+			return fmt.Errorf("%s: %w", subject, err)
+		}
+	}
+	return nil
+}
+
+// onPublication runs on the stream's goroutine.
+func (r *receiver) onPublication(m *nats.Msg) {
+	if r.closed.Load() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.take(m)
+	// The message in hand still counts as pending: one means none behind it.
+	if pending, _, err := m.Sub.Pending(); len(r.batch) == batchMax || pending <= 1 || err != nil {
+		r.flush()
+	}
+}
+
+// take decodes m and, if it is new, appends it to the batch.
+func (r *receiver) take(m *nats.Msg) {
+	p, err := parseEnvelope(m.Data)
+	if err != nil {
+		if r.broken.allow(time.Now()) {
+			r.log.Warn("publication ignored", "error", err)
+		}
+		return
+	}
+	now := time.Now()
+	r.seqs.sweep(now)
+	src := Source{p.Publisher, p.Shard}
+	if p.Kind == kindPosition {
+		r.gap(src, r.seqs.settle(src, p.Seq, now))
+		return
+	}
+	fresh, missing := r.seqs.advance(src, p.Seq, now)
+	r.gap(src, missing)
+	if !fresh {
+		return
+	}
+	p.Reply = m.Reply
+	r.batch = append(r.batch, p)
+	r.counts.received.Add(1)
+}
+
+// gap reports a loss, after what came before it.
+func (r *receiver) gap(src Source, missing uint64) {
+	if missing == 0 {
+		return
+	}
+	r.flush()
+	r.counts.gaps.Add(missing)
+	r.in.Gap(src.Publisher, src.Shard, missing)
+}
+
+func (r *receiver) flush() {
+	if len(r.batch) == 0 {
+		return
+	}
+	r.in.Deliver(r.batch)
+	clear(r.batch)
+	r.batch = r.batch[:0]
+}
+
+// onQuery runs on the goroutine of a query subject.
+func (r *receiver) onQuery(m *nats.Msg) {
+	if r.closed.Load() {
+		return
+	}
+	var q worker.BusQuery
+	if err := json.Unmarshal(m.Data, &q); err != nil {
+		if r.broken.allow(time.Now()) {
+			r.log.Warn("query ignored", "error", err)
+		}
+		return
+	}
+	q.Reply = m.Reply
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flush()
+	r.in.Query(q)
+}
+
+func (r *receiver) hold(fn func(Vector)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flush()
+	fn(r.seqs.vector())
+}

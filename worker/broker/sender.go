@@ -1,0 +1,182 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/pushd/pushd/worker"
+)
+
+// settleAfter is how long after a publication its position is announced, so
+// that receivers notice when the last one of a burst was lost.
+const settleAfter = time.Second
+
+// sender is the one goroutine that calls nats.go's Publish. It may block there;
+// the loop, which only fills the queue, never does.
+type sender struct {
+	c         *Client
+	seq       [worker.Shards]uint64 // last number used
+	unsettled [worker.Shards]bool   // numbers used since the last announcement
+	buf       []byte                // of the envelope; nats.go copies it
+	failures  limiter
+
+	finishing chan struct{} // closed: leave once the queue is empty
+	abandoned chan struct{} // closed: give up what is queued and leave
+	done      chan struct{} // closed by run
+	once      sync.Once
+}
+
+func newSender(c *Client) *sender {
+	return &sender{
+		c:         c,
+		finishing: make(chan struct{}),
+		abandoned: make(chan struct{}),
+		done:      make(chan struct{}),
+	}
+}
+
+func (s *sender) run() {
+	defer close(s.done)
+	settle := time.NewTimer(settleAfter)
+	settle.Stop()
+	pending := false // the timer runs
+	finishing := s.finishing
+	for {
+		batch := s.c.queue.take()
+		for i := range batch {
+			s.deliver(&batch[i])
+			s.c.queue.done(&batch[i])
+		}
+		if len(batch) > 0 {
+			if !pending {
+				settle.Reset(settleAfter)
+				pending = true
+			}
+			continue
+		}
+		if finishing == nil { // asked to finish, and the queue is empty
+			settle.Stop()
+			s.settle()
+			return
+		}
+		select {
+		case <-s.c.queue.wake:
+		case <-s.c.link.kick:
+			s.unsettleAll()
+			settle.Reset(settleAfter) // the receivers reconnect meanwhile
+			pending = true
+		case <-settle.C:
+			pending = false
+			s.settle()
+		case <-finishing:
+			finishing = nil
+		}
+	}
+}
+
+// deliver hands it to nats.go, or gives it up when the broker has been away for
+// awayLimit since it was queued.
+func (s *sender) deliver(it *item) {
+	for {
+		if s.c.link.up() {
+			err := s.publish(it)
+			if err == nil {
+				return
+			}
+			if !isAway(err) {
+				s.drop(err)
+				return
+			}
+		}
+		if !s.wait(awayLimit - time.Since(it.queued)) {
+			s.drop(worker.ErrBrokerAway)
+			return
+		}
+	}
+}
+
+// wait pauses until the link may be up again; false means time is over. nats.go
+// knows of a broken link earlier than its callbacks, hence the upper bound.
+func (s *sender) wait(left time.Duration) bool {
+	if left <= 0 {
+		return false
+	}
+	t := time.NewTimer(min(left, 10*time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-s.c.link.kick:
+		s.unsettleAll()
+	case <-t.C:
+	case <-s.abandoned:
+		return false
+	}
+	return true
+}
+
+func (s *sender) drop(err error) {
+	s.c.counts.expired.Add(1)
+	if s.failures.allow(time.Now()) {
+		s.c.o.Logger.Warn("publication given up", "error", err, "given_up", s.c.counts.expired.Load())
+	}
+}
+
+// publish numbers it; the number counts as used once nats.go has taken it.
+func (s *sender) publish(it *item) error {
+	if it.subject != "" {
+		return s.c.link.nc.PublishRequest(it.subject, it.reply, it.raw)
+	}
+	p := &it.pub
+	p.Publisher = s.c.id
+	p.Shard = worker.Shard(p.Scope, p.Target)
+	p.Seq = s.seq[p.Shard] + 1
+	s.buf = appendEnvelope(s.buf[:0], p)
+	if err := s.c.link.nc.PublishRequest(s.c.subjects.shard[p.Shard], p.Reply, s.buf); err != nil {
+		return err
+	}
+	s.seq[p.Shard]++
+	s.unsettled[p.Shard] = true
+	s.c.counts.published.Add(1)
+	if cap(s.buf) > 64<<10 { // a rare giant does not stay
+		s.buf = nil
+	}
+	return nil
+}
+
+// unsettleAll makes the next settle announce every shard: the old connection
+// may have lost what it had buffered.
+func (s *sender) unsettleAll() {
+	for shard, seq := range s.seq {
+		s.unsettled[shard] = seq > 0
+	}
+}
+
+// settle announces the positions that have moved.
+func (s *sender) settle() {
+	for shard, is := range s.unsettled {
+		if !is || !s.c.link.up() {
+			continue
+		}
+		p := worker.Publication{Publisher: s.c.id, Shard: uint8(shard), Seq: s.seq[shard], Kind: kindPosition}
+		if err := s.c.link.nc.Publish(s.c.subjects.shard[shard], appendEnvelope(s.buf[:0], &p)); err != nil {
+			return // announced after the reconnect
+		}
+		s.unsettled[shard] = false
+	}
+}
+
+// finish waits until everything queued is sent or given up.
+func (s *sender) finish() {
+	close(s.finishing)
+	<-s.done
+}
+
+// abandon makes finish return soon.
+func (s *sender) abandon() { s.once.Do(func() { close(s.abandoned) }) }
+
+// isAway tells a connection that is down from a publication that is refused.
+func isAway(err error) bool {
+	return !errors.Is(err, nats.ErrMaxPayload) && !errors.Is(err, nats.ErrBadSubject) &&
+		!errors.Is(err, nats.ErrConnectionClosed)
+}
