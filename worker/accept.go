@@ -78,7 +78,10 @@ func (l *loop) admit(s sock, p *port) *Conn {
 		sock: s, loop: l, port: p, route: l.plain, id: newID(),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
-	if l.accept.byIP != nil && !l.welcome(c.peer().Addr()) {
+	if l.accept.byIP != nil {
+		c.extra().counted = c.peer().Addr()
+	}
+	if l.accept.byIP != nil && !l.welcome(c.more.counted) {
 		l.refused("per_ip", c.peer().String(), "limits.per_ip or limits.per_ip_rate")
 		return nil
 	}

@@ -17,7 +17,7 @@ const (
 // closeConn begins an orderly close: what is queued goes out first, then the
 // goodbye of the protocol. err is what OnClose will get.
 func (l *loop) closeConn(c *Conn, code int, reason string, err error) {
-	if c.sock == nil || c.has(flagDead|flagEnd) || c.stage == stageClosing || c.stage == stageDrain {
+	if c.has(flagDead|flagEnd|flagMoving) || c.stage == stageClosing || c.stage == stageDrain {
 		return
 	}
 	if err != nil {
@@ -126,7 +126,7 @@ func (l *loop) gone(c *Conn, err error) {
 		c.more.held.abort()
 	}
 	if l.accept.byIP != nil {
-		l.farewell(c.peer().Addr())
+		l.farewell(c.more.counted)
 	}
 	l.hub.LeaveAll(c)
 	l.conns.remove(c)

@@ -53,6 +53,8 @@ const (
 	flagMuted                       // EPOLLIN is off
 	flagTimers                      // owns timers
 	flagBody                        // in stageHTTP: header is read, body is not
+	flagMoving                      // on its way to another process
+	flagSkip                        // has had some publications before it came; see loop.skip
 )
 
 // Conn is one client. It is cheap on purpose: what an idle connection does not
@@ -86,6 +88,7 @@ type extra struct {
 	subprotocol string
 	param       map[string]string // of the route's pattern
 	ip          netip.Addr        // behind a trusted proxy
+	counted     netip.Addr        // the address that admission counts, where it does
 	values      map[string]string // session
 	size        int               // bytes in values
 	timers      map[*Timer]struct{}
@@ -113,7 +116,7 @@ func (c *Conn) clear(f flags)    { c.flags &^= f }
 
 // open reports whether the connection can be sent messages.
 func (c *Conn) open() bool {
-	return c.has(flagConnected) && !c.has(flagDead|flagEnd) && (c.stage == stageWebSocket || c.stage == stagePacket)
+	return c.has(flagConnected) && !c.has(flagDead|flagEnd|flagMoving) && (c.stage == stageWebSocket || c.stage == stagePacket)
 }
 
 // datagram reports whether c stands for a single UDP packet.
@@ -304,15 +307,11 @@ func (c *Conn) peer() netip.AddrPort {
 	if c.sock == nil {
 		return netip.AddrPort{}
 	}
-	switch a := c.sock.RemoteAddr().(type) {
-	case *net.TCPAddr:
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	case *net.UDPAddr:
+	if a, ok := c.sock.RemoteAddr().(*net.UDPAddr); ok {
 		ap := a.AddrPort()
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
-	return netip.AddrPort{}
+	return peerOf(c.sock.Fd())
 }
 
 // LocalAddr returns the address of the listener, as configured.
@@ -348,17 +347,17 @@ func (c *Conn) ResumeRead() {
 // After runs fn once, d from now, unless the connection ends before.
 func (c *Conn) After(d time.Duration, fn func()) *Timer {
 	var t *Timer
-	t = c.loop.after(d, func() {
+	t = c.loop.after(d, c.loop.users(func() {
 		delete(c.more.timers, t)
 		fn()
-	})
+	}))
 	c.own(t)
 	return t
 }
 
 // Every runs fn each d until it is stopped or the connection ends.
 func (c *Conn) Every(d time.Duration, fn func()) *Timer {
-	t := c.loop.every(d, fn)
+	t := c.loop.every(d, c.loop.users(fn))
 	c.own(t)
 	return t
 }

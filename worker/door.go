@@ -101,7 +101,9 @@ func (l *loop) wake() {
 	for _, fn := range l.door.take() {
 		l.run(fn)
 	}
-	l.wheel.Advance(l.now)
+	if !l.moving { // the process that takes over has timers of its own
+		l.wheel.Advance(l.now)
+	}
 	l.writer.flush(l)
 	l.fan.step(l)
 }

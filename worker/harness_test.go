@@ -27,47 +27,78 @@ import (
 // patience bounds every wait of these tests; none of them measures time.
 const patience = 10 * time.Second
 
-// loopback is a Broker for one process: what is published comes back, in order.
-type loopback struct {
+// bus carries publications between the workers of a test. Each gets all of
+// them, in one order.
+type bus struct {
 	mu      sync.Mutex
+	clients []*loopback
+	nextID  uint64
+}
+
+// loopback is a worker's end of a bus.
+type loopback struct {
+	bus     *bus
+	id      uint64
+	seq     map[uint8]uint64
 	in      Inbox
-	seq     uint64
 	ch      chan Publication
 	done    chan struct{}
 	answers chan Answer
 	fail    error
 }
 
-func newLoopback() *loopback {
-	return &loopback{ch: make(chan Publication, 1<<16), done: make(chan struct{}), answers: make(chan Answer, 1024)}
+func (b *bus) client() *loopback {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.nextID++
+	return &loopback{bus: b, id: b.nextID, seq: map[uint8]uint64{}, ch: make(chan Publication, 1<<16),
+		done: make(chan struct{}), answers: make(chan Answer, 1024)}
 }
 
-func (b *loopback) Start(in Inbox) error {
-	b.in = in
+func (c *loopback) Start(in Inbox) error {
+	c.in = in
+	c.bus.mu.Lock()
+	c.bus.clients = append(c.bus.clients, c)
+	c.bus.mu.Unlock()
 	go func() {
-		defer close(b.done)
-		for p := range b.ch {
+		defer close(c.done)
+		for p := range c.ch {
 			in.Deliver([]Publication{p})
 		}
 	}()
 	return nil
 }
 
-func (b *loopback) Publish(p *Publication) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.fail != nil {
-		return b.fail
+func (c *loopback) Publish(p *Publication) error {
+	c.bus.mu.Lock()
+	defer c.bus.mu.Unlock()
+	if c.fail != nil {
+		return c.fail
 	}
-	b.seq++
-	p.Seq = b.seq
-	b.ch <- *p
+	c.seq[p.Shard]++
+	p.Publisher, p.Seq = c.id, c.seq[p.Shard]
+	for _, to := range c.bus.clients {
+		to.ch <- *p
+	}
 	return nil
 }
 
-func (b *loopback) Answer(_ string, a Answer) { b.answers <- a }
-func (b *loopback) Stats() BrokerStats        { return BrokerStats{Connected: true} }
-func (b *loopback) Close() error              { close(b.ch); <-b.done; return nil }
+func (c *loopback) Answer(_ string, a Answer) { c.answers <- a }
+func (c *loopback) Stats() BrokerStats        { return BrokerStats{Connected: true} }
+
+func (c *loopback) Close() error {
+	c.bus.mu.Lock()
+	for i, o := range c.bus.clients {
+		if o == c {
+			c.bus.clients = append(c.bus.clients[:i], c.bus.clients[i+1:]...)
+			break
+		}
+	}
+	c.bus.mu.Unlock()
+	close(c.ch)
+	<-c.done
+	return nil
+}
 
 // server is a worker running in this process under a pretended master.
 type server struct {
@@ -76,8 +107,12 @@ type server struct {
 	broker *loopback
 	master *control.Conn
 	addrs  []string
-	ended  chan error
-	log    *syncBuffer
+	kept   []int // the master's own descriptors of the listeners
+	init   control.Init
+
+	stopped bool
+	ended   chan error
+	log     *syncBuffer
 }
 
 type syncBuffer struct {
@@ -100,16 +135,35 @@ func (s *syncBuffer) String() string {
 // serve starts w and waits until it is ready.
 func serve(t *testing.T, w *Worker, proxies ...netip.Prefix) *server {
 	t.Helper()
-	s := &server{t: t, w: w, broker: newLoopback(), ended: make(chan error, 1), log: &syncBuffer{}}
+	return launch(t, w, &bus{}, nil, proxies...)
+}
+
+// launch starts w on b. With a predecessor it takes over that one's sockets.
+func launch(t *testing.T, w *Worker, b *bus, old *server, proxies ...netip.Prefix) *server {
+	t.Helper()
+	s := &server{t: t, w: w, broker: b.client(), ended: make(chan error, 1), log: &syncBuffer{}}
 	master, child, err := control.Pair()
 	must(t, err)
 	s.master = master
 	ctl, err := control.Open(child)
 	must(t, err)
 	init := control.Init{Version: 1, Role: control.RoleWorker, Name: w.Name, Generation: 1, DrainMS: 100}
-	for _, addr := range w.Listen() {
-		init.Listeners = append(init.Listeners, s.bind(addr))
+	for i, addr := range w.Listen() {
+		if old != nil {
+			init.Generation = old.init.Generation + 1
+			s.addrs = append(s.addrs, old.addrs[i])
+			fd, err := duplicate(old.kept[i])
+			must(t, err)
+			init.Listeners = append(init.Listeners, control.Listener{Address: addr, FD: fd})
+		} else {
+			init.Listeners = append(init.Listeners, s.bind(addr))
+		}
+		fd, err := duplicate(init.Listeners[i].FD)
+		must(t, err)
+		t.Cleanup(func() { closeFD(fd) })
+		s.kept = append(s.kept, fd)
 	}
+	s.init = init
 	// The race detector does not see the order that the control channel gives.
 	started, before := make(chan struct{}), w.OnWorkerStart
 	w.OnWorkerStart = func(w *Worker) error {
@@ -177,6 +231,9 @@ func (s *server) receive() control.Message {
 
 // stop ends the worker and checks that it ends well.
 func (s *server) stop() {
+	if s.stopped {
+		return
+	}
 	_ = s.master.Send(control.TypeStop, 0, control.Stop{Code: 1001, DrainMS: 1})
 	select {
 	case err := <-s.ended:

@@ -19,7 +19,7 @@ const deferTimeout = 60 * time.Second
 
 // expect sets the moment at which due looks at c, rounded up to the second.
 func (l *loop) expect(c *Conn, d time.Duration) {
-	if c.sock == nil {
+	if c.has(flagDead) {
 		return
 	}
 	at := uint32(0)
@@ -27,6 +27,11 @@ func (l *loop) expect(c *Conn, d time.Duration) {
 		at = seconds(l.now+d) + 1
 	}
 	l.conns.deadline[c.index] = at
+	l.beatAgain()
+}
+
+// beatAgain starts the scan, which ends by itself when nobody is left.
+func (l *loop) beatAgain() {
 	if l.beat.timer == nil {
 		l.beat.timer = l.every(time.Second, l.sweep)
 	}

@@ -1,11 +1,9 @@
 package worker
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,14 +55,21 @@ type loop struct {
 	panics atomic.Int64
 	tasks  atomic.Int64
 
-	engine  engine
-	closing bool // stop was asked for: no new clients
-	stopped atomic.Bool
+	engine    engine
+	closing   bool // stop was asked for: no new clients
+	retired   bool // another process has taken over
+	moving    bool // connections are being handed over: timers rest
+	skip      map[*Conn]vector
+	importing int               // hand-overs to this process under way
+	syncs     map[string]func() // barriers under way, by token
+	late      []lateAnswer
+	arrive    arrivals
+	stopped   atomic.Bool
 }
 
 // engine is the part that gnet sees and that a restart of gnet renews.
 type engine struct {
-	gnet     gnet.Engine
+	door0    int // gnet's first listener: the wake-up came by it, then arrivals do
 	epoll    int // gnet's, -1 until known
 	wakeFD   int // eventfd that wakes the loop
 	wake     sock
@@ -146,7 +151,6 @@ func portOf(ip net.IP) int {
 // OnBoot runs before gnet has loops: it only looks up descriptor numbers.
 func (e *events) OnBoot(eng gnet.Engine) gnet.Action {
 	l := e.l
-	l.engine.gnet = eng
 	wake, err := listenerFD(eng, "tcp", throwaway(0))
 	for i, p := range l.ports {
 		network := "tcp"
@@ -165,7 +169,8 @@ func (e *events) OnBoot(eng gnet.Engine) gnet.Action {
 		l.log.Error("event loop has no listeners", "error", err)
 		return gnet.Shutdown
 	}
-	go l.dialWake(addr, wake)
+	l.engine.door0 = wake
+	go l.dialWake(addr)
 	return gnet.None
 }
 
@@ -183,7 +188,7 @@ var wakeMu sync.Mutex
 
 // dialWake connects to the throw-away listener; OnOpen turns the accepted end
 // into the wake-up.
-func (l *loop) dialWake(addr net.Addr, listener int) {
+func (l *loop) dialWake(addr net.Addr) {
 	wakeMu.Lock()
 	c, err := net.Dial("tcp", addr.String())
 	if err == nil {
@@ -196,23 +201,20 @@ func (l *loop) dialWake(addr net.Addr, listener int) {
 	}
 	<-l.engine.booted
 	c.Close()
-	deafen(listener)
 }
 
 // OnOpen runs for each accepted socket.
 func (e *events) OnOpen(s gnet.Conn) ([]byte, gnet.Action) {
 	l := e.l
-	if kept, ok := s.Context().(*Conn); ok { // registered by rescue
-		l.begin()
-		l.readopt(kept, s)
-		return nil, l.end(kept)
-	}
 	i := -1
 	if a, ok := s.LocalAddr().(*net.TCPAddr); ok {
 		i = portOf(a.IP)
 	}
 	if i == 0 {
-		return nil, l.becomeWake(s)
+		if l.engine.wake == nil {
+			return nil, l.becomeWake(s)
+		}
+		return nil, l.arrived(s)
 	}
 	if i < 1 || i > len(l.ports) || !l.ports[i-1].open {
 		return nil, gnet.Close // a stranger on a throw-away listener
@@ -241,6 +243,10 @@ func (l *loop) becomeWake(s sock) gnet.Action {
 	}
 	l.engine.epoll, l.engine.wakeFD, l.engine.wake = epoll, fd, s
 	l.door.open(fd)
+	if err := l.openArrivals(); err != nil {
+		l.log.Error("event loop cannot take connections over", "error", err)
+		return gnet.Shutdown
+	}
 	close(l.engine.booted)
 	return gnet.None
 }
@@ -272,6 +278,10 @@ func (e *events) OnClose(s gnet.Conn, err error) gnet.Action {
 	l := e.l
 	c, ok := s.Context().(*Conn)
 	if !ok {
+		return gnet.None
+	}
+	if c.has(flagMoving) {
+		l.moved(c)
 		return gnet.None
 	}
 	if err == nil && !c.has(flagDead) && !l.engine.leave {
@@ -331,7 +341,7 @@ func (l *loop) reap(c *Conn) {
 
 // destroy closes c's socket at the end of the turn. OnClose gets err.
 func (l *loop) destroy(c *Conn, err error) {
-	if !c.has(flagDead) && c.sock != nil {
+	if !c.has(flagDead) {
 		c.set(flagDead)
 		l.dying = append(l.dying, dying{c, err})
 	}
@@ -343,29 +353,14 @@ func (l *loop) halt() {
 	l.door.ring()
 }
 
-// adopt hands a socket that gnet did not accept to gnet, which calls OnOpen
-// with c as the context. It closes f and must not run on the loop.
-func (l *loop) adopt(f *os.File, c *Conn) error {
-	nc, err := net.FileConn(f)
-	f.Close()
-	if err != nil {
-		return fmt.Errorf("adopt connection: %w", err)
-	}
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAlive(false) // FileConn has turned it on, at 15 s
-	}
-	ctx := gnet.NewContext(gnet.NewNetConnContext(context.Background(), nc), c)
-	done, err := l.engine.gnet.Register(ctx)
-	if err != nil {
-		nc.Close()
-		return fmt.Errorf("adopt connection: %w", err)
-	}
-	return (<-done).Err
-}
-
 // monotonic is the system's monotonic clock: the same in all processes, so that
 // deadlines can move between them.
 func monotonic() time.Duration { return clock() }
 
 // seconds rounds down to what deadlines are kept in.
 func seconds(t time.Duration) uint32 { return uint32(t / time.Second) }
+
+// action is what a callback tells gnet to do.
+type action = gnet.Action
+
+const closeAction = gnet.Close

@@ -192,7 +192,7 @@ func (l *loop) crowded(c *Conn) {
 // is alone in an empty queue always has room.
 func (l *loop) room(c *Conn, n int) error {
 	limit := l.w.Limits.MaxQueue
-	if limit == 0 || c.out == nil || c.out.bytes+n <= limit {
+	if limit == 0 || c.out == nil || c.out.bytes+n <= limit || c.sock == nil {
 		return nil
 	}
 	switch l.w.Slow {

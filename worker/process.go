@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -33,8 +34,9 @@ type serving struct {
 	ctl  *control.Conn
 	init control.Init
 
-	once sync.Once
 	stop chan control.Stop // an order to stop; the second one ends a graceful stop
+
+	failed atomic.Pointer[export] // a hand-over that waits for resume or stop
 }
 
 // Serve runs the worker in this process until the master tells it to stop, and
@@ -97,6 +99,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	}
 	l.log = l.log.With("worker", w.Name, "slot", l.slot)
 	l.counts.refusedLog = map[string]*rateLimit{}
+	l.fan.seen, l.skip, l.syncs = vector{}, map[*Conn]vector{}, map[string]func(){}
 	l.fan.room = sync.NewCond(&l.fan.mu)
 	l.accept.files = openFiles()
 	if w.Limits.PerIP > 0 || w.Limits.PerIPRate > 0 {
@@ -194,12 +197,37 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 		_ = s.l.door.post(func() { go s.send(control.Message{Type: control.TypePong, ID: m.ID}) }, 0)
 	case control.TypeQuery:
 		s.question(m)
+	case control.TypeImport, control.TypeExport:
+		s.handover(m, files)
+	case control.TypeResume:
+		if x := s.failed.Swap(nil); x != nil {
+			_ = s.l.door.post(x.resume, 0)
+		}
+		go s.send(control.Message{Type: control.TypeAnswer, ID: m.ID})
 	case control.TypeReopen:
 		if len(files) == 1 {
 			if err := reopenStderr(files[0]); err != nil {
 				s.l.log.Error("reopen log", "error", err)
 			}
 		}
+	}
+}
+
+// handover starts one side of a hand-over on a goroutine of its own.
+func (s *serving) handover(m control.Message, files []*os.File) {
+	var k *courier
+	err := errors.New("no channel came with the order")
+	if len(files) == 1 {
+		k, err = newCourier(files[0])
+	}
+	if err != nil {
+		s.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: err.Error()})
+		return
+	}
+	if m.Type == control.TypeExport {
+		go s.hand(k, m.ID)
+	} else {
+		go s.take(k, m.ID)
 	}
 }
 
@@ -233,8 +261,9 @@ func (s *serving) leave(o control.Stop) {
 	l := s.l
 	_ = l.do(func() {
 		l.closing = true
+		l.retired, l.moving = l.moving, false
 		l.deaf(true)
-		if o.Code == int(websocket.CloseRestart) {
+		if !l.retired && o.Code == int(websocket.CloseRestart) {
 			_ = l.each(func(r *route) error {
 				if r.onWorkerReload != nil {
 					defer l.contain("OnWorkerReload", nil)

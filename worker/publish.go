@@ -44,6 +44,9 @@ type fanout struct {
 	scratch []byte  // for encoding
 	members []*Conn // the snapshot of current, kept for reuse
 
+	seen    vector  // what has been delivered here
+	journal journal // of it, during a hand-over
+
 	mu    sync.Mutex
 	room  *sync.Cond
 	bytes int // of Data in queue and current; other goroutines wait for it
@@ -127,12 +130,28 @@ func (f *fanout) step(l *loop) {
 	l.door.ring()
 }
 
+// complete delivers the rest of the publication under way, so that no
+// connection moves in the middle of one.
+func (f *fanout) complete(l *loop) {
+	if f.current != nil {
+		f.current.run(l, len(f.current.members))
+		f.finish(l)
+	}
+}
+
 // finish answers whoever waits for the count, and gives back the room.
 func (f *fanout) finish(l *loop) {
 	d := f.current
 	f.current = nil
+	if d.pub.Kind == kindSync {
+		l.synced(d.pub.Target)
+	}
+	if d.pub.Seq > 0 {
+		f.seen[source{d.pub.Publisher, d.pub.Shard}] = d.pub.Seq
+		f.journal.note(d.pub)
+	}
 	if d.pub.Reply != "" {
-		l.broker.Answer(d.pub.Reply, Answer{Worker: l.identity, Reached: d.reached})
+		l.answerFor(d)
 	}
 	clear(f.members)
 	f.mu.Lock()
@@ -141,14 +160,19 @@ func (f *fanout) finish(l *loop) {
 	f.mu.Unlock()
 }
 
-// begins finds the connections that a publication is for.
-func (l *loop) begins(p Publication) *delivery {
+func newDelivery(p Publication) *delivery {
 	d := &delivery{pub: p}
 	for _, s := range p.Except {
 		if id, ok := ParseID(s); ok {
 			d.except = append(d.except, id)
 		}
 	}
+	return d
+}
+
+// begins finds the connections that a publication is for.
+func (l *loop) begins(p Publication) *delivery {
+	d := newDelivery(p)
 	f := &l.fan
 	f.members = f.members[:0]
 	switch p.Scope {
@@ -196,7 +220,8 @@ func (d *delivery) run(l *loop, n int) int {
 
 // includes reports whether c is to get it: it may have left since the snapshot.
 func (d *delivery) includes(c *Conn) bool {
-	if !c.open() {
+	l := c.loop
+	if !c.open() || c.has(flagSkip) && l.skip[c].has(&d.pub) {
 		return false
 	}
 	if d.group != nil && d.removed != d.group.Removed() && !c.groups.In(d.group) {

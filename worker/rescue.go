@@ -56,6 +56,9 @@ func (l *loop) keep(c *Conn) {
 	}
 	l.engine.rescued = append(l.engine.rescued, rescue{c, fd})
 	c.sock = nil
+	if c.out == nil {
+		c.out = &queue{} // what is sent from now on waits
+	}
 }
 
 // errLoop is returned by Serve when gnet cannot be brought back.
@@ -75,12 +78,11 @@ func (l *loop) revive(cause error) error {
 		return errors.Join(errLoop, err)
 	}
 	l.spare = newSpares()
-	for _, r := range kept {
-		if err := l.adopt(os.NewFile(uintptr(r.fd), "connection"), r.c); err != nil {
-			l.log.Error("connection lost with its event loop", "connection", r.c.ID(), "error", err)
-			_ = l.do(func() { l.gone(r.c, err) })
+	_ = l.do(func() {
+		for _, r := range kept {
+			l.arrive.await(l, r.c, r.fd, nil)
 		}
-	}
+	})
 	var err error
 	_ = l.do(func() {
 		l.accept.paused = true
@@ -96,15 +98,3 @@ func (l *loop) revive(cause error) error {
 
 // reviveDelay keeps a persistent accept error from being a busy loop.
 const reviveDelay = 100 * time.Millisecond
-
-// readopt puts a rescued connection back on the loop.
-func (l *loop) readopt(c *Conn, s sock) {
-	c.sock = s
-	s.SetSafeContext(nil) // Register has stored the context twice
-	s.SetContext(c)
-	c.clear(flagMuted)
-	l.watch(c)
-	if c.out != nil {
-		l.writer.watch(l, c)
-	}
-}

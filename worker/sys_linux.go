@@ -2,9 +2,11 @@ package worker
 
 import (
 	"bufio"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -199,3 +201,55 @@ func reopenStderr(f *os.File) error {
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) }
+
+// listenAbstract opens a listener at an abstract address that the kernel picks.
+func listenAbstract() (fd int, path string, err error) {
+	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, "", os.NewSyscallError("socket", err)
+	}
+	name := make([]byte, 16)
+	if _, err = rand.Read(name); err == nil {
+		path = fmt.Sprintf("@pushd-%x", name)
+		if err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{Name: path})); err == nil {
+			err = os.NewSyscallError("listen", unix.Listen(fd, 4096))
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return fd, path, err
+}
+
+// connectAbstract makes a connection and leaves it at once; it can still be
+// accepted.
+func connectAbstract(path string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	return os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrUnix{Name: path}))
+}
+
+// ourOwn reports whether this process is at the other end of a unix socket.
+func ourOwn(fd int) bool {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && int(cred.Pid) == os.Getpid()
+}
+
+// peerOf returns the address at the other end of a socket; invalid for unix
+// sockets and closed ones.
+func peerOf(fd int) netip.AddrPort {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}

@@ -5,6 +5,7 @@ package worker
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -32,6 +33,11 @@ func shutWrite(int) bool                 { return false }
 func reopenStderr(*os.File) error        { return errLinux }
 func closeFD(int)                        {}
 func duplicate(int) (int, error)         { return -1, errLinux }
+
+func listenAbstract() (int, string, error) { return -1, "", errLinux }
+func connectAbstract(string) error         { return errLinux }
+func ourOwn(int) bool                      { return false }
+func peerOf(int) netip.AddrPort            { return netip.AddrPort{} }
 
 const (
 	eventsRead = 0

@@ -23,6 +23,7 @@ func (l *loop) newWheel() {
 // arm sets the alarm to the earliest entry. It runs at the end of each turn.
 func (l *loop) arm() {
 	at, ok := l.wheel.Next()
+	ok = ok && !l.moving
 	switch {
 	case !ok:
 		if l.alarm.at != 0 {
@@ -35,26 +36,32 @@ func (l *loop) arm() {
 	}
 }
 
-func (l *loop) after(d time.Duration, fn func()) *Timer {
-	t := &Timer{l: l}
-	l.wheel.Schedule(&t.t, monotonic()+d, 0, l.timed(fn))
-	return t
-}
+// after is for pushd's own use; it runs whatever becomes of the process.
+func (l *loop) after(d time.Duration, fn func()) *Timer { return l.schedule(d, 0, fn) }
 
 // every panics unless d is above 0.
 func (l *loop) every(d time.Duration, fn func()) *Timer {
 	if d <= 0 {
 		panic("worker: Every needs a period above 0")
 	}
+	return l.schedule(d, d, fn)
+}
+
+func (l *loop) schedule(d, period time.Duration, fn func()) *Timer {
 	t := &Timer{l: l}
-	l.wheel.Schedule(&t.t, monotonic()+d, d, l.timed(fn))
+	l.wheel.Schedule(&t.t, monotonic()+d, period, func() {
+		defer l.contain("timer", nil)
+		fn()
+	})
 	return t
 }
 
-// timed gives a timer's function the care of every callback.
-func (l *loop) timed(fn func()) func() {
+// users wraps a function of the program. Once the connections of this process
+// have moved to another one, its timers are silent: those of the other one run.
+func (l *loop) users(fn func()) func() {
 	return func() {
-		defer l.contain("timer", nil)
-		fn()
+		if !l.retired {
+			fn()
+		}
 	}
 }

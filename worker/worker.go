@@ -128,11 +128,11 @@ func (w *Worker) Stats() Stats { return w.loop.snapshot() }
 
 // After runs fn once on the loop, d from now. It lives until it ran or was
 // stopped, or the process ends.
-func (w *Worker) After(d time.Duration, fn func()) *Timer { return w.loop.after(d, fn) }
+func (w *Worker) After(d time.Duration, fn func()) *Timer { return w.loop.after(d, w.loop.users(fn)) }
 
 // Every runs fn on the loop each d. A late timer runs once and skips the
 // periods it has missed.
-func (w *Worker) Every(d time.Duration, fn func()) *Timer { return w.loop.every(d, fn) }
+func (w *Worker) Every(d time.Duration, fn func()) *Timer { return w.loop.every(d, w.loop.users(fn)) }
 
 // Timer is a pending After or Every.
 type Timer struct {

@@ -37,6 +37,12 @@ const (
 	TypeReopen = "reopen" // master → child, one descriptor: the new stderr
 	TypeRoster = "roster" // master → broker, with ID: Roster; answered by answer
 
+	// The live hand-over of connections, from the worker that leaves to the one
+	// that stays. Each has an ID and is answered by answer.
+	TypeImport = "import" // master → new worker, one end of a stream socketpair: take what comes
+	TypeExport = "export" // master → old worker, the other end: hand over; answer: Exported
+	TypeResume = "resume" // master → old worker: the new one is dead, go on serving
+
 	TypeReady  = "ready"  // child → master: it serves
 	TypeFailed = "failed" // child → master: Failed; it exits on its own
 	TypePong   = "pong"   // child → master, with the ID of the ping
@@ -100,4 +106,17 @@ type Query struct {
 type Roster struct {
 	Workers  []string `json:"workers"`            // "name/slot/generation"
 	Draining bool     `json:"draining,omitempty"` // the master is stopping: readiness fails from now on
+}
+
+// Exported is the old worker's answer to export, once all is moved or the
+// hand-over has failed. After a failure it holds still until resume or stop.
+type Exported struct {
+	Moved   int     `json:"moved"`   // committed: the new worker owns them
+	Left    int     `json:"left"`    // not movable: streams of HTTP, connections about to close
+	Drained int     `json:"drained"` // moved, but the new config has no place for them: closed with 1012
+	Bytes   int64   `json:"bytes"`   // of state carried
+	Pauses  []int64 `json:"pauses"`  // histogram: connections whose pause was below 2^i µs
+	MaxUS   int64   `json:"max_us"`  // longest pause, µs
+	Step    string  `json:"step,omitempty"`
+	Error   string  `json:"error,omitempty"`
 }

@@ -107,6 +107,7 @@ var rules = []struct {
 	{name: "final block (7.2.3.4)", stream: frame(fin|0x40|1, "\xf3\x48\xcd\xc9\xc9\x07\x00\x00"), events: "text:Hello", deflate: true},
 	{name: "two blocks (7.2.3.5)", stream: frame(fin|0x40|1, "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00"), events: "text:Hello", deflate: true},
 	{name: "data after a final block", stream: frame(fin|0x40|1, "\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x48\xcd\xc9\xc9\x07\x00\x00"), events: "text:HelloHello", deflate: true},
+	{name: "match across a final block", stream: frame(fin|0x40|1, "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00"), events: "text:HelloHello", deflate: true},
 	{name: "endless final blocks", stream: frame(fin|0x40|1, strings.Repeat("\x03\x00", 1000)), code: 1007, deflate: true},
 	{name: "compressed nothing", stream: frame(fin|0x40|2, "\x00"), events: "binary:", deflate: true},
 	{name: "uncompressed between compressed", stream: join(frame(fin|0x40|1, "\xf2\x48\xcd\xc9\xc9\x07\x00"), frame(fin|1, "Hello")), events: "text:Hello|text:Hello", deflate: true},

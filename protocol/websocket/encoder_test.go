@@ -28,7 +28,7 @@ func TestAppendFrame(t *testing.T) {
 			t.Errorf("%d bytes became %d, header %d", n, len(b), HeaderLen(n))
 		}
 		f := readFrame(t, b[len("before"):])
-		if h := f.Header; !h.Fin || h.Rsv != 0 || h.Masked || h.OpCode != ws.OpBinary || !bytes.Equal(f.Payload, payload) {
+		if h := f.Header; !h.Fin || HeaderLen(n) != ws.HeaderSize(h) || h.Rsv != 0 || h.Masked || h.OpCode != ws.OpBinary || !bytes.Equal(f.Payload, payload) {
 			t.Errorf("%d bytes: header %+v", n, h)
 		}
 	}

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 )
 
@@ -16,46 +17,69 @@ func midState(t testing.TB) []byte {
 	return d.AppendState(nil)
 }
 
+// patch returns state with bytes replaced: offset, value, offset, value, ...
+func patch(state []byte, at ...int) []byte {
+	state = bytes.Clone(state)
+	for i := 0; i < len(at); i += 2 {
+		state[at[i]] = byte(at[i+1])
+	}
+	return state
+}
+
 // TestRestoreRefuses: a state that no client's bytes lead to, and any state
 // that is cut off or too long, is an error that leaves the Decoder as it was.
 func TestRestoreRefuses(t *testing.T) {
-	good := midState(t)
+	ping := midState(t)
 	var d Decoder
-	if err := d.Restore(good); err != nil {
+	if err := d.Restore(ping); err != nil {
 		t.Fatal(err)
 	}
-	bad := map[string][]byte{"empty": nil, "too long": append(bytes.Clone(good), 0)}
-	for n := range good {
-		bad["cut to "+string(rune('0'+n))] = good[:n]
+	// The same before the character and the ping: half a text frame.
+	text := player{}
+	text.feed(t, frame(1, "ab")[:7])
+	data := text.dec.AppendState(nil)
+	if err := new(Decoder).Restore(data); err != nil {
+		t.Fatal(err)
 	}
-	set := func(name string, at int, values ...byte) {
-		s := bytes.Clone(good)
-		copy(s[at:], values)
-		bad[name] = s
+	const left, frags, msgLen = stateLeft + 7, stateFrags + 7, stateMsgLen + 7
+	noFrame := []int{stateFlags, 0, stateFirst, 0, left, 0}
+	bad := map[string][]byte{
+		"empty":                         nil,
+		"too long":                      append(bytes.Clone(ping), 0),
+		"version":                       patch(ping, 0, stateVersion+1),
+		"unknown flag":                  patch(ping, stateFlags, flagInFrame|4),
+		"compressed, in mid-character":  patch(ping, stateFlags, flagInFrame|flagCompressed),
+		"no frame, but bytes to come":   patch(data, stateFlags, 0),
+		"no frame, but a control frame": patch(ping, noFrame...),
+		"message opcode":                patch(ping, stateOp, int(Ping)),
+		"no message":                    patch(ping, stateOp, 0),
+		"payload without a message":     patch(data, append(noFrame, stateOp, 0, frags, 0)...),
+		"compressed nothing":            patch(new(Decoder).AppendState(nil), stateFlags, flagCompressed),
+		"binary in mid-character":       patch(ping, stateOp, int(Binary)),
+		"UTF-8 state":                   patch(ping, stateUTF8, int(utf8States)),
+		"reserved opcode":               patch(data, stateFirst, 3),
+		"fragmented ping":               patch(ping, stateFirst, 9),
+		"binary frame in a text":        patch(data, stateFirst, 2),
+		"data frame with control bytes": patch(ping, stateFirst, 0),
+		"header and frame":              patch(data, stateHeadLen, 1, msgLen, 0),
+		"header that is complete":       append(patch(new(Decoder).AppendState(nil), stateHeadLen, 6), frame(fin|1, "")...),
+		"header over 14 bytes":          append(patch(new(Decoder).AppendState(nil), stateHeadLen, 20), make([]byte, 20)...),
+		"control bytes that are not":    patch(ping, stateCtlLen, 3),
+		"control frame over 125":        patch(ping, left, 124),
+		"frame that has ended":          patch(data, left, 0),
+		"2^63 to come":                  patch(data, stateLeft, 0x80),
+		"no fragments":                  patch(ping, frags, 0),
+		"negative fragments":            patch(ping, stateFrags, 0xff),
+		"message length":                patch(ping, stateMsgLen, 0xff),
 	}
-	set("version", 0, stateVersion+1)
-	set("unknown flag", stateFlags, flagInFrame|4)
-	set("compressed, in mid-character", stateFlags, flagInFrame|flagCompressed)
-	set("no frame, but bytes to come", stateFlags, 0)
-	set("message opcode", stateOp, byte(Ping))
-	set("no message", stateOp, 0)
-	set("binary in mid-character", stateOp, byte(Binary))
-	set("UTF-8 state", stateUTF8, byte(utf8States))
-	set("reserved opcode", stateFirst, fin|3)
-	set("fragmented ping", stateFirst, 9)
-	set("header and frame", stateHeadLen, 1)
-	set("lengths", stateCtlLen, 3)
-	set("control frame over 125", stateLeft, 0, 0, 0, 0, 0, 0, 0, 124)
-	set("frame that has ended", stateLeft, 0, 0, 0, 0, 0, 0, 0, 0)
-	set("2^63 to come", stateLeft, 0x80)
-	set("no fragments", stateFrags, 0, 0, 0, 0, 0, 0, 0, 0)
-	set("negative fragments", stateFrags, 0xff)
-	set("message length", stateMsgLen, 0xff)
+	for n := range ping {
+		bad[fmt.Sprint("cut to ", n)] = ping[:n]
+	}
 	for name, state := range bad {
 		if err := d.Restore(state); err == nil {
 			t.Errorf("%s: restored from % x", name, state)
 		}
-		if got := d.AppendState(nil); !bytes.Equal(got, good) {
+		if got := d.AppendState(nil); !bytes.Equal(got, ping) {
 			t.Fatalf("%s: a refused state changed the decoder", name)
 		}
 	}

@@ -63,16 +63,16 @@ func (q *queue) put(items ...item) bool {
 	return ok
 }
 
-// take returns everything queued; the slice is valid until the next take.
+// take returns everything queued; the slice is valid until the next take. One
+// that finds nothing gives back the room that a burst has needed.
 func (q *queue) take() []item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	batch := q.items
-	q.items = q.spare[:0]
-	q.spare = batch
-	if cap(batch) > spareMax {
-		q.spare = nil
+	if len(q.items) == 0 && cap(q.items)+cap(q.spare) > spareMax {
+		q.items, q.spare = nil, nil
 	}
+	batch := q.items
+	q.items, q.spare = q.spare[:0], batch
 	return batch
 }
 

@@ -3,6 +3,8 @@
 package chat
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"unicode"
 	"unicode/utf8"
@@ -18,12 +20,13 @@ const (
 	Farewell = "A user has left"
 )
 
+// A room is a channel: a back end talks to the room NAME by publishing to
+// "chat:NAME".
 const (
-	prefix   = "chat:" // of the channel that is a room
-	lobby    = prefix + "lobby"
-	roomKey  = "room" // session value: the channel, when it is not the lobby
-	maxRoom  = 100    // bytes of a room's name
-	roomHint = "room: at most 100 bytes of printable text"
+	prefix  = "chat:"
+	lobby   = prefix + "lobby" // the room of those who ask for none
+	roomKey = "room"           // session value: the channel, when it is not the lobby
+	maxRoom = 100              // bytes of a room's name
 )
 
 // Options of the route.
@@ -59,8 +62,9 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 		return
 	}
 	name := hs.Query().Get("room")
+	hs.ForgetQuery()
 	if !valid(name) {
-		hs.Refuse(http.StatusBadRequest, roomHint)
+		hs.Refuse(http.StatusBadRequest, fmt.Sprintf("room: at most %d bytes of printable text", maxRoom))
 		return
 	}
 	if name != "" {
@@ -88,11 +92,14 @@ func (h *Handler) OnClose(c *worker.Conn, _ error) {
 	}
 }
 
-// publish closes a client whose message cannot be taken now, so that none is
-// lost in silence: it may come back and try again.
+// publish closes a client whose message cannot be taken, so that none is lost
+// in silence.
 func (h *Handler) publish(c *worker.Conn, m worker.Message) {
-	if err := h.w.Publish(room(c), m, worker.Except(c)); err != nil {
-		c.Close(1013, "try again later")
+	switch err := h.w.Publish(room(c), m, worker.Except(c)); {
+	case errors.Is(err, worker.ErrTooLarge):
+		c.Close(1009, "message is too large")
+	case err != nil:
+		c.Close(1013, "try again later") // the broker is busy or away
 	}
 }
 

@@ -22,7 +22,7 @@ type feed struct {
 // counters is what a page gets each period.
 type counters struct {
 	Workers []process `json:"workers"`
-	// Complete is false when the others could not be asked: the broker is away.
+	// Complete is false when the broker is away, and with it the others' counters.
 	Complete bool `json:"complete"`
 }
 
@@ -62,14 +62,26 @@ func (f *feed) ask() {
 	}
 	err := f.w.StatsAll(func(all []worker.ProcessStats) {
 		f.asking = false
-		f.send(all, true)
+		f.send(f.withOwn(all))
 	})
 	if err != nil {
-		own := worker.ProcessStats{Name: f.w.Name, Slot: f.w.Slot(), Generation: f.w.Generation(), Stats: f.w.Stats()}
-		f.send([]worker.ProcessStats{own}, false)
+		f.send(f.withOwn(nil))
 		return
 	}
 	f.asking = true
+}
+
+// withOwn adds the counters of this process, should its answer be missing: then
+// the broker is away, and so are the others' answers.
+func (f *feed) withOwn(all []worker.ProcessStats) (_ []worker.ProcessStats, complete bool) {
+	own := worker.ProcessStats{Name: f.w.Name, Slot: f.w.Slot(), Generation: f.w.Generation()}
+	for i := range all {
+		if s := &all[i]; s.Name == own.Name && s.Slot == own.Slot && s.Generation == own.Generation {
+			return all, true
+		}
+	}
+	own.Stats = f.w.Stats()
+	return append(all, own), false
 }
 
 // send passes the counters on. A page that reads slowly misses some: only the

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -20,18 +19,9 @@ func init() { worker.RegisterHandler("notify", New) }
 type Options struct {
 	Secret    string   `json:"secret"`    // of the tokens (HS256)
 	Anonymous bool     `json:"anonymous"` // let clients without a token in; default no
-	Cookie    string   `json:"cookie"`    // name of a cookie that may carry the token
+	Cookie    string   `json:"cookie"`    // name of a cookie that may carry the token; "" = none
 	Channels  []string `json:"channels"`  // what every client joins
 }
-
-// Claims is the content of a token.
-type Claims struct {
-	Channels             []string `json:"channels,omitempty"` // to join
-	jwt.RegisteredClaims          // sub = user id; exp is required
-}
-
-// maxChannels bounds the channels of a token.
-const maxChannels = 100
 
 // Handler is one notify route.
 type Handler struct {
@@ -46,7 +36,10 @@ func New(o worker.Options) (worker.Handler, error) {
 		return nil, err
 	}
 	if h.opt.Secret == "" && !h.opt.Anonymous {
-		return nil, errors.New("needs options = { secret = \"…\" }, or anonymous = true to let everyone in")
+		return nil, errors.New(`needs options = { secret = "…" }, or anonymous = true to let everyone in`)
+	}
+	if err := checkNames(h.opt.Channels); err != nil {
+		return nil, fmt.Errorf("options: channels: %w", err)
 	}
 	return h, nil
 }
@@ -71,7 +64,7 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 		hs.Refuse(http.StatusUnauthorized, "a token is needed: ?token= or the cookie")
 		return
 	}
-	login, err := json.Marshal(session{UID: claims.Subject, Channels: claims.Channels, Hello: query.Get("hello") == "1"})
+	login, err := json.Marshal(session{UID: string(claims.Subject), Channels: claims.Channels, Hello: query.Get("hello") == "1"})
 	if err == nil && string(login) != "{}" {
 		err = c.Set(sessionKey, string(login))
 	}
@@ -109,35 +102,4 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 	if s.Hello {
 		_ = c.SendText(fmt.Sprintf(`{"id":%q}`, c.ID()))
 	}
-}
-
-func (h *Handler) verify(raw string, claims *Claims) error {
-	if h.opt.Secret == "" {
-		return errors.New("this route takes no tokens")
-	}
-	_, err := h.parser.ParseWithClaims(raw, claims, func(*jwt.Token) (any, error) { return []byte(h.opt.Secret), nil })
-	if err == nil && len(claims.Channels) > maxChannels {
-		err = fmt.Errorf("more than %d channels", maxChannels)
-	}
-	return err
-}
-
-// reason tells a client no more than it can know.
-func reason(err error) string {
-	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return "expired"
-	case errors.Is(err, jwt.ErrTokenNotValidYet):
-		return "not valid yet"
-	}
-	return "invalid"
-}
-
-// Sign makes a token for uid that is good for ttl.
-func Sign(secret, uid string, channels []string, ttl time.Duration) (string, error) {
-	now := time.Now()
-	claims := Claims{Channels: channels, RegisteredClaims: jwt.RegisteredClaims{
-		Subject: uid, IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(ttl)),
-	}}
-	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
 }

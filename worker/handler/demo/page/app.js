@@ -44,8 +44,12 @@ function append(log, ...parts) {
   line.append(...parts);
   log.append(line);
   while (log.children.length > 100) log.firstChild.remove();
-  log.scrollTop = log.scrollHeight;
+  showNewest(log);
   return line;
+}
+
+function showNewest(log) {
+  log.scrollTop = log.scrollHeight;
 }
 
 function element(name, text) {
@@ -107,7 +111,7 @@ function commands(id) {
   $('connection').textContent = id || '…';
   $('command-cli').textContent = `pushd publish ${quote(channel)} 'Hello from a terminal'`;
   $('command-publish').textContent = request('/v1/publish', { channel, data: 'Hello from curl' });
-  $('command-send').textContent = request('/v1/send', { connection: id || '…', data: 'Hello, you' });
+  $('command-send').textContent = request('/v1/send', { connection: id || '…', data: 'Hi' });
 }
 
 async function copy(button) {
@@ -125,7 +129,7 @@ async function copy(button) {
 // Counters.
 
 const whole = new Intl.NumberFormat('en');
-const history = []; // messages a second, up to a minute
+const history = new Array(60).fill(0); // messages a second over the last minute
 let before = null; // the last totals, to make rates of
 
 function counters() {
@@ -152,9 +156,9 @@ function rates(now) {
   $('rate-in').textContent = whole.format(rate('in'));
   $('rate-out').textContent = whole.format(rate('out'));
   history.push(rate('in') + rate('out'));
-  if (history.length > 60) history.shift();
+  history.shift();
   const top = Math.max(10, ...history);
-  const points = history.map((n, i) => `${60 - history.length + i},${(19 - 18 * n / top).toFixed(2)}`);
+  const points = history.map((n, i) => `${i},${(19 - 18 * n / top).toFixed(2)}`);
   $('spark').firstElementChild.setAttribute('points', points.join(' '));
 }
 
@@ -166,6 +170,7 @@ function row(w) {
 }
 
 for (const button of document.querySelectorAll('[data-copy]')) button.addEventListener('click', () => copy(button));
+addEventListener('resize', () => document.querySelectorAll('.log').forEach(showNewest));
 chat();
 pushes();
 counters();

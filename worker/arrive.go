@@ -1,0 +1,130 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+)
+
+// A connection that gnet did not accept itself gets into gnet by way of its
+// accept path: a dummy connection to a listener of our own is accepted, and
+// before gnet looks at it the real socket takes its descriptor number. That
+// costs no more than an accept, in time and in memory.
+
+// arrivals are the connections on that way, in the order of the dummies.
+type arrivals struct {
+	path  string // of the dummies' listener, in the abstract namespace
+	queue []landing
+}
+
+// landing is a connection whose dummy has been sent.
+type landing struct {
+	c  *Conn
+	fd int
+	fn func(*Conn) // runs when the connection is in place, may be nil
+}
+
+// openArrivals puts the listener of the dummies at gnet's first descriptor.
+func (l *loop) openArrivals() error {
+	fd, path, err := listenAbstract()
+	if err != nil {
+		return err
+	}
+	defer closeFD(fd)
+	if err := replace(fd, l.engine.door0); err != nil {
+		return err
+	}
+	l.arrive = arrivals{path: path}
+	return epollAdd(l.engine.epoll, l.engine.door0, eventsRead)
+}
+
+// await sends a dummy for c, whose socket is fd. It runs on the loop and owns
+// fd from then on.
+func (a *arrivals) await(l *loop, c *Conn, fd int, fn func(*Conn)) {
+	a.queue = append(a.queue, landing{c, fd, fn})
+	if err := connectAbstract(a.path); err != nil {
+		a.queue = a.queue[:len(a.queue)-1]
+		closeFD(fd)
+		l.log.Error("connection lost on its way into the event loop", "connection", c.ID(), "error", err)
+		l.gone(c, fmt.Errorf("enter event loop: %w", err))
+	}
+}
+
+// arrived puts the next connection in the place of the dummy s.
+func (l *loop) arrived(s sock) action {
+	if !ourOwn(s.Fd()) || len(l.arrive.queue) == 0 {
+		return closeAction // a stranger has found the listener
+	}
+	a := l.arrive.queue[0]
+	l.arrive.queue = l.arrive.queue[1:]
+	if len(l.arrive.queue) == 0 {
+		l.arrive.queue = nil
+	}
+	c := a.c
+	err := replace(a.fd, s.Fd())
+	closeFD(a.fd)
+	if err == nil {
+		c.flags &^= flagMuted
+		err = epollAdd(l.engine.epoll, s.Fd(), eventsRead)
+	}
+	s.SetContext(c)
+	l.begin()
+	c.sock = s
+	if err != nil {
+		l.destroy(c, err)
+		return l.end(c)
+	}
+	l.watch(c)
+	if a.fn != nil {
+		a.fn(c)
+	}
+	if len(c.out.frames) > 0 {
+		l.writer.watch(l, c)
+	}
+	l.drain(c)
+	l.resume(c)
+	return l.end(c)
+}
+
+// lateAnswer is the answer to a publication that came during a hand-over: some
+// of the connections that it is for may still be on their way.
+type lateAnswer struct {
+	d  *delivery
+	at time.Duration
+}
+
+// lateBy is how long an answer waits for connections on their way.
+const lateBy = 60 * time.Millisecond
+
+// answerFor tells whoever asked how many connections a publication reached.
+func (l *loop) answerFor(d *delivery) {
+	if l.fan.journal.on && !l.moving {
+		l.late = append(l.late, lateAnswer{d, l.now + lateBy})
+		if len(l.late) == 1 {
+			l.after(lateBy, l.answerLate)
+		}
+		return
+	}
+	l.broker.Answer(d.pub.Reply, Answer{Worker: l.identity, Reached: d.reached})
+}
+
+// answerLate sends the answers whose time has come.
+func (l *loop) answerLate() {
+	for len(l.late) > 0 && (l.late[0].at <= l.now || !l.fan.journal.on) {
+		d := l.late[0].d
+		l.late = l.late[1:]
+		l.broker.Answer(d.pub.Reply, Answer{Worker: l.identity, Reached: d.reached})
+	}
+	if len(l.late) > 0 {
+		l.after(max(l.late[0].at-l.now, time.Millisecond), l.answerLate)
+	}
+}
+
+// credit adds a connection that was reached after the fact.
+func (l *loop) credit(p *Publication, n int) {
+	for i := range l.late {
+		if q := &l.late[i].d.pub; q.Publisher == p.Publisher && q.Shard == p.Shard && q.Seq == p.Seq {
+			l.late[i].d.reached += n
+			return
+		}
+	}
+}

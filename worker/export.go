@@ -1,0 +1,277 @@
+package worker
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// export is the old worker's side of a hand-over.
+type export struct {
+	l    *loop
+	k    *courier
+	out  control.Exported
+	held []*Conn // the batch that is not committed
+	at   vector  // of held
+}
+
+// errorAt is an error with the step at which it happened.
+type errorAt struct {
+	step string
+	err  error
+}
+
+func (e *errorAt) Error() string { return e.step + ": " + e.err.Error() }
+func (e *errorAt) Unwrap() error { return e.err }
+
+func at(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &errorAt{step, err}
+}
+
+// run moves what can be moved. After an error the caller waits for the master's
+// word on what to do with the rest. It runs on a goroutine of its own.
+func (x *export) run() error {
+	hello, err := x.k.expect(msgHello, handoverWait)
+	if err == nil && (len(hello.body) != 1 || hello.body[0] < recordVersion) {
+		err = fmt.Errorf("it reads connection records up to version %d, this worker writes %d", hello.body, recordVersion)
+	}
+	if err != nil {
+		return at("hello", err)
+	}
+	if err := x.l.do(x.begin); err != nil {
+		return at("begin", err)
+	}
+	if err := x.l.sync(); err != nil {
+		return at("begin", err)
+	}
+	step := "canary"
+	for n := canaryConns; ; n = batchConns {
+		more, err := x.batch(n)
+		if err != nil {
+			return at(step, err)
+		}
+		if !more {
+			break
+		}
+		step = fmt.Sprintf("after %d connections", x.out.Moved)
+	}
+	return at("report", x.end())
+}
+
+// begin stops everything that would change under the hand-over. It runs on the
+// loop.
+func (x *export) begin() {
+	l := x.l
+	l.moving = true
+	l.fan.journal.on = true
+	l.deaf(true)
+	_ = l.each(func(r *route) error {
+		if r.onWorkerReload != nil {
+			defer l.contain("OnWorkerReload", nil)
+			r.onWorkerReload(l.w)
+		}
+		return nil
+	})
+}
+
+// batch moves up to n connections. It reports false when there are none left to
+// wait for.
+func (x *export) batch(n int) (more bool, err error) {
+	l := x.l
+	var body []byte
+	var fds []int
+	frozen := monotonic()
+	if err := l.do(func() { body, fds, err = x.freeze(n) }); err != nil {
+		return false, err
+	}
+	defer func() {
+		for _, fd := range fds {
+			closeFD(fd)
+		}
+	}()
+	if err != nil {
+		return false, err
+	}
+	if len(fds) == 0 {
+		return x.wait(), nil
+	}
+	if err := l.sync(); err != nil {
+		return false, err
+	}
+	binary.BigEndian.PutUint64(body, uint64(frozen))
+	if err := x.k.send(msgBatch, body, fds); err != nil {
+		return false, err
+	}
+	if _, err := x.k.expect(msgAck, handoverWait); err != nil {
+		return false, err
+	}
+	x.out.Bytes += int64(len(body))
+	return true, x.commit()
+}
+
+// freeze takes up to n connections out of the loop's reach and writes their
+// records. It runs on the loop.
+func (x *export) freeze(n int) (body []byte, fds []int, err error) {
+	l := x.l
+	l.fan.complete(l)
+	x.at = l.fan.seen.clone()
+	body = x.at.append(make([]byte, 8))
+	for _, c := range l.conns.all {
+		if len(fds) == n || len(body) > batchBytes {
+			break
+		}
+		if !c.movable() {
+			continue
+		}
+		fd, err := duplicate(c.sock.Fd())
+		if err != nil {
+			return nil, fds, fmt.Errorf("duplicate connection: %w", err)
+		}
+		fds = append(fds, fd)
+		record := c.appendRecord(nil)
+		body = append(binary.BigEndian.AppendUint32(body, uint32(len(record))), record...)
+		x.held = append(x.held, c)
+		l.writer.forget(l, c)
+		epollDelete(l.engine.epoll, c.sock.Fd())
+		c.set(flagMoving)
+	}
+	return body, fds, nil
+}
+
+// movable reports whether the connection can leave now. One with a deferred
+// answer leaves once that is given; one that is about to end does not.
+func (c *Conn) movable() bool {
+	return c.sock != nil && !c.has(flagDead|flagEnd|flagHeld|flagMoving) && c.stage <= stagePacket
+}
+
+// wait gives connections that cannot move yet some time. It reports whether to
+// look again.
+func (x *export) wait() bool {
+	pending := 0
+	_ = x.l.do(func() {
+		for _, c := range x.l.conns.all {
+			if c.has(flagHeld) && (c.more.held.response == nil || !c.more.held.response.started) {
+				pending++
+			}
+		}
+	})
+	if pending > 0 {
+		time.Sleep(emptyCheck)
+	}
+	return pending > 0
+}
+
+// commit gives up our duplicates, then tells the new worker so.
+func (x *export) commit() error {
+	l := x.l
+	err := l.do(func() {
+		for _, c := range x.held {
+			if c.sock != nil {
+				_ = c.sock.EventLoop().Close(c.sock) // ends in moved
+			}
+		}
+	})
+	x.out.Moved += len(x.held)
+	x.held = nil
+	if err != nil {
+		return err
+	}
+	return x.k.send(msgCommit, nil, nil)
+}
+
+// moved forgets a connection that lives elsewhere now. No callback runs.
+func (l *loop) moved(c *Conn) {
+	c.set(flagDead)
+	l.stopTimers(c)
+	if c.out != nil {
+		l.counts.queueBytes -= int64(c.out.bytes)
+		c.out = nil
+	}
+	l.hub.LeaveAll(c)
+	l.conns.remove(c)
+	c.in, c.sock = nil, nil
+}
+
+// end asks for the report.
+func (x *export) end() error {
+	if err := x.k.send(msgEnd, nil, nil); err != nil {
+		return err
+	}
+	p, err := x.k.expect(msgReport, handoverWait)
+	if err != nil {
+		return err
+	}
+	var r control.Exported
+	if err := json.Unmarshal(p.body, &r); err != nil {
+		return err
+	}
+	x.out.Pauses, x.out.MaxUS, x.out.Drained = r.Pauses, r.MaxUS, r.Drained
+	return x.l.do(func() { x.out.Left = x.l.conns.len() })
+}
+
+// resume takes back what was not committed and goes on serving, as if nothing
+// had been. It runs on the loop, when the new worker is known to be dead.
+func (x *export) resume() {
+	l := x.l
+	l.moving = false
+	l.fan.complete(l)
+	for _, c := range x.held {
+		c.clear(flagMoving)
+		if err := l.retake(c); err != nil {
+			l.destroy(c, err)
+		}
+	}
+	l.replay(x.held, x.at)
+	for _, c := range x.held {
+		l.resume(c)
+	}
+	x.held = nil
+	l.fan.journal.close()
+	if err := l.hear(); err != nil {
+		l.log.Error("resume accepting", "error", err)
+	}
+}
+
+// retake watches a connection again.
+func (l *loop) retake(c *Conn) error {
+	if c.sock == nil {
+		return nil
+	}
+	c.clear(flagMuted)
+	if err := epollAdd(l.engine.epoll, c.sock.Fd(), eventsRead); err != nil {
+		return err
+	}
+	l.watch(c)
+	if c.out != nil {
+		l.writer.watch(l, c)
+	}
+	return nil
+}
+
+// hand answers the master's export order and, after a failure, waits for its
+// next one.
+func (s *serving) hand(k *courier, id uint64) {
+	defer k.close()
+	x := &export{l: s.l, k: k}
+	if err := x.run(); err != nil {
+		var e *errorAt
+		x.out.Step, x.out.Error = "hand over", err.Error()
+		if errors.As(err, &e) {
+			x.out.Step, x.out.Error = e.step, e.err.Error()
+		}
+		s.failed.Store(x)
+	}
+	body, err := json.Marshal(x.out)
+	m := control.Message{Type: control.TypeAnswer, ID: id, Body: body}
+	if err != nil {
+		m.Error = err.Error()
+	}
+	s.send(m)
+}

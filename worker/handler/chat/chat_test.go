@@ -1,0 +1,145 @@
+package chat
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/worker"
+)
+
+func TestMain(m *testing.M) { os.Exit(pushdtest.Main(m)) }
+
+const config = `
+[[worker]]
+listen = "websocket://127.0.0.1:{{port}}"
+count = 2
+limits = { max_message = "4MiB" }
+[worker.routes]
+"/chat"   = "chat"
+"/greet"  = { handler = "chat", options = { greet = true } }
+"/single" = { handler = "chat", options = { rooms = false } }
+`
+
+// crowd connects clients until each of the two processes has some.
+func crowd(s *pushdtest.Server, t *testing.T, path string) []*pushdtest.Client {
+	t.Helper()
+	clients := []*pushdtest.Client{s.Dial(path), s.Dial(path)}
+	for len(clients) < 200 {
+		st := s.Status()
+		if len(st.Workers) == 2 && st.Workers[0].Connections > 0 && st.Workers[1].Connections > 0 {
+			return clients
+		}
+		clients = append(clients, s.Dial(path))
+	}
+	t.Fatalf("%d clients, and still one process has none: %+v", len(clients), s.Status().Workers)
+	return nil
+}
+
+func wantSame(t *testing.T, who string, c *pushdtest.Client, op byte, payload []byte) {
+	t.Helper()
+	if gotOp, got := c.Read(); gotOp != op || !bytes.Equal(got, payload) {
+		t.Fatalf("%s: got opcode %d %.40q, want opcode %d %.40q", who, gotOp, got, op, payload)
+	}
+}
+
+func TestEveryoneElseInEveryProcess(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	clients := crowd(s, t, "/chat")
+	for i, from := range clients {
+		op, payload := byte(pushdtest.OpText), []byte(fmt.Sprint("from ", i, " ✓"))
+		if i%2 == 1 {
+			op, payload = pushdtest.OpBinary, bytes.Repeat([]byte{byte(i), 0xff, 0}, 1000*i)
+		}
+		from.Send(op, payload)
+		for j, to := range clients {
+			if j != i { // the sender would read its own message in its next turn
+				wantSame(t, fmt.Sprintf("client %d", j), to, op, payload)
+			}
+		}
+	}
+}
+
+func TestRoomsAreApart(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	lobby, same := s.Dial("/chat"), s.Dial("/chat?room=")
+	red, alsoRed, blue := s.Dial("/chat?room=red%20room"), s.Dial("/chat?x=1&room=red+room"), s.Dial("/chat?room=blue")
+	ignored := s.Dial("/single?room=red%20room") // its rooms are off: this is the lobby
+
+	red.SendText("red")
+	alsoRed.WantText("red")
+	lobby.SendText("lobby")
+	same.WantText("lobby")
+	ignored.WantText("lobby")
+	blue.SendText("nobody hears this")
+	alsoRed.SendText("red again")
+	red.WantText("red again")
+	same.SendText("back")
+	lobby.WantText("back")
+
+	if status, answer := s.Post("/v1/publish", map[string]any{"channel": "chat:blue", "data": "from the back end"}); status != http.StatusOK || answer["reached"] != 1.0 {
+		t.Fatalf("publish to a room: %d %v", status, answer)
+	}
+	blue.WantText("from the back end")
+}
+
+func TestRoomNamesThatAreRefused(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
+	for _, room := range []string{"%ff", "a%0ab", "%00", strings.Repeat("x", maxRoom+1)} {
+		if c := pushdtest.Handshake(t, addr, "/chat?room="+room); c.Response.StatusCode != http.StatusBadRequest {
+			t.Errorf("room %s: %s", room, c.Response.Status)
+		}
+	}
+	s.Dial("/chat?room=" + strings.Repeat("x", maxRoom))
+}
+
+func TestGreetings(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	clients := crowd(s, t, "/greet")
+	for _, c := range clients {
+		c.WantText(Welcome) // and nobody else hears of it
+	}
+	leaving, staying := clients[0], clients[1:]
+	leaving.Close()
+	for _, c := range staying {
+		c.WantText(Farewell)
+	}
+	staying[0].SendText("who was that?")
+	for _, c := range staying[1:] {
+		c.WantText("who was that?")
+	}
+}
+
+func TestMessageTooLargeForTheBroker(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	c, other := s.Dial("/chat"), s.Dial("/chat")
+	c.Send(pushdtest.OpBinary, make([]byte, 2<<20))
+	c.WantClose(1009)
+	s.Dial("/chat").SendText("next")
+	other.WantText("next")
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for _, o := range []string{`{"room":true}`, `{"rooms":"yes"}`, `[]`} {
+		if _, err := New(worker.Options(o)); err == nil {
+			t.Errorf("options %s are taken", o)
+		}
+	}
+}
+
+func FuzzRoom(f *testing.F) {
+	for _, name := range []string{"", "red", "rot ✓", "\x00", "\xff", "a\nb", strings.Repeat("x", maxRoom+1)} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		bad := len(name) > maxRoom || strings.ToValidUTF8(name, "") != name || strings.ContainsAny(name, "\x00\n\r\t\x1b\x7f\u0085")
+		if bad && valid(name) {
+			t.Errorf("%q is a room", name)
+		}
+	})
+}

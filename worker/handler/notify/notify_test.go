@@ -1,0 +1,269 @@
+package notify
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/worker"
+)
+
+func TestMain(m *testing.M) { os.Exit(pushdtest.Main(m)) }
+
+const secret = "correct horse battery staple"
+
+const config = `
+log_level = "debug"
+[[worker]]
+listen = "websocket://127.0.0.1:{{port}}"
+count = 2
+[worker.routes]
+"/notify" = { handler = "notify", options = { secret = "` + secret + `", cookie = "login", channels = ["all"] } }
+"/open"   = { handler = "notify", options = { anonymous = true, channels = ["all"] } }
+"/both"   = { handler = "notify", options = { anonymous = true, secret = "` + secret + `" } }
+`
+
+type claims = jwt.MapClaims
+
+func soon() int64 { return time.Now().Add(time.Hour).Unix() }
+
+func sign(t testing.TB, method jwt.SigningMethod, key any, c claims) string {
+	t.Helper()
+	token, err := jwt.NewWithClaims(method, c).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func token(t testing.TB, c claims) string {
+	return sign(t, jwt.SigningMethodHS256, []byte(secret), c)
+}
+
+// reaches pushes by the API and checks how many connections it was for.
+func reaches(t *testing.T, s *pushdtest.Server, path string, body map[string]any, n int) {
+	t.Helper()
+	status, answer := s.Post(path, body)
+	if status != http.StatusOK || answer["reached"] != float64(n) || answer["complete"] != true {
+		t.Fatalf("%s %v: %d %v, want %d reached", path, body, status, answer, n)
+	}
+}
+
+// id reads the greeting of ?hello=1.
+func id(t *testing.T, c *pushdtest.Client) string {
+	t.Helper()
+	op, raw := c.Read()
+	var hello map[string]string
+	if err := json.Unmarshal(raw, &hello); err != nil || op != pushdtest.OpText || len(hello) != 1 || hello["id"] == "" {
+		t.Fatalf("greeting: opcode %d %q", op, raw)
+	}
+	return hello["id"]
+}
+
+func TestPushesArriveAsTheyWereSent(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	phone := s.Dial("/notify?token=" + token(t, claims{"sub": "42", "channels": []string{"news", "chess"}, "exp": soon()}))
+	laptop := s.Dial("/notify?token=" + token(t, claims{"sub": 42, "exp": soon()})) // as some back ends write ids
+	guest := s.Dial("/open")
+
+	reaches(t, s, "/v1/send", map[string]any{"uid": "42", "data": "to both"}, 2)
+	phone.WantText("to both")
+	laptop.WantText("to both")
+	reaches(t, s, "/v1/publish", map[string]any{"channel": "chess", "data": json.RawMessage(`{"move":"e4","n":1.50}`)}, 1)
+	phone.WantText(`{"move":"e4","n":1.50}`)
+	reaches(t, s, "/v1/publish", map[string]any{"channel": "news", "data_base64": "AP8="}, 1)
+	if op, raw := phone.Read(); op != pushdtest.OpBinary || string(raw) != "\x00\xff" {
+		t.Fatalf("got opcode %d %q", op, raw)
+	}
+	reaches(t, s, "/v1/publish", map[string]any{"channel": "all", "data": "everyone"}, 3)
+	for _, c := range []*pushdtest.Client{phone, laptop, guest} {
+		c.WantText("everyone")
+	}
+	guest.SendText("is ignored")
+	guest.Send(pushdtest.OpBinary, []byte{1})
+	reaches(t, s, "/v1/publish", map[string]any{"channel": "all", "data": "still here"}, 3)
+	guest.WantText("still here")
+}
+
+func TestHelloTellsTheConnection(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	a, b := s.Dial("/open?hello=1"), s.Dial("/open?hello=1")
+	idA, idB := id(t, a), id(t, b)
+	if idA == idB {
+		t.Fatalf("two connections have the id %s", idA)
+	}
+	reaches(t, s, "/v1/send", map[string]any{"connection": idA, "data": "for a"}, 1)
+	reaches(t, s, "/v1/send", map[string]any{"connection": idB, "data": "for b"}, 1)
+	a.WantText("for a")
+	b.WantText("for b")
+	quiet := s.Dial("/open?hello=0")
+	reaches(t, s, "/v1/publish", map[string]any{"channel": "all", "data": "x"}, 3)
+	quiet.WantText("x") // and no greeting before it
+}
+
+func TestCookie(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	good := token(t, claims{"sub": "7", "exp": soon()})
+	c := s.Dial("/notify", "Cookie: theme=dark; login="+good)
+	reaches(t, s, "/v1/send", map[string]any{"uid": "7", "data": "hi"}, 1)
+	c.WantText("hi")
+	other := pushdtest.Handshake(t, fmt.Sprintf("127.0.0.1:%d", s.Port), "/notify", "Cookie: session="+good)
+	if other.Response.StatusCode != http.StatusUnauthorized {
+		t.Fatalf("a cookie of another name: %s", other.Response.Status)
+	}
+}
+
+// refused are the tokens that must not let anyone in, and what the client hears.
+func refused(t testing.TB) map[string]struct{ token, reason string } {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := claims{"sub": "42", "exp": soon()}
+	signed := token(t, good)
+	hmac := func(c claims) string { return token(t, c) }
+	return map[string]struct{ token, reason string }{
+		"expired":           {hmac(claims{"sub": "42", "exp": time.Now().Add(-time.Second).Unix()}), "expired"},
+		"not yet":           {hmac(claims{"sub": "42", "exp": soon(), "nbf": soon()}), "not valid yet"},
+		"no exp":            {hmac(claims{"sub": "42"}), "invalid"},
+		"alg none":          {sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, good), "invalid"},
+		"alg RS256":         {sign(t, jwt.SigningMethodRS256, key, good), "invalid"},
+		"alg HS512":         {sign(t, jwt.SigningMethodHS512, []byte(secret), good), "invalid"},
+		"other secret":      {sign(t, jwt.SigningMethodHS256, []byte(secret+"?"), good), "invalid"},
+		"empty secret":      {sign(t, jwt.SigningMethodHS256, []byte{}, good), "invalid"},
+		"no signature":      {signed[:strings.LastIndex(signed, ".")+1], "invalid"},
+		"cut":               {signed[:len(signed)-1], "invalid"},
+		"garbage":           {"garbage", "invalid"},
+		"sub is a list":     {hmac(claims{"sub": []string{"42"}, "exp": soon()}), "invalid"},
+		"sub is a fraction": {hmac(claims{"sub": 4.2, "exp": soon()}), "invalid"},
+		"sub is control":    {hmac(claims{"sub": "4\n2", "exp": soon()}), "invalid"},
+		"channel is empty":  {hmac(claims{"sub": "42", "exp": soon(), "channels": []string{""}}), "invalid"},
+		"channel is long":   {hmac(claims{"sub": "42", "exp": soon(), "channels": []string{strings.Repeat("x", maxName+1)}}), "invalid"},
+		"many channels":     {hmac(claims{"exp": soon(), "channels": strings.Split(strings.Repeat("a,", maxChannels), ",")}), "invalid"},
+	}
+}
+
+func TestTokensThatAreRefused(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
+	check := func(name, path, reason string) {
+		t.Helper()
+		r := pushdtest.Handshake(t, addr, path).Response
+		body, _ := io.ReadAll(r.Body)
+		if r.StatusCode != http.StatusUnauthorized || !strings.Contains(string(body), reason) {
+			t.Errorf("%s: %s %q, want 401 and %q", name, r.Status, body, reason)
+		}
+	}
+	for name, c := range refused(t) {
+		check(name, "/notify?token="+c.token, "token refused: "+c.reason+"\n")
+		check(name+", on a route that lets everyone in", "/both?token="+c.token, c.reason)
+	}
+	check("no token", "/notify", "a token is needed")
+	check("empty token", "/notify?token=", "a token is needed")
+	check("a route without a secret", "/open?token="+token(t, claims{"sub": "42", "exp": soon()}), "invalid")
+	reaches(t, s, "/v1/send", map[string]any{"uid": "42", "data": "x"}, 0)
+	reaches(t, s, "/v1/publish", map[string]any{"channel": "all", "data": "x"}, 0)
+}
+
+func TestTokenIsToldNowhere(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	tokens := []string{token(t, claims{"sub": "42", "exp": soon()})}
+	c := s.Dial("/notify?token=" + tokens[0])
+	s.Dial("/both?x=1&token=" + tokens[0] + "&hello=1")
+	s.Dial("/notify", "Cookie: login="+tokens[0])
+	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
+	for _, bad := range refused(t) {
+		tokens = append(tokens, bad.token)
+		pushdtest.Handshake(t, addr, "/notify?token="+bad.token)
+		pushdtest.Handshake(t, addr, "/nowhere?token="+bad.token)
+	}
+	if r, err := http.Get("http://" + addr + "/notify?token=" + tokens[0]); err != nil {
+		t.Fatal(err)
+	} else {
+		r.Body.Close()
+	}
+	told := s.MustRun("connections", "--json") + s.MustRun("status", "--json") + s.MustRun("plan")
+	if !strings.Contains(told, `"42"`) {
+		t.Errorf("connections does not know the uid: %s", told)
+	}
+	c.Close()
+	s.Stop()
+	told += s.Log()
+	if !strings.Contains(told, "refused a client") {
+		t.Error("the log does not tell of the refusals")
+	}
+	for _, token := range append(tokens, secret) {
+		for part := range strings.SplitSeq(token, ".") {
+			if len(part) > len("garbage") && strings.Contains(told, part) {
+				t.Errorf("%q is told", part)
+			}
+		}
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for _, o := range []string{``, `{}`, `{"secret":""}`, `{"Secret2":"x"}`, `{"anonymous":true,"channels":[""]}`, `{"anonymous":true,"channels":["a\n"]}`} {
+		if _, err := New(worker.Options(o)); err == nil {
+			t.Errorf("options %s are taken", o)
+		}
+	}
+}
+
+// Whatever a client sends as its token: without the secret it does not get in.
+func FuzzToken(f *testing.F) {
+	h := &Handler{opt: Options{Secret: rand.Text()}}
+	if v, err := New(worker.Options(fmt.Sprintf(`{"secret":%q}`, h.opt.Secret))); err != nil {
+		f.Fatal(err)
+	} else {
+		h = v.(*Handler)
+	}
+	for _, c := range refused(f) {
+		f.Add(c.token)
+	}
+	f.Add(token(f, claims{"sub": "42", "exp": soon()}))
+	f.Add("..")
+	f.Fuzz(func(t *testing.T, raw string) {
+		var c Claims
+		if h.verify(raw, &c) == nil {
+			t.Errorf("%q is taken", raw)
+		}
+	})
+}
+
+// Whatever stands in claims that the back end has signed: what is taken can be
+// named in the API.
+func FuzzClaims(f *testing.F) {
+	v, err := New(worker.Options(`{"secret":"` + secret + `"}`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, c := range []string{`{}`, `{"sub":"42"}`, `{"sub":42}`, `{"sub":null}`, `{"sub":-1e3}`, `{"channels":["a","b"]}`, `{"channels":[1]}`, `{"sub":"\u0000"}`} {
+		f.Add([]byte(c))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		var m claims
+		if json.Unmarshal(payload, &m) != nil || m == nil {
+			return
+		}
+		m["exp"] = soon()
+		var c Claims
+		if v.(*Handler).verify(token(t, m), &c) != nil {
+			return
+		}
+		for _, name := range append([]string{string(c.Subject)}, c.Channels...) {
+			if len(name) > maxName || strings.ContainsAny(name, "\x00\n\x7f") {
+				t.Errorf("%q is taken", name)
+			}
+		}
+	})
+}

@@ -1,0 +1,219 @@
+package worker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The hand-over: how live connections get from a worker process to the one that
+// replaces it, over a stream socketpair that the master has made.
+//
+//	new → old  hello   the record version it reads
+//	old → new  batch   vector, records, and their descriptors
+//	new → old  ack     all are there and readable; it has not touched them
+//	old → new  commit  old has closed its duplicates: they are new's now
+//	           …       more batches; the first is a small one, the canary
+//	old → new  end
+//	new → old  report  what became of them
+//
+// Up to the commit the old worker can take a batch back; it does so when the
+// master tells it that the new one is dead. A new worker that sees the channel
+// end before a commit closes what it was sent.
+
+const (
+	msgHello  = 'H'
+	msgBatch  = 'B'
+	msgAck    = 'A'
+	msgCommit = 'C'
+	msgEnd    = 'E'
+	msgReport = 'R'
+	msgError  = 'X' // either way: text; the hand-over has failed
+)
+
+const (
+	batchConns   = 200              // of one batch, below the kernel's 253 descriptors a message
+	batchBytes   = 4 << 20          // after which a batch takes no further connection
+	canaryConns  = 8                // of the first batch
+	maxBatch     = 1 << 30          // bytes that a reader accepts
+	handoverWait = 10 * time.Second // for an answer of the other process
+)
+
+// courier is one end of the channel.
+type courier struct{ uc *net.UnixConn }
+
+func newCourier(f *os.File) (*courier, error) {
+	nc, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("open hand-over channel: %w", err)
+	}
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		nc.Close()
+		return nil, fmt.Errorf("open hand-over channel: it is a %T", nc)
+	}
+	return &courier{uc}, nil
+}
+
+func (k *courier) close() { k.uc.Close() }
+
+// parcel is one message.
+type parcel struct {
+	kind  byte
+	body  []byte
+	files []int // descriptors, the receiver's to close
+}
+
+func (p *parcel) drop() {
+	for _, fd := range p.files {
+		closeFD(fd)
+	}
+	p.files = nil
+}
+
+// send writes a message: kind, number of descriptors, length, body. The
+// descriptors stay open here.
+func (k *courier) send(kind byte, body []byte, fds []int) error {
+	if err := k.uc.SetWriteDeadline(time.Now().Add(handoverWait)); err != nil {
+		return err
+	}
+	head := binary.BigEndian.AppendUint32([]byte{kind, byte(len(fds))}, uint32(len(body)))
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	n, _, err := k.uc.WriteMsgUnix(head, oob, nil)
+	if err == nil && n < len(head) {
+		_, err = k.uc.Write(head[n:])
+	}
+	if err == nil && len(body) > 0 {
+		_, err = k.uc.Write(body)
+	}
+	if err != nil {
+		return fmt.Errorf("send %q to the other worker: %w", kind, err)
+	}
+	return nil
+}
+
+// receive reads a message. wait 0 is for as long as it takes.
+func (k *courier) receive(wait time.Duration) (p parcel, err error) {
+	deadline := time.Time{}
+	if wait > 0 {
+		deadline = time.Now().Add(wait)
+	}
+	if err := k.uc.SetReadDeadline(deadline); err != nil {
+		return p, err
+	}
+	head, oob := make([]byte, 6), make([]byte, unix.CmsgSpace(4*batchConns))
+	n, oobn, flags, _, err := k.uc.ReadMsgUnix(head, oob)
+	if err != nil {
+		return p, fmt.Errorf("receive from the other worker: %w", err)
+	}
+	p.files, err = rights(oob[:oobn])
+	if err == nil {
+		_, err = io.ReadFull(k.uc, head[n:])
+	}
+	if err == nil {
+		p.kind = head[0]
+		p.body, err = k.body(binary.BigEndian.Uint32(head[2:]))
+	}
+	if err == nil && (flags&unix.MSG_CTRUNC != 0 || len(p.files) != int(head[1])) {
+		err = fmt.Errorf("%d of %d descriptors arrived: out of descriptors (limit %d)", len(p.files), head[1], openFiles())
+	}
+	if err != nil {
+		p.drop()
+		return p, fmt.Errorf("receive from the other worker: %w", err)
+	}
+	return p, nil
+}
+
+// body reads n bytes, allocating as they come.
+func (k *courier) body(n uint32) ([]byte, error) {
+	if n > maxBatch {
+		return nil, errors.New("message is too long")
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	if n <= 1<<20 {
+		b := make([]byte, n)
+		_, err := io.ReadFull(k.uc, b)
+		return b, err
+	}
+	b, err := io.ReadAll(io.LimitReader(k.uc, int64(n)))
+	if err == nil && len(b) < int(n) {
+		err = io.ErrUnexpectedEOF
+	}
+	return b, err
+}
+
+// expect receives a message of that kind, or the error that came instead.
+func (k *courier) expect(kind byte, wait time.Duration) (parcel, error) {
+	p, err := k.receive(wait)
+	switch {
+	case err != nil:
+		return p, err
+	case p.kind == msgError:
+		return p, fmt.Errorf("the other worker: %s", p.body)
+	case p.kind != kind:
+		p.drop()
+		return p, fmt.Errorf("the other worker sent %q instead of %q", p.kind, kind)
+	}
+	return p, nil
+}
+
+func rights(oob []byte) (fds []int, err error) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	for i := range msgs {
+		got, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, got...)
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+	return fds, nil
+}
+
+// kindSync is a publication that only its sender heeds: when it has come back,
+// everything published before it has reached the broker, and everything that
+// had reached the broker before it has been delivered here.
+const kindSync Kind = 's'
+
+// sync waits for that. It must not run on the loop.
+func (l *loop) sync() error {
+	done := make(chan struct{})
+	var published error
+	err := l.do(func() {
+		token := newID().String()
+		l.syncs[token] = func() { close(done) }
+		published = l.broker.Publish(&Publication{Kind: kindSync, Scope: ScopeConn, Target: token, Shard: Shard(ScopeConn, token)})
+	})
+	if err = errors.Join(err, published); err != nil {
+		return fmt.Errorf("wait for the broker: %w", err)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-time.After(handoverWait):
+		return errors.New("wait for the broker: no answer")
+	}
+}
+
+func (l *loop) synced(token string) {
+	if fn := l.syncs[token]; fn != nil {
+		delete(l.syncs, token)
+		fn()
+	}
+}

@@ -1,0 +1,238 @@
+package worker
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// imports is the new worker's side of a hand-over. It runs on a goroutine of
+// its own, but for the methods that say otherwise.
+type imports struct {
+	l      *loop
+	k      *courier
+	out    control.Exported
+	landed chan struct{} // closed when the last connection is in place
+	open   int           // connections on their way into gnet; the loop's
+	ended  bool          // no more will come; the loop's
+}
+
+// shipment is a batch that has been read and not yet touched.
+type shipment struct {
+	frozen  time.Duration
+	at      vector
+	arrived []*arrival
+	files   []int
+}
+
+func (s *shipment) drop() {
+	for _, fd := range s.files {
+		closeFD(fd)
+	}
+}
+
+// run takes what the old worker sends until the end.
+func (m *imports) run() error {
+	if err := m.k.send(msgHello, []byte{recordVersion}, nil); err != nil {
+		return err
+	}
+	for {
+		p, err := m.k.receive(0)
+		switch {
+		case err != nil:
+			return err
+		case p.kind == msgEnd:
+			return m.report()
+		case p.kind != msgBatch:
+			p.drop()
+			return fmt.Errorf("the other worker sent %q", p.kind)
+		}
+		if err := m.batch(p); err != nil {
+			_ = m.k.send(msgError, []byte(err.Error()), nil)
+			return err
+		}
+	}
+}
+
+// batch reads one batch, acknowledges it, and takes it over once committed.
+func (m *imports) batch(p parcel) error {
+	s, err := m.unpack(p)
+	if err != nil {
+		p.drop()
+		return err
+	}
+	if err := m.k.send(msgAck, nil, nil); err != nil {
+		s.drop()
+		return err
+	}
+	if _, err := m.k.expect(msgCommit, handoverWait); err != nil {
+		s.drop()
+		return err
+	}
+	return m.l.do(func() { m.admit(s) })
+}
+
+// unpack reads the records and checks that there is room for the sockets.
+func (m *imports) unpack(p parcel) (*shipment, error) {
+	s := &shipment{files: p.files}
+	b := p.body
+	if len(b) < 8 {
+		return nil, errRecord
+	}
+	s.frozen = time.Duration(binary.BigEndian.Uint64(b))
+	var err error
+	if s.at, b, err = parseVector(b[8:]); err != nil {
+		return nil, err
+	}
+	for len(b) >= 4 {
+		n := int(binary.BigEndian.Uint32(b))
+		if n > len(b)-4 {
+			return nil, errRecord
+		}
+		a, err := parseRecord(m.l, b[4:4+n])
+		if err != nil {
+			return nil, err
+		}
+		s.arrived = append(s.arrived, a)
+		b = b[4+n:]
+	}
+	if len(b) != 0 || len(s.arrived) != len(s.files) {
+		return nil, fmt.Errorf("%w: %d records for %d descriptors", errRecord, len(s.arrived), len(s.files))
+	}
+	// Each needs a second number for a moment, in turn.
+	if fd := lowestFree(); fd < 0 || fd >= m.l.accept.files-reserve {
+		return nil, fmt.Errorf("out of descriptors (limit %d)", m.l.accept.files)
+	}
+	return s, nil
+}
+
+// admit takes the connections over: they are ours from here. It runs on the
+// loop, in one turn, so that no publication falls between replay and the hub.
+func (m *imports) admit(s *shipment) {
+	l := m.l
+	l.fan.complete(l)
+	ahead := !l.fan.seen.covers(s.at)
+	conns := make([]*Conn, 0, len(s.arrived))
+	var homeless []*Conn
+	for _, a := range s.arrived {
+		c := a.c
+		l.counts.queueBytes += int64(c.out.bytes)
+		l.conns.add(c)
+		if !a.settle(l) {
+			homeless = append(homeless, c)
+		}
+		if c.port == nil {
+			c.port = l.ports[0] // for its few last moments
+		}
+		l.conns.deadline[c.index] = a.deadline
+		if ahead {
+			c.set(flagSkip)
+			l.skip[c] = s.at
+		}
+		conns = append(conns, c)
+	}
+	l.beatAgain()
+	l.replay(conns, s.at)
+	for i, c := range conns {
+		m.open++
+		fd := s.files[i]
+		l.arrive.await(l, c, fd, func(c *Conn) { m.land(c, s.frozen) })
+	}
+	for _, c := range homeless {
+		m.out.Drained++
+		l.closeConn(c, 1012, "service restart", nil)
+	}
+	if ahead {
+		l.after(skipFor, func() { l.unskip(conns) })
+	}
+}
+
+// skipFor is how long a publication that the old worker has delivered may still
+// be on its way to us.
+const skipFor = 10 * time.Second
+
+func (l *loop) unskip(conns []*Conn) {
+	for _, c := range conns {
+		c.clear(flagSkip)
+		delete(l.skip, c)
+	}
+}
+
+// land runs when a connection is in place, on the loop.
+func (m *imports) land(c *Conn, frozen time.Duration) {
+	m.open--
+	m.pause(monotonic() - frozen)
+	if c.has(flagConnected) {
+		c.route.resumed(c)
+	}
+	m.check()
+}
+
+// pause notes how long a connection was in nobody's hands.
+func (m *imports) pause(d time.Duration) {
+	us := max(d.Microseconds(), 1)
+	i := bits.Len64(uint64(us))
+	for len(m.out.Pauses) <= i {
+		m.out.Pauses = append(m.out.Pauses, 0)
+	}
+	m.out.Pauses[i]++
+	m.out.MaxUS = max(m.out.MaxUS, us)
+}
+
+func (m *imports) check() {
+	if m.ended && m.open == 0 {
+		close(m.landed)
+		m.ended = false
+	}
+}
+
+// report waits until all are in place and sends the numbers.
+func (m *imports) report() error {
+	m.landed = make(chan struct{})
+	if err := m.l.do(func() { m.ended = true; m.check() }); err != nil {
+		return err
+	}
+	select {
+	case <-m.landed:
+	case <-time.After(handoverWait):
+		return errors.New("connections did not get into the event loop")
+	}
+	var body []byte
+	var err error
+	if doErr := m.l.do(func() { body, err = json.Marshal(m.out) }); doErr != nil || err != nil {
+		return errors.Join(doErr, err)
+	}
+	return m.k.send(msgReport, body, nil)
+}
+
+// take answers the master's import order: from then on what is delivered here
+// is remembered for the connections to come.
+func (s *serving) take(k *courier, id uint64) {
+	defer k.close()
+	m := &imports{l: s.l, k: k}
+	_ = s.l.do(func() {
+		s.l.importing++
+		s.l.fan.journal.on = true
+	})
+	s.send(control.Message{Type: control.TypeAnswer, ID: id})
+	err := m.run()
+	_ = s.l.do(func() {
+		if s.l.importing--; s.l.importing == 0 {
+			if lost := s.l.fan.journal.lost; lost > 0 {
+				s.l.counts.gaps += uint64(lost)
+				s.l.log.Warn("journal of the hand-over overflowed", "publications", lost)
+			}
+			s.l.fan.journal.close()
+			s.l.answerLate()
+		}
+	})
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.l.log.Error("taking connections over", "error", err)
+	}
+}

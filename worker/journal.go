@@ -1,0 +1,133 @@
+package worker
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// source is where publications are counted: a publisher's shard.
+type source struct {
+	publisher uint64
+	shard     uint8
+}
+
+// vector says how far each source has been delivered.
+type vector map[source]uint64
+
+// journal remembers, during a hand-over, what has been delivered to the members
+// of this process, so that connections which were on their way get it later.
+type journal struct {
+	on      bool
+	entries []Publication
+	first   int // entries before it were dropped
+	bytes   int
+	lost    int // dropped for want of room, so perhaps lost
+}
+
+// Bounds of the journal. A hand-over takes about a second; at 50,000
+// publications a second of 1 KiB it fits.
+const (
+	journalEntries = 128 << 10
+	journalBytes   = 64 << 20
+)
+
+// note appends a publication that has been delivered, dropping the oldest when
+// the journal is full.
+func (j *journal) note(p Publication) {
+	if !j.on {
+		return
+	}
+	p.Reply = ""
+	j.entries = append(j.entries, p)
+	j.bytes += len(p.Data) + 128
+	for j.bytes > journalBytes || len(j.entries) > journalEntries {
+		j.bytes -= len(j.entries[0].Data) + 128
+		j.entries[0] = Publication{}
+		j.entries = j.entries[1:]
+		j.lost++
+	}
+}
+
+func (j *journal) close() { *j = journal{} }
+
+// clone copies the vector.
+func (v vector) clone() vector {
+	c := make(vector, len(v))
+	for s, n := range v {
+		c[s] = n
+	}
+	return c
+}
+
+// has reports whether a connection that was at v has had p.
+func (v vector) has(p *Publication) bool { return p.Seq <= v[source{p.Publisher, p.Shard}] }
+
+// covers reports whether everything in o is in v.
+func (v vector) covers(o vector) bool {
+	for s, n := range o {
+		if v[s] < n {
+			return false
+		}
+	}
+	return true
+}
+
+const vectorEntry = 8 + 1 + 8
+
+func (v vector) append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(v)))
+	for s, n := range v {
+		dst = binary.BigEndian.AppendUint64(dst, s.publisher)
+		dst = append(dst, s.shard)
+		dst = binary.BigEndian.AppendUint64(dst, n)
+	}
+	return dst
+}
+
+func parseVector(b []byte) (v vector, rest []byte, err error) {
+	if len(b) < 4 {
+		return nil, nil, fmt.Errorf("vector: %w", errRecord)
+	}
+	n := int(binary.BigEndian.Uint32(b))
+	if b = b[4:]; n > len(b)/vectorEntry {
+		return nil, nil, fmt.Errorf("vector: %w", errRecord)
+	}
+	v = make(vector, n)
+	for range n {
+		v[source{binary.BigEndian.Uint64(b), b[8]}] = binary.BigEndian.Uint64(b[9:])
+		b = b[vectorEntry:]
+	}
+	return v, b, nil
+}
+
+// replay delivers to conns, which stood at v, what the journal has beyond it.
+// Each entry is encoded once.
+func (l *loop) replay(conns []*Conn, v vector) {
+	j := &l.fan.journal
+	for i := range j.entries {
+		p := &j.entries[i]
+		if v.has(p) {
+			continue
+		}
+		d := newDelivery(*p)
+		for _, c := range conns {
+			if d.targets(c, l) && d.includes(c) {
+				d.reached += d.act(l, c)
+			}
+		}
+		l.credit(p, d.reached)
+	}
+}
+
+// targets reports whether the publication is for c, by name.
+func (d *delivery) targets(c *Conn, l *loop) bool {
+	switch d.pub.Scope {
+	case ScopeConn:
+		return c.id.String() == d.pub.Target
+	case ScopeUID:
+		return c.UID() == d.pub.Target
+	case ScopeAll:
+		return d.pub.Target == "" || d.pub.Target == l.w.Name
+	}
+	return c.InChannel(d.pub.Target)
+}

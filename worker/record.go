@@ -1,0 +1,321 @@
+package worker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/pushd/pushd/worker/hub"
+)
+
+// A record is one connection on its way to another process: its descriptor
+// travels beside it. It is a list of fields, each with a tag and a length, so
+// that a reader skips what it does not know; recordVersion changes only when
+// skipping would be wrong.
+const recordVersion = 1
+
+const (
+	fieldID byte = iota + 1
+	fieldPort
+	fieldStage
+	fieldFlags
+	fieldBits
+	fieldPath
+	fieldQuery
+	fieldHeader // name, NUL, value; repeated
+	fieldSubprotocol
+	fieldIP
+	fieldUID
+	fieldChannel // repeated
+	fieldValue   // key, NUL, value; repeated
+	fieldInput
+	fieldNeed
+	fieldDecoder
+	fieldPartial // the rest of a frame that is partly sent
+	fieldFrame   // unsent; repeated, in order
+	fieldCounters
+	fieldSince
+	fieldLastRecv
+	fieldControl
+	fieldDeadline
+)
+
+// movedFlags are those that mean the same in the next process.
+const movedFlags = flagConnected | flagPaused | flagPinged | flagDeflate | flagFull | flagBody
+
+var errRecord = errors.New("connection record is damaged")
+
+// appendField appends one field.
+func appendField(dst []byte, tag byte, value []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, tag), uint64(len(value)))
+	return append(dst, value...)
+}
+
+func appendNumber(dst []byte, tag byte, n uint64) []byte {
+	var b [binary.MaxVarintLen64]byte
+	return appendField(dst, tag, b[:binary.PutUvarint(b[:], n)])
+}
+
+func appendText(dst []byte, tag byte, s string) []byte {
+	if s == "" {
+		return dst
+	}
+	return appendField(dst, tag, []byte(s))
+}
+
+// appendRecord appends the state of c.
+func (c *Conn) appendRecord(dst []byte) []byte {
+	dst = appendField(dst, fieldID, c.id[:])
+	dst = appendText(dst, fieldPort, c.port.addr.text)
+	dst = appendNumber(dst, fieldStage, uint64(c.stage))
+	dst = appendNumber(dst, fieldFlags, uint64(c.flags&movedFlags))
+	dst = appendNumber(dst, fieldBits, uint64(c.bits))
+	dst = appendText(dst, fieldPath, c.Path())
+	dst = appendText(dst, fieldUID, c.UID())
+	for _, name := range c.Channels() {
+		dst = appendField(dst, fieldChannel, []byte(name))
+	}
+	if x := c.more; x != nil {
+		dst = x.append(dst)
+	}
+	if in := c.in; in != nil {
+		dst = appendField(dst, fieldInput, in.buf)
+		dst = appendNumber(dst, fieldNeed, uint64(in.need))
+		if !in.dec.Idle() {
+			dst = appendField(dst, fieldDecoder, in.dec.AppendState(nil))
+		}
+	}
+	dst = c.out.append(dst)
+	var n []byte
+	for _, v := range []uint64{uint64(c.msgs.in), uint64(c.msgs.out), c.bytes.in, c.bytes.out} {
+		n = binary.AppendUvarint(n, v)
+	}
+	dst = appendField(dst, fieldCounters, n)
+	dst = appendNumber(dst, fieldSince, uint64(c.since))
+	dst = appendNumber(dst, fieldLastRecv, uint64(c.lastRecv))
+	dst = appendNumber(dst, fieldControl, uint64(c.control))
+	return appendNumber(dst, fieldDeadline, uint64(c.loop.conns.deadline[c.index]))
+}
+
+func (x *extra) append(dst []byte) []byte {
+	dst = appendText(dst, fieldQuery, x.query)
+	dst = appendText(dst, fieldSubprotocol, x.subprotocol)
+	if x.ip.IsValid() {
+		dst = appendText(dst, fieldIP, x.ip.String())
+	}
+	for k, v := range x.header {
+		dst = appendText(dst, fieldHeader, k+"\x00"+v)
+	}
+	for k, v := range x.values {
+		dst = appendText(dst, fieldValue, k+"\x00"+v)
+	}
+	return dst
+}
+
+func (q *queue) append(dst []byte) []byte {
+	if q == nil {
+		return dst
+	}
+	for i, f := range q.frames {
+		if i == 0 && q.off > 0 {
+			dst = appendField(dst, fieldPartial, f[q.off:])
+			continue
+		}
+		dst = appendField(dst, fieldFrame, f)
+	}
+	return dst
+}
+
+// arrival is a record that was read: a connection without a socket yet, and
+// what its worker has to do for it.
+type arrival struct {
+	c        *Conn
+	port     string
+	path     string
+	uid      string
+	channels []string
+	deadline uint32
+}
+
+// parseRecord makes a connection of a record. Nothing in the result aliases b.
+// The connection has no socket, so all that is sent to it is queued.
+func parseRecord(l *loop, b []byte) (*arrival, error) {
+	a := &arrival{c: &Conn{loop: l, route: l.plain, out: &queue{}}}
+	for len(b) > 0 {
+		tag := b[0]
+		n, w := binary.Uvarint(b[1:])
+		if w <= 0 || n > uint64(len(b)-1-w) {
+			return nil, errRecord
+		}
+		value := b[1+w : 1+w+int(n)]
+		b = b[1+w+int(n):]
+		if err := a.field(tag, value); err != nil {
+			return nil, fmt.Errorf("%w: field %d", err, tag)
+		}
+	}
+	if a.c.id == (ID{}) || a.port == "" || a.c.stage > stagePacket {
+		return nil, errRecord
+	}
+	return a, nil
+}
+
+// field sets what one field says.
+func (a *arrival) field(tag byte, v []byte) error {
+	c := a.c
+	switch tag {
+	case fieldID:
+		if copy(c.id[:], v) != len(c.id) || len(v) != len(c.id) {
+			return errRecord
+		}
+	case fieldPort:
+		a.port = string(v)
+	case fieldPath:
+		a.path = string(v)
+	case fieldUID:
+		a.uid = string(v)
+	case fieldChannel:
+		a.channels = append(a.channels, string(v))
+	case fieldQuery:
+		c.extra().query = string(v)
+	case fieldSubprotocol:
+		c.extra().subprotocol = string(v)
+	case fieldIP:
+		c.extra().ip, _ = netip.ParseAddr(string(v))
+	case fieldHeader, fieldValue:
+		return a.pair(tag, v)
+	case fieldInput:
+		if len(v) > 0 {
+			c.input().buf = append([]byte(nil), v...)
+		}
+	case fieldDecoder:
+		return c.input().dec.Restore(v)
+	case fieldPartial, fieldFrame:
+		c.out.frames = append(c.out.frames, append([]byte(nil), v...))
+		c.out.bytes += len(v)
+	case fieldCounters:
+		return a.counters(v)
+	default:
+		return a.number(tag, v)
+	}
+	return nil
+}
+
+func (a *arrival) pair(tag byte, v []byte) error {
+	for i, b := range v {
+		if b != 0 {
+			continue
+		}
+		key, value := string(v[:i]), string(v[i+1:])
+		if tag == fieldValue {
+			return a.c.Set(key, value)
+		}
+		x := a.c.extra()
+		if x.header == nil {
+			x.header = map[string]string{}
+		}
+		x.header[key] = value
+		return nil
+	}
+	return errRecord
+}
+
+func (a *arrival) counters(v []byte) error {
+	var n [4]uint64
+	for i := range n {
+		x, w := binary.Uvarint(v)
+		if w <= 0 {
+			return errRecord
+		}
+		n[i], v = x, v[w:]
+	}
+	c := a.c
+	c.msgs.in, c.msgs.out, c.bytes.in, c.bytes.out = uint32(n[0]), uint32(n[1]), n[2], n[3]
+	return nil
+}
+
+// number sets the numeric fields and ignores those it does not know.
+func (a *arrival) number(tag byte, v []byte) error {
+	if tag > fieldDeadline {
+		return nil
+	}
+	n, w := binary.Uvarint(v)
+	if w != len(v) {
+		return errRecord
+	}
+	c := a.c
+	switch tag {
+	case fieldStage:
+		c.stage = stage(min(n, 255))
+	case fieldFlags:
+		c.flags = flags(n) & movedFlags
+	case fieldBits:
+		if c.bits = uint8(n); n > 15 {
+			return errRecord
+		}
+	case fieldNeed:
+		if n > 0 {
+			c.input().need = int(n)
+		}
+	case fieldSince:
+		c.since = uint32(n)
+	case fieldLastRecv:
+		c.lastRecv = uint32(n)
+	case fieldControl:
+		c.control = uint32(n)
+	case fieldDeadline:
+		a.deadline = uint32(n)
+	}
+	return nil
+}
+
+func (c *Conn) input() *input {
+	if c.in == nil {
+		c.in = &input{}
+	}
+	return c.in
+}
+
+// settle gives the connection its place in this process: listener, route, names.
+// It returns false when the config has none for it.
+func (a *arrival) settle(l *loop) bool {
+	c := a.c
+	if c.port = l.portFor(a.port); c.port == nil {
+		return false
+	}
+	fits := true
+	if c.port.addr.packet == nil && a.path != "" {
+		rt, params := l.match(a.path)
+		switch {
+		case rt != nil:
+			c.enter(rt, a.path, params)
+		case c.stage == stageWebSocket:
+			fits = false
+		}
+	}
+	for _, name := range a.channels {
+		l.hub.Join(hub.Channel, name, c)
+	}
+	if a.uid != "" {
+		l.hub.Join(hub.UID, a.uid, c)
+	}
+	return fits
+}
+
+// portFor returns the listener of that address, else one of the same protocol.
+func (l *loop) portFor(addr string) *port {
+	want, err := parseListen(addr)
+	if err != nil {
+		return nil
+	}
+	var same *port
+	for _, p := range l.ports {
+		if p.addr.text == addr {
+			return p
+		}
+		if p.addr.packet == nil && want.packet == nil || p.addr.packet != nil && p.addr.scheme == want.scheme {
+			same = p
+		}
+	}
+	return same
+}
