@@ -113,7 +113,9 @@ func (p *Program) app(out, errOut io.Writer) *cli.App {
 	return app
 }
 
-func usageError(_ *cli.Context, err error, _ bool) error { return misuse{err} }
+func usageError(c *cli.Context, err error, _ bool) error {
+	return misusef("%v (%s %s --help lists the flags)", err, c.App.Name, c.Command.Name)
+}
 
 // command makes a command with the flags that all have.
 func (p *Program) command(name, usage, args string, do verb, flags ...cli.Flag) *cli.Command {

@@ -457,8 +457,43 @@ func TestProgramPlan(t *testing.T) {
 	}
 }
 
+func TestOwnFolder(t *testing.T) {
+	dir := t.TempDir()
+	me := os.Geteuid()
+	if err := os.Chown(dir, me, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := ownFolder(dir, me); err != nil {
+		t.Error(err)
+	}
+	if err := ownFolder(filepath.Join(dir, "none"), me); err != nil {
+		t.Error(err)
+	}
+	if me != 0 {
+		if err := ownFolder(dir, me+1); err == nil {
+			t.Error("a stranger's folder is taken")
+		}
+		return
+	}
+	if err := os.Chown(dir, 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := ownFolder(dir, 54321); err == nil {
+		t.Error("a stranger's folder is taken")
+	}
+}
+
 func TestUnderGoRun(t *testing.T) {
-	if !underGoRun("/tmp/go-build123/b001/exe/chat") || underGoRun("/usr/bin/chat") || underGoRun("/home/go-builder/exe2/chat") {
-		t.Error("go run is not recognised")
+	for path, want := range map[string]bool{
+		"/tmp/go-build123/b001/exe/chat":                                   true,
+		"/root/.cache/go-build/ab/" + strings.Repeat("0a", 32) + "-d/chat": true,
+		"/usr/bin/chat":               false,
+		"/home/go-builder/exe2/chat":  false,
+		"/opt/chat/exe/chat":          false,
+		"/srv/go-builds/release/chat": false,
+	} {
+		if underGoRun(path) != want {
+			t.Errorf("underGoRun(%q) = %v", path, !want)
+		}
 	}
 }

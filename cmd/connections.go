@@ -69,7 +69,7 @@ func (c *call) tellConnections(list []json.RawMessage, complete, more bool) erro
 		if err := json.Unmarshal(raw, &i); err != nil {
 			return fmt.Errorf("read the master's list: %w", err)
 		}
-		t.add(fmt.Sprintf("%s/%d", i.Worker, i.Slot), fmt.Sprint(i.PID), i.Protocol, i.IP, cut(clean(i.UID), 24), cut(clean(i.Path), 24),
+		t.add(fmt.Sprintf("%s/%d", i.Worker, i.Slot), fmt.Sprint(i.PID), i.Protocol, i.IP, dash(cut(clean(i.UID), 24)), cut(clean(i.Path), 24),
 			ageText(time.Since(i.Connected)), ageText(time.Duration(i.IdleS)*time.Second),
 			bytesText(int64(i.RecvQueue)), bytesText(int64(i.SendQueue)), bytesText(int64(i.BytesIn)), bytesText(int64(i.BytesOut)),
 			channelsText(i.Channels), i.ID)
@@ -85,6 +85,13 @@ func (c *call) tellConnections(list []json.RawMessage, complete, more bool) erro
 		fmt.Fprintln(c.err, "a worker did not answer: the list is not complete")
 	}
 	return nil
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 // channelsText names the first channels and counts the others.

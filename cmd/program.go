@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 
@@ -86,8 +87,13 @@ func (p *Program) version() string {
 	return fmt.Sprintf("%s %s (%s %s/%s)", p.Name, Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// underGoRun reports whether path is a binary that `go run` made and will
-// remove.
+// cachedRun is the folder of a binary that `go run` keeps in the build cache.
+var cachedRun = regexp.MustCompile(`^[0-9a-f]{64}-d$`)
+
+// underGoRun reports whether path is a binary that `go run` made: a new build
+// gets another path.
 func underGoRun(path string) bool {
-	return strings.Contains(path, string(filepath.Separator)+"go-build") && filepath.Base(filepath.Dir(path)) == "exe"
+	folder := filepath.Base(filepath.Dir(path))
+	return cachedRun.MatchString(folder) ||
+		folder == "exe" && strings.Contains(path, string(filepath.Separator)+"go-build")
 }

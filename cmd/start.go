@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
@@ -24,6 +25,9 @@ func start(c *call) error {
 func (c *call) start(cfg *config.Config) error {
 	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
 		return c.running(pid, cfg.RuntimeDir)
+	}
+	if err := ownFolder(cfg.RuntimeDir, os.Geteuid()); err != nil {
+		return err
 	}
 	path, err := programPath()
 	if err != nil {
@@ -46,6 +50,20 @@ func (c *call) start(cfg *config.Config) error {
 		fmt.Fprintln(c.out, "ready (Ctrl-C stops)")
 	}
 	return c.explain(master.Run(context.Background(), o), cfg)
+}
+
+// ownFolder refuses a runtime folder that somebody else could have put in the
+// way: the default for users without a session lies in the temporary folder.
+func ownFolder(dir string, uid int) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return nil // the master makes it, or says why not
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || uid == 0 || owner.Uid == 0 || int(owner.Uid) == uid {
+		return nil
+	}
+	return fmt.Errorf("runtime_dir %s belongs to user %d: choose another with --runtime-dir", dir, owner.Uid)
 }
 
 // options are what the master needs to know; the rest it learns from the plan,

@@ -132,15 +132,14 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates) {
 	}
 	fmt.Fprintf(out, "%s %s  master %d, up %s, broker %s\n", program, s.Version, s.Master.PID,
 		ageText(time.Since(s.Master.Started)), broker)
-	listen := newTable("", "")
+	listen := newTable("GROUP", "LISTEN")
 	seen := map[string]bool{}
 	for _, w := range s.Workers {
 		if line := strings.Join(w.Listen, ", "); !seen[w.Name+line] {
 			seen[w.Name+line] = true
-			listen.add("  "+w.Name, line)
+			listen.add(w.Name, line)
 		}
 	}
-	listen.heads = []string{"GROUP", "LISTEN"}
 	fmt.Fprintln(out)
 	listen.write(out)
 	fmt.Fprintln(out)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package master
 
 import (
@@ -96,7 +98,9 @@ func (f *fakeChild) serve() {
 		if strings.HasPrefix(l.Address, "udp://") {
 			continue
 		}
-		ln, err := net.FileListener(os.NewFile(uintptr(l.FD), l.Address))
+		file := os.NewFile(uintptr(l.FD), l.Address)
+		ln, err := net.FileListener(file)
+		file.Close() // FileListener has duplicated it
 		if err != nil {
 			_ = f.ctl.Send(control.TypeFailed, 0, control.Failed{Step: "listen", Error: err.Error()})
 			os.Exit(1)
@@ -109,7 +113,14 @@ func (f *fakeChild) serve() {
 	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
-	go func() { <-term; f.leave(0) }()
+	signal.Ignore(syscall.SIGHUP) // the kernel sends it when the master is killed
+	go func() {
+		for range term {
+			if !f.does.has("stubborn") {
+				f.leave(0)
+			}
+		}
+	}()
 	if wait, err := time.ParseDuration(f.does["slow-start"]); err == nil {
 		time.Sleep(wait)
 	}
@@ -160,6 +171,12 @@ func (f *fakeChild) receive(m control.Message, files []*os.File) {
 		}
 	case control.TypeQuery:
 		f.query(m)
+	case control.TypeImport, control.TypeResume:
+		f.note(m.Type, "")
+		_ = f.ctl.Send(control.TypeAnswer, m.ID, nil)
+	case control.TypeExport:
+		f.note(m.Type, "")
+		_ = f.ctl.Send(control.TypeAnswer, m.ID, control.Exported{Moved: 0})
 	case control.TypeAnswer:
 		f.asked <- m
 	}

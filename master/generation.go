@@ -104,7 +104,7 @@ func (g *generation) bindAll(ctx context.Context, on foundation) error {
 		}
 		s := on.sockets[e]
 		if s == nil {
-			if s, err = bindPatiently(ctx, l, on.patience); err != nil {
+			if s, err = bind(ctx, l, on.patience); err != nil {
 				return err
 			}
 			g.opened = append(g.opened, s)
@@ -164,6 +164,14 @@ func (m *master) release() {
 		}
 		return !sockets[l]
 	})
+}
+
+// closePrograms is for the end. It runs on the loop.
+func (m *master) closePrograms() {
+	for p := range m.programs {
+		p.close()
+		delete(m.programs, p)
+	}
 }
 
 // allSlots returns the slots of workers and of the broker process.

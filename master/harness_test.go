@@ -1,3 +1,5 @@
+//go:build linux
+
 package master
 
 import (
@@ -168,7 +170,8 @@ func (r *rig) launch() *instance {
 	}
 	defer log.Close()
 	i := &instance{r: r, cmd: exec.Command(r.args.Options.Program)}
-	i.cmd.Env = append(os.Environ(), masterEnv+"="+string(args), "PUSHD_TEST_RIG="+r.dir)
+	i.cmd.Env = append(os.Environ(), masterEnv+"="+string(args), "PUSHD_TEST_RIG="+r.dir,
+		"GORACE=atexit_sleep_ms=0 halt_on_error=1") // under -race each process would linger for a second
 	i.cmd.Stderr = log
 	out, err := i.cmd.StdoutPipe()
 	if err != nil {
@@ -335,7 +338,7 @@ func (r *rig) processes() []int {
 		env, err := os.ReadFile(path)
 		if err == nil && strings.Contains(string(env), "PUSHD_TEST_RIG="+r.dir+"\x00") {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			if s, err := readStat(pid); err == nil && s.state != 'Z' {
+			if s, err := readStat(pid); err == nil && s.state != 'Z' && pid != os.Getpid() {
 				found = append(found, pid)
 			}
 		}

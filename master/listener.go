@@ -49,18 +49,22 @@ func endpointOf(address string) (endpoint, error) {
 	return endpoint{"tcp", rest}, nil
 }
 
-// bind opens the socket of an address of the plan.
-func bind(ctx context.Context, l Listener) (*listener, error) {
+// bind opens the socket of an address of the plan. For as long as patience says
+// it waits for an address that is still in use.
+func bind(ctx context.Context, l Listener, patience time.Duration) (*listener, error) {
 	e, err := endpointOf(l.Address)
 	if err != nil {
 		return nil, err
 	}
-	if e.network == "unix" {
-		if err := removeStale(e.address); err != nil {
-			return nil, fmt.Errorf("open listener %s: %w", l.Address, err)
+	s, err := open(ctx, e)
+	for deadline := time.Now().Add(patience); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return nil, explainBind(l.Address, e, err)
+		case <-time.After(50 * time.Millisecond):
+			s, err = open(ctx, e)
 		}
 	}
-	s, err := open(ctx, e)
 	if err != nil {
 		return nil, explainBind(l.Address, e, err)
 	}
@@ -69,22 +73,6 @@ func bind(ctx context.Context, l Listener) (*listener, error) {
 		return nil, fmt.Errorf("open listener %s: %w", l.Address, err)
 	}
 	return s, nil
-}
-
-// bindPatiently retries while the children of a killed master still close
-// the same sockets.
-func bindPatiently(ctx context.Context, l Listener, patience time.Duration) (*listener, error) {
-	for deadline := time.Now().Add(patience); ; {
-		s, err := bind(ctx, l)
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
-			return s, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }
 
 // open makes a listening, or for udp a bound, socket: non-blocking, with a
@@ -105,6 +93,9 @@ func open(ctx context.Context, e endpoint) (*listener, error) {
 		}
 		sock, addr = pc.(*net.UDPConn), pc.LocalAddr()
 	case "unix":
+		if err := removeStale(e.address); err != nil {
+			return nil, err
+		}
 		ln, err := lc.Listen(ctx, e.network, e.address)
 		if err != nil {
 			return nil, err
@@ -169,6 +160,9 @@ func (l *listener) shown(address string) string {
 	return address
 }
 
+// errAnswered says that a unix socket is in use.
+var errAnswered = fmt.Errorf("somebody answers on it: %w", syscall.EADDRINUSE)
+
 // removeStale removes a unix socket that nobody answers on.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
@@ -184,7 +178,7 @@ func removeStale(path string) error {
 	c, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
 		c.Close()
-		return fmt.Errorf("somebody answers on %s: %w", path, syscall.EADDRINUSE)
+		return errAnswered
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("see whether %s is in use: %w", path, err)
@@ -195,7 +189,7 @@ func removeStale(path string) error {
 // explainBind turns what the kernel said into what to do.
 func explainBind(address string, e endpoint, err error) error {
 	var errno syscall.Errno
-	if !errors.As(err, &errno) {
+	if !errors.As(err, &errno) || errors.Is(err, errAnswered) {
 		return fmt.Errorf("open listener %s: %w", address, err)
 	}
 	hint := ""

@@ -135,7 +135,9 @@ func (m *master) loop() {
 			m.patrol(watch)
 		case <-ended:
 			ended = nil
-			m.requestStop(StopOptions{}) // Run's own context; otherwise it is known already
+			if m.stopping == nil { // it was Run's own context
+				m.requestStop(StopOptions{})
+			}
 		case <-m.quit:
 			return
 		}

@@ -31,6 +31,10 @@ type Plan struct {
 	Broker     *BrokerPlan `json:"broker"` // nil = no broker process
 }
 
+// specMax is how long a Spec may be in bytes: with the rest of control.Init it
+// fits into one control message.
+const specMax = 100 << 10
+
 // Listener is a socket that the master binds and keeps for life. Its address
 // is "scheme://host:port", or "scheme:///path" for a unix socket; the scheme
 // udp makes it a datagram socket, any other a stream.
@@ -65,24 +69,13 @@ func (p *Plan) Check() error {
 	if p.DrainMS < 0 || p.WatchdogMS < 0 {
 		return fmt.Errorf("plan has drain_ms %d, watchdog_ms %d: neither may be negative", p.DrainMS, p.WatchdogMS)
 	}
-	known := map[string]bool{}
-	sockets := map[endpoint]string{}
-	for _, l := range p.Listeners {
-		e, err := endpointOf(l.Address)
-		if err != nil {
-			return err
-		}
-		if known[l.Address] {
-			return fmt.Errorf("plan has the listener %s twice", l.Address)
-		}
-		if other, ok := sockets[e]; ok {
-			return fmt.Errorf("%s and %s are one socket", other, l.Address)
-		}
-		known[l.Address], sockets[e] = true, l.Address
+	known, err := p.checkListeners()
+	if err != nil {
+		return err
 	}
-	if p.Broker != nil {
-		if a := unknown(p.Broker.Listen, known); a != "" {
-			return fmt.Errorf("the broker process listens on %s, which the plan does not list", a)
+	if b := p.Broker; b != nil {
+		if err := checkProcess("the broker process", b.Listen, b.Spec, known); err != nil {
+			return err
 		}
 	}
 	names := map[string]bool{}
@@ -97,19 +90,42 @@ func (p *Plan) Check() error {
 		if g.Count < 1 {
 			return fmt.Errorf("worker group %q has count %d", g.Name, g.Count)
 		}
-		if a := unknown(g.Listen, known); a != "" {
-			return fmt.Errorf("worker group %q listens on %s, which the plan does not list", g.Name, a)
+		if err := checkProcess(fmt.Sprintf("worker group %q", g.Name), g.Listen, g.Spec, known); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// unknown returns the first address that is not known, else "".
-func unknown(addresses []string, known map[string]bool) string {
-	for _, a := range addresses {
+// checkListeners returns the addresses of the plan, each a socket of its own.
+func (p *Plan) checkListeners() (known map[string]bool, err error) {
+	known = map[string]bool{}
+	sockets := map[endpoint]string{}
+	for _, l := range p.Listeners {
+		e, err := endpointOf(l.Address)
+		if err != nil {
+			return nil, err
+		}
+		if known[l.Address] {
+			return nil, fmt.Errorf("plan has the listener %s twice", l.Address)
+		}
+		if other, ok := sockets[e]; ok {
+			return nil, fmt.Errorf("%s and %s are one socket", other, l.Address)
+		}
+		known[l.Address], sockets[e] = true, l.Address
+	}
+	return known, nil
+}
+
+// checkProcess checks what groups and the broker process have in common.
+func checkProcess(who string, listen []string, spec json.RawMessage, known map[string]bool) error {
+	for _, a := range listen {
 		if !known[a] {
-			return a
+			return fmt.Errorf("%s listens on %s, which the plan does not list", who, a)
 		}
 	}
-	return ""
+	if len(spec) > specMax {
+		return fmt.Errorf("settings of %s exceed %d bytes", who, specMax)
+	}
+	return nil
 }

@@ -234,8 +234,9 @@ type question struct {
 	answer chan control.Message
 }
 
-// begin queues a question. Its answer must be awaited.
-func (p *process) begin(typ string, body any) (*question, error) {
+// begin queues a question. Its answer must be awaited; the files stay open
+// until then.
+func (p *process) begin(typ string, body any, files ...*os.File) (*question, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("encode control message %q: %w", typ, err)
@@ -247,7 +248,7 @@ func (p *process) begin(typ string, body any) (*question, error) {
 	}
 	p.lastID++
 	q := &question{p, p.lastID, make(chan control.Message, 1)}
-	if err := p.send(control.Message{Type: typ, ID: q.id, Body: raw}); err != nil {
+	if err := p.send(control.Message{Type: typ, ID: q.id, Body: raw}, files...); err != nil {
 		return nil, err
 	}
 	p.asked[q.id] = q.answer
@@ -275,8 +276,8 @@ func (q *question) await(ctx context.Context) (json.RawMessage, error) {
 }
 
 // ask is begin and await.
-func (p *process) ask(ctx context.Context, typ string, body any) (json.RawMessage, error) {
-	q, err := p.begin(typ, body)
+func (p *process) ask(ctx context.Context, typ string, body any, files ...*os.File) (json.RawMessage, error) {
+	q, err := p.begin(typ, body, files...)
 	if err != nil {
 		return nil, err
 	}

@@ -137,31 +137,12 @@ func readPlan(ctx context.Context, kin *family, p *program, args []string, timeo
 }
 
 func runForPlan(ctx context.Context, kin *family, p *program, args []string) ([]byte, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	out, outW, err := os.Pipe()
+	proc, out, errs, err := startForPlan(kin, p, args)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	errs, errsW, err := os.Pipe()
-	if err != nil {
-		outW.Close()
-		return nil, err
-	}
 	defer errs.Close()
-
-	env := append(childEnv(), PlanFDEnv+"=3")
-	proc, err := kin.start(p, append([]string{p.path}, args...), env,
-		[]uintptr{null.Fd(), null.Fd(), errsW.Fd(), outW.Fd()}, nil)
-	outW.Close()
-	errsW.Close()
-	if err != nil {
-		return nil, err
-	}
 	// A grandchild may hold the pipes open: cancelling ends the reading too.
 	defer context.AfterFunc(ctx, func() {
 		_ = proc.Kill()
@@ -172,7 +153,7 @@ func runForPlan(ctx context.Context, kin *family, p *program, args []string) ([]
 	go func() { said <- readTail(errs, planErrorMax) }()
 	data, readErr := io.ReadAll(io.LimitReader(out, planMax+1))
 	if len(data) > planMax {
-		readErr = fmt.Errorf("the plan exceeds %d bytes", planMax)
+		readErr = fmt.Errorf("it exceeds %d bytes", planMax)
 		_ = proc.Kill()
 	}
 	reason := <-said
@@ -188,6 +169,36 @@ func runForPlan(ctx context.Context, kin *family, p *program, args []string) ([]
 		return nil, errors.New(reason)
 	}
 	return data, nil
+}
+
+// startForPlan runs p with its plan and its stderr going to pipes, whose other
+// ends are the caller's to close.
+func startForPlan(kin *family, p *program, args []string) (proc *os.Process, out, errs *os.File, err error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer null.Close()
+	out, outW, err := os.Pipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer outW.Close()
+	errs, errsW, err := os.Pipe()
+	if err != nil {
+		out.Close()
+		return nil, nil, nil, err
+	}
+	defer errsW.Close()
+	env := append(childEnv(), PlanFDEnv+"=3")
+	files := []uintptr{null.Fd(), null.Fd(), errsW.Fd(), outW.Fd()}
+	proc, err = kin.start(p, append([]string{p.path}, args...), env, files, nil)
+	if err != nil {
+		out.Close()
+		errs.Close()
+		return nil, nil, nil, err
+	}
+	return proc, out, errs, nil
 }
 
 // readTail returns the last max bytes that r has, trimmed.

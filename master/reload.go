@@ -57,6 +57,7 @@ type reload struct {
 	tell        func(Progress)
 	next        *generation
 	report      ReloadReport
+	pauses      pauses
 	done, total int
 }
 
@@ -200,11 +201,16 @@ func (r *reload) step(ctx context.Context, s *slot, u *unit) error {
 func (r *reload) remove(ctx context.Context, s *slot) {
 	r.progress(s.unit, s, "drain")
 	begin := time.Now()
-	var old *process
-	r.m.do(func() { s.discard(); old = s.proc })
+	var old, heir *process
+	r.m.do(func() { s.discard(); old = s.proc; heir = r.m.heirOf(s) })
 	var e exchange
 	if old != nil {
+		var moved control.Exported
+		if heir != nil {
+			moved = r.m.bequeath(ctx, old, heir)
+		}
 		e = r.m.retire(ctx, old)
+		e.moved = moved
 	}
 	r.through(s.unit, s, e, begin)
 }
@@ -256,9 +262,14 @@ func (r *reload) progress(u *unit, s *slot, step string) {
 
 // through notes that a slot is done.
 func (r *reload) through(u *unit, s *slot, e exchange, begin time.Time) {
-	r.report.Drained += e.drained
+	r.report.Drained += e.drained + e.moved.Drained
+	r.report.Moved += e.moved.Moved
+	r.report.BytesCarried += e.moved.Bytes
+	r.pauses.add(e.moved)
+	r.report.Pause = r.pauses.report()
 	r.report.Slots = append(r.report.Slots, SlotReport{
-		Worker: u.name, Slot: s.index, OldPID: e.oldPID, NewPID: e.newPID, MS: time.Since(begin).Milliseconds(),
+		Worker: u.name, Slot: s.index, OldPID: e.oldPID, NewPID: e.newPID,
+		Moved: e.moved.Moved, MS: time.Since(begin).Milliseconds(),
 	})
 	r.done = min(r.done+1, r.total)
 	r.progress(u, s, "done")

@@ -1,3 +1,5 @@
+//go:build linux
+
 package master
 
 import (
@@ -89,7 +91,7 @@ func TestFailedReloads(t *testing.T) {
 		replaced   int // slots that are new nonetheless
 	}{
 		"plan fails":  {func(r *rig) { r.write("plan", "fail push.toml:3: unknown key") }, "plan", "plan: push.toml:3: unknown key", 0, 0},
-		"plan hangs":  {func(r *rig) { r.write("plan", "hang ") }, "plan", "not finished within 1s", 0, 0},
+		"plan hangs":  {func(r *rig) { r.write("plan", "hang ") }, "plan", "not finished within 3s", 0, 0},
 		"runtime dir": {func(r *rig) { r.plan.RuntimeDir = "/elsewhere"; r.savePlan() }, "plan", "use restart", 0, 0},
 		"user":        {func(r *rig) { r.plan.Workers[0].User = "no-such-user"; r.savePlan() }, "user", "no-such-user", 0, 0},
 		"log file":    {func(r *rig) { r.plan.LogFile = r.path("none/log"); r.savePlan() }, "reopen log", "none/log", 0, 0},
@@ -101,12 +103,14 @@ func TestFailedReloads(t *testing.T) {
 		"second fails":  {func(r *rig) { r.behave("worker.1", "fail") }, "load handlers", "planted", 1, 1},
 		"second exits":  {func(r *rig) { r.behave("worker.1", "exit") }, "start", "exit status 3", 1, 1},
 		"second panics": {func(r *rig) { r.behave("worker.1", "panic") }, "start", "exit status 2", 1, 1},
-		"second hangs":  {func(r *rig) { r.behave("worker.1", "hang") }, "start", "not ready within 1s", 1, 1},
+		"second hangs":  {func(r *rig) { r.behave("worker.1", "hang") }, "start", "not ready within 3s", 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2)
-			r.args.Timing["boot"], r.args.Timing["plan"] = time.Second, time.Second
+			if strings.Contains(name, "hang") {
+				r.args.Timing["boot"], r.args.Timing["plan"] = 3*time.Second, 3*time.Second
+			}
 			i := r.start()
 			before := i.status()
 			good := r.read("plan")
@@ -277,7 +281,11 @@ func TestReloadStormCoalesces(t *testing.T) {
 	r := newRig(t, 1)
 	r.behave("worker", "slow-start=300ms")
 	i := r.start()
-	go i.client.Reload(ctxFor(t), nil)
+	first := make(chan error, 1)
+	go func() {
+		_, err := i.client.Reload(ctxFor(t), nil)
+		first <- err
+	}()
 	eventually(t, "a reload runs", func() bool { return strings.Contains(r.read("log"), "reload begins") })
 	var group sync.WaitGroup
 	for range 10 {
@@ -295,6 +303,9 @@ func TestReloadStormCoalesces(t *testing.T) {
 		})
 	}
 	group.Wait()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
 	if g := i.worker(0).Generation; g != 3 {
 		t.Errorf("generation %d after one reload and a storm", g)
 	}

@@ -19,34 +19,47 @@ const (
 type exchange struct {
 	oldPID, newPID int // 0 = none
 	drained        int // connections that the old process had to close
+	moved          control.Exported
 }
 
 // replace puts a process of u in the place of the one that s has, if any. Until
-// the new one is ready the old one serves; a new one that fails is killed and
-// nothing has changed. It runs on the verbs' goroutine.
-//
-// How clients get from one process to the other is decided here alone: for now
-// they are told to come back (1012), and the accept queue makes them wait for
-// nobody.
+// the new one is ready the old one serves; then its clients move. A new process
+// that fails is killed and the old one goes on. It runs on the verbs' goroutine.
 func (m *master) replace(ctx context.Context, s *slot, u *unit) (exchange, error) {
 	next, err := m.boot(ctx, s, u)
 	if err != nil {
 		return exchange{}, err
 	}
+	e := exchange{newPID: next.pid}
 	var old *process
+	m.do(func() { old = m.accompany(s, next) })
+	if err := m.settleRoster(m.t.query); err != nil {
+		next.log.Warn("reload goes on without the broker process", "error", err)
+	}
+	if old != nil && u.role == control.RoleWorker {
+		if e.moved, err = m.move(ctx, old, next); err != nil {
+			return exchange{}, err
+		}
+	}
 	m.do(func() { old, err = m.exchange(s, u, next) })
 	if err != nil {
 		return exchange{}, err
-	}
-	e := exchange{newPID: next.pid}
-	if err := m.settleRoster(m.t.query); err != nil {
-		next.log.Warn("reload goes on without the broker process", "error", err)
 	}
 	if old != nil {
 		left := m.retire(ctx, old)
 		e.oldPID, e.drained = left.oldPID, left.drained
 	}
 	return e, ctx.Err()
+}
+
+// accompany lists next beside the serving process of s, which it returns: while
+// clients move, both are asked how many they have reached. It runs on the loop.
+func (m *master) accompany(s *slot, next *process) *process {
+	if m.live[next] {
+		next.readySince = time.Now()
+		m.rosterChanged()
+	}
+	return s.proc
 }
 
 // boot spawns a process of u for s and waits until it is ready. One that fails

@@ -63,7 +63,7 @@ func run(ctx context.Context, o Options, t timing) error {
 	defer releaseLock(lock)
 	m := newMaster(o, t)
 	defer m.closeBus()
-	// Until the loop runs, any signal just ends the preparations.
+	// From here to the start of the loop any signal just ends the preparations.
 	early, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
 	defer stop()
 	first, err := m.prepareFirst(early)
@@ -171,8 +171,7 @@ func (m *master) serve() {
 	}
 }
 
-// bootAll starts the broker process, then all workers at once, and returns the
-// first failure after each has been decided.
+// bootAll starts the broker process, then the workers.
 func (m *master) bootAll() error {
 	var broker *slot
 	var workers []*slot
@@ -185,28 +184,38 @@ func (m *master) bootAll() error {
 	return m.bootSlots(workers)
 }
 
+// bootSlots starts all of slots at once and returns at the first failure.
 func (m *master) bootSlots(slots []*slot) error {
-	procs := make([]*process, len(slots))
+	var procs []*process
 	var err error
 	m.do(func() {
-		for i, s := range slots {
-			if procs[i], err = m.spawn(s, s.unit); err != nil {
+		for _, s := range slots {
+			var p *process
+			if p, err = m.spawn(s, s.unit); err != nil {
 				err = fmt.Errorf("%s: %w", s.unit.slotName(s.index), err)
 				return
 			}
-			s.booting = procs[i]
+			s.booting = p
+			procs = append(procs, p)
 		}
 	})
-	for i, p := range procs {
-		if p == nil {
-			continue // an earlier spawn failed
-		}
-		if berr := p.waitReady(m.verbs, m.t.boot); berr != nil && err == nil {
-			err = fmt.Errorf("%s: %w", slots[i].unit.slotName(slots[i].index), berr)
-		}
-	}
 	if err != nil {
 		return err
+	}
+	verdicts := make(chan error, len(procs))
+	for _, p := range procs {
+		go func() {
+			err := p.waitReady(m.verbs, m.t.boot)
+			if err != nil {
+				err = fmt.Errorf("%s: %w", p.unit.slotName(p.slot.index), err)
+			}
+			verdicts <- err
+		}()
+	}
+	for range procs {
+		if err := <-verdicts; err != nil {
+			return err
+		}
 	}
 	m.do(func() {
 		for i, s := range slots {

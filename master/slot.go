@@ -140,11 +140,7 @@ func (m *master) spawn(s *slot, u *unit) (*process, error) {
 	m.live[p] = true
 	m.saveState()
 	p.run(m.kin)
-	if err := p.tell(control.TypeInit, hello); err != nil { // the queue is empty: only a bad spec
-		p.kill()
-		return nil, err
-	}
-	return p, nil
+	return p, p.tell(control.TypeInit, hello) // into an empty queue, and Plan.Check has bounded it
 }
 
 // introduce makes the child's first message, descriptors still missing.
@@ -178,16 +174,6 @@ func (m *master) newProcess(s *slot, u *unit, proc *os.Process, ctl *control.Con
 // id is the name under which a worker is known on the bus.
 func (p *process) id() string {
 	return fmt.Sprintf("%s/%d/%d", p.unit.name, p.slot.index, p.unit.generation)
-}
-
-// listensOn reports whether u inherits l.
-func (u *unit) listensOn(l *listener) bool {
-	for _, i := range u.listen {
-		if i.listener == l {
-			return true
-		}
-	}
-	return false
 }
 
 // userOf names whom a group runs as, for people.

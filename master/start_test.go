@@ -1,10 +1,15 @@
+//go:build linux
+
 package master
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -139,7 +144,7 @@ func TestFailedStarts(t *testing.T) {
 		"log file":     {func(r *rig) { r.plan.LogFile = r.path("none/log"); r.savePlan() }, []string{"open log file"}},
 		"fail":         {func(r *rig) { r.behave("worker.1", "fail") }, []string{"worker push/1: load handlers: planted: no such handler"}},
 		"exit":         {func(r *rig) { r.behave("worker.1", "exit") }, []string{"worker push/1: start: pid ", "exit status 3"}},
-		"panic":        {func(r *rig) { r.behave("worker", "panic") }, []string{"worker push/0: start: pid ", "exit status 2"}},
+		"panic":        {func(r *rig) { r.behave("worker.0", "panic") }, []string{"worker push/0: start: pid ", "exit status 2"}},
 		"hang":         {func(r *rig) { r.behave("worker.0", "hang"); r.args.Timing["boot"] = 300 * time.Millisecond }, []string{"push/0: start: pid ", "not ready within 300ms"}},
 		"broker":       {func(r *rig) { r.behave("broker", "fail") }, []string{"broker: load handlers: planted"}},
 		"no roster":    {func(r *rig) { r.behave("broker", "no-roster"); r.args.Timing["boot"] = 300 * time.Millisecond }, []string{"has not taken the list of workers"}},
@@ -163,6 +168,50 @@ func TestStartNeedsAbsolutePaths(t *testing.T) {
 	if err := Run(ctxFor(t), Options{Program: "/bin/true", RuntimeDir: "run"}); err == nil || !strings.Contains(err.Error(), "absolute") {
 		t.Errorf("relative runtime directory: %v", err)
 	}
+}
+
+// In one's own process, Run gives back every descriptor and goroutine. What the
+// Go runtime keeps for good, such as its poller, the first run has opened.
+func TestRunLeavesNothingBehind(t *testing.T) {
+	r := newRig(t, 2)
+	t.Setenv("PUSHD_TEST_RIG", r.dir)
+	r.args.Options.LogFile = r.path("log")
+	r.runHere()
+	fds, goroutines := openFiles(t), runtime.NumGoroutine()
+	r.runHere()
+	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(t, "the same descriptors as before", func() bool { return len(openFiles(t)) <= len(fds) })
+	for _, f := range []string{stateFile, controlSock, busSock} {
+		if _, err := os.Lstat(r.path("run/" + f)); err == nil {
+			t.Errorf("%s is left", f)
+		}
+	}
+}
+
+// runHere runs a master in this process until it is ready and then stops it.
+func (r *rig) runHere() {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), bound)
+	defer cancel()
+	o := r.args.Options
+	announced := false
+	o.Announce = func(Started) { announced = true; cancel() }
+	if err := Run(ctx, o); err != nil || !announced {
+		r.t.Fatalf("announced %v, %v", announced, err)
+	}
+}
+
+func openFiles(t *testing.T) (list []string) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		target, _ := os.Readlink(link)
+		list = append(list, target)
+	}
+	return list
 }
 
 func TestWithoutBroker(t *testing.T) {

@@ -36,7 +36,9 @@ func (m *master) shutdown(startErr error) {
 	var waiters []*waiter
 	var drainMS int64
 	m.do(func() {
-		m.requestStop(StopOptions{})
+		if m.stopping == nil { // the start has failed
+			m.requestStop(StopOptions{})
+		}
 		o, drainMS, waiters = *m.stopping, m.plan.DrainMS, m.waiters
 		workers, others = m.leave()
 	})
@@ -54,7 +56,7 @@ func (m *master) shutdown(startErr error) {
 	m.awaitAll(others, m.t.leaveBus)
 	m.awaitOrphans()
 	m.do(m.removeFiles)
-	m.closeBus()
+	m.do(m.closePrograms)
 	m.log.Info("stopped")
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package master
 
 import (
@@ -257,7 +259,7 @@ func TestChildThatTalksNonsense(t *testing.T) {
 // Nothing waits for a process that does not read.
 func TestStoppedWorkerDoesNotBlockStatus(t *testing.T) {
 	r := newRig(t, 2)
-	r.args.Timing["query"] = 200 * time.Millisecond
+	r.args.Timing["query"], r.args.Timing["leave"] = 200*time.Millisecond, 500*time.Millisecond
 	i := r.start()
 	i.status() // its last numbers
 	stopped := i.worker(0).PID

@@ -1,3 +1,5 @@
+//go:build linux
+
 package master
 
 import (
@@ -15,7 +17,7 @@ import (
 )
 
 func TestListenerOptions(t *testing.T) {
-	l, err := bind(t.Context(), Listener{Address: "websocket://127.0.0.1:0", UserTimeoutMS: 9000})
+	l, err := bind(t.Context(), Listener{Address: "websocket://127.0.0.1:0", UserTimeoutMS: 9000}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,18 +52,18 @@ func TestListenerOptions(t *testing.T) {
 func TestUnixListener(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.sock")
 	l := Listener{Address: "text://" + path}
-	first, err := bind(t.Context(), l)
+	first, err := bind(t.Context(), l, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if _, err := bind(t.Context(), l); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := bind(t.Context(), l, 0); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a socket in use is taken: %v", err)
 	}
 	syscall.Close(first.fd) // as if killed
-	second, err := bind(t.Context(), l)
+	second, err := bind(t.Context(), l, 0)
 	if err != nil {
 		t.Fatalf("a stale socket is in the way: %v", err)
 	}
@@ -72,16 +74,16 @@ func TestUnixListener(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bind(t.Context(), l); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if _, err := bind(t.Context(), l, 0); err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("a file is taken for a socket: %v", err)
 	}
-	if _, err := bind(t.Context(), Listener{Address: "unix://" + path + strings.Repeat("x", 120)}); err == nil || !strings.Contains(err.Error(), "107 bytes") {
+	if _, err := bind(t.Context(), Listener{Address: "unix://" + path + strings.Repeat("x", 120)}, 0); err == nil || !strings.Contains(err.Error(), "107 bytes") {
 		t.Errorf("long path: %v", err)
 	}
 }
 
 func TestDatagramListener(t *testing.T) {
-	l, err := bind(t.Context(), Listener{Address: "udp://127.0.0.1:0"})
+	l, err := bind(t.Context(), Listener{Address: "udp://127.0.0.1:0"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func TestDatagramListener(t *testing.T) {
 	if pid, _ := socketOwner("udp", n); pid != os.Getpid() {
 		t.Errorf("owner of udp port %d is %d", n, pid)
 	}
-	_, err = bind(t.Context(), Listener{Address: "udp://127.0.0.1:" + port})
+	_, err = bind(t.Context(), Listener{Address: "udp://127.0.0.1:" + port}, 0)
 	if err == nil || !strings.Contains(err.Error(), "use restart") { // it is our own
 		t.Errorf("second bind: %v", err)
 	}
@@ -124,17 +126,19 @@ func TestPlanCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, spoil := range map[string]func(*Plan){
-		"use restart":                func(p *Plan) { p.Version = 2 },
-		"twice":                      func(p *Plan) { p.Listeners = append(p.Listeners, p.Listeners[0]) },
-		"are one socket":             func(p *Plan) { p.Listeners = append(p.Listeners, Listener{Address: "http://a:1"}) },
-		"scheme://host:port":         func(p *Plan) { p.Listeners[0].Address = "nonsense" },
-		`group "push" twice`:         func(p *Plan) { p.Workers = append(p.Workers, p.Workers[0]) },
-		"count 0":                    func(p *Plan) { p.Workers[0].Count = 0 },
-		"which the plan does":        func(p *Plan) { p.Workers[0].Listen = []string{"ws://b:1"} },
-		"broker process listens on":  func(p *Plan) { p.Broker.Listen = []string{"ws://b:1"} },
-		`name of a worker group "a/`: func(p *Plan) { p.Workers[0].Name = "a/b" },
-		"drain_ms -1":                func(p *Plan) { p.DrainMS = -1 },
-		"watchdog_ms -1":             func(p *Plan) { p.WatchdogMS = -1 },
+		"use restart":                   func(p *Plan) { p.Version = 2 },
+		"twice":                         func(p *Plan) { p.Listeners = append(p.Listeners, p.Listeners[0]) },
+		"are one socket":                func(p *Plan) { p.Listeners = append(p.Listeners, Listener{Address: "http://a:1"}) },
+		"scheme://host:port":            func(p *Plan) { p.Listeners[0].Address = "nonsense" },
+		`group "push" twice`:            func(p *Plan) { p.Workers = append(p.Workers, p.Workers[0]) },
+		"count 0":                       func(p *Plan) { p.Workers[0].Count = 0 },
+		"which the plan does":           func(p *Plan) { p.Workers[0].Listen = []string{"ws://b:1"} },
+		"broker process listens on":     func(p *Plan) { p.Broker.Listen = []string{"ws://b:1"} },
+		`name of a worker group "a/`:    func(p *Plan) { p.Workers[0].Name = "a/b" },
+		"drain_ms -1":                   func(p *Plan) { p.DrainMS = -1 },
+		`of worker group "push" exceed`: func(p *Plan) { p.Workers[0].Spec = make([]byte, specMax+1) },
+		"broker process exceed":         func(p *Plan) { p.Broker.Spec = make([]byte, specMax+1) },
+		"watchdog_ms -1":                func(p *Plan) { p.WatchdogMS = -1 },
 	} {
 		p := good()
 		spoil(p)

@@ -23,9 +23,8 @@ func credentialOf(userName, groupName string) (*syscall.Credential, error) {
 			return nil, err
 		}
 		uid, gid = number(u.Uid), number(u.Gid)
-		ids, _ := u.GroupIds() // a number without an entry has none
-		for _, id := range ids {
-			groups = append(groups, number(id))
+		if groups, err = supplementary(u); err != nil {
+			return nil, err
 		}
 	}
 	if groupName != "" {
@@ -42,6 +41,21 @@ func credentialOf(userName, groupName string) (*syscall.Credential, error) {
 		return nil, fmt.Errorf("run as user %d, group %d: only root can change user (run as root, or remove user and group)", uid, gid)
 	}
 	return &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}, nil
+}
+
+// supplementary returns the groups of u; a mere number has none.
+func supplementary(u *user.User) (groups []uint32, err error) {
+	if u.Username == "" {
+		return nil, nil
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("look up the groups of user %q: %w", u.Username, err)
+	}
+	for _, id := range ids {
+		groups = append(groups, number(id))
+	}
+	return groups, nil
 }
 
 func lookUpUser(name string) (*user.User, error) {

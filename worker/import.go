@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -177,7 +176,7 @@ func (m *imports) land(c *Conn, frozen time.Duration) {
 // pause notes how long a connection was in nobody's hands.
 func (m *imports) pause(d time.Duration) {
 	us := max(d.Microseconds(), 1)
-	i := bits.Len64(uint64(us))
+	i := control.PauseBucket(us)
 	for len(m.out.Pauses) <= i {
 		m.out.Pauses = append(m.out.Pauses, 0)
 	}

@@ -90,6 +90,28 @@ func (b *bench) sleep(d time.Duration) error {
 	}
 }
 
+// measured runs the traffic for as long as do takes, then waits for what is on
+// its way; it returns samples of the server before and after.
+func (b *bench) measured(phase string, do func() error) (before, after proc.Sample, took time.Duration, err error) {
+	if before, err = b.server(); err != nil {
+		return
+	}
+	b.progress.say(phase)
+	started := time.Now()
+	if err = b.Begin(); err != nil {
+		return
+	}
+	if err = do(); err != nil {
+		return
+	}
+	took = time.Since(started)
+	if err = b.Stop(b.Context.Context, b.Duration("drain")); err != nil {
+		return
+	}
+	after, err = b.server()
+	return
+}
+
 // server samples the server's processes, if --pid names them.
 func (b *bench) server() (proc.Sample, error) { return server(b.Context) }
 
@@ -107,7 +129,9 @@ func (b *bench) spent(before, after proc.Sample, work int64, unit string) {
 	}
 	cpu := after.CPU - before.CPU
 	b.report.Numbers.Set("server_cpu_s", cpu.Seconds())
-	b.report.Numbers.Set("server_context_switches", float64(after.Switches-before.Switches))
+	if switches := after.Switches - before.Switches; switches >= 0 { // else processes were replaced
+		b.report.Numbers.Set("server_context_switches", float64(switches))
+	}
 	if work > 0 {
 		b.report.Numbers.Set("server_cpu_us_per_"+unit, float64(cpu.Microseconds())/float64(work))
 	}

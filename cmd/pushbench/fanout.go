@@ -98,21 +98,12 @@ func (f *fan) seen(seq uint32) {
 }
 
 func (f *fan) measure() error {
-	before, err := f.server()
-	if err != nil {
-		return err
-	}
-	f.progress.say("fanning out")
-	if err := f.Begin(); err != nil {
-		return err
-	}
-	if err := f.send(); err != nil {
-		f.report.problem("%v", err)
-	}
-	if err := f.Stop(f.Context.Context, f.Duration("drain")); err != nil {
-		return err
-	}
-	after, err := f.server()
+	before, after, _, err := f.measured("fanning out", func() error {
+		if err := f.send(); err != nil {
+			f.report.problem("%v", err)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}

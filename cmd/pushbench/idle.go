@@ -68,16 +68,22 @@ func idle(c *cli.Context) error {
 	n.Set("connections", float64(r.Counters.Open()))
 	n.Set("opening_s", opening.Seconds())
 	if base.Processes > 0 {
-		n.Set("server_processes", float64(settled.Processes))
-		n.Set("server_base_bytes", float64(base.PSS))
-		n.Set("server_bytes", float64(settled.PSS))
-		n.Set("server_bytes_per_connection", math.Round(float64(settled.PSS-base.PSS)/open))
-		n.Set("idle_cpu_percent", 100*(after.CPU-settled.CPU).Seconds()/c.Duration("hold").Seconds())
-		n.Set("idle_context_switches_per_s", float64(after.Switches-settled.Switches)/c.Duration("hold").Seconds())
+		b.idleServer(base, settled, after, open)
 	}
 	n.Set("kernel_slab_bytes_per_connection_both_ends", math.Round(float64(slabAfter-slab)/open))
 	n.percentiles("connect", r.Latency["connect"])
 	return b.finish(r)
+}
+
+// idleServer adds what the server holds and does for connections that idle.
+func (b *bench) idleServer(base, settled, after proc.Sample, open float64) {
+	n, hold := &b.report.Numbers, b.Duration("hold").Seconds()
+	n.Set("server_processes", float64(settled.Processes))
+	n.Set("server_base_bytes", float64(base.PSS))
+	n.Set("server_bytes", float64(settled.PSS))
+	n.Set("server_bytes_per_connection", math.Round(float64(settled.PSS-base.PSS)/open))
+	n.Set("idle_cpu_percent", 100*(after.CPU-settled.CPU).Seconds()/hold)
+	n.Set("idle_context_switches_per_s", float64(after.Switches-settled.Switches)/hold)
 }
 
 // settle waits until the server's memory has stood still, within 0.5 %, for

@@ -78,7 +78,7 @@ func TestIdleCountsAndMeasures(t *testing.T) {
 	if n := number(t, r, "connections"); n != 300 {
 		t.Errorf("%v connections", n)
 	}
-	if n := number(t, r, "server_bytes_per_connection"); n < 100 {
+	if n := number(t, r, "server_bytes_per_connection"); n < 20 {
 		t.Errorf("%v bytes per connection of a goroutine server", n)
 	}
 	if n := number(t, r, "client_processes"); n != 2 {
@@ -111,7 +111,7 @@ func TestEcho(t *testing.T) {
 	for _, more := range [][]string{{}, {"--size", "100000"}, {"--rate", "500"}} {
 		code, r := benchmark(t, append([]string{"echo", "--url", ws + "/echo", "-c", "20", "-d", "500ms"}, more...)...)
 		healthy(t, code, r)
-		if n := number(t, r, "messages"); n < 100 {
+		if n := number(t, r, "messages"); n < 20 {
 			t.Errorf("%v: %v messages", more, n)
 		}
 		if number(t, r, "echo_p99_us") <= 0 {
@@ -208,6 +208,9 @@ func TestStandingLoads(t *testing.T) {
 			t.Errorf("%s is 0", name)
 		}
 	}
+	if n := number(t, r, "connections_lost"); n != 0 {
+		t.Errorf("%v connections that left count as lost", n)
+	}
 	code, r = benchmark(t, "verify", "--check", saved)
 	healthy(t, code, r)
 	if number(t, r, "sessions") < 94 {
@@ -215,6 +218,21 @@ func TestStandingLoads(t *testing.T) {
 	}
 	code, r = benchmark(t, append([]string{"mix", "--idle", "30"}, standingArgs(ws, api)...)...)
 	healthy(t, code, r)
+}
+
+// 1013 is what slow members may get, and nobody else.
+func TestSlowMembersMayBeCut(t *testing.T) {
+	for members, want := range map[string]int{"0": 0, "2": 1} {
+		ws, api := startPeer(t, &peer{key: "k", fault: "cut", every: 5})
+		code, r := benchmark(t, "verify", "--url", ws, "--api", api, "--key", "k", "--echo-rate", "0", "--connect-rate", "0", "--talk-rate", "0", "--churn", "0",
+			"--channels", "1", "--members", members, "--slow", "4", "--slow-bytes", "5000", "--publish-rate", "100", "--settle", "100ms", "-d", "1s")
+		if code != want {
+			t.Errorf("%s members: exit %d, %v", members, code, r.Violations)
+		}
+		if members == "0" && number(t, r, "slow_members_cut") == 0 {
+			t.Error("no slow member was cut")
+		}
+	}
 }
 
 func TestRefusedPublishIsAFault(t *testing.T) {

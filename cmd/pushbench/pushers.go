@@ -33,8 +33,8 @@ type pusher struct {
 	buffer   []byte
 }
 
-// startPushers starts them, or none without --api.
-func startPushers(b *bench) (*pushers, error) {
+// newPushers makes them, or none without --api.
+func newPushers(b *bench) (*pushers, error) {
 	p := &pushers{quit: make(chan struct{})}
 	rate, n, names := b.Float64("publish-rate"), b.Int("publishers"), rooms(b.Context)
 	if b.String("api") == "" || rate <= 0 || n <= 0 || len(names) == 0 {
@@ -56,9 +56,14 @@ func startPushers(b *bench) (*pushers, error) {
 			one.streams = append(one.streams, history.Stream{ID: load.PublisherID(i*len(names) + k), Channel: b.String("prefix") + room})
 		}
 		p.all = append(p.all, one)
-		p.running.Go(func() { one.push(p.quit, &p.incomplete) })
 	}
 	return p, nil
+}
+
+func (p *pushers) start() {
+	for _, one := range p.all {
+		p.running.Go(func() { one.push(p.quit, &p.incomplete) })
+	}
 }
 
 // push publishes until quit is closed. A late answer delays the next message

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,8 +30,8 @@ type Report struct {
 	Violations []history.Violation `json:"violations,omitempty"`
 }
 
-// maxViolations is how many are kept; the numbers count them all.
-const maxViolations = 200
+// maxViolations is how many a report holds; its numbers count them all.
+const maxViolations = 2000
 
 // Machine is where client and, usually, server ran.
 type Machine struct {
@@ -142,14 +143,12 @@ func (r *Report) print(w io.Writer) {
 		}
 		p("  %-44s %14s\n", n.Name, strconv.FormatFloat(n.Value, 'f', decimals, 64))
 	}
+	faults := append(slices.Clone(r.Problems), grouped(r.Violations)...)
 	const shown = 20
-	for _, problem := range r.Problems[:min(len(r.Problems), shown)] {
-		p("  FAULT %s\n", problem)
+	for _, fault := range faults[:min(len(faults), shown)] {
+		p("  FAULT %s\n", fault)
 	}
-	for _, v := range r.Violations[:min(len(r.Violations), shown)] {
-		p("  FAULT %s\n", v)
-	}
-	if more := len(r.Violations) - shown; more > 0 {
+	if len(faults) > shown {
 		p("  and more; --json names them\n")
 	}
 	if r.OK {
@@ -157,4 +156,27 @@ func (r *Report) print(w io.Writer) {
 	} else {
 		p("FAILED: %v\n", errFaulty)
 	}
+}
+
+// grouped says faults that differ only in the connection once, with a count.
+func grouped(violations []history.Violation) (lines []string) {
+	type group struct {
+		kind   history.Kind
+		role   history.Role
+		detail string
+	}
+	alike := map[group]int{}
+	for _, v := range violations {
+		alike[group{v.Kind, v.Role, v.Detail}]++
+	}
+	for _, v := range violations {
+		g := group{v.Kind, v.Role, v.Detail}
+		if n := alike[g]; n > 1 {
+			lines = append(lines, fmt.Sprintf("%s (and %d more like it)", v, n-1))
+		} else if n == 1 {
+			lines = append(lines, v.String())
+		}
+		delete(alike, g)
+	}
+	return lines
 }

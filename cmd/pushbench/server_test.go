@@ -21,7 +21,7 @@ import (
 // peer is a small WebSocket server: /echo, /chat?room= and POST /v1/publish.
 // It can be told to do one thing wrong, now and then.
 type peer struct {
-	fault  string // "", drop, duplicate, swap, corrupt, close, stall, bounce (to the sender too)
+	fault  string // "", drop, duplicate, swap, corrupt, close, cut (as too slow), stall, bounce (to the sender too)
 	every  int64  // which of the messages suffer
 	count  atomic.Int64
 	greet  string
@@ -149,6 +149,8 @@ func (p *peer) deliver(l *link, op byte, data []byte) {
 			frame[len(frame)-1] ^= 1
 		case "close":
 			frame = frameOf(8, []byte{1011 >> 8, 1011 & 0xff})
+		case "cut":
+			frame = frameOf(8, []byte{1013 >> 8, 1013 & 0xff})
 		case "stall":
 			time.Sleep(300 * time.Millisecond)
 		case "swap":

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -20,7 +20,7 @@ func mixCommand() *cli.Command {
 		Name:   "mix",
 		Usage:  "an idle mass with heartbeats, some chat and some pushes, as on a working day",
 		Flags:  standingFlags(mass{idle: 10_000, echo: 100, echoRate: 100, channels: 10, members: 100, talkRate: 50, pushRate: 20}),
-		Action: func(c *cli.Context) error { return standing(c, nil) },
+		Action: func(c *cli.Context) error { return standing(c, wait) },
 	}
 }
 
@@ -34,7 +34,7 @@ func verifyCommand() *cli.Command {
 			if file := c.String("check"); file != "" {
 				return checkFile(c, file)
 			}
-			return standing(c, nil)
+			return standing(c, wait)
 		},
 	}
 }
@@ -69,11 +69,12 @@ func standingFlags(m mass) []cli.Flag {
 		sizeFlag(), durationFlag(), drainFlag())...)
 }
 
-// during is what happens while the load stands; nil waits for --duration.
-type during func(b *bench) error
+// wait is what happens while the load stands, unless something else does.
+func wait(b *bench) error { return b.sleep(b.Duration("duration")) }
 
-// standing opens every sort of load, keeps it up, and checks what happened.
-func standing(c *cli.Context, do during) error {
+// standing opens every sort of load, keeps it up while do runs, and checks
+// what happened.
+func standing(c *cli.Context, do func(b *bench) error) error {
 	if err := checkSize(c); err != nil {
 		return err
 	}
@@ -91,32 +92,16 @@ func standing(c *cli.Context, do during) error {
 	if err := b.opened(); err != nil {
 		return err
 	}
-	opened, err := b.server()
-	if err != nil {
-		return err
-	}
-	pushers, err := startPushers(b)
+	pushers, err := newPushers(b)
 	if err != nil {
 		return err
 	}
 	defer pushers.stop()
-	b.progress.say("standing")
-	started := time.Now()
-	if err := b.Begin(); err != nil {
-		return err
-	}
-	if do == nil {
-		do = func(b *bench) error { return b.sleep(c.Duration("duration")) }
-	}
-	if err := do(b); err != nil {
-		return err
-	}
-	pushers.stop()
-	took := time.Since(started)
-	if err := b.Stop(c.Context, c.Duration("drain")); err != nil {
-		return err
-	}
-	after, err := b.server()
+	opened, after, took, err := b.measured("standing", func() error {
+		defer pushers.stop()
+		pushers.start()
+		return do(b)
+	})
 	if err != nil {
 		return err
 	}
@@ -225,29 +210,30 @@ func rooms(c *cli.Context) []string {
 }
 
 func save(file string, h *history.History) error {
-	text, err := json.Marshal(h)
-	if err == nil {
-		err = os.WriteFile(file, text, 0o644)
-	}
+	f, err := os.Create(file)
 	if err != nil {
 		return fmt.Errorf("save history: %w", err)
+	}
+	if err := errors.Join(h.Write(f), f.Close()); err != nil {
+		return fmt.Errorf("save history in %s: %w", file, err)
 	}
 	return nil
 }
 
 // checkFile judges a saved history.
 func checkFile(c *cli.Context, file string) error {
-	text, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("read history: %w", err)
 	}
-	var h history.History
-	if err := json.Unmarshal(text, &h); err != nil {
-		return fmt.Errorf("history %s: %w", file, err)
+	defer func() { _ = f.Close() }()
+	h, err := history.Read(f)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
 	}
 	r := &Report{Pushbench: 1, Command: c.Command.Name, Label: c.String("label"), URL: file, Started: time.Now().UTC(), Machine: machine()}
 	r.Numbers.Set("sessions", float64(len(h.Sessions)))
 	r.Numbers.Set("streams", float64(len(h.Streams)))
-	r.judge(&h)
+	r.judge(h)
 	return r.output(c)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -62,23 +61,7 @@ func traffic(c *cli.Context, l load.Spec, unit string, work func(*fleet.Report) 
 	if err := b.opened(); err != nil {
 		return err
 	}
-	before, err := b.server()
-	if err != nil {
-		return err
-	}
-	b.progress.say("measuring")
-	started := time.Now()
-	if err := b.Begin(); err != nil {
-		return err
-	}
-	if err := b.sleep(c.Duration("duration")); err != nil {
-		return err
-	}
-	took := time.Since(started)
-	if err := b.Stop(c.Context, c.Duration("drain")); err != nil {
-		return err
-	}
-	after, err := b.server()
+	before, after, took, err := b.measured("measuring", func() error { return b.sleep(c.Duration("duration")) })
 	if err != nil {
 		return err
 	}

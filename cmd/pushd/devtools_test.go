@@ -51,7 +51,7 @@ func openBrowser(t *testing.T) *browser {
 	must(t, err)
 	b := &browser{t: t, in: in, waiting: map[int]chan reply{}}
 	b.cmd = exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
 		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
 	b.cmd.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4
 	b.cmd.Stderr = &b.log
@@ -158,30 +158,26 @@ func (b *browser) call(session, method string, params map[string]any, result any
 	}
 }
 
-// noTroubles checks that no page has thrown, logged an error or been refused
-// something by its security policy.
-func (b *browser) noTroubles() {
-	b.t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, text := range b.troubles {
-		b.t.Errorf("a page complains: %s", text)
-	}
-}
-
 // tab is one page.
 type tab struct {
 	*browser
+	t       *testing.T
 	session string
 }
 
-func (b *browser) open(url string) *tab {
-	b.t.Helper()
+// open opens a tab that is closed when the test ends.
+func (b *browser) open(t *testing.T, url string) *tab {
+	t.Helper()
 	var target struct{ TargetID string }
-	must(b.t, b.call("", "Target.createTarget", map[string]any{"url": "about:blank"}, &target))
+	must(t, b.call("", "Target.createTarget", map[string]any{"url": "about:blank"}, &target))
+	t.Cleanup(func() {
+		if err := b.call("", "Target.closeTarget", map[string]any{"targetId": target.TargetID}, nil); err != nil {
+			t.Error(err)
+		}
+	})
 	var attached struct{ SessionID string }
-	must(b.t, b.call("", "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached))
-	tb := &tab{b, attached.SessionID}
+	must(t, b.call("", "Target.attachToTarget", map[string]any{"targetId": target.TargetID, "flatten": true}, &attached))
+	tb := &tab{b, t, attached.SessionID}
 	for _, method := range []string{"Runtime.enable", "Log.enable", "Page.enable"} {
 		tb.do(method, nil, nil)
 	}
@@ -232,6 +228,24 @@ func (tb *tab) say(text string) {
 	tb.do("Input.insertText", map[string]any{"text": text}, nil)
 	for _, kind := range []string{"keyDown", "keyUp"} {
 		tb.do("Input.dispatchKeyEvent", map[string]any{"type": kind, "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13}, nil)
+	}
+}
+
+// forgive forgets what pages have complained about.
+func (b *browser) forgive() {
+	b.mu.Lock()
+	b.troubles = nil
+	b.mu.Unlock()
+}
+
+// noTroubles checks that no page has thrown, logged an error or been refused
+// something by its security policy.
+func (tb *tab) noTroubles() {
+	tb.t.Helper()
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	for _, text := range tb.troubles {
+		tb.t.Errorf("a page complains: %s", text)
 	}
 }
 

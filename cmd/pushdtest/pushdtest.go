@@ -196,10 +196,12 @@ func (st Status) Connections() (n int) {
 	return n
 }
 
-// Log returns the daemon's log.
+// Log returns the log files in the server's folder and its runtime folder.
 func (s *Server) Log() string {
 	var all strings.Builder
-	logs, _ := filepath.Glob(filepath.Join(s.Dir, "run", "*.log"))
+	logs, _ := filepath.Glob(filepath.Join(s.Dir, "*.log"))
+	inRun, _ := filepath.Glob(filepath.Join(s.Dir, "run", "*.log"))
+	logs = append(logs, inRun...)
 	for _, name := range logs {
 		raw, err := os.ReadFile(name)
 		if err != nil {

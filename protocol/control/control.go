@@ -7,7 +7,10 @@
 // the meaning of a field.
 package control
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"math/bits"
+)
 
 // Version is the version of this language. A child that reads a greater one in
 // Init answers Failed and exits.
@@ -115,8 +118,27 @@ type Exported struct {
 	Left    int     `json:"left"`    // not movable: streams of HTTP, connections about to close
 	Drained int     `json:"drained"` // moved, but the new config has no place for them: closed with 1012
 	Bytes   int64   `json:"bytes"`   // of state carried
-	Pauses  []int64 `json:"pauses"`  // histogram: connections whose pause was below 2^i µs
+	Pauses  []int64 `json:"pauses"`  // histogram: how many connections paused, by PauseBucket
 	MaxUS   int64   `json:"max_us"`  // longest pause, µs
 	Step    string  `json:"step,omitempty"`
 	Error   string  `json:"error,omitempty"`
+}
+
+// PauseBucket returns the place of a pause of us microseconds in
+// Exported.Pauses. A bucket is at most an eighth wider than its lower end.
+func PauseBucket(us int64) int {
+	n := bits.Len64(uint64(max(us, 0)))
+	if n <= 3 {
+		return int(max(us, 0))
+	}
+	return (n-3)*8 + int(us>>(n-4))&7
+}
+
+// PauseLimit returns the longest pause, in microseconds, of bucket i.
+func PauseLimit(i int) int64 {
+	if i < 8 {
+		return int64(i)
+	}
+	n := i/8 + 3
+	return (int64(8+i%8)+1)<<(n-4) - 1
 }

@@ -47,8 +47,7 @@ func (a *asker) subscribe(nc *nats.Conn) error {
 	return nil
 }
 
-// Replies opens a place for room answers. The client must have been started
-// with a nil Inbox.
+// Replies opens a place for room answers. The client must have been started.
 func (c *Client) Replies(room int) *Replies {
 	a := c.asker
 	ch := make(chan Reply, room)

@@ -38,7 +38,8 @@ type Client struct {
 	receiver *receiver
 	asker    *asker
 
-	started atomic.Bool
+	started atomic.Bool // Start was called, or Close
+	running atomic.Bool // the sender runs
 	closing sync.Once
 	counts  counters
 }
@@ -56,6 +57,7 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{o: o, id: randomID(), queue: newQueue(o.QueueItems, o.QueueBytes), link: newLink(o.Logger)}
 	c.subjects = newSubjects(o.Prefix, c.id)
+	c.sender = newSender(c)
 	return c, nil
 }
 
@@ -82,7 +84,7 @@ func (c *Client) Start(in worker.Inbox) error {
 		c.link.nc.Close()
 		return fmt.Errorf("subscribe at broker %s: %w", c.o.where(), err)
 	}
-	c.sender = newSender(c)
+	c.running.Store(true)
 	go c.sender.run()
 	return nil
 }
@@ -90,13 +92,11 @@ func (c *Client) Start(in worker.Inbox) error {
 // subscribe returns once the broker has confirmed the subscriptions.
 func (c *Client) subscribe(in worker.Inbox) error {
 	nc := c.link.nc
-	var err error
-	if in != nil {
+	c.asker = newAsker(c.subjects.replies)
+	err := c.asker.subscribe(nc)
+	if err == nil && in != nil {
 		c.receiver = newReceiver(in, &c.counts, c.o.Logger)
 		err = c.receiver.subscribe(nc, c.subjects, &c.o)
-	} else {
-		c.asker = newAsker(c.subjects.replies)
-		err = c.asker.subscribe(nc)
 	}
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func (c *Client) Answer(reply string, a worker.Answer) {
 }
 
 func (c *Client) put(items ...item) error {
-	if c.link.lost() {
+	if c.link.lost() || c.sender.stuck() {
 		c.counts.refused.Add(uint64(len(items)))
 		return worker.ErrBrokerAway
 	}
@@ -189,7 +189,7 @@ func (c *Client) Stats() worker.BrokerStats {
 		Expired:   n.expired.Load(),
 		Received:  n.received.Load(),
 		Gaps:      n.gaps.Load(),
-		Connected: c.link.up(),
+		Connected: c.link.up() && !c.sender.stuck(),
 	}
 }
 
@@ -198,7 +198,7 @@ func (c *Client) Stats() worker.BrokerStats {
 func (c *Client) Close() error {
 	c.closing.Do(func() {
 		c.queue.close()
-		if c.started.Swap(true) && c.sender != nil {
+		if c.started.Swap(true) && c.running.Load() {
 			c.shutdown()
 		}
 	})

@@ -17,10 +17,13 @@ const (
 	// how long the broker may be away before publishing fails at once.
 	awayLimit = time.Second
 
-	dialTimeout  = time.Second     // of one attempt, handshake included
-	writeTimeout = 2 * time.Second // of one write; then the connection is given up
-	pingInterval = 2 * time.Second // a broker that owes two answers is given up
-	pingsOwed    = 1
+	// The limits below are generous: a machine that stalls for some seconds
+	// must not cut connections that are well. A broker process that hangs is
+	// killed by the master, which ends the connection at once.
+	dialTimeout  = 2 * time.Second  // of one attempt, handshake included
+	writeTimeout = 10 * time.Second // of one write; then the connection is given up
+	pingInterval = 5 * time.Second  // a broker that owes three answers is given up
+	pingsOwed    = 2
 )
 
 // link is the connection to the broker and what is known about it without
@@ -101,7 +104,7 @@ func (l *link) options(o *Options) []nats.Option {
 
 func (l *link) up() bool { return l.away.Load() == nil }
 
-// lost reports whether the broker has been away for longer than awayLimit.
+// lost reports whether the connection has been down for longer than awayLimit.
 func (l *link) lost() bool {
 	since := l.away.Load()
 	return since != nil && time.Since(*since) > awayLimit

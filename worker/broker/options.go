@@ -28,7 +28,7 @@ type Options struct {
 	Logger *slog.Logger // default slog.Default()
 
 	// StartTimeout bounds how long Start tries to reach the broker.
-	// Default 5 s.
+	// Default 8 s.
 	StartTimeout time.Duration
 
 	// The queue towards the broker; beyond it Publish returns ErrBrokerBusy.
@@ -79,7 +79,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	if o.StartTimeout <= 0 {
-		o.StartTimeout = 5 * time.Second
+		o.StartTimeout = 8 * time.Second
 	}
 	return o, nil
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,9 @@ type sender struct {
 	buf       []byte                // of the envelope; nats.go copies it
 	failures  limiter
 
+	epoch time.Time
+	since atomic.Int64 // the call of nats.go under way began, ns after epoch; 0 = none
+
 	finishing chan struct{} // closed: leave once the queue is empty
 	abandoned chan struct{} // closed: give up what is queued and leave
 	done      chan struct{} // closed by run
@@ -31,6 +35,7 @@ type sender struct {
 func newSender(c *Client) *sender {
 	return &sender{
 		c:         c,
+		epoch:     time.Now(),
 		finishing: make(chan struct{}),
 		abandoned: make(chan struct{}),
 		done:      make(chan struct{}),
@@ -125,14 +130,14 @@ func (s *sender) drop(err error) {
 // publish numbers it; the number counts as used once nats.go has taken it.
 func (s *sender) publish(it *item) error {
 	if it.subject != "" {
-		return s.c.link.nc.PublishRequest(it.subject, it.reply, it.raw)
+		return s.send(it.subject, it.reply, it.raw)
 	}
 	p := &it.pub
 	p.Publisher = s.c.id
 	p.Shard = worker.Shard(p.Scope, p.Target)
 	p.Seq = s.seq[p.Shard] + 1
 	s.buf = appendEnvelope(s.buf[:0], p)
-	if err := s.c.link.nc.PublishRequest(s.c.subjects.shard[p.Shard], p.Reply, s.buf); err != nil {
+	if err := s.send(s.c.subjects.shard[p.Shard], p.Reply, s.buf); err != nil {
 		return err
 	}
 	s.seq[p.Shard]++
@@ -142,6 +147,19 @@ func (s *sender) publish(it *item) error {
 		s.buf = nil
 	}
 	return nil
+}
+
+// send may block: for as long as the broker does not read, up to writeTimeout.
+func (s *sender) send(subject, reply string, data []byte) error {
+	s.since.Store(int64(time.Since(s.epoch)))
+	defer s.since.Store(0)
+	return s.c.link.nc.PublishRequest(subject, reply, data)
+}
+
+// stuck reports whether the broker has not been reading for awayLimit.
+func (s *sender) stuck() bool {
+	since := s.since.Load()
+	return since != 0 && time.Since(s.epoch)-time.Duration(since) > awayLimit
 }
 
 // unsettleAll makes the next settle announce every shard: the old connection
@@ -159,7 +177,7 @@ func (s *sender) settle() {
 			continue
 		}
 		p := worker.Publication{Publisher: s.c.id, Shard: uint8(shard), Seq: s.seq[shard], Kind: kindPosition}
-		if err := s.c.link.nc.Publish(s.c.subjects.shard[shard], appendEnvelope(s.buf[:0], &p)); err != nil {
+		if err := s.send(s.c.subjects.shard[shard], "", appendEnvelope(s.buf[:0], &p)); err != nil {
 			return // announced after the reconnect
 		}
 		s.unsettled[shard] = false

@@ -57,7 +57,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 		MaxConn:               maxClients,
 		MaxPayload:            MaxEnvelope,
 		MaxPending:            o.MaxPending,
-		WriteDeadline:         5 * time.Second,
+		WriteDeadline:         writeTimeout,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make embedded broker: %w", err)

@@ -92,14 +92,16 @@ func head(c net.Conn) string {
 }
 
 func TestRequest(t *testing.T) {
-	var request, from string
+	seen := make(chan [2]string, 1)
 	target := listen(t, func(c net.Conn) {
-		request, from = head(c), c.RemoteAddr().String()
+		seen <- [2]string{head(c), c.RemoteAddr().String()}
 		_, _ = io.WriteString(c, "HTTP/1.1 403 Forbidden\r\n\r\n")
 	})
 	target.Origin = "http://elsewhere"
 	var end error
 	runOne(t, target, &log{onEnd: func(_ *Conn, err error) { end = err }})
+	got := <-seen
+	request, from := got[0], got[1]
 	var refused *RefusedError
 	if !errors.As(end, &refused) || !strings.Contains(refused.Status, "403") {
 		t.Errorf("ended with %v", end)

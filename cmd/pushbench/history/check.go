@@ -212,20 +212,26 @@ func (c *checker) order(s *Session, t Track, sent uint32) {
 // publish failed need not.
 func (c *checker) missing(s *Session, t Track, first, last uint32, publishes []Publish) {
 	v := Violation{Kind: Loss, Stream: t.Stream}
-	if len(t.Runs) == 1 && t.Runs[0].First <= first && t.Runs[0].Last >= last {
-		return
-	}
-	var seen set
-	for _, r := range t.Runs {
-		for seq := r.First; seq <= min(r.Last, last); seq++ {
-			seen.add(seq)
+	hole := func(from, to uint32) {
+		if publishes == nil && from <= to {
+			v.touch(from)
+			v.Count += int(to - from)
+			return
+		}
+		for seq := from; seq <= to; seq++ {
+			if publishes[seq-1].Failed == "" {
+				v.touch(seq)
+			}
 		}
 	}
-	for seq := first; seq <= last; seq++ {
-		if !seen.has(seq) && (publishes == nil || publishes[seq-1].Failed == "") {
-			v.touch(seq)
-		}
+	runs := slices.Clone(t.Runs)
+	slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.First, b.First) })
+	next := first
+	for _, r := range runs {
+		hole(next, min(r.First-1, last))
+		next = max(next, r.Last+1)
 	}
+	hole(next, last)
 	if v.Count > 0 {
 		c.add(s, v)
 	}
@@ -281,8 +287,4 @@ func (s *set) add(seq uint32) bool {
 	fresh := (*s)[seq/64]&bit == 0
 	(*s)[seq/64] |= bit
 	return fresh
-}
-
-func (s set) has(seq uint32) bool {
-	return int(seq/64) < len(s) && s[seq/64]&(1<<(seq%64)) != 0
 }

@@ -20,7 +20,7 @@ const tick = 10 * time.Millisecond
 type Sample struct {
 	Processes int
 	PSS       int64         // bytes; memory shared by n processes counts 1/n for each
-	CPU       time.Duration // user and system time of the processes that live, in steps of 10 ms each
+	CPU       time.Duration // user and system time, in steps of 10 ms, of those that live and of children that ended and were waited for
 	Switches  int64         // context switches of the threads that live
 }
 
@@ -85,11 +85,16 @@ func (s *Sample) add(pid int) error {
 	if err != nil {
 		return err
 	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	// utime, stime, cutime, cstime
+	for _, ticks := range fields[11:15] {
+		n, err := strconv.ParseInt(ticks, 10, 64)
+		if err != nil {
+			return err
+		}
+		s.CPU += time.Duration(n) * tick
+	}
 	s.Processes++
 	s.PSS += pss * 1024
-	s.CPU += time.Duration(user+system) * tick
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	for _, status := range tasks {
 		voluntary, _ := keyed(status, "voluntary_ctxt_switches:")
@@ -107,7 +112,7 @@ func stat(pid int) ([]string, error) {
 		return nil, err
 	}
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 13 {
+	if len(fields) < 15 {
 		return nil, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
 	}
 	return fields, nil

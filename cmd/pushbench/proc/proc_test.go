@@ -87,3 +87,23 @@ func TestSlab(t *testing.T) {
 		t.Fatalf("%d, %v", n, err)
 	}
 }
+
+// A child that has worked and ended still counts.
+func TestTreeRemembersTheDead(t *testing.T) {
+	before, err := Tree(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It works until the kernel has counted at least 50 ms for it.
+	script := `while :; do read -r _ _ _ _ _ _ _ _ _ _ _ _ _ user system _ < /proc/$$/stat; [ $((user + system)) -ge 5 ] && exit; done`
+	if err := exec.Command("sh", "-c", script).Run(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := Tree(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if worked := after.CPU - before.CPU; worked < 50*time.Millisecond {
+		t.Errorf("50 ms of a child's work are seen as %v", worked)
+	}
+}
