@@ -17,6 +17,9 @@ import (
 // on connections whose answer is deferred, for up to a minute.
 const moveBound = 3 * time.Minute
 
+// stepReport is the step at which the old worker has given up everything.
+const stepReport = "report"
+
 // move hands the connections of old to next. After an error next is dead, old
 // serves what it had not given up, and what was given up before is lost with
 // next; the report says how many. That old dies is no error: what it had not
@@ -26,6 +29,10 @@ func (m *master) move(ctx context.Context, old, next *process) (control.Exported
 	defer cancel()
 	report, err := m.carry(ctx, old, next)
 	if err == nil || old.isGone() {
+		return report, nil
+	}
+	if report.Step == stepReport && !next.isGone() {
+		next.log.Warn("all clients have moved, but not the numbers of it", "error", err)
 		return report, nil
 	}
 	next.log.Error("clients stay with the old process", "step", report.Step, "error", err, "lost", report.Moved)

@@ -1,26 +1,28 @@
 package worker
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // A connection that gnet did not accept itself gets into gnet by way of its
 // accept path: a dummy connection to a listener of our own is accepted, and
 // before gnet looks at it the real socket takes its descriptor number. That
 // costs no more than an accept, in time and in memory.
 
-// arrivals are the connections on that way, in the order of the dummies.
+// arrivals are the connections on that way, in order. The first sent of them
+// have a dummy in the listener's accept queue, which must not overflow.
 type arrivals struct {
 	path  string // of the dummies' listener, in the abstract namespace
 	queue []landing
+	sent  int
 }
 
-// landing is a connection whose dummy has been sent.
+// maxDummies is well below the shortest accept queue that a system may have.
+const maxDummies = 64
+
+// landing is a connection that waits for its dummy to be accepted.
 type landing struct {
 	c  *Conn
 	fd int
-	fn func(*Conn) // runs when the connection is in place, may be nil
+	fn func(c *Conn, ok bool) // runs when the connection is in place or lost, may be nil
 }
 
 // openArrivals puts the listener of the dummies at gnet's first descriptor.
@@ -37,15 +39,23 @@ func (l *loop) openArrivals() error {
 	return epollAdd(l.engine.epoll, l.engine.door0, eventsRead)
 }
 
-// await sends a dummy for c, whose socket is fd. It runs on the loop and owns
-// fd from then on.
-func (a *arrivals) await(l *loop, c *Conn, fd int, fn func(*Conn)) {
+// await brings in c, whose socket is fd. It runs on the loop and owns fd from
+// then on.
+func (a *arrivals) await(l *loop, c *Conn, fd int, fn func(*Conn, bool)) {
 	a.queue = append(a.queue, landing{c, fd, fn})
-	if err := connectAbstract(a.path); err != nil {
-		a.queue = a.queue[:len(a.queue)-1]
-		closeFD(fd)
-		l.log.Error("connection lost on its way into the event loop", "connection", c.ID(), "error", err)
-		l.gone(c, fmt.Errorf("enter event loop: %w", err))
+	a.send(l)
+}
+
+// send keeps the accept queue supplied.
+func (a *arrivals) send(l *loop) {
+	for a.sent < min(len(a.queue), maxDummies) {
+		if err := connectAbstract(a.path); err != nil {
+			if a.sent == 0 { // nothing on its way would make us try again
+				l.after(time.Millisecond, func() { a.send(l) })
+			}
+			return
+		}
+		a.sent++
 	}
 }
 
@@ -56,9 +66,19 @@ func (l *loop) arrived(s sock) action {
 	}
 	a := l.arrive.queue[0]
 	l.arrive.queue = l.arrive.queue[1:]
+	l.arrive.sent--
 	if len(l.arrive.queue) == 0 {
 		l.arrive.queue = nil
 	}
+	l.begin()
+	l.arrive.send(l)
+	s.SetContext(a.c)
+	a.land(l, s)
+	return l.end(a.c)
+}
+
+// land gives the dummy's place in gnet to the connection.
+func (a *landing) land(l *loop, s sock) {
 	c := a.c
 	err := replace(a.fd, s.Fd())
 	closeFD(a.fd)
@@ -66,23 +86,21 @@ func (l *loop) arrived(s sock) action {
 		c.flags &^= flagMuted
 		err = epollAdd(l.engine.epoll, s.Fd(), eventsRead)
 	}
-	s.SetContext(c)
-	l.begin()
 	c.sock = s
+	if a.fn != nil {
+		a.fn(c, err == nil)
+	}
 	if err != nil {
+		l.log.Error("connection lost on its way into the event loop", "connection", c.ID(), "error", err)
 		l.destroy(c, err)
-		return l.end(c)
+		return
 	}
 	l.watch(c)
-	if a.fn != nil {
-		a.fn(c)
-	}
 	if len(c.out.frames) > 0 {
 		l.writer.watch(l, c)
 	}
 	l.drain(c)
 	l.resume(c)
-	return l.end(c)
 }
 
 // lateAnswer is the answer to a publication that came during a hand-over: some

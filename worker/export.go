@@ -85,11 +85,14 @@ func (x *export) begin() {
 // wait for.
 func (x *export) batch(n int) (more bool, err error) {
 	l := x.l
+	frozen := monotonic()
+	if err := l.do(func() { x.freeze(n) }); err != nil {
+		return false, err
+	}
 	var body []byte
 	var fds []int
-	frozen := monotonic()
-	if err := l.do(func() { body, fds, err = x.freeze(n) }); err != nil {
-		return false, err
+	if doErr := l.do(func() { body, fds, err = x.pack() }); doErr != nil {
+		return false, doErr
 	}
 	defer func() {
 		for _, fd := range fds {
@@ -116,20 +119,39 @@ func (x *export) batch(n int) (more bool, err error) {
 	return true, x.commit()
 }
 
-// freeze takes up to n connections out of the loop's reach and writes their
-// records. It runs on the loop.
-func (x *export) freeze(n int) (body []byte, fds []int, err error) {
+// freeze takes up to n connections out of the loop's reach. It runs on the
+// loop. Events that gnet has fetched already may still come in this turn; what
+// they bring is kept, so the records are written in a later turn, by pack.
+func (x *export) freeze(n int) {
 	l := x.l
 	l.fan.complete(l)
 	x.at = l.fan.seen.clone()
-	body = x.at.append(make([]byte, 8))
+	size := 0
 	for _, c := range l.conns.all {
-		if len(fds) == n || len(body) > batchBytes {
-			break
+		if len(x.held) == n || size > batchBytes {
+			return
 		}
 		if !c.movable() {
 			continue
 		}
+		l.writer.forget(l, c)
+		epollDelete(l.engine.epoll, c.sock.Fd())
+		c.set(flagMoving)
+		x.held = append(x.held, c)
+		size += c.QueueBytes()
+	}
+}
+
+// pack writes the records of the frozen connections, behind room for the time,
+// and duplicates their sockets. It runs on the loop.
+func (x *export) pack() (body []byte, fds []int, err error) {
+	body = x.at.append(make([]byte, 8))
+	present := x.held[:0]
+	for _, c := range x.held {
+		if c.sock == nil {
+			continue // its client left in the last moment
+		}
+		present = append(present, c)
 		fd, err := duplicate(c.sock.Fd())
 		if err != nil {
 			return nil, fds, fmt.Errorf("duplicate connection: %w", err)
@@ -137,11 +159,9 @@ func (x *export) freeze(n int) (body []byte, fds []int, err error) {
 		fds = append(fds, fd)
 		record := c.appendRecord(nil)
 		body = append(binary.BigEndian.AppendUint32(body, uint32(len(record))), record...)
-		x.held = append(x.held, c)
-		l.writer.forget(l, c)
-		epollDelete(l.engine.epoll, c.sock.Fd())
-		c.set(flagMoving)
 	}
+	clear(x.held[len(present):])
+	x.held = present
 	return body, fds, nil
 }
 
@@ -174,6 +194,7 @@ func (x *export) commit() error {
 	err := l.do(func() {
 		for _, c := range x.held {
 			if c.sock != nil {
+				c.set(flagDead)
 				_ = c.sock.EventLoop().Close(c.sock) // ends in moved
 			}
 		}
@@ -183,12 +204,17 @@ func (x *export) commit() error {
 	if err != nil {
 		return err
 	}
-	return x.k.send(msgCommit, nil, nil)
+	if err := x.k.send(msgCommit, nil, nil); err != nil {
+		return err
+	}
+	// Frozen only when the ones before have landed: a batch under way while
+	// another is frozen moves no more a second, and doubles the pause.
+	_, err = x.k.expect(msgLanded, handoverWait)
+	return err
 }
 
 // moved forgets a connection that lives elsewhere now. No callback runs.
 func (l *loop) moved(c *Conn) {
-	c.set(flagDead)
 	l.stopTimers(c)
 	if c.out != nil {
 		l.counts.queueBytes -= int64(c.out.bytes)
@@ -223,6 +249,9 @@ func (x *export) resume() {
 	l.moving = false
 	l.fan.complete(l)
 	for _, c := range x.held {
+		if c.has(flagDead) {
+			continue // its client left meanwhile
+		}
 		c.clear(flagMoving)
 		if err := l.retake(c); err != nil {
 			l.destroy(c, err)

@@ -19,6 +19,7 @@ import (
 //	old → new  batch   vector, records, and their descriptors
 //	new → old  ack     all are there and readable; it has not touched them
 //	old → new  commit  old has closed its duplicates: they are new's now
+//	new → old  landed  they are in its loop; old sends no further batch before
 //	           …       more batches; the first is a small one, the canary
 //	old → new  end
 //	new → old  report  what became of them
@@ -32,6 +33,7 @@ const (
 	msgBatch  = 'B'
 	msgAck    = 'A'
 	msgCommit = 'C'
+	msgLanded = 'L'
 	msgEnd    = 'E'
 	msgReport = 'R'
 	msgError  = 'X' // either way: text; the hand-over has failed

@@ -319,6 +319,7 @@ func TestRollback(t *testing.T) {
 			swallow(k)
 			_ = k.send(msgAck, nil, nil)
 			_, _ = k.expect(msgCommit, patience)
+			_ = k.send(msgLanded, nil, nil)
 			swallow(k)
 		}, canaryConns},
 	} {

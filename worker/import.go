@@ -17,9 +17,8 @@ type imports struct {
 	l      *loop
 	k      *courier
 	out    control.Exported
-	landed chan struct{} // closed when the last connection is in place
+	landed chan struct{} // of the batch: closed when its last connection is in place
 	open   int           // connections on their way into gnet; the loop's
-	ended  bool          // no more will come; the loop's
 }
 
 // shipment is a batch that has been read and not yet touched.
@@ -74,7 +73,16 @@ func (m *imports) batch(p parcel) error {
 		s.drop()
 		return err
 	}
-	return m.l.do(func() { m.admit(s) })
+	m.landed = make(chan struct{})
+	if err := m.l.do(func() { m.admit(s) }); err != nil {
+		return err
+	}
+	select {
+	case <-m.landed:
+	case <-time.After(handoverWait):
+		return errors.New("connections do not get into the event loop")
+	}
+	return m.k.send(msgLanded, nil, nil)
 }
 
 // unpack reads the records and checks that there is room for the sockets.
@@ -141,7 +149,7 @@ func (m *imports) admit(s *shipment) {
 	for i, c := range conns {
 		m.open++
 		fd := s.files[i]
-		l.arrive.await(l, c, fd, func(c *Conn) { m.land(c, s.frozen) })
+		l.arrive.await(l, c, fd, func(c *Conn, ok bool) { m.land(c, ok, s.frozen) })
 	}
 	for _, c := range homeless {
 		m.out.Drained++
@@ -163,14 +171,17 @@ func (l *loop) unskip(conns []*Conn) {
 	}
 }
 
-// land runs when a connection is in place, on the loop.
-func (m *imports) land(c *Conn, frozen time.Duration) {
-	m.open--
-	m.pause(monotonic() - frozen)
-	if c.has(flagConnected) {
-		c.route.resumed(c)
+// land runs when a connection is in place or lost, on the loop.
+func (m *imports) land(c *Conn, ok bool, frozen time.Duration) {
+	if ok {
+		m.pause(monotonic() - frozen)
+		if c.has(flagConnected) {
+			c.route.resumed(c)
+		}
 	}
-	m.check()
+	if m.open--; m.open == 0 {
+		close(m.landed)
+	}
 }
 
 // pause notes how long a connection was in nobody's hands.
@@ -184,24 +195,8 @@ func (m *imports) pause(d time.Duration) {
 	m.out.MaxUS = max(m.out.MaxUS, us)
 }
 
-func (m *imports) check() {
-	if m.ended && m.open == 0 {
-		close(m.landed)
-		m.ended = false
-	}
-}
-
-// report waits until all are in place and sends the numbers.
+// report sends the numbers.
 func (m *imports) report() error {
-	m.landed = make(chan struct{})
-	if err := m.l.do(func() { m.ended = true; m.check() }); err != nil {
-		return err
-	}
-	select {
-	case <-m.landed:
-	case <-time.After(handoverWait):
-		return errors.New("connections did not get into the event loop")
-	}
 	var body []byte
 	var err error
 	if doErr := m.l.do(func() { body, err = json.Marshal(m.out) }); doErr != nil || err != nil {

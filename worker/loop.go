@@ -280,11 +280,11 @@ func (e *events) OnClose(s gnet.Conn, err error) gnet.Action {
 	if !ok {
 		return gnet.None
 	}
-	if c.has(flagMoving) {
+	if c.has(flagMoving) && c.has(flagDead) {
 		l.moved(c)
 		return gnet.None
 	}
-	if err == nil && !c.has(flagDead) && !l.engine.leave {
+	if err == nil && !c.has(flagDead|flagMoving) && !l.engine.leave {
 		l.keep(c) // gnet is going down on us
 		return gnet.None
 	}

@@ -23,7 +23,7 @@ func (c *Conn) receive(p []byte) {
 
 // consume works on p until it is used up or has to wait, and keeps the rest.
 func (c *Conn) consume(p []byte) {
-	if c.has(flagPaused | flagHeld) {
+	if c.has(flagPaused | flagHeld | flagMoving) {
 		c.keep(p)
 		c.loop.watch(c)
 		return
@@ -63,7 +63,7 @@ const maxAhead = readChunk
 // watch turns reading on or off as the flags demand.
 func (l *loop) watch(c *Conn) {
 	mute := c.has(flagPaused) || c.has(flagHeld) && c.in != nil && len(c.in.buf) > maxAhead
-	if mute == c.has(flagMuted) || c.sock == nil || c.has(flagDead) {
+	if mute == c.has(flagMuted) || c.sock == nil || c.has(flagDead|flagMoving) {
 		return
 	}
 	events := uint32(eventsRead)
@@ -82,7 +82,7 @@ func (l *loop) resume(c *Conn) { l.thaw = append(l.thaw, c) }
 
 // melt works on held-back input.
 func (l *loop) melt(c *Conn) {
-	if c.has(flagDead|flagPaused|flagHeld) || c.sock == nil {
+	if c.has(flagDead|flagPaused|flagHeld|flagMoving) || c.sock == nil {
 		return
 	}
 	l.watch(c)

@@ -33,9 +33,9 @@ type site struct {
 	url     string
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, o pushdtest.Options) *site {
 	t.Helper()
-	s := pushdtest.Start(t, pushdtest.Options{Config: pageConfig})
+	s := pushdtest.Start(t, o)
 	must(t, os.WriteFile(filepath.Join(s.Dir, "the key"), []byte(s.Key+"\n"), 0o600))
 	return &site{s, openBrowser(t), fmt.Sprintf("http://127.0.0.1:%d/", s.Port)}
 }
@@ -91,7 +91,7 @@ func (v *visitors) run(command string) string {
 const lastPush = `document.querySelector("#pushes li:last-child span")?.textContent`
 
 func TestPage(t *testing.T) {
-	s := newSite(t)
+	s := newSite(t, pushdtest.Options{Config: pageConfig})
 	for _, check := range []struct {
 		name string
 		run  func(*visitors)
@@ -105,6 +105,19 @@ func TestPage(t *testing.T) {
 	} {
 		t.Run(check.name, func(t *testing.T) { check.run(s.visit(t)) })
 	}
+}
+
+// Without any config, and with the key that the first start generates.
+func TestPageOfTheDefaults(t *testing.T) {
+	v := newSite(t, pushdtest.Options{Env: []string{"PUSHD_API_KEY="}}).visit(t)
+	chat(v.a, v.b, "hello")
+	v.run(v.a.text("command-cli"))
+	v.b.until(lastPush + ` === "Hello from a terminal"`)
+	v.run(v.a.text("command-publish"))
+	v.b.until(lastPush + ` === "Hello from curl"`)
+	v.run(v.a.text("command-send"))
+	v.a.until(lastPush + ` === "Hi"`)
+	v.a.noTroubles()
 }
 
 func tabsChat(v *visitors) {
