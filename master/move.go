@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pushd/pushd/protocol/control"
 )
@@ -105,15 +102,6 @@ func (m *master) carry(ctx context.Context, old, next *process) (control.Exporte
 		err = errors.New(report.Error)
 	}
 	return report, err
-}
-
-// socketpair returns the two ends of a stream channel.
-func socketpair() (a, b *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "hand-over"), os.NewFile(uintptr(fds[1]), "hand-over"), nil
 }
 
 // pauses adds up the histograms of the slots.

@@ -17,10 +17,9 @@ type port struct {
 // admission decides who gets in. An accept that fails for want of descriptors
 // would stop gnet, so accepting pauses before there are none left.
 type admission struct {
-	files   int // descriptor limit
-	checked uint32
-	paused  bool
-	byIP    map[netip.Addr]*visitor // only when a limit by address is set
+	files  int // descriptor limit
+	paused bool
+	byIP   map[netip.Addr]*visitor // only when a limit by address is set
 }
 
 // visitor counts for one address.

@@ -365,8 +365,7 @@ func (c *client) write(b []byte) {
 	must(c.t, err)
 }
 
-func (c *client) text(s string)   { c.t.Helper(); c.write(mask(0x81, []byte(s))) }
-func (c *client) binary(b []byte) { c.t.Helper(); c.write(mask(0x82, b)) }
+func (c *client) text(s string) { c.t.Helper(); c.write(mask(0x81, []byte(s))) }
 
 // frame reads one server frame.
 func (c *client) frame() (first byte, payload []byte, err error) {

@@ -19,7 +19,6 @@ type vector map[source]uint64
 type journal struct {
 	on      bool
 	entries []Publication
-	first   int // entries before it were dropped
 	bytes   int
 	lost    int // dropped for want of room, so perhaps lost
 }

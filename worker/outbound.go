@@ -85,8 +85,9 @@ func (c *Conn) encode(dst []byte, m Message) []byte {
 	return websocket.AppendFrame(dst, op, m.Data)
 }
 
-// compressFrom is the payload below which deflate gains nothing.
-const compressFrom = 64
+// compressFrom is the payload, in bytes, below which deflate makes most messages
+// longer (113 bytes of JSON became 122).
+const compressFrom = 150
 
 // emit appends one frame to the cork, or to scratch memory that is sent at once.
 func (l *loop) emit(c *Conn, encode func(dst []byte) []byte) {

@@ -53,6 +53,7 @@ func reference(stream []byte, lim Limits) (events []string, code uint16, done bo
 	r := bytes.NewReader(stream)
 	for r.Len() > 0 {
 		start := len(stream) - r.Len()
+		//lint:ignore SA1019 the reference reader; its input is bounded here
 		f, err := ws.ReadFrame(io.LimitReader(r, int64(r.Len())))
 		switch {
 		case errors.Is(err, ws.ErrHeaderLengthMSB):

@@ -83,7 +83,7 @@ func TestInflateEveryWindow(t *testing.T) {
 			_ = w.Flush()
 			z := strings.TrimSuffix(buf.String(), flushMarker)
 			half := len(z) / 2
-			stream := join(frame(fin|0x40|2, z), frame(0x40|2, z[:half]), frame(0, ""), frame(fin|0, z[half:]))
+			stream := join(frame(fin|0x40|2, z), frame(0x40|2, z[:half]), frame(0, ""), frame(fin, z[half:]))
 			p := player{deflate: true, move: true, lim: Limits{MaxMessage: max(1, len(payload))}}
 			out := p.play(t, stream, len(stream)/3, len(stream)/2, len(stream)/3*2)
 			if want := "binary:" + string(payload); out.code != 0 || len(out.events) != 2 || out.events[0] != want || out.events[1] != want {

@@ -13,6 +13,7 @@ import (
 func readFrame(t testing.TB, b []byte) ws.Frame {
 	t.Helper()
 	r := bytes.NewReader(b)
+	//lint:ignore SA1019 it reads our own frames
 	f, err := ws.ReadFrame(r)
 	if err != nil || r.Len() != 0 {
 		t.Fatalf("frame of %d bytes: %v, %d bytes over", len(b), err, r.Len())

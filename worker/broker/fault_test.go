@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker"
-	"golang.org/x/sys/unix"
 )
 
 // counting is an Inbox that only counts.
@@ -88,7 +86,8 @@ func TestStoppedBrokerNeverBlocksTheLoop(t *testing.T) {
 	var slowest time.Duration
 	var calls int
 	refusals := map[error]int{}
-	for deadline := time.Now().Add(20 * time.Second); refusals[worker.ErrBrokerAway] == 0 && time.Now().Before(deadline); {
+	// Long before the write fails, it must show that nothing is taken.
+	for deadline := time.Now().Add(writeTimeout / 2); refusals[worker.ErrBrokerAway] == 0 && time.Now().Before(deadline); {
 		begin := time.Now()
 		err := pub.Publish(p)
 		slowest = max(slowest, time.Since(begin))
@@ -172,35 +171,5 @@ func TestStartWaitsForABrokerAndGivesUp(t *testing.T) {
 	b.serve()
 	if err := <-started; err != nil {
 		t.Error(err)
-	}
-}
-
-func TestClientThroughADescriptor(t *testing.T) {
-	b := newBus(t)
-	b.serve()
-	fd, err := unix.Open(b.path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	if err := os.Rename(b.path, b.path+"-moved"); err != nil {
-		t.Fatal(err)
-	}
-	var in inbox
-	c := b.client("push/0/1", &in, func(o *Options) { o.Path = FDPath(fd) })
-	patient(t, c, message("c", "x"))
-	eventually(t, "own publication", func() bool { return in.count() == 1 })
-}
-
-func TestStrangersAreRefused(t *testing.T) {
-	b := newBus(t)
-	b.serve(func(s *Server) { s.uids = []uint32{12345} })
-	c, err := NewClient(Options{ID: "x", Path: b.path, Logger: quiet(), StartTimeout: time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(nil); err == nil {
-		c.Close()
-		t.Error("a user that is not allowed has been served")
 	}
 }

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package master
+
+import "os"
+
+func socketpair() (a, b *os.File, err error) { return nil, nil, errLinuxOnly }
