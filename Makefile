@@ -26,7 +26,7 @@ deps: ## what the tests drive: a browser, node, php
 	@sh .ci/deps
 
 race: deps ## the tests under the race detector, child processes included
-	PUSHD_TEST_RACE=1 $(GO) test -race -timeout 25m ./...
+	$(GO) test -race -timeout 25m ./...
 
 fuzz: ## every fuzz target for FUZZTIME
 	@sh .ci/fuzz $(FUZZTIME)

@@ -176,7 +176,7 @@ func (f *fakeChild) receive(m control.Message, files []*os.File) {
 		_ = f.ctl.Send(control.TypeAnswer, m.ID, nil)
 	case control.TypeExport:
 		f.note(m.Type, "")
-		_ = f.ctl.Send(control.TypeAnswer, m.ID, control.Exported{Moved: 0})
+		_ = f.ctl.Send(control.TypeAnswer, m.ID, control.Exported{MaxUS: 1500})
 	case control.TypeAnswer:
 		f.asked <- m
 	}

@@ -63,6 +63,7 @@ type master struct {
 	// Owned by the loop.
 	plan       *Plan
 	generation int
+	reloads    ReloadStatus
 	programs   map[*program]bool // open ones
 	listeners  map[endpoint]*listener
 	slots      []*slot // of workers, by group in plan order and index

@@ -53,7 +53,7 @@ type line struct {
 func (m *master) askStatus() *Status {
 	st := &Status{Version: m.o.Version, Master: MasterStatus{PID: os.Getpid(), Started: m.started}}
 	var lines []line
-	m.do(func() { lines, st.Broker = m.linesOf(), m.brokerStatus() })
+	m.do(func() { lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads })
 	ctx, cancel := context.WithTimeout(context.Background(), m.t.query)
 	defer cancel()
 	var asked sync.WaitGroup

@@ -46,6 +46,7 @@ func (m *master) reloadForAll() {
 		m.log.Info("reload done", "slots", len(r.report.Slots), "drained", r.report.Drained, "took", time.Since(start).Round(time.Millisecond))
 	}
 	r.report.OK = err == nil
+	m.do(func() { m.reloads.add(&r.report) }) // before a caller who knows the result can ask
 	for _, w := range waiters {
 		w.result(&r.report, err)
 	}

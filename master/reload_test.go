@@ -39,6 +39,9 @@ func TestReloadReplacesEverySlot(t *testing.T) {
 			t.Errorf("slot %d: %+v", n, w)
 		}
 	}
+	if want := (ReloadStatus{OK: 1, PauseMaxMS: 1.5}); before.Reloads != (ReloadStatus{}) || after.Reloads != want {
+		t.Errorf("reloads: %+v, then %+v, want %+v", before.Reloads, after.Reloads, want)
+	}
 	if after.Broker.PID != before.Broker.PID {
 		t.Error("an unchanged broker process was replaced")
 	}
@@ -138,6 +141,9 @@ func TestFailedReloads(t *testing.T) {
 				if w.Generation != 3 {
 					t.Errorf("after the next reload slot %d: %+v", n, w)
 				}
+			}
+			if got := i.status().Reloads; got.OK != 1 || got.Failed != 1 {
+				t.Errorf("reloads: %+v", got)
 			}
 			i.stop()
 		})
@@ -310,6 +316,9 @@ func TestReloadStormCoalesces(t *testing.T) {
 		t.Errorf("generation %d after one reload and a storm", g)
 	}
 	i.stop()
+	if n := strings.Count(r.read("log"), "reload begins"); n != 2 {
+		t.Errorf("%d reloads began", n)
+	}
 }
 
 func TestDaemonReloadsAndReopensLogOnHangUp(t *testing.T) {

@@ -25,6 +25,7 @@ type Status struct {
 	Master  MasterStatus   `json:"master"`
 	Workers []WorkerStatus `json:"workers"` // by group in plan order, slot, generation
 	Broker  BrokerStatus   `json:"broker"`
+	Reloads ReloadStatus   `json:"reloads"`
 }
 
 // MasterStatus describes the master process.
@@ -37,6 +38,14 @@ type MasterStatus struct {
 type BrokerStatus struct {
 	PID   int   `json:"pid"` // 0 = none at the moment
 	State State `json:"state"`
+}
+
+// ReloadStatus counts the reloads since the master started. One that several
+// callers share counts once.
+type ReloadStatus struct {
+	OK         uint64  `json:"ok"`
+	Failed     uint64  `json:"failed"`
+	PauseMaxMS float64 `json:"pause_max_ms"` // of the last reload, failed or not: the longest pause of a connection
 }
 
 // WorkerStatus describes one worker process, or a slot without one. In JSON the
@@ -135,6 +144,16 @@ type SlotReport struct {
 	NewPID int    `json:"new_pid"` // 0 = the slot was removed
 	Moved  int    `json:"moved"`
 	MS     int64  `json:"ms"`
+}
+
+// add counts a reload that has ended.
+func (s *ReloadStatus) add(r *ReloadReport) {
+	if r.OK {
+		s.OK++
+	} else {
+		s.Failed++
+	}
+	s.PauseMaxMS = r.Pause.Max
 }
 
 // ReloadError says why a reload was given up; what it had not reached serves

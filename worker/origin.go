@@ -62,7 +62,7 @@ func (o *origins) allows(from, host string) bool {
 		return true
 	}
 	u, err := url.Parse(from)
-	if err != nil || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
 		return false // "null" among them
 	}
 	name, port := splitHost(u.Host)
