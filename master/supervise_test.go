@@ -26,6 +26,9 @@ func (i *instance) worker(slot int) WorkerStatus {
 
 func kill(t *testing.T, pid int, sig syscall.Signal) {
 	t.Helper()
+	if pid <= 0 {
+		t.Fatalf("no process to send %s to", sig) // 0 would be the test's own group
+	}
 	if err := syscall.Kill(pid, sig); err != nil {
 		t.Fatal(err)
 	}

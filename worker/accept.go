@@ -125,7 +125,7 @@ func (l *loop) pause() {
 // admitAgain resumes accepting when there is room. It runs once a second and
 // after a close while paused.
 func (l *loop) admitAgain() {
-	if !l.accept.paused || l.closing {
+	if !l.accept.paused || l.closing || l.moving { // a hand-over wants no newcomers
 		return
 	}
 	fd := lowestFree()
@@ -157,11 +157,29 @@ func (l *loop) welcome(ip netip.Addr) bool {
 	return true
 }
 
-// farewell undoes welcome.
-func (l *loop) farewell(ip netip.Addr) {
-	if v := l.accept.byIP[ip]; v != nil {
+// farewell undoes welcome and recount.
+func (l *loop) farewell(c *Conn) {
+	if c.more == nil {
+		return
+	}
+	if v := l.accept.byIP[c.more.counted]; v != nil {
 		v.conns--
 	}
+}
+
+// recount counts a connection that another process has let in.
+func (l *loop) recount(c *Conn) {
+	if l.accept.byIP == nil || c.more != nil && c.more.counted.IsValid() {
+		return
+	}
+	ip := c.peer().Addr()
+	c.extra().counted = ip
+	v := l.accept.byIP[ip]
+	if v == nil {
+		v = &visitor{}
+		l.accept.byIP[ip] = v
+	}
+	v.conns++
 }
 
 // forgetVisitors drops the addresses that have no connection and made none in

@@ -35,7 +35,9 @@ func (l *loop) openArrivals() error {
 	if err := replace(fd, l.engine.door0); err != nil {
 		return err
 	}
-	l.arrive = arrivals{path: path}
+	// After a restart of gnet those that were on their way still are.
+	l.arrive = arrivals{path: path, queue: l.arrive.queue}
+	l.arrive.send(l)
 	return epollAdd(l.engine.epoll, l.engine.door0, eventsRead)
 }
 
@@ -87,6 +89,7 @@ func (a *landing) land(l *loop, s sock) {
 		err = epollAdd(l.engine.epoll, s.Fd(), eventsRead)
 	}
 	c.sock = s
+	l.recount(c)
 	if a.fn != nil {
 		a.fn(c, err == nil)
 	}
@@ -96,10 +99,12 @@ func (a *landing) land(l *loop, s sock) {
 		return
 	}
 	l.watch(c)
-	if len(c.out.frames) > 0 {
-		l.writer.watch(l, c)
+	if c.out != nil { // nil when OnResume has overflowed the queue, which closes
+		if len(c.out.frames) > 0 {
+			l.writer.watch(l, c)
+		}
+		l.drain(c)
 	}
-	l.drain(c)
 	l.resume(c)
 }
 

@@ -17,7 +17,7 @@ const (
 // closeConn begins an orderly close: what is queued goes out first, then the
 // goodbye of the protocol. err is what OnClose will get.
 func (l *loop) closeConn(c *Conn, code int, reason string, err error) {
-	if c.has(flagDead|flagEnd|flagMoving) || c.stage == stageClosing || c.stage == stageDrain {
+	if c.has(flagDead|flagEnd|flagMoving) || c.stage == stageClosing || c.stage == stageDrain || c.datagram() {
 		return
 	}
 	if err != nil {
@@ -125,9 +125,7 @@ func (l *loop) gone(c *Conn, err error) {
 	if c.more != nil && c.more.held != nil {
 		c.more.held.abort()
 	}
-	if l.accept.byIP != nil {
-		l.farewell(c.more.counted)
-	}
+	l.farewell(c)
 	l.hub.LeaveAll(c)
 	l.conns.remove(c)
 	c.in = nil

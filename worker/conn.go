@@ -332,6 +332,9 @@ func (c *Conn) QueueBytes() int { return c.out.len() }
 // PauseRead stops reading from the client, so that it feels back-pressure, and
 // holds back the messages already read.
 func (c *Conn) PauseRead() {
+	if c.datagram() {
+		return // the socket is that of all senders
+	}
 	c.set(flagPaused)
 	c.loop.watch(c)
 }
@@ -362,7 +365,12 @@ func (c *Conn) Every(d time.Duration, fn func()) *Timer {
 	return t
 }
 
+// own ties t to the connection; one that is gone, or a datagram, has no timers.
 func (c *Conn) own(t *Timer) {
+	if c.datagram() || c.has(flagDead) {
+		t.Stop()
+		return
+	}
 	x := c.extra()
 	if x.timers == nil {
 		x.timers = map[*Timer]struct{}{}

@@ -101,7 +101,7 @@ func (l *loop) wake() {
 	for _, fn := range l.door.take() {
 		l.run(fn)
 	}
-	if !l.moving { // the process that takes over has timers of its own
+	if !l.moving || l.waiting { // the process that takes over has timers of its own
 		l.wheel.Advance(l.now)
 	}
 	l.writer.flush(l)

@@ -125,6 +125,8 @@ func (x *export) batch(n int) (more bool, err error) {
 func (x *export) freeze(n int) {
 	l := x.l
 	l.fan.complete(l)
+	l.uncork()
+	l.waiting = false
 	x.at = l.fan.seen.clone()
 	size := 0
 	for _, c := range l.conns.all {
@@ -181,6 +183,7 @@ func (x *export) wait() bool {
 				pending++
 			}
 		}
+		x.l.waiting = pending > 0
 	})
 	if pending > 0 {
 		time.Sleep(emptyCheck)
@@ -216,6 +219,8 @@ func (x *export) commit() error {
 // moved forgets a connection that lives elsewhere now. No callback runs.
 func (l *loop) moved(c *Conn) {
 	l.stopTimers(c)
+	l.writer.forget(l, c)
+	l.farewell(c)
 	if c.out != nil {
 		l.counts.queueBytes -= int64(c.out.bytes)
 		c.out = nil
@@ -246,7 +251,7 @@ func (x *export) end() error {
 // had been. It runs on the loop, when the new worker is known to be dead.
 func (x *export) resume() {
 	l := x.l
-	l.moving = false
+	l.moving, l.waiting = false, false
 	l.fan.complete(l)
 	for _, c := range x.held {
 		if c.has(flagDead) {
@@ -263,8 +268,15 @@ func (x *export) resume() {
 	}
 	x.held = nil
 	l.fan.journal.close()
+	if l.closing {
+		return
+	}
+	l.accept.paused = false
 	if err := l.hear(); err != nil {
 		l.log.Error("resume accepting", "error", err)
+	}
+	if fd := lowestFree(); fd < 0 || l.full(fd) {
+		l.pause()
 	}
 }
 

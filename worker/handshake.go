@@ -148,7 +148,7 @@ func (h *Handshake) settle() {
 	if h.state == handshakeDeferred && h.block == nil {
 		h.state = handshakeOpen // answered within OnHandshake after all
 	}
-	if h.state != handshakeDeferred || h.c.sock == nil {
+	if h.state != handshakeDeferred || h.c.has(flagDead|flagEnd) {
 		return
 	}
 	h.state = handshakeDone

@@ -55,6 +55,9 @@ func (l *loop) sweep() {
 
 // due acts on a deadline.
 func (l *loop) due(c *Conn) {
+	if c.has(flagMoving) {
+		return
+	}
 	l.conns.deadline[c.index] = 0
 	switch c.stage {
 	case stageHTTP:
@@ -88,7 +91,11 @@ func (l *loop) dueWebSocket(c *Conn) {
 	case silent < interval*9/10:
 		c.clear(flagPinged)
 		l.expect(c, interval-silent)
-	case !c.has(flagPinged) || timeout == 0:
+	case c.has(flagPaused) || timeout == 0: // we do not, or need not, see an answer
+		c.clear(flagPinged)
+		l.ping(c)
+		l.expect(c, max(interval, time.Second))
+	case !c.has(flagPinged):
 		c.set(flagPinged)
 		l.ping(c)
 		l.expect(c, max(timeout, time.Second))

@@ -137,7 +137,9 @@ func (m *imports) admit(s *shipment) {
 		if c.port == nil {
 			c.port = l.ports[0] // for its few last moments
 		}
-		l.conns.deadline[c.index] = a.deadline
+		if l.conns.deadline[c.index] = a.deadline; a.deadline == 0 && c.stage == stageWebSocket {
+			l.beatFrom(c) // the old process may have had no heartbeat
+		}
 		if ahead {
 			c.set(flagSkip)
 			l.skip[c] = s.at

@@ -59,6 +59,7 @@ type loop struct {
 	closing   bool // stop was asked for: no new clients
 	retired   bool // another process has taken over
 	moving    bool // connections are being handed over: timers rest
+	waiting   bool // nothing is frozen and answers are due first: timers run after all
 	skip      map[*Conn]vector
 	importing int               // hand-overs to this process under way
 	syncs     map[string]func() // barriers under way, by token
@@ -310,12 +311,14 @@ func (l *loop) begin() {
 // resumed ones get what was held back. It tells gnet to close c if c is dead.
 func (l *loop) end(c *Conn) gnet.Action {
 	l.uncork()
-	for len(l.thaw) > 0 {
-		t := l.thaw[0]
-		l.thaw = l.thaw[1:]
-		l.melt(t)
+	for len(l.thaw) > 0 || len(l.dying) > 0 { // OnClose may resume another one
+		for len(l.thaw) > 0 {
+			t := l.thaw[0]
+			l.thaw = l.thaw[1:]
+			l.melt(t)
+		}
+		l.reap(c)
 	}
-	l.reap(c)
 	l.arm()
 	l.cork.depth--
 	l.measure()

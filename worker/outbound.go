@@ -41,19 +41,25 @@ const corkSize = 32 << 10 // bytes to collect at most
 
 // hold starts collecting for c.
 func (l *loop) holdFor(c *Conn) {
+	if l.cork.c != c {
+		l.uncork()
+	}
 	l.cork.c = c
 }
 
 // uncork sends what was collected.
 func (l *loop) uncork() {
 	k := &l.cork
-	c := k.c
+	c, buf, ends := k.c, k.buf, k.ends
 	k.c = nil
-	if c == nil || len(k.buf) == 0 {
+	if c == nil || len(buf) == 0 {
 		return
 	}
-	l.transmit(c, k.buf, k.ends)
-	k.buf, k.ends = k.buf[:0], k.ends[:0]
+	k.buf, k.ends = nil, nil // OnBufferFull may cork another one
+	l.transmit(c, buf, ends)
+	if k.c == nil {
+		k.buf, k.ends = buf[:0], ends[:0]
+	}
 }
 
 // send encodes m for c and sends or queues it.
@@ -139,6 +145,9 @@ func (l *loop) transmit(c *Conn, buf []byte, ends []int) {
 // share sends a frame that others are sent too. It is queued by reference and
 // must never change.
 func (l *loop) share(c *Conn, frame []byte) {
+	if l.cork.c == c {
+		l.uncork() // what was sent before goes before
+	}
 	n := 0
 	if c.out == nil {
 		n = l.write(c, frame)
@@ -205,6 +214,9 @@ func (l *loop) room(c *Conn, n int) error {
 		l.failSend("slow")
 		l.closeConn(c, 1013, "reads too slowly", ErrSlow)
 		return ErrSlow
+	}
+	if !c.open() {
+		return ErrClosed // by OnError
 	}
 	return nil
 }

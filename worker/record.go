@@ -190,7 +190,9 @@ func (a *arrival) field(tag byte, v []byte) error {
 		}
 	case fieldDecoder:
 		return c.input().dec.Restore(v)
-	case fieldPartial, fieldFrame:
+	case fieldPartial:
+		return a.partial(v)
+	case fieldFrame:
 		c.out.frames = append(c.out.frames, append([]byte(nil), v...))
 		c.out.bytes += len(v)
 	case fieldCounters:
@@ -198,6 +200,18 @@ func (a *arrival) field(tag byte, v []byte) error {
 	default:
 		return a.number(tag, v)
 	}
+	return nil
+}
+
+// partial takes the rest of a frame whose beginning the client has. A byte that
+// counts as sent stands for that beginning, lest a full queue drop the rest.
+func (a *arrival) partial(v []byte) error {
+	q := a.c.out
+	if len(q.frames) > 0 {
+		return errRecord
+	}
+	q.frames = append(q.frames, append([]byte{0}, v...))
+	q.off, q.bytes = 1, len(v)
 	return nil
 }
 

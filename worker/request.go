@@ -59,7 +59,7 @@ func (w *Response) WriteHeader(status int) {
 
 // Write adds to the body. After the client is gone it returns ErrClosed.
 func (w *Response) Write(p []byte) (int, error) {
-	if w.done || w.c.sock == nil || w.c.has(flagDead) {
+	if w.done || w.c.has(flagDead|flagEnd) {
 		return 0, ErrClosed
 	}
 	w.WriteHeader(nethttp.StatusOK)
@@ -76,7 +76,7 @@ func (w *Response) Defer() { w.late = true }
 
 // Flush sends what there is as a chunk.
 func (w *Response) Flush() {
-	if w.done || w.c.sock == nil || w.c.has(flagDead) {
+	if w.done || w.c.has(flagDead|flagEnd) {
 		return
 	}
 	w.WriteHeader(nethttp.StatusOK)
@@ -94,7 +94,7 @@ func (w *Response) Flush() {
 // End finishes the response. Calls after the first do nothing.
 func (w *Response) End() {
 	c := w.c
-	if w.done || c.sock == nil || c.has(flagDead|flagEnd) {
+	if w.done || c.has(flagDead|flagEnd) {
 		w.done = true
 		return
 	}
@@ -275,7 +275,7 @@ func (w *Response) serve(rt *route, r *Request) {
 		defer c.loop.containRequest(w)
 		rt.onRequest(w, r)
 	}()
-	if w.done || c.sock == nil || c.has(flagDead) {
+	if w.done || c.has(flagDead|flagEnd) {
 		return
 	}
 	if !w.late {

@@ -23,7 +23,7 @@ func (l *loop) newWheel() {
 // arm sets the alarm to the earliest entry. It runs at the end of each turn.
 func (l *loop) arm() {
 	at, ok := l.wheel.Next()
-	ok = ok && !l.moving
+	ok = ok && (!l.moving || l.waiting)
 	switch {
 	case !ok:
 		if l.alarm.at != 0 {

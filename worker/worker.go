@@ -132,7 +132,14 @@ func (w *Worker) After(d time.Duration, fn func()) *Timer { return w.loop.after(
 
 // Every runs fn on the loop each d. A late timer runs once and skips the
 // periods it has missed.
-func (w *Worker) Every(d time.Duration, fn func()) *Timer { return w.loop.every(d, w.loop.users(fn)) }
+func (w *Worker) Every(d time.Duration, fn func()) *Timer {
+	l := w.loop
+	return l.every(d, l.users(func() {
+		if !l.moving { // the one that takes over runs its own already
+			fn()
+		}
+	}))
+}
 
 // Timer is a pending After or Every.
 type Timer struct {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -126,23 +125,13 @@ func number(f *os.File) (fd int, err error) {
 }
 
 // Receive waits for the next message. The caller owns the files. An error
-// that wraps io.EOF means that the peer is gone. Body is a copy and may be kept.
+// that wraps io.EOF means that the peer is gone; an empty datagram reads the
+// same. After any other error but a deadline's the peer's next message can still
+// be received. Body is a copy and may be kept.
 func (c *Conn) Receive() (Message, []*os.File, error) {
 	n, oobn, flags, _, err := c.uc.ReadMsgUnix(c.buf, c.oob)
-	if err != nil {
-		return Message{}, nil, fmt.Errorf("receive control message: %w", err)
-	}
-	files, err := parseFiles(c.oob[:oobn])
-	if n == 0 && err == nil && len(files) == 0 {
-		return Message{}, nil, io.EOF
-	}
-	if err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-		err = errors.New("message or its descriptors were cut off")
-	}
-	var m Message
-	if err == nil {
-		err = json.Unmarshal(c.buf[:n], &m)
-	}
+	files, oobErr := parseFiles(c.oob[:max(oobn, 0)])
+	m, err := parseMessage(c.buf[:max(n, 0)], flags, errors.Join(err, oobErr))
 	if err != nil {
 		for _, f := range files {
 			f.Close()
@@ -152,24 +141,27 @@ func (c *Conn) Receive() (Message, []*os.File, error) {
 	return m, files, nil
 }
 
-func parseFiles(oob []byte) ([]*os.File, error) {
-	if len(oob) == 0 {
-		return nil, nil
+func parseMessage(data []byte, flags int, err error) (m Message, _ error) {
+	switch {
+	case err != nil:
+		return m, err
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		return m, errors.New("message or its descriptors were cut off")
 	}
+	return m, json.Unmarshal(data, &m)
+}
+
+// parseFiles takes the descriptors out of a datagram's control data. Those it
+// returns with an error are open too.
+func parseFiles(oob []byte) (files []*os.File, err error) {
 	msgs, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, err
-	}
-	var files []*os.File
 	for i := range msgs {
-		fds, err := unix.ParseUnixRights(&msgs[i])
-		if err != nil {
-			return files, err
-		}
+		fds, notRights := unix.ParseUnixRights(&msgs[i])
+		err = errors.Join(err, notRights)
 		for _, fd := range fds {
 			unix.CloseOnExec(fd)
 			files = append(files, os.NewFile(uintptr(fd), "received"))
 		}
 	}
-	return files, nil
+	return files, err
 }

@@ -5,6 +5,7 @@ package frame
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/pushd/pushd/protocol"
 )
@@ -16,25 +17,25 @@ func init() { protocol.Register("frame", Protocol{}) }
 // Protocol implements protocol.Protocol. It holds no state.
 type Protocol struct{}
 
-// Input returns the length that the header announces.
+// Input returns the length that the header announces. limit is the body's.
 func (Protocol) Input(buf []byte, limit int) (int, error) {
 	if len(buf) < header {
 		return 0, nil
 	}
-	n := int(binary.BigEndian.Uint32(buf))
-	if n < header {
+	n := uint64(binary.BigEndian.Uint32(buf)) // wider than a 32-bit int
+	switch {
+	case n < header:
 		return 0, fmt.Errorf("frame announces %d bytes, less than its own header of %d", n, header)
-	}
-	if limit > 0 && n-header > limit {
+	case n > math.MaxInt, limit > 0 && n-header > uint64(limit):
 		return 0, protocol.ErrTooLong
 	}
-	return n, nil
+	return int(n), nil
 }
 
 // Decode strips the header.
 func (Protocol) Decode(packet []byte) ([]byte, error) { return packet[header:], nil }
 
-// Encode appends the header and payload.
+// Encode appends the header and payload, which must be under 4 GiB.
 func (Protocol) Encode(dst, payload []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(payload)+header))
 	return append(dst, payload...)

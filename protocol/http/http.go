@@ -1,14 +1,14 @@
 // Package http cuts requests out of a byte stream and formats responses, so
 // that an event loop can serve HTTP/1.1 without a goroutine per connection.
-// net/http's own reader does the parsing.
+// net/http's own reader parses the header; where a request ends is decided
+// here, more strictly (RFC 9112, section 11.2: request smuggling).
 package http
 
 import (
 	"bufio"
 	"bytes"
-	"errors"
-	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,188 +27,120 @@ func (e *Error) Error() string { return e.Cause }
 
 func fail(status int, cause string) error { return &Error{status, cause} }
 
-// Head returns the length of the header block at the beginning of buf, its
-// empty line included, or 0 when more bytes are needed. maxBytes and maxLines
-// bound the block and its header lines; 0 is no limit. Errors are *Error: 431,
-// or 400 for a line that does not end in CRLF or a byte that no header has.
-func Head(buf []byte, maxBytes, maxLines int) (int, error) {
-	start, lines := 0, 0
-	for {
-		i := bytes.IndexByte(buf[start:], '\n')
-		if i < 0 {
-			break
-		}
-		line := buf[start : start+i]
-		start += i + 1
-		if len(line) == 0 || line[len(line)-1] != '\r' {
-			return 0, fail(http.StatusBadRequest, "a header line does not end in CRLF")
-		}
-		if maxBytes > 0 && start > maxBytes {
-			return 0, fail(http.StatusRequestHeaderFieldsTooLarge, "header is over max_header")
-		}
-		if len(line) == 1 {
-			if lines == 0 {
-				return 0, fail(http.StatusBadRequest, "request begins with an empty line")
-			}
-			return start, nil
-		}
-		if bytes.IndexByte(line, 0) >= 0 {
-			return 0, fail(http.StatusBadRequest, "header has a NUL byte")
-		}
-		if lines++; maxLines > 0 && lines > maxLines+1 {
-			return 0, fail(http.StatusRequestHeaderFieldsTooLarge, "header has more lines than max_headers")
-		}
-	}
-	if maxBytes > 0 && len(buf) > maxBytes {
-		return 0, fail(http.StatusRequestHeaderFieldsTooLarge, "header is over max_header")
-	}
-	return 0, nil
-}
-
-// Read parses the request at the beginning of buf, whose header block is head
-// bytes long. n is the length of the whole request, or 0 when more bytes are
-// needed; then need is how many there must be at least, and expects says that
-// the client waits for "100 Continue". The request's body is a copy. maxBody
-// bounds it; 0 is no limit. Errors are *Error.
-func Read(buf []byte, head, maxBody int) (r *http.Request, n, need int, expects bool, err error) {
-	src := bytes.NewReader(buf)
-	br := bufio.NewReaderSize(src, 16+head)
-	r, err = http.ReadRequest(br)
-	if err != nil {
-		return nil, 0, 0, false, fail(http.StatusBadRequest, "malformed request: "+quote(err))
-	}
-	if err := check(r); err != nil {
-		return nil, 0, 0, false, err
-	}
-	expects = strings.EqualFold(r.Header.Get("Expect"), "100-continue")
-	if maxBody > 0 && r.ContentLength > int64(maxBody) {
-		return nil, 0, 0, false, fail(http.StatusRequestEntityTooLarge, "body is over max_message")
-	}
-	if r.ContentLength >= 0 {
-		if need = head + int(r.ContentLength); len(buf) < need {
-			return nil, 0, need, expects, nil
-		}
-	}
-	body, err := readBody(r.Body, maxBody)
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		if maxBody > 0 && len(buf)-head > 2*maxBody+4096 {
-			return nil, 0, 0, false, fail(http.StatusRequestEntityTooLarge, "chunks of the body are over max_message")
-		}
-		return nil, 0, len(buf) + 1, expects, nil
-	case err != nil:
-		return nil, 0, 0, false, err
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return r, len(buf) - src.Len() - br.Buffered(), 0, expects, nil
-}
-
-func readBody(body io.Reader, limit int) ([]byte, error) {
-	if limit > 0 {
-		body = io.LimitReader(body, int64(limit)+1)
-	}
-	b, err := io.ReadAll(body)
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, err
-	case err != nil:
-		return nil, fail(http.StatusBadRequest, "malformed body: "+quote(err))
-	case limit > 0 && len(b) > limit:
-		return nil, fail(http.StatusRequestEntityTooLarge, "body is over max_message")
-	}
-	return b, nil
-}
-
-// check refuses what net/http's reader lets through to its server.
-func check(r *http.Request) error {
-	switch {
-	case r.ProtoMajor != 1:
-		return fail(http.StatusHTTPVersionNotSupported, "not HTTP/1")
-	case r.Host == "" && r.ProtoAtLeast(1, 1):
-		return fail(http.StatusBadRequest, "no Host header")
-	case len(r.TransferEncoding) > 0 && !r.ProtoAtLeast(1, 1):
-		return fail(http.StatusBadRequest, "Transfer-Encoding in HTTP/1.0")
-	}
-	if e := r.Header.Get("Expect"); e != "" && !strings.EqualFold(e, "100-continue") {
-		return fail(http.StatusExpectationFailed, "unknown Expect header")
-	}
-	return nil
-}
-
-// quote keeps a client's bytes from forging log lines.
-func quote(err error) string { return strings.Trim(strconv.Quote(err.Error()), `"`) }
+var errBodyTooLarge = fail(http.StatusRequestEntityTooLarge, "body is over max_message")
 
 // Continue is the interim response to "Expect: 100-continue".
 const Continue = "HTTP/1.1 100 Continue\r\n\r\n"
 
-// AppendHead appends a status line and header block. length is the body's, or
-// -1 for chunks. date is the Date header's value.
-func AppendHead(dst []byte, status int, h http.Header, length int, closing bool, date string) []byte {
-	dst = append(dst, "HTTP/1.1 "...)
-	dst = strconv.AppendInt(dst, int64(status), 10)
-	dst = append(dst, ' ')
-	dst = append(dst, http.StatusText(status)...)
-	dst = append(dst, "\r\nDate: "...)
-	dst = append(dst, date...)
-	for name, values := range h {
-		if framing(name) {
-			continue
-		}
-		for _, v := range values {
-			dst = append(append(append(append(dst, "\r\n"...), clean(name)...), ": "...), clean(v)...)
-		}
+// Read parses the request at the beginning of buf, whose header block is head
+// bytes long as Head said. n is the length of the whole request, or 0 when more
+// bytes are needed; then need is how many there must be at least, and expects
+// says that the client waits for "100 Continue". The request's body is a copy.
+// maxBody bounds it; 0 is no limit. Errors are *Error.
+func Read(buf []byte, head, maxBody int) (r *http.Request, n, need int, expects bool, err error) {
+	if err := checkFraming(buf[:head]); err != nil {
+		return nil, 0, 0, false, err
 	}
+	r, err = http.ReadRequest(bufio.NewReaderSize(bytes.NewReader(buf[:head]), 16+head))
+	if err != nil {
+		return nil, 0, 0, false, fail(http.StatusBadRequest, "malformed request: "+quote(err))
+	}
+	if expects, err = check(r); err != nil {
+		return nil, 0, 0, false, err
+	}
+	body, n, need, err := readBody(buf[head:], r.ContentLength, maxBody)
+	if err != nil {
+		return nil, 0, 0, false, err
+	}
+	if n < 0 {
+		return nil, 0, head + min(need, math.MaxInt-head), expects, nil
+	}
+	r.Body, r.Trailer = io.NopCloser(bytes.NewReader(body)), nil
+	return r, head + n, 0, expects, nil
+}
+
+// readBody copies the body at the beginning of b, which is length bytes long or,
+// if negative, chunked. n is its length on the wire, or -1 when more bytes are
+// needed, need at least.
+func readBody(b []byte, length int64, limit int) (body []byte, n, need int, err error) {
 	switch {
-	case status == http.StatusNoContent || status == http.StatusNotModified || status < 200:
 	case length < 0:
-		dst = append(dst, "\r\nTransfer-Encoding: chunked"...)
-	default:
-		dst = append(dst, "\r\nContent-Length: "...)
-		dst = strconv.AppendInt(dst, int64(length), 10)
+		return readChunks(b, limit)
+	case limit > 0 && length > int64(limit):
+		return nil, 0, 0, errBodyTooLarge
+	case int64(len(b)) < length:
+		return nil, -1, int(min(length, math.MaxInt)), nil
 	}
-	if closing {
-		dst = append(dst, "\r\nConnection: close"...)
-	}
-	return append(dst, "\r\n\r\n"...)
+	return bytes.Clone(b[:length]), int(length), 0, nil
 }
 
-// framing reports whether a header is ours to write.
-func framing(name string) bool {
-	switch name {
-	case "Content-Length", "Transfer-Encoding", "Connection", "Date":
-		return true
+func readChunks(b []byte, limit int) (body []byte, n, need int, err error) {
+	n, need, err = chunks(b, limit, nil)
+	switch {
+	case err != nil:
+		return nil, 0, 0, err
+	case n == 0 && limit > 0 && len(b)/2-2048 > limit: // tiny chunks, endless extensions or trailers
+		return nil, 0, 0, fail(http.StatusRequestEntityTooLarge, "chunks of the body are over max_message")
+	case n == 0:
+		return nil, -1, need, nil
 	}
-	return false
+	_, _, err = chunks(b, limit, func(data []byte) { body = append(body, data...) })
+	return body, n, 0, err
 }
 
-// clean keeps a handler's value from adding lines of its own.
-func clean(s string) string {
-	if strings.ContainsAny(s, "\r\n\x00") {
-		return strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ").Replace(s)
+// checkFraming refuses a header from which two readers could conclude
+// different lengths of the body, or different hosts. net/http's reader lets
+// some of them through.
+func checkFraming(block []byte) error {
+	var hosts, lengths, codings int
+	line, fields, _ := bytes.Cut(block, []byte("\r\n"))
+	for field := range bytes.SplitSeq(fields, []byte("\r\n")) {
+		name, value, _ := bytes.Cut(field, []byte(":"))
+		switch strings.ToLower(string(name)) {
+		case "host":
+			hosts++
+		case "content-length":
+			lengths++
+		case "transfer-encoding":
+			codings++
+			if !bytes.EqualFold(bytes.Trim(value, " \t"), []byte("chunked")) {
+				return fail(http.StatusNotImplemented, "Transfer-Encoding other than chunked")
+			}
+		}
 	}
-	return s
+	old := bytes.HasSuffix(line, []byte(" HTTP/1.0"))
+	switch {
+	case hosts > 1 || hosts == 0 && !old:
+		return fail(http.StatusBadRequest, "exactly one Host header is needed")
+	case lengths+codings > 1:
+		return fail(http.StatusBadRequest, "more than one Content-Length or Transfer-Encoding")
+	case codings > 0 && old:
+		return fail(http.StatusBadRequest, "Transfer-Encoding in HTTP/1.0")
+	}
+	return nil
 }
 
-// AppendChunk appends p as a chunk. An empty p appends nothing, since it would
-// end the body.
-func AppendChunk(dst, p []byte) []byte {
-	if len(p) == 0 {
-		return dst
+// check refuses what else net/http's reader leaves to its server, and reports
+// whether the client waits for "100 Continue". HTTP/1.0 has no such thing, and
+// its connections end with the response.
+func check(r *http.Request) (expects bool, err error) {
+	modern := r.ProtoAtLeast(1, 1)
+	r.Close = r.Close || !modern
+	expect := r.Header.Get("Expect")
+	switch {
+	case r.ProtoMajor != 1:
+		return false, fail(http.StatusHTTPVersionNotSupported, "not HTTP/1")
+	case r.Host == "" && modern:
+		return false, fail(http.StatusBadRequest, "no Host header")
+	case r.Host != "" && !validHost(r.Host):
+		return false, fail(http.StatusBadRequest, "malformed Host header")
+	case !modern || expect == "":
+		return false, nil
+	case !strings.EqualFold(expect, "100-continue"):
+		return false, fail(http.StatusExpectationFailed, "unknown Expect header")
 	}
-	dst = strconv.AppendInt(dst, int64(len(p)), 16)
-	dst = append(append(append(dst, "\r\n"...), p...), "\r\n"...)
-	return dst
+	return true, nil
 }
 
-// LastChunk ends a chunked body.
-const LastChunk = "0\r\n\r\n"
-
-// AppendError appends a whole response that ends the connection.
-func AppendError(dst []byte, status int, text, date string) []byte {
-	body := fmt.Sprintf("%d %s: %s\n", status, http.StatusText(status), text)
-	h := http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}}
-	if status == http.StatusUpgradeRequired {
-		h.Set("Upgrade", "websocket")
-	}
-	return append(AppendHead(dst, status, h, len(body), true, date), body...)
-}
+// quote keeps a client's bytes from forging log lines.
+func quote(err error) string { return strings.Trim(strconv.Quote(err.Error()), `"`) }

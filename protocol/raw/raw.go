@@ -13,8 +13,14 @@ func init() {
 // Protocol implements protocol.Protocol. It holds no state.
 type Protocol struct{}
 
-// Input takes whatever has arrived as one packet.
-func (Protocol) Input(buf []byte, _ int) (int, error) { return len(buf), nil }
+// Input takes whatever has arrived as one packet, limit bytes at a time: a
+// stream has no packets that could be too long.
+func (Protocol) Input(buf []byte, limit int) (int, error) {
+	if limit > 0 && len(buf) > limit {
+		return limit, nil
+	}
+	return len(buf), nil
+}
 
 // Decode returns packet unchanged.
 func (Protocol) Decode(packet []byte) ([]byte, error) { return packet, nil }

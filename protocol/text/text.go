@@ -13,16 +13,16 @@ func init() { protocol.Register("text", Protocol{}) }
 // Protocol implements protocol.Protocol. It holds no state.
 type Protocol struct{}
 
-// Input returns the length of the first line, its end included.
+// Input returns the length of the first line, its end included, which does not
+// count against limit.
 func (Protocol) Input(buf []byte, limit int) (int, error) {
 	n := bytes.IndexByte(buf, '\n') + 1
-	if longest := n; limit > 0 {
-		if n == 0 {
-			longest = len(buf)
-		}
-		if longest > limit+len("\r\n") {
-			return 0, protocol.ErrTooLong
-		}
+	line := buf
+	if n > 0 {
+		line = buf[:n-1]
+	}
+	if limit > 0 && len(bytes.TrimSuffix(line, []byte("\r"))) > limit {
+		return 0, protocol.ErrTooLong
 	}
 	return n, nil
 }
