@@ -20,10 +20,10 @@ type counters struct {
 	queueBytes   int64
 	failuresBy   tally
 	refusedBy    tally
-	maxTurn      time.Duration // longest turn since the last snapshot
+	turns        turns
 
-	acceptLog, slowLog, gapLog rateLimit
-	refusedLog                 map[string]*rateLimit // by cause
+	acceptLog, slowLog, gapLog, panicLog rateLimit
+	refusedLog                           map[string]*rateLimit // by cause
 
 	dateAt uint32 // second in which dateText was made
 	dateIs string
@@ -65,6 +65,13 @@ func (r *rateLimit) allow(now time.Duration) bool {
 	return true
 }
 
+// taken returns how many lines were held back, and forgets them.
+func (r *rateLimit) taken() int {
+	n := r.hidden
+	r.hidden = 0
+	return n
+}
+
 // refused counts a client that was not let in, and logs it with what in the
 // config would have let it in.
 func (l *loop) refused(cause, client, hint string) {
@@ -75,8 +82,7 @@ func (l *loop) refused(cause, client, hint string) {
 		l.counts.refusedLog[cause] = r
 	}
 	if r.allow(l.now) {
-		l.log.Warn("refused a client", "cause", cause, "client", client, "hint", hint, "more", r.hidden)
-		r.hidden = 0
+		l.log.Warn("refused a client", "cause", cause, "client", client, "hint", hint, "more", r.taken())
 	}
 }
 
@@ -85,28 +91,45 @@ func (l *loop) refusedOrigin(c *Conn, origin, host string) {
 		`: add it to the route, as in "`+c.Path()+`" = { handler = "…", origins = [`+quoted(origin)+`] }`)
 }
 
+// turns remembers the longest turn of the last 5 to 10 seconds, whoever asks.
+type turns struct {
+	now, before time.Duration // longest of this window and of the one before
+	since       time.Duration // when this window began
+}
+
+const turnWindow = 5 * time.Second
+
+func (t *turns) note(at, took time.Duration) {
+	if age := at - t.since; age > turnWindow {
+		t.before = t.now
+		if age > 2*turnWindow {
+			t.before = 0
+		}
+		t.now, t.since = 0, at
+	}
+	t.now = max(t.now, took)
+}
+
 // measure notes how long the turn took.
 func (l *loop) measure() {
 	if l.cork.depth == 0 {
-		if took := l.mark - l.now; took > l.counts.maxTurn {
-			l.counts.maxTurn = took
-		}
+		l.counts.turns.note(l.now, l.mark-l.now)
 	}
 }
 
 // snapshot returns the counters as status shows them.
 func (l *loop) snapshot() Stats {
 	n := &l.counts
+	n.turns.note(l.now, 0)
 	b := l.broker.Stats()
 	s := Stats{
 		Connections: l.conns.len(), MessagesIn: n.messagesIn, MessagesOut: n.messagesOut,
 		SendFailures: n.sendFailures + b.Refused + b.Expired, QueueBytes: n.queueBytes, Timers: l.wheel.Len(),
-		LoopLagMS: float64(n.maxTurn.Microseconds()) / 1000, Listen: l.w.listen,
+		LoopLagMS: float64(max(n.turns.now, n.turns.before).Microseconds()) / 1000, Listen: l.w.listen,
 		Opened: n.opened, Panics: uint64(l.panics.Load()),
 		HandshakesRefused: n.refusedBy.copy(), SendFailuresBy: n.failuresBy.copy(),
 		PublishedBy: map[string]uint64{"worker": n.published}, BrokerGaps: n.gaps,
 	}
-	n.maxTurn = 0
 	return s
 }
 

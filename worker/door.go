@@ -139,11 +139,13 @@ func (l *loop) contain(callback string, c *Conn) {
 
 func (l *loop) panicked(callback string, c *Conn, r any, stack []byte) {
 	l.panics.Add(1)
-	attrs := []any{"callback", callback, "panic", fmt.Sprint(r), "stack", string(stack)}
-	if c != nil {
-		attrs = append(attrs, "connection", c.ID())
+	if log := &l.counts.panicLog; log.allow(l.now) {
+		attrs := []any{"callback", callback, "panic", fmt.Sprint(r), "stack", string(stack), "more", log.taken()}
+		if c != nil {
+			attrs = append(attrs, "connection", c.ID())
+		}
+		l.log.Error("callback panicked", attrs...)
 	}
-	l.log.Error("callback panicked", attrs...)
 	if c != nil {
 		l.closeConn(c, 1011, "internal error", ErrPanic)
 	}

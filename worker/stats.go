@@ -11,7 +11,7 @@ type Stats struct {
 	SendFailures uint64   `json:"send_failures"`
 	QueueBytes   int64    `json:"queue_bytes"`
 	Timers       int      `json:"timers"`
-	LoopLagMS    float64  `json:"loop_lag_ms"` // longest turn of the loop since the last report
+	LoopLagMS    float64  `json:"loop_lag_ms"` // longest turn of the loop in the last 5 to 10 s
 	Listen       []string `json:"listen"`
 
 	// Counters behind the metrics of the same names.

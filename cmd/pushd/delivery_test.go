@@ -302,7 +302,7 @@ func TestBatchKeepsItsOrder(t *testing.T) {
 	}
 }
 
-// checkBatch: order is promised per target. Member 0 is the target of "send".
+// checkBatch: one publisher, so one order. Member 0 is the target of "send".
 func checkBatch(t *testing.T, i int, got []int) {
 	t.Helper()
 	count := 66
