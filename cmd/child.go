@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -44,6 +45,7 @@ func atStep(step string, err error) error {
 func runChild(p *Program, role control.Role) int {
 	title("pushd-" + string(role))
 	swallowSignals()
+	dumpOnAbort()
 	c, err := openChild(p)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: start as %s: %v\n", p.Name, role, err)
@@ -63,6 +65,20 @@ func runChild(p *Program, role control.Role) int {
 func swallowSignals() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
 		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
+}
+
+// dumpOnAbort writes the stacks of all goroutines to the log when the watchdog
+// aborts this process. Go's own answer to SIGABRT leaves out what is running,
+// which is the callback to blame.
+func dumpOnAbort() {
+	abort := make(chan os.Signal, 1)
+	signal.Notify(abort, syscall.SIGABRT)
+	go func() {
+		<-abort
+		fmt.Fprint(os.Stderr, "SIGABRT: abort\n\n")
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 2) // the log may be gone
+		os.Exit(2)
+	}()
 }
 
 func openChild(p *Program) (*child, error) {

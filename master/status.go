@@ -161,7 +161,7 @@ func (s *ReloadStatus) add(r *ReloadReport) {
 type ReloadError struct {
 	Worker string // "" = before any slot
 	Slot   int
-	Step   string // e.g. "plan", "bind", "start", "load handlers"
+	Step   string // e.g. "plan", "bind", "start", "load handlers", or a step of the hand-over as "canary"
 	Err    error
 }
 

@@ -80,6 +80,41 @@ func TestRequestInAnyPieces(t *testing.T) {
 	}
 }
 
+// TestNoBody: a status without a body keeps the connection in step, flushed or
+// not, and an old client gets a stream unframed at its end.
+func TestNoBody(t *testing.T) {
+	w := New("http://127.0.0.1:0")
+	w.OnRequest = func(w *Response, r *Request) {
+		switch r.URL.Path {
+		case "/flush":
+			w.WriteHeader(204)
+			_, _ = w.WriteString("not sent")
+			w.Flush()
+		case "/plain":
+			w.WriteHeader(304)
+			_, _ = w.WriteString("not sent")
+		default:
+			_, _ = w.WriteString("one ")
+			w.Flush()
+			_, _ = w.WriteString("two")
+		}
+	}
+	s := serve(t, w)
+	c := dial(t, s.addrs[0])
+	for path, want := range map[string]int{"/flush": 204, "/plain": 304} {
+		if resp, body := c.get("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n"); resp.StatusCode != want || body != "" {
+			t.Fatalf("%s: %s %q", path, resp.Status, body)
+		}
+	}
+	if _, body := c.get("GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"); body != "one two" {
+		t.Fatalf("got %q", body)
+	}
+	if resp, body := c.get("GET /stream HTTP/1.0\r\n\r\n"); body != "one two" || len(resp.TransferEncoding) != 0 {
+		t.Fatalf("got %q in %v", body, resp.TransferEncoding)
+	}
+	c.wantEOF()
+}
+
 func TestExpectContinue(t *testing.T) {
 	w := New("http://127.0.0.1:0")
 	w.OnRequest = func(w *Response, r *Request) { body, _ := io.ReadAll(r.Body); _, _ = w.Write(body) }

@@ -34,6 +34,7 @@ type Response struct {
 	status  int
 	body    []byte
 	head    bool // HEAD: no body is sent
+	old     bool // HTTP/1.0: no chunks
 	closing bool // the connection ends with this response
 	chunked bool
 	started bool // the header is sent
@@ -50,9 +51,9 @@ func (w *Response) Conn() *Conn { return w.c }
 // Transfer-Encoding are set by pushd.
 func (w *Response) Header() nethttp.Header { return w.header }
 
-// WriteHeader sets the status, once.
+// WriteHeader sets the status, 200 to 999, once; interim ones are left out.
 func (w *Response) WriteHeader(status int) {
-	if w.status == 0 {
+	if w.status == 0 && status >= 200 {
 		w.status = status
 	}
 }
@@ -74,9 +75,13 @@ func (w *Response) WriteString(s string) (int, error) { return w.Write([]byte(s)
 // with End within 60 s unless it has been flushed; then the client gets 504.
 func (w *Response) Defer() { w.late = true }
 
-// Flush sends what there is as a chunk.
+// hasBody reports whether the client reads a body after the header.
+func (w *Response) hasBody() bool { return !w.head && http.HasBody(w.status) }
+
+// Flush sends what there is as a chunk. An HTTP/1.0 client, which knows no
+// chunks, gets everything at the end.
 func (w *Response) Flush() {
-	if w.done || w.c.has(flagDead|flagEnd) {
+	if w.old || w.done || w.c.has(flagDead|flagEnd) {
 		return
 	}
 	w.WriteHeader(nethttp.StatusOK)
@@ -85,7 +90,7 @@ func (w *Response) Flush() {
 		w.sendHead(-1)
 		w.c.loop.expect(w.c, 0) // a stream has no deadline
 	}
-	if len(w.body) > 0 && !w.head {
+	if len(w.body) > 0 && w.hasBody() {
 		w.emit(func(dst []byte) []byte { return http.AppendChunk(dst, w.body) })
 	}
 	w.body = w.body[:0]
@@ -101,10 +106,12 @@ func (w *Response) End() {
 	w.WriteHeader(nethttp.StatusOK)
 	if w.chunked {
 		w.Flush()
-		w.emit(func(dst []byte) []byte { return append(dst, http.LastChunk...) })
+		if w.hasBody() {
+			w.emit(func(dst []byte) []byte { return append(dst, http.LastChunk...) })
+		}
 	} else {
 		w.sendHead(len(w.body))
-		if !w.head {
+		if w.hasBody() {
 			w.emit(func(dst []byte) []byte { return append(dst, w.body...) })
 		}
 	}
@@ -248,7 +255,7 @@ func (c *Conn) answer(r *nethttp.Request) {
 	}
 	path := c.locate(target)
 	c.believe(r.Host, func(name string) string { return r.Header.Get(name) })
-	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, closing: r.Close || l.closing}
+	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, old: !r.ProtoAtLeast(1, 1), closing: r.Close || l.closing}
 	rt, params := l.match(path)
 	switch {
 	case rt == nil:

@@ -108,14 +108,14 @@ func checkFraming(block []byte) error {
 			}
 		}
 	}
-	old := bytes.HasSuffix(line, []byte(" HTTP/1.0"))
+	modern := bytes.HasSuffix(line, []byte(" HTTP/1.1"))
 	switch {
-	case hosts > 1 || hosts == 0 && !old:
+	case hosts > 1 || hosts == 0 && modern:
 		return fail(http.StatusBadRequest, "exactly one Host header is needed")
 	case lengths+codings > 1:
 		return fail(http.StatusBadRequest, "more than one Content-Length or Transfer-Encoding")
-	case codings > 0 && old:
-		return fail(http.StatusBadRequest, "Transfer-Encoding in HTTP/1.0")
+	case codings > 0 && !modern:
+		return fail(http.StatusBadRequest, "Transfer-Encoding before HTTP/1.1")
 	}
 	return nil
 }

@@ -1,0 +1,177 @@
+package http
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+const get, post = "GET / HTTP/1.1\r\nHost: a\r\n", "POST / HTTP/1.1\r\nHost: a\r\n"
+
+// read is what the owner of a connection does with the bytes it has. n is 0 for
+// an incomplete request, status that of the refusal.
+func read(t testing.TB, buf []byte, limit int) (r *http.Request, n, status int) {
+	t.Helper()
+	head, err := Head(buf, 1<<10, 10)
+	if err == nil && head > 0 {
+		var need int
+		if r, n, need, _, err = Read(buf, head, limit); err == nil && n == 0 && need <= len(buf) {
+			t.Fatalf("needs %d bytes, has %d", need, len(buf))
+		}
+	}
+	var e *Error
+	if err != nil && !errors.As(err, &e) {
+		t.Fatalf("%v is no Error", err)
+	} else if err != nil {
+		return nil, 0, e.Status
+	}
+	return r, n, 0
+}
+
+func TestRequests(t *testing.T) {
+	chunked := post + "Transfer-Encoding: chunked\r\n\r\n"
+	for name, c := range map[string]struct {
+		request, body string
+		status        int
+	}{
+		"plain":          {get + "\r\n", "", 0},
+		"body":           {post + "Content-Length: 3\r\n\r\nabc", "abc", 0},
+		"chunks":         {chunked + "3;x=y\r\nabc\r\nA \r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n", "abc0123456789", 0},
+		"1.0":            {"GET / HTTP/1.0\r\n\r\n", "", 0},
+		"CL and TE":      {post + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "", 400},
+		"two CL":         {post + "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", "", 400},
+		"list of CL":     {post + "Content-Length: 3, 3\r\n\r\nabc", "", 400},
+		"negative":       {post + "Content-Length: -1\r\n\r\n", "", 400},
+		"plus":           {post + "Content-Length: +1\r\n\r\na", "", 400},
+		"2^64":           {post + "Content-Length: 18446744073709551616\r\n\r\n", "", 400},
+		"huge":           {post + "Content-Length: 9223372036854775807\r\n\r\n", "", 413},
+		"two TE":         {post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "", 400},
+		"gzip":           {post + "Transfer-Encoding: gzip, chunked\r\n\r\n", "", 501},
+		"identity":       {post + "Transfer-Encoding: identity\r\n\r\n", "", 501},
+		"TE, 1.0":        {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "", 400},
+		"TE, space":      {post + "Transfer-Encoding : chunked\r\n\r\n", "", 400},
+		"obs-fold":       {get + "X: y\r\n z\r\n\r\n", "", 400},
+		"bare LF":        {get + "X: y\nZ: z\r\n\r\n", "", 400},
+		"bare CR":        {get + "X: y\rZ: z\r\n\r\n", "", 400},
+		"NUL":            {get + "X: \x00\r\n\r\n", "", 400},
+		"no name":        {get + ": y\r\n\r\n", "", 400},
+		"two hosts":      {get + "Host: b\r\n\r\n", "", 400},
+		"no host":        {"GET http://a/ HTTP/1.1\r\n\r\n", "", 400},
+		"host with path": {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "", 400},
+		"empty line":     {"\r\n" + get + "\r\n", "", 400},
+		"HTTP/2":         {"PRI * HTTP/2.0\r\n\r\n", "", 505},
+		"expectation":    {post + "Expect: gold\r\n\r\n", "", 417},
+		"lines":          {get + strings.Repeat("X: y\r\n", 10) + "\r\n", "", 431},
+		"long line":      {get + "X: " + strings.Repeat("y", 1<<10), "", 431},
+		"long body":      {post + "Content-Length: 21\r\n\r\n", "", 413},
+		"long chunk":     {chunked + "15\r\n", "", 413},
+		"endless":        {chunked + "1;" + strings.Repeat("x", 5<<10), "", 413},
+		"chunk LF":       {chunked + "3\nabc\r\n0\r\n\r\n", "", 400},
+		"chunk too long": {chunked + "3\r\nabcd\r\n0\r\n\r\n", "", 400},
+		"chunk size":     {chunked + "-3\r\n", "", 400},
+		"chunk 0x":       {chunked + "0x3\r\n", "", 400},
+		"huge chunk":     {chunked + "ffffffffffffffff\r\n", "", 400},
+		"trailer LF":     {chunked + "0\r\nX: y\n\nGET / HTTP/1.1\r\n\r\n", "", 400},
+		"folded trailer": {chunked + "0\r\n x\r\n\r\n", "", 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const next = "GET /next"
+			buf := []byte(c.request + next)
+			for cut := range len(c.request) { // in any pieces: not ready, or refused early
+				if _, n, status := read(t, buf[:cut], 20); n != 0 || status != 0 && status != c.status {
+					t.Fatalf("of %d bytes %d are a request, status %d", cut, n, status)
+				}
+			}
+			r, n, status := read(t, buf, 20)
+			if status != c.status {
+				t.Fatalf("status %d, want %d", status, c.status)
+			}
+			if status != 0 {
+				return
+			}
+			body, _ := io.ReadAll(r.Body)
+			if n != len(c.request) || string(body) != c.body {
+				t.Fatalf("%d bytes of %d, body %q", n, len(c.request), body)
+			}
+		})
+	}
+}
+
+func TestUnlimitedLengthDoesNotOverflow(t *testing.T) {
+	buf := []byte(post + "Content-Length: 9223372036854775807\r\n\r\n")
+	if _, n, need, _, err := Read(buf, len(buf), 0); n != 0 || need != math.MaxInt || err != nil {
+		t.Fatalf("n %d, need %d, %v", n, need, err)
+	}
+}
+
+func TestOldClientsGetNoContinueAndAreClosed(t *testing.T) {
+	buf := []byte("POST / HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+	if _, _, _, expects, err := Read(buf, len(buf), 0); expects || err != nil {
+		t.Fatalf("expects %v, %v", expects, err)
+	}
+	if r, _, _, _, err := Read(append(buf, 'x'), len(buf), 0); err != nil || !r.Close {
+		t.Fatalf("%+v, %v", r, err)
+	}
+}
+
+// What a handler sets cannot change where its response ends.
+func TestResponseCannotBeSplit(t *testing.T) {
+	for _, status := range []int{200, 204, 304, 99, 101, 1000} {
+		h := http.Header{
+			"X": {"a\r\nSet-Cookie: b"}, "Y\r\nZ": {"c"}, "content-length": {"99"}, "transfer-encoding": {"chunked"},
+			"connection": {"x"}, "Upgrade": {"websocket"},
+		}
+		raw := AppendHead(nil, status, h, 3, true, "now")
+		if HasBody(status) {
+			raw = append(raw, "abc"...)
+		}
+		r := bufio.NewReader(bytes.NewReader(append(raw, "next"...)))
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		rest, _ := io.ReadAll(r)
+		if err != nil || string(rest) != "next" || HasBody(status) != (string(body) == "abc") || resp.Header.Get("Set-Cookie") != "" ||
+			!resp.Close || strings.Count(strings.ToLower(string(raw)), "connection:") != 1 || strings.Contains(string(raw), "Z") {
+			t.Errorf("status %d: body %q, rest %q, %q", status, body, rest, raw)
+		}
+	}
+}
+
+// FuzzRead: what is accepted is the same request to net/http, and of the same
+// length, and was accepted in no shorter part.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(get+"\r\n"), 5)
+	f.Add([]byte(post+"Content-Length: 3\r\n\r\nabc"), 40)
+	f.Add([]byte(post+"Transfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nX: y\r\n\r\n"), 60)
+	f.Fuzz(func(t *testing.T, buf []byte, cut int) {
+		r, n, status := read(t, buf, 64)
+		if status != 0 || n == 0 {
+			return
+		}
+		if cut >= 0 && cut < n {
+			if _, part, status := read(t, buf[:cut], 64); part != 0 || status != 0 {
+				t.Fatalf("%d of %d bytes: %d, status %d", cut, n, part, status)
+			}
+		}
+		src := bufio.NewReaderSize(bytes.NewReader(buf), len(buf)+16)
+		ref, err := http.ReadRequest(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := io.ReadAll(ref.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := io.ReadAll(r.Body)
+		if !bytes.Equal(got, want) || r.Method != ref.Method || r.RequestURI != ref.RequestURI || len(buf)-src.Buffered() != n {
+			t.Fatalf("body %q of %d bytes in all; net/http: %q of %d", got, n, want, len(buf)-src.Buffered())
+		}
+	})
+}
