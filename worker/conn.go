@@ -20,7 +20,7 @@ var (
 	ErrHandshake  = errors.New("client did not finish its request in time")
 	ErrTooLarge   = errors.New("message is larger than one publication may be (1 MiB)")
 	ErrPanic      = errors.New("a callback panicked")
-	ErrNoSessions = errors.New("session values exceed 4 KiB")
+	ErrSessionFull = errors.New("session values exceed 4 KiB")
 )
 
 // CloseError says with which close code a WebSocket client left or was failed.
@@ -201,7 +201,7 @@ func (c *Conn) UID() string { return c.groups.First(hub.UID) }
 const maxSession = 4 << 10
 
 // Set stores a small session value that survives reloads; "" deletes it. Errors:
-// ErrNoSessions when keys and values together would exceed 4 KiB.
+// ErrSessionFull when keys and values together would exceed 4 KiB.
 func (c *Conn) Set(key, value string) error {
 	x := c.extra()
 	old, had := x.values[key]
@@ -215,7 +215,7 @@ func (c *Conn) Set(key, value string) error {
 		return nil
 	}
 	if size += len(key) + len(value); size > maxSession {
-		return ErrNoSessions
+		return ErrSessionFull
 	}
 	if x.values == nil {
 		x.values = map[string]string{}

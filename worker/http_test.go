@@ -259,7 +259,7 @@ func TestRoutes(t *testing.T) {
 		{Pattern: "/static/*", Handler: name("static")},
 		{Pattern: "/static/deep/*", Handler: name("deep")},
 		{Pattern: "/open", Handler: name("open"), Origins: []string{"*"}},
-		{Pattern: "/some", Handler: name("some"), Origins: []string{"https://good.test", "*.sub.test"}},
+		{Pattern: "/some", Handler: name("some"), Origins: []string{"https://good.test:443", "*.sub.test"}},
 	}
 	s := serve(t, w)
 	for path, want := range map[string]string{

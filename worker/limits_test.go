@@ -404,7 +404,7 @@ func TestQueuesOfPostAndGo(t *testing.T) {
 func TestSessionValuesAreBounded(t *testing.T) {
 	c := &Conn{}
 	must(t, c.Set("a", "1"))
-	if err := c.Set("b", strings.Repeat("x", maxSession)); !errors.Is(err, ErrNoSessions) {
+	if err := c.Set("b", strings.Repeat("x", maxSession)); !errors.Is(err, ErrSessionFull) {
 		t.Fatal(err)
 	}
 	must(t, c.Set("b", strings.Repeat("x", maxSession-10)))

@@ -36,6 +36,9 @@ func parseOrigins(list []string) (o origins, err error) {
 			a.scheme, rest = strings.ToLower(scheme), after
 		}
 		a.host, a.port = splitHost(rest)
+		if a.port == defaultPort(a.scheme) {
+			a.port = "" // browsers leave it out
+		}
 		if strings.HasPrefix(a.host, "*.") {
 			a.sub, a.host = true, a.host[1:]
 		}
@@ -45,6 +48,17 @@ func parseOrigins(list []string) (o origins, err error) {
 		o.allowed = append(o.allowed, a)
 	}
 	return o, nil
+}
+
+// defaultPort returns the port that a scheme implies, "-" for others.
+func defaultPort(scheme string) string {
+	switch scheme {
+	case "http", "ws":
+		return "80"
+	case "https", "wss":
+		return "443"
+	}
+	return "-"
 }
 
 // splitHost splits "host:port" and lower-cases the host.
@@ -66,6 +80,9 @@ func (o *origins) allows(from, host string) bool {
 		return false // "null" among them
 	}
 	name, port := splitHost(u.Host)
+	if port == defaultPort(strings.ToLower(u.Scheme)) {
+		port = ""
+	}
 	if own, _ := splitHost(host); name == own && own != "" {
 		return true
 	}

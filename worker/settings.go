@@ -16,8 +16,8 @@ type Settings struct {
 	Compression  bool          `json:"compression"`   // permessage-deflate; default off
 }
 
-// Limits bound what one client, or all of them, can make a process hold. In
-// all of them 0 means no limit.
+// Limits bound what one client, or all of them, can make a process hold. 0
+// means no limit, where it does not say otherwise.
 type Limits struct {
 	MaxMessage       int           `json:"max_message"`       // bytes of a message, or of a request's body; default 64 KiB
 	MaxFragments     int           `json:"max_fragments"`     // frames of one WebSocket message; default 1024

@@ -56,10 +56,14 @@ func listing(t *testing.T, s *pushdtest.Server, filter string) []listed {
 		Connections []listed
 		Complete    bool
 	}
-	status, err := call(s, http.DefaultClient, http.MethodGet, "/v1/connections?limit=1000&"+filter, nil, &list)
-	if err != nil || status != http.StatusOK || !list.Complete {
-		t.Fatalf("connections: %d %v, complete %t", status, err, list.Complete)
-	}
+	pushdtest.Eventually(t, "every worker tells its connections", func() bool { // a busy machine may be late
+		list.Connections = nil
+		status, err := call(s, http.DefaultClient, http.MethodGet, "/v1/connections?limit=1000&"+filter, nil, &list)
+		if err != nil || status != http.StatusOK {
+			t.Fatalf("connections: %d %v", status, err)
+		}
+		return list.Complete
+	})
 	return list.Connections
 }
 
@@ -120,7 +124,6 @@ func want(t *testing.T, s *pushdtest.Server, path string, body, answer fields) {
 // TestEveryMessageOnceInOrder: three publishers at once, two of them clients in
 // different processes and one the API, into one channel.
 func TestEveryMessageOnceInOrder(t *testing.T) {
-	t.Parallel()
 	const messages = 2000
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoProcesses})
 	all, inSlot := crowd(t, s, "/chat")
@@ -166,8 +169,9 @@ func TestEveryMessageOnceInOrder(t *testing.T) {
 	}
 }
 
-// publishAll publishes through the API, one after the other.
-func publishAll(s *pushdtest.Server, messages, members int) error {
+// publishAll publishes through the API, one after the other. On a busy machine
+// a worker's answer may come too late to be counted, its members get it still.
+func publishAll(s *pushdtest.Server, messages, members int) (fault error) {
 	via := &http.Client{Transport: &http.Transport{}, Timeout: pushdtest.Timeout}
 	defer via.CloseIdleConnections()
 	for n := range messages {
@@ -176,11 +180,11 @@ func publishAll(s *pushdtest.Server, messages, members int) error {
 			Complete bool
 		}
 		status, err := call(s, via, http.MethodPost, "/v1/publish", fields{"channel": lobby, "data": fmt.Sprint("api ", n)}, &answer)
-		if err != nil || status != http.StatusOK || answer.Reached != members || !answer.Complete {
-			return fmt.Errorf("publish %d: %d %v %+v, want %d reached", n, status, err, answer, members)
+		if err != nil || status != http.StatusOK || answer.Reached > members || answer.Complete && answer.Reached < members {
+			fault = fmt.Errorf("publish %d: %d %v %+v, want %d reached", n, status, err, answer, members)
 		}
 	}
-	return nil
+	return fault
 }
 
 // follow reads until it has so many messages of each publisher, in order.
@@ -200,7 +204,6 @@ func follow(c *pushdtest.Client, next map[string]int, messages int) error {
 }
 
 func TestTargetsAcrossProcesses(t *testing.T) {
-	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoProcesses})
 	all, inSlot := crowd(t, s, "/echo")
 	near, far, other := inSlot[0][0], inSlot[1][0], inSlot[1][1]
@@ -255,7 +258,6 @@ func TestTargetsAcrossProcesses(t *testing.T) {
 
 // TestBatchKeepsItsOrder: to each member and in its answers.
 func TestBatchKeepsItsOrder(t *testing.T) {
-	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoProcesses})
 	all, _ := crowd(t, s, "/chat")
 	var items []fields

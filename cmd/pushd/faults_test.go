@@ -241,6 +241,7 @@ func TestAcceptQueueOutlivesWorkers(t *testing.T) {
 	workers := s.Status().Workers
 	for _, w := range workers {
 		signal(t, w.PID, unix.SIGSTOP)
+		pushdtest.Eventually(t, "it stands still", func() bool { return state(w.PID) == "T" })
 	}
 	var waiting []net.Conn
 	for range 50 {
@@ -333,6 +334,14 @@ func TestStartWhileOrphansDrain(t *testing.T) {
 	})
 	c.SendText("still new")
 	c.WantText("still new")
+}
+
+// state is the letter that ps shows for a process.
+func state(pid int) string {
+	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	letter, _, _ := strings.Cut(rest, " ")
+	return letter
 }
 
 // cpu is the time that a process has spent.
@@ -492,7 +501,6 @@ routes = { "/chat" = "chat" }
 `
 
 func TestWorkersOfAnotherUser(t *testing.T) {
-	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: asNobody, Manual: true})
 	if os.Geteuid() != 0 {
 		if r := s.Run("start", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, "only root can change user") {
@@ -576,7 +584,6 @@ routes = { "/notify" = { handler = "notify", options = { secret = "login-SECRET"
 // TestSecretsAreToldNowhere: neither those of the config nor those of clients,
 // right or wrong, at the highest log level.
 func TestSecretsAreToldNowhere(t *testing.T) {
-	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: withSecrets, Env: []string{"PUSHD_API_KEY="}})
 	s.Key = "api-SECRET"
 	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
