@@ -13,13 +13,13 @@ import (
 
 // Errors that Send returns and OnClose receives.
 var (
-	ErrClosed     = errors.New("connection is closed")
-	ErrQueueFull  = errors.New("connection's queue is full: the message was dropped")
-	ErrSlow       = errors.New("client reads too slowly: its queue is over max_queue")
-	ErrTimeout    = errors.New("client did not answer the ping in time")
-	ErrHandshake  = errors.New("client did not finish its request in time")
-	ErrTooLarge   = errors.New("message is larger than one publication may be (1 MiB)")
-	ErrPanic      = errors.New("a callback panicked")
+	ErrClosed      = errors.New("connection is closed")
+	ErrQueueFull   = errors.New("connection's queue is full: the message was dropped")
+	ErrSlow        = errors.New("client reads too slowly: its queue is over max_queue")
+	ErrTimeout     = errors.New("client did not answer the ping in time")
+	ErrHandshake   = errors.New("client did not finish its request in time")
+	ErrTooLarge    = errors.New("message is larger than one publication may be (1 MiB)")
+	ErrPanic       = errors.New("a callback panicked")
 	ErrSessionFull = errors.New("session values exceed 4 KiB")
 )
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -125,6 +126,9 @@ func (l *loop) start() error {
 	case <-l.engine.booted:
 		return nil
 	case err := <-l.engine.ended:
+		if err == nil {
+			err = errors.New("gnet ended without a reason; the log may have one")
+		}
 		return fmt.Errorf("start event loop: %w", err)
 	case <-time.After(bootTimeout):
 		return fmt.Errorf("start event loop: not running after %s", bootTimeout)

@@ -74,6 +74,7 @@ func (l *loop) revive(cause error) error {
 		p.open, p.heard, p.fd = false, false, -1
 	}
 	time.Sleep(reviveDelay)
+	l.accept.files = openFiles() // it may be a lower limit that brought gnet down
 	if err := l.start(); err != nil {
 		return errors.Join(errLoop, err)
 	}
