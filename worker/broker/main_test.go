@@ -161,8 +161,8 @@ type inbox struct {
 }
 
 func (in *inbox) Deliver(batch []worker.Publication) {
-	//lint:ignore SA2001 passing the gate is all
 	in.gate.Lock()
+	//lint:ignore SA2001 passing the gate is all
 	in.gate.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
