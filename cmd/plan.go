@@ -38,6 +38,9 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 	if p.own() {
 		b.programGroups()
 	}
+	if err := worker.CheckApps(p.apps(b.process())); err != nil {
+		b.errs = append(b.errs, err)
+	}
 	for _, w := range c.Workers {
 		b.configGroup(w)
 	}
@@ -64,7 +67,10 @@ func (b *planner) fail(at string, err error) {
 }
 
 func (b *planner) process() processSpec {
-	return processSpec{LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL}
+	return processSpec{
+		LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL,
+		Apps: b.config.WorkerApps(),
+	}
 }
 
 // configGroup plans a group that the config describes.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/worker"
@@ -19,6 +20,22 @@ type processSpec struct {
 	LogLevel  slog.Level `json:"log_level"`
 	LogFormat string     `json:"log_format"`
 	BrokerURL string     `json:"broker_url,omitempty"` // "" = embedded
+	// Apps are those of the Pusher protocol.
+	Apps []worker.App `json:"apps,omitempty"`
+}
+
+// apps returns the apps of the config and those that the program's workers
+// declare; the first of an id counts.
+func (p *Program) apps(spec processSpec) []worker.App {
+	all := slices.Clone(spec.Apps)
+	for _, w := range p.Workers {
+		for _, a := range w.Apps {
+			if !slices.ContainsFunc(all, func(b worker.App) bool { return b.ID == a.ID }) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
 }
 
 // workerSpec tells a worker process what it runs.

@@ -86,7 +86,7 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 
 // newLoop makes a loop that does not run yet.
 func newLoop(w *Worker, p Process) (*loop, error) {
-	if err := w.Settings.Validate(); err != nil {
+	if err := errors.Join(w.Settings.Validate(), CheckApps(w.Apps)); err != nil {
 		return nil, err
 	}
 	l := &loop{

@@ -36,6 +36,10 @@ type Worker struct {
 	// Origins is the Route.Origins of the callbacks below.
 	Origins []string
 
+	// Apps are applications of the Pusher protocol that the handler "pusher"
+	// serves, besides those of the config. All workers of a program share them.
+	Apps []App
+
 	// OnWorkerStart runs before the first client is accepted. An error stops
 	// the process from becoming ready.
 	OnWorkerStart func(w *Worker) error

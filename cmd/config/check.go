@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/pushd/pushd/worker"
@@ -17,6 +18,8 @@ import (
 const maxCount = 4096
 
 var groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+
+var headerName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 
 // CheckName judges the name of a worker group: it is part of bus subjects,
 // metrics and process titles.
@@ -57,8 +60,8 @@ func check(c *Config, r *reader) {
 	}
 	ids := map[string]string{}
 	for _, a := range c.Apps {
-		if a.ID == "" || a.Key == "" || a.Secret == "" {
-			r.fail(a.At, "an app needs id, key and secret")
+		if err := a.Validate(); err != nil {
+			r.fail(a.At, "%v", err)
 		}
 		claim("the app id "+a.ID, a.At, "id "+a.ID, ids)
 		claim("this app's key", a.At, "key "+a.Key, ids)
@@ -252,7 +255,12 @@ func (t *table) checkPattern(r Route) {
 	}
 }
 
-func (t *table) checkWebhook(h Webhook) {
+func (t *table) checkWebhook(h worker.Webhook) {
+	for name, value := range h.Headers {
+		if !headerName.MatchString(name) || strings.ContainsFunc(value, unicode.IsControl) {
+			t.fail(t.where("headers"), "%q is no header that can be sent", name)
+		}
+	}
 	u, err := url.Parse(h.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		t.fail(t.where("url"), `write "https://host/path"`)

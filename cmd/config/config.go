@@ -72,17 +72,8 @@ type Ingest struct {
 
 // App is an application of the Pusher protocol.
 type App struct {
-	At                 string
-	ID, Key, Secret    string
-	MaxPresenceMembers int
-	ClientEvents       bool
-	Webhooks           []Webhook
-}
-
-// Webhook is an endpoint that learns of an app's events.
-type Webhook struct {
-	URL    string
-	Events []string
+	At string
+	worker.App
 }
 
 // Worker is a group of equal worker processes.
@@ -108,6 +99,15 @@ type Route struct {
 
 // KeyFile is where the generated API key is kept.
 func (c *Config) KeyFile() string { return filepath.Join(c.DataDir, "api.key") }
+
+// WorkerApps returns the apps as the processes get them.
+func (c *Config) WorkerApps() []worker.App {
+	apps := make([]worker.App, len(c.Apps))
+	for i, a := range c.Apps {
+		apps[i] = a.App
+	}
+	return apps
+}
 
 // Errors are all the mistakes that were found, each with its place.
 type Errors []error

@@ -366,3 +366,50 @@ func TestFolders(t *testing.T) {
 		t.Errorf("searched %q, want %q", dirs, want)
 	}
 }
+
+// TestApp reads every key of an app, from the file and from the environment.
+func TestApp(t *testing.T) {
+	c := mustParse(t, `
+[[app]]
+id = "1"
+key = "a"
+secret = "b"
+disabled = true
+max_connections = 7
+max_channels = 8
+max_presence_members = 9
+max_event = "64KiB"
+client_events = true
+client_event_rate = 3
+subscription_count = true
+activity_timeout = "30s"
+webhooks = [ { url = "https://example.com/hook", headers = { X-Tenant = "t" } } ]
+`, env("PUSHD_APP_ID", "2", "PUSHD_APP_KEY", "x", "PUSHD_APP_SECRET", "y", "PUSHD_APP_CLIENT_EVENTS", "1"))
+	want := worker.App{
+		ID: "1", Key: "a", Secret: "b", Disabled: true, MaxConnections: 7, MaxChannels: 8, MaxPresenceMembers: 9,
+		MaxEvent: 64 << 10, ClientEvents: true, ClientEventRate: 3, SubscriptionCount: true, ActivityTimeout: 30 * time.Second,
+		Webhooks: []worker.Webhook{{URL: "https://example.com/hook", Headers: map[string]string{"X-Tenant": "t"}}},
+	}
+	apps := c.WorkerApps()
+	if len(apps) != 2 || !reflect.DeepEqual(apps[0], want) {
+		t.Errorf("apps: %+v\nwant   %+v", apps, want)
+	}
+	if a := apps[1]; a.ID != "2" || a.Secret != "y" || !a.ClientEvents || a.MaxEvent != 10<<10 || a.ActivityTimeout != 120*time.Second {
+		t.Errorf("app of the environment: %+v", a)
+	}
+	const app = "[[app]]\nid=\"1\"\nkey=\"k\"\nsecret=\"hunter2\"\n"
+	for _, tc := range []struct{ text, want string }{
+		{"[[app]]\nid=\"a:b\"\nkey=\"k\"\nsecret=\"hunter2\"\n", "id \"a:b\": use"},
+		{"[[app]]\nid=\"a\"\nkey=\"k/k\"\nsecret=\"hunter2\"\n", "key: use"},
+		{app + "activity_timeout=\"1500ms\"\n", "activity_timeout: whole seconds"},
+		{app + "max_event=\"1GiB\"\n", "max_event is over 512 KiB"},
+		{app + "webhooks=[{url=\"http://x\",events=[\"channel_full\"]}]\n", "there is no event \"channel_full\""},
+		{app + "webhooks=[{url=\"http://x\",headers={\"a b\"=\"c\"}}]\n", "\"a b\" is no header"},
+		{app + "[[app]]\nid=\"2\"\nkey=\"k\"\nsecret=\"s\"\n", "this app's key is used twice"},
+	} {
+		_, err := Parse(Source{Getenv: none}, "f.toml", []byte(tc.text))
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("error %v, want %q and no secret", err, tc.want)
+		}
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sort"
 	"time"
 
@@ -253,30 +255,52 @@ func (t *table) options(dst *json.RawMessage) {
 // apps reads [[app]], and the one app that the environment may define.
 func (t *table) apps() (out []App) {
 	for _, a := range t.subs("app") {
-		app := App{At: a.at(a.path), MaxPresenceMembers: 100}
-		a.str("id", &app.ID)
-		a.str("key", &app.Key)
-		a.secret("secret", &app.Secret)
-		a.integer("max_presence_members", &app.MaxPresenceMembers)
-		a.boolean("client_events", &app.ClientEvents)
-		for _, h := range a.subs("webhooks") {
-			var hook Webhook
-			h.str("url", &hook.URL)
-			h.list("events", &hook.Events)
-			h.checkWebhook(hook)
-			h.done()
-			app.Webhooks = append(app.Webhooks, hook)
-		}
+		out = append(out, a.app(a.at(a.path)))
 		a.done()
-		out = append(out, app)
 	}
 	env := t.table("", nil, "PUSHD_APP_")
-	app := App{At: "PUSHD_APP_ID", MaxPresenceMembers: 100}
-	env.str("id", &app.ID)
-	env.str("key", &app.Key)
-	env.secret("secret", &app.Secret)
-	if app.ID != "" || app.Key != "" || app.Secret != "" {
+	if app := env.app("PUSHD_APP_ID"); app.ID != "" || app.Key != "" || app.Secret != "" {
 		out = append(out, app)
 	}
 	return out
+}
+
+// app reads one app.
+func (t *table) app(at string) App {
+	app := App{At: at, App: worker.DefaultApp()}
+	t.str("id", &app.ID)
+	t.secret("key", &app.Key)
+	t.secret("secret", &app.Secret)
+	t.boolean("disabled", &app.Disabled)
+	t.integer("max_connections", &app.MaxConnections)
+	t.integer("max_channels", &app.MaxChannels)
+	t.integer("max_presence_members", &app.MaxPresenceMembers)
+	t.size("max_event", &app.MaxEvent)
+	t.boolean("client_events", &app.ClientEvents)
+	t.integer("client_event_rate", &app.ClientEventRate)
+	t.boolean("subscription_count", &app.SubscriptionCount)
+	t.duration("activity_timeout", &app.ActivityTimeout)
+	for _, h := range t.subs("webhooks") {
+		var hook worker.Webhook
+		h.str("url", &hook.URL)
+		h.list("events", &hook.Events)
+		h.headers(&hook)
+		h.checkWebhook(hook)
+		h.done()
+		app.Webhooks = append(app.Webhooks, hook)
+	}
+	return app
+}
+
+// headers reads what is sent along with a webhook.
+func (t *table) headers(h *worker.Webhook) {
+	sub := t.sub("headers", "")
+	for _, name := range slices.Sorted(maps.Keys(sub.values)) {
+		var v string
+		sub.str(name, &v)
+		if h.Headers == nil {
+			h.Headers = map[string]string{}
+		}
+		h.Headers[name] = v
+	}
 }

@@ -1,0 +1,127 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// App is an application of the Pusher protocol: channels and users of its own,
+// and the credentials for them. It is immutable once the processes run.
+type App struct {
+	ID     string `json:"id"`     // in the paths of the HTTP API and in names on the bus
+	Key    string `json:"key"`    // public: clients connect with it
+	Secret string `json:"secret"` // signs; only back ends know it
+
+	Disabled bool `json:"disabled,omitempty"` // connections get 4003, API requests 403
+
+	MaxConnections     int `json:"max_connections"`      // in each worker process; 0 = no limit
+	MaxChannels        int `json:"max_channels"`         // that one connection may hold; 0 = no limit
+	MaxPresenceMembers int `json:"max_presence_members"` // users in a presence channel; 0 = no limit
+	MaxEvent           int `json:"max_event"`            // bytes of an event's data; 0 = no limit
+
+	ClientEvents    bool `json:"client_events,omitempty"` // clients may send client-* events
+	ClientEventRate int  `json:"client_event_rate"`       // of a connection in a second; 0 = no limit
+
+	// SubscriptionCount sends pusher_internal:subscription_count to the
+	// members of channels that have no presence.
+	SubscriptionCount bool `json:"subscription_count,omitempty"`
+
+	// ActivityTimeout is what clients are told: after that much silence they
+	// send a ping. Whole seconds, at least one.
+	ActivityTimeout time.Duration `json:"activity_timeout"`
+
+	Webhooks []Webhook `json:"webhooks,omitempty"`
+}
+
+// Webhook is an endpoint that learns of an app's events.
+type Webhook struct {
+	URL     string            `json:"url"`
+	Events  []string          `json:"events,omitempty"`  // empty: all
+	Headers map[string]string `json:"headers,omitempty"` // sent along
+}
+
+// DefaultApp returns an app without credentials and with the default limits.
+func DefaultApp() App {
+	return App{
+		MaxChannels: 200, MaxPresenceMembers: 100, MaxEvent: 10 << 10,
+		ClientEventRate: 10, ActivityTimeout: 120 * time.Second,
+	}
+}
+
+// Wants reports whether the endpoint is to be told of events of that name.
+func (h *Webhook) Wants(event string) bool {
+	return len(h.Events) == 0 || slices.Contains(h.Events, event)
+}
+
+// Hooks reports whether any endpoint is to be told of events of that name.
+func (a *App) Hooks(event string) bool {
+	return slices.ContainsFunc(a.Webhooks, func(h Webhook) bool { return h.Wants(event) })
+}
+
+// HookEvents are the names that Webhook.Events may hold: those of the Pusher
+// protocol, and the beginning and end of each connection.
+var HookEvents = []string{
+	"channel_occupied", "channel_vacated", "member_added", "member_removed",
+	"client_event", "cache_miss", "subscription_count", "connected", "disconnected",
+}
+
+// maxAppName bounds ids and keys, in bytes.
+const maxAppName = 128
+
+// Validate finds what is wrong with the app. Its messages hold no secret.
+func (a *App) Validate() error {
+	switch {
+	case a.ID == "" || a.Key == "" || a.Secret == "":
+		return errors.New("an app needs id, key and secret")
+	case !appName(a.ID):
+		return fmt.Errorf("id %q: use up to %d letters, digits, '.', '_' and '-'", a.ID, maxAppName)
+	case !appName(a.Key):
+		return fmt.Errorf("key: use up to %d letters, digits, '.', '_' and '-'", maxAppName)
+	case a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 || a.ClientEventRate < 0:
+		return errors.New("a limit is negative: 0 means no limit")
+	case a.MaxEvent > maxPublication/2:
+		return fmt.Errorf("max_event is over %d KiB, which is the most that a publication carries", maxPublication/2>>10)
+	case a.ActivityTimeout < time.Second || a.ActivityTimeout%time.Second != 0:
+		return errors.New("activity_timeout: whole seconds, at least one")
+	}
+	for _, h := range a.Webhooks {
+		for _, e := range h.Events {
+			if !slices.Contains(HookEvents, e) {
+				return fmt.Errorf("webhooks: there is no event %q, but %s", e, strings.Join(HookEvents, ", "))
+			}
+		}
+	}
+	return nil
+}
+
+// appName keeps ids and keys to what stands in a path and before the ":" of
+// names and signatures.
+func appName(s string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return len(s) <= maxAppName
+}
+
+// CheckApps finds apps that are not valid, or share an id or a key.
+func CheckApps(apps []App) error {
+	ids, keys := map[string]bool{}, map[string]bool{}
+	for i := range apps {
+		a := &apps[i]
+		switch err := a.Validate(); {
+		case err != nil:
+			return fmt.Errorf("app %q: %w", a.ID, err)
+		case ids[a.ID] || keys[a.Key]:
+			return fmt.Errorf("app %q: another one has its id or key", a.ID)
+		}
+		ids[a.ID], keys[a.Key] = true, true
+	}
+	return nil
+}
