@@ -33,7 +33,7 @@ const (
 	KindMessage Kind = 'm' // send Data to them
 	KindKick    Kind = 'k' // close them with Code and Data as the reason
 	KindBind    Kind = 'b' // bind them to the uid in Data
-	KindUnbind  Kind = 'B' // unbind them
+	KindUnbind  Kind = 'B' // unbind them: from the uid in Data, from any if that is empty
 	KindJoin    Kind = 'j' // join the channels in Data (JSON list)
 	KindLeave   Kind = 'l' // leave the channels in Data (JSON list)
 )

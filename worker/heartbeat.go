@@ -30,6 +30,13 @@ func (l *loop) expect(c *Conn, d time.Duration) {
 	l.beatAgain()
 }
 
+// hurry is expect, but never moves the moment further away.
+func (l *loop) hurry(c *Conn, d time.Duration) {
+	if at := l.conns.deadline[c.index]; d > 0 && (at == 0 || seconds(l.now+d)+1 < at) {
+		l.expect(c, d)
+	}
+}
+
 // beatAgain starts the scan, which ends by itself when nobody is left.
 func (l *loop) beatAgain() {
 	if l.beat.timer == nil {

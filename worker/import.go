@@ -134,12 +134,7 @@ func (m *imports) admit(s *shipment) {
 		if !a.settle(l) {
 			homeless = append(homeless, c)
 		}
-		if c.port == nil {
-			c.port = l.ports[0] // for its few last moments
-		}
-		if l.conns.deadline[c.index] = a.deadline; a.deadline == 0 && c.stage == stageWebSocket {
-			l.beatFrom(c) // the old process may have had no heartbeat
-		}
+		a.watch(l)
 		if ahead {
 			c.set(flagSkip)
 			l.skip[c] = s.at
@@ -156,6 +151,11 @@ func (m *imports) admit(s *shipment) {
 	for _, c := range homeless {
 		m.out.Drained++
 		l.closeConn(c, 1012, "service restart", nil)
+	}
+	if l.parting != nil { // those that were here before are being sent away
+		for _, c := range conns {
+			l.parting(c)
+		}
 	}
 	if ahead {
 		l.after(skipFor, func() { l.unskip(conns) })

@@ -57,10 +57,11 @@ type loop struct {
 	tasks  atomic.Int64
 
 	engine    engine
-	closing   bool // stop was asked for: no new clients
-	retired   bool // another process has taken over
-	moving    bool // connections are being handed over: timers rest
-	waiting   bool // nothing is frozen and answers are due first: timers run after all
+	closing   bool        // stop was asked for: no new clients
+	parting   func(*Conn) // since disperse: sends one away
+	retired   bool        // another process has taken over
+	moving    bool        // connections are being handed over: timers rest
+	waiting   bool        // nothing is frozen and answers are due first: timers run after all
 	skip      map[*Conn]vector
 	importing int               // hand-overs to this process under way
 	syncs     map[string]func() // barriers under way, by token

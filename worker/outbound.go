@@ -201,10 +201,10 @@ func (l *loop) crowded(c *Conn) {
 // room makes room for n more bytes by the policy of the group. A message that
 // is alone in an empty queue always has room.
 func (l *loop) room(c *Conn, n int) error {
-	limit := l.w.Limits.MaxQueue
-	if limit == 0 || c.out == nil || c.out.bytes+n <= limit || c.sock == nil {
+	if l.fits(c, n) {
 		return nil
 	}
+	limit := l.w.Limits.MaxQueue
 	switch l.w.Slow {
 	case SlowDropOldest:
 		l.dropOldest(c, limit-n)
@@ -219,6 +219,12 @@ func (l *loop) room(c *Conn, n int) error {
 		return ErrClosed // by OnError
 	}
 	return nil
+}
+
+// fits reports whether n more bytes do not exceed max_queue.
+func (l *loop) fits(c *Conn, n int) bool {
+	limit := l.w.Limits.MaxQueue
+	return limit == 0 || c.out == nil || c.out.bytes+n <= limit || c.sock == nil
 }
 
 // dropOldest forgets whole frames, not the one that is partly sent, until at

@@ -337,12 +337,15 @@ func (l *loop) closeIdle() {
 // disperse closes all clients at random moments within drain, so that they do
 // not come back all at once.
 func (l *loop) disperse(code int, reason string, drain time.Duration) {
-	for _, c := range l.conns.snapshot() {
+	l.parting = func(c *Conn) {
 		if drain <= 0 || !c.open() {
 			l.closeConn(c, code, reason, nil)
-			continue
+			return
 		}
 		l.after(time.Duration(rand.Int64N(int64(drain))), func() { l.closeConn(c, code, reason, nil) })
+	}
+	for _, c := range l.conns.snapshot() {
+		l.parting(c)
 	}
 }
 

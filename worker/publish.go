@@ -61,6 +61,7 @@ type delivery struct {
 	removed uint32 // of group, when members was taken
 	next    int
 	reached int
+	told    bool // whoever asked has its answer
 	except  []ID
 	frames  frames
 }
@@ -119,6 +120,7 @@ func (f *fanout) step(l *loop) {
 				return
 			}
 			f.current = l.begins(f.queue[0])
+			f.current.tell(l)
 			f.queue[0] = Publication{}
 			f.queue = f.queue[1:]
 		}
@@ -150,7 +152,7 @@ func (f *fanout) finish(l *loop) {
 		f.seen[source{d.pub.Publisher, d.pub.Shard}] = d.pub.Seq
 		f.journal.note(d.pub)
 	}
-	if d.pub.Reply != "" {
+	if d.pub.Reply != "" && !d.told {
 		l.answerFor(d)
 	}
 	clear(f.members)
@@ -202,6 +204,22 @@ func (l *loop) begins(p Publication) *delivery {
 	return d
 }
 
+// tell answers before a fan-out of several chunks, whose writes take longer than
+// people wait: with how many connections the message will be queued for. One
+// that leaves meanwhile counts all the same.
+func (d *delivery) tell(l *loop) {
+	if d.pub.Reply == "" || d.pub.Kind != KindMessage || len(d.members) <= chunk {
+		return
+	}
+	for _, c := range d.members {
+		if d.includes(c) && (l.w.Slow != SlowClose || l.fits(c, len(d.pub.Data))) {
+			d.reached++
+		}
+	}
+	d.told = true
+	l.answerFor(d)
+}
+
 // maxSnapshot is the longest list of members that is kept for reuse.
 const maxSnapshot = 32 << 10
 
@@ -210,7 +228,9 @@ func (d *delivery) run(l *loop, n int) int {
 	end := min(d.next+n, len(d.members))
 	for i := d.next; i < end; i++ {
 		if c := d.members[i]; d.includes(c) {
-			d.reached += d.act(l, c)
+			if n := d.act(l, c); !d.told {
+				d.reached += n
+			}
 		}
 	}
 	n = end - d.next
@@ -255,7 +275,9 @@ func (d *delivery) act(l *loop, c *Conn) int {
 	case KindBind:
 		c.Bind(string(p.Data))
 	case KindUnbind:
-		c.Unbind()
+		if len(p.Data) == 0 || c.UID() == string(p.Data) {
+			c.Unbind()
+		}
 	case KindJoin, KindLeave:
 		var names []string
 		if json.Unmarshal(p.Data, &names) != nil {

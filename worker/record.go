@@ -295,6 +295,7 @@ func (c *Conn) input() *input {
 func (a *arrival) settle(l *loop) bool {
 	c := a.c
 	if c.port = l.portFor(a.port); c.port == nil {
+		c.port = nowhere // for its few last moments
 		return false
 	}
 	fits := true
@@ -314,6 +315,23 @@ func (a *arrival) settle(l *loop) bool {
 		l.hub.Join(hub.UID, a.uid, c)
 	}
 	return fits
+}
+
+// nowhere is the listener of connections that the config has none for.
+var nowhere = &port{inherited: -1, fd: -1}
+
+// watch sets the moment at which the heartbeat looks at the connection. The old
+// process may have had a limit less than this one.
+func (a *arrival) watch(l *loop) {
+	c := a.c
+	l.conns.deadline[c.index] = a.deadline
+	switch {
+	case a.deadline != 0:
+	case c.stage == stageWebSocket:
+		l.beatFrom(c)
+	case c.stage == stageHTTP:
+		l.expect(c, l.w.Limits.HandshakeTimeout)
+	}
 }
 
 // portFor returns the listener of that address, else one of the same protocol.

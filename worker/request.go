@@ -214,6 +214,9 @@ func (c *Conn) requests(p []byte) []byte {
 	if len(p) == 0 && c.in != nil && c.stage == stageHTTP {
 		c.in = nil
 	}
+	if len(p) > 0 && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd) {
+		l.hurry(c, l.w.Limits.HandshakeTimeout)
+	}
 	return p
 }
 

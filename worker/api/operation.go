@@ -112,8 +112,12 @@ func buildBind(r *request) ([]worker.Publication, error) {
 	return r.toConnection(worker.KindBind)
 }
 
-// buildUnbind takes a uid for symmetry with bind; a connection has only one.
+// buildUnbind: a connection that is by now bound to another uid than the one
+// given, if any, stays so.
 func buildUnbind(r *request) ([]worker.Publication, error) {
+	if len(r.uids) > 0 {
+		r.data = []byte(r.uids[0])
+	}
 	return r.toConnection(worker.KindUnbind)
 }
 
