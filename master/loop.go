@@ -24,7 +24,7 @@ type timing struct {
 }
 
 var defaultTiming = timing{
-	plan: 10 * time.Second, boot: 10 * time.Second, delayMin: 100 * time.Millisecond, delayMax: 10 * time.Second,
+	plan: 8 * time.Second, boot: 8 * time.Second, delayMin: 100 * time.Millisecond, delayMax: 10 * time.Second,
 	window: 10 * time.Second, abortGrace: 2 * time.Second, orphans: 3 * time.Second,
 	leave: 3 * time.Second, leaveBus: 1500 * time.Millisecond, query: time.Second,
 }

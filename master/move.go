@@ -35,13 +35,30 @@ func (m *master) move(ctx context.Context, old, next *process) (control.Exported
 	next.log.Error("clients stay with the old process", "step", report.Step, "error", err, "lost", report.Moved)
 	next.destroy()
 	m.do(func() {}) // its end is noted before the old one is counted alone
-	if _, resumeErr := old.ask(ctx, control.TypeResume, nil); resumeErr != nil && !old.isGone() {
-		err = errors.Join(err, fmt.Errorf("resume: %w", resumeErr))
+	m.resume(old)
+	return report, lostWith(&bootError{step: report.Step, err: err}, report.Moved)
+}
+
+// resume lets a process go on serving that has given up clients to one that is
+// dead. It runs on the verbs' goroutine.
+func (m *master) resume(old *process) {
+	if old == nil || old.unit.role != control.RoleWorker {
+		return
 	}
-	if report.Moved > 0 {
-		err = fmt.Errorf("%w (%d connections had been moved and are lost with it)", err, report.Moved)
+	ctx, cancel := context.WithTimeout(context.Background(), m.t.query)
+	defer cancel()
+	if _, err := old.ask(ctx, control.TypeResume, nil); err != nil && !old.isGone() {
+		old.log.Error("the old process has not confirmed that it goes on", "error", err)
 	}
-	return report, &bootError{report.Step, err}
+}
+
+// lostWith says how many connections went down with a new process.
+func lostWith(err error, moved int) error {
+	var b *bootError
+	if moved == 0 || !errors.As(err, &b) {
+		return err
+	}
+	return &bootError{b.step, fmt.Errorf("%w (%d connections had been moved and are lost with it)", b.err, moved), moved}
 }
 
 // heirOf returns the process that gets the connections of a slot that is no

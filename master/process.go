@@ -72,6 +72,7 @@ type outgoing struct {
 type bootError struct {
 	step string
 	err  error
+	lost int // connections that it had taken over
 }
 
 func (e *bootError) Error() string { return e.step + ": " + e.err.Error() }
@@ -131,7 +132,7 @@ func (p *process) receive(m control.Message) {
 		if err := json.Unmarshal(m.Body, &f); err != nil || f.Step == "" {
 			f = control.Failed{Step: "start", Error: "it gave no reason; see the log"}
 		}
-		p.decide(&bootError{f.Step, errors.New(f.Error)})
+		p.decide(&bootError{step: f.Step, err: errors.New(f.Error)})
 	case control.TypePong:
 		p.silent.Store(0)
 	case control.TypeAnswer:
@@ -199,11 +200,11 @@ func (p *process) waitReady(ctx context.Context, timeout time.Duration) error {
 			}
 		default:
 		}
-		return &bootError{"start", fmt.Errorf("pid %d ended before it was ready (%s); see the log", p.pid, p.exit)}
+		return &bootError{step: "start", err: fmt.Errorf("pid %d ended before it was ready (%s); see the log", p.pid, p.exit)}
 	case <-late.C:
-		return &bootError{"start", fmt.Errorf("pid %d was not ready within %s", p.pid, timeout)}
+		return &bootError{step: "start", err: fmt.Errorf("pid %d was not ready within %s", p.pid, timeout)}
 	case <-ctx.Done():
-		return &bootError{"start", errors.New("interrupted: the master stops")}
+		return &bootError{step: "start", err: errors.New("interrupted: the master stops")}
 	}
 }
 

@@ -280,7 +280,7 @@ func (r *reload) through(u *unit, s *slot, e exchange, begin time.Time) {
 func failedAt(u *unit, s *slot, err error) *ReloadError {
 	e := &ReloadError{Worker: u.name, Slot: s.index, Step: "start", Err: err}
 	if b := (*bootError)(nil); errors.As(err, &b) {
-		e.Step, e.Err = b.step, b.err
+		e.Step, e.Err, e.Lost = b.step, b.err, b.lost
 	}
 	return e
 }

@@ -41,9 +41,11 @@ func (m *master) replace(ctx context.Context, s *slot, u *unit) (exchange, error
 			return exchange{}, err
 		}
 	}
+	before := old
 	m.do(func() { old, err = m.exchange(s, u, next) })
 	if err != nil {
-		return exchange{}, err
+		m.resume(before)
+		return exchange{}, lostWith(err, e.moved.Moved)
 	}
 	if old != nil {
 		left := m.retire(ctx, old)
@@ -69,7 +71,7 @@ func (m *master) boot(ctx context.Context, s *slot, u *unit) (*process, error) {
 	var err error
 	m.do(func() { p, err = m.spawn(s, u) })
 	if err != nil {
-		return nil, &bootError{"spawn", err}
+		return nil, &bootError{step: "spawn", err: err}
 	}
 	if err := p.waitReady(ctx, m.t.boot); err != nil {
 		p.destroy()
@@ -82,7 +84,7 @@ func (m *master) boot(ctx context.Context, s *slot, u *unit) (*process, error) {
 // one before it. It runs on the loop.
 func (m *master) exchange(s *slot, u *unit, next *process) (old *process, err error) {
 	if !m.live[next] {
-		return nil, &bootError{"start", errors.New("it ended as soon as it was ready (" + next.exit + "); see the log")}
+		return nil, &bootError{step: "start", err: errors.New("it ended as soon as it was ready (" + next.exit + "); see the log")}
 	}
 	old = s.suspend()
 	s.held = false

@@ -162,6 +162,7 @@ type ReloadError struct {
 	Worker string // "" = before any slot
 	Slot   int
 	Step   string // e.g. "plan", "bind", "start", "load handlers", or a step of the hand-over as "canary"
+	Lost   int    // connections that had moved to the new process and ended with it
 	Err    error
 }
 
@@ -175,11 +176,12 @@ type reloadFailure struct {
 	Worker string `json:"worker"`
 	Slot   int    `json:"slot"`
 	Step   string `json:"step"`
+	Lost   int    `json:"lost"`
 }
 
 // MarshalJSON gives the object of a failed `reload --json`.
 func (e *ReloadError) MarshalJSON() ([]byte, error) {
-	return json.Marshal(reloadFailure{Error: e.Error(), Worker: e.Worker, Slot: e.Slot, Step: e.Step})
+	return json.Marshal(reloadFailure{Error: e.Error(), Worker: e.Worker, Slot: e.Slot, Step: e.Step, Lost: e.Lost})
 }
 
 // UnmarshalJSON reads what MarshalJSON has written.
@@ -188,7 +190,7 @@ func (e *ReloadError) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return err
 	}
-	*e = ReloadError{f.Worker, f.Slot, f.Step, errors.New(strings.TrimPrefix(f.Error, f.Step+": "))}
+	*e = ReloadError{f.Worker, f.Slot, f.Step, f.Lost, errors.New(strings.TrimPrefix(f.Error, f.Step+": "))}
 	return nil
 }
 

@@ -94,7 +94,7 @@ func (m *master) booted(s *slot, p *process, err error) {
 	default:
 		s.booting = nil
 		if err == nil {
-			err = &bootError{"start", errGone}
+			err = &bootError{step: "start", err: errGone}
 		}
 		p.log.Error("process not ready", "error", err)
 		p.kill()

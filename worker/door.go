@@ -114,14 +114,24 @@ func (l *loop) run(fn func()) {
 	fn()
 }
 
-// do runs fn on the loop and waits for it. Not for use on the loop itself.
+// do runs fn on the loop and waits for it, or for the loop's end for good,
+// which is ErrStopped. Not for use on the loop itself.
 func (l *loop) do(fn func()) error {
 	done := make(chan struct{})
 	if err := l.door.post(func() { defer close(done); fn() }, 0); err != nil {
 		return err
 	}
-	<-done
-	return nil
+	select {
+	case <-done:
+		return nil
+	case <-l.over:
+	}
+	select {
+	case <-done: // the loop's last deed
+		return nil
+	default:
+		return ErrStopped
+	}
 }
 
 // contain ends a callback, by being deferred: it recovers from a panic, closes

@@ -38,7 +38,8 @@ func at(step string, err error) error {
 // run moves what can be moved. After an error the caller waits for the master's
 // word on what to do with the rest. It runs on a goroutine of its own.
 func (x *export) run() error {
-	hello, err := x.k.expect(msgHello, handoverWait)
+	failpoint("export")
+	hello, err := x.k.expect(msgHello)
 	if err == nil && (len(hello.body) != 1 || hello.body[0] < recordVersion) {
 		err = fmt.Errorf("it reads connection records up to version %d, this worker writes %d", hello.body, recordVersion)
 	}
@@ -89,6 +90,7 @@ func (x *export) batch(n int) (more bool, err error) {
 	if err := l.do(func() { x.freeze(n) }); err != nil {
 		return false, err
 	}
+	failpoint("export freeze")
 	var body []byte
 	var fds []int
 	if doErr := l.do(func() { body, fds, err = x.pack() }); doErr != nil {
@@ -112,9 +114,11 @@ func (x *export) batch(n int) (more bool, err error) {
 	if err := x.k.send(msgBatch, body, fds); err != nil {
 		return false, err
 	}
-	if _, err := x.k.expect(msgAck, handoverWait); err != nil {
+	failpoint("export batch")
+	if _, err := x.k.expect(msgAck); err != nil {
 		return false, err
 	}
+	failpoint("export ack")
 	x.out.Bytes += int64(len(body))
 	return true, x.commit()
 }
@@ -127,7 +131,7 @@ func (x *export) freeze(n int) {
 	l.fan.complete(l)
 	l.uncork()
 	l.waiting = false
-	x.at = l.fan.seen.clone()
+	x.at = l.fan.seen.vector()
 	size := 0
 	for _, c := range l.conns.all {
 		if len(x.held) == n || size > batchBytes {
@@ -173,8 +177,8 @@ func (c *Conn) movable() bool {
 	return c.sock != nil && !c.has(flagDead|flagEnd|flagHeld|flagMoving) && c.stage <= stagePacket
 }
 
-// wait gives connections that cannot move yet some time. It reports whether to
-// look again.
+// wait gives connections that cannot move yet some time, which deferTimeout
+// bounds. It reports whether to look again.
 func (x *export) wait() bool {
 	pending := 0
 	_ = x.l.do(func() {
@@ -207,12 +211,14 @@ func (x *export) commit() error {
 	if err != nil {
 		return err
 	}
+	failpoint("export close")
 	if err := x.k.send(msgCommit, nil, nil); err != nil {
 		return err
 	}
+	failpoint("export commit")
 	// Frozen only when the ones before have landed: a batch under way while
 	// another is frozen moves no more a second, and doubles the pause.
-	_, err = x.k.expect(msgLanded, handoverWait)
+	_, err = x.k.expect(msgLanded)
 	return err
 }
 
@@ -235,7 +241,7 @@ func (x *export) end() error {
 	if err := x.k.send(msgEnd, nil, nil); err != nil {
 		return err
 	}
-	p, err := x.k.expect(msgReport, handoverWait)
+	p, err := x.k.expect(msgReport)
 	if err != nil {
 		return err
 	}
@@ -243,12 +249,14 @@ func (x *export) end() error {
 	if err := json.Unmarshal(p.body, &r); err != nil {
 		return err
 	}
+	failpoint("export report")
 	x.out.Pauses, x.out.MaxUS, x.out.Drained = r.Pauses, r.MaxUS, r.Drained
 	return x.l.do(func() { x.out.Left = x.l.conns.len() })
 }
 
-// resume takes back what was not committed and goes on serving, as if nothing
-// had been. It runs on the loop, when the new worker is known to be dead.
+// resume takes back what was not committed, if anything, and goes on serving,
+// as if nothing had been. It runs on the loop, when the new worker is known to
+// be dead.
 func (x *export) resume() {
 	l := x.l
 	l.moving, l.waiting = false, false
@@ -267,6 +275,11 @@ func (x *export) resume() {
 		l.resume(c)
 	}
 	x.held = nil
+	for _, c := range l.conns.all { // their requests have waited
+		if c.stage == stageHTTP && c.in != nil {
+			l.resume(c)
+		}
+	}
 	l.fan.journal.close()
 	if l.closing {
 		return
@@ -296,8 +309,8 @@ func (l *loop) retake(c *Conn) error {
 	return nil
 }
 
-// hand answers the master's export order and, after a failure, waits for its
-// next one.
+// hand answers the master's export order. The next one says to leave or, when
+// the new worker is dead, to resume.
 func (s *serving) hand(k *courier, id uint64) {
 	defer k.close()
 	x := &export{l: s.l, k: k}
@@ -307,8 +320,8 @@ func (s *serving) hand(k *courier, id uint64) {
 		if errors.As(err, &e) {
 			x.out.Step, x.out.Error = e.step, e.err.Error()
 		}
-		s.failed.Store(x)
 	}
+	s.given.Store(x)
 	body, err := json.Marshal(x.out)
 	m := control.Message{Type: control.TypeAnswer, ID: id, Body: body}
 	if err != nil {

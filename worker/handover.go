@@ -40,12 +40,17 @@ const (
 )
 
 const (
-	batchConns   = 200              // of one batch, below the kernel's 253 descriptors a message
-	batchBytes   = 4 << 20          // after which a batch takes no further connection
-	canaryConns  = 8                // of the first batch
-	maxBatch     = 1 << 30          // bytes that a reader accepts
-	handoverWait = 10 * time.Second // for an answer of the other process
+	batchConns    = 200     // of one batch, below the kernel's 253 descriptors a message
+	batchBytes    = 4 << 20 // after which a batch takes no further connection
+	canaryConns   = 8       // of the first batch
+	maxBatch      = 1 << 30 // bytes that a reader accepts
+	handoverTurns = 5       // how often handoverTurn is waited for an answer of the other process
+	handoverWait  = handoverTurns * handoverTurn
 )
+
+// handoverTurn is the unit of waiting: when the whole machine stands still, it
+// costs one turn, not all of them, and nobody's connections.
+const handoverTurn = time.Second
 
 // courier is one end of the channel.
 type courier struct{ uc *net.UnixConn }
@@ -103,17 +108,11 @@ func (k *courier) send(kind byte, body []byte, fds []int) error {
 	return nil
 }
 
-// receive reads a message. wait 0 is for as long as it takes.
-func (k *courier) receive(wait time.Duration) (p parcel, err error) {
-	deadline := time.Time{}
-	if wait > 0 {
-		deadline = time.Now().Add(wait)
-	}
-	if err := k.uc.SetReadDeadline(deadline); err != nil {
-		return p, err
-	}
+// receive reads a message that begins within so many turns; 0 is for as long as
+// it takes.
+func (k *courier) receive(turns int) (p parcel, err error) {
 	head, oob := make([]byte, 6), make([]byte, unix.CmsgSpace(4*batchConns))
-	n, oobn, flags, _, err := k.uc.ReadMsgUnix(head, oob)
+	n, oobn, flags, err := k.begin(turns, head, oob)
 	if err != nil {
 		return p, fmt.Errorf("receive from the other worker: %w", err)
 	}
@@ -133,6 +132,31 @@ func (k *courier) receive(wait time.Duration) (p parcel, err error) {
 		return p, fmt.Errorf("receive from the other worker: %w", err)
 	}
 	return p, nil
+}
+
+// begin reads the beginning of a message. The rest of it is due within
+// handoverWait.
+func (k *courier) begin(turns int, head, oob []byte) (n, oobn, flags int, err error) {
+	if turns == 0 {
+		if err := k.uc.SetReadDeadline(time.Time{}); err != nil {
+			return 0, 0, 0, err
+		}
+	}
+	for turn := 1; ; turn++ {
+		if turns > 0 {
+			if err := k.uc.SetReadDeadline(time.Now().Add(handoverTurn)); err != nil {
+				return 0, 0, 0, err
+			}
+		}
+		n, oobn, flags, _, err = k.uc.ReadMsgUnix(head, oob)
+		if turn < turns && errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		if err == nil {
+			err = k.uc.SetReadDeadline(time.Now().Add(handoverWait))
+		}
+		return n, oobn, flags, err
+	}
 }
 
 // body reads n bytes, allocating as they come.
@@ -156,8 +180,8 @@ func (k *courier) body(n uint32) ([]byte, error) {
 }
 
 // expect receives a message of that kind, or the error that came instead.
-func (k *courier) expect(kind byte, wait time.Duration) (parcel, error) {
-	p, err := k.receive(wait)
+func (k *courier) expect(kind byte) (parcel, error) {
+	p, err := k.receive(handoverTurns)
 	switch {
 	case err != nil:
 		return p, err
@@ -195,22 +219,25 @@ const kindSync Kind = 's'
 
 // sync waits for that. It must not run on the loop.
 func (l *loop) sync() error {
-	done := make(chan struct{})
-	var published error
-	err := l.do(func() {
-		token := newID().String()
-		l.syncs[token] = func() { close(done) }
-		published = l.broker.Publish(&Publication{Kind: kindSync, Scope: ScopeConn, Target: token, Shard: Shard(ScopeConn, token)})
-	})
-	if err = errors.Join(err, published); err != nil {
-		return fmt.Errorf("wait for the broker: %w", err)
+	done, token := make(chan struct{}, handoverTurns), newID().String()
+	published := error(nil)
+	for range handoverTurns {
+		if err := l.do(func() {
+			l.syncs[token] = func() { done <- struct{}{} }
+			published = l.broker.Publish(&Publication{Kind: kindSync, Scope: ScopeConn, Target: token, Shard: Shard(ScopeConn, token)})
+		}); err != nil {
+			return fmt.Errorf("wait for the broker: %w", err)
+		}
+		select {
+		case <-done:
+			return nil
+		case <-time.After(handoverTurn): // perhaps the broker has died, and its successor can be asked
+		}
 	}
-	select {
-	case <-done:
-		return nil
-	case <-time.After(handoverWait):
-		return errors.New("wait for the broker: no answer")
+	if published == nil {
+		published = errors.New("no answer")
 	}
+	return fmt.Errorf("wait for the broker: %w", published)
 }
 
 func (l *loop) synced(token string) {

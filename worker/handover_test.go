@@ -318,7 +318,7 @@ func TestRollback(t *testing.T) {
 			hello(k)
 			swallow(k)
 			_ = k.send(msgAck, nil, nil)
-			_, _ = k.expect(msgCommit, patience)
+			_, _ = k.expect(msgCommit)
 			_ = k.send(msgLanded, nil, nil)
 			swallow(k)
 		}, canaryConns},
@@ -390,7 +390,7 @@ func hello(k *courier) { _ = k.send(msgHello, []byte{recordVersion}, nil) }
 
 // swallow takes a batch and closes what came with it.
 func swallow(k *courier) {
-	if p, err := k.expect(msgBatch, patience); err == nil {
+	if p, err := k.expect(msgBatch); err == nil {
 		p.drop()
 	}
 }

@@ -37,9 +37,11 @@ func (s *shipment) drop() {
 
 // run takes what the old worker sends until the end.
 func (m *imports) run() error {
+	failpoint("import")
 	if err := m.k.send(msgHello, []byte{recordVersion}, nil); err != nil {
 		return err
 	}
+	failpoint("import hello")
 	for {
 		p, err := m.k.receive(0)
 		switch {
@@ -65,14 +67,17 @@ func (m *imports) batch(p parcel) error {
 		p.drop()
 		return err
 	}
+	failpoint("import batch")
 	if err := m.k.send(msgAck, nil, nil); err != nil {
 		s.drop()
 		return err
 	}
-	if _, err := m.k.expect(msgCommit, handoverWait); err != nil {
+	failpoint("import ack")
+	if _, err := m.k.expect(msgCommit); err != nil {
 		s.drop()
 		return err
 	}
+	failpoint("import commit")
 	m.landed = make(chan struct{})
 	if err := m.l.do(func() { m.admit(s) }); err != nil {
 		return err
@@ -82,7 +87,12 @@ func (m *imports) batch(p parcel) error {
 	case <-time.After(handoverWait):
 		return errors.New("connections do not get into the event loop")
 	}
-	return m.k.send(msgLanded, nil, nil)
+	failpoint("import admit")
+	if err := m.k.send(msgLanded, nil, nil); err != nil {
+		return err
+	}
+	failpoint("import landed")
+	return nil
 }
 
 // unpack reads the records and checks that there is room for the sockets.
@@ -124,7 +134,7 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 func (m *imports) admit(s *shipment) {
 	l := m.l
 	l.fan.complete(l)
-	ahead := !l.fan.seen.covers(s.at)
+	ahead := !l.fan.seen.vector().covers(s.at)
 	conns := make([]*Conn, 0, len(s.arrived))
 	var homeless []*Conn
 	for _, a := range s.arrived {
@@ -199,12 +209,17 @@ func (m *imports) pause(d time.Duration) {
 
 // report sends the numbers.
 func (m *imports) report() error {
+	failpoint("import end")
 	var body []byte
 	var err error
 	if doErr := m.l.do(func() { body, err = json.Marshal(m.out) }); doErr != nil || err != nil {
 		return errors.Join(doErr, err)
 	}
-	return m.k.send(msgReport, body, nil)
+	if err := m.k.send(msgReport, body, nil); err != nil {
+		return err
+	}
+	failpoint("import report")
+	return nil
 }
 
 // take answers the master's import order: from then on what is delivered here

@@ -3,6 +3,8 @@ package worker
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"time"
 )
 
 // source is where publications are counted: a publisher's shard.
@@ -13,6 +15,31 @@ type source struct {
 
 // vector says how far each source has been delivered.
 type vector map[source]uint64
+
+// sourceIdle is how long a silent source is remembered, at least.
+const sourceIdle = 10 * time.Minute
+
+// heard is the vector of this process. It forgets sources that have been silent
+// for a while: publishers come and go with every reload.
+type heard struct {
+	recent, older vector
+	turned        time.Duration // when recent became older
+}
+
+func (h *heard) note(s source, seq uint64, now time.Duration) {
+	if h.recent == nil || now-h.turned >= sourceIdle {
+		h.recent, h.older, h.turned = vector{}, h.recent, now
+	}
+	h.recent[s] = seq
+}
+
+// vector returns a copy.
+func (h *heard) vector() vector {
+	v := make(vector, len(h.recent)+len(h.older))
+	maps.Copy(v, h.older)
+	maps.Copy(v, h.recent)
+	return v
+}
 
 // journal remembers, during a hand-over, what has been delivered to the members
 // of this process, so that connections which were on their way get it later.
@@ -48,15 +75,6 @@ func (j *journal) note(p Publication) {
 }
 
 func (j *journal) close() { *j = journal{} }
-
-// clone copies the vector.
-func (v vector) clone() vector {
-	c := make(vector, len(v))
-	for s, n := range v {
-		c[s] = n
-	}
-	return c
-}
 
 // has reports whether a connection that was at v has had p.
 func (v vector) has(p *Publication) bool { return p.Seq <= v[source{p.Publisher, p.Shard}] }

@@ -61,13 +61,14 @@ type loop struct {
 	parting   func(*Conn) // since disperse: sends one away
 	retired   bool        // another process has taken over
 	moving    bool        // connections are being handed over: timers rest
-	waiting   bool        // nothing is frozen and answers are due first: timers run after all
+	waiting   bool        // nothing is frozen and answers are due first: timers run, requests wait
 	skip      map[*Conn]vector
 	importing int               // hand-overs to this process under way
 	syncs     map[string]func() // barriers under way, by token
 	late      []lateAnswer
 	arrive    arrivals
 	stopped   atomic.Bool
+	over      chan struct{} // closed when there is no loop and none will come
 }
 
 // engine is the part that gnet sees and that a restart of gnet renews.

@@ -36,7 +36,7 @@ type serving struct {
 
 	stop chan control.Stop // an order to stop; the second one ends a graceful stop
 
-	failed atomic.Pointer[export] // a hand-over that waits for resume or stop
+	given atomic.Pointer[export] // a hand-over that may be taken back until stop
 }
 
 // Serve runs the worker in this process until the master tells it to stop, and
@@ -50,6 +50,7 @@ func (w *Worker) Serve(p Process) error {
 		return fmt.Errorf("%s: %w", step, err)
 	}
 	go s.obey()
+	failpoint("ready")
 	if err := p.Control.Send(control.TypeReady, 0, nil); err != nil {
 		s.order(masterGone(p.Init))
 	}
@@ -58,6 +59,7 @@ func (w *Worker) Serve(p Process) error {
 
 // prepare does everything up to accepting. It names the step that failed.
 func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
+	failpoint("start")
 	if s.l, err = newLoop(w, p); err != nil {
 		return "configure worker", err
 	}
@@ -99,7 +101,8 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	}
 	l.log = l.log.With("worker", w.Name, "slot", l.slot)
 	l.counts.refusedLog = map[string]*rateLimit{}
-	l.fan.seen, l.skip, l.syncs = vector{}, map[*Conn]vector{}, map[string]func(){}
+	l.over = make(chan struct{})
+	l.skip, l.syncs = map[*Conn]vector{}, map[string]func(){}
 	l.fan.room = sync.NewCond(&l.fan.mu)
 	l.accept.files = openFiles()
 	if w.Limits.PerIP > 0 || w.Limits.PerIPRate > 0 {
@@ -146,9 +149,11 @@ func (s *serving) run() error {
 		case err := <-l.engine.ended:
 			if err := l.revive(err); err != nil {
 				l.stopped.Store(true)
+				close(l.over)
 				return err
 			}
 		case order := <-s.stop:
+			go l.awaitEnd() // nobody starts gnet again from here on
 			s.leave(order)
 			return s.shutdown()
 		}
@@ -200,7 +205,7 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 	case control.TypeImport, control.TypeExport:
 		s.handover(m, files)
 	case control.TypeResume:
-		if x := s.failed.Swap(nil); x != nil {
+		if x := s.given.Swap(nil); x != nil {
 			_ = s.l.door.post(x.resume, 0)
 		}
 		go s.send(control.Message{Type: control.TypeAnswer, ID: m.ID})
@@ -349,6 +354,14 @@ func (l *loop) disperse(code int, reason string, drain time.Duration) {
 	}
 }
 
+// awaitEnd notes the end of the last gnet.
+func (l *loop) awaitEnd() {
+	if err := <-l.engine.ended; !l.engine.leave {
+		l.log.Error("event loop stopped while its clients were leaving", "error", fmt.Sprint(err))
+	}
+	close(l.over)
+}
+
 // shutdown ends the loop and the broker client.
 func (s *serving) shutdown() error {
 	l := s.l
@@ -367,7 +380,7 @@ func (s *serving) shutdown() error {
 	l.fan.room.Broadcast()
 	l.fan.mu.Unlock()
 	_ = l.do(l.halt)
-	<-l.engine.ended
+	<-l.over
 	l.stopped.Store(true)
 	l.door.shutDoor()
 	l.alarm.t.Stop()

@@ -44,7 +44,7 @@ type fanout struct {
 	scratch []byte  // for encoding
 	members []*Conn // the snapshot of current, kept for reuse
 
-	seen    vector  // what has been delivered here
+	seen    heard   // what has been delivered here
 	journal journal // of it, during a hand-over
 
 	mu    sync.Mutex
@@ -149,7 +149,7 @@ func (f *fanout) finish(l *loop) {
 		l.synced(d.pub.Target)
 	}
 	if d.pub.Seq > 0 {
-		f.seen[source{d.pub.Publisher, d.pub.Shard}] = d.pub.Seq
+		f.seen.note(source{d.pub.Publisher, d.pub.Shard}, d.pub.Seq, l.now)
 		f.journal.note(d.pub)
 	}
 	if d.pub.Reply != "" && !d.told {

@@ -62,7 +62,8 @@ const maxAhead = readChunk
 
 // watch turns reading on or off as the flags demand.
 func (l *loop) watch(c *Conn) {
-	mute := c.has(flagPaused) || c.has(flagHeld) && c.in != nil && len(c.in.buf) > maxAhead
+	ahead := c.has(flagHeld) || l.waiting && c.stage == stageHTTP
+	mute := c.has(flagPaused) || ahead && c.in != nil && len(c.in.buf) > maxAhead
 	if mute == c.has(flagMuted) || c.sock == nil || c.has(flagDead|flagMoving) {
 		return
 	}

@@ -181,10 +181,12 @@ func (h *held) abort() {
 }
 
 // requests serves the requests in p and returns what is left: an incomplete
-// one, those behind a deferred one, or frames behind an upgrade.
+// one, those behind a deferred one, or frames behind an upgrade. While a
+// hand-over waits for answers that are due, it begins none: who has got one and
+// asks at once again, as long polls do, moves in between.
 func (c *Conn) requests(p []byte) []byte {
 	l := c.loop
-	for len(p) > 0 && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd) {
+	for len(p) > 0 && !l.waiting && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd) {
 		if c.in != nil && len(p) < c.in.need {
 			break
 		}

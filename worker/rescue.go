@@ -79,22 +79,31 @@ func (l *loop) revive(cause error) error {
 		return errors.Join(errLoop, err)
 	}
 	l.spare = newSpares()
-	_ = l.do(func() {
-		for _, r := range kept {
-			l.arrive.await(l, r.c, r.fd, nil)
-		}
-	})
-	var err error
-	_ = l.do(func() {
-		l.accept.paused = true
-		if l.closing {
-			return
-		}
-		if err = l.place(); err == nil {
-			l.admitAgain()
-		}
-	})
-	return err
+	placed := make(chan error, 1)
+	_ = l.door.post(func() { placed <- l.reenter(kept) }, 0)
+	select {
+	case err := <-placed:
+		return err
+	case err := <-l.engine.ended: // again: run starts it once more, and there the function runs
+		l.engine.ended <- err
+		return nil
+	}
+}
+
+// reenter brings back what a gnet that is gone had. It runs on the loop.
+func (l *loop) reenter(kept []rescue) error {
+	for _, r := range kept {
+		l.arrive.await(l, r.c, r.fd, nil)
+	}
+	l.accept.paused = true
+	if l.closing {
+		return nil
+	}
+	if err := l.place(); err != nil {
+		return err
+	}
+	l.admitAgain()
+	return nil
 }
 
 // reviveDelay keeps a persistent accept error from being a busy loop.

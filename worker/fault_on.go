@@ -1,0 +1,56 @@
+//go:build faults
+
+package worker
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// FaultFile names the environment variable with the path of a file that says
+// what is to fail: "POINT N SIGNAL PID" in four lines. Who passes the point for
+// the Nth time in its life removes the file, so that it happens once, and sends
+// the signal (a number) to the process, 0 being itself.
+const FaultFile = "PUSHD_TEST_FAULT"
+
+var faults struct {
+	sync.Mutex
+	passed map[string]int
+}
+
+// failpoint is called by any goroutine.
+func failpoint(point string) {
+	faults.Lock()
+	defer faults.Unlock()
+	if faults.passed == nil {
+		faults.passed = map[string]int{}
+	}
+	faults.passed[point]++
+	path := os.Getenv(FaultFile)
+	order, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	lines := strings.Split(string(order), "\n")
+	var n, signal, pid int
+	if len(lines) < 4 || lines[0] != point {
+		return
+	}
+	if _, err := fmt.Sscan(strings.Join(lines[1:4], " "), &n, &signal, &pid); err != nil || n != faults.passed[point] || os.Remove(path) != nil {
+		return
+	}
+	if pid == 0 {
+		pid = os.Getpid()
+	}
+	if err := unix.Kill(pid, unix.Signal(signal)); err != nil {
+		panic(err)
+	}
+	for pid == os.Getpid() && unix.Signal(signal) == unix.SIGKILL {
+		time.Sleep(time.Second) // it comes at once, but nothing must happen before it
+	}
+}
