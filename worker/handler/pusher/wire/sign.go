@@ -1,0 +1,93 @@
+package wire
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Sign returns the HMAC-SHA256 of text in hex.
+func Sign(secret, text string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// Verify reports, in constant time, whether signature is that of text.
+func Verify(secret, text, signature string) bool {
+	return subtle.ConstantTimeCompare([]byte(Sign(secret, text)), []byte(signature)) == 1
+}
+
+// VerifyAuth reports whether auth is "key:signature" of text.
+func VerifyAuth(key, secret, text, auth string) bool {
+	given, signature, _ := strings.Cut(auth, ":")
+	ok := Verify(secret, text, signature)
+	return subtle.ConstantTimeCompare([]byte(key), []byte(given)) == 1 && ok
+}
+
+// ChannelText is what a back end signs to let a connection into a channel. data
+// is the channel_data of presence channels, exactly as received, else "".
+func ChannelText(socketID, channel, data string) string {
+	if data == "" {
+		return socketID + ":" + channel
+	}
+	return socketID + ":" + channel + ":" + data
+}
+
+// UserText is what a back end signs to say who a connection's user is.
+func UserText(socketID, userData string) string { return socketID + "::user::" + userData }
+
+// Query is the query of an API request: names in lower case, the values of a
+// list joined by commas, nothing escaped.
+type Query map[string]string
+
+// ParseQuery reads a raw query. Lists may be written as a=1&a=2, a[]=1&a[]=2 or
+// a[0]=1&a[1]=2.
+func ParseQuery(raw string) (Query, error) {
+	q := Query{}
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		k, v, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(k)
+		if err != nil {
+			return nil, err
+		}
+		value, err := url.QueryUnescape(v)
+		if err != nil {
+			return nil, err
+		}
+		name, _, _ = strings.Cut(strings.ToLower(name), "[")
+		if before, more := q[name]; more {
+			value = before + "," + value
+		}
+		q[name] = value
+	}
+	return q, nil
+}
+
+// RequestText is what a back end signs for a request of the HTTP API. path has
+// no prefix before "/apps/".
+func RequestText(method, path string, q Query) string {
+	names := make([]string, 0, len(q))
+	for name := range q {
+		if name != "auth_signature" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	b.WriteString(method + "\n" + path + "\n")
+	for i, name := range names {
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(name + "=" + q[name])
+	}
+	return b.String()
+}
