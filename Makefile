@@ -14,6 +14,11 @@ build: ## bin/pushd and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushbench ./cmd/pushbench
 
+bin/peers: FORCE ## the servers that pushd is compared with; a module of their own
+	cd cmd/pushbench/peers && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../../bin/peers .
+
+FORCE:
+
 start: build ## run pushd in the foreground: open http://127.0.0.1:2346/
 	./bin/pushd start
 
@@ -21,6 +26,7 @@ test: deps build lint check ## everything a change must pass
 
 check: build ## the tests alone
 	$(GO) test -timeout 12m ./...
+	cd cmd/pushbench/peers && $(GO) vet ./... && $(GO) test ./...
 
 deps: ## what the tests drive: a browser, node, php
 	@sh .ci/deps
