@@ -11,6 +11,7 @@ type callbacks struct {
 	onConnect      func(*Conn)
 	onMessage      func(*Conn, Message)
 	onClose        func(*Conn, error)
+	onTimeout      func(*Conn)
 	onError        func(*Conn, error)
 	onBufferFull   func(*Conn)
 	onBufferDrain  func(*Conn)
@@ -22,7 +23,7 @@ func ofWorker(w *Worker) callbacks {
 	return callbacks{
 		onWorkerStart: w.OnWorkerStart, onWorkerReload: w.OnWorkerReload, onWorkerStop: w.OnWorkerStop,
 		onHandshake: w.OnHandshake, onRequest: w.OnRequest, onConnect: w.OnConnect, onMessage: w.OnMessage,
-		onClose: w.OnClose, onError: w.OnError, onBufferFull: w.OnBufferFull, onBufferDrain: w.OnBufferDrain,
+		onClose: w.OnClose, onTimeout: w.OnTimeout, onError: w.OnError, onBufferFull: w.OnBufferFull, onBufferDrain: w.OnBufferDrain,
 		onResume: w.OnResume,
 	}
 }
@@ -52,6 +53,9 @@ func ofHandler(h Handler) (cb callbacks) {
 	}
 	if i, ok := h.(interface{ OnClose(*Conn, error) }); ok {
 		cb.onClose = i.OnClose
+	}
+	if i, ok := h.(interface{ OnTimeout(*Conn) }); ok {
+		cb.onTimeout = i.OnTimeout
 	}
 	if i, ok := h.(interface{ OnError(*Conn, error) }); ok {
 		cb.onError = i.OnError
@@ -113,6 +117,13 @@ func (r *route) closed(c *Conn, err error) {
 	if r.onClose != nil {
 		defer c.loop.contain("OnClose", nil)
 		r.onClose(c, err)
+	}
+}
+
+func (r *route) timedOut(c *Conn) {
+	if r.onTimeout != nil {
+		defer c.loop.contain("OnTimeout", c)
+		r.onTimeout(c)
 	}
 }
 

@@ -20,7 +20,7 @@ var (
 	ErrHandshake   = errors.New("client did not finish its request in time")
 	ErrTooLarge    = errors.New("message is larger than one publication may be (1 MiB)")
 	ErrPanic       = errors.New("a callback panicked")
-	ErrSessionFull = errors.New("session values exceed 4 KiB")
+	ErrSessionFull = errors.New("session values exceed 64 KiB")
 )
 
 // CloseError says with which close code a WebSocket client left or was failed.
@@ -86,7 +86,6 @@ type extra struct {
 	path, query string
 	header      map[string]string // kept from the handshake
 	subprotocol string
-	param       map[string]string // of the route's pattern
 	ip          netip.Addr        // behind a trusted proxy
 	counted     netip.Addr        // the address that admission counts, where it does
 	values      map[string]string // session
@@ -108,6 +107,12 @@ func (c *Conn) extra() *extra {
 		c.more = &extra{}
 	}
 	return c.more
+}
+
+// empty reports whether x, which may be nil, holds nothing.
+func (x *extra) empty() bool {
+	return x == nil || x.path == "" && x.query == "" && x.subprotocol == "" && len(x.header) == 0 && !x.ip.IsValid() &&
+		!x.counted.IsValid() && len(x.values) == 0 && len(x.timers) == 0 && x.held == nil && x.err == nil
 }
 
 func (c *Conn) has(f flags) bool { return c.flags&f != 0 }
@@ -174,6 +179,9 @@ func (c *Conn) Leave(channel string) { c.loop.hub.Leave(hub.Channel, channel, c)
 // Channels returns the names that the connection has joined, in that order.
 func (c *Conn) Channels() []string { return c.groups.Names(hub.Channel) }
 
+// CountChannels returns how many channels the connection has joined.
+func (c *Conn) CountChannels() int { return c.groups.Len(hub.Channel) }
+
 // InChannel reports whether the connection has joined channel.
 func (c *Conn) InChannel(channel string) bool { return c.groups.Has(hub.Channel, channel) }
 
@@ -198,10 +206,10 @@ func (c *Conn) UID() string { return c.groups.First(hub.UID) }
 
 // maxSession bounds the session values of a connection, in bytes of keys and
 // values.
-const maxSession = 4 << 10
+const maxSession = 64 << 10
 
 // Set stores a small session value that survives reloads; "" deletes it. Errors:
-// ErrSessionFull when keys and values together would exceed 4 KiB.
+// ErrSessionFull when keys and values together would exceed 64 KiB.
 func (c *Conn) Set(key, value string) error {
 	x := c.extra()
 	old, had := x.values[key]
@@ -251,10 +259,7 @@ func (c *Conn) RawQuery() string {
 
 // Param returns a parameter of the route's pattern: "key" for "/app/{key}".
 func (c *Conn) Param(name string) string {
-	if c.more == nil {
-		return ""
-	}
-	return c.more.param[name]
+	return c.route.param(c.Path(), name)
 }
 
 // Header returns a header that Handshake.Keep has kept.

@@ -62,9 +62,14 @@ func FuzzRoute(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		r, params := m.find(path)
-		for name, v := range params {
-			if v == "" || strings.Contains(v, "/") || !strings.Contains(path, v) {
+		r := m.find(path)
+		for _, name := range []string{"key", "x", "y", "none"} {
+			v := ""
+			if r != nil {
+				v = r.param(path, name)
+			}
+			known := r != nil && strings.Contains(r.pattern, "{"+name+"}")
+			if known != (v != "") || strings.Contains(v, "/") || !strings.Contains(path, v) {
 				t.Fatalf("%q: %s = %q", path, name, v)
 			}
 		}

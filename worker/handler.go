@@ -22,6 +22,7 @@ import (
 //	OnConnect(c *Conn)
 //	OnMessage(c *Conn, m Message)
 //	OnClose(c *Conn, err error)
+//	OnTimeout(c *Conn)
 //	OnError(c *Conn, err error)
 //	OnBufferFull(c *Conn)
 //	OnBufferDrain(c *Conn)

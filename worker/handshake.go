@@ -199,6 +199,9 @@ func (c *Conn) shake(block []byte, decide func(*websocket.Request) websocket.Ans
 		c.extra().subprotocol = res.Subprotocol
 	}
 	l.beatFrom(c)
+	if c.more.empty() {
+		c.more = nil
+	}
 	c.route.connect(c)
 }
 
@@ -219,12 +222,12 @@ func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
 	l := c.loop
 	h.req = r
 	path := c.locate(string(r.URI))
-	rt, params := l.match(path)
+	rt := l.match(path)
 	if rt == nil || !rt.bare && !rt.talks() {
 		l.refused("route", c.peer().String(), "routes has no handler for this path")
 		return refusal(http.StatusNotFound, "route", "there is nothing at this path")
 	}
-	c.enter(rt, path, params)
+	c.enter(rt, path)
 	host, header := string(r.Host), func(name string) string { return string(r.Header(name)) }
 	host = c.believe(host, header)
 	if r.Origin != nil && !rt.origins.allows(string(r.Origin), host) {
@@ -255,14 +258,16 @@ func (c *Conn) locate(target string) (path string) {
 
 // enter gives the connection to a route. The path is stored only when the route
 // does not tell it.
-func (c *Conn) enter(rt *route, path string, params map[string]string) {
-	c.route = rt
-	if rt.exact != path || params != nil {
-		x := c.extra()
-		x.path, x.param = path, params
-	} else if c.more != nil {
-		c.more.path, c.more.param = "", nil
+func (c *Conn) enter(rt *route, path string) {
+	if known := rt.of(path); known != nil {
+		c.route = known
+		if c.more != nil {
+			c.more.path = ""
+		}
+		return
 	}
+	c.route = rt
+	c.extra().path = path
 }
 
 // believe takes the client's address and the host from a trusted proxy's

@@ -107,9 +107,20 @@ func (l *loop) dueWebSocket(c *Conn) {
 		l.ping(c)
 		l.expect(c, max(timeout, time.Second))
 	case silent >= interval+timeout:
-		l.destroy(c, ErrTimeout)
+		l.unanswered(c)
 	default:
 		l.expect(c, interval+timeout-silent)
+	}
+}
+
+// unanswered ends a connection whose client is silent.
+func (l *loop) unanswered(c *Conn) {
+	if c.route.onTimeout != nil {
+		c.extra().err = ErrTimeout
+		c.route.timedOut(c)
+	}
+	if c.stage == stageWebSocket {
+		l.destroy(c, ErrTimeout)
 	}
 }
 

@@ -293,6 +293,60 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestMaxBody: the bodies of requests have a limit of their own.
+func TestMaxBody(t *testing.T) {
+	w := New("http://127.0.0.1:0")
+	w.Limits.MaxMessage, w.Limits.MaxBody = 1, 100
+	w.OnRequest = func(w *Response, r *Request) { _, _ = io.Copy(w, r.Body) }
+	s := serve(t, w)
+	c := dial(t, s.addrs[0])
+	for _, n := range []int{100, 101} {
+		body := strings.Repeat("x", n)
+		resp, got := c.get(fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", n, body))
+		if n == 100 && got != body || n == 101 && resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%d bytes: %s %q", n, resp.Status, got)
+		}
+	}
+}
+
+// TestPathsOfPatterns: connections of one path share what is known of it, and
+// hold nothing of their own; any number of paths is served.
+func TestPathsOfPatterns(t *testing.T) {
+	w := New(anyWS)
+	w.Routes = []Route{{Pattern: "/app/{key}", Handler: &forgetful{}}}
+	s := serve(t, w)
+	for i := range 3 {
+		connect(t, s.addrs[0], fmt.Sprintf("/app/k%d?protocol=7", i/2)).want(fmt.Sprintf("/app/k%d k%d", i/2, i/2))
+	}
+	s.on(func() {
+		routes := map[*route]int{}
+		for _, c := range s.w.loop.conns.all {
+			routes[c.route]++
+			if c.more != nil {
+				t.Errorf("%s holds %+v", c.Path(), *c.more)
+			}
+		}
+		if len(routes) != 2 {
+			t.Errorf("%d routes for two paths", len(routes))
+		}
+		r := s.w.loop.paths.patterns[0]
+		for i := range 3 * maxCopies {
+			path := fmt.Sprintf("/app/%d", i)
+			if c := r.of(path); c.exact != path || c.param(path, "key") != path[5:] {
+				t.Fatalf("%s leads to %s", path, c.exact)
+			}
+		}
+		if len(r.copies) > maxCopies {
+			t.Errorf("%d paths are remembered", len(r.copies))
+		}
+	})
+}
+
+type forgetful struct{}
+
+func (*forgetful) OnHandshake(_ *Conn, h *Handshake) { h.ForgetQuery() }
+func (*forgetful) OnConnect(c *Conn)                 { _ = c.SendText(c.Path() + " " + c.Param("key")) }
+
 // named is a handler that says who it is.
 type named struct{ name string }
 

@@ -186,6 +186,25 @@ func TestPingsAndDeadClients(t *testing.T) {
 	s.eventually("a silent client is closed", func() bool { return errors.Is(closed, ErrTimeout) })
 }
 
+// TestTimeoutGoodbye: OnTimeout may say goodbye to a silent client.
+func TestTimeoutGoodbye(t *testing.T) {
+	w := New(anyWS)
+	w.PingInterval, w.PingTimeout = time.Second, time.Second
+	var closed error
+	w.OnTimeout = func(c *Conn) { c.Close(4201, "no pong") }
+	w.OnClose = func(_ *Conn, err error) { closed = err }
+	s := serve(t, w)
+	c := connect(t, s.addrs[0], "/")
+	if first, _, err := c.frame(); err != nil || first != 0x89 {
+		t.Fatalf("want a ping, got %#x %v", first, err)
+	}
+	if first, p, err := c.frame(); err != nil || first != 0x88 || string(p) != "\x10\x69no pong" {
+		t.Fatalf("want close 4201, got %#x %q %v", first, p, err)
+	}
+	c.write(mask(0x88, []byte("\x10\x69")))
+	s.eventually("OnClose", func() bool { return errors.Is(closed, ErrTimeout) })
+}
+
 func TestControlFlood(t *testing.T) {
 	w := New(anyWS)
 	s := serve(t, w)

@@ -300,10 +300,10 @@ func (a *arrival) settle(l *loop) bool {
 	}
 	fits := true
 	if c.port.addr.packet == nil && a.path != "" {
-		rt, params := l.match(a.path)
+		rt := l.match(a.path)
 		switch {
 		case rt != nil:
-			c.enter(rt, a.path, params)
+			c.enter(rt, a.path)
 		case c.stage == stageWebSocket:
 			fits = false
 		}

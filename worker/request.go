@@ -226,7 +226,7 @@ func (c *Conn) requests(p []byte) []byte {
 // long. It returns the bytes used, 0 when the request is not complete.
 func (c *Conn) request(p []byte, head int) (int, error) {
 	l := c.loop
-	r, n, need, expects, err := http.Read(p, head, l.w.Limits.MaxMessage)
+	r, n, need, expects, err := http.Read(p, head, l.w.Limits.MaxBody)
 	if err != nil {
 		return 0, err
 	}
@@ -261,7 +261,7 @@ func (c *Conn) answer(r *nethttp.Request) {
 	path := c.locate(target)
 	c.believe(r.Host, func(name string) string { return r.Header.Get(name) })
 	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, old: !r.ProtoAtLeast(1, 1), closing: r.Close || l.closing}
-	rt, params := l.match(path)
+	rt := l.match(path)
 	switch {
 	case rt == nil:
 		w.fail(nethttp.StatusNotFound, "there is nothing at this path")
@@ -269,7 +269,7 @@ func (c *Conn) answer(r *nethttp.Request) {
 		w.header.Set("Upgrade", "websocket")
 		w.fail(nethttp.StatusUpgradeRequired, "this path speaks WebSocket")
 	default:
-		c.enter(rt, path, params)
+		c.enter(rt, path)
 		w.serve(rt, &Request{Request: r, conn: c})
 	}
 }

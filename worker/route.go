@@ -10,8 +10,10 @@ import (
 type route struct {
 	callbacks
 	pattern string
-	exact   string // the path, when the pattern is one
-	bare    bool   // takes WebSockets even without a callback for them
+	exact   string            // the path, when the pattern is one; of a copy, the path that it is for
+	parts   []string          // of a pattern with parameters, split at the slashes
+	copies  map[string]*route // of it, by path
+	bare    bool              // takes WebSockets even without a callback for them
 	origins origins
 }
 
@@ -19,14 +21,8 @@ type route struct {
 // the longest prefix.
 type pathMap struct {
 	exact    map[string]*route
-	patterns []pattern
+	patterns []*route // with parameters
 	prefixes []*route // longest first
-}
-
-// pattern is a path with parameters, split at the slashes.
-type pattern struct {
-	parts []string
-	route *route
 }
 
 // newRoute checks and prepares r.
@@ -87,7 +83,8 @@ func (m *pathMap) add(rt *route) error {
 				return fmt.Errorf("%q is no parameter: write {name} as a whole part of the path", part)
 			}
 		}
-		m.patterns = append(m.patterns, pattern{parts, rt})
+		rt.parts = parts
+		m.patterns = append(m.patterns, rt)
 	default:
 		rt.exact = p
 		m.exact[p] = rt
@@ -103,44 +100,76 @@ func parameter(part string) (string, bool) {
 	return "", false
 }
 
-// find returns the route of path, and the parameters if its pattern has any;
-// nil when nothing matches.
-func (m *pathMap) find(path string) (*route, map[string]string) {
+// find returns the route of path, nil when nothing matches.
+func (m *pathMap) find(path string) *route {
 	if r := m.exact[path]; r != nil {
-		return r, nil
+		return r
 	}
-	for i := range m.patterns {
-		if params, ok := m.patterns[i].match(path); ok {
-			return m.patterns[i].route, params
+	for _, r := range m.patterns {
+		if r.match(path) {
+			return r
 		}
 	}
 	for _, r := range m.prefixes {
 		if strings.HasPrefix(path, r.pattern[:len(r.pattern)-1]) {
-			return r, nil
+			return r
 		}
 	}
-	return nil, nil
+	return nil
 }
 
-func (p *pattern) match(path string) (map[string]string, bool) {
-	params := map[string]string{}
-	for i, part := range p.parts {
-		var have string
+// match reports whether path is one of the pattern's.
+func (r *route) match(path string) bool {
+	for i, part := range r.parts {
 		have, rest, more := strings.Cut(path, "/")
-		if more == (i == len(p.parts)-1) {
-			return nil, false
+		if more == (i == len(r.parts)-1) {
+			return false
 		}
 		path = rest
-		if name, ok := parameter(part); ok {
-			if have == "" {
-				return nil, false
-			}
-			params[name] = have
-		} else if have != part {
-			return nil, false
+		if _, ok := parameter(part); ok && have == "" || !ok && have != part {
+			return false
 		}
 	}
-	return params, true
+	return true
+}
+
+// param returns a parameter of a path that matches, "" if there is none of that
+// name.
+func (r *route) param(path, name string) string {
+	for _, part := range r.parts {
+		have, rest, _ := strings.Cut(path, "/")
+		if p, ok := parameter(part); ok && p == name {
+			return have
+		}
+		path = rest
+	}
+	return ""
+}
+
+// maxCopies bounds the copies of a route; when there are more, those that are
+// in use stay with their connections and the others are made again.
+const maxCopies = 1024
+
+// of returns the route for the connections of a path: where that is not the
+// pattern itself, a copy that knows the path, so that not every connection has
+// to. nil when there is none, since any path may lead to a prefix.
+func (r *route) of(path string) *route {
+	if r.exact == path {
+		return r
+	}
+	if r.parts == nil {
+		return nil
+	}
+	if c := r.copies[path]; c != nil {
+		return c
+	}
+	if r.copies == nil || len(r.copies) == maxCopies {
+		r.copies = map[string]*route{}
+	}
+	c := *r
+	c.exact, c.copies = strings.Clone(path), nil
+	r.copies[c.exact] = &c
+	return &c
 }
 
 // routes prepares what w serves: its routes, and the callbacks for the rest.
@@ -168,9 +197,7 @@ func (l *loop) each(visit func(*route) error) error {
 		for _, r := range l.paths.exact {
 			all = append(all, r)
 		}
-		for _, p := range l.paths.patterns {
-			all = append(all, p.route)
-		}
+		all = append(all, l.paths.patterns...)
 		all = append(all, l.paths.prefixes...)
 	}
 	for _, r := range all {
@@ -182,14 +209,14 @@ func (l *loop) each(visit func(*route) error) error {
 }
 
 // match returns the route of a path, nil for 404.
-func (l *loop) match(path string) (*route, map[string]string) {
+func (l *loop) match(path string) *route {
 	if l.paths != nil {
-		if r, params := l.paths.find(path); r != nil {
-			return r, params
+		if r := l.paths.find(path); r != nil {
+			return r
 		}
 	}
 	if l.plain.bare || l.plain.talks() || l.plain.onRequest != nil {
-		return l.plain, nil
+		return l.plain
 	}
-	return nil, nil
+	return nil
 }

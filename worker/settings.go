@@ -19,7 +19,8 @@ type Settings struct {
 // Limits bound what one client, or all of them, can make a process hold. 0
 // means no limit, where it does not say otherwise.
 type Limits struct {
-	MaxMessage       int           `json:"max_message"`       // bytes of a message, or of a request's body; default 64 KiB
+	MaxMessage       int           `json:"max_message"`       // bytes of a message; default 64 KiB
+	MaxBody          int           `json:"max_body"`          // bytes of a request's body; default 256 KiB
 	MaxFragments     int           `json:"max_fragments"`     // frames of one WebSocket message; default 1024
 	MaxControlRate   int           `json:"max_control_rate"`  // control frames a second; default 100
 	MaxHeader        int           `json:"max_header"`        // bytes of a request's header; default 8 KiB
@@ -45,6 +46,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		Limits: Limits{
 			MaxMessage:       64 << 10,
+			MaxBody:          256 << 10,
 			MaxFragments:     1024,
 			MaxControlRate:   100,
 			MaxHeader:        8 << 10,
@@ -70,7 +72,7 @@ func (s *Settings) Validate() error {
 		key string
 		n   int64
 	}{
-		{"limits.max_message", int64(l.MaxMessage)}, {"limits.max_fragments", int64(l.MaxFragments)},
+		{"limits.max_message", int64(l.MaxMessage)}, {"limits.max_body", int64(l.MaxBody)}, {"limits.max_fragments", int64(l.MaxFragments)},
 		{"limits.max_control_rate", int64(l.MaxControlRate)}, {"limits.max_header", int64(l.MaxHeader)},
 		{"limits.max_headers", int64(l.MaxHeaders)}, {"limits.handshake_timeout", int64(l.HandshakeTimeout)},
 		{"limits.max_queue", int64(l.MaxQueue)}, {"limits.max_connections", int64(l.MaxConnections)},

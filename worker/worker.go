@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/timer"
+	"github.com/pushd/pushd/worker/hub"
 )
 
 // A Worker is a group of equal processes that listen on the same addresses.
@@ -61,6 +62,10 @@ type Worker struct {
 	// OnClose runs exactly once for each OnConnect or OnResume, when the
 	// connection is gone. err is nil after an orderly close by either side.
 	OnClose func(c *Conn, err error)
+	// OnTimeout runs when a WebSocket client has not answered a ping in time. If
+	// it does not Close the connection, that is cut without a close frame.
+	// OnClose follows, with ErrTimeout.
+	OnTimeout func(c *Conn)
 	// OnError reports what went wrong without closing: ErrQueueFull when a
 	// message was dropped, broker errors of asynchronous publishes.
 	OnError func(c *Conn, err error)
@@ -122,6 +127,14 @@ func (w *Worker) Connections(visit func(c *Conn) bool) {
 			return
 		}
 	}
+}
+
+// CountMembers returns how many connections of this process have joined channel.
+func (w *Worker) CountMembers(channel string) int {
+	if g := w.loop.hub.Group(hub.Channel, channel); g != nil {
+		return len(g.Members())
+	}
+	return 0
 }
 
 // CountConnections returns the number of connections of this process.

@@ -168,6 +168,7 @@ func (t *table) settings(s *worker.Settings) {
 	t.boolean("compression", &s.Compression)
 	l, limits := &s.Limits, t.sub("limits", "")
 	limits.size("max_message", &l.MaxMessage)
+	limits.size("max_body", &l.MaxBody)
 	limits.integer("max_fragments", &l.MaxFragments)
 	limits.integer("max_control_rate", &l.MaxControlRate)
 	limits.size("max_header", &l.MaxHeader)

@@ -27,7 +27,7 @@ func (e *Error) Error() string { return e.Cause }
 
 func fail(status int, cause string) error { return &Error{status, cause} }
 
-var errBodyTooLarge = fail(http.StatusRequestEntityTooLarge, "body is over max_message")
+var errBodyTooLarge = fail(http.StatusRequestEntityTooLarge, "body is over max_body")
 
 // Continue is the interim response to "Expect: 100-continue".
 const Continue = "HTTP/1.1 100 Continue\r\n\r\n"
@@ -80,7 +80,7 @@ func readChunks(b []byte, limit int) (body []byte, n, need int, err error) {
 	case err != nil:
 		return nil, 0, 0, err
 	case n == 0 && limit > 0 && len(b)/2-2048 > limit: // tiny chunks, endless extensions or trailers
-		return nil, 0, 0, fail(http.StatusRequestEntityTooLarge, "chunks of the body are over max_message")
+		return nil, 0, 0, fail(http.StatusRequestEntityTooLarge, "chunks of the body are over max_body")
 	case n == 0:
 		return nil, -1, need, nil
 	}

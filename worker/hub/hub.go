@@ -177,6 +177,16 @@ func (l List[M]) Names(k Kind) []string {
 	return names
 }
 
+// Len returns how many groups of one kind there are.
+func (l List[M]) Len(k Kind) (n int) {
+	for i := range l {
+		if l[i].group.kind == k {
+			n++
+		}
+	}
+	return n
+}
+
 // First returns the first name of one kind, "" if there is none.
 func (l List[M]) First(k Kind) string {
 	for i := range l {
