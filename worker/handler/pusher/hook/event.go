@@ -1,0 +1,92 @@
+package hook
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Event is one thing that happened, as it stands in a POST's "events". Which
+// fields it has depends on its name.
+type Event struct {
+	Name    string `json:"name"`              // one of worker.HookEvents
+	Channel string `json:"channel,omitempty"` // without the app's id
+
+	Event string `json:"event,omitempty"` // client_event: its name …
+	Data  string `json:"data,omitempty"`  // … and its data, JSON
+
+	SocketID string `json:"socket_id,omitempty"`
+	UserID   string `json:"user_id,omitempty"`
+
+	SubscriptionCount int `json:"subscription_count,omitempty"`
+
+	// Seq, TimeMS and Code are of "connected" and "disconnected", which are not
+	// in the Pusher protocol. Seq counts the events of one connection from 1, so
+	// that a receiver sees when one overtook another or is missing.
+	Seq    int   `json:"seq,omitempty"`
+	TimeMS int64 `json:"time_ms,omitempty"` // Unix time in milliseconds
+	Code   int   `json:"code,omitempty"`    // that the connection was closed with; 0: it broke off
+}
+
+// MarshalJSON keeps a subscription_count of 0.
+func (e Event) MarshalJSON() ([]byte, error) {
+	type plain Event // without this method
+	if e.Name != "subscription_count" {
+		return json.Marshal(plain(e))
+	}
+	return json.Marshal(struct {
+		plain
+		SubscriptionCount int `json:"subscription_count"`
+	}{plain(e), e.SubscriptionCount})
+}
+
+// size estimates the bytes that the event takes in memory and on disk.
+func (e *Event) size() int {
+	return 160 + len(e.Name) + len(e.Channel) + len(e.Event) + len(e.Data) + len(e.SocketID) + len(e.UserID)
+}
+
+// undoes are the events that take back what an earlier one said: by them the
+// earlier one is held for a while, and if the later one comes in that time,
+// nobody is told of either.
+var undoes = map[string]string{
+	"channel_occupied": "channel_vacated",
+	"member_added":     "member_removed",
+}
+
+// subject is what an event that may be taken back is about.
+type subject struct{ name, channel, user string }
+
+// held returns the subject under which an event waits, if it is one that may
+// be taken back.
+func (e *Event) held() (subject, bool) {
+	switch e.Name {
+	case "channel_vacated":
+		return subject{e.Name, e.Channel, ""}, true
+	case "member_removed":
+		return subject{e.Name, e.Channel, e.UserID}, true
+	}
+	return subject{}, false
+}
+
+// answers returns the subject that the event takes back, if any.
+func (e *Event) answers() (subject, bool) {
+	name, ok := undoes[e.Name]
+	if !ok {
+		return subject{}, false
+	}
+	s, _ := (&Event{Name: name, Channel: e.Channel, UserID: e.UserID}).held()
+	return s, true
+}
+
+// milli is the Unix time that journals and bodies hold.
+func milli(t time.Time) int64 { return t.UnixMilli() }
+
+// undoneBy returns the name of the event that takes the named one back, "" for
+// most.
+func undoneBy(name string) string {
+	for by, what := range undoes {
+		if what == name {
+			return by
+		}
+	}
+	return ""
+}

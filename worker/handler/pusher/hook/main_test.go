@@ -1,0 +1,226 @@
+package hook
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("HOOK_TEST_CHILD"); dir != "" {
+		child(dir, os.Getenv("HOOK_TEST_URL"))
+		return
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+}
+
+// The pair of the protocol's test vectors.
+const testKey, testSecret = "278d425bdf160c739803", "7ad3773142a6692b25b8"
+
+// patience bounds waits; no test measures time against it.
+const patience = 20 * time.Second
+
+// quick are the default limits with short delays.
+var quick = timing{
+	hold: 30 * time.Millisecond, first: time.Millisecond, longest: 20 * time.Millisecond,
+	giveUp: time.Minute, answer: 200 * time.Millisecond, maxBytes: 32 << 20,
+}
+
+func appOf(urls ...string) []worker.App {
+	a := worker.DefaultApp()
+	a.ID, a.Key, a.Secret = "1", testKey, testSecret
+	for _, u := range urls {
+		a.Webhooks = append(a.Webhooks, worker.Webhook{URL: u})
+	}
+	return []worker.App{a}
+}
+
+// text is a log that tests read.
+type text struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *text) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *text) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *text) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// mustOpen opens a queue that is closed at the end.
+func mustOpen(t testing.TB, dir string, apps []worker.App, tm timing) (*Queue, *text) {
+	t.Helper()
+	l := &text{}
+	q, err := open(dir, apps, l.logger(), &tm, newClient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := q.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("log:\n%s", l)
+		}
+	})
+	return q, l
+}
+
+// receiver is an endpoint that checks every POST and keeps what it said.
+type receiver struct {
+	t    testing.TB
+	url  string
+	stop func()
+
+	mu     sync.Mutex
+	bodies []body
+	answer func(http.ResponseWriter, *http.Request) // nil = 200
+	posts  int                                      // also those that answer refused
+}
+
+type body struct {
+	TimeMS int64 `json:"time_ms"`
+	Events []Event
+}
+
+func newReceiver(t testing.TB) *receiver {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receive(t, ln)
+}
+
+func receive(t testing.TB, ln net.Listener) *receiver {
+	r := &receiver{t: t, url: "http://" + ln.Addr().String() + "/hooks"}
+	s := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r}}
+	s.Start()
+	r.stop = func() { s.CloseClientConnections(); s.Close() }
+	t.Cleanup(r.stop)
+	return r
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	raw, err := io.ReadAll(req.Body)
+	if err != nil {
+		return // the sender was killed
+	}
+	if got := req.Header.Get("X-Pusher-Signature"); got != Sign(testSecret, raw) || req.Header.Get("X-Pusher-Key") != testKey {
+		r.t.Errorf("signature %q of %s", got, raw)
+	}
+	if kind := req.Header.Get("Content-Type"); req.Method != http.MethodPost || kind != "application/json" {
+		r.t.Errorf("%s with %s", req.Method, kind)
+	}
+	r.mu.Lock()
+	r.posts++
+	answer := r.answer
+	r.mu.Unlock()
+	if answer != nil {
+		answer(w, req)
+		return
+	}
+	var b body
+	if err := json.Unmarshal(raw, &b); err != nil || len(b.Events) == 0 || len(b.Events) > maxBatch || b.TimeMS == 0 {
+		r.t.Errorf("body %.200s: %v", raw, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bodies = append(r.bodies, b)
+}
+
+// behave changes what the endpoint answers.
+func (r *receiver) behave(answer func(http.ResponseWriter, *http.Request)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = answer
+}
+
+// got returns the events in short, in the order of the POSTs.
+func (r *receiver) got() (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, b := range r.bodies {
+		for _, e := range b.Events {
+			list = append(list, short(e))
+		}
+	}
+	return list
+}
+
+func (r *receiver) attempts() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.posts
+}
+
+// want waits until exactly these events have come.
+func (r *receiver) want(want ...string) {
+	r.t.Helper()
+	eventually(r.t, fmt.Sprintf("%d events come", len(want)), func() bool { return len(r.got()) >= len(want) })
+	if got := r.got(); !slices.Equal(got, want) {
+		r.t.Fatalf("got  %.300q\nwant %.300q", got, want)
+	}
+}
+
+// short writes an event in a word: its name, channel and user.
+func short(e Event) string {
+	return strings.TrimRight(e.Name+" "+e.Channel+" "+e.UserID, " ")
+}
+
+func occupied(channel string) Event { return Event{Name: "channel_occupied", Channel: channel} }
+func vacated(channel string) Event  { return Event{Name: "channel_vacated", Channel: channel} }
+func added(user string) Event       { return Event{Name: "member_added", Channel: "room", UserID: user} }
+func removed(user string) Event     { return Event{Name: "member_removed", Channel: "room", UserID: user} }
+
+// numbered makes n distinct events and their short forms.
+func numbered(n int) (events []Event, short []string) {
+	for i := range n {
+		events = append(events, occupied(fmt.Sprint("c", i)))
+		short = append(short, fmt.Sprint("channel_occupied c", i))
+	}
+	return events, short
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never happened within %s: %s", patience, what)
+		}
+	}
+}
+
+// waits waits until so many events are in the journals.
+func waits(t testing.TB, q *Queue, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d events wait", n), func() bool {
+		sum := 0
+		for _, s := range q.Stats() {
+			sum += s.Waiting
+		}
+		return sum == n
+	})
+}
