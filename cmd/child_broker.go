@@ -29,6 +29,7 @@ type brokerProcess struct {
 	sockets map[string]*os.File // inherited listeners by address
 	server  *broker.Server      // nil with an external cluster
 	client  *broker.Client
+	host    *broker.Host // of the services
 	api     *api.Server
 	master  asker
 
@@ -75,11 +76,16 @@ func (b *brokerProcess) open() error {
 	if err := b.openBus(); err != nil {
 		return atStep("open broker", err)
 	}
+	host, err := broker.StartHost(broker.HostOptions{Client: b.client, Apps: b.program.apps(b.spec.processSpec), DataDir: b.spec.DataDir, Logger: b.log})
+	if err != nil {
+		return atStep("start services", err)
+	}
+	b.host = host
 	key, err := b.spec.API.key()
 	if err != nil {
 		return atStep("load API key", err)
 	}
-	b.api, err = api.New(api.Options{Client: b.client, Key: key, Stats: b.stats, Ready: b.ready, Logger: b.log})
+	b.api, err = api.New(api.Options{Client: b.client, Key: key, Stats: b.stats, Ready: b.ready, Services: host.Metrics, Logger: b.log})
 	if err != nil {
 		return atStep("open API", err)
 	}
@@ -249,6 +255,7 @@ func (b *brokerProcess) handle(m control.Message) {
 		} else {
 			b.workers.Store(int64(len(r.Workers)))
 			b.draining.Store(r.Draining)
+			b.host.SetRoster(r.Workers)
 			b.api.SetRoster(r.Workers)
 		}
 		b.send(answer)
@@ -289,6 +296,7 @@ func (b *brokerProcess) close() {
 	if err := b.api.Close(ctx); err != nil {
 		b.log.Debug("close API", "error", err)
 	}
+	b.host.Close()
 	b.client.Close()
 	if b.server != nil {
 		b.server.Close()

@@ -67,6 +67,7 @@ type brokerSpec struct {
 	API     apiSpec      `json:"api"`
 	Metrics string       `json:"metrics,omitempty"` // address, "" = off
 	Ingest  []ingestSpec `json:"ingest,omitempty"`
+	DataDir string       `json:"data_dir"` // for services
 }
 
 type apiSpec struct {

@@ -24,6 +24,7 @@ const (
 	ScopeUID     Scope = 'u' // connections bound to the user id Target
 	ScopeConn    Scope = 'i' // the connection with the id Target
 	ScopeAll     Scope = 'a' // every connection of the worker group Target, "" = all groups
+	ScopeList    Scope = 'l' // the connections in Conns; in the order of the channel Target
 )
 
 // Kind says what is to be done for the connections that a publication reaches.
@@ -36,6 +37,12 @@ const (
 	KindUnbind  Kind = 'B' // unbind them: from the uid in Data, from any if that is empty
 	KindJoin    Kind = 'j' // join the channels in Data (JSON list)
 	KindLeave   Kind = 'l' // leave the channels in Data (JSON list)
+
+	// Data is several messages, see AppendMessage; each connection gets them
+	// in one write.
+	KindMessages Kind = 'M'
+	// Data is a Notice for their handler.
+	KindService Kind = 'S'
 )
 
 // Publication is one entry of the ordered stream between processes.
@@ -51,8 +58,9 @@ type Publication struct {
 	Kind   Kind
 	Scope  Scope
 	Target string
+	Conns  []string // of ScopeList: connection ids
 	Binary bool     // of KindMessage: opcode or type of the message
-	Code   uint16   // of KindKick: close code
+	Code   uint16   // of KindKick: close code; of KindService: Notice.Code
 	Except []string // connection ids that are left out
 	Data   []byte   // immutable once published
 
@@ -65,8 +73,12 @@ type Publication struct {
 const Shards = 64
 
 // Shard returns the subject, 0 to Shards-1, of a target: FNV-1a of scope and
-// name. Every process must agree on it.
+// name. Every process must agree on it. A list shares the shard of the channel
+// that it is ordered with.
 func Shard(scope Scope, target string) uint8 {
+	if scope == ScopeList {
+		scope = ScopeChannel
+	}
 	h := uint32(2166136261)
 	h = (h ^ uint32(scope)) * 16777619
 	for i := 0; i < len(target); i++ {

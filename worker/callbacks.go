@@ -16,6 +16,8 @@ type callbacks struct {
 	onBufferFull   func(*Conn)
 	onBufferDrain  func(*Conn)
 	onResume       func(*Conn)
+	onService      func(*Conn, Notice) bool
+	onQuery        func(what string, args []byte) ([]byte, error)
 }
 
 // ofWorker returns the callbacks that are fields of w.
@@ -68,6 +70,14 @@ func ofHandler(h Handler) (cb callbacks) {
 	}
 	if i, ok := h.(interface{ OnResume(*Conn) }); ok {
 		cb.onResume = i.OnResume
+	}
+	if i, ok := h.(interface{ OnService(*Conn, Notice) bool }); ok {
+		cb.onService = i.OnService
+	}
+	if i, ok := h.(interface {
+		OnQuery(what string, args []byte) ([]byte, error)
+	}); ok {
+		cb.onQuery = i.OnQuery
 	}
 	return cb
 }

@@ -27,6 +27,14 @@ import (
 //	OnBufferFull(c *Conn)
 //	OnBufferDrain(c *Conn)
 //	OnResume(c *Conn)
+//
+// Two more are for handlers that bring a Service along. OnService gets a Notice
+// for a connection; true sends the message on to its client, encoded once for
+// all that get it. OnQuery answers a question of Worker.Gather with JSON, or
+// with nothing when it is for another handler.
+//
+//	OnService(c *Conn, n Notice) bool
+//	OnQuery(what string, args []byte) ([]byte, error)
 type Handler any
 
 // NewFunc makes a handler from the options of its route. It runs once per

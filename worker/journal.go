@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -65,9 +66,9 @@ func (j *journal) note(p Publication) {
 	}
 	p.Reply = ""
 	j.entries = append(j.entries, p)
-	j.bytes += len(p.Data) + 128
+	j.bytes += p.weight() + 64
 	for j.bytes > journalBytes || len(j.entries) > journalEntries {
-		j.bytes -= len(j.entries[0].Data) + 128
+		j.bytes -= j.entries[0].weight() + 64
 		j.entries[0] = Publication{}
 		j.entries = j.entries[1:]
 		j.lost++
@@ -143,6 +144,8 @@ func (d *delivery) targets(c *Conn, l *loop) bool {
 		return c.id.String() == d.pub.Target
 	case ScopeUID:
 		return c.UID() == d.pub.Target
+	case ScopeList:
+		return slices.Contains(d.pub.Conns, c.id.String())
 	case ScopeAll:
 		return d.pub.Target == "" || d.pub.Target == l.w.Name
 	}

@@ -63,6 +63,7 @@ type delivery struct {
 	reached int
 	told    bool // whoever asked has its answer
 	except  []ID
+	several int // messages of KindMessages: 0 = not counted yet, -1 = damaged
 	frames  frames
 }
 
@@ -76,7 +77,7 @@ const (
 func (l *loop) Deliver(batch []Publication) {
 	size := 0
 	for i := range batch {
-		size += len(batch[i].Data) + 64
+		size += batch[i].weight()
 	}
 	f := &l.fan
 	f.mu.Lock()
@@ -157,7 +158,7 @@ func (f *fanout) finish(l *loop) {
 	}
 	clear(f.members)
 	f.mu.Lock()
-	f.bytes -= len(d.pub.Data) + 64
+	f.bytes -= d.pub.weight()
 	f.room.Signal()
 	f.mu.Unlock()
 }
@@ -182,6 +183,14 @@ func (l *loop) begins(p Publication) *delivery {
 		if id, ok := ParseID(p.Target); ok {
 			if c := l.conns.find(&id); c != nil {
 				f.members = append(f.members, c)
+			}
+		}
+	case ScopeList:
+		for _, s := range p.Conns {
+			if id, ok := ParseID(s); ok {
+				if c := l.conns.find(&id); c != nil {
+					f.members = append(f.members, c)
+				}
 			}
 		}
 	case ScopeAll:
@@ -261,14 +270,12 @@ func (d *delivery) act(l *loop, c *Conn) int {
 	p := &d.pub
 	switch p.Kind {
 	case KindMessage:
-		if l.room(c, len(p.Data)) != nil {
-			return 0
-		}
-		c.msgs.out++
-		l.counts.messagesOut++
-		l.share(c, d.frames.of(c, Message{Data: p.Data, Binary: p.Binary}))
-		if c.has(flagDead) {
-			return 0
+		return d.send(l, c, 1)
+	case KindMessages:
+		return d.send(l, c, d.count())
+	case KindService:
+		if c.route.serviceNotice(c, p) && c.open() {
+			return d.send(l, c, 1)
 		}
 	case KindKick:
 		c.Close(int(p.Code), string(p.Data))
@@ -296,6 +303,32 @@ func (d *delivery) act(l *loop, c *Conn) int {
 	return 1
 }
 
+// send queues the publication for one connection, as so many messages.
+func (d *delivery) send(l *loop, c *Conn, messages uint32) int {
+	p := &d.pub
+	if messages == 0 || l.room(c, len(p.Data)) != nil {
+		return 0
+	}
+	c.msgs.out += messages
+	l.counts.messagesOut += uint64(messages)
+	l.share(c, d.frames.of(c, p))
+	if c.has(flagDead) {
+		return 0
+	}
+	return 1
+}
+
+// count returns the number of messages in KindMessages; damaged ones are none.
+func (d *delivery) count() uint32 {
+	if d.several == 0 {
+		n, err := eachMessage(d.pub.Data, nil)
+		if d.several = n; n == 0 || err != nil {
+			d.several = -1
+		}
+	}
+	return uint32(max(d.several, 0))
+}
+
 // frames holds one message in each encoding that was asked for, so that it is
 // encoded once, however many get it.
 type frames struct {
@@ -304,30 +337,36 @@ type frames struct {
 	packets  map[*port][]byte
 }
 
-func (f *frames) of(c *Conn, m Message) []byte {
-	switch p := c.port.addr.packet; {
-	case p != nil:
+func (f *frames) of(c *Conn, p *Publication) []byte {
+	switch packet := c.port.addr.packet; {
+	case packet != nil:
 		b, ok := f.packets[c.port]
 		if !ok {
 			if f.packets == nil {
 				f.packets = map[*port][]byte{}
 			}
-			b = p.Encode(make([]byte, 0, len(m.Data)+8), m.Data)
+			b = c.encodeAll(p)
 			f.packets[c.port] = b
 		}
 		return b
-	case c.has(flagDeflate) && len(m.Data) >= compressFrom:
+	case c.has(flagDeflate) && len(p.Data) >= compressFrom:
 		if f.deflated[c.bits] == nil {
-			f.deflated[c.bits] = c.encode(nil, m)
+			f.deflated[c.bits] = c.encodeAll(p)
 		}
 		return f.deflated[c.bits]
 	}
 	if f.plain == nil {
-		op := websocket.Text
-		if m.Binary {
-			op = websocket.Binary
-		}
-		f.plain = websocket.AppendFrame(make([]byte, 0, len(m.Data)+websocket.HeaderLen(len(m.Data))), op, m.Data)
+		f.plain = c.encodeAll(p)
 	}
 	return f.plain
+}
+
+// encodeAll encodes what the publication has for clients in c's protocol.
+func (c *Conn) encodeAll(p *Publication) []byte {
+	b := make([]byte, 0, len(p.Data)+websocket.HeaderLen(len(p.Data)))
+	if p.Kind != KindMessages {
+		return c.encode(b, Message{Data: p.Data, Binary: p.Binary})
+	}
+	_, _ = eachMessage(p.Data, func(m []byte) { b = c.encode(b, Message{Data: m, Binary: p.Binary}) })
+	return b
 }

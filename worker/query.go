@@ -30,6 +30,8 @@ func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error)
 			return nil, err
 		}
 		return json.Marshal(l.listChannels(q))
+	case GatherQuery:
+		return l.askHandlers(args)
 	}
 	return nil, fmt.Errorf("worker does not know the query %q", what)
 }

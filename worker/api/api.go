@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	Stats func(ctx context.Context) (json.RawMessage, error)
 	// Ready says why the server is not ready, nil = it is. Default: always.
 	Ready func() error
+	// Services returns the numbers of the services in this process. Default:
+	// there are none.
+	Services func() []worker.Metric
 
 	Logger            *slog.Logger  // default slog.Default()
 	MaxRequests       int           // in flight, beyond it 503; default 1,024

@@ -48,6 +48,9 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (s *Server) metricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(&collector{s: s, totals: newTotals()})
+	if s.o.Services != nil {
+		registry.MustRegister(serviceCollector(s.o.Services))
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),

@@ -41,6 +41,7 @@ type Client struct {
 	started atomic.Bool // Start was called, or Close
 	running atomic.Bool // the sender runs
 	closing sync.Once
+	closed  chan struct{} // closed by Close
 	counts  counters
 }
 
@@ -55,7 +56,7 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{o: o, id: randomID(), queue: newQueue(o.QueueItems, o.QueueBytes), link: newLink(o.Logger)}
+	c := &Client{o: o, id: randomID(), queue: newQueue(o.QueueItems, o.QueueBytes), link: newLink(o.Logger), closed: make(chan struct{})}
 	c.subjects = newSubjects(o.Prefix, c.id)
 	c.sender = newSender(c)
 	return c, nil
@@ -197,6 +198,7 @@ func (c *Client) Stats() worker.BrokerStats {
 // under way may still return after it; none begins.
 func (c *Client) Close() error {
 	c.closing.Do(func() {
+		close(c.closed)
 		c.queue.close()
 		if c.started.Swap(true) && c.running.Load() {
 			c.shutdown()

@@ -15,6 +15,10 @@ func samples() []worker.Publication {
 		{Publisher: 1<<64 - 1, Shard: 63, Seq: 1 << 40, Kind: worker.KindMessage, Scope: worker.ScopeChannel,
 			Target: "房间 > * .", Binary: true, Except: []string{"1.2", ""}, Data: []byte("data\x00\r\n")},
 		{Publisher: 7, Shard: 5, Seq: 300, Kind: worker.KindKick, Scope: worker.ScopeUID, Target: "42", Code: 4001, Data: []byte("bye")},
+		{Publisher: 8, Shard: 6, Seq: 301, Kind: worker.KindService, Scope: worker.ScopeList, Target: "room", Code: 2,
+			Conns: []string{"1.2", "3.4"}, Except: []string{"3.4"}, Data: []byte("{}")},
+		{Publisher: 8, Shard: 6, Seq: 302, Kind: worker.KindMessages, Scope: worker.ScopeChannel, Target: "room",
+			Data: worker.AppendMessage(worker.AppendMessage(nil, []byte("a")), []byte("b"))},
 	}
 }
 
@@ -71,6 +75,9 @@ func FuzzEnvelope(f *testing.F) {
 		}
 		if len(p.Except) == 0 {
 			p.Except, again.Except = nil, nil
+		}
+		if len(p.Conns) == 0 {
+			p.Conns, again.Conns = nil, nil
 		}
 		if !reflect.DeepEqual(p, again) {
 			t.Fatalf("%+v became %+v", p, again)

@@ -11,10 +11,11 @@ import (
 // The envelope is a publication on the bus, big endian:
 //
 //	version 1 · kind 1 · scope 1 · flags 1 · shard 1 · publisher 8
-//	seq uvarint · code 2 (if flagged) · target · except count uvarint, each (if flagged)
+//	seq uvarint · code 2 (if flagged) · target
+//	except count uvarint, each (if flagged) · conns count uvarint, each (if flagged)
 //	data: the rest
 //
-// target and each except are a uvarint length and its bytes. Reply travels as
+// target and each except and conn are a uvarint length and its bytes. Reply travels as
 // the reply subject of the NATS message.
 const (
 	envelopeVersion = 1
@@ -29,8 +30,9 @@ const (
 	flagBinary byte = 1 << iota
 	flagCode
 	flagExcept
+	flagConns
 
-	flagsKnown = flagBinary | flagCode | flagExcept
+	flagsKnown = flagBinary | flagCode | flagExcept | flagConns
 )
 
 // kindPosition announces the last sequence number that a publisher has used in
@@ -52,6 +54,9 @@ func appendEnvelope(b []byte, p *worker.Publication) []byte {
 	if len(p.Except) > 0 {
 		flags |= flagExcept
 	}
+	if len(p.Conns) > 0 {
+		flags |= flagConns
+	}
 	b = append(b, envelopeVersion, byte(p.Kind), byte(p.Scope), flags, p.Shard)
 	b = binary.BigEndian.AppendUint64(b, p.Publisher)
 	b = binary.AppendUvarint(b, p.Seq)
@@ -60,12 +65,20 @@ func appendEnvelope(b []byte, p *worker.Publication) []byte {
 	}
 	b = appendString(b, p.Target)
 	if flags&flagExcept != 0 {
-		b = binary.AppendUvarint(b, uint64(len(p.Except)))
-		for _, id := range p.Except {
-			b = appendString(b, id)
-		}
+		b = appendStrings(b, p.Except)
+	}
+	if flags&flagConns != 0 {
+		b = appendStrings(b, p.Conns)
 	}
 	return append(b, p.Data...)
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = appendString(b, s)
+	}
+	return b
 }
 
 func appendString(b []byte, s string) []byte {
@@ -74,9 +87,11 @@ func appendString(b []byte, s string) []byte {
 
 // envelopeSize returns an upper bound of the encoded size of p in bytes.
 func envelopeSize(p *worker.Publication) int {
-	n := envelopeFixed + 2 + 3*binary.MaxVarintLen64 + len(p.Target) + len(p.Data)
-	for _, id := range p.Except {
-		n += binary.MaxVarintLen32 + len(id)
+	n := envelopeFixed + 2 + 4*binary.MaxVarintLen64 + len(p.Target) + len(p.Data)
+	for _, list := range [][]string{p.Except, p.Conns} {
+		for _, id := range list {
+			n += binary.MaxVarintLen32 + len(id)
+		}
 	}
 	return n
 }
@@ -108,6 +123,9 @@ func parseEnvelope(b []byte) (worker.Publication, error) {
 	p.Target = r.string()
 	if flags&flagExcept != 0 {
 		p.Except = r.strings()
+	}
+	if flags&flagConns != 0 {
+		p.Conns = r.strings()
 	}
 	if r.bad {
 		return worker.Publication{}, fmt.Errorf("%w: truncated at %d bytes", errEnvelope, len(b))

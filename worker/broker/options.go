@@ -116,6 +116,7 @@ type subjects struct {
 	shard   [worker.Shards]string
 	stream  string // all shards
 	query   string // questions to all workers
+	service string // first tokens of the words to services
 	replies string // first tokens of the answers to this client
 }
 
@@ -123,6 +124,7 @@ func newSubjects(prefix string, publisher uint64) *subjects {
 	s := &subjects{
 		stream:  prefix + ".s.*",
 		query:   prefix + ".q",
+		service: prefix + ".v.",
 		replies: fmt.Sprintf("%s.r.%016x", prefix, publisher),
 	}
 	for i := range s.shard {
@@ -130,6 +132,9 @@ func newSubjects(prefix string, publisher uint64) *subjects {
 	}
 	return s
 }
+
+// serviceOf is the subject of words to the service of that name.
+func (s *subjects) serviceOf(name string) string { return s.service + hex.EncodeToString([]byte(name)) }
 
 // queryOf is the subject of questions to the one worker named id.
 func (s *subjects) queryOf(id string) string {

@@ -1,0 +1,254 @@
+package broker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/pushd/pushd/worker"
+)
+
+// rosterIdentity is the Worker of the Host's answer to a gathering. No worker
+// has that name: they have slots.
+const rosterIdentity = "roster"
+
+const (
+	mailboxItems = 1024     // functions that wait for a service's goroutine
+	wordItems    = 64 << 10 // words that wait for the mailbox, and their bytes
+	wordBytes    = 64 << 20
+	busyPause    = 5 * time.Millisecond
+	metricsWait  = time.Second
+)
+
+// HostOptions say what the services of a program get.
+type HostOptions struct {
+	Client  *Client // started
+	Apps    []worker.App
+	DataDir string
+	Logger  *slog.Logger
+}
+
+// Host runs the program's services, each on a goroutine of its own, and knows
+// the roster. There is one, in the broker process. Its methods may be called by
+// any goroutine.
+type Host struct {
+	o        HostOptions
+	roster   atomic.Pointer[[]string]
+	services []*hosted
+	query    *nats.Subscription
+	panics   atomic.Int64
+}
+
+// StartHost starts every registered service. If one cannot start, those before
+// it are stopped and the error names it.
+func StartHost(o HostOptions) (*Host, error) {
+	h := &Host{o: o}
+	err := h.answerRoster()
+	for _, name := range worker.ServiceNames() {
+		if err != nil {
+			break
+		}
+		if err = h.start(name, worker.NewService(name)); err != nil {
+			err = fmt.Errorf("service %q: %w", name, err)
+		}
+	}
+	if err == nil {
+		err = o.Client.link.nc.FlushTimeout(o.Client.o.StartTimeout)
+	}
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// answerRoster tells those who gather answers whose to wait for.
+func (h *Host) answerRoster() (err error) {
+	h.query, err = h.o.Client.link.nc.Subscribe(h.o.Client.subjects.query, func(m *nats.Msg) {
+		var q worker.BusQuery
+		roster := h.roster.Load()
+		if json.Unmarshal(m.Data, &q) != nil || q.What != worker.GatherQuery || roster == nil {
+			return
+		}
+		if raw, err := json.Marshal(*roster); err == nil {
+			h.o.Client.Answer(m.Reply, worker.Answer{Worker: rosterIdentity, Data: raw})
+		}
+	})
+	return err
+}
+
+// SetRoster names the workers that live.
+func (h *Host) SetRoster(workers []string) {
+	workers = slices.Clone(workers)
+	if workers == nil {
+		workers = []string{}
+	}
+	h.roster.Store(&workers)
+	for _, s := range h.services {
+		s.post(func() { s.service.Roster(workers) })
+	}
+}
+
+// Metrics returns the numbers of all services. One that does not answer within
+// a second is left out.
+func (h *Host) Metrics() []worker.Metric {
+	all := []worker.Metric{{Name: "service_panics_total", Help: "Panics in services.", Counter: true, Number: float64(h.panics.Load())}}
+	for _, s := range h.services {
+		m, ok := s.service.(worker.MetricsService)
+		if !ok {
+			continue
+		}
+		got := make(chan []worker.Metric, 1)
+		s.post(func() {
+			var own []worker.Metric
+			m.Metrics(func(n worker.Metric) { own = append(own, n) })
+			got <- own
+		})
+		t := time.NewTimer(metricsWait)
+		select {
+		case own := <-got:
+			all = append(all, own...)
+		case <-t.C:
+		case <-s.quit:
+		}
+		t.Stop()
+	}
+	return all
+}
+
+// Close stops the services, the last started first.
+func (h *Host) Close() {
+	if h.query != nil {
+		_ = h.query.Unsubscribe()
+	}
+	for _, s := range slices.Backward(h.services) {
+		s.stop()
+	}
+}
+
+// hosted is one running service.
+type hosted struct {
+	host    *Host
+	service worker.Service
+	log     *slog.Logger
+	words   *nats.Subscription
+	mail    chan func()
+	quit    chan struct{} // closed: no more mail is taken
+	done    chan struct{} // closed by run
+	once    sync.Once
+}
+
+func (h *Host) start(name string, service worker.Service) error {
+	s := &hosted{
+		host: h, service: service, log: h.o.Logger.With("service", name),
+		mail: make(chan func(), mailboxItems), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	env := &worker.ServiceEnv{
+		Apps: h.o.Apps, DataDir: h.o.DataDir, Log: s.log,
+		Publish: s.publish, After: s.after, Now: time.Now,
+	}
+	if err := service.Start(env); err != nil {
+		close(s.quit)
+		return err
+	}
+	var err error
+	s.words, err = h.o.Client.link.nc.Subscribe(h.o.Client.subjects.serviceOf(name), s.onWord)
+	if err == nil {
+		err = s.words.SetPendingLimits(wordItems, wordBytes)
+	}
+	go s.run()
+	h.services = append(h.services, s)
+	return err
+}
+
+// run is the service's goroutine.
+func (s *hosted) run() {
+	defer close(s.done)
+	for {
+		select {
+		case fn := <-s.mail:
+			s.call(fn)
+		case <-s.quit:
+			s.call(s.service.Stop)
+			return
+		}
+	}
+}
+
+func (s *hosted) call(fn func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.host.panics.Add(1)
+			s.log.Error("service panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+	}()
+	fn()
+}
+
+// post waits for room; after stop it does nothing.
+func (s *hosted) post(fn func()) {
+	select {
+	case s.mail <- fn:
+	case <-s.quit:
+	}
+}
+
+func (s *hosted) stop() {
+	s.once.Do(func() {
+		if s.words != nil {
+			_ = s.words.Unsubscribe()
+		}
+		close(s.quit)
+		<-s.done
+	})
+}
+
+// onWord runs on the subscription's goroutine.
+func (s *hosted) onWord(m *nats.Msg) {
+	from, data, err := parseWord(m.Data)
+	if err != nil {
+		s.log.Warn("word ignored", "error", err)
+		return
+	}
+	if m.Reply == "" {
+		s.post(func() { s.service.Tell(from, data) })
+		return
+	}
+	reply := m.Reply
+	s.post(func() {
+		s.service.Ask(from, data, func(json []byte, err error) {
+			a := worker.Answer{Data: json}
+			if err != nil {
+				a = worker.Answer{Error: err.Error()}
+			}
+			s.host.o.Client.Answer(reply, a)
+		})
+	})
+}
+
+// publish implements ServiceEnv.Publish.
+func (s *hosted) publish(ps ...worker.Publication) error {
+	for {
+		err := s.host.o.Client.PublishAll(ps)
+		if !errors.Is(err, worker.ErrBrokerBusy) && !errors.Is(err, worker.ErrBrokerAway) {
+			return err
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-s.quit:
+			return err
+		}
+	}
+}
+
+// after implements ServiceEnv.After.
+func (s *hosted) after(d time.Duration, fn func()) {
+	time.AfterFunc(d, func() { s.post(fn) })
+}

@@ -1,0 +1,108 @@
+package worker
+
+import (
+	"fmt"
+	"log/slog"
+	"sort"
+	"sync"
+	"time"
+)
+
+// A Service is the part of a handler that there is only one of: it runs in the
+// broker process, where all workers can tell and ask it things, and knows what
+// no worker alone can know (who is present in a channel, say). The program that
+// brings the handler brings the service; every broker process starts it.
+//
+// All methods but Start and Stop run on one goroutine, the service's own, one
+// at a time; Start runs before any of them, Stop after all. They should not
+// block for long: what arrives meanwhile waits, up to 64 Ki words or 64 MiB,
+// and is lost beyond that. A panic is logged and counted; the service goes on.
+//
+// A service may be killed at any moment with its process, and starts again with
+// nothing but what it keeps in DataDir and what the workers tell it anew.
+type Service interface {
+	// Start prepares the service. env stays valid until Stop.
+	Start(env *ServiceEnv) error
+	// Tell is a word of the worker process from ("name/slot/generation"), in
+	// the order in which it was told. data is the service's to keep.
+	Tell(from string, data []byte)
+	// Ask is a question; answer is called once, from any goroutine, with JSON.
+	Ask(from string, data []byte, answer func(json []byte, err error))
+	// Roster names the worker processes that live now, as in control.Roster.
+	Roster(workers []string)
+	// Stop ends the service.
+	Stop()
+}
+
+// MetricsService is a Service with numbers of its own for /metrics. Metrics
+// runs on the service's goroutine.
+type MetricsService interface {
+	Metrics(emit func(Metric))
+}
+
+// Metric is one number of a service, exported as pushd_NAME.
+type Metric struct {
+	Name, Help   string
+	Counter      bool   // only grows; else a gauge
+	Label, Value string // one label, or none
+	Number       float64
+}
+
+// ServiceEnv is what a service may use.
+type ServiceEnv struct {
+	Apps    []App
+	DataDir string // may not exist yet; "" = keep nothing
+	Log     *slog.Logger
+	// Publish queues publications in order, all or none. It waits while the
+	// queue is full or the broker away, so a publication is lost only with the
+	// process. Errors: ErrTooLarge, and ErrBrokerAway when the service is being
+	// stopped.
+	Publish func(ps ...Publication) error
+	// After runs fn on the service's goroutine, d from now, unless the service
+	// is stopped before.
+	After func(d time.Duration, fn func())
+	// Now is the clock.
+	Now func() time.Time
+}
+
+var (
+	servicesMu sync.Mutex
+	services   = map[string]func() Service{}
+)
+
+// RegisterService makes every broker process of the program start the service
+// that fn makes. Call it from an init function; it panics when the name is
+// empty or taken.
+func RegisterService(name string, fn func() Service) {
+	servicesMu.Lock()
+	defer servicesMu.Unlock()
+	if name == "" || fn == nil {
+		panic("worker: RegisterService needs a name and a function")
+	}
+	if _, taken := services[name]; taken {
+		panic(fmt.Sprintf("worker: service %q is registered twice", name))
+	}
+	services[name] = fn
+}
+
+// ServiceNames lists the registered services in alphabetical order.
+func ServiceNames() []string {
+	servicesMu.Lock()
+	defer servicesMu.Unlock()
+	names := make([]string, 0, len(services))
+	for n := range services {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// NewService makes the service registered under name, nil if there is none.
+func NewService(name string) Service {
+	servicesMu.Lock()
+	defer servicesMu.Unlock()
+	if fn := services[name]; fn != nil {
+		return fn()
+	}
+	return nil
+}

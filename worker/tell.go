@@ -1,0 +1,129 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// A ServiceBus is a Broker that also carries words and questions to services,
+// and questions to the handlers of all worker processes. Its methods do not
+// block; done is called once, on a goroutine of its own, unless there is an
+// error: ErrBrokerBusy, ErrBrokerAway, ErrTooLarge.
+type ServiceBus interface {
+	// Tell queues data for the service, behind everything that was published
+	// before. It copies data.
+	Tell(service, from string, data []byte) error
+	// AskService is Tell with an answer, or ErrNoAnswer when none came in time.
+	AskService(service, from string, data []byte, wait time.Duration, done func(Answer, error)) error
+	// Gather asks every worker process, this one included, and tells whether
+	// all that live have answered within wait.
+	Gather(q BusQuery, wait time.Duration, done func(answers []Answer, complete bool)) error
+}
+
+// Errors of Tell, Ask and Gather.
+var (
+	ErrNoServices = errors.New("broker carries nothing to services")
+	ErrNoAnswer   = errors.New("the service did not answer in time")
+)
+
+// Identity names this process: "name/slot/generation". Any goroutine.
+func (w *Worker) Identity() string { return w.loop.identity }
+
+// Tell tells the service something, in the order of the calls and behind what
+// was published before. It does not wait, and data may be reused at once. Like
+// a publication it can be lost when the broker is killed; a service numbers
+// what must not be. Errors: ErrBrokerBusy, ErrBrokerAway, ErrTooLarge,
+// ErrNoServices.
+func (w *Worker) Tell(service string, data []byte) error {
+	b, ok := w.loop.broker.(ServiceBus)
+	if !ok {
+		return ErrNoServices
+	}
+	return b.Tell(service, w.loop.identity, data)
+}
+
+// Ask puts a question to the service and calls done once on the loop, with its
+// answer in JSON, its error, or ErrNoAnswer after wait. done is not called
+// before Ask returns.
+func (w *Worker) Ask(service string, data []byte, wait time.Duration, done func(json []byte, err error)) {
+	l := w.loop
+	b, ok := l.broker.(ServiceBus)
+	err := ErrNoServices
+	if ok {
+		err = b.AskService(service, l.identity, data, wait, func(a Answer, err error) {
+			if err == nil && a.Error != "" {
+				err = errors.New(a.Error)
+			}
+			l.later(func() { done(a.Data, err) })
+		})
+	}
+	if err != nil {
+		l.later(func() { done(nil, err) })
+	}
+}
+
+// Gather puts a question to the handlers of every worker process, this one
+// included, and calls done once on the loop with the answers in JSON. complete
+// says that every process that lives has answered within wait. A process whose
+// handlers do not know what answers with no data. done is not called before
+// Gather returns.
+//
+// In each process the first handler answers whose OnQuery returns data or an
+// error; name a question after the handler that it is for: "pusher.channels".
+func (w *Worker) Gather(what string, args []byte, wait time.Duration, done func(answers []Answer, complete bool)) {
+	l := w.loop
+	b, ok := l.broker.(ServiceBus)
+	err := ErrNoServices
+	if ok {
+		raw, jsonErr := json.Marshal(handlerQuery{what, args})
+		if err = jsonErr; err == nil {
+			err = b.Gather(BusQuery{What: GatherQuery, Args: raw}, wait, func(answers []Answer, complete bool) {
+				l.later(func() { done(answers, complete) })
+			})
+		}
+	}
+	if err != nil {
+		l.later(func() { done(nil, false) })
+	}
+}
+
+// GatherQuery is the BusQuery.What of Gather.
+const GatherQuery = "handler"
+
+// handlerQuery are its arguments.
+type handlerQuery struct {
+	What string `json:"what"`
+	Args []byte `json:"args,omitempty"`
+}
+
+// later runs a callback of the program in a later turn.
+func (l *loop) later(fn func()) { _ = l.door.post(l.users(fn), 0) } // a stopped worker wants no answer
+
+// askHandlers answers Gather in this process.
+func (l *loop) askHandlers(args json.RawMessage) (answer json.RawMessage, err error) {
+	var q handlerQuery
+	if err := decode(args, &q); err != nil {
+		return nil, err
+	}
+	_ = l.each(func(r *route) error {
+		if answer == nil && err == nil && r.onQuery != nil {
+			answer, err = r.query(l, q)
+		}
+		return nil
+	})
+	return answer, err
+}
+
+// query calls OnQuery. A panic in it is an answer like any other error.
+func (r *route) query(l *loop, q handlerQuery) (answer []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.panicked("OnQuery", nil, p, debug.Stack())
+			err = fmt.Errorf("OnQuery panicked: %v", p)
+		}
+	}()
+	return r.onQuery(q.What, q.Args)
+}
