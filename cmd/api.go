@@ -122,9 +122,9 @@ func (c *call) tellReached(path string, body map[string]any) error {
 	}
 	switch {
 	case r.Closed != nil:
-		fmt.Fprintf(c.out, "closed %d connections\n", *r.Closed)
+		fmt.Fprintf(c.out, "closed %s\n", counted(*r.Closed, "connection", "connections"))
 	case r.Reached != nil:
-		fmt.Fprintf(c.out, "reached %d connections\n", *r.Reached)
+		fmt.Fprintf(c.out, "reached %s\n", counted(*r.Reached, "connection", "connections"))
 	}
 	if !r.Complete {
 		fmt.Fprintln(c.err, "a worker did not answer in time: there may be more")

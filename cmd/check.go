@@ -34,7 +34,8 @@ func check(c *call) error {
 	if from == "" {
 		from = fmt.Sprintf("built-in defaults; no config in %s", strings.Join(cfg.Searched, " or "))
 	}
-	fmt.Fprintf(c.out, "OK (%s): %d worker groups, %d listeners\n", from, len(p.Workers), len(p.Listeners))
+	fmt.Fprintf(c.out, "OK (%s): %s, %s\n", from,
+		counted(len(p.Workers), "worker group", "worker groups"), counted(len(p.Listeners), "listener", "listeners"))
 	return nil
 }
 

@@ -51,7 +51,7 @@ func TestPublishFindsTheGeneratedKey(t *testing.T) {
 	if status, answer := s.Post("/v1/bind", map[string]any{"connection": id, "uid": "42"}); status != 200 {
 		t.Fatalf("bind: %d %v", status, answer)
 	}
-	if out := s.MustRun("publish", "news", `{"a": 1}`); out != "reached 1 connections\n" {
+	if out := s.MustRun("publish", "news", `{"a": 1}`); out != "reached 1 connection\n" {
 		t.Errorf("publish says %q", out)
 	}
 	c.WantText(`{"a": 1}`)
@@ -157,11 +157,11 @@ routes = { "/notify" = { handler = "notify", options = { secret = "login-secret"
 	token := strings.TrimSpace(s.MustRun("token", "--uid", "42", "--channel", "news"))
 	c := s.Dial("/notify?token=" + token)
 	pushdtest.Eventually(t, "the user is reached", func() bool {
-		return s.MustRun("send", "--uid", "42", "hi") == "reached 1 connections\n"
+		return s.MustRun("send", "--uid", "42", "hi") == "reached 1 connection\n"
 	})
 	c.WantText("hi")
 	defer c.Close()
-	if out := s.MustRun("publish", "news", "all"); out != "reached 1 connections\n" {
+	if out := s.MustRun("publish", "news", "all"); out != "reached 1 connection\n" {
 		t.Errorf("publish says %q", out)
 	}
 	c.WantText("all")
@@ -239,7 +239,7 @@ func TestDefaults(t *testing.T) {
 	}
 	n := s.Dial("/notify")
 	pushdtest.Eventually(t, "an anonymous client gets the news", func() bool {
-		return s.MustRun("publish", "news", "hello") == "reached 1 connections\n"
+		return s.MustRun("publish", "news", "hello") == "reached 1 connection\n"
 	})
 	n.WantText("hello")
 	n.Close()

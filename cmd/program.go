@@ -10,6 +10,7 @@
 package cmd
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 )
@@ -53,7 +55,19 @@ func (p Program) Main() {
 	if role := os.Getenv(control.RoleEnv); role != "" {
 		os.Exit(runChild(&p, control.Role(role)))
 	}
+	if os.Getenv(master.TakeoverEnv) != "" {
+		os.Exit(takeOver(&p))
+	}
 	os.Exit(p.execute(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// takeOver goes on as the master that has executed this program in its place.
+func takeOver(p *Program) int {
+	if err := master.TakeOver(context.Background(), Version); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
+		return exitFailed
+	}
+	return exitOK
 }
 
 func programName(args []string) string {

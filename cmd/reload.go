@@ -39,7 +39,7 @@ type failedReload struct{ *master.ReloadError }
 func (e failedReload) Error() string {
 	place := ""
 	if e.Worker != "" {
-		place = fmt.Sprintf(" at %s/%d", e.Worker, e.Slot)
+		place = " at " + slotText(e.Worker, e.Slot)
 	}
 	return fmt.Sprintf("reload failed%s, the old code keeps serving: %v", place, e.ReloadError)
 }
@@ -59,7 +59,7 @@ func (c *call) progress() (step func(master.Progress), done func()) {
 		return nil, func() {}
 	}
 	step = func(p master.Progress) {
-		fmt.Fprintf(c.out, "\r\x1b[Kreload %d/%d  %s/%d %s", p.Done, p.Total, p.Worker, p.Slot, p.Step)
+		fmt.Fprintf(c.out, "\r\x1b[Kreload %d/%d  %s %s", p.Done, p.Total, slotText(p.Worker, p.Slot), p.Step)
 	}
 	return step, func() { fmt.Fprint(c.out, "\r\x1b[K") }
 }
@@ -67,21 +67,38 @@ func (c *call) progress() (step func(master.Progress), done func()) {
 func (c *call) tellReload(r *master.ReloadReport) {
 	t := newTable("WORKER", ">OLD PID", ">NEW PID", ">MOVED", ">MS")
 	for _, s := range r.Slots {
-		name := s.Worker
-		if name != "broker" {
-			name = fmt.Sprintf("%s/%d", s.Worker, s.Slot)
-		}
-		t.add(name, pidText(s.OldPID), pidText(s.NewPID), fmt.Sprint(s.Moved), fmt.Sprint(s.MS))
+		t.add(slotText(s.Worker, s.Slot), pidText(s.OldPID), pidText(s.NewPID), fmt.Sprint(s.Moved), fmt.Sprint(s.MS))
 	}
 	if len(r.Slots) > 0 {
 		t.write(c.out)
 		fmt.Fprintln(c.out)
 	}
-	fmt.Fprintf(c.out, "reloaded: %d processes replaced, %d connections moved, %d asked to come back", len(r.Slots), r.Moved, r.Drained)
+	fmt.Fprintf(c.out, "reloaded: %s replaced, %s moved, %d asked to come back",
+		counted(len(r.Slots), "process", "processes"), counted(r.Moved, "connection", "connections"), r.Drained)
 	if r.Moved > 0 {
 		fmt.Fprintf(c.out, ", longest pause %.0f ms", r.Pause.Max)
 	}
 	fmt.Fprintln(c.out)
+	if m := r.Master; m != nil {
+		fmt.Fprintf(c.out, "the master runs %s, before %s, in the same process\n", m.NewVersion, m.OldVersion)
+	}
+}
+
+// slotText names a process for people; the broker process and the master are
+// the only ones of their name.
+func slotText(worker string, slot int) string {
+	if worker == "broker" || worker == "master" {
+		return worker
+	}
+	return fmt.Sprintf("%s/%d", worker, slot)
+}
+
+// counted is "1 process", "2 processes".
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func pidText(pid int) string {

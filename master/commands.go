@@ -4,12 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 )
 
 // handle carries out one request; false ends the conversation.
-func (s *server) handle(c *net.UnixConn, req request) bool {
+func (s *server) handle(t *talk, req request) bool {
 	var data any
 	var err error
 	switch req.Op {
@@ -20,18 +19,18 @@ func (s *server) handle(c *net.UnixConn, req request) bool {
 	case "stop":
 		data, err = s.stop(req.Args)
 	case "reload":
-		return s.reload(c)
+		return s.reload(t)
 	default:
 		err = fmt.Errorf("unknown operation %q: use status, connections, reload or stop", req.Op)
 	}
 	if err != nil {
-		return say(c, answer{Done: true, Error: err.Error()})
+		return t.say(answer{Done: true, Error: err.Error()})
 	}
 	raw, err := json.Marshal(data)
 	if err != nil {
-		return say(c, answer{Done: true, Error: "encode answer: " + err.Error()})
+		return t.say(answer{Done: true, Error: "encode answer: " + err.Error()})
 	}
-	return say(c, answer{Done: true, Data: raw})
+	return t.say(answer{Done: true, Data: raw})
 }
 
 func (s *server) connections(args json.RawMessage) (*ConnPage, error) {
@@ -65,41 +64,47 @@ func (s *server) stop(args json.RawMessage) (owner, error) {
 }
 
 // reload waits for a reload to end and tells its progress meanwhile.
-func (s *server) reload(c *net.UnixConn) bool {
-	steps := make(chan Progress, progressQueue)
-	end := make(chan answer, 1)
-	w := &waiter{
-		progress: func(p Progress) {
-			select {
-			case steps <- p:
-			default: // the client is slow; the report is what counts
-			}
-		},
-		result: func(r *ReloadReport, err error) {
-			end <- reloadAnswer(r, err)
-		},
-	}
+func (s *server) reload(t *talk) bool {
+	t.reload = newWaiter()
 	refused := false
 	if !s.m.do(func() {
 		if refused = s.m.stopping != nil; !refused {
-			s.m.requestReload(w)
+			s.m.requestReload(t.reload)
 		}
 	}) || refused {
-		return say(c, answer{Done: true, Error: "the master is stopping"})
+		t.reload = nil
+		return t.say(answer{Done: true, Error: "the master is stopping"})
 	}
+	return s.awaitReload(t)
+}
+
+// awaitReload tells the client how the reload goes that it waits for.
+func (s *server) awaitReload(t *talk) bool {
+	w := t.reload
 	for {
 		select {
-		case p := <-steps:
-			if !say(c, answer{Progress: &p}) {
+		case p := <-w.steps:
+			if !t.say(answer{Progress: &p}) {
 				return false
 			}
-		case a := <-end:
-			for len(steps) > 0 {
-				p := <-steps
-				say(c, answer{Progress: &p})
+		case a := <-w.end:
+			w.drain(t)
+			t.reload = nil
+			return t.say(a)
+		case <-t.halt:
+			w.drain(t)
+			if len(w.end) == 0 {
+				s.stand(t)
 			}
-			return say(c, a)
 		}
+	}
+}
+
+// drain tells what has happened before.
+func (w *waiter) drain(t *talk) {
+	for len(w.steps) > 0 {
+		p := <-w.steps
+		t.say(answer{Progress: &p})
 	}
 }
 

@@ -65,9 +65,7 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 	if g.plan.RuntimeDir != m.o.RuntimeDir {
 		return "plan", fmt.Errorf("runtime_dir is %s, but the master runs in %s: use restart", g.plan.RuntimeDir, m.o.RuntimeDir)
 	}
-	if g.plan.LogFile == "" {
-		g.plan.LogFile = m.o.LogFile
-	}
+	m.adjust(g.plan)
 	creds := make([]*syscall.Credential, len(g.plan.Workers))
 	for i, w := range g.plan.Workers {
 		if creds[i], err = credentialOf(w.User, w.Group); err != nil {
@@ -92,6 +90,14 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 		}
 	}
 	return "", nil
+}
+
+// adjust puts what the master was started with in the place of what a plan
+// leaves open.
+func (m *master) adjust(p *Plan) {
+	if p.LogFile == "" {
+		p.LogFile = m.o.LogFile
+	}
 }
 
 // bindAll finds or opens every socket of the plan.

@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 		fakeMain()
 	case os.Getenv(PlanFDEnv) != "":
 		fakePlan()
+	case os.Getenv(TakeoverEnv) != "":
+		takeoverMain()
 	case os.Getenv(masterEnv) != "":
 		masterMain()
 	default:
@@ -42,6 +44,27 @@ func TestMain(m *testing.M) {
 type masterArgs struct {
 	Options Options
 	Timing  map[string]time.Duration
+}
+
+// takeoverMain is a master's new version. A file named "broken" beside the
+// plan makes it one that cannot take over.
+func takeoverMain() {
+	if reason, err := os.ReadFile(os.Getenv("PUSHD_TEST_RIG") + "/broken"); err == nil {
+		fmt.Fprint(os.Stderr, string(reason))
+		os.Exit(1)
+	}
+	check := os.Getenv(TakeoverEnv) == takeoverCheck
+	err := TakeOver(context.Background(), "new")
+	switch {
+	case err != nil && check:
+		fmt.Fprint(os.Stderr, err)
+		os.Exit(1)
+	case err != nil:
+		fmt.Println("error", err)
+		os.Exit(1)
+	case !check:
+		fmt.Println("stopped")
+	}
 }
 
 func masterMain() {
@@ -67,12 +90,6 @@ func masterMain() {
 		os.Exit(1)
 	}
 	fmt.Println("stopped")
-}
-
-// MarshalJSON leaves Announce out.
-func (o Options) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{"Program": o.Program, "PlanArgs": o.PlanArgs, "RuntimeDir": o.RuntimeDir,
-		"Version": o.Version, "Foreground": o.Foreground, "LogFile": o.LogFile})
 }
 
 // rig is a runtime directory, a plan and the masters that run on them.

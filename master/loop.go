@@ -54,6 +54,10 @@ type master struct {
 	wanted chan struct{} // holds one value when a reload is wanted
 	hurry  chan struct{} // closed when a graceful stop is to become a plain one
 
+	lock     *os.File
+	self     *program // what this process runs
+	srv      *server
+	signals  chan os.Signal
 	started  time.Time
 	bus      *listener // the broker's own socket
 	busFD    int       // O_PATH descriptor of it
@@ -73,6 +77,7 @@ type master struct {
 	waiters    []*waiter
 	stopping   *StopOptions // nil = not stopping
 	rostered   chan struct{}
+	frozen     bool // the master is about to execute its new version: no process may come
 }
 
 func newMaster(o Options, t timing) *master {
@@ -80,7 +85,7 @@ func newMaster(o Options, t timing) *master {
 		o: o, t: t, out: &logOutput{}, kin: &family{own: map[int]bool{}},
 		events: make(chan func(), 64), quit: make(chan struct{}), done: make(chan struct{}),
 		wanted: make(chan struct{}, 1), hurry: make(chan struct{}),
-		started: time.Now(), plan: &Plan{},
+		started: time.Now(), plan: &Plan{}, signals: make(chan os.Signal, 16),
 		upward:   make(chan struct{}, 16),
 		programs: map[*program]bool{}, listeners: map[endpoint]*listener{}, live: map[*process]bool{},
 	}
@@ -113,14 +118,32 @@ func (m *master) do(f func()) bool {
 	}
 }
 
+// listen makes signals arrive at the loop.
+func (m *master) listen() {
+	signal.Notify(m.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1,
+		syscall.SIGUSR2, syscall.SIGCHLD)
+}
+
+// deafen ends what listen began; whatever came before is in m.signals. A
+// program that is being replaced by execve has some 1 ms in which nobody
+// listens, and Go lets no process hold these signals back for so long. So those
+// that ask for a reload are ignored, and the new program looks by itself
+// whether there is something to reload (lookAgain); those that ask for a stop
+// have their default effect: without a master the workers drain and leave.
+func (m *master) deafen() {
+	signal.Ignore(syscall.SIGUSR1, syscall.SIGUSR2)
+	if !m.o.Foreground {
+		signal.Ignore(syscall.SIGHUP)
+	}
+	signal.Stop(m.signals)
+}
+
 // loop runs until quit is closed.
 func (m *master) loop() {
 	defer close(m.done)
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGCHLD)
-	defer signal.Stop(signals)
-	unread := make(chan os.Signal, 1) // a log reader that left, or Workerman's USR2, is no reason to die
-	signal.Notify(unread, syscall.SIGPIPE, syscall.SIGUSR2)
+	defer signal.Stop(m.signals)
+	unread := make(chan os.Signal, 1) // a log reader that left is no reason to die
+	signal.Notify(unread, syscall.SIGPIPE)
 	defer signal.Stop(unread)
 
 	ended := m.verbs.Done()
@@ -130,7 +153,7 @@ func (m *master) loop() {
 		select {
 		case f := <-m.events:
 			f()
-		case sig := <-signals:
+		case sig := <-m.signals:
 			m.onSignal(sig)
 		case <-watch.timer.C:
 			m.patrol(watch)
@@ -152,6 +175,8 @@ func (m *master) onSignal(sig os.Signal) {
 		if os.Getpid() == 1 {
 			reapStrangers(m.kin)
 		}
+		return
+	case syscall.SIGUSR2: // Workerman's graceful reload: here every one is
 		return
 	case syscall.SIGUSR1:
 		m.requestReload(nil)

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -59,6 +60,13 @@ type Group struct {
 type BrokerPlan struct {
 	Listen []string        `json:"listen"`
 	Spec   json.RawMessage `json:"spec,omitempty"`
+}
+
+// equal says whether q asks for the same.
+func (p *Plan) equal(q *Plan) bool {
+	a, errA := json.Marshal(p)
+	b, errB := json.Marshal(q)
+	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
 // Check finds what the master cannot act on.

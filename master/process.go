@@ -52,6 +52,7 @@ type process struct {
 	leaving  atomic.Bool // told to stop
 	onQuery  func(*process, control.Message)
 	onExited func(*process)
+	still    atomic.Pointer[standstill] // not nil while the master comes to a stand
 
 	mu     sync.Mutex
 	lastID uint64
@@ -66,6 +67,7 @@ type process struct {
 type outgoing struct {
 	msg   control.Message
 	files []*os.File
+	stand *stand // not nil: no message, but the order to stand still
 }
 
 // bootError says at which step a child gave up before it was ready.
@@ -89,6 +91,10 @@ func (p *process) write() {
 	for {
 		select {
 		case o := <-p.out:
+			if o.stand != nil {
+				o.stand.wait()
+				continue
+			}
 			_ = p.ctl.SetWriteDeadline(time.Now().Add(sendBound))
 			if err := p.ctl.SendMessage(o.msg, o.files...); err != nil && !p.isGone() {
 				p.log.Debug("message not delivered", "type", o.msg.Type, "error", err)
@@ -105,6 +111,9 @@ func (p *process) read() {
 		m, files, err := p.ctl.Receive()
 		for _, f := range files { // no message to the master carries any
 			f.Close()
+		}
+		if p.paused(err) {
+			continue
 		}
 		if err != nil {
 			time.AfterFunc(sendBound, func() { p.lost(err) })
@@ -212,7 +221,7 @@ func (p *process) waitReady(ctx context.Context, timeout time.Duration) error {
 // means that the queue is full.
 func (p *process) send(m control.Message, files ...*os.File) error {
 	select {
-	case p.out <- outgoing{m, files}:
+	case p.out <- outgoing{msg: m, files: files}:
 		return nil
 	default:
 		return fmt.Errorf("%s %w", p, errBusy)

@@ -81,7 +81,7 @@ func (p *program) start(argv, env []string, files []uintptr, cred *syscall.Crede
 		return nil, fmt.Errorf("duplicate the program's descriptor above %d: %w", beyond, err)
 	}
 	defer syscall.Close(fd)
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", fd), argv, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(procFD(fd), argv, &syscall.ProcAttr{
 		Env:   env,
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Credential: cred},
@@ -91,6 +91,9 @@ func (p *program) start(argv, env []string, files []uintptr, cred *syscall.Crede
 	}
 	return os.FindProcess(pid) // a child cannot lose its pid before it is waited for
 }
+
+// procFD is a path that leads to what the calling process has open as fd.
+func procFD(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 // family knows which processes the master started itself; as PID 1 it also
 // inherits those of others (reaper.go).
@@ -112,20 +115,27 @@ func (f *family) start(p *program, argv, env []string, files []uintptr, cred *sy
 // wait reaps proc.
 func (f *family) wait(proc *os.Process) (*os.ProcessState, error) {
 	state, err := proc.Wait()
+	f.forget(proc.Pid)
+	return state, err
+}
+
+// adopt and forget are start and the end of wait for a process that the master
+// has started when it ran another program.
+func (f *family) adopt(pid int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.own, proc.Pid)
-	return state, err
+	f.own[pid] = true
+}
+
+func (f *family) forget(pid int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.own, pid)
 }
 
 // readPlan runs p for its plan, for timeout at most.
 func readPlan(ctx context.Context, kin *family, p *program, args []string, timeout time.Duration) (*Plan, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	data, err := runForPlan(ctx, kin, p, args)
-	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return nil, fmt.Errorf("%s %s has not finished within %s", p.path, strings.Join(args, " "), timeout)
-	}
+	data, err := p.consult(ctx, kin, inquiry{args: args, env: PlanFDEnv + "=3", timeout: timeout})
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +146,28 @@ func readPlan(ctx context.Context, kin *family, p *program, args []string, timeo
 	return plan, plan.Check()
 }
 
-func runForPlan(ctx context.Context, kin *family, p *program, args []string) ([]byte, error) {
-	proc, out, errs, err := startForPlan(kin, p, args)
+// inquiry is a question to a program that nobody has tried yet.
+type inquiry struct {
+	args    []string
+	env     string   // "KEY=value"
+	in      *os.File // its descriptor 4, nil = none
+	timeout time.Duration
+}
+
+// consult runs p and returns what it writes to its descriptor 3, or as the
+// error what it says on stderr.
+func (p *program) consult(ctx context.Context, kin *family, q inquiry) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+	defer cancel()
+	data, err := p.converse(ctx, kin, q)
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return nil, fmt.Errorf("%s %s has not finished within %s", p.path, strings.Join(q.args, " "), q.timeout)
+	}
+	return data, err
+}
+
+func (p *program) converse(ctx context.Context, kin *family, q inquiry) ([]byte, error) {
+	proc, out, errs, err := p.startInquiry(kin, q)
 	if err != nil {
 		return nil, err
 	}
@@ -158,22 +188,23 @@ func runForPlan(ctx context.Context, kin *family, p *program, args []string) ([]
 	}
 	reason := <-said
 	state, err := kin.wait(proc)
+	command := p.path + " " + strings.Join(q.args, " ")
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("wait for %s: %w", p.path, err)
+		return nil, fmt.Errorf("wait for %s: %w", command, err)
 	case readErr != nil:
-		return nil, fmt.Errorf("read the plan of %s: %w", p.path, readErr)
+		return nil, fmt.Errorf("read what %s writes: %w", command, readErr)
 	case !state.Success() && reason == "":
-		return nil, fmt.Errorf("%s %s: %s", p.path, strings.Join(args, " "), state)
+		return nil, fmt.Errorf("%s: %s", command, state)
 	case !state.Success():
 		return nil, errors.New(reason)
 	}
 	return data, nil
 }
 
-// startForPlan runs p with its plan and its stderr going to pipes, whose other
+// startInquiry runs p with its answer and its stderr going to pipes, whose other
 // ends are the caller's to close.
-func startForPlan(kin *family, p *program, args []string) (proc *os.Process, out, errs *os.File, err error) {
+func (p *program) startInquiry(kin *family, q inquiry) (proc *os.Process, out, errs *os.File, err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, nil, nil, err
@@ -190,9 +221,11 @@ func startForPlan(kin *family, p *program, args []string) (proc *os.Process, out
 		return nil, nil, nil, err
 	}
 	defer errsW.Close()
-	env := append(childEnv(), PlanFDEnv+"=3")
 	files := []uintptr{null.Fd(), null.Fd(), errsW.Fd(), outW.Fd()}
-	proc, err = kin.start(p, append([]string{p.path}, args...), env, files, nil)
+	if q.in != nil {
+		files = append(files, q.in.Fd())
+	}
+	proc, err = kin.start(p, append([]string{p.path}, q.args...), append(childEnv(), q.env), files, nil)
 	if err != nil {
 		out.Close()
 		errs.Close()

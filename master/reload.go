@@ -10,11 +10,25 @@ import (
 	"github.com/pushd/pushd/protocol/control"
 )
 
-// waiter is somebody who wants to know how a reload ends.
+// waiter is a client that wants to know how a reload ends.
 type waiter struct {
-	progress func(Progress) // called by the verbs' goroutine; must not block
-	result   func(*ReloadReport, error)
+	steps chan Progress
+	end   chan answer // one value
 }
+
+func newWaiter() *waiter {
+	return &waiter{steps: make(chan Progress, progressQueue), end: make(chan answer, 1)}
+}
+
+// progress never blocks.
+func (w *waiter) progress(p Progress) {
+	select {
+	case w.steps <- p:
+	default: // the client is slow; the report is what counts
+	}
+}
+
+func (w *waiter) result(r *ReloadReport, err error) { w.end <- reloadAnswer(r, err) }
 
 // requestReload asks for a reload. Requests that come while one runs share one
 // more. It runs on the loop.
@@ -40,6 +54,10 @@ func (m *master) reloadForAll() {
 	m.log.Info("reload begins")
 	start := time.Now()
 	err := r.run(m.verbs)
+	if err == nil && r.report.Master != nil {
+		m.log.Info("slots are renewed", "slots", len(r.report.Slots), "drained", r.report.Drained, "took", time.Since(start).Round(time.Millisecond))
+		err = r.upgrade(r.next.program, waiters) // the new version tells that the reload is done
+	}
 	if err != nil {
 		m.log.Error("reload failed; what it had not reached serves on", "error", err)
 	} else {
@@ -80,6 +98,12 @@ func (r *reload) run(ctx context.Context) error {
 		return err
 	}
 	r.next = next
+	if !next.program.same(m.self) {
+		if err := r.rehearse(ctx, next.program); err != nil {
+			next.discard()
+			return err
+		}
+	}
 	m.do(func() { m.enter(next) })
 	defer m.do(m.release)
 	if next.plan.LogFile != m.out.path {

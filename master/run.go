@@ -28,7 +28,7 @@ type Options struct {
 	Version    string        // for status
 	Foreground bool          // SIGHUP stops; without it SIGHUP reloads, and stdout and stderr go to the log file
 	LogFile    string        // when the plan names none; "" = stderr, as PID 1 stdout
-	Announce   func(Started) // called once, when every worker is ready; may be nil
+	Announce   func(Started) `json:"-"` // called once, when every worker is ready; may be nil
 }
 
 // busAddress is what the broker process knows its own socket by.
@@ -62,7 +62,11 @@ func run(ctx context.Context, o Options, t timing) error {
 	}
 	defer releaseLock(lock)
 	m := newMaster(o, t)
+	m.lock = lock
 	defer m.closeBus()
+	if err := m.openSelf(); err != nil {
+		return err
+	}
 	// From here to the start of the loop any signal just ends the preparations.
 	early, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
 	defer stop()
@@ -105,17 +109,28 @@ func (m *master) prepareFirst(ctx context.Context) (*generation, error) {
 
 // run is the part of the master's life in which there are processes.
 func (m *master) run(ctx context.Context, first *generation) error {
-	m.verbs, m.cancel = context.WithCancel(ctx)
-	defer m.cancel()
 	srv, err := m.listenControl()
 	if err != nil {
 		first.discard()
 		return err
 	}
+	return m.govern(ctx, srv, func() error {
+		m.do(func() { m.install(first) })
+		return m.start()
+	})
+}
+
+// govern runs the loop and serves commands and reloads from begin, which has to
+// succeed, to the ordered end.
+func (m *master) govern(ctx context.Context, srv *server, begin func() error) error {
+	m.verbs, m.cancel = context.WithCancel(ctx)
+	defer m.cancel()
+	m.srv = srv
+	m.listen()
 	go m.loop()
 	go srv.serve()
-	m.do(func() { m.install(first) })
-	if err = m.start(); err == nil {
+	err := begin()
+	if err == nil {
 		m.serve()
 	}
 	m.shutdown(err)
@@ -123,6 +138,13 @@ func (m *master) run(ctx context.Context, first *generation) error {
 	close(m.quit)
 	<-m.done
 	m.out.swap("", nil)
+	return err
+}
+
+// openSelf opens the program that this process runs, whatever its path leads to
+// by now.
+func (m *master) openSelf() (err error) {
+	m.self, err = openProgram("/proc/self/exe")
 	return err
 }
 

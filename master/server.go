@@ -24,9 +24,24 @@ type server struct {
 	ln *net.UnixListener
 
 	mu      sync.Mutex
-	clients map[*net.UnixConn]bool
+	clients map[*talk]bool // nil = closed
+	still   *stand         // of the goroutine that accepts; not nil = all stand still or are about to
 	busy    sync.WaitGroup
 }
+
+// talk is the conversation with one client. It belongs to its goroutine, but
+// for what stands under "server.mu".
+type talk struct {
+	*net.UnixConn
+	begun  []byte        // of a line, when the reading was interrupted
+	reload *waiter       // the reload that the client waits for, nil = none
+	halt   chan struct{} // holds a value when a standstill begins
+
+	// server.mu
+	still *stand
+}
+
+func newTalk(c *net.UnixConn) *talk { return &talk{UnixConn: c, halt: make(chan struct{}, 1)} }
 
 // listenControl opens the control socket: mode 0660, for root, the master's
 // user and members of the runtime directory's group.
@@ -41,48 +56,68 @@ func (m *master) listenControl() (*server, error) {
 		ln.Close()
 		return nil, fmt.Errorf("open control socket: %w", err)
 	}
-	return &server{m: m, ln: ln, clients: map[*net.UnixConn]bool{}}, nil
+	return newServer(m, ln), nil
+}
+
+func newServer(m *master, ln *net.UnixListener) *server {
+	return &server{m: m, ln: ln, clients: map[*talk]bool{}}
 }
 
 // serve accepts until close.
 func (s *server) serve() {
 	for {
 		c, err := s.ln.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return
-		}
-		if err != nil { // e.g. out of descriptors
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.accepterStands()
+			continue
+		case err != nil: // e.g. out of descriptors
 			s.m.log.Warn("command not accepted", "error", err)
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		if !s.enter(c) {
-			say(c, answer{Done: true, Error: fmt.Sprintf("%d commands run already: try again", clientsMax)})
+		t := newTalk(c)
+		if !s.enter(t) {
+			t.say(answer{Done: true, Error: fmt.Sprintf("%d commands run already: try again", clientsMax)})
 			c.Close()
 			continue
 		}
-		go func() {
-			defer s.exit(c)
-			s.converse(c)
-		}()
+		go s.welcome(t)
 	}
 }
 
-func (s *server) enter(c *net.UnixConn) bool {
+// welcome talks with a new client.
+func (s *server) welcome(t *talk) {
+	defer s.exit(t)
+	if err := s.admit(t.UnixConn); err != nil {
+		s.m.log.Warn("command refused", "error", err)
+		t.say(answer{Done: true, Error: err.Error()})
+		return
+	}
+	s.converse(t)
+}
+
+func (s *server) enter(t *talk) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.clients == nil || len(s.clients) >= clientsMax {
 		return false
 	}
-	s.clients[c] = true
+	s.clients[t] = true
 	s.busy.Add(1)
 	return true
 }
 
-func (s *server) exit(c *net.UnixConn) {
-	c.Close()
+func (s *server) exit(t *talk) {
+	t.Close()
 	s.mu.Lock()
-	delete(s.clients, c)
+	delete(s.clients, t)
+	if t.still != nil { // nobody needs to wait for it
+		close(t.still.here)
+		t.still = nil
+	}
 	s.mu.Unlock()
 	s.busy.Done()
 }
@@ -91,8 +126,8 @@ func (s *server) exit(c *net.UnixConn) {
 func (s *server) close() {
 	s.ln.Close()
 	s.mu.Lock()
-	for c := range s.clients {
-		c.Close()
+	for t := range s.clients {
+		t.Close()
 	}
 	s.clients = nil
 	s.mu.Unlock()
@@ -100,30 +135,32 @@ func (s *server) close() {
 }
 
 // converse answers one client until it leaves, is late or talks nonsense.
-func (s *server) converse(c *net.UnixConn) {
-	if err := s.admit(c); err != nil {
-		s.m.log.Warn("command refused", "error", err)
-		say(c, answer{Done: true, Error: err.Error()})
-		return
-	}
-	in := bufio.NewReaderSize(c, 4<<10)
+func (s *server) converse(t *talk) {
+	in := bufio.NewReaderSize(t, 4<<10)
 	for {
-		_ = c.SetReadDeadline(time.Now().Add(requestBound))
+		s.setDeadline(t)
 		line, err := readLine(in, requestMax)
+		line = append(t.begun, line...)
+		if errors.Is(err, os.ErrDeadlineExceeded) && s.standing(t) {
+			t.begun = line
+			s.stand(t)
+			continue
+		}
+		t.begun = nil
 		if errors.Is(err, errLineTooLong) {
-			say(c, answer{Done: true, Error: err.Error()})
+			t.say(answer{Done: true, Error: err.Error()})
 		}
 		if err != nil {
 			return
 		}
 		req, err := parseRequest(line)
 		if err != nil {
-			if !say(c, answer{Done: true, Error: err.Error()}) {
+			if !t.say(answer{Done: true, Error: err.Error()}) {
 				return
 			}
 			continue
 		}
-		if !s.handle(c, req) {
+		if !s.handle(t, req) {
 			return
 		}
 	}
@@ -156,7 +193,8 @@ func (s *server) admit(c *net.UnixConn) error {
 
 var errLineTooLong = fmt.Errorf("request exceeds %d bytes", requestMax)
 
-// readLine returns the next line without its end. It is valid until the next call.
+// readLine returns the next line without its end; with an error, what there is
+// of one.
 func readLine(in *bufio.Reader, max int) ([]byte, error) {
 	var line []byte
 	for {
@@ -169,7 +207,7 @@ func readLine(in *bufio.Reader, max int) ([]byte, error) {
 			return line[:len(line)-1], nil
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return nil, err
+			return line, err
 		}
 	}
 }
@@ -200,12 +238,12 @@ func unmarshalStrict(data []byte, v any) error {
 }
 
 // say writes one answer; false means that the client is gone or too slow.
-func say(c *net.UnixConn, a answer) bool {
+func (t *talk) say(a answer) bool {
 	data, err := json.Marshal(a)
 	if err != nil {
 		data, _ = json.Marshal(answer{Done: true, Error: "encode answer: " + err.Error()})
 	}
-	_ = c.SetWriteDeadline(time.Now().Add(answerBound))
-	_, err = c.Write(append(data, '\n'))
+	_ = t.SetWriteDeadline(time.Now().Add(answerBound))
+	_, err = t.Write(append(data, '\n'))
 	return err == nil
 }

@@ -121,12 +121,20 @@ type StartedGroup struct {
 
 // ReloadReport is the outcome of a reload, the object of `reload --json`.
 type ReloadReport struct {
-	OK           bool         `json:"ok"`
-	Moved        int          `json:"moved"`   // connections that live on in a new process
-	Drained      int          `json:"drained"` // connections that were asked to come back
-	Pause        Pause        `json:"pause_ms"`
-	BytesCarried int64        `json:"bytes_carried"`
-	Slots        []SlotReport `json:"slots"`
+	OK           bool          `json:"ok"`
+	Moved        int           `json:"moved"`   // connections that live on in a new process
+	Drained      int           `json:"drained"` // connections that were asked to come back
+	Pause        Pause         `json:"pause_ms"`
+	BytesCarried int64         `json:"bytes_carried"`
+	Slots        []SlotReport  `json:"slots"`
+	Master       *MasterReport `json:"master,omitempty"` // nil = its program has not changed
+}
+
+// MasterReport is the replacement of the master's own code.
+type MasterReport struct {
+	OldVersion string `json:"old_version"`
+	NewVersion string `json:"new_version"`
+	MS         int64  `json:"ms"` // for which it answered nobody
 }
 
 // Pause is how long connections stood still while they were moved, in ms.

@@ -68,7 +68,7 @@ func (m *master) died(s *slot, healthy time.Duration) {
 
 // respawn starts the next attempt for a slot without a process.
 func (m *master) respawn(s *slot) {
-	if m.stopping != nil || s.removed || s.held || s.proc != nil || s.booting != nil {
+	if m.stopping != nil || m.frozen || s.removed || s.held || s.proc != nil || s.booting != nil {
 		return // a reload, a stop or an earlier attempt was faster
 	}
 	p, err := m.spawn(s, s.unit)
@@ -78,10 +78,39 @@ func (m *master) respawn(s *slot) {
 		return
 	}
 	s.booting = p
+	m.awaitBoot(s, p)
+}
+
+// awaitBoot decides about p once it is ready or will not be.
+func (m *master) awaitBoot(s *slot, p *process) {
 	go func() {
 		err := p.waitReady(m.verbs, m.t.boot)
 		m.post(func() { m.booted(s, p, err) })
 	}()
+}
+
+// thaw lets processes come again.
+func (m *master) thaw() {
+	m.frozen = false
+	for _, s := range m.allSlots() {
+		if s.booting == nil {
+			m.pickUp(s)
+		}
+	}
+}
+
+// pickUp goes on with what was under way for a slot without a process.
+func (m *master) pickUp(s *slot) {
+	switch {
+	case s.proc != nil:
+	case s.booting != nil:
+		m.awaitBoot(s, s.booting)
+	default:
+		if s.retry != nil {
+			s.retry.Stop()
+		}
+		s.retry = time.AfterFunc(s.delay, func() { m.post(func() { m.respawn(s) }) })
+	}
 }
 
 // booted decides about an attempt of respawn.

@@ -5,6 +5,7 @@ package master
 import (
 	"errors"
 	"net"
+	"os"
 	"syscall"
 	"time"
 )
@@ -18,6 +19,9 @@ func redirect(int, int) error                            { return errLinuxOnly }
 func dupAbove(int, int) (int, error)                     { return -1, errLinuxOnly }
 func setUserTimeout(int, int64) error                    { return errLinuxOnly }
 func peerOf(*net.UnixConn) (uid, gid uint32, err error)  { return 0, 0, errLinuxOnly }
+func setName(string)                                     {}
+func newMemory(string, []byte) (*os.File, error)         { return nil, errLinuxOnly }
+func setInherited(int, bool) error                       { return errLinuxOnly }
 func openProcess(pid int, start uint64) (*handle, error) { return nil, errLinuxOnly }
 
 type handle struct{}

@@ -26,7 +26,7 @@ func newWatch() *watch {
 func (m *master) patrol(w *watch) {
 	limit := time.Duration(m.plan.WatchdogMS) * time.Millisecond
 	turn := turnMax
-	if limit > 0 {
+	if limit > 0 && !m.frozen {
 		turn = min(max(limit/5, 10*time.Millisecond), turnMax)
 		elapsed := min(time.Since(w.last), turn)
 		for p := range m.live {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +65,9 @@ func Open(f *os.File) (*Conn, error) {
 
 // Close closes this end; the other one reads io.EOF.
 func (c *Conn) Close() error { return c.uc.Close() }
+
+// SyscallConn gives access to the descriptor of this end.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) { return c.uc.SyscallConn() }
 
 // SetWriteDeadline bounds the Sends that follow; a peer that does not read
 // makes them fail with os.ErrDeadlineExceeded.

@@ -1,0 +1,41 @@
+package master
+
+import (
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// setName sets the name that ps and top show. Nothing depends on it.
+func setName(name string) {
+	_ = os.WriteFile("/proc/self/comm", []byte(strings.TrimSuffix(name, " (deleted)")), 0)
+}
+
+// newMemory returns a file in memory that holds data, to be read from its start.
+func newMemory(name string, data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.Write(data); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.Seek(0, 0); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// setInherited says whether fd survives an execve.
+func setInherited(fd int, is bool) error {
+	flag := unix.FD_CLOEXEC
+	if is {
+		flag = 0
+	}
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, flag)
+	return err
+}
