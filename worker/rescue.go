@@ -75,10 +75,10 @@ func (l *loop) revive(cause error) error {
 	}
 	time.Sleep(reviveDelay)
 	l.accept.files = openFiles() // it may be a lower limit that brought gnet down
+	closeFD(l.engine.wakeFD)
 	if err := l.start(); err != nil {
 		return errors.Join(errLoop, err)
 	}
-	l.spare = newSpares()
 	placed := make(chan error, 1)
 	_ = l.door.post(func() { placed <- l.reenter(kept) }, 0)
 	select {
@@ -92,9 +92,7 @@ func (l *loop) revive(cause error) error {
 
 // reenter brings back what a gnet that is gone had. It runs on the loop.
 func (l *loop) reenter(kept []rescue) error {
-	for _, r := range kept {
-		l.arrive.await(l, r.c, r.fd, nil)
-	}
+	l.comeBack(kept)
 	l.accept.paused = true
 	if l.closing {
 		return nil
@@ -104,6 +102,23 @@ func (l *loop) reenter(kept []rescue) error {
 	}
 	l.admitAgain()
 	return nil
+}
+
+// comeBack puts the connections back into gnet. The spares are what they need
+// for the moment in which each has two descriptors, so they are taken back when
+// the last one is in place.
+func (l *loop) comeBack(kept []rescue) {
+	left := len(kept)
+	if left == 0 {
+		l.spare = newSpares()
+	}
+	for _, r := range kept {
+		l.arrive.await(l, r.c, r.fd, func(*Conn, bool) {
+			if left--; left == 0 {
+				l.spare = newSpares()
+			}
+		})
+	}
 }
 
 // reviveDelay keeps a persistent accept error from being a busy loop.

@@ -34,7 +34,7 @@ func sizeFlag() cli.Flag {
 }
 
 func durationFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "duration", Aliases: []string{"d"}, Value: 10 * time.Second, Usage: "how `LONG` to measure"}
+	return &cli.DurationFlag{Name: "duration", Aliases: []string{"d"}, Value: 10 * time.Second, Usage: "how `LONG` to measure; verify and mix with 0: until standard input ends"}
 }
 
 func drainFlag() cli.Flag {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -69,8 +70,24 @@ func standingFlags(m mass) []cli.Flag {
 		sizeFlag(), durationFlag(), drainFlag())...)
 }
 
-// wait is what happens while the load stands, unless something else does.
-func wait(b *bench) error { return b.sleep(b.Duration("duration")) }
+// wait is what happens while the load stands, unless something else does: with
+// a duration of 0 somebody else does it, and ends our standard input then.
+func wait(b *bench) error {
+	if d := b.Duration("duration"); d > 0 {
+		return b.sleep(d)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, b.App.Reader)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-b.Context.Done():
+		return fmt.Errorf("interrupted: %w", b.Context.Err())
+	}
+}
 
 // standing opens every sort of load, keeps it up while do runs, and checks
 // what happened.

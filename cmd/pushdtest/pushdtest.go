@@ -176,6 +176,8 @@ type Status struct {
 		Listen                []string
 		MessagesIn            uint64 `json:"messages_in"`
 		MessagesOut           uint64 `json:"messages_out"`
+		QueueBytes            int    `json:"queue_bytes"`
+		BrokerGaps            int    `json:"broker_gaps"`
 	}
 }
 
@@ -192,6 +194,22 @@ func (s *Server) Status() (st Status) {
 func (st Status) Connections() (n int) {
 	for _, w := range st.Workers {
 		n += w.Connections
+	}
+	return n
+}
+
+// Messages returns how many messages all workers have sent.
+func (st Status) Messages() (n uint64) {
+	for _, w := range st.Workers {
+		n += w.MessagesOut
+	}
+	return n
+}
+
+// Gaps returns how many publications the workers know to be lost.
+func (st Status) Gaps() (n int) {
+	for _, w := range st.Workers {
+		n += w.BrokerGaps
 	}
 	return n
 }

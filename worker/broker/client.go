@@ -96,7 +96,7 @@ func (c *Client) subscribe(in worker.Inbox) error {
 	c.asker = newAsker(c.subjects.replies)
 	err := c.asker.subscribe(nc)
 	if err == nil && in != nil {
-		c.receiver = newReceiver(in, &c.counts, c.o.Logger)
+		c.receiver = newReceiver(in, &c.counts, c.o.Logger, c.link.nudge)
 		err = c.receiver.subscribe(nc, c.subjects, &c.o)
 	}
 	if err != nil {

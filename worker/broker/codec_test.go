@@ -107,6 +107,16 @@ func TestSequences(t *testing.T) {
 	if n := s.settle(Source{2, 0}, 9, now); n != 0 {
 		t.Errorf("position of an unknown publisher: missing %d", n)
 	}
+	if !s.complete(3, now) || s.complete(3, now) {
+		t.Error("a publisher is news once")
+	}
+	if fresh, missing := s.advance(Source{3, 7}, 4, now); !fresh || missing != 3 {
+		t.Errorf("first number heard of a publisher known as a whole: fresh %v, missing %d", fresh, missing)
+	}
+	if n := s.settle(Source{3, 8}, 2, now); n != 2 {
+		t.Errorf("first position of a shard of such a publisher: missing %d", n)
+	}
+	delete(s.publishers, 3)
 	want := Vector{src: 65, {2, 0}: 9}
 	if v := s.vector(); !reflect.DeepEqual(v, want) {
 		t.Errorf("vector %v, want %v", v, want)

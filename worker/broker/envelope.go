@@ -40,6 +40,11 @@ const (
 // It never leaves this package.
 const kindPosition worker.Kind = 0
 
+// wholeTarget marks the position of shard 0 that a publisher announces last: in
+// the shards that it has announced nothing of, it has sent nothing so far. A
+// receiver that has heard this misses even the first number of a shard.
+const wholeTarget = "whole"
+
 var errEnvelope = errors.New("malformed envelope")
 
 // appendEnvelope appends the encoded p to b.

@@ -44,6 +44,29 @@ func TestBrokerKilledAndRespawned(t *testing.T) {
 	}
 }
 
+// TestPublishersAreKnownAsAWhole: who listens from before a publisher begins, and
+// who comes later, both learn that it has sent nothing in the other shards.
+func TestPublishersAreKnownAsAWhole(t *testing.T) {
+	b := newBus(t)
+	b.serve()
+	var early, talk, late inbox
+	first := b.client("early/0/1", &early)
+	pub := b.client("pub/0/1", &talk)
+	patient(t, pub, message("c", "x"))
+	last := b.client("late/0/1", &late)
+	for _, c := range []*Client{first, last} {
+		eventually(t, "it knows the publisher", func() bool {
+			c.receiver.mu.Lock()
+			defer c.receiver.mu.Unlock()
+			p := c.receiver.seqs.publishers[pub.id]
+			return p != nil && p.whole && p.last[worker.Shard(worker.ScopeChannel, "c")] == 1
+		})
+	}
+	if n := early.missing() + late.missing(); n != 0 {
+		t.Errorf("%d count as lost", n)
+	}
+}
+
 func TestBrokerAwayRefusesAfterASecond(t *testing.T) {
 	b := newBus(t)
 	b.serve()

@@ -31,7 +31,7 @@ const (
 type link struct {
 	log  *slog.Logger
 	nc   *nats.Conn
-	kick chan struct{} // one token: connected again; read by the sender
+	kick chan struct{} // one token: connected again, or somebody new; read by the sender
 
 	away       atomic.Pointer[time.Time] // since when, nil = connected
 	maxPayload atomic.Int64              // bytes, of the broker
@@ -123,6 +123,11 @@ func (l *link) reconnected(nc *nats.Conn) {
 		l.log.Info("broker is back", "away", time.Since(*since).Round(time.Millisecond))
 	}
 	l.connected(nc)
+	l.nudge()
+}
+
+// nudge makes the sender announce all positions soon.
+func (l *link) nudge() {
 	select {
 	case l.kick <- struct{}{}:
 	default:

@@ -23,14 +23,15 @@ type receiver struct {
 	log    *slog.Logger
 	broken limiter
 	closed atomic.Bool
+	met    func() // a publisher was heard for the first time: it may not know us
 
 	mu    sync.Mutex // held while the Inbox works
 	seqs  *sequences
 	batch []worker.Publication // decoded, not delivered
 }
 
-func newReceiver(in worker.Inbox, counts *counters, log *slog.Logger) *receiver {
-	return &receiver{in: in, counts: counts, log: log, seqs: newSequences()}
+func newReceiver(in worker.Inbox, counts *counters, log *slog.Logger, met func()) *receiver {
+	return &receiver{in: in, counts: counts, log: log, seqs: newSequences(), met: met}
 }
 
 func (r *receiver) subscribe(nc *nats.Conn, s *subjects, o *Options) error {
@@ -81,6 +82,9 @@ func (r *receiver) take(m *nats.Msg) {
 	src := Source{p.Publisher, p.Shard}
 	if p.Kind == kindPosition {
 		r.gap(src, r.seqs.settle(src, p.Seq, now))
+		if p.Target == wholeTarget && r.seqs.complete(p.Publisher, now) {
+			r.met()
+		}
 		return
 	}
 	fresh, missing := r.seqs.advance(src, p.Seq, now)

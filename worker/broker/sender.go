@@ -20,6 +20,7 @@ type sender struct {
 	c         *Client
 	seq       [worker.Shards]uint64 // last number used
 	unsettled [worker.Shards]bool   // numbers used since the last announcement
+	unheard   bool                  // somebody may not know all positions
 	buf       []byte                // of the envelope; nats.go copies it
 	failures  limiter
 
@@ -47,6 +48,7 @@ func (s *sender) run() {
 	settle := time.NewTimer(settleAfter)
 	settle.Stop()
 	pending := false // the timer runs
+	s.greet()
 	finishing := s.finishing
 	for {
 		batch := s.c.queue.take()
@@ -162,9 +164,18 @@ func (s *sender) stuck() bool {
 	return since != 0 && time.Since(s.epoch)-time.Duration(since) > awayLimit
 }
 
+// greet tells all that are there that this publisher begins. The greeting takes
+// the first number of shard 0, since positions count from 1.
+func (s *sender) greet() {
+	s.seq[0]++
+	s.unheard = true
+	s.settle()
+}
+
 // unsettleAll makes the next settle announce every shard: the old connection
-// may have lost what it had buffered.
+// may have lost what it had buffered, or somebody new listens.
 func (s *sender) unsettleAll() {
+	s.unheard = true
 	for shard, seq := range s.seq {
 		s.unsettled[shard] = seq > 0
 	}
@@ -176,12 +187,20 @@ func (s *sender) settle() {
 		if !is || !s.c.link.up() {
 			continue
 		}
-		p := worker.Publication{Publisher: s.c.id, Shard: uint8(shard), Seq: s.seq[shard], Kind: kindPosition}
-		if err := s.send(s.c.subjects.shard[shard], "", appendEnvelope(s.buf[:0], &p)); err != nil {
+		if s.announce(shard, "") != nil {
 			return // announced after the reconnect
 		}
 		s.unsettled[shard] = false
 	}
+	if s.unheard && s.c.link.up() && s.announce(0, wholeTarget) == nil {
+		s.unheard = false
+	}
+}
+
+// announce sends the position of a shard.
+func (s *sender) announce(shard int, target string) error {
+	p := worker.Publication{Publisher: s.c.id, Shard: uint8(shard), Seq: s.seq[shard], Kind: kindPosition, Target: target}
+	return s.send(s.c.subjects.shard[shard], "", appendEnvelope(s.buf[:0], &p))
 }
 
 // finish waits until everything queued is sent or given up.

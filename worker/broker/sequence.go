@@ -28,6 +28,7 @@ type sequences struct {
 // position is the last sequence number per shard, 0 = none heard yet.
 type position struct {
 	last  [worker.Shards]uint64
+	whole bool // where none was heard, none was sent
 	heard time.Time
 }
 
@@ -47,13 +48,15 @@ func (s *sequences) of(publisher uint64, now time.Time) *position {
 
 // advance moves src to seq, which is at least 1. fresh is false for a number
 // that is not above the last one: a duplicate. missing counts the numbers that
-// were skipped; the first one heard from a source is its base and skips none.
+// were skipped; the first one heard from a source is its base and skips none,
+// unless the publisher is known to have sent nothing before.
 func (s *sequences) advance(src Source, seq uint64, now time.Time) (fresh bool, missing uint64) {
-	last := &s.of(src.Publisher, now).last[src.Shard]
+	p := s.of(src.Publisher, now)
+	last := &p.last[src.Shard]
 	if seq <= *last {
 		return false, 0
 	}
-	if *last != 0 {
+	if *last != 0 || p.whole {
 		missing = seq - *last - 1
 	}
 	*last = seq
@@ -63,15 +66,24 @@ func (s *sequences) advance(src Source, seq uint64, now time.Time) (fresh bool, 
 // settle handles an announced position: all numbers up to and including seq
 // were sent before it, so those above the last one are lost.
 func (s *sequences) settle(src Source, seq uint64, now time.Time) (missing uint64) {
-	last := &s.of(src.Publisher, now).last[src.Shard]
+	p := s.of(src.Publisher, now)
+	last := &p.last[src.Shard]
 	if seq <= *last {
 		return 0
 	}
-	if *last != 0 {
+	if *last != 0 || p.whole {
 		missing = seq - *last
 	}
 	*last = seq
 	return missing
+}
+
+// complete handles the end of an announcement of all positions. It reports
+// whether the publisher was not known so well before.
+func (s *sequences) complete(publisher uint64, now time.Time) (news bool) {
+	p := s.of(publisher, now)
+	news, p.whole = !p.whole, true
+	return news
 }
 
 // sweep forgets, at most once a minute, publishers silent for publisherIdle.
