@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -35,12 +36,15 @@ type brokerProcess struct {
 
 	draining atomic.Bool // the master is stopping
 	workers  atomic.Int64
-	broken   chan error // a listener gave up
+	broken   chan error    // a listener gave up
+	met      chan struct{} // closed: the workers are on the bus
+	meeting  sync.Once
+	opening  sync.Once // closes met
 }
 
 // runBroker is the broker process from its first message to its end.
 func (c *child) runBroker() error {
-	b := &brokerProcess{child: c, sockets: map[string]*os.File{}, broken: make(chan error, 8)}
+	b := &brokerProcess{child: c, sockets: map[string]*os.File{}, broken: make(chan error, 8), met: make(chan struct{})}
 	b.master.control = c.control
 	if err := json.Unmarshal(c.init.Spec, &b.spec); err != nil {
 		return atStep("read plan", err)
@@ -127,16 +131,16 @@ func (b *brokerProcess) openListeners() error {
 		}
 		return err
 	}
-	if err := stream(b.spec.API.Listen, b.api.Serve); err != nil {
+	if err := stream(b.spec.Metrics, b.api.ServeMetrics); err != nil {
 		return err
 	}
-	if err := stream(b.spec.Metrics, b.api.ServeMetrics); err != nil {
+	if err := stream(b.spec.API.Listen, b.onceMet(b.api.Serve)); err != nil {
 		return err
 	}
 	for _, in := range b.spec.Ingest {
 		o := api.IngestOptions{Key: in.Key}
 		if !isDatagram(in.Listen) {
-			if err := stream(in.Listen, func(ln net.Listener) error { return b.api.ServeIngest(ln, o) }); err != nil {
+			if err := stream(in.Listen, b.onceMet(func(ln net.Listener) error { return b.api.ServeIngest(ln, o) })); err != nil {
 				return err
 			}
 			continue
@@ -145,10 +149,30 @@ func (b *brokerProcess) openListeners() error {
 		if err != nil {
 			return err
 		}
-		b.serve(func() error { return b.api.ServeIngestPackets(pc, o) })
+		b.serve(func() error { <-b.met; return b.api.ServeIngestPackets(pc, o) })
 	}
 	return nil
 }
+
+// onceMet lets those who publish wait until the workers are on the bus: after
+// the death of a broker process they come back one by one, and what is published
+// before would not reach their connections.
+func (b *brokerProcess) onceMet(serve func(net.Listener) error) func(net.Listener) error {
+	return func(ln net.Listener) error { <-b.met; return serve(ln) }
+}
+
+// meetBound is how long publishers wait for a worker that does not come.
+const meetBound = 900 * time.Millisecond
+
+// meet waits for the workers on the first roster.
+func (b *brokerProcess) meet() {
+	ctx, cancel := context.WithTimeout(context.Background(), meetBound)
+	defer cancel()
+	b.api.Meet(ctx)
+	b.openDoors()
+}
+
+func (b *brokerProcess) openDoors() { b.opening.Do(func() { close(b.met) }) }
 
 // serve runs a listener until it is closed.
 func (b *brokerProcess) serve(run func() error) {
@@ -257,6 +281,7 @@ func (b *brokerProcess) handle(m control.Message) {
 			b.draining.Store(r.Draining)
 			b.host.SetRoster(r.Workers)
 			b.api.SetRoster(r.Workers)
+			b.meeting.Do(func() { go b.meet() })
 		}
 		b.send(answer)
 	}
@@ -277,6 +302,7 @@ func (b *brokerProcess) outliveMaster(terminated <-chan os.Signal) {
 	b.draining.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
 	defer cancel()
+	b.openDoors() // a listener that does not serve yet would stay open
 	b.api.Close(ctx)
 	drained := time.NewTimer(time.Duration(b.init.DrainMS)*time.Millisecond + closeBound)
 	defer drained.Stop()

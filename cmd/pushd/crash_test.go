@@ -111,8 +111,8 @@ func TestKilledBroker(t *testing.T) {
 		}
 	}
 	v := l.end("refused", "loss")
-	if lost, gaps := v.faults()["loss"], s.Status().Gaps(); lost > 0 && gaps == 0 {
-		t.Errorf("%d deliveries are lost and nobody says so", lost)
+	if lost := v.faults()["loss"]; lost > 0 && v.Numbers["incomplete_answers"] == 0 {
+		pushdtest.Eventually(t, fmt.Sprintf("the loss of %d deliveries is counted", lost), func() bool { return s.Status().Gaps() > 0 })
 	}
 }
 
@@ -373,7 +373,7 @@ func TestStartWhileOrphansDrain(t *testing.T) {
 	c.SendText("still new")
 	c.WantText("still new")
 	for _, f := range l.end("closed", "refused", "late").Violations {
-		if f.Kind == "closed" && !strings.Contains(f.Detail, "1001") {
+		if f.Kind == "closed" && !strings.Contains(f.Detail, "1001") && !strings.Contains(f.Detail, "connection refused") {
 			t.Errorf("not sent away in good order: %+v", f)
 		}
 	}

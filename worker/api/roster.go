@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // roster is the list of live workers.
@@ -56,4 +59,22 @@ func groupOf(worker string) string {
 		worker = worker[:i]
 	}
 	return worker
+}
+
+// meetTry is how long one question of Meet waits for its answers.
+const meetTry = 50 * time.Millisecond
+
+// Meet returns once every worker on the roster has answered over the bus, or
+// when ctx is over.
+func (s *Server) Meet(ctx context.Context) {
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, meetTry)
+		all, err := s.query(try, "stats", nil, "", func(json.RawMessage) error { return nil })
+		if err == nil && all {
+			cancel()
+			return
+		}
+		<-try.Done() // the bus itself may be away
+		cancel()
+	}
 }
