@@ -101,12 +101,12 @@ func (l *loop) admit(s sock, p *port) *Conn {
 
 // full reports whether no further connection should be accepted. fd is the
 // newest descriptor: the kernel gives out the lowest free one, so it tells how
-// many are in use.
+// many are in use, unless there are holes: after a rescue there are.
 func (l *loop) full(fd int) bool {
 	if n := l.w.Limits.MaxConnections; n > 0 && l.conns.len() >= n {
 		return true
 	}
-	return fd >= l.accept.files-reserve
+	return max(fd, l.conns.len()) >= l.accept.files-reserve
 }
 
 // pause stops accepting until admitAgain finds room. Clients wait in the accept
