@@ -109,7 +109,7 @@ func (l *loop) reenter(kept []rescue) error {
 // the last one is in place.
 func (l *loop) comeBack(kept []rescue) {
 	left := len(kept)
-	if left == 0 {
+	if left == 0 && l.spare == nil {
 		l.spare = newSpares()
 	}
 	for _, r := range kept {
