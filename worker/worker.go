@@ -137,6 +137,12 @@ func (w *Worker) CountMembers(channel string) int {
 	return 0
 }
 
+// Channels calls visit for each channel that connections of this process have
+// joined until it returns false, in no order.
+func (w *Worker) Channels(visit func(name string, members int) bool) {
+	w.loop.hub.Groups(hub.Channel, func(g *hub.Group[*Conn]) bool { return visit(g.Name(), len(g.Members())) })
+}
+
 // CountConnections returns the number of connections of this process.
 func (w *Worker) CountConnections() int { return w.loop.conns.len() }
 

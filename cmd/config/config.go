@@ -136,6 +136,8 @@ func (c *Config) defaultRoutes() []Route {
 		{At: at, Pattern: "/echo", Handler: "echo"},
 		{At: at, Pattern: "/chat", Handler: "chat"},
 		{At: at, Pattern: "/notify", Handler: "notify", Options: json.RawMessage(`{"anonymous":true,"channels":["news"]}`)},
+		{At: at, Pattern: "/app/{key}", Handler: "pusher", Origins: []string{"*"}}, // signatures say who may what
+		{At: at, Pattern: "/apps/*", Handler: "pusher"},
 	}
 }
 

@@ -54,7 +54,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("default worker: %+v", w)
 	}
 	page := `{"api":"http://127.0.0.1:2347","key_file":"` + c.KeyFile() + `"}`
-	if len(w.Routes) != 4 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || w.Settings != worker.DefaultSettings() {
+	if len(w.Routes) != 6 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || w.Settings != worker.DefaultSettings() {
 		t.Errorf("default routes or settings: %+v", w)
 	}
 }

@@ -30,6 +30,7 @@ const (
 type Client struct {
 	Response *http.Response // of the handshake
 	Conn     net.Conn
+	NoPongs  bool // pings are not answered
 
 	t testing.TB
 	r *bufio.Reader
@@ -114,7 +115,9 @@ func (c *Client) Next(timeout time.Duration) (op byte, payload []byte, err error
 		if err != nil || op != OpPing {
 			return op, payload, err
 		}
-		c.Send(OpPong, payload)
+		if !c.NoPongs {
+			c.Send(OpPong, payload)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	_ "github.com/pushd/pushd/worker/handler/demo"
 	_ "github.com/pushd/pushd/worker/handler/echo"
 	_ "github.com/pushd/pushd/worker/handler/notify"
+	_ "github.com/pushd/pushd/worker/handler/pusher"
 )
 
 func main() { cmd.Main() }

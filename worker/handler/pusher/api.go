@@ -1,0 +1,200 @@
+package pusher
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// call is one request of the HTTP API.
+type call struct {
+	h    *Handler
+	a    *app
+	w    *worker.Response
+	r    *worker.Request
+	q    wire.Query
+	body []byte
+}
+
+// fault is a request that is refused: the status, and the body's "error".
+type fault struct {
+	status int
+	text   string
+}
+
+func (f *fault) Error() string { return f.text }
+
+func bad(text string) *fault { return &fault{http.StatusBadRequest, text} }
+
+// endpoint is what a path below /apps/{id}/ leads to.
+type endpoint struct {
+	method string
+	serve  func(k *call, arg string) error
+}
+
+// endpoints by their path, the variable part of which is "*".
+var endpoints = map[string]endpoint{
+	"events":                        {http.MethodPost, (*call).trigger},
+	"batch_events":                  {http.MethodPost, (*call).triggerBatch},
+	"channels":                      {http.MethodGet, (*call).channels},
+	"channels/*":                    {http.MethodGet, (*call).channel},
+	"channels/*/users":              {http.MethodGet, (*call).users},
+	"channels/*/stats":              {http.MethodGet, (*call).stats},
+	"channels/*/events":             {http.MethodPost, (*call).triggerOne},
+	"users/*/terminate_connections": {http.MethodPost, (*call).terminate},
+}
+
+// target is the path of a request, taken apart.
+type target struct {
+	prefix string // before "/apps/"; not part of what is signed
+	app    string
+	path   string // in endpoints
+	arg    string // what stands for "*"
+}
+
+// locate finds the endpoint of a path. The prefix may be anything.
+func locate(path string) (t target, e endpoint, ok bool) {
+	for at := 0; ; {
+		i := strings.Index(path[at:], "/apps/")
+		if i < 0 {
+			return target{}, endpoint{}, false
+		}
+		at += i
+		parts := strings.Split(path[at+len("/apps/"):], "/")
+		t = target{prefix: path[:at], app: parts[0]}
+		if len(parts) > 2 {
+			t.arg, parts[2] = parts[2], "*"
+		}
+		t.path = strings.Join(parts[1:], "/")
+		if e, ok = endpoints[t.path]; ok && t.app != "" && (len(parts) < 3 || t.arg != "") {
+			return t, e, true
+		}
+		at++
+	}
+}
+
+// OnRequest answers a request of a back end.
+func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
+	k := &call{h: h, w: w, r: r}
+	t, e, ok := locate(r.URL.Path)
+	switch {
+	case !ok && r.Param("key") != "":
+		w.Header().Set("Upgrade", "websocket")
+		k.fail(&fault{http.StatusUpgradeRequired, "this path speaks WebSocket"})
+	case !ok:
+		k.fail(&fault{http.StatusNotFound, "there is nothing at this path"})
+	case r.Method != e.method:
+		w.Header().Set("Allow", e.method)
+		k.fail(&fault{http.StatusMethodNotAllowed, "this path takes " + e.method})
+	default:
+		if err := k.authorize(t); err != nil {
+			k.fail(err)
+			return
+		}
+		if err := e.serve(k, t.arg); err != nil {
+			k.fail(err)
+		}
+	}
+}
+
+// maxSkew is how far auth_timestamp may be from our clock.
+const maxSkew = 600 * time.Second
+
+// authorize fills in the call, if the request is signed by its app.
+func (k *call) authorize(t target) (err error) {
+	if k.body, err = io.ReadAll(k.r.Body); err != nil {
+		return bad("the body cannot be read")
+	}
+	if k.q, err = wire.ParseQuery(k.r.URL.RawQuery); err != nil {
+		return bad("the query cannot be read")
+	}
+	if k.a = k.h.byID[t.app]; k.a == nil || k.q["auth_key"] != k.a.Key {
+		return k.forged(t, "there is no app of this id and auth_key")
+	}
+	if !k.signed(t) {
+		return k.forged(t, "auth_signature is not that of this request")
+	}
+	sum := md5.Sum(k.body)
+	seconds, err := strconv.ParseInt(k.q["auth_timestamp"], 10, 64)
+	switch skew := time.Since(time.Unix(seconds, 0)); {
+	case err != nil || skew.Abs() > maxSkew:
+		return k.forged(t, "auth_timestamp is not within 600 seconds of the server's clock")
+	case len(k.body) > 0 && !strings.EqualFold(k.q["body_md5"], hex.EncodeToString(sum[:])):
+		return k.forged(t, "body_md5 is not that of the body")
+	case k.q["auth_version"] != "1.0":
+		return k.forged(t, "auth_version must be 1.0")
+	case k.a.Disabled:
+		return &fault{http.StatusForbidden, "the app is disabled"}
+	}
+	return nil
+}
+
+// signed checks the signature. Some SDKs sign the path as it is sent, others
+// before it is escaped.
+func (k *call) signed(t target) bool {
+	plain, sent := k.r.URL.Path[len(t.prefix):], k.r.URL.EscapedPath()
+	if wire.Verify(k.a.Secret, wire.RequestText(k.r.Method, plain, k.q), k.q["auth_signature"]) {
+		return true
+	}
+	i := strings.LastIndex(sent, "/apps/"+t.app+"/")
+	return i >= 0 && sent[i:] != plain &&
+		wire.Verify(k.a.Secret, wire.RequestText(k.r.Method, sent[i:], k.q), k.q["auth_signature"])
+}
+
+// forged refuses a request and logs it.
+func (k *call) forged(t target, reason string) *fault {
+	k.h.refuse(k.r.Conn(), reason, "app", clip(t.app), "path", clip(t.path))
+	return &fault{http.StatusUnauthorized, reason}
+}
+
+// fail answers with an error.
+func (k *call) fail(err error) {
+	f := &fault{http.StatusInternalServerError, "internal error"}
+	switch {
+	case errors.As(err, &f):
+	case errors.Is(err, worker.ErrBrokerBusy), errors.Is(err, worker.ErrBrokerAway):
+		k.w.Header().Set("Retry-After", "1")
+		f = &fault{http.StatusServiceUnavailable, err.Error()}
+	default:
+		k.h.log.Error("pusher: API", "path", clip(k.r.URL.Path), "error", err)
+	}
+	k.answer(f.status, map[string]string{"error": f.text})
+}
+
+// ok answers 200 with v.
+func (k *call) ok(v any) error {
+	k.answer(http.StatusOK, v)
+	return nil
+}
+
+func (k *call) answer(status int, v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		k.h.log.Error("pusher: encode answer", "error", err)
+		status, raw = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
+	}
+	k.w.Header().Set("Content-Type", "application/json")
+	k.w.WriteHeader(status)
+	_, _ = k.w.Write(raw) // the client may be gone
+	k.w.End()
+}
+
+// terminate closes the connections that are signed in as a user.
+func (k *call) terminate(user string) error {
+	if !wire.ValidUserID(user) {
+		return bad("the user id is not valid")
+	}
+	if err := k.h.w.KickUID(k.a.uid(user), wire.CodeUnauthorized, "the connections of the user were terminated"); err != nil {
+		return err
+	}
+	return k.ok(struct{}{})
+}

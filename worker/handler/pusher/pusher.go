@@ -1,0 +1,90 @@
+// Package pusher is the handler "pusher": the Pusher Channels protocol,
+// version 7, for clients at /app/{key} and for back ends at /apps/*. The apps
+// come from the config.
+//
+// A channel of an app is the channel "ID:NAME" of the bus, a signed-in user the
+// uid "ID:USER". A subscription to a channel without presence or cache concerns
+// this process only; what the workers have to know of each other is kept by the
+// service "pusher" in the broker process (package keeper).
+package pusher
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/pushd/pushd/worker"
+)
+
+func init() { worker.RegisterHandler("pusher", New) }
+
+// Handler serves one route. All of its state is that of the process.
+type Handler struct{ *process }
+
+// New makes a handler; it has no options, since apps belong to all routes.
+func New(o worker.Options) (worker.Handler, error) {
+	var none struct{}
+	if err := o.Decode(&none); err != nil {
+		return nil, err
+	}
+	return &Handler{}, nil
+}
+
+// process is what the routes of a worker process share. It belongs to the loop.
+type process struct {
+	w       *worker.Worker
+	log     *slog.Logger
+	byKey   map[string]*app
+	byID    map[string]*app
+	buckets map[*worker.Conn]bucket // of those that have just sent client events
+	refused quiet
+}
+
+// app is an app and how many connections it has here.
+type app struct {
+	worker.App
+	connections int
+}
+
+// channel returns the name of an app's channel on the bus.
+func (a *app) channel(name string) string { return a.ID + ":" + name }
+
+// uid returns the name of an app's user on the bus.
+func (a *app) uid(user string) string { return a.ID + ":" + user }
+
+var (
+	processesMu sync.Mutex
+	processes   = map[*worker.Worker]*process{}
+)
+
+// OnWorkerStart finds what the other routes of the process use too.
+func (h *Handler) OnWorkerStart(w *worker.Worker) error {
+	processesMu.Lock()
+	defer processesMu.Unlock()
+	if processes[w] == nil {
+		processes[w] = newProcess(w)
+	}
+	h.process = processes[w]
+	return nil
+}
+
+// OnWorkerStop forgets it.
+func (h *Handler) OnWorkerStop(w *worker.Worker) {
+	processesMu.Lock()
+	defer processesMu.Unlock()
+	delete(processes, w)
+}
+
+func newProcess(w *worker.Worker) *process {
+	p := &process{
+		w: w, log: slog.Default().With("worker", w.Name, "slot", w.Slot()),
+		byKey: map[string]*app{}, byID: map[string]*app{}, buckets: map[*worker.Conn]bucket{},
+	}
+	for _, a := range w.Apps {
+		own := &app{App: a}
+		p.byKey[a.Key], p.byID[a.ID] = own, own
+	}
+	return p
+}
+
+// app returns the app of a connection, nil if there is none of its key.
+func (p *process) app(c *worker.Conn) *app { return p.byKey[c.Param("key")] }

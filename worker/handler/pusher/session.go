@@ -1,0 +1,140 @@
+package pusher
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// goodbye is why a connection is not served: an error event, then a close.
+type goodbye struct {
+	code    int
+	message string
+}
+
+// OnHandshake lets every client in: one that cannot be served is told so by the
+// codes of the protocol, which no HTTP status can. The query is kept only for
+// that.
+func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
+	if c.Param("key") == "" {
+		hs.Refuse(http.StatusNotFound, "WebSockets are at /app/{key}: give the handler pusher that route")
+		return
+	}
+	if checkVersion(hs.Query()) == nil {
+		hs.ForgetQuery()
+	}
+}
+
+// checkVersion judges the query of a handshake.
+func checkVersion(q url.Values) *goodbye {
+	v := q.Get("protocol")
+	if v == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(v)
+	switch {
+	case err != nil:
+		return &goodbye{wire.CodeBadVersion, "protocol is no number"}
+	case n < wire.ProtocolMin || n > wire.ProtocolMax:
+		return &goodbye{wire.CodeProtocol, "protocol version is not supported: use 7"}
+	}
+	return nil
+}
+
+// OnConnect greets the client.
+func (h *Handler) OnConnect(c *worker.Conn) {
+	if bye := h.admit(c); bye != nil {
+		_ = c.Set(refusedKey, "1")
+		_ = c.Send(worker.Message{Data: wire.Error(bye.code, bye.message)})
+		c.Close(bye.code, bye.message)
+		return
+	}
+	a := h.app(c)
+	a.connections++
+	_ = c.Send(worker.Message{Data: wire.Established(c.ID(), int(a.ActivityTimeout/time.Second))})
+}
+
+// admit says why the client cannot be served, nil if it can.
+func (h *Handler) admit(c *worker.Conn) *goodbye {
+	if q := c.RawQuery(); q != "" {
+		values, _ := url.ParseQuery(q) // malformed parts are left out
+		if bye := checkVersion(values); bye != nil {
+			return bye
+		}
+	}
+	switch a := h.app(c); {
+	case a == nil:
+		h.refuse(c, "there is no app of this key", "key", clip(c.Param("key")))
+		return &goodbye{wire.CodeNoApp, "there is no app of this key"}
+	case a.Disabled:
+		return &goodbye{wire.CodeDisabled, "the app is disabled"}
+	case a.MaxConnections > 0 && a.connections >= a.MaxConnections:
+		h.refuse(c, "the app is at its max_connections", "app", a.ID)
+		return &goodbye{wire.CodeOverQuota, "the app has too many connections"}
+	}
+	return nil
+}
+
+// OnResume counts a connection that the previous process has had.
+func (h *Handler) OnResume(c *worker.Conn) {
+	if a := h.app(c); a != nil {
+		a.connections++
+	}
+}
+
+// OnClose ends what the connection had.
+func (h *Handler) OnClose(c *worker.Conn, _ error) {
+	delete(h.buckets, c)
+	a := h.app(c)
+	if a == nil || c.Get(refusedKey) != "" {
+		return
+	}
+	a.connections--
+}
+
+// OnTimeout tells a silent client, should it still hear, to reconnect at once.
+func (h *Handler) OnTimeout(c *worker.Conn) {
+	c.Close(wire.CodeNoPong, "pong was not received in time")
+}
+
+// OnMessage obeys one message.
+func (h *Handler) OnMessage(c *worker.Conn, m worker.Message) {
+	a := h.app(c)
+	if a == nil || m.Binary {
+		if m.Binary {
+			h.complain(c, 0, "messages are text")
+		}
+		return
+	}
+	msg, err := wire.Parse(m.Data)
+	if err != nil {
+		h.complain(c, 0, err.Error())
+		return
+	}
+	switch msg.Event {
+	case wire.EventPing:
+		_ = c.Send(worker.Message{Data: wire.Pong})
+	case wire.EventPong:
+	case wire.EventSubscribe:
+		h.subscribe(c, a, msg.Data)
+	case wire.EventUnsubscribe:
+		h.unsubscribe(c, a, msg.Data)
+	case wire.EventSignin:
+		h.signin(c, a, msg.Data)
+	default:
+		if !wire.IsClientEvent(msg.Event) {
+			h.complain(c, 0, "there is no such event for clients to send")
+			return
+		}
+		h.clientEvent(c, a, msg)
+	}
+}
+
+// complain tells the client what was wrong with its message.
+func (h *Handler) complain(c *worker.Conn, code int, message string) {
+	_ = c.Send(worker.Message{Data: wire.Error(code, message)})
+}

@@ -1,0 +1,109 @@
+package pusher
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// refusal is why a subscription is not granted: what the client is told, and
+// what only the log says.
+type refusal struct {
+	kind, message string
+	status        int
+	reason        string // "" = not logged
+}
+
+func forged(reason string) *refusal {
+	return &refusal{"AuthError", "the subscription is not authorized", http.StatusUnauthorized, reason}
+}
+
+func malformed(message string) *refusal {
+	return &refusal{"InvalidData", message, http.StatusBadRequest, ""}
+}
+
+// subscribe obeys pusher:subscribe.
+func (h *Handler) subscribe(c *worker.Conn, a *app, data json.RawMessage) {
+	s, err := wire.ParseSubscribe(data)
+	if err != nil {
+		h.complain(c, 0, err.Error())
+		return
+	}
+	var m wire.Member
+	no := h.judge(c, a, s, &m)
+	if no == nil {
+		no = h.enter(c, a, s.Channel, m)
+	}
+	if no == nil {
+		return
+	}
+	if no.reason != "" {
+		h.refuse(c, no.reason, "app", a.ID, "channel", clip(s.Channel), "connection", c.ID())
+	}
+	_ = c.Send(worker.Message{Data: wire.SubscriptionError(clip(s.Channel), no.kind, no.message, no.status)})
+}
+
+// judge says why the connection may not have the channel, nil if it may. It
+// fills in who the connection is in a presence channel.
+func (h *Handler) judge(c *worker.Conn, a *app, s wire.Subscribe, m *wire.Member) *refusal {
+	if strings.HasPrefix(s.Channel, "#") {
+		if user, ok := wire.UserOf(s.Channel); !ok || user != h.user(c).ID {
+			return forged("the channel is another user's")
+		}
+		return nil
+	}
+	if !wire.ValidChannel(s.Channel) {
+		return &refusal{"InvalidChannel", "the channel's name is not valid", http.StatusBadRequest, "the channel's name is not valid"}
+	}
+	if !wire.NeedsAuth(s.Channel) {
+		return nil
+	}
+	signed := ""
+	if wire.IsPresence(s.Channel) {
+		signed = s.ChannelData
+	}
+	if !wire.VerifyAuth(a.Key, a.Secret, wire.ChannelText(c.ID(), s.Channel, signed), s.Auth) {
+		return forged("the subscription's signature is wrong")
+	}
+	if !wire.IsPresence(s.Channel) {
+		return nil
+	}
+	if signed == "" {
+		if *m = h.user(c).Member; m.ID == "" {
+			return malformed("channel_data is needed, or a sign-in before")
+		}
+		return nil
+	}
+	var err error
+	if *m, err = wire.ParseMember(signed); err != nil {
+		return malformed(err.Error())
+	}
+	return nil
+}
+
+// enter subscribes the connection.
+func (h *Handler) enter(c *worker.Conn, a *app, channel string, m wire.Member) *refusal {
+	name := a.channel(channel)
+	if !c.InChannel(name) && a.MaxChannels > 0 && c.CountChannels() >= a.MaxChannels {
+		return &refusal{"LimitReached", "the connection has too many channels", http.StatusForbidden, "the connection is at max_channels"}
+	}
+	if wire.IsPresence(channel) || wire.IsCache(channel) {
+		return malformed("presence and cache channels are not there yet")
+	}
+	c.Join(name)
+	_ = c.Send(worker.Message{Data: wire.Succeeded(channel)})
+	return nil
+}
+
+// unsubscribe obeys pusher:unsubscribe, which has no answer.
+func (h *Handler) unsubscribe(c *worker.Conn, a *app, data json.RawMessage) {
+	s, err := wire.ParseSubscribe(data)
+	if err != nil {
+		h.complain(c, 0, err.Error())
+		return
+	}
+	c.Leave(a.channel(s.Channel))
+}

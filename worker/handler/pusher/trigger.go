@@ -1,0 +1,229 @@
+package pusher
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// Limits of one request.
+const (
+	maxTriggerChannels = 100
+	maxBatch           = 10
+)
+
+// event is one event that a back end sends.
+type event struct {
+	name     string
+	channels []string
+	data     json.RawMessage // a JSON string
+	except   string          // connection id, "" = none
+	info     attributes
+}
+
+// fields of an event in a request; those that are not known are ignored.
+type fields struct {
+	Name     json.RawMessage `json:"name"`
+	Channel  json.RawMessage `json:"channel"`
+	Channels json.RawMessage `json:"channels"`
+	Data     json.RawMessage `json:"data"`
+	SocketID json.RawMessage `json:"socket_id"`
+	Info     json.RawMessage `json:"info"`
+}
+
+// trigger sends one event to up to 100 channels.
+func (k *call) trigger(string) error {
+	e, err := k.one()
+	if err != nil {
+		return err
+	}
+	if err := k.publish(e); err != nil {
+		return err
+	}
+	if e.info == 0 {
+		return k.ok(struct{}{})
+	}
+	k.inform(e.channels, e.info, func(info map[string]channelInfo) {
+		_ = k.ok(map[string]any{"channels": info})
+	})
+	return nil
+}
+
+// triggerOne is the endpoint of old SDKs: the channel is in the path, the data
+// is the body.
+func (k *call) triggerOne(channel string) error {
+	if !utf8.Valid(k.body) {
+		return bad("the body is not UTF-8")
+	}
+	e := event{name: k.q["name"], channels: []string{channel}, data: wire.AppendString(nil, string(k.body)), except: k.q["socket_id"]}
+	if err := e.check(k.a); err != nil {
+		return err
+	}
+	if err := k.publish(e); err != nil {
+		return err
+	}
+	k.answer(http.StatusAccepted, struct{}{})
+	return nil
+}
+
+// triggerBatch sends up to ten events, in order: all that are valid, or none.
+func (k *call) triggerBatch(string) error {
+	var body struct {
+		Batch []fields `json:"batch"`
+	}
+	if !utf8.Valid(k.body) || json.Unmarshal(k.body, &body) != nil || body.Batch == nil {
+		return bad(`the body must be {"batch":[…]} in UTF-8`)
+	}
+	if len(body.Batch) > maxBatch {
+		return bad("a batch has at most 10 events")
+	}
+	events := make([]event, len(body.Batch))
+	var ask []string
+	var info attributes
+	for i, f := range body.Batch {
+		var err error
+		if events[i], err = f.event(k.a); err != nil {
+			return bad("event " + strconv.Itoa(i) + ": " + err.Error()).as(err)
+		}
+		if events[i].info != 0 {
+			ask, info = append(ask, events[i].channels...), info|events[i].info
+		}
+	}
+	for _, e := range events {
+		if err := k.publish(e); err != nil {
+			return err
+		}
+	}
+	if info == 0 {
+		return k.ok(struct{}{})
+	}
+	k.inform(ask, info, func(known map[string]channelInfo) {
+		batch := make([]channelInfo, len(events))
+		for i, e := range events {
+			if e.info != 0 {
+				batch[i] = known[e.channels[0]].only(e.info)
+			}
+		}
+		_ = k.ok(map[string]any{"batch": batch})
+	})
+	return nil
+}
+
+// as keeps the status of the fault that f is about.
+func (f *fault) as(err error) *fault {
+	if cause, ok := err.(*fault); ok {
+		f.status = cause.status
+	}
+	return f
+}
+
+// one reads the body of a single event.
+func (k *call) one() (event, error) {
+	var f fields
+	if !utf8.Valid(k.body) || json.Unmarshal(k.body, &f) != nil {
+		return event{}, bad("the body must be a JSON object in UTF-8")
+	}
+	return f.event(k.a)
+}
+
+// event checks the fields.
+func (f *fields) event(a *app) (e event, err error) {
+	for _, s := range []struct {
+		raw  json.RawMessage
+		into *string
+		text string
+	}{
+		{f.Name, &e.name, "name must be a string"},
+		{f.SocketID, &e.except, "socket_id must be a string"},
+	} {
+		if s.raw != nil && json.Unmarshal(s.raw, s.into) != nil {
+			return e, bad(s.text)
+		}
+	}
+	if e.info, err = parseInfo(f.Info); err != nil {
+		return e, err
+	}
+	if f.Channel != nil && string(f.Channel) != "null" {
+		e.channels = []string{""}
+		if json.Unmarshal(f.Channel, &e.channels[0]) != nil {
+			return e, bad("channel must be a string")
+		}
+	} else if f.Channels == nil || json.Unmarshal(f.Channels, &e.channels) != nil {
+		return e, bad("channels must be a list of strings")
+	}
+	if len(f.Data) == 0 || f.Data[0] != '"' {
+		return e, bad("data must be a string")
+	}
+	e.data = f.Data
+	e.channels = distinct(e.channels)
+	return e, e.check(a)
+}
+
+// distinct drops the names that stood before; it may change the list.
+func distinct(names []string) []string {
+	out := names[:0]
+	for _, name := range names {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// check applies the rules of names and sizes.
+func (e *event) check(a *app) error {
+	switch {
+	case !wire.ValidEvent(e.name):
+		return bad("name must have 1 to 200 bytes without control characters, and not begin with pusher: or pusher_internal:")
+	case len(e.channels) == 0 || len(e.channels) > maxTriggerChannels:
+		return bad("an event goes to 1 to 100 channels")
+	case e.except != "" && !validSocketID(e.except):
+		return bad("socket_id is not valid")
+	case a.MaxEvent > 0 && textLen(e.data) > a.MaxEvent:
+		return &fault{http.StatusRequestEntityTooLarge, "data is over " + strconv.Itoa(a.MaxEvent) + " bytes"}
+	}
+	for i, name := range e.channels {
+		if _, user := wire.UserOf(name); !user && !wire.ValidChannel(name) {
+			return bad("channel " + strconv.Itoa(i) + " has a name that is not valid")
+		}
+	}
+	return nil
+}
+
+// validSocketID judges the form only: the connection may be gone.
+func validSocketID(s string) bool {
+	_, ok := worker.ParseID(s)
+	return ok
+}
+
+// textLen returns the length of the text in a JSON string, in bytes.
+func textLen(raw json.RawMessage) int {
+	if !slices.Contains(raw, '\\') {
+		return len(raw) - 2
+	}
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return len(raw)
+	}
+	return len(s)
+}
+
+// publish sends the event to its channels. Its bytes are what the clients get.
+func (k *call) publish(e event) error {
+	var opts []worker.Option
+	if e.except != "" {
+		opts = []worker.Option{worker.ExceptID(e.except)}
+	}
+	for _, channel := range e.channels {
+		m := worker.Message{Data: wire.RawEvent(e.name, channel, e.data, "")}
+		if err := k.h.w.Publish(k.a.channel(channel), m, opts...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

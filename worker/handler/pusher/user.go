@@ -1,0 +1,78 @@
+package pusher
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// Session values. Only connections that need them have any.
+const (
+	refusedKey = "refused" // "1": the connection was told to go
+	userKey    = "user"    // user_data of the user who signed in
+	memberKey  = "member:" // and a presence channel's name: user id, NUL, user_info
+)
+
+// user returns who is signed in, an empty one when nobody is.
+func (p *process) user(c *worker.Conn) wire.User {
+	data := c.Get(userKey)
+	if data == "" {
+		return wire.User{}
+	}
+	u, _ := wire.ParseUser(data) // was valid when it was stored
+	return u
+}
+
+// signin obeys pusher:signin.
+func (h *Handler) signin(c *worker.Conn, a *app, data json.RawMessage) {
+	s, err := wire.ParseSignin(data)
+	if err != nil {
+		h.complain(c, 0, err.Error())
+		return
+	}
+	if !wire.VerifyAuth(a.Key, a.Secret, wire.UserText(c.ID(), s.UserData), s.Auth) {
+		h.refuse(c, "the sign-in's signature is wrong", "app", a.ID, "connection", c.ID())
+		h.complain(c, wire.CodeUnauthorized, "the sign-in is not authorized")
+		return
+	}
+	u, err := wire.ParseUser(s.UserData)
+	if err != nil && !errors.Is(err, wire.ErrWatchlist) {
+		h.complain(c, 0, err.Error())
+		return
+	}
+	if now := h.user(c).ID; now != "" && now != u.ID {
+		h.complain(c, wire.CodeUnauthorized, "the connection is signed in as another user")
+		return
+	}
+	if c.Set(userKey, s.UserData) != nil {
+		h.complain(c, 0, "user_data is too long")
+		return
+	}
+	c.Bind(a.uid(u.ID))
+	_ = c.Send(worker.Message{Data: wire.SigninSuccess(s.UserData)})
+	if err != nil {
+		h.complain(c, wire.CodeWatchlist, err.Error())
+	}
+}
+
+// setMember remembers who the connection is in a presence channel; it survives
+// a hand-over with the other session values.
+func setMember(c *worker.Conn, channel string, m wire.Member) error {
+	return c.Set(memberKey+channel, m.ID+"\x00"+string(m.Info))
+}
+
+// forgetMember undoes setMember.
+func forgetMember(c *worker.Conn, channel string) { _ = c.Set(memberKey+channel, "") }
+
+// member returns who the connection is in a presence channel.
+func member(c *worker.Conn, channel string) (m wire.Member) {
+	id, info, _ := strings.Cut(c.Get(memberKey+channel), "\x00")
+	m.ID = id
+	if info != "" {
+		m.Info = json.RawMessage(info)
+	}
+	return m
+}
