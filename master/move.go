@@ -28,7 +28,7 @@ func (m *master) move(ctx context.Context, old, next *process) (control.Exported
 	if err == nil || old.isGone() {
 		return report, nil
 	}
-	if report.Step == stepReport && !next.isGone() {
+	if report.Step == stepReport && !next.waitGone(ctx, m.t.query) {
 		next.log.Warn("all clients have moved, but not the numbers of it", "error", err)
 		return report, nil
 	}
@@ -99,6 +99,11 @@ func (m *master) carry(ctx context.Context, old, next *process) (control.Exporte
 	}
 	defer from.Close()
 	defer to.Close()
+	// A worker that the watchdog lets run on to write its stacks must not accept
+	// another batch.
+	end := func() { sever(from) }
+	next.onAbort.Store(&end)
+	defer next.onAbort.Store(nil)
 	short, cancel := context.WithTimeout(ctx, m.t.boot)
 	defer cancel()
 	if _, err := next.ask(short, control.TypeImport, nil, to); err != nil {

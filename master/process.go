@@ -59,6 +59,8 @@ type process struct {
 	asked  map[uint64]chan control.Message
 	stats  json.RawMessage // last answer to "stats"
 
+	onAbort atomic.Pointer[func()] // what is to end before the child runs on to write its stacks
+
 	// loop
 	readySince time.Time // zero = not ready
 	aborted    bool      // the watchdog has dumped it
@@ -317,6 +319,9 @@ func (p *process) waitGone(ctx context.Context, timeout time.Duration) bool {
 // abort makes the child write its stacks to the log and die, stopped or not,
 // and kills it after grace.
 func (p *process) abort(grace time.Duration) {
+	if end := p.onAbort.Load(); end != nil {
+		(*end)()
+	}
 	_ = p.proc.Signal(syscall.SIGABRT) // each fails only when it is gone
 	_ = p.proc.Signal(syscall.SIGCONT)
 	time.AfterFunc(grace, p.kill)

@@ -40,6 +40,7 @@ func (m *master) replace(ctx context.Context, s *slot, u *unit) (exchange, error
 		if e.moved, err = m.move(ctx, old, next); err != nil {
 			return exchange{}, err
 		}
+		m.connectionsOf(ctx, next) // a last look: one that is dead by now is found so by exchange
 	}
 	before := old
 	m.do(func() { old, err = m.exchange(s, u, next) })

@@ -14,3 +14,12 @@ func socketpair() (a, b *os.File, err error) {
 	}
 	return os.NewFile(uintptr(fds[0]), "hand-over"), os.NewFile(uintptr(fds[1]), "hand-over"), nil
 }
+
+// sever ends the conversation over a channel at both ends, whoever holds them.
+func sever(end *os.File) {
+	raw, err := end.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	}
+	_ = err // closed: there is no conversation
+}

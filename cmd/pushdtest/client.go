@@ -57,11 +57,22 @@ func Dial(t testing.TB, addr, path string, header ...string) *Client {
 // Handshake asks for a WebSocket and returns whatever the answer is.
 func Handshake(t testing.TB, addr, path string, header ...string) *Client {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, Timeout)
+	c, err := Knock(addr, path, header...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { c.Conn.Close() })
+	c.t = t
+	return c
+}
+
+// Knock is Handshake for any goroutine: it returns what goes wrong. The caller
+// closes Conn, and uses Next and Try only.
+func Knock(addr, path string, header ...string) (*Client, error) {
+	conn, err := net.DialTimeout("tcp", addr, Timeout)
+	if err != nil {
+		return nil, err
+	}
 	var key [16]byte
 	rand.Read(key[:])
 	lines := append([]string{
@@ -69,19 +80,35 @@ func Handshake(t testing.TB, addr, path string, header ...string) *Client {
 		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + base64.StdEncoding.EncodeToString(key[:]),
 	}, header...)
 	conn.SetDeadline(time.Now().Add(Timeout))
-	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
-		t.Fatal(err)
+	c := &Client{Conn: conn, r: bufio.NewReader(conn)}
+	if _, err = io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err == nil {
+		c.Response, err = http.ReadResponse(c.r, nil)
 	}
-	c := &Client{Conn: conn, t: t, r: bufio.NewReader(conn)}
-	if c.Response, err = http.ReadResponse(c.r, nil); err != nil {
-		t.Fatalf("handshake %s%s: %v", addr, path, err)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("handshake %s%s: %w", addr, path, err)
 	}
-	return c
+	return c, nil
 }
 
 // Send sends one unfragmented frame.
 func (c *Client) Send(op byte, payload []byte) {
 	c.t.Helper()
+	if err := c.Try(op, payload); err != nil {
+		c.t.Fatalf("send: %v", err)
+	}
+}
+
+// Try is Send for any goroutine.
+func (c *Client) Try(op byte, payload []byte) error {
+	frame := Frame(op, payload)
+	c.Conn.SetWriteDeadline(time.Now().Add(Timeout))
+	_, err := c.Conn.Write(frame)
+	return err
+}
+
+// Frame encodes an unfragmented frame as clients send it.
+func Frame(op byte, payload []byte) []byte {
 	frame := []byte{0x80 | op}
 	switch n := len(payload); {
 	case n < 126:
@@ -97,10 +124,7 @@ func (c *Client) Send(op byte, payload []byte) {
 	for i, b := range payload {
 		frame = append(frame, b^mask[i&3])
 	}
-	c.Conn.SetWriteDeadline(time.Now().Add(Timeout))
-	if _, err := c.Conn.Write(frame); err != nil {
-		c.t.Fatalf("send: %v", err)
-	}
+	return frame
 }
 
 // SendText sends a text message.
@@ -115,8 +139,11 @@ func (c *Client) Next(timeout time.Duration) (op byte, payload []byte, err error
 		if err != nil || op != OpPing {
 			return op, payload, err
 		}
-		if !c.NoPongs {
-			c.Send(OpPong, payload)
+		if c.NoPongs {
+			continue
+		}
+		if err := c.Try(OpPong, payload); err != nil {
+			return 0, nil, err
 		}
 	}
 }

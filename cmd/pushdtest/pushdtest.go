@@ -28,6 +28,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -44,6 +45,8 @@ type Options struct {
 	// Package is the main package, as a path below the module's root. Default
 	// "cmd/pushd".
 	Package string
+	// Flags are further arguments of `go build`, such as "-tags", "faults".
+	Flags []string
 	// Config is the text of the config file, "" = none. In it "{{port}}" is the
 	// server's port, "{{api}}" and "{{metrics}}" are free addresses too, and
 	// "{{dir}}" is the server's folder. Keys that it does not set come from
@@ -79,7 +82,7 @@ func Start(t testing.TB, o Options) *Server {
 	if o.Package == "" {
 		o.Package = "cmd/pushd"
 	}
-	s := &Server{Binary: Build(t, o.Package), Dir: shortDir(t), Port: FreePort(t), API: FreeAddr(t), Key: "test-key", t: t}
+	s := &Server{Binary: BuildAs(t, o.Package, path.Base(o.Package), o.Flags...), Dir: shortDir(t), Port: FreePort(t), API: FreeAddr(t), Key: "test-key", t: t}
 	s.mark = "PUSHDTEST_ID=" + rand.Text()
 	s.env = append(cleanEnv(), s.mark, "HOME="+s.Dir,
 		"PUSHD_RUNTIME_DIR="+s.Dir+"/run", "PUSHD_DATA_DIR="+s.Dir+"/data",
