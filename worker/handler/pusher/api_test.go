@@ -1,0 +1,280 @@
+package pusher
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// TestLocate: a path leads to one endpoint, whatever stands before it.
+func TestLocate(t *testing.T) {
+	for path, want := range map[string]target{
+		"/apps/3/events":                               {"", "3", "events", ""},
+		"/apps/3/channels/presence-a":                  {"", "3", "channels/*", "presence-a"},
+		"/in/apps/3/users/42/terminate_connections":    {"/in", "3", "users/*/terminate_connections", "42"},
+		"/apps/apps/apps/apps/channels/users/users":    {"/apps/apps", "apps", "channels/*/users", "users"},
+		"/apps/3/users/apps/terminate_connections":     {"", "3", "users/*/terminate_connections", "apps"},
+		"/apps/x/apps/3/users/a/terminate_connections": {"/apps/x", "3", "users/*/terminate_connections", "a"},
+	} {
+		if got, _, ok := locate(path); !ok || got != want {
+			t.Errorf("%s leads to %+v", path, got)
+		}
+	}
+	for _, path := range []string{
+		"", "/", "/apps", "/apps/", "/apps/3", "/apps/3/", "/apps//events", "/apps/3/events/", "/apps/3/channels/", "/apps/3/channels//users",
+		"/apps/3/users/1", "/app/3/events", "/apps/3/EVENTS",
+	} {
+		if got, _, ok := locate(path); ok {
+			t.Errorf("%s leads to %+v", path, got)
+		}
+	}
+}
+
+// TestTrigger: what is refused is refused with the documented status, and what
+// is not arrives.
+func TestTrigger(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	b := newBackend(t, s)
+	one, two := crowd(t, s)
+	for _, p := range []*pusher{one, two} {
+		p.subscribe("a")
+		p.subscribe("private-b")
+	}
+	event := func(changes ...any) object {
+		e := object{"name": "e", "data": "d", "channel": "a"}
+		for i := 0; i < len(changes); i += 2 {
+			if e[changes[i].(string)] = changes[i+1]; changes[i+1] == nil {
+				delete(e, changes[i].(string))
+			}
+		}
+		return e
+	}
+	many := make([]string, 101)
+	for i := range many {
+		many[i] = fmt.Sprint("c", i)
+	}
+	for name, tc := range map[string]struct {
+		status int
+		body   any
+	}{
+		"one channel":       {200, event()},
+		"channels":          {200, event("channel", nil, "channels", []string{"a"})},
+		"twice the same":    {200, event("channel", nil, "channels", []string{"a", "a"})},
+		"unknown field":     {200, event("extra", 1)},
+		"null fields":       {200, event("socket_id", nil, "channels", nil, "info", nil)},
+		"100 channels":      {200, event("channel", nil, "channels", append(many[:99:99], "a"))},
+		"longest data":      {200, event("data", strings.Repeat("é", 5<<10))},
+		"101 channels":      {400, event("channel", nil, "channels", many)},
+		"no channel":        {400, event("channel", nil)},
+		"no channels":       {400, event("channel", nil, "channels", []string{})},
+		"channels of ints":  {400, event("channel", nil, "channels", []int{1})},
+		"channel is a list": {400, event("channel", []string{"a"})},
+		"bad channel":       {400, event("channel", "a b")},
+		"channel *":         {400, event("channel", "a*")},
+		"channel of 165":    {400, event("channel", strings.Repeat("x", 165))},
+		"colon":             {400, event("channel", "main:a")},
+		"no name":           {400, event("name", nil)},
+		"name of 201":       {400, event("name", strings.Repeat("x", 201))},
+		"reserved name":     {400, event("name", "pusher:error")},
+		"internal name":     {400, event("name", "pusher_internal:member_added")},
+		"control in name":   {400, event("name", "a\x00")},
+		"no data":           {400, event("data", nil)},
+		"data is an object": {400, event("data", object{})},
+		"long data":         {413, event("data", strings.Repeat("x", 10<<10+1))},
+		"socket_id":         {400, event("socket_id", "x")},
+		"info is a list":    {400, event("info", []string{"user_count"})},
+		"not JSON":          {400, "{"},
+		"a list":            {400, "[]"},
+		"null":              {400, "null"},
+		"nothing":           {400, nil},
+		"not UTF-8":         {400, `{"name":"e","channel":"a","data":"` + "\xff" + `"}`},
+	} {
+		code, answer := b.do("POST", "events", tc.body)
+		if code != tc.status || code == 200 && answer != "{}" || code != 200 && !strings.Contains(answer, `"error"`) {
+			t.Errorf("%s: %d %s, want %d", name, code, answer, tc.status)
+		}
+		if code == 200 && tc.status == 200 {
+			one.want("e", "a", "*")
+		}
+	}
+	one.quiet()
+	drain(two)
+
+	b.want(200, `{"channels":{"a":{"subscription_count":2},"nobody":{"subscription_count":0}}}`, "POST", "events",
+		object{"name": "e", "data": "d", "channels": []string{"a", "nobody"}, "info": "subscription_count,user_count"})
+	one.want("e", "a", "d")
+	b.want(200, "{}", "POST", "batch_events", object{"batch": []object{
+		event("name", "1"), event("name", "2", "socket_id", one.id), event("name", "3", "channel", "private-b")}})
+	one.want("1", "a", "d")
+	one.want("3", "private-b", "d")
+	b.want(200, `{"batch":[{"subscription_count":2},{}]}`, "POST", "batch_events",
+		object{"batch": []object{event("info", "subscription_count"), event()}})
+	one.want("e", "a", "d")
+	one.want("e", "a", "d")
+	ten := make([]object, 10)
+	for i := range ten {
+		ten[i] = event("data", strings.Repeat("\"", 10<<10))
+	}
+	b.want(200, "{}", "POST", "batch_events", object{"batch": ten})
+	for range ten {
+		one.want("e", "a", "*")
+	}
+	for name, tc := range map[string]struct {
+		status int
+		body   any
+	}{
+		"eleven":     {400, object{"batch": append(ten, event())}},
+		"one is bad": {400, object{"batch": []object{event(), event("name", nil)}}},
+		"one is big": {413, object{"batch": []object{event(), event("data", strings.Repeat("x", 10<<10+1))}}},
+		"no batch":   {400, object{}},
+		"no list":    {400, object{"batch": object{}}},
+	} {
+		if code, answer := b.do("POST", "batch_events", tc.body); code != tc.status {
+			t.Errorf("batch, %s: %d %s, want %d", name, code, answer, tc.status)
+		}
+	}
+	one.quiet()
+	b.want(202, "{}", "POST", "channels/a/events", "anything", "name", "old")
+	one.want("old", "a", "anything")
+}
+
+// drain reads what has come until a ping is answered.
+func drain(p *pusher) {
+	p.SendText(`{"event":"pusher:ping","data":{}}`)
+	for p.next().Event != "pusher:pong" {
+	}
+}
+
+// TestForgedRequests: whatever is wrong with a signature is 401, and nothing is
+// done.
+func TestForgedRequests(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	p := join(t, s, mainPath)
+	p.subscribe("a")
+	body := object{"name": "e", "data": "d", "channel": "a"}
+	for name, change := range map[string]func(*backend){
+		"no signature":  func(b *backend) { b.spoil = func(_ url.Values, sig *string) { *sig = "" } },
+		"cut":           func(b *backend) { b.spoil = func(_ url.Values, sig *string) { *sig = (*sig)[:63] } },
+		"upper case":    func(b *backend) { b.spoil = func(_ url.Values, sig *string) { *sig = strings.ToUpper(*sig) } },
+		"other secret":  func(b *backend) { b.secret = "x" },
+		"no secret":     func(b *backend) { b.secret = "" },
+		"other key":     func(b *backend) { b.key = "plain-key" },
+		"unknown app":   func(b *backend) { b.id = "nobody" },
+		"other app":     func(b *backend) { b.id = "plain" },
+		"replayed":      func(b *backend) { b.now = func() time.Time { return time.Now().Add(-602 * time.Second) } },
+		"of the future": func(b *backend) { b.now = func() time.Time { return time.Now().Add(602 * time.Second) } },
+		"changed query": func(b *backend) { b.spoil = func(q url.Values, _ *string) { q.Set("info", "user_count") } },
+		"changed body": func(b *backend) {
+			b.spoil = func(q url.Values, sig *string) {
+				q.Set("body_md5", strings.Repeat("0", 32))
+				parsed, _ := wire.ParseQuery(q.Encode())
+				*sig = wire.Sign(secret, wire.RequestText("POST", "/apps/main/events", parsed))
+			}
+		},
+		"no md5": func(b *backend) {
+			b.spoil = func(q url.Values, sig *string) {
+				q.Del("body_md5")
+				parsed, _ := wire.ParseQuery(q.Encode())
+				*sig = wire.Sign(secret, wire.RequestText("POST", "/apps/main/events", parsed))
+			}
+		},
+		"no timestamp": func(b *backend) {
+			b.spoil = func(q url.Values, sig *string) {
+				q.Del("auth_timestamp")
+				parsed, _ := wire.ParseQuery(q.Encode())
+				*sig = wire.Sign(secret, wire.RequestText("POST", "/apps/main/events", parsed))
+			}
+		},
+		"other path": func(b *backend) {
+			b.spoil = func(q url.Values, sig *string) {
+				parsed, _ := wire.ParseQuery(q.Encode())
+				*sig = wire.Sign(secret, wire.RequestText("POST", "/apps/main/batch_events", parsed))
+			}
+		},
+	} {
+		b := newBackend(t, s)
+		change(b)
+		code, answer := b.do("POST", "events", body)
+		if code != http.StatusUnauthorized || !strings.Contains(answer, `"error"`) {
+			t.Errorf("%s: %d %s", name, code, answer)
+		}
+	}
+	p.quiet()
+	b := newBackend(t, s)
+	b.id, b.key, b.secret = "off", "off-key", "off-secret"
+	b.want(403, "*", "POST", "events", body)
+	b = newBackend(t, s)
+	b.now = func() time.Time { return time.Now().Add(-590 * time.Second) }
+	b.want(200, "{}", "POST", "events", body)
+	p.want("e", "a", "d")
+	b.base += "/in" // a prefix is not signed
+	b.want(200, "{}", "POST", "events", body)
+	p.want("e", "a", "d")
+	if log := s.Log(); strings.Contains(log, secret) {
+		t.Error("the log shows the secret")
+	}
+}
+
+// TestPaths: other paths and methods.
+func TestPaths(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	b := newBackend(t, s)
+	b.want(404, "*", "GET", "nothing", nil)
+	b.want(404, "*", "POST", "events/", "{}")
+	b.want(405, "*", "GET", "events", nil)
+	if b.lastHeaders.Get("Allow") != "POST" {
+		t.Errorf("405 allows %q", b.lastHeaders.Get("Allow"))
+	}
+	b.want(405, "*", "POST", "channels", "{}")
+	b.want(400, "*", "POST", "users/"+strings.Repeat("x", 129)+"/terminate_connections", "{}")
+	b.want(200, "{}", "POST", "users/a b;é/terminate_connections", "{}")
+	res, err := http.Get("http://" + addr(s) + "/app/" + appKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusUpgradeRequired {
+		t.Errorf("GET of the WebSocket's path: %s", res.Status)
+	}
+}
+
+// TestChannelLists: what is occupied, by how many, in both processes.
+func TestChannelLists(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	b := newBackend(t, s)
+	b.want(200, `{"channels":{}}`, "GET", "channels", nil)
+	one, two := crowd(t, s)
+	one.subscribe("a")
+	two.subscribe("a")
+	two.subscribe("private-b")
+	one.signin(`{"id":"1"}`)
+	one.want("pusher:signin_success", "", "*")
+	one.send("pusher:subscribe", "", object{"channel": "#server-to-user-1"})
+	one.want("pusher_internal:subscription_succeeded", "#server-to-user-1", "*")
+	for range 2 {
+		b.want(200, `{"channels":{"a":{},"private-b":{}}}`, "GET", "channels", nil)
+		b.want(200, `{"channels":{"private-b":{"subscription_count":1}}}`, "GET", "channels", nil, "filter_by_prefix", "private-", "info", "subscription_count")
+		b.want(200, `{"occupied":true,"subscription_count":2}`, "GET", "channels/a", nil, "info", "subscription_count")
+		b.want(200, `{"occupied":true}`, "GET", "channels/a", nil)
+		b.want(200, `{"occupied":false}`, "GET", "channels/nobody", nil, "info", "user_count")
+		b.want(200, `{"occupied":true,"subscription_count":2}`, "GET", "channels/a/stats", nil)
+		b.want(400, "*", "GET", "channels", nil, "info", "user_count")
+		b.want(400, "*", "GET", "channels/a/users", nil)
+		b.want(400, "*", "GET", "channels/a b", nil)
+		s.MustRun("reload")
+	}
+	other := newBackend(t, s)
+	other.id, other.key, other.secret = "plain", "plain-key", "plain-secret"
+	other.want(200, `{"channels":{}}`, "GET", "channels", nil)
+	one.send("pusher:unsubscribe", "", object{"channel": "a"})
+	one.quiet()
+	two.send("pusher:unsubscribe", "", object{"channel": "a"})
+	two.quiet()
+	b.want(200, `{"occupied":false}`, "GET", "channels/a", nil)
+}
