@@ -391,7 +391,8 @@ func TestNewNeedsWhatItNeeds(t *testing.T) {
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{
 		`{"channel":"a","data":"x"}`, `{"uids":["1"],"connections":["1.2"],"data_base64":"AA==","except":"3.4"}`,
-		`{"connection":"1.1","code":4000,"reason":"bye"}`, `{"worker":"push","data":{"a":[null]}}`, `{"data":1}`, `[]`, `{"channel":`,
+		`{"connection":"1.1","code":4000,"reason":"bye"}`, `{"worker":"push","data":{"a":[null]}}`, `{"app":"1","event":"e","channels":["a","#server-to-user-1"],"data":[1]}`,
+		`{"app":"1","event":"e","uid":"x","data":"d"}`, `{"data":1}`, `[]`, `{"channel":`,
 	} {
 		f.Add([]byte(body))
 	}

@@ -34,10 +34,10 @@ type (
 )
 
 var operations = map[string]operation{
-	"publish":   {[]string{"channel", "channels", "data", "data_base64", "except"}, buildPublish, reached},
-	"send":      {[]string{"uid", "uids", "connection", "connections", "data", "data_base64"}, buildSend, sent},
+	"publish":   {[]string{"channel", "channels", "data", "data_base64", "except", "app", "event"}, buildPublish, reached},
+	"send":      {[]string{"uid", "uids", "connection", "connections", "data", "data_base64", "app", "event"}, buildSend, sent},
 	"broadcast": {[]string{"worker", "data", "data_base64", "except"}, buildBroadcast, reached},
-	"kick":      {[]string{"uid", "uids", "connection", "connections", "code", "reason"}, buildKick, closed},
+	"kick":      {[]string{"uid", "uids", "connection", "connections", "code", "reason", "app"}, buildKick, closed},
 	"bind":      {[]string{"connection", "uid"}, buildBind, done},
 	"unbind":    {[]string{"connection", "uid"}, buildUnbind, done},
 	"join":      {[]string{"connection", "channel", "channels"}, membership(worker.KindJoin), done},
@@ -51,6 +51,9 @@ func (op operation) parse(fields map[string]json.RawMessage) ([]worker.Publicati
 		return nil, err
 	}
 	ps, err := op.build(r)
+	if err == nil {
+		err = r.inApp(ps)
+	}
 	switch {
 	case err != nil:
 		return nil, err

@@ -52,6 +52,8 @@ type request struct {
 	reason      string
 	broadcast   bool
 	key         string
+	app         string // of the Pusher protocol
+	event       string // its name; with app
 }
 
 // setters decode the fields. Their errors are *problem without Field.
@@ -68,6 +70,13 @@ var setters = map[string]func(*request, json.RawMessage) error{
 		}
 		return many(&r.except, v)
 	},
+	"app": func(r *request, v json.RawMessage) error {
+		if err := text(&r.app, v); err != nil {
+			return err
+		}
+		return checkApp(r.app)
+	},
+	"event":       func(r *request, v json.RawMessage) error { return text(&r.event, v) },
 	"worker":      func(r *request, v json.RawMessage) error { return text(&r.worker, v) },
 	"data":        setData,
 	"data_base64": setBase64,

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// inApp makes the channels and users of a request those of its app: on the bus
+// they are "app:name". Messages become events as the app's clients know them.
+func (r *request) inApp(ps []worker.Publication) error {
+	if r.app == "" {
+		if r.event != "" {
+			return invalid("app", "app is needed with event")
+		}
+		return nil
+	}
+	for i := range ps {
+		p := &ps[i]
+		channel := ""
+		switch p.Scope {
+		case worker.ScopeChannel:
+			channel = p.Target
+			if _, user := wire.UserOf(channel); !user && !wire.ValidChannel(channel) {
+				return invalid("channel", "channel %q: the Pusher protocol allows up to %d letters, digits and -_=@,.;", channel, wire.MaxChannel)
+			}
+			if wire.IsCache(channel) {
+				return invalid("channel", "channel %q remembers its last event: trigger it by POST /apps/%s/events", channel, r.app)
+			}
+			p.Target = r.app + ":" + channel
+		case worker.ScopeUID:
+			channel = wire.UserChannel(p.Target)
+			p.Target = r.app + ":" + p.Target
+		}
+		if p.Kind == worker.KindMessage {
+			if err := r.asEvent(p, channel); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// asEvent wraps the data. A JSON string is the event's text; any other value
+// its JSON.
+func (r *request) asEvent(p *worker.Publication, channel string) error {
+	switch {
+	case r.binary:
+		return invalid("data_base64", "data_base64: events are text")
+	case !wire.ValidEvent(r.event):
+		return invalid("event", "event: 1 to %d bytes, not beginning with pusher: or pusher_internal:", wire.MaxEventName)
+	}
+	p.Data = wire.Event(r.event, channel, string(r.data))
+	return nil
+}
+
+// checkApp judges the form of an app's id.
+func checkApp(id string) error {
+	a := worker.DefaultApp()
+	a.ID, a.Key, a.Secret = id, "k", "s"
+	if a.Validate() != nil {
+		return invalid("", "is no app id")
+	}
+	return nil
+}
