@@ -29,6 +29,7 @@ type brokerProcess struct {
 	spec    brokerSpec
 	sockets map[string]*os.File // inherited listeners by address
 	server  *broker.Server      // nil with an external cluster
+	key     string              // of the API
 	client  *broker.Client
 	host    *broker.Host // of the services
 	api     *api.Server
@@ -55,8 +56,13 @@ func (c *child) runBroker() error {
 	}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
-	if err := b.open(); err != nil {
+	if err := b.prepare(); err != nil {
 		return err
+	}
+	if !c.init.Standby {
+		if err := b.open(); err != nil {
+			return err
+		}
 	}
 	over, gone := make(chan struct{}), make(chan struct{})
 	go b.obey(over, gone)
@@ -75,7 +81,24 @@ func (c *child) runBroker() error {
 	return nil
 }
 
-// open connects everything.
+// prepare does what needs no socket and disturbs no other broker process.
+func (b *brokerProcess) prepare() (err error) {
+	if b.spec.BrokerURL == "" {
+		if len(b.init.Listeners) == 0 {
+			return atStep("open broker", errors.New("the master gave no socket"))
+		}
+		if b.server, err = broker.NewServer(broker.ServerOptions{UIDs: b.spec.UIDs, Logger: b.log}); err != nil {
+			return atStep("open broker", err)
+		}
+	}
+	if b.key, err = b.spec.API.key(); err != nil {
+		return atStep("load API key", err)
+	}
+	b.client, err = broker.NewClient(broker.Options{ID: "api", URL: b.spec.BrokerURL, Server: b.server, Logger: b.log})
+	return atStep("open broker", err)
+}
+
+// open serves.
 func (b *brokerProcess) open() error {
 	if err := b.openBus(); err != nil {
 		return atStep("open broker", err)
@@ -85,37 +108,22 @@ func (b *brokerProcess) open() error {
 		return atStep("start services", err)
 	}
 	b.host = host
-	key, err := b.spec.API.key()
-	if err != nil {
-		return atStep("load API key", err)
-	}
-	b.api, err = api.New(api.Options{Client: b.client, Key: key, Stats: b.stats, Ready: b.ready, Services: host.Metrics, Logger: b.log})
+	b.api, err = api.New(api.Options{Client: b.client, Key: b.key, Stats: b.stats, Ready: b.ready, Services: host.Metrics, Logger: b.log})
 	if err != nil {
 		return atStep("open API", err)
 	}
 	return atStep("open listeners", b.openListeners())
 }
 
-// openBus starts the embedded server on the inherited socket, or connects to
-// the external cluster.
-func (b *brokerProcess) openBus() (err error) {
-	o := broker.Options{ID: "api", URL: b.spec.BrokerURL, Logger: b.log}
-	if o.URL == "" {
-		if len(b.init.Listeners) == 0 {
-			return errors.New("the master gave no socket")
-		}
-		if b.server, err = broker.NewServer(broker.ServerOptions{UIDs: b.spec.UIDs, Logger: b.log}); err != nil {
-			return err
-		}
-		o.Server = b.server
+// openBus serves the bus on the inherited socket, if it is embedded, and
+// connects to it.
+func (b *brokerProcess) openBus() error {
+	if b.server != nil {
 		ln, err := b.listener(b.init.Listeners[0].Address)
 		if err != nil {
 			return err
 		}
 		b.serve(func() error { return b.server.Serve(ln) })
-	}
-	if b.client, err = broker.NewClient(o); err != nil {
-		return err
 	}
 	return b.client.Start(nil)
 }
@@ -271,6 +279,8 @@ func (b *brokerProcess) handle(m control.Message) {
 		b.master.answered(m)
 	case control.TypeQuery:
 		b.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: "the broker process answers no queries"})
+	case control.TypeBus:
+		b.busStep(m)
 	case control.TypeRoster:
 		var r control.Roster
 		answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
@@ -285,6 +295,30 @@ func (b *brokerProcess) handle(m control.Message) {
 		}
 		b.send(answer)
 	}
+}
+
+// busStep is this process's part when the broker process is replaced.
+func (b *brokerProcess) busStep(m control.Message) {
+	var step control.Bus
+	err := json.Unmarshal(m.Body, &step)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(step.BoundMS)*time.Millisecond)
+	defer cancel()
+	switch {
+	case err != nil:
+	case step.Do == control.BusOpen && b.api == nil:
+		err = b.open()
+	case step.Do == control.BusPause:
+		b.openDoors()
+		err = b.api.Close(ctx)
+	case step.Do == control.BusDrain:
+		b.host.Close()
+		err = b.client.Close()
+	}
+	answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
+	if err != nil {
+		answer.Error = err.Error()
+	}
+	b.send(answer)
 }
 
 func (b *brokerProcess) send(m control.Message) {
@@ -303,7 +337,9 @@ func (b *brokerProcess) outliveMaster(terminated <-chan os.Signal) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
 	defer cancel()
 	b.openDoors() // a listener that does not serve yet would stay open
-	b.api.Close(ctx)
+	if b.api != nil {
+		b.api.Close(ctx)
+	}
 	drained := time.NewTimer(time.Duration(b.init.DrainMS)*time.Millisecond + closeBound)
 	defer drained.Stop()
 	for len(terminated) > 0 {
@@ -319,10 +355,12 @@ func (b *brokerProcess) outliveMaster(terminated <-chan os.Signal) {
 func (b *brokerProcess) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
 	defer cancel()
-	if err := b.api.Close(ctx); err != nil {
-		b.log.Debug("close API", "error", err)
+	if b.api != nil { // else it was on standby
+		if err := b.api.Close(ctx); err != nil {
+			b.log.Debug("close API", "error", err)
+		}
+		b.host.Close()
 	}
-	b.host.Close()
 	b.client.Close()
 	if b.server != nil {
 		b.server.Close()

@@ -93,7 +93,8 @@ func fakeMain() {
 	f.serve()
 }
 
-func (f *fakeChild) serve() {
+// listen serves what it has inherited.
+func (f *fakeChild) listen() {
 	for _, l := range f.init.Listeners {
 		if strings.HasPrefix(l.Address, "udp://") {
 			continue
@@ -110,6 +111,12 @@ func (f *fakeChild) serve() {
 		}
 		f.lns = append(f.lns, ln)
 		go f.accept(ln)
+	}
+}
+
+func (f *fakeChild) serve() {
+	if !f.init.Standby {
+		f.listen()
 	}
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
@@ -157,6 +164,18 @@ func (f *fakeChild) receive(m control.Message, files []*os.File) {
 		var s control.Stop
 		_ = json.Unmarshal(m.Body, &s)
 		go f.stop(s)
+	case control.TypeBus:
+		var b control.Bus
+		_ = json.Unmarshal(m.Body, &b)
+		f.note("bus", fmt.Sprintf("%s/%d %s", f.init.Name, f.init.Generation, b.Do))
+		if b.Do == control.BusOpen {
+			if f.does.has("closed") {
+				_ = f.ctl.SendMessage(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: "planted: it stays closed"})
+				return
+			}
+			f.listen()
+		}
+		_ = f.ctl.Send(control.TypeAnswer, m.ID, nil)
 	case control.TypeReopen:
 		_ = syscall.Dup3(int(files[0].Fd()), 1, 0)
 		_ = syscall.Dup3(int(files[0].Fd()), 2, 0)

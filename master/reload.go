@@ -253,33 +253,6 @@ func (r *reload) addBroker(ctx context.Context) error {
 	return nil
 }
 
-// replaceBroker stops the broker process before it starts the next one: two at
-// once would split the workers between them. Meanwhile its callers wait in the
-// sockets' accept queues. If the next one fails, the old version is started again.
-func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
-	m, u := r.m, r.next.broker
-	r.progress(u, s, "drain")
-	begin := time.Now()
-	var old *process
-	m.do(func() { old = s.suspend() })
-	var e exchange
-	if old != nil {
-		e.oldPID = old.pid
-		m.dismiss(ctx, old, control.Stop{Code: codeReload}, m.t.leaveBus)
-	}
-	p, err := m.boot(ctx, s, u)
-	if err == nil {
-		m.do(func() { _, err = m.exchange(s, u, p) })
-	}
-	if err != nil {
-		m.do(func() { s.held = false; m.respawn(s) }) // its unit is still the old one
-		return failedAt(u, s, err)
-	}
-	e.newPID = p.pid
-	r.through(u, s, e, begin)
-	return nil
-}
-
 // progress tells those who wait what happens next.
 func (r *reload) progress(u *unit, s *slot, step string) {
 	r.tell(Progress{Worker: u.name, Slot: s.index, Step: step, Done: r.done, Total: r.total})

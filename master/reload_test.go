@@ -236,8 +236,33 @@ func TestReloadOfBroker(t *testing.T) {
 	if e := i.failedReload(); e.Worker != "broker" || e.Step != "load handlers" {
 		t.Errorf("reload: %+v", e)
 	}
+	if b := i.status().Broker; b.PID != pid || b.State != Ready {
+		t.Errorf("one that does not start has replaced %d: %+v", pid, b)
+	}
+	r.behave("broker", "closed")
+	if e := i.failedReload(); e.Worker != "broker" || e.Step != "open" || !strings.Contains(e.Error(), "it stays closed") {
+		t.Errorf("reload: %+v", e)
+	}
 	r.behave("broker", "")
-	eventually(t, "the old version of the broker process is back", func() bool { return i.status().Broker.State == Ready })
+	eventually(t, "the old version of the broker process is back", func() bool {
+		b := i.status().Broker
+		return b.State == Ready && b.PID != pid
+	})
+	i.stop()
+}
+
+// The bus is at a stand when the old broker process leaves, and runs again only
+// when all are at the new one.
+func TestStepsOfTheBrokersReplacement(t *testing.T) {
+	r := newRig(t, 1)
+	i := r.start()
+	r.plan.Broker.Spec = r.spec("broker", "changed")
+	r.savePlan()
+	i.reload()
+	want := "broker/1 pause\npush/2 pause\nbroker/1 drain\npush/2 drain\nbroker/2 open\npush/2 rejoin\npush/2 proceed\n"
+	if got := r.read("bus"); got != want {
+		t.Errorf("steps:\n%swant:\n%s", got, want)
+	}
 	i.stop()
 }
 

@@ -23,6 +23,7 @@ type unit struct {
 	cred       *syscall.Credential // nil = the master's
 	spec       json.RawMessage
 	drainMS    int64
+	standby    bool // a broker process that is to open nothing before it is told to
 }
 
 // inherited is a listener under the address that its group knows it by.
@@ -147,7 +148,7 @@ func (m *master) spawn(s *slot, u *unit) (*process, error) {
 func (m *master) introduce(s *slot, u *unit) control.Init {
 	hello := control.Init{
 		Version: control.Version, Role: u.role, Name: u.name, Slot: s.index,
-		Generation: u.generation, DrainMS: u.drainMS, Spec: u.spec,
+		Generation: u.generation, DrainMS: u.drainMS, Spec: u.spec, Standby: u.standby,
 	}
 	for _, l := range u.listen {
 		hello.Listeners = append(hello.Listeners, control.Listener{Address: l.address})

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 )
@@ -133,6 +134,24 @@ type Inbox interface {
 	Query(q BusQuery)
 	// Gap reports publications that were lost on the way.
 	Gap(publisher uint64, shard uint8, missing uint64)
+}
+
+// Pauser is what a Broker offers beside, so that the broker process can be
+// replaced without a loss. The master takes all clients of the bus through
+// these steps at the same time, each step only when all have done the one
+// before; a pause that it does not end, ends after 3 s. Any goroutine may call
+// them, one at a time.
+type Pauser interface {
+	// Pause stops sending. What is published from now on waits in the queue,
+	// what was sent before has reached the broker when it returns.
+	Pause(ctx context.Context) error
+	// Drain returns when all that the broker had for this client has arrived.
+	Drain(ctx context.Context) error
+	// Rejoin returns when the client has subscribed at another broker than
+	// the one of Pause.
+	Rejoin(ctx context.Context) error
+	// Proceed sends again.
+	Proceed()
 }
 
 // BrokerStats counts since the process started.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -204,6 +205,8 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 		s.question(m)
 	case control.TypeImport, control.TypeExport:
 		s.handover(m, files)
+	case control.TypeBus:
+		go s.busStep(m)
 	case control.TypeResume:
 		if x := s.given.Swap(nil); x != nil {
 			_ = s.l.door.post(x.resume, 0)
@@ -251,6 +254,32 @@ func (s *serving) question(m control.Message) {
 		}
 		go s.send(answer)
 	}, 0)
+}
+
+// busStep takes the client of the bus through a step of the broker process's
+// replacement.
+func (s *serving) busStep(m control.Message) {
+	var step control.Bus
+	answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
+	err := json.Unmarshal(m.Body, &step)
+	if p, ok := s.l.broker.(Pauser); ok && err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(step.BoundMS)*time.Millisecond)
+		defer cancel()
+		switch step.Do {
+		case control.BusPause:
+			err = p.Pause(ctx)
+		case control.BusDrain:
+			err = p.Drain(ctx)
+		case control.BusRejoin:
+			err = p.Rejoin(ctx)
+		case control.BusProceed:
+			p.Proceed()
+		}
+	}
+	if err != nil {
+		answer.Error = err.Error()
+	}
+	s.send(answer)
 }
 
 // send talks to the master off the loop, since the master may be slow to read.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,6 +112,59 @@ func zombies(pid int) (found []string) {
 		}
 	}
 	return found
+}
+
+// TestUpgradeUnderLoad: one → two → one → two → one, each time all processes and
+// the master too, while pushbench checks every byte and that nobody is closed.
+func TestUpgradeUnderLoad(t *testing.T) {
+	u := startUpgradable(t, reloadConfig, false)
+	_, pid := u.version()
+	var idle []*pushdtest.Client
+	for range 20 {
+		idle = append(idle, u.Dial("/echo"))
+	}
+	reports := filepath.Join(u.Dir, "reloads")
+	deploy := filepath.Join(u.Dir, "deploy")
+	script := fmt.Sprintf("#!/bin/sh\nset -e\nnew=%s; cmp -s $new %s && new=%s\ncp $new %s.new; mv %s.new %s\n%s reload -c %s --json >> %s\n",
+		build(t, "two"), u.Binary, build(t, "one"), u.Binary, u.Binary, u.Binary, u.Binary, u.Config, reports)
+	if err := os.WriteFile(deploy, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	load := exec.Command(pushdtest.Build(t, "cmd/pushbench"), "reload",
+		"--url", fmt.Sprintf("ws://127.0.0.1:%d", u.Port), "--api", "http://"+u.API, "--key", u.Key,
+		"--idle", "100", "--echoes", "100", "--echo-rate", "300", "--channels", "2", "--members", "30",
+		"--talk-rate", "20", "--publish-rate", "20", "--churn", "5", "--connect-rate", "20", "--slow", "3",
+		"--times", "4", "--every", "300ms", "--exec", deploy)
+	load.Env = u.Command(context.Background()).Env
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	data, err := os.ReadFile(reports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var versions []string
+	for line := range strings.Lines(string(data)) {
+		var r struct {
+			OK     bool
+			Moved  int
+			Master struct{ New_version string }
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil || !r.OK || r.Moved < 200 {
+			t.Errorf("reload reported %s", line)
+		}
+		versions = append(versions, r.Master.New_version)
+	}
+	if want := []string{"two", "one", "two", "one"}; !slices.Equal(versions, want) {
+		t.Errorf("the master became %q, want %q", versions, want)
+	}
+	if version, now := u.version(); version != "one" || now != pid {
+		t.Errorf("the master is %s, pid %d; want one, pid %d", version, now, pid)
+	}
+	for i, c := range idle {
+		c.SendText(fmt.Sprint(i))
+		c.WantText(fmt.Sprint(i))
+	}
 }
 
 // TestUpgradeLeaksNothing: neither descriptors nor zombies, over 20 of them.

@@ -40,6 +40,8 @@ const (
 	TypeReopen = "reopen" // master → child, one descriptor: the new stderr
 	TypeRoster = "roster" // master → broker, with ID: Roster; answered by answer
 
+	TypeBus = "bus" // master → any, with ID: Bus, a step of the broker process's replacement; answered by answer
+
 	// The live hand-over of connections, from the worker that leaves to the one
 	// that stays. Each has an ID and is answered by answer.
 	TypeImport = "import" // master → new worker, one end of a stream socketpair: take what comes
@@ -71,6 +73,10 @@ type Init struct {
 	BusFD      int             `json:"bus_fd"`   // worker: O_PATH descriptor of the broker's socket, 0 = none
 	DrainMS    int64           `json:"drain_ms"` // over how long to close clients when the master is gone
 	Spec       json.RawMessage `json:"spec"`     // from the plan, opaque to the master
+
+	// Standby makes a broker process that opens nothing before bus says so: the
+	// one before it still serves.
+	Standby bool `json:"standby,omitempty"`
 }
 
 // Listener is an inherited socket, already bound and listening.
@@ -103,6 +109,24 @@ type Query struct {
 	What string          `json:"what"`
 	Args json.RawMessage `json:"args,omitempty"`
 }
+
+// Bus is a step of the broker process's replacement. Each is done by all whom
+// it concerns before the next one begins: the old broker process pauses, the
+// workers pause, the old one drains, the workers drain, the old one stops, the
+// new one opens, the workers rejoin and proceed.
+type Bus struct {
+	Do      string `json:"do"`
+	BoundMS int64  `json:"bound_ms"` // for the step
+}
+
+// Values of Bus.Do.
+const (
+	BusPause   = "pause"   // worker: send nothing more; broker process: take no more requests, end those in flight
+	BusDrain   = "drain"   // worker: take what the broker still has for you; broker process: send what is left
+	BusOpen    = "open"    // broker process on standby: serve
+	BusRejoin  = "rejoin"  // worker: be subscribed at the new one
+	BusProceed = "proceed" // worker: send again
+)
 
 // Roster names the live workers, so that the broker process knows whose answer
 // to wait for.

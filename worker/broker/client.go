@@ -208,6 +208,7 @@ func (c *Client) Close() error {
 }
 
 func (c *Client) shutdown() {
+	c.Proceed()
 	if c.receiver != nil {
 		c.receiver.closed.Store(true)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -35,6 +36,8 @@ type link struct {
 
 	away       atomic.Pointer[time.Time] // since when, nil = connected
 	maxPayload atomic.Int64              // bytes, of the broker
+	joins      atomic.Int64              // how often it has reconnected
+	joined     atomic.Int64              // joins when the last pause began
 	slow       limiter
 
 	mu     sync.Mutex
@@ -97,9 +100,16 @@ func (l *link) options(o *Options) []nats.Option {
 	}
 	dialer := &socketDialer{link: l, path: o.Path, server: o.Server}
 	if o.URL == "" {
-		opts = append(opts, nats.IgnoreDiscoveredServers())
+		opts = append(opts, nats.IgnoreDiscoveredServers(), nats.CustomReconnectDelay(backOnce))
 	}
 	return append(opts, nats.SetCustomDialer(dialer))
+}
+
+// backOnce is how long to wait before the next attempt to connect to a broker
+// process of this machine: the master's socket takes clients before there is
+// one, so that the first attempt usually waits in its accept queue.
+func backOnce(attempts int) time.Duration {
+	return time.Duration(min(attempts, 10))*10*time.Millisecond + rand.N(10*time.Millisecond)
 }
 
 func (l *link) up() bool { return l.away.Load() == nil }

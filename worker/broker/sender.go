@@ -27,6 +27,10 @@ type sender struct {
 	epoch time.Time
 	since atomic.Int64 // the call of nats.go under way began, ns after epoch; 0 = none
 
+	turn   sync.Mutex  // held while nats.go is called, and during a pause
+	paused atomic.Bool // by Pause, which holds turn
+	limit  *time.Timer // of the pause
+
 	finishing chan struct{} // closed: leave once the queue is empty
 	abandoned chan struct{} // closed: give up what is queued and leave
 	done      chan struct{} // closed by run
@@ -153,6 +157,8 @@ func (s *sender) publish(it *item) error {
 
 // send may block: for as long as the broker does not read, up to writeTimeout.
 func (s *sender) send(subject, reply string, data []byte) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	s.since.Store(int64(time.Since(s.epoch)))
 	defer s.since.Store(0)
 	return s.c.link.nc.PublishRequest(subject, reply, data)

@@ -1,0 +1,95 @@
+package master
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// busBound is how long a step of the broker process's replacement may take for
+// one process. Together they keep publishes waiting, which give up after 1 s.
+const busBound = 500 * time.Millisecond
+
+// replaceBroker puts a process of the next generation in the place of the
+// broker process. Two at once would split the workers between them, so the new
+// one stands by until the old one has gone, and before that everything that was
+// published has arrived: see control.Bus for the steps. A step that fails costs
+// what a crash of the broker process would, not the reload.
+func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
+	m, u := r.m, r.next.broker
+	r.progress(u, s, "start")
+	begin := time.Now()
+	standby := *u
+	standby.standby = true
+	next, err := m.boot(ctx, s, &standby)
+	if err != nil {
+		return failedAt(u, s, err) // nothing has been touched
+	}
+	var old *process
+	var workers []*process
+	m.do(func() { old, workers = s.suspend(), m.readyWorkers() })
+	e := exchange{newPID: next.pid}
+	r.progress(u, s, "drain")
+	if old != nil {
+		e.oldPID = old.pid
+		m.silence(ctx, old, workers)
+		m.dismiss(ctx, old, control.Stop{Code: codeReload}, m.t.leaveBus)
+	}
+	err = m.busStep(ctx, next, control.BusOpen, m.t.boot)
+	if err == nil {
+		m.do(func() { _, err = m.exchange(s, u, next) })
+	}
+	if err != nil {
+		next.destroy()
+		m.do(func() { s.held = false; m.respawn(s) }) // its unit is still the old one
+		m.busSteps(ctx, workers, control.BusProceed)
+		return failedAt(u, s, &bootError{step: "open", err: err})
+	}
+	m.busSteps(ctx, workers, control.BusRejoin)
+	m.busSteps(ctx, workers, control.BusProceed)
+	r.through(u, s, e, begin)
+	return nil
+}
+
+// silence brings the bus of old to a stand at which nothing is under way.
+func (m *master) silence(ctx context.Context, old *process, workers []*process) {
+	m.warnBus(old, control.BusPause, m.busStep(ctx, old, control.BusPause, m.t.leaveBus))
+	m.busSteps(ctx, workers, control.BusPause)
+	m.warnBus(old, control.BusDrain, m.busStep(ctx, old, control.BusDrain, m.t.leaveBus))
+	m.busSteps(ctx, workers, control.BusDrain)
+}
+
+// readyWorkers runs on the loop.
+func (m *master) readyWorkers() (workers []*process) {
+	for p := range m.live {
+		if p.unit.role == control.RoleWorker && p.unit.bus && !p.readySince.IsZero() {
+			workers = append(workers, p)
+		}
+	}
+	return workers
+}
+
+// busStep has one process do a step.
+func (m *master) busStep(ctx context.Context, p *process, do string, bound time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	_, err := p.ask(ctx, control.TypeBus, control.Bus{Do: do, BoundMS: bound.Milliseconds()})
+	return err
+}
+
+// busSteps has all of procs do a step at the same time.
+func (m *master) busSteps(ctx context.Context, procs []*process, do string) {
+	var all sync.WaitGroup
+	for _, p := range procs {
+		all.Go(func() { m.warnBus(p, do, m.busStep(ctx, p, do, busBound)) })
+	}
+	all.Wait()
+}
+
+func (m *master) warnBus(p *process, do string, err error) {
+	if err != nil && !p.isGone() {
+		p.log.Warn("step of the broker process's replacement failed: publications may be lost", "step", do, "error", err)
+	}
+}
