@@ -131,6 +131,9 @@ func (l *listener) setOptions(userTimeoutMS int64) error {
 		if err := setUserTimeout(l.fd, userTimeoutMS); err != nil {
 			return fmt.Errorf("set TCP_USER_TIMEOUT: %w", err)
 		}
+		if err := setKeepAlive(l.fd, userTimeoutMS); err != nil {
+			return fmt.Errorf("set keep-alive: %w", err)
+		}
 	case "unix":
 		return os.Chmod(l.endpoint.address, 0o660)
 	}

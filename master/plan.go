@@ -41,7 +41,7 @@ const specMax = 100 << 10
 // udp makes it a datagram socket, any other a stream.
 type Listener struct {
 	Address       string `json:"address"`
-	UserTimeoutMS int64  `json:"user_timeout_ms,omitempty"` // TCP_USER_TIMEOUT of accepted sockets
+	UserTimeoutMS int64  `json:"user_timeout_ms,omitempty"` // TCP_USER_TIMEOUT and TCP_KEEPIDLE of accepted sockets
 }
 
 // Group is a group of equal worker processes, one per slot.

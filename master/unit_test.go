@@ -42,7 +42,7 @@ func TestListenerOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	for name, opt := range map[string][2]int{"TCP_NODELAY": {unix.TCP_NODELAY, 1}, "TCP_USER_TIMEOUT": {unix.TCP_USER_TIMEOUT, 9000}} {
+	for name, opt := range map[string][2]int{"TCP_NODELAY": {unix.TCP_NODELAY, 1}, "TCP_USER_TIMEOUT": {unix.TCP_USER_TIMEOUT, 9000}, "TCP_KEEPIDLE": {unix.TCP_KEEPIDLE, 9}, "TCP_KEEPINTVL": {unix.TCP_KEEPINTVL, 1}} {
 		if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, opt[0]); err != nil || got != opt[1] {
 			t.Errorf("accepted socket has %s %d, %v", name, got, err)
 		}

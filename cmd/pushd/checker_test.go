@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-const faulty = `
+const buggy = `
 drain = "100ms"
 [[worker]]
 name = "push"
@@ -19,7 +19,7 @@ routes = { "/none" = "faulty", "/drop" = { handler = "faulty", options = { fault
 // what members of a channel say, and names it rightly.
 func TestCheckerFindsPlantedBugs(t *testing.T) {
 	t.Parallel()
-	s := pushdtest.Start(t, pushdtest.Options{Package: "cmd/pushd/testdata/faulty", Config: faulty})
+	s := pushdtest.Start(t, pushdtest.Options{Package: "cmd/pushd/testdata/faulty", Config: buggy})
 	for fault, kind := range map[string]string{
 		"none": "", "drop": "loss", "duplicate": "duplicate", "swap": "reorder", "corrupt": "corrupt", "close": "closed",
 	} {
