@@ -3,6 +3,7 @@ package hub
 import (
 	"fmt"
 	"math/rand"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -24,6 +25,7 @@ func TestAgainstModel(t *testing.T) {
 	for i := range conns {
 		conns[i] = &conn{id: i}
 	}
+	var wantNames [50][]string // in the order of joining
 	for range 20_000 {
 		c := conns[rng.Intn(len(conns))]
 		name := fmt.Sprint("ch", rng.Intn(12))
@@ -37,17 +39,25 @@ func TestAgainstModel(t *testing.T) {
 				set = map[int]bool{}
 				model[name] = set
 			}
+			if !set[c.id] {
+				wantNames[c.id] = append(wantNames[c.id], name)
+			}
 			set[c.id] = true
 		case op < 19:
 			if got, want := h.Leave(Channel, name, c), set[c.id]; got != want {
 				t.Fatalf("Leave(%s, %d) = %v, want %v", name, c.id, got, want)
 			}
 			delete(set, c.id)
+			wantNames[c.id] = slices.DeleteFunc(wantNames[c.id], func(s string) bool { return s == name })
 		default:
 			h.LeaveAll(c)
 			for _, s := range model {
 				delete(s, c.id)
 			}
+			wantNames[c.id] = nil
+		}
+		if got := c.list.Names(Channel); !slices.Equal(got, wantNames[c.id]) || c.list.Len(Channel) != len(got) || c.list.Has(Channel, name) != slices.Contains(got, name) {
+			t.Fatalf("connection %d is in %v, want %v", c.id, got, wantNames[c.id])
 		}
 		compare(t, h, model)
 	}
@@ -68,7 +78,7 @@ func compare(t *testing.T, h *Hub[*conn], model map[string]map[int]bool) {
 		var got []int
 		for i, c := range g.Members() {
 			got = append(got, c.id)
-			if at := c.list[c.list.find(Channel, name)].at; int(at) != i {
+			if at := c.list.find(g).at; int(at) != i {
 				t.Fatalf("%s: member %d thinks it is at %d, is at %d", name, c.id, at, i)
 			}
 		}
@@ -99,7 +109,7 @@ func TestKindsAreApart(t *testing.T) {
 		t.Fatalf("channels = %v", got)
 	}
 	h.LeaveAll(c)
-	if h.Len(Channel)+h.Len(UID) != 0 || c.list != nil {
+	if h.Len(Channel)+h.Len(UID) != 0 || c.list.len() != 0 {
 		t.Fatal("LeaveAll left something")
 	}
 }
@@ -117,6 +127,65 @@ func TestGroupGivesMemoryBack(t *testing.T) {
 	if g := h.Group(Channel, "all"); cap(g.Members()) > 128 || len(g.Members()) != 10 {
 		t.Fatalf("10 members left in a slice of %d", cap(g.Members()))
 	}
+}
+
+// TestManyNames grows and shrinks every part of the table.
+func TestManyNames(t *testing.T) {
+	h, c := New[*conn](), &conn{}
+	other := &conn{}
+	const n = 20_000
+	name := func(i int) string { return fmt.Sprint("private-user-", i) }
+	for i := range n {
+		h.Join(Channel, name(i), c)
+		h.Join(UID, name(i), other)
+		h.Leave(UID, name(i), other)
+	}
+	seen := map[string]bool{}
+	h.Groups(Channel, func(g *Group[*conn]) bool { seen[g.Name()] = true; return true })
+	for i := range n {
+		if g := h.Group(Channel, name(i)); g == nil || !seen[name(i)] || g.Members()[0] != c {
+			t.Fatalf("%s is not there", name(i))
+		}
+	}
+	if h.Len(Channel) != n || len(seen) != n || h.Len(UID) != 0 {
+		t.Fatalf("%d channels, %d seen, %d uids", h.Len(Channel), len(seen), h.Len(UID))
+	}
+	h.LeaveAll(c)
+	places := 0
+	for i := range h.groups.parts {
+		places += len(h.groups.parts[i].places)
+	}
+	if h.Len(Channel) != 0 || h.Group(Channel, name(1)) != nil || places > 64*parts {
+		t.Fatalf("%d channels are left, in %d places", h.Len(Channel), places)
+	}
+}
+
+// TestMembershipBytes is the budget of a million channels with one member each,
+// counted: a channel's name, the group, its place in the table and what the
+// member holds. It does not depend on the machine.
+func TestMembershipBytes(t *testing.T) {
+	const budget, channels, perConn = 140, 200_000, 67
+	h := New[*conn]()
+	conns := make([]conn, channels/perConn+1)
+	before := liveHeap()
+	for i := range channels {
+		h.Join(Channel, fmt.Sprintf("private-user-%012d", i), &conns[i/perConn])
+	}
+	per := (liveHeap() - before) / channels
+	t.Logf("%d B a membership, its name of 25 B included; budget %d", per, budget)
+	if per > budget {
+		t.Errorf("%d B a membership, budget %d", per, budget)
+	}
+	runtime.KeepAlive(h)
+	runtime.KeepAlive(conns)
+}
+
+func liveHeap() int {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
 
 func BenchmarkMillionChannels(b *testing.B) {
