@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 30s
 BENCHTIME  ?= 1s
 
-.PHONY: build start test deps check race fuzz bench lint dist clean
+.PHONY: build start test deps check race fuzz bench bench-heap lint dist clean
 
 build: ## bin/pushd and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
@@ -39,6 +39,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: ## benchmarks; no test depends on them
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+bench-heap: ## live heap of an idle connection by allocation site
+	$(GO) test ./worker -count=1 -run TestIdleHeap -v -args -heap
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }

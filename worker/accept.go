@@ -74,7 +74,7 @@ func (l *loop) admit(s sock, p *port) *Conn {
 		return nil
 	}
 	c := &Conn{
-		sock: s, loop: l, port: p, route: l.plain, id: newID(),
+		sock: s, loop: l, seat: l.plain.at(p), id: newID(),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
 	if l.accept.byIP != nil {
@@ -85,6 +85,7 @@ func (l *loop) admit(s sock, p *port) *Conn {
 		return nil
 	}
 	s.SetContext(c)
+	l.slim(s)
 	l.conns.add(c)
 	if l.full(s.Fd()) {
 		l.pause()

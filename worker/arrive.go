@@ -75,6 +75,7 @@ func (l *loop) arrived(s sock) action {
 	l.begin()
 	l.arrive.send(l)
 	s.SetContext(a.c)
+	l.slim(s)
 	a.land(l, s)
 	return l.end(a.c)
 }

@@ -58,27 +58,32 @@ const (
 )
 
 // Conn is one client. It is cheap on purpose: what an idle connection does not
-// need is in parts that exist only while they are used.
+// need is in parts that exist only while they are used. A test holds it to 128
+// bytes, which is a size class of Go's heap; the next one is 144.
 type Conn struct {
-	sock     sock            // the loop's handle; nil once closed
-	loop     *loop           //
-	port     *port           // the listener it came in by
-	route    *route          // callbacks and rules; never nil
-	id       ID              //
-	groups   hub.List[*Conn] // channels and uid
-	in       *input          // bytes of an unfinished message
-	out      *queue          // unsent frames
-	more     *extra          // what few connections have
-	index    uint32          // in registry.all
-	lastRecv uint32          // second of monotonic time of the last byte
-	since    uint32          // second of Unix time of the accept
-	control  uint32          // second<<16 | control frames in it
-	flags    flags           //
-	stage    stage           //
-	bits     uint8           // deflate window of what is sent
-	_        uint8           //
+	sock     sock  // the loop's handle; nil once closed
+	loop     *loop //
+	*seat          // port and route
+	id       ID
+	in       *input // bytes of an unfinished message
+	out      *queue // unsent frames
+	more     *extra // what few connections have
+	lastRecv uint32 // second of monotonic time of the last byte
+	since    uint32 // second of Unix time of the accept
+	control  uint32 // second<<16 | control frames in it
+	flags    flags
+	stage    stage
+	bits     uint8 // deflate window of what is sent
 	msgs     struct{ in, out uint32 }
-	bytes    struct{ in, out uint64 }
+	bytes    struct{ in, out uint32 } // modulo 4 GiB; the rest is extra.wraps
+	groups   hub.List[*Conn]          // channels and uid
+}
+
+// seat is what connections have in common that came in at the same place. It
+// never changes; a connection that goes elsewhere takes another one.
+type seat struct {
+	port  *port  // the listener
+	route *route // callbacks and rules; never nil
 }
 
 // extra holds what few connections have.
@@ -86,10 +91,11 @@ type extra struct {
 	path, query string
 	header      map[string]string // kept from the handshake
 	subprotocol string
-	ip          netip.Addr        // behind a trusted proxy
-	counted     netip.Addr        // the address that admission counts, where it does
-	values      map[string]string // session
-	size        int               // bytes in values
+	ip          netip.Addr               // behind a trusted proxy
+	counted     netip.Addr               // the address that admission counts, where it does
+	values      map[string]string        // session
+	size        int                      // bytes in values
+	wraps       struct{ in, out uint32 } // times 4 GiB, on top of Conn.bytes
 	timers      map[*Timer]struct{}
 	held        *held // a deferred handshake or response
 	err         error // for OnClose
@@ -112,7 +118,7 @@ func (c *Conn) extra() *extra {
 // empty reports whether x, which may be nil, holds nothing.
 func (x *extra) empty() bool {
 	return x == nil || x.path == "" && x.query == "" && x.subprotocol == "" && len(x.header) == 0 && !x.ip.IsValid() &&
-		!x.counted.IsValid() && len(x.values) == 0 && len(x.timers) == 0 && x.held == nil && x.err == nil
+		!x.counted.IsValid() && len(x.values) == 0 && len(x.timers) == 0 && x.held == nil && x.err == nil && x.wraps == struct{ in, out uint32 }{}
 }
 
 func (c *Conn) has(f flags) bool { return c.flags&f != 0 }
@@ -328,7 +334,31 @@ func (c *Conn) Since() time.Time { return time.Unix(int64(c.since), 0) }
 // Counters returns what was received and sent so far: whole messages, and
 // bytes on the wire.
 func (c *Conn) Counters() (messagesIn, messagesOut, bytesIn, bytesOut uint64) {
-	return uint64(c.msgs.in), uint64(c.msgs.out), c.bytes.in, c.bytes.out
+	in, out := c.traffic()
+	return uint64(c.msgs.in), uint64(c.msgs.out), in, out
+}
+
+// traffic returns the bytes received and sent.
+func (c *Conn) traffic() (in, out uint64) {
+	in, out = uint64(c.bytes.in), uint64(c.bytes.out)
+	if c.more != nil {
+		in, out = in+uint64(c.more.wraps.in)<<32, out+uint64(c.more.wraps.out)<<32
+	}
+	return in, out
+}
+
+// received counts n bytes, fewer than 4 GiB.
+func (c *Conn) received(n int) {
+	if c.bytes.in += uint32(n); c.bytes.in < uint32(n) {
+		c.extra().wraps.in++
+	}
+}
+
+// sent counts n bytes, fewer than 4 GiB.
+func (c *Conn) sent(n int) {
+	if c.bytes.out += uint32(n); c.bytes.out < uint32(n) {
+		c.extra().wraps.out++
+	}
 }
 
 // QueueBytes returns how many bytes wait to be sent.

@@ -20,10 +20,10 @@ func (l *loop) datagram(s sock, buf []byte) {
 		return
 	}
 	c := &Conn{
-		sock: s, loop: l, port: l.ports[i-1], route: l.plain, stage: stageDatagram,
+		sock: s, loop: l, seat: l.plain.at(l.ports[i-1]), stage: stageDatagram,
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
-	c.bytes.in = uint64(len(buf))
+	c.received(len(buf))
 	if limit := l.w.Limits.MaxMessage; limit > 0 && len(buf) > limit {
 		l.refused("datagram", c.peer().String(), "limits.max_message")
 		return

@@ -121,7 +121,7 @@ func TestHandoverAtEveryByte(t *testing.T) {
 		sent := uint64(i + 1)
 		s.eventually("the byte is read", func() bool {
 			for _, c := range s.w.loop.conns.all {
-				if c.bytes.in >= sent {
+				if in, _ := c.traffic(); in >= sent {
 					return true
 				}
 			}
@@ -184,7 +184,8 @@ func TestHandoverOfEveryKind(t *testing.T) {
 		n := uint64(0)
 		for _, c := range s1.w.loop.conns.all {
 			if c.stage != stageWebSocket {
-				n += c.bytes.in
+				in, _ := c.traffic()
+				n += in
 			}
 		}
 		return n == uint64(len("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nPOST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nabone\ntw\x00\x00\x00\x07axx"))
@@ -397,7 +398,7 @@ func swallow(k *courier) {
 
 func FuzzRecord(f *testing.F) {
 	l := &loop{plain: &route{}}
-	c := &Conn{loop: l, route: l.plain, id: ID{1}, port: &port{addr: listenAddr{text: anyWS}}, out: &queue{frames: [][]byte{[]byte("ab"), []byte("c")}, off: 1, bytes: 2}}
+	c := &Conn{loop: l, seat: l.plain.at(&port{addr: listenAddr{text: anyWS}}), id: ID{1}, out: &queue{frames: [][]byte{[]byte("ab"), []byte("c")}, off: 1, bytes: 2}}
 	c.stage = stageWebSocket
 	_ = c.Set("a", "b")
 	c.input().buf = []byte("xyz")

@@ -260,13 +260,13 @@ func (c *Conn) locate(target string) (path string) {
 // does not tell it.
 func (c *Conn) enter(rt *route, path string) {
 	if known := rt.of(path); known != nil {
-		c.route = known
+		c.seat = known.at(c.port)
 		if c.more != nil {
 			c.more.path = ""
 		}
 		return
 	}
-	c.route = rt
+	c.seat = rt.at(c.port)
 	c.extra().path = path
 }
 

@@ -26,13 +26,13 @@ func (l *loop) expect(c *Conn, d time.Duration) {
 	if d > 0 {
 		at = seconds(l.now+d) + 1
 	}
-	l.conns.deadline[c.index] = at
+	*l.conns.when(c) = at
 	l.beatAgain()
 }
 
 // hurry is expect, but never moves the moment further away.
 func (l *loop) hurry(c *Conn, d time.Duration) {
-	if at := l.conns.deadline[c.index]; d > 0 && (at == 0 || seconds(l.now+d)+1 < at) {
+	if at := *l.conns.when(c); d > 0 && (at == 0 || seconds(l.now+d)+1 < at) {
 		l.expect(c, d)
 	}
 }
@@ -48,13 +48,14 @@ func (l *loop) beatAgain() {
 func (l *loop) sweep() {
 	now := seconds(l.now)
 	for i, at := range l.conns.deadline {
-		if at != 0 && at <= now {
-			l.due(l.conns.all[i])
+		if c := l.conns.all[i]; at != 0 && at <= now && !c.has(flagMoving) {
+			l.conns.deadline[i] = 0
+			l.due(c)
 		}
 	}
 	l.admitAgain()
 	l.forgetVisitors()
-	if l.conns.len() == 0 && !l.accept.paused {
+	if untidy := l.tidy(); l.conns.len() == 0 && !l.accept.paused && !untidy {
 		l.beat.timer.Stop()
 		l.beat.timer = nil
 	}
@@ -62,10 +63,6 @@ func (l *loop) sweep() {
 
 // due acts on a deadline.
 func (l *loop) due(c *Conn) {
-	if c.has(flagMoving) {
-		return
-	}
-	l.conns.deadline[c.index] = 0
 	switch c.stage {
 	case stageHTTP:
 		l.dueHTTP(c)

@@ -66,7 +66,7 @@ func TestRequestInAnyPieces(t *testing.T) {
 		c.write([]byte(raw[:i]))
 		s.eventually("first piece is read", func() bool {
 			for _, c := range w.loop.conns.all {
-				if c.bytes.in == uint64(i) {
+				if c.bytes.in == uint32(i) {
 					return true
 				}
 			}

@@ -50,6 +50,9 @@ type loop struct {
 	beat   heartbeat
 	spare  spares
 
+	tidying tidying
+	surplus surplus
+
 	now    time.Duration // monotonic, at the start of the turn
 	mark   time.Duration // when the last callback ended
 	counts counters

@@ -165,7 +165,7 @@ func (l *loop) write(c *Conn, b []byte) int {
 		n, err := unix.Write(c.sock.Fd(), b)
 		switch {
 		case err == nil:
-			c.bytes.out += uint64(n)
+			c.sent(n)
 			return n
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):

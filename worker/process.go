@@ -44,6 +44,9 @@ type serving struct {
 // returns nil then. It reports readiness and failures to the master. Call it
 // once.
 func (w *Worker) Serve(p Process) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	s := &serving{ctl: p.Control, init: p.Init, stop: make(chan control.Stop, 2)}
 	step, err := s.prepare(w, p)
 	if err != nil {
@@ -120,6 +123,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		return nil, err
 	}
 	l.newWheel()
+	l.tidying.init()
 	l.spare = newSpares()
 	var err error
 	l.writer, err = newWritable(l.door.ring)

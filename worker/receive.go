@@ -7,7 +7,7 @@ import (
 // receive takes what gnet has read. p is gnet's one read buffer: it may be
 // changed, and is used again after this returns.
 func (c *Conn) receive(p []byte) {
-	c.bytes.in += uint64(len(p))
+	c.received(len(p))
 	c.lastRecv = seconds(c.loop.now)
 	c.clear(flagPinged)
 	if c.has(flagDead) || c.stage == stageDrain {

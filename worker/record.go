@@ -88,14 +88,15 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	}
 	dst = c.out.append(dst)
 	var n []byte
-	for _, v := range []uint64{uint64(c.msgs.in), uint64(c.msgs.out), c.bytes.in, c.bytes.out} {
+	in, out := c.traffic()
+	for _, v := range []uint64{uint64(c.msgs.in), uint64(c.msgs.out), in, out} {
 		n = binary.AppendUvarint(n, v)
 	}
 	dst = appendField(dst, fieldCounters, n)
 	dst = appendNumber(dst, fieldSince, uint64(c.since))
 	dst = appendNumber(dst, fieldLastRecv, uint64(c.lastRecv))
 	dst = appendNumber(dst, fieldControl, uint64(c.control))
-	return appendNumber(dst, fieldDeadline, uint64(c.loop.conns.deadline[c.index]))
+	return appendNumber(dst, fieldDeadline, uint64(*c.loop.conns.when(c)))
 }
 
 func (x *extra) append(dst []byte) []byte {
@@ -141,7 +142,7 @@ type arrival struct {
 // parseRecord makes a connection of a record. Nothing in the result aliases b.
 // The connection has no socket, so all that is sent to it is queued.
 func parseRecord(l *loop, b []byte) (*arrival, error) {
-	a := &arrival{c: &Conn{loop: l, route: l.plain, out: &queue{}}}
+	a := &arrival{c: &Conn{loop: l, seat: l.plain.at(nil), out: &queue{}}}
 	for len(b) > 0 {
 		tag := b[0]
 		n, w := binary.Uvarint(b[1:])
@@ -244,7 +245,10 @@ func (a *arrival) counters(v []byte) error {
 		n[i], v = x, v[w:]
 	}
 	c := a.c
-	c.msgs.in, c.msgs.out, c.bytes.in, c.bytes.out = uint32(n[0]), uint32(n[1]), n[2], n[3]
+	c.msgs.in, c.msgs.out, c.bytes.in, c.bytes.out = uint32(n[0]), uint32(n[1]), uint32(n[2]), uint32(n[3])
+	if n[2]>>32 != 0 || n[3]>>32 != 0 {
+		c.extra().wraps.in, c.more.wraps.out = uint32(n[2]>>32), uint32(n[3]>>32)
+	}
 	return nil
 }
 
@@ -294,8 +298,8 @@ func (c *Conn) input() *input {
 // It returns false when the config has none for it.
 func (a *arrival) settle(l *loop) bool {
 	c := a.c
-	if c.port = l.portFor(a.port); c.port == nil {
-		c.port = nowhere // for its few last moments
+	if c.seat = l.plain.at(l.portFor(a.port)); c.port == nil {
+		c.seat = l.plain.at(nowhere) // for its few last moments
 		return false
 	}
 	fits := true
@@ -324,7 +328,7 @@ var nowhere = &port{inherited: -1, fd: -1}
 // process may have had a limit less than this one.
 func (a *arrival) watch(l *loop) {
 	c := a.c
-	l.conns.deadline[c.index] = a.deadline
+	*l.conns.when(c) = a.deadline
 	switch {
 	case a.deadline != 0:
 	case c.stage == stageWebSocket:

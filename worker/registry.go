@@ -7,7 +7,7 @@ import "encoding/binary"
 // index by id. A map would cost three times the bytes per connection.
 type registry struct {
 	all      []*Conn
-	deadline []uint32 // by Conn.index: second of monotonic time at which to look at it, 0 = never
+	deadline []uint32 // like all: second of monotonic time at which to look at it, 0 = never
 	table    []uint32 // index+1 into all, 0 = free; length is a power of two
 }
 
@@ -20,66 +20,74 @@ func (r *registry) hash(id *ID) uint32 { return binary.LittleEndian.Uint32(id[4:
 
 func (r *registry) add(c *Conn) {
 	if 4*(len(r.all)+1) > 3*len(r.table) {
-		r.grow()
+		r.resize(max(64, 2*len(r.table)))
 	}
-	c.index = uint32(len(r.all))
 	r.all = append(r.all, c)
 	r.deadline = append(r.deadline, 0)
-	r.place(c)
+	r.place(len(r.all) - 1)
 }
 
-func (r *registry) place(c *Conn) {
+// place puts connection i into the table.
+func (r *registry) place(i int) {
 	mask := uint32(len(r.table) - 1)
-	i := r.hash(&c.id) & mask
-	for r.table[i] != 0 {
-		i = (i + 1) & mask
+	at := r.hash(&r.all[i].id) & mask
+	for r.table[at] != 0 {
+		at = (at + 1) & mask
 	}
-	r.table[i] = c.index + 1
+	r.table[at] = uint32(i) + 1
 }
 
-func (r *registry) grow() {
-	n := max(64, 2*len(r.table))
+func (r *registry) resize(n int) {
 	r.table = make([]uint32, n)
-	for _, c := range r.all {
-		r.place(c)
+	for i := range r.all {
+		r.place(i)
 	}
+}
+
+// when returns the deadline of c, for reading and writing until the next one
+// comes or goes. That of a connection which is not here leads nowhere.
+func (r *registry) when(c *Conn) *uint32 {
+	if at, ok := r.locate(&c.id); ok {
+		return &r.deadline[r.table[at]-1]
+	}
+	return new(uint32)
 }
 
 // find returns the connection with that id, or nil.
 func (r *registry) find(id *ID) *Conn {
-	if len(r.table) == 0 {
-		return nil
-	}
-	if i, ok := r.locate(id); ok {
-		return r.all[r.table[i]-1]
+	if at, ok := r.locate(id); ok {
+		return r.all[r.table[at]-1]
 	}
 	return nil
 }
 
 // locate returns the place of id in the table.
 func (r *registry) locate(id *ID) (uint32, bool) {
+	if len(r.table) == 0 {
+		return 0, false
+	}
 	mask := uint32(len(r.table) - 1)
-	for i := r.hash(id) & mask; r.table[i] != 0; i = (i + 1) & mask {
-		if r.all[r.table[i]-1].id == *id {
-			return i, true
+	for at := r.hash(id) & mask; r.table[at] != 0; at = (at + 1) & mask {
+		if r.all[r.table[at]-1].id == *id {
+			return at, true
 		}
 	}
 	return 0, false
 }
 
-// remove takes c out; the last connection moves to its index.
+// remove takes c out, if it is there; the last connection moves to its place.
 func (r *registry) remove(c *Conn) {
-	if i, ok := r.locate(&c.id); ok {
-		r.free(i)
+	at, ok := r.locate(&c.id)
+	if !ok {
+		return
 	}
-	last := len(r.all) - 1
-	if moved := r.all[last]; moved != c {
-		if i, ok := r.locate(&moved.id); ok {
-			r.table[i] = c.index + 1
+	i, last := r.table[at]-1, len(r.all)-1
+	r.free(at)
+	if int(i) != last {
+		if at, ok := r.locate(&r.all[last].id); ok {
+			r.table[at] = i + 1
 		}
-		moved.index = c.index
-		r.all[c.index] = moved
-		r.deadline[c.index] = r.deadline[last]
+		r.all[i], r.deadline[i] = r.all[last], r.deadline[last]
 	}
 	r.all[last] = nil
 	r.all = r.all[:last]
@@ -105,9 +113,6 @@ func (r *registry) shrink() {
 	if n := len(r.all); cap(r.all) > 1024 && n < cap(r.all)/4 {
 		r.all = append(make([]*Conn, 0, 2*n), r.all...)
 		r.deadline = append(make([]uint32, 0, 2*n), r.deadline...)
-		r.table = make([]uint32, len(r.table)/2)
-		for _, c := range r.all {
-			r.place(c)
-		}
+		r.resize(len(r.table) / 2)
 	}
 }

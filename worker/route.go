@@ -13,6 +13,7 @@ type route struct {
 	exact   string            // the path, when the pattern is one; of a copy, the path that it is for
 	parts   []string          // of a pattern with parameters, split at the slashes
 	copies  map[string]*route // of it, by path
+	seats   []*seat           // of its connections, one for each listener that some came by
 	bare    bool              // takes WebSockets even without a callback for them
 	origins origins
 }
@@ -148,16 +149,19 @@ func (r *route) param(path, name string) string {
 
 // maxCopies bounds the copies of a route; when there are more, those that are
 // in use stay with their connections and the others are made again.
-const maxCopies = 1024
+const (
+	maxCopies = 1024
+	maxCopied = 128 // bytes of a path
+)
 
 // of returns the route for the connections of a path: where that is not the
 // pattern itself, a copy that knows the path, so that not every connection has
-// to. nil when there is none, since any path may lead to a prefix.
+// to. nil when the path is too long for that.
 func (r *route) of(path string) *route {
 	if r.exact == path {
 		return r
 	}
-	if r.parts == nil {
+	if len(path) > maxCopied {
 		return nil
 	}
 	if c := r.copies[path]; c != nil {
@@ -167,9 +171,21 @@ func (r *route) of(path string) *route {
 		r.copies = map[string]*route{}
 	}
 	c := *r
-	c.exact, c.copies = strings.Clone(path), nil
+	c.exact, c.copies, c.seats = strings.Clone(path), nil, nil
 	r.copies[c.exact] = &c
 	return &c
+}
+
+// at returns what the connections of the route that came by p have in common.
+func (r *route) at(p *port) *seat {
+	for _, s := range r.seats {
+		if s.port == p {
+			return s
+		}
+	}
+	s := &seat{port: p, route: r}
+	r.seats = append(r.seats, s)
+	return s
 }
 
 // routes prepares what w serves: its routes, and the callbacks for the rest.

@@ -253,3 +253,13 @@ func peerOf(fd int) netip.AddrPort {
 	}
 	return netip.AddrPort{}
 }
+
+// processorTime returns what this process has used so far, in user and system
+// mode.
+func processorTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

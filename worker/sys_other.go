@@ -33,6 +33,7 @@ func shutWrite(int) bool                 { return false }
 func reopenStderr(*os.File) error        { return errLinux }
 func closeFD(int)                        {}
 func duplicate(int) (int, error)         { return -1, errLinux }
+func processorTime() time.Duration       { return 0 }
 
 func listenAbstract() (int, string, error) { return -1, "", errLinux }
 func connectAbstract(string) error         { return errLinux }

@@ -1,0 +1,220 @@
+package worker
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// What an idle connection costs in live heap, counted, so that the budget holds
+// on any machine. `make bench-heap` prints where the bytes are:
+//
+//	go test ./worker -run TestIdleHeap -v -args -heap
+
+var heapTable = flag.Bool("heap", false, "TestIdleHeap prints the heap by allocation site")
+
+// Budgets, in bytes of live heap per idle connection. Go's size classes are in.
+const (
+	idleBudget   = 480 // joined to one shared channel, heartbeat on
+	reloadBudget = 490 // the same after it came from another process
+	idleConns    = 4000
+)
+
+// crowd opens n WebSocket connections whose client ends are bare descriptors,
+// which take nothing of the heap.
+func (s *server) crowd(n int, path string) {
+	s.t.Helper()
+	var port int
+	_, err := fmt.Sscanf(s.addrs[0], "127.0.0.1:%d", &port)
+	must(s.t, err)
+	request := []byte("GET " + path + " HTTP/1.1\r\nHost: example.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	answer := make([]byte, 1024)
+	fds := make([]int, 0, n)
+	s.t.Cleanup(func() {
+		for _, fd := range fds {
+			closeFD(fd)
+		}
+	})
+	for range n {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		must(s.t, err)
+		fds = append(fds, fd)
+		must(s.t, unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}))
+		_, err = unix.Write(fd, request)
+		must(s.t, err)
+		got, err := unix.Read(fd, answer)
+		must(s.t, err)
+		if !strings.HasPrefix(string(answer[:got]), "HTTP/1.1 101 ") {
+			s.t.Fatalf("upgrade: %q", answer[:got])
+		}
+	}
+	s.eventually("all are connected", func() bool { return s.w.loop.conns.len() == n })
+}
+
+// liveHeap returns the bytes of the objects that are reachable.
+func liveHeap() int {
+	runtime.GC()
+	runtime.GC() // what finalizers and pools let go of in the first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+func TestIdleHeap(t *testing.T) {
+	b := &bus{}
+	w1, _ := newEchoer(anyWS)
+	s1 := launch(t, w1, b, nil)
+	if *heapTable {
+		runtime.MemProfileRate = 1
+	}
+	sites, base := heapSites(), liveHeap()
+	s1.crowd(idleConns, "/")
+	within(t, "idle", liveHeap()-base, idleBudget)
+	printSites(t, "idle", sites)
+
+	w2, _ := newEchoer(anyWS)
+	s2, report := s1.replace(w2, b)
+	if report.Moved != idleConns {
+		t.Fatalf("%+v", report)
+	}
+	s1.stop()
+	*s1 = server{t: t, stopped: true} // so that only the new one is counted
+	within(t, "after a reload", liveHeap()-base, reloadBudget)
+	printSites(t, "after a reload", sites)
+	s2.eventually("all are here", func() bool { return w2.loop.conns.len() == idleConns })
+}
+
+// TestSizes holds the structs of which every connection has one to their size
+// classes.
+func TestSizes(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		size, max uintptr
+	}{
+		{"Conn", unsafe.Sizeof(Conn{}), 128},
+		{"extra", unsafe.Sizeof(extra{}), 192},
+	} {
+		if tc.size > tc.max {
+			t.Errorf("%s has %d bytes; more than %d and the heap gives it the next size class", tc.name, tc.size, tc.max)
+		}
+	}
+}
+
+// TestSurplus fails when gnet's connection has changed, so that slim knows it no
+// longer.
+func TestSurplus(t *testing.T) {
+	w, _ := newEchoer(anyWS)
+	s := launch(t, w, &bus{}, nil)
+	connect(t, s.addrs[0], "/").text("hello")
+	s.on(func() {
+		if !w.loop.surplus.known || w.loop.conns.all[0].sock.RemoteAddr() != nil {
+			t.Error("gnet's connection has other fields than slim expects: look at what it keeps, then at findSurplus")
+		}
+	})
+}
+
+func within(t *testing.T, when string, bytes, budget int) {
+	t.Helper()
+	per := bytes / idleConns
+	t.Logf("%s: %d B of live heap per connection, budget %d", when, per, budget)
+	if per > budget {
+		t.Errorf("%s: %d B of live heap per connection, budget %d; `make bench-heap` shows where they are", when, per, budget)
+	}
+}
+
+// heapSites returns the live bytes by allocation site.
+func heapSites() map[string]int64 {
+	if !*heapTable {
+		return nil
+	}
+	liveHeap()
+	records := make([]runtime.MemProfileRecord, 20_000)
+	n, ok := runtime.MemProfile(records, false)
+	if !ok {
+		return nil
+	}
+	sites := map[string]int64{}
+	for _, r := range records[:n] {
+		if r.InUseBytes() > 0 {
+			sites[site(r.Stack())] += r.InUseBytes()
+		}
+	}
+	return sites
+}
+
+// site names the innermost caller outside of the runtime.
+func site(stack []uintptr) string {
+	frames := runtime.CallersFrames(stack)
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") && !strings.HasPrefix(f.Function, "internal/") || !more {
+			name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
+			return fmt.Sprintf("%s:%d", name, f.Line)
+		}
+	}
+}
+
+// printSites logs what has come since before, per connection, and the memory of
+// the process that is not live heap.
+func printSites(t *testing.T, when string, before map[string]int64) {
+	if !*heapTable {
+		return
+	}
+	type row struct {
+		name string
+		per  float64
+	}
+	var rows []row
+	for name, bytes := range heapSites() {
+		if per := float64(bytes-before[name]) / idleConns; per >= 0.5 {
+			rows = append(rows, row{name, per})
+		}
+	}
+	slices.SortFunc(rows, func(a, b row) int { return int(10*b.per) - int(10*a.per) })
+	var out strings.Builder
+	fmt.Fprintf(&out, "%s, bytes per connection by allocation site:\n", when)
+	for _, r := range rows {
+		fmt.Fprintf(&out, "%8.1f  %s\n", r.per, r.name)
+	}
+	fmt.Fprintf(&out, "the process, KiB:\n")
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"},
+		{Name: "/memory/classes/metadata/mspan/inuse:bytes"}, {Name: "/memory/classes/metadata/other:bytes"},
+		{Name: "/memory/classes/profiling/buckets:bytes"}, {Name: "/memory/classes/other:bytes"}}
+	metrics.Read(samples)
+	for _, s := range samples {
+		fmt.Fprintf(&out, "%8d  %s\n", s.Value.Uint64()>>10, s.Name)
+	}
+	t.Log(out.String())
+}
+
+// TestMemoryGoesBack leaves garbage behind and waits for the calm second in
+// which the process gives it to the system.
+func TestMemoryGoesBack(t *testing.T) {
+	w, _ := newEchoer(anyWS)
+	s := launch(t, w, &bus{}, nil)
+	connect(t, s.addrs[0], "/").text("hello")
+	s.eventually("the heap is tidy", func() bool { return w.loop.tidying.kept > 0 && !w.loop.tidying.running.Load() })
+	const garbage = 32 << 20
+	kept := uint64(0)
+	s.on(func() {
+		kept = w.loop.tidying.kept
+		ballast = make([]byte, garbage)
+		ballast = nil
+	})
+	s.eventually("the garbage is gone", func() bool {
+		l := w.loop
+		return !l.tidying.running.Load() && l.tidying.kept != kept && l.tidying.held() < kept+garbage/2
+	})
+}
+
+// ballast keeps what TestMemoryGoesBack allocates out of reach of the compiler.
+var ballast []byte
