@@ -180,7 +180,7 @@ func (p *program) converse(ctx context.Context, kin *family, q inquiry) ([]byte,
 		_ = errs.SetReadDeadline(time.Now())
 	})()
 	said := make(chan string, 1)
-	go func() { said <- readTail(errs, planErrorMax) }()
+	go func() { said <- readEnds(errs, planErrorMax) }()
 	data, readErr := io.ReadAll(io.LimitReader(out, planMax+1))
 	if len(data) > planMax {
 		readErr = fmt.Errorf("it exceeds %d bytes", planMax)
@@ -234,16 +234,21 @@ func (p *program) startInquiry(kin *family, q inquiry) (proc *os.Process, out, e
 	return proc, out, errs, nil
 }
 
-// readTail returns the last max bytes that r has, trimmed.
-func readTail(r io.Reader, max int) string {
+// readEnds returns what r has, trimmed; of more than max bytes the beginning,
+// where a panic says what it is about, and the end.
+func readEnds(r io.Reader, max int) string {
+	head, _ := io.ReadAll(io.LimitReader(r, int64(max/2)))
 	var tail []byte
-	buf := make([]byte, max)
+	gap := ""
+	buf := make([]byte, max/2)
 	for {
 		n, err := r.Read(buf)
 		tail = append(tail, buf[:n]...)
-		tail = tail[len(tail)-min(len(tail), max):]
+		if over := len(tail) - max/2; over > 0 {
+			tail, gap = tail[over:], "\n…\n"
+		}
 		if err != nil {
-			return strings.TrimSpace(strings.ToValidUTF8(string(tail), "?"))
+			return strings.TrimSpace(strings.ToValidUTF8(string(head)+gap+string(tail), "?"))
 		}
 	}
 }
