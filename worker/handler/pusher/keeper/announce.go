@@ -1,0 +1,148 @@
+package keeper
+
+import "encoding/json"
+
+// watch keeps saying hello once there was something to tell: by that a keeper
+// that has lost it, or never knew it, finds out.
+func (c *Client) watch() {
+	if c.ticking || c.next == 1 && len(c.pending) == 0 {
+		return
+	}
+	c.ticking = true
+	wait := tick
+	if len(c.left) > 0 {
+		wait = soon
+	}
+	c.bus.After(wait, func() {
+		c.ticking = false
+		c.again()
+		c.hello()
+		c.watch()
+	})
+}
+
+// hello asks where the keeper stands.
+func (c *Client) hello() {
+	if c.asking {
+		return
+	}
+	c.flush()
+	c.asking = true
+	next := c.next
+	raw, _ := json.Marshal(question{Hello: &hello{c.instance, next}})
+	c.bus.Ask(service, raw, askTimeout, func(raw []byte, err error) {
+		c.asking = false
+		var s standing
+		if err == nil && json.Unmarshal(raw, &s) == nil {
+			c.heard(next, &s)
+		}
+		c.watch()
+	})
+}
+
+// heard takes the answer to a hello that was sent before op number next.
+func (c *Client) heard(next uint64, s *standing) {
+	if !s.Announce {
+		if !s.Settled {
+			return
+		}
+		n := 0
+		for n < len(c.left) && c.left[n].number < next {
+			n++
+		}
+		c.left = append(c.left[:0:0], c.left[n:]...)
+		return
+	}
+	if next < c.asked || c.announce {
+		return // it did not know of the last announcement yet
+	}
+	c.announce = true
+	// In a timer: these rest while connections are on their way elsewhere.
+	c.bus.After(1, func() {
+		c.announce = false
+		c.announceAll()
+	})
+}
+
+// announceAll tells all that the keeper should know. What is not in it is gone.
+func (c *Client) announceAll() {
+	c.flush()
+	c.prune()
+	ops := c.state()
+	for first := true; first || len(ops) > 0; first = false {
+		n := portion(ops)
+		b := batch{Whole: true, Begin: first, Last: n == len(ops), Ops: ops[:n]}
+		if c.send(b) != nil {
+			return // the next hello tells
+		}
+		ops = ops[n:]
+	}
+	c.asked = c.next
+}
+
+// state returns all that is held as ops.
+func (c *Client) state() (ops []op) {
+	now := c.now()
+	for at, s := range c.presence {
+		o := op{Kind: opHave, Channel: at.channel, Conn: at.conn, User: s.member.ID, Info: s.member.Info}
+		if !s.admitted {
+			o.Kind, s.told = opJoin, now
+		}
+		ops = append(ops, o)
+	}
+	for at := range c.watching {
+		c.watching[at] = now
+		ops = append(ops, op{Kind: opWatch, Channel: at.channel, Conn: at.conn})
+	}
+	for channel, n := range c.counts {
+		ops = append(ops, op{Kind: opCount, Channel: channel, N: n})
+	}
+	for conn, u := range c.logins {
+		ops = append(ops, op{Kind: opUser, Channel: u.user, Conn: conn, Watch: u.watch})
+	}
+	for i := range c.left {
+		if o := c.left[i].op; c.presence[key{o.Conn, o.Channel}] == nil { // else it has come back
+			ops = append(ops, o)
+		}
+	}
+	return ops
+}
+
+// prune drops what connections have left behind that went to another process:
+// no callback runs for those.
+func (c *Client) prune() {
+	here := map[string]bool{}
+	c.bus.Open(func(id string) { here[id] = true })
+	for at := range c.presence {
+		if !here[at.conn] {
+			delete(c.presence, at)
+		}
+	}
+	for at := range c.watching {
+		if !here[at.conn] {
+			delete(c.watching, at)
+		}
+	}
+	for conn := range c.logins {
+		if !here[conn] {
+			delete(c.logins, conn)
+		}
+	}
+}
+
+// again tells what has not been answered for long.
+func (c *Client) again() {
+	now := c.now()
+	for at, s := range c.presence {
+		if !s.admitted && now.Sub(s.told) >= tellAgain {
+			s.told = now
+			c.pending = append(c.pending, op{Kind: opJoin, Channel: at.channel, Conn: at.conn, User: s.member.ID, Info: s.member.Info})
+		}
+	}
+	for at, told := range c.watching {
+		if now.Sub(told) >= tellAgain {
+			c.watching[at] = now
+			c.pending = append(c.pending, op{Kind: opWatch, Channel: at.channel, Conn: at.conn})
+		}
+	}
+}

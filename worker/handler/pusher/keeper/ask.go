@@ -1,0 +1,140 @@
+package keeper
+
+import (
+	"encoding/json"
+	"errors"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// maxCounts bounds the channels of one answer, so that it fits a message.
+const maxCounts = 4000
+
+// Counts are the members of presence channels.
+type Counts struct {
+	Users map[string]int `json:"users"` // by channel, without the app
+	More  bool           `json:"more,omitempty"`
+}
+
+// CachedEvent is the last event of a cache channel.
+type CachedEvent struct {
+	Message json.RawMessage `json:"message"` // {"event":…,"channel":…,"data":…}; none when empty
+	TTL     int             `json:"ttl"`     // seconds that it is kept yet
+}
+
+// Ask implements worker.Service.
+func (k *Keeper) Ask(from string, data []byte, answer func([]byte, error)) {
+	var q question
+	if err := json.Unmarshal(data, &q); err != nil {
+		answer(nil, err)
+		return
+	}
+	switch {
+	case q.Hello != nil:
+		next, announce := k.leases.stand(from, q.Hello, k.env.Now())
+		answer(json.Marshal(standing{Next: next, Announce: announce, Settled: k.settled}))
+		k.settle()
+		k.flush()
+		k.watchLeases()
+	case !k.settled:
+		answer(nil, ErrUnsettled)
+	case q.Users != "":
+		answer(json.Marshal(k.usersOf(q.Users)))
+	case q.Counts != "":
+		answer(json.Marshal(k.countsOf(q.Counts)))
+	case q.Cached != "":
+		answer(json.Marshal(k.cachedOf(q.Cached)))
+	default:
+		answer(nil, errors.New("the keeper does not know the question"))
+	}
+}
+
+// ErrUnsettled is the answer of a keeper that has just begun.
+var ErrUnsettled = errors.New("presence is being put together again; ask again in a second")
+
+// usersOf lists who is in a presence channel, in order.
+func (k *Keeper) usersOf(name string) []string {
+	ids := []string{}
+	if r := k.rooms[name]; r != nil {
+		for i := range r.members {
+			ids = append(ids, r.members[i].ID)
+		}
+	}
+	sort.Strings(ids)
+	return ids
+}
+
+func (k *Keeper) countsOf(prefix string) Counts {
+	c := Counts{Users: map[string]int{}}
+	for name, r := range k.rooms {
+		if len(r.users) == 0 || !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		if len(c.Users) == maxCounts {
+			c.More = true
+			break
+		}
+		c.Users[r.channel] = len(r.users)
+	}
+	return c
+}
+
+func (k *Keeper) cachedOf(name string) (c CachedEvent) {
+	now := k.env.Now()
+	if e := k.cache.get(name, now); e != nil {
+		c.Message, c.TTL = e.message, int((cacheTTL - now.Sub(e.at)).Round(time.Second).Seconds())
+	} else {
+		c.Message = json.RawMessage("null")
+	}
+	return c
+}
+
+// Metrics implements worker.MetricsService.
+func (k *Keeper) Metrics(emit func(worker.Metric)) {
+	members := 0
+	for _, r := range k.rooms {
+		members += len(r.users)
+	}
+	gauge := func(name, help string, n int) { emit(worker.Metric{Name: name, Help: help, Number: float64(n)}) }
+	gauge("presence_channels", "Presence channels with somebody in them.", len(k.rooms))
+	gauge("presence_members", "Users in presence channels, each channel's own.", members)
+	gauge("presence_connections", "Subscriptions to presence channels.", len(k.entries))
+	gauge("signed_in_connections", "Connections that have signed in.", len(k.people.logins))
+	gauge("cached_channels", "Cache channels with a last event.", k.cache.order.Len())
+	if k.hooks != nil {
+		k.hookMetrics(emit)
+	}
+}
+
+// hookMetrics sums over the endpoints of each app.
+func (k *Keeper) hookMetrics(emit func(worker.Metric)) {
+	type sums struct{ waiting, delivered, failures, dropped float64 }
+	apps := map[string]*sums{}
+	for _, s := range k.hooks.Stats() {
+		n := apps[s.App]
+		if n == nil {
+			n = &sums{}
+			apps[s.App] = n
+		}
+		n.waiting += float64(s.Waiting)
+		n.delivered += float64(s.Delivered)
+		n.failures += float64(s.Failures)
+		n.dropped += float64(s.DroppedFull + s.DroppedOld)
+	}
+	for app, n := range apps {
+		emit(worker.Metric{Name: "webhook_waiting", Help: "Webhook events that wait.", Label: "app", Value: app, Number: n.waiting})
+		for _, c := range []struct {
+			name, help string
+			n          float64
+		}{
+			{"webhook_delivered_total", "Webhook events that an endpoint has taken.", n.delivered},
+			{"webhook_failures_total", "Attempts to deliver webhook events that failed.", n.failures},
+			{"webhook_dropped_total", "Webhook events given up.", n.dropped},
+		} {
+			emit(worker.Metric{Name: c.name, Help: c.help, Counter: true, Label: "app", Value: app, Number: c.n})
+		}
+	}
+}

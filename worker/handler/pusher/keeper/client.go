@@ -1,0 +1,283 @@
+package keeper
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/hook"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// bus is what a Client needs of its worker.
+type bus interface {
+	Tell(service string, data []byte) error
+	Ask(service string, data []byte, wait time.Duration, done func(json []byte, err error))
+	After(d time.Duration, fn func())
+	Post(fn func()) error
+	Open(visit func(id string)) // the connections of this process
+}
+
+// process is the bus of a real worker.
+type process struct{ *worker.Worker }
+
+func (p process) After(d time.Duration, fn func()) { p.Worker.After(d, fn) }
+
+func (p process) Open(visit func(id string)) {
+	p.Connections(func(c *worker.Conn) bool {
+		visit(c.ID())
+		return true
+	})
+}
+
+// Client tells the keeper what happens in this process, and tells it again when
+// the keeper has lost it. There is one in a worker process; it belongs to the
+// loop. Channels and users go by their names on the bus, see Name.
+type Client struct {
+	bus      bus
+	instance uint64
+	next     uint64 // number of the next op
+	pending  []op   // of this turn
+	posted   bool   // they will be sent at its end
+
+	// What is announced to a keeper that does not know it.
+	presence map[key]*subscription
+	watching map[key]time.Time // cache channels: when the keeper was told
+	counts   map[string]int
+	logins   map[string]*signedIn
+	left     []departure // not confirmed yet
+
+	ticking  bool
+	asking   bool
+	asked    uint64 // next, when an announcement was sent last
+	announce bool   // one is due
+	now      func() time.Time
+}
+
+// subscription is one to a presence channel.
+type subscription struct {
+	member   wire.Member
+	admitted bool      // the client has been answered
+	told     time.Time // of one that is not admitted
+}
+
+type signedIn struct {
+	user  string
+	watch []string
+}
+
+// departure is the end of a subscription or login, and the op that told of it.
+type departure struct {
+	op     op
+	number uint64
+}
+
+const (
+	tick       = 500 * time.Millisecond // between two hellos
+	soon       = 50 * time.Millisecond  // to the next one after a departure
+	tellAgain  = 3 * time.Second        // when a join is not answered
+	maxLeft    = 64 << 10               // departures that wait to be confirmed
+	maxTell    = 256 << 10              // bytes of ops in one word, about
+	askTimeout = 400 * time.Millisecond
+)
+
+var (
+	clientsMu sync.Mutex
+	clients   = map[*worker.Worker]*Client{}
+)
+
+// For returns the client of the process that runs w. Call it on the loop, from
+// OnWorkerStart on.
+func For(w *worker.Worker) *Client {
+	clientsMu.Lock()
+	defer clientsMu.Unlock()
+	c := clients[w]
+	if c == nil {
+		c = newClient(process{w})
+		clients[w] = c
+		c.hello() // so that a keeper that has just begun need not wait for us
+	}
+	return c
+}
+
+// Forget drops the client of a process that ends. Only programs that run
+// several workers in one process need it.
+func Forget(w *worker.Worker) {
+	clientsMu.Lock()
+	defer clientsMu.Unlock()
+	delete(clients, w)
+}
+
+func newClient(b bus) *Client {
+	return &Client{
+		bus: b, instance: rand.Uint64(), next: 1, now: time.Now,
+		presence: map[key]*subscription{}, watching: map[key]time.Time{},
+		counts: map[string]int{}, logins: map[string]*signedIn{},
+	}
+}
+
+// Join asks for a subscription to a presence channel. The session gets a notice
+// with CodeSubscribed or CodeRefused in answer, in some later turn.
+func (c *Client) Join(conn, channel string, m wire.Member) {
+	at := key{conn, channel}
+	c.presence[at] = &subscription{member: m, told: c.now()}
+	c.tell(op{Kind: opJoin, Channel: channel, Conn: conn, User: m.ID, Info: m.Info})
+}
+
+// Have tells of a subscription to a presence channel that has come with a
+// connection from another process (OnResume). One that has not been answered
+// there is joined instead.
+func (c *Client) Have(conn, channel string, m wire.Member) {
+	c.presence[key{conn, channel}] = &subscription{member: m, admitted: true}
+	c.tell(op{Kind: opHave, Channel: channel, Conn: conn, User: m.ID, Info: m.Info})
+}
+
+// Admitted notes that a session has acted on CodeSubscribed.
+func (c *Client) Admitted(conn, channel string) {
+	at := key{conn, channel}
+	if s := c.presence[at]; s != nil {
+		s.admitted = true
+	}
+	delete(c.watching, at)
+}
+
+// Leave ends a subscription to a presence channel or takes back Watch, whatever
+// has become of it.
+func (c *Client) Leave(conn, channel string) {
+	at := key{conn, channel}
+	delete(c.watching, at)
+	s := c.presence[at]
+	if s == nil {
+		return
+	}
+	delete(c.presence, at)
+	c.depart(op{Kind: opLeave, Channel: channel, Conn: conn, User: s.member.ID})
+}
+
+// Watch asks for a subscription to a cache channel without presence. The answer
+// is CodeSubscribed and then CodeCached.
+func (c *Client) Watch(conn, channel string) {
+	c.watching[key{conn, channel}] = c.now()
+	c.tell(op{Kind: opWatch, Channel: channel, Conn: conn})
+}
+
+// Publish sends a server's event, ready for clients, to a cache channel, of
+// which it becomes the last event. Connections in except do not get it. Errors:
+// those of worker.Worker.Tell; then nobody gets it.
+func (c *Client) Publish(channel string, message []byte, except ...string) error {
+	return c.event(op{Kind: opPublish, Channel: channel, Message: string(message), Except: except})
+}
+
+// Hook queues an event for the webhooks of an app that want it. Errors: those
+// of worker.Worker.Tell.
+func (c *Client) Hook(app string, e hook.Event) error {
+	return c.event(op{Kind: opHook, Channel: app, Event: &e})
+}
+
+// Count adds to the connections that a channel has in this process. Only for
+// apps that want to know, see Counts.
+func (c *Client) Count(channel string, delta int) {
+	n := c.counts[channel] + delta
+	if c.counts[channel] = n; n <= 0 {
+		delete(c.counts, channel)
+	}
+	c.tell(op{Kind: opCount, Channel: channel, N: max(n, 0)})
+}
+
+// Counted reports whether the channels of an app are to be counted: only then
+// does a channel cost the keeper anything.
+func Counted(a *worker.App) bool {
+	return a.SubscriptionCount || a.Hooks("subscription_count") || a.Hooks("channel_occupied") || a.Hooks("channel_vacated")
+}
+
+// Signin tells that a connection is that of a user, by its name on the bus, who
+// wants to know of the users in watch, by their ids.
+func (c *Client) Signin(conn, user string, watch []string) {
+	c.logins[conn] = &signedIn{user, watch}
+	c.tell(op{Kind: opSignin, Channel: user, Conn: conn, Watch: watch})
+}
+
+// SignedIn tells of a connection that came from another process signed in. With
+// a nil watch the keeper goes by what it knows.
+func (c *Client) SignedIn(conn, user string, watch []string) {
+	c.logins[conn] = &signedIn{user, watch}
+	c.tell(op{Kind: opUser, Channel: user, Conn: conn, Watch: watch})
+}
+
+// Signout tells that the connection is gone.
+func (c *Client) Signout(conn string) {
+	u := c.logins[conn]
+	if u == nil {
+		return
+	}
+	delete(c.logins, conn)
+	c.depart(op{Kind: opSignout, Channel: u.user, Conn: conn})
+}
+
+// depart tells of an end, and remembers it until the keeper has confirmed it.
+func (c *Client) depart(o op) {
+	c.left = append(c.left, departure{o, c.next + uint64(len(c.pending))})
+	if len(c.left) > maxLeft {
+		c.left = c.left[1:]
+	}
+	c.tell(o)
+}
+
+// tell sends o with the other ops of this turn.
+func (c *Client) tell(o op) {
+	c.pending = append(c.pending, o)
+	if !c.posted {
+		c.posted = true
+		_ = c.bus.Post(c.flush) // a worker that has stopped has nothing to tell
+	}
+	c.watch()
+}
+
+// event sends o at once, behind what is pending, and knows whether it was
+// taken.
+func (c *Client) event(o op) error {
+	c.flush()
+	return c.send(batch{Ops: []op{o}})
+}
+
+// flush sends the ops of this turn. What is not taken is announced later.
+func (c *Client) flush() {
+	c.posted = false
+	for len(c.pending) > 0 {
+		n := portion(c.pending)
+		_ = c.send(batch{Ops: c.pending[:n]})
+		c.pending = c.pending[n:]
+	}
+	c.pending = nil
+}
+
+// portion returns how many ops fit one word.
+func portion(ops []op) int {
+	size := 0
+	for i := range ops {
+		o := &ops[i]
+		size += 120 + len(o.Channel) + len(o.Conn) + len(o.User) + len(o.Info) + len(o.Message) + 130*len(o.Watch)
+		if size > maxTell && i > 0 {
+			return i
+		}
+	}
+	return len(ops)
+}
+
+// send numbers a batch and tells it. One that is not taken leaves a gap in the
+// numbers, by which the keeper knows.
+func (c *Client) send(b batch) error {
+	if len(b.Ops) == 0 && !b.Whole {
+		return nil
+	}
+	b.Instance, b.First = c.instance, c.next
+	c.next += uint64(len(b.Ops))
+	data, err := json.Marshal(b)
+	if err != nil {
+		return errors.Join(errors.New("tell the keeper"), err)
+	}
+	return c.bus.Tell(service, data)
+}

@@ -1,0 +1,205 @@
+// Package keeper knows what no worker alone can know about the channels of the
+// Pusher protocol: who is present in them, the last event of cache channels,
+// who is signed in and watched by whom, and how many connections a channel has.
+//
+// Keeper is a service in the broker process; Client is the end of it in each
+// worker process. The keeper is the one publisher of everything that must be
+// seen in one order: members that come and go, the list that a new subscriber
+// gets, events of cache channels. So a subscriber sees the list at one place in
+// the stream and every change after it once, in whatever process it is and
+// whatever process it moves to.
+//
+// What a worker has told belongs to its lease, which ends with its process. A
+// keeper that starts again knows nothing and lets the workers announce what
+// they hold; until they have, nobody is told that anybody came or went.
+package keeper
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/hook"
+)
+
+// service is the name that workers tell.
+const service = "pusher"
+
+func init() {
+	worker.RegisterService(service, func() worker.Service { return &Keeper{} })
+}
+
+// hooks is where webhooks get their events: a hook.Queue.
+type hooks interface {
+	Add(app string, events ...hook.Event)
+	Stats() []hook.Stats
+	Close() error
+}
+
+// Keeper is the service. All of it belongs to the service's goroutine.
+type Keeper struct {
+	env   *worker.ServiceEnv
+	apps  map[string]*worker.App
+	hooks hooks // nil: no app has an endpoint
+
+	leases  leases
+	settled bool     // every worker has announced what it holds
+	tombs   []func() // departures of before the keeper began, and …
+	waiting []func() // … changes that came before it was settled
+
+	entries map[key]*entry   // subscriptions to presence channels
+	rooms   map[string]*room // presence channels with somebody in them
+	touched []*room          // to be flushed at the end of the word in hand
+	buried  map[key]bool     // by user: departures of before the keeper began that were told
+	cache   cache
+	counts  counts
+	people  people
+}
+
+// maxWaiting bounds the changes that wait while the keeper is not settled. A
+// join beyond it is told again by its worker.
+const maxWaiting = 256 << 10
+
+// Start implements worker.Service.
+func (k *Keeper) Start(env *worker.ServiceEnv) error {
+	k.env = env
+	k.apps = map[string]*worker.App{}
+	hooked := false
+	for i := range env.Apps {
+		k.apps[env.Apps[i].ID] = &env.Apps[i]
+		hooked = hooked || len(env.Apps[i].Webhooks) > 0
+	}
+	k.entries, k.rooms = map[key]*entry{}, map[string]*room{}
+	k.buried = map[key]bool{}
+	k.leases.byName, k.leases.started = map[string]*lease{}, env.Now()
+	k.cache.init()
+	k.counts.init()
+	k.people.init()
+	if hooked && k.hooks == nil {
+		if env.DataDir == "" {
+			return errors.New("webhooks need a data_dir")
+		}
+		q, err := hook.Open(env.DataDir, env.Apps, env.Log)
+		if err != nil {
+			return fmt.Errorf("open queue of webhooks: %w", err)
+		}
+		k.hooks = q
+	}
+	return nil
+}
+
+// Stop implements worker.Service.
+func (k *Keeper) Stop() {
+	if k.hooks != nil {
+		if err := k.hooks.Close(); err != nil {
+			k.env.Log.Error("close queue of webhooks", "error", err)
+		}
+	}
+}
+
+// Tell implements worker.Service.
+func (k *Keeper) Tell(from string, data []byte) {
+	var b batch
+	if err := json.Unmarshal(data, &b); err != nil {
+		k.env.Log.Warn("word of a worker ignored", "worker", from, "error", err)
+		return
+	}
+	l, known := k.leases.take(from, &b, k.env.Now())
+	for i := range b.Ops {
+		switch o := &b.Ops[i]; {
+		case o.Kind == opPublish:
+			k.publishCached(o)
+		case o.Kind == opHook:
+			k.hook(o.Channel, *o.Event)
+		case known:
+			k.apply(l, o, b.Whole && !l.met)
+		}
+	}
+	if b.Last && l.unnamed != nil {
+		k.announced(l)
+	}
+	k.settle()
+	k.flush()
+	k.watchLeases()
+}
+
+// apply makes one change of state. Until all is announced, only what is known
+// to clients already counts at once.
+//
+// With tomb, a departure may be news of before the keeper began.
+func (k *Keeper) apply(l *lease, o *op, tomb bool) {
+	l.named(o)
+	switch o.Kind {
+	case opHave:
+		k.have(l, o)
+	case opUser:
+		k.signin(l, o, true)
+	case opCount:
+		k.count(l, o)
+	case opWatch:
+		k.watch(o)
+	default:
+		if o.Kind == opLeave && tomb && !k.settled {
+			k.tombs = append(k.tombs, func() { k.leave(o, true) })
+			return
+		}
+		k.inTurn(func() { k.change(l, o, tomb) })
+	}
+}
+
+// change is apply for what others are told of.
+func (k *Keeper) change(l *lease, o *op, tomb bool) {
+	switch o.Kind {
+	case opJoin:
+		k.join(l, o)
+	case opLeave:
+		k.leave(o, tomb)
+	case opSignin:
+		k.signin(l, o, false)
+	case opSignout:
+		k.signout(o)
+	}
+}
+
+// Roster implements worker.Service.
+func (k *Keeper) Roster(workers []string) {
+	k.leases.roster(workers, k.env.Now())
+	k.settle()
+	k.flush()
+	k.watchLeases()
+}
+
+// app returns the app of a name on the bus, nil for none that is configured,
+// and the channel as clients know it.
+func (k *Keeper) app(name string) (*worker.App, string) {
+	id, channel := Split(name)
+	return k.apps[id], channel
+}
+
+func (k *Keeper) hook(app string, e hook.Event) {
+	if k.hooks != nil {
+		k.hooks.Add(app, e)
+	}
+}
+
+// publish logs what cannot be published; it is too large, or the end is near.
+func (k *Keeper) publish(ps ...worker.Publication) {
+	if err := k.env.Publish(ps...); err != nil {
+		k.env.Log.Warn("publication of presence given up", "channel", ps[0].Target, "error", err)
+	}
+}
+
+// toChannel is a publication of messages to the members of a channel.
+func toChannel(name string, message []byte) worker.Publication {
+	return worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: name, Data: message}
+}
+
+// toConns is a notice to connections, in the order of the channel's messages.
+func toConns(name string, code uint16, conns []string, message []byte) worker.Publication {
+	return worker.Publication{Kind: worker.KindService, Scope: worker.ScopeList, Target: name, Code: code, Conns: conns, Data: message}
+}
+
+// sweepPause is how often leases are looked at while one may have ended.
+const sweepPause = 250 * time.Millisecond

@@ -1,0 +1,99 @@
+package keeper
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/pushd/pushd/worker/handler/pusher/hook"
+)
+
+// Codes of the notices that a session gets (worker.Notice.Code). The target is
+// the channel's name on the bus.
+const (
+	// CodeSubscribed: the message confirms the subscription. The session joins
+	// the channel, unless the client has left it meanwhile, and lets the message
+	// go out; so the client sees every event of the keeper's from here on.
+	CodeSubscribed uint16 = iota + 1
+	// CodeRefused: the message says why not.
+	CodeRefused
+	// CodeCached: the last event of a cache channel, or that there is none. It
+	// goes out to whoever is in the channel.
+	CodeCached
+)
+
+// What a worker tells the keeper is a batch of ops, numbered from 1 over the
+// life of the client, so that the keeper sees when some were lost.
+type batch struct {
+	Instance uint64 `json:"id"` // random, of the client
+	First    uint64 `json:"n"`  // number of the first op
+	// Whole marks an announcement: the ops are all that the lease holds. It may
+	// come in several batches, of which the last has Last.
+	Whole bool `json:"w,omitempty"`
+	Begin bool `json:"b,omitempty"`
+	Last  bool `json:"l,omitempty"`
+	Ops   []op `json:"o"`
+}
+
+type kind string
+
+const (
+	opJoin  kind = "join"  // presence: a new subscription
+	opHave  kind = "have"  // presence: one that is known to the client
+	opLeave kind = "leave" // presence: the end of one
+	opWatch kind = "watch" // a new subscription to a cache channel without presence
+	opCount kind = "count" // connections in the channel, in this process
+
+	opSignin  kind = "signin"  // a user is there by one more connection
+	opUser    kind = "user"    // that is known to be
+	opSignout kind = "signout" // and no more
+
+	// Events, which are not part of the state that is announced.
+	opPublish kind = "publish" // into a cache channel
+	opHook    kind = "hook"    // for the webhooks
+)
+
+// op is one change. Which fields it has depends on its kind.
+type op struct {
+	Kind    kind            `json:"k"`
+	Channel string          `json:"c,omitempty"` // on the bus; of users: their uid there; of hooks: the app
+	Conn    string          `json:"i,omitempty"`
+	User    string          `json:"u,omitempty"`
+	Info    json.RawMessage `json:"d,omitempty"` // user_info
+	Except  []string        `json:"x,omitempty"`
+	Message string          `json:"m,omitempty"` // ready for clients
+	Watch   []string        `json:"w,omitempty"` // users that the user watches
+	N       int             `json:"n,omitempty"`
+	Event   *hook.Event     `json:"e,omitempty"`
+}
+
+// hello asks where the keeper stands.
+type hello struct {
+	Instance uint64 `json:"id"`
+	Next     uint64 `json:"n"` // number of the next op
+}
+
+// standing is the answer.
+type standing struct {
+	Next     uint64 `json:"n"` // number of the op that it expects
+	Announce bool   `json:"a"` // ops were lost: announce
+	Settled  bool   `json:"s"` // what it has been told it has acted on
+}
+
+// question is what Ask gets.
+type question struct {
+	Hello    *hello `json:"hello,omitempty"`
+	Users    string `json:"users,omitempty"`     // channel on the bus
+	Counts   string `json:"counts,omitempty"`    // prefix of channels on the bus
+	Cached   string `json:"cached,omitempty"`    // channel on the bus
+	MaxCount int    `json:"max_count,omitempty"` // of Counts
+}
+
+// Name returns the name on the bus of an app's channel or user. Neither app ids
+// nor channels hold ":".
+func Name(app, channel string) string { return app + ":" + channel }
+
+// Split undoes Name.
+func Split(name string) (app, channel string) {
+	app, channel, _ = strings.Cut(name, ":")
+	return app, channel
+}

@@ -1,0 +1,135 @@
+package keeper
+
+import (
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// people are the signed-in users and who watches whom.
+type people struct {
+	online map[string]int             // connections, by the user's name on the bus
+	logins map[string]*login          // by connection
+	fans   map[string]map[string]bool // connections that watch a user, by the user's name
+}
+
+// login is a connection that has signed in.
+type login struct {
+	user  string // on the bus
+	watch []string
+	lease *lease
+}
+
+func (p *people) init() {
+	p.online, p.logins, p.fans = map[string]int{}, map[string]*login{}, map[string]map[string]bool{}
+}
+
+// signin takes note of a connection of a user. If it is news, those who watch
+// the user are told, and the user of those that it watches.
+func (k *Keeper) signin(l *lease, o *op, known bool) {
+	p := &k.people
+	u := p.logins[o.Conn]
+	if u != nil && u.user != o.Channel {
+		p.remove(k, o.Conn, u)
+		u = nil
+	}
+	if u == nil {
+		u = &login{user: o.Channel, lease: l}
+		p.logins[o.Conn] = u
+		if p.online[u.user]++; p.online[u.user] == 1 && (!known || k.settled) {
+			k.tellFans(u.user, "online")
+		}
+	}
+	delete(u.lease.users, o.Conn)
+	u.lease, l.users[o.Conn] = l, u
+	if o.Watch != nil {
+		p.follow(o.Conn, u, o.Watch)
+	}
+	if !known && len(u.watch) > 0 {
+		k.tellWatched(o.Conn, u)
+	}
+}
+
+func (k *Keeper) signout(o *op) {
+	if u := k.people.logins[o.Conn]; u != nil {
+		k.people.remove(k, o.Conn, u)
+	}
+}
+
+// remove ends a login.
+func (p *people) remove(k *Keeper, conn string, u *login) {
+	if p.logins[conn] != u {
+		return
+	}
+	delete(p.logins, conn)
+	delete(u.lease.users, conn)
+	p.follow(conn, u, nil)
+	if p.online[u.user]--; p.online[u.user] == 0 {
+		delete(p.online, u.user)
+		k.tellFans(u.user, "offline")
+	}
+}
+
+// follow sets whom a connection watches.
+func (p *people) follow(conn string, u *login, watch []string) {
+	app, _ := Split(u.user)
+	for _, id := range u.watch {
+		name := Name(app, id)
+		if delete(p.fans[name], conn); len(p.fans[name]) == 0 {
+			delete(p.fans, name)
+		}
+	}
+	u.watch = watch
+	for _, id := range watch {
+		name := Name(app, id)
+		if p.fans[name] == nil {
+			p.fans[name] = map[string]bool{}
+		}
+		p.fans[name][conn] = true
+	}
+}
+
+// tellFans tells those who watch a user that it came or went.
+func (k *Keeper) tellFans(user, event string) {
+	fans := k.people.fans[user]
+	if len(fans) == 0 {
+		return
+	}
+	_, id := Split(user)
+	message := wire.Watchlist(wire.Watch{Name: event, UserIDs: []string{id}})
+	conns := make([]string, 0, len(fans))
+	for conn := range fans {
+		if conns = append(conns, conn); len(conns) == maxJoiners {
+			k.publish(toList(user, conns, message))
+			conns = nil
+		}
+	}
+	if len(conns) > 0 {
+		k.publish(toList(user, conns, message))
+	}
+}
+
+// tellWatched tells a new connection who of those that its user watches is
+// there.
+func (k *Keeper) tellWatched(conn string, u *login) {
+	app, _ := Split(u.user)
+	here, away := wire.Watch{Name: "online"}, wire.Watch{Name: "offline"}
+	for _, id := range u.watch {
+		w := &away
+		if k.people.online[Name(app, id)] > 0 {
+			w = &here
+		}
+		w.UserIDs = append(w.UserIDs, id)
+	}
+	var events []wire.Watch
+	for _, w := range []wire.Watch{here, away} {
+		if len(w.UserIDs) > 0 {
+			events = append(events, w)
+		}
+	}
+	k.publish(toList(u.user, []string{conn}, wire.Watchlist(events...)))
+}
+
+// toList is a publication of a message to connections.
+func toList(user string, conns []string, message []byte) worker.Publication {
+	return worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeList, Target: user, Conns: conns, Data: message}
+}

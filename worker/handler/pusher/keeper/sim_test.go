@@ -1,0 +1,485 @@
+package keeper
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/hook"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+// sim is a machine in one goroutine: a keeper, worker processes with their
+// clients, connections, and the ways between them. Its clock moves when nothing
+// is left to do, so a run depends on its seed only.
+type sim struct {
+	t      *testing.T
+	rng    *rand.Rand
+	apps   []worker.App
+	now    time.Time
+	keeper *Keeper // nil: dead
+	timers []simTimer
+	procs  []*proc
+	conns  []*conn
+	stream []worker.Publication // on its way to the connections
+	hooked []string
+	born   int
+	loss   float64 // probability that a word is lost
+
+	died   time.Time // the last keeper
+	strict bool      // every change is seen once
+	log    []string
+}
+
+type simTimer struct {
+	at   time.Time
+	n    int
+	of   any // keeper or proc that must live
+	fire func()
+}
+
+// proc is a worker process.
+type proc struct {
+	s        *sim
+	from     string
+	slot     int
+	gen      int
+	client   *Client
+	words    []func() // on their way to the keeper
+	turn     []func() // posted
+	dead     bool
+	retiring bool
+}
+
+// conn is a connection with its session's view of each channel.
+type conn struct {
+	id   string
+	proc *proc // nil: closed
+	user string
+	subs map[string]*sub
+	got  []string // raw events of channels without presence
+}
+
+type sub struct {
+	in    bool            // answered …
+	since time.Time       // … at this time
+	view  map[string]bool // users, as the client sees them
+}
+
+func newSim(t *testing.T, seed int64, apps ...worker.App) *sim {
+	if len(apps) == 0 {
+		a := worker.DefaultApp()
+		a.ID = "a"
+		apps = []worker.App{a}
+	}
+	s := &sim{t: t, rng: rand.New(rand.NewSource(seed)), apps: apps, now: time.Unix(1e9, 0), strict: true}
+	s.startKeeper()
+	return s
+}
+
+// Add, Stats and Close make it the queue of webhooks.
+func (s *sim) Add(app string, events ...hook.Event) {
+	for _, e := range events {
+		s.hooked = append(s.hooked, fmt.Sprintf("%s:%s:%s:%s:%d", app, e.Name, e.Channel, e.UserID, e.SubscriptionCount))
+	}
+}
+func (s *sim) Stats() []hook.Stats { return nil }
+func (s *sim) Close() error        { return nil }
+
+func (s *sim) startKeeper() {
+	k := &Keeper{hooks: s}
+	s.keeper = k
+	err := k.Start(&worker.ServiceEnv{
+		Apps: s.apps, Log: slog.New(slog.DiscardHandler),
+		Publish: func(ps ...worker.Publication) error {
+			for _, p := range ps {
+				s.note("keeper: %c %s %v %s", p.Kind, p.Target, p.Conns, short(p.Data))
+			}
+			s.stream = append(s.stream, ps...)
+			return nil
+		},
+		After: func(d time.Duration, fn func()) { s.after(d, k, fn) },
+		Now:   func() time.Time { return s.now },
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.roster()
+}
+
+func (s *sim) roster() {
+	var names []string
+	for _, p := range s.procs {
+		names = append(names, p.from)
+	}
+	if s.keeper != nil {
+		s.keeper.Roster(names)
+	}
+}
+
+func (s *sim) killKeeper() {
+	s.note("keeper dies")
+	s.keeper, s.died = nil, s.now
+	for _, p := range s.procs {
+		p.words = nil
+	}
+}
+
+func (s *sim) after(d time.Duration, of any, fn func()) {
+	s.born++
+	s.timers = append(s.timers, simTimer{s.now.Add(d), s.born, of, fn})
+	sort.Slice(s.timers, func(i, j int) bool {
+		a, b := s.timers[i], s.timers[j]
+		return a.at.Before(b.at) || a.at.Equal(b.at) && a.n < b.n
+	})
+}
+
+func (s *sim) note(format string, args ...any) {
+	s.log = append(s.log, s.now.Format("05.000 ")+fmt.Sprintf(format, args...))
+}
+
+func (s *sim) fail(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf(format+"\n%s", append(args, strings.Join(s.log[max(0, len(s.log)-80):], "\n"))...)
+}
+
+// start starts a process in a slot.
+func (s *sim) start(slot, gen int) *proc {
+	p := &proc{s: s, slot: slot, gen: gen, from: fmt.Sprintf("w/%d/%d", slot, gen)}
+	p.client = newClient(p)
+	p.client.instance = uint64(s.rng.Int63())
+	p.client.now = func() time.Time { return s.now }
+	p.client.hello()
+	s.procs = append(s.procs, p)
+	s.roster()
+	return p
+}
+
+// end takes a process away.
+func (s *sim) end(p *proc) {
+	p.dead = true
+	s.procs = slices.DeleteFunc(s.procs, func(q *proc) bool { return q == p })
+	s.roster()
+}
+
+// Tell and the next four make a proc the bus of a Client.
+func (p *proc) Tell(_ string, data []byte) error {
+	if p.s.rng.Float64() < p.s.loss {
+		return errors.New("busy")
+	}
+	p.words = append(p.words, func() {
+		if k := p.s.keeper; k != nil {
+			k.Tell(p.from, slices.Clone(data))
+		}
+	})
+	return nil
+}
+
+func (p *proc) Ask(_ string, data []byte, wait time.Duration, done func([]byte, error)) {
+	answered := false
+	answer := func(raw []byte, err error) {
+		if !answered && !p.dead {
+			answered = true
+			done(raw, err)
+		}
+	}
+	p.s.after(wait, p, func() { answer(nil, worker.ErrNoAnswer) })
+	p.words = append(p.words, func() {
+		if k := p.s.keeper; k != nil {
+			k.Ask(p.from, data, answer)
+		}
+	})
+}
+
+func (p *proc) After(d time.Duration, fn func()) { p.s.after(d, p, fn) }
+func (p *proc) Post(fn func()) error             { p.turn = append(p.turn, fn); return nil }
+
+func (p *proc) Open(visit func(string)) {
+	for _, c := range p.s.conns {
+		if c.proc == p {
+			visit(c.id)
+		}
+	}
+}
+
+// step does one thing that can be done, by chance. It reports false when there
+// is nothing.
+func (s *sim) step() bool {
+	var can []func()
+	for _, p := range s.procs {
+		if len(p.turn) > 0 {
+			can = append(can, func() { fn := p.turn[0]; p.turn = p.turn[1:]; fn() })
+		}
+		if len(p.words) > 0 {
+			can = append(can, func() { fn := p.words[0]; p.words = p.words[1:]; fn() })
+		}
+	}
+	if len(s.stream) > 0 {
+		can = append(can, func() { p := s.stream[0]; s.stream = s.stream[1:]; s.deliver(&p) })
+	}
+	if len(can) == 0 {
+		return false
+	}
+	can[s.rng.Intn(len(can))]()
+	return true
+}
+
+// run lets d go by.
+func (s *sim) run(d time.Duration) {
+	until := s.now.Add(d)
+	for {
+		for s.step() {
+		}
+		if len(s.timers) == 0 || s.timers[0].at.After(until) {
+			s.now = until
+			return
+		}
+		t := s.timers[0]
+		s.timers = s.timers[1:]
+		s.now = t.at
+		switch of := t.of.(type) {
+		case *Keeper:
+			if of == s.keeper {
+				t.fire()
+			}
+		case *proc:
+			if !of.dead && !of.retiring {
+				t.fire()
+			}
+		}
+	}
+}
+
+// deliver gives a publication to the connections.
+func (s *sim) deliver(p *worker.Publication) {
+	for _, c := range s.conns {
+		if c.proc == nil || slices.Contains(p.Except, c.id) {
+			continue
+		}
+		switch {
+		case p.Scope == worker.ScopeList && !slices.Contains(p.Conns, c.id):
+		case p.Kind == worker.KindService:
+			s.notice(c, p)
+		case p.Scope == worker.ScopeList:
+			c.got = append(c.got, string(p.Data))
+		case c.subs[p.Target] == nil || !c.subs[p.Target].in:
+		case p.Kind == worker.KindMessages:
+			s.several(c, p)
+		default:
+			c.got = append(c.got, string(p.Data))
+		}
+	}
+}
+
+// notice is a session's OnService.
+func (s *sim) notice(c *conn, p *worker.Publication) {
+	sub := c.subs[p.Target]
+	if sub == nil {
+		return
+	}
+	switch p.Code {
+	case CodeSubscribed:
+		if sub.in {
+			return
+		}
+		sub.in, sub.since = true, s.now
+		c.proc.client.Admitted(c.id, p.Target)
+		sub.view = map[string]bool{}
+		for _, id := range rosterIn(p.Data) {
+			sub.view[id] = true
+		}
+		c.got = append(c.got, "subscribed")
+	case CodeRefused:
+		delete(c.subs, p.Target)
+		c.proc.client.Leave(c.id, p.Target)
+		c.got = append(c.got, "refused")
+	case CodeCached:
+		if sub.in {
+			c.got = append(c.got, string(p.Data))
+		}
+	}
+}
+
+type event struct {
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data"`
+}
+
+func parse(raw []byte, data any) string {
+	var e event
+	var text string
+	_ = json.Unmarshal(raw, &e)
+	_ = json.Unmarshal(e.Data, &text)
+	_ = json.Unmarshal([]byte(text), data)
+	return e.Event
+}
+
+func rosterIn(raw []byte) []string {
+	var r struct {
+		Presence struct {
+			IDs []string `json:"ids"`
+		} `json:"presence"`
+	}
+	parse(raw, &r)
+	return r.Presence.IDs
+}
+
+// several takes presence events into the connection's view.
+func (s *sim) several(c *conn, p *worker.Publication) {
+	view := c.subs[p.Target].view
+	for _, raw := range messagesIn(p.Data) {
+		var m struct {
+			ID string `json:"user_id"`
+		}
+		name := parse(raw, &m)
+		added := name == "pusher_internal:member_added"
+		// A departure from a channel that was joined while there was no keeper
+		// may be told although nobody has seen the arrival.
+		echo := !added && s.now.Sub(s.died) < 10*time.Second && !s.stayed(p.Target, m.ID)
+		if s.strict && view[m.ID] == added && !echo {
+			s.fail("%s: %s sees %s of %s, which is no news", p.Target, c.id, name, m.ID)
+		}
+		if added {
+			view[m.ID] = true
+		} else {
+			delete(view, m.ID)
+		}
+	}
+}
+
+// stayed reports whether the user has been in the channel by one connection
+// since before the keeper died.
+func (s *sim) stayed(name, user string) bool {
+	return slices.ContainsFunc(s.conns, func(c *conn) bool {
+		sub := c.subs[name]
+		return c.proc != nil && c.user == user && sub != nil && sub.in && sub.since.Before(s.died)
+	})
+}
+
+// connect, subscribe, unsubscribe and close are what a client does.
+func (s *sim) connect(p *proc, user string) *conn {
+	s.born++
+	c := &conn{id: fmt.Sprintf("%d.%d", s.born, p.slot), proc: p, user: user, subs: map[string]*sub{}}
+	s.conns = append(s.conns, c)
+	return c
+}
+
+func (c *conn) subscribe(name string) {
+	if c.subs[name] != nil {
+		return
+	}
+	c.proc.s.note("%s joins %s as %s at %s", c.id, name, c.user, c.proc.from)
+	c.subs[name] = &sub{}
+	c.proc.client.Join(c.id, name, wire.Member{ID: c.user, Info: json.RawMessage(`{}`)})
+}
+
+func (c *conn) unsubscribe(name string) {
+	if c.subs[name] != nil {
+		c.proc.s.note("%s leaves %s as %s", c.id, name, c.user)
+		delete(c.subs, name)
+		c.proc.client.Leave(c.id, name)
+	}
+}
+
+func (c *conn) close() {
+	for name := range c.subs {
+		c.unsubscribe(name)
+	}
+	c.proc.client.Signout(c.id)
+	c.proc = nil
+}
+
+// reload moves the connections of a process to its successor.
+func (s *sim) reload(p *proc, between func()) {
+	s.note("reload of %s", p.from)
+	next := s.start(p.slot, p.gen+1)
+	p.retiring = true
+	for _, c := range s.conns {
+		if c.proc != p {
+			continue
+		}
+		for len(p.turn) > 0 || len(p.words) > 0 { // the barrier
+			for _, q := range [][]func(){p.turn, p.words} {
+				if len(q) > 0 {
+					q[0]()
+				}
+			}
+			p.turn, p.words = p.turn[min(1, len(p.turn)):], p.words[min(1, len(p.words)):]
+		}
+		c.proc = next
+		for name, sub := range c.subs {
+			if sub.in {
+				next.client.Have(c.id, name, wire.Member{ID: c.user, Info: json.RawMessage(`{}`)})
+			} else {
+				next.client.Join(c.id, name, wire.Member{ID: c.user, Info: json.RawMessage(`{}`)})
+			}
+		}
+		between()
+	}
+	s.end(p)
+}
+
+// kill takes a process and its connections away without a word.
+func (s *sim) kill(p *proc) {
+	s.note("%s is killed", p.from)
+	for _, c := range s.conns {
+		if c.proc == p {
+			c.proc = nil
+		}
+	}
+	s.end(p)
+}
+
+// check compares what every client sees with what is true.
+func (s *sim) check() {
+	s.t.Helper()
+	truth := map[string]map[string]bool{}
+	for _, c := range s.conns {
+		if c.proc == nil {
+			continue
+		}
+		for name := range c.subs {
+			if truth[name] == nil {
+				truth[name] = map[string]bool{}
+			}
+			truth[name][c.user] = true
+		}
+	}
+	for _, c := range s.conns {
+		if c.proc == nil {
+			continue
+		}
+		for name, sub := range c.subs {
+			if !sub.in {
+				s.fail("%s was never answered in %s", c.id, name)
+			}
+			if got, want := names(sub.view), names(truth[name]); !slices.Equal(got, want) {
+				s.fail("%s sees %v in %s, there are %v", c.id, got, name, want)
+			}
+		}
+	}
+	for name, r := range s.keeper.rooms {
+		if got, want := s.keeper.usersOf(name), names(truth[name]); !slices.Equal(got, want) || len(r.users) == 0 {
+			s.fail("the keeper knows %v in %s, there are %v", got, name, want)
+		}
+	}
+}
+
+func short(b []byte) string { return string(b[:min(len(b), 300)]) }
+
+func names(set map[string]bool) []string {
+	list := []string{}
+	for id := range set {
+		list = append(list, id)
+	}
+	sort.Strings(list)
+	return list
+}
