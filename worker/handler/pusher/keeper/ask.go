@@ -4,20 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/pushd/pushd/worker"
 )
-
-// maxCounts bounds the channels of one answer, so that it fits a message.
-const maxCounts = 4000
-
-// Counts are the members of presence channels.
-type Counts struct {
-	Users map[string]int `json:"users"` // by channel, without the app
-	More  bool           `json:"more,omitempty"`
-}
 
 // CachedEvent is the last event of a cache channel.
 type CachedEvent struct {
@@ -43,8 +33,8 @@ func (k *Keeper) Ask(from string, data []byte, answer func([]byte, error)) {
 		answer(nil, ErrUnsettled)
 	case q.Users != "":
 		answer(json.Marshal(k.usersOf(q.Users)))
-	case q.Counts != "":
-		answer(json.Marshal(k.countsOf(q.Counts)))
+	case q.Of != nil:
+		answer(json.Marshal(k.countEach(q.Of)))
 	case q.Cached != "":
 		answer(json.Marshal(k.cachedOf(q.Cached)))
 	default:
@@ -67,19 +57,15 @@ func (k *Keeper) usersOf(name string) []string {
 	return ids
 }
 
-func (k *Keeper) countsOf(prefix string) Counts {
-	c := Counts{Users: map[string]int{}}
-	for name, r := range k.rooms {
-		if len(r.users) == 0 || !strings.HasPrefix(name, prefix) {
-			continue
+// countEach tells how many users each of the channels has.
+func (k *Keeper) countEach(names []string) []int {
+	counts := make([]int, len(names))
+	for i, name := range names {
+		if r := k.rooms[name]; r != nil {
+			counts[i] = len(r.users)
 		}
-		if len(c.Users) == maxCounts {
-			c.More = true
-			break
-		}
-		c.Users[r.channel] = len(r.users)
 	}
-	return c
+	return counts
 }
 
 func (k *Keeper) cachedOf(name string) (c CachedEvent) {

@@ -81,11 +81,10 @@ type standing struct {
 
 // question is what Ask gets.
 type question struct {
-	Hello    *hello `json:"hello,omitempty"`
-	Users    string `json:"users,omitempty"`     // channel on the bus
-	Counts   string `json:"counts,omitempty"`    // prefix of channels on the bus
-	Cached   string `json:"cached,omitempty"`    // channel on the bus
-	MaxCount int    `json:"max_count,omitempty"` // of Counts
+	Hello  *hello   `json:"hello,omitempty"`
+	Users  string   `json:"users,omitempty"`  // channel on the bus
+	Of     []string `json:"of,omitempty"`     // channels on the bus, to count
+	Cached string   `json:"cached,omitempty"` // channel on the bus
 }
 
 // Name returns the name on the bus of an app's channel or user. Neither app ids
