@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -26,7 +27,7 @@ func fanoutCommand() *cli.Command {
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Value: 100, Usage: "how `MANY`"},
 			&cli.Float64Flag{Name: "rate", Usage: "`MESSAGES` per second on a timetable; 0: --ahead decides"},
 			&cli.IntFlag{Name: "ahead", Value: 2, Usage: "messages on their `WAY` at a time; 1 measures each alone"},
-			&cli.DurationFlag{Name: "stall", Value: 10 * time.Second, Usage: "give up `AFTER` so long without progress"},
+			stallFlag(),
 			sizeFlag(), drainFlag())...),
 		Action: fanout,
 	}
@@ -47,18 +48,12 @@ func fanout(c *cli.Context) error {
 		return err
 	}
 	defer b.close()
-	f := &fan{bench: b, channel: channel, free: make(chan struct{}, max(c.Int("ahead"), 1)), all: make(chan struct{}, 1)}
-	b.OnSeen = f.seen
+	f := newFan(b, channel)
 	if err := b.opened(); err != nil {
 		return err
 	}
-	// A member counts from its handshake on, once the server's processes have
-	// told each other; after that not one message may be missing.
-	if err := b.sleep(joining); err != nil {
-		return err
-	}
 	b.history.Settle = 0
-	if f.publisher, err = f.open(strings.ReplaceAll(l.URL, "{room}", l.Rooms[0])); err != nil {
+	if err := f.open(strings.ReplaceAll(l.URL, "{room}", l.Rooms[0])); err != nil {
 		return err
 	}
 	defer func() { _ = f.publisher.Close() }()
@@ -75,15 +70,33 @@ type fan struct {
 	channel   string
 	stream    history.Stream
 	free      chan struct{} // holds a token per message that is on its way
-	all       chan struct{} // gets a token when the last message has been seen
-	partial   int           // publishes whose receivers the server could not count in time
+	all       chan struct{} // gets a token when message number final has been seen
+	final     atomic.Uint32
+	partial   int // publishes whose receivers the server could not count in time
 }
 
-func (f *fan) open(url string) (publish.Publisher, error) {
-	if api := f.String("api"); api != "" {
-		return publish.Open(api, f.String("key"))
+func newFan(b *bench, channel string) *fan {
+	f := &fan{
+		bench: b, channel: channel, stream: history.Stream{ID: load.PublisherID(0), Channel: channel},
+		free: make(chan struct{}, max(b.Int("ahead"), 1)), all: make(chan struct{}, 1),
 	}
-	return newChatSender(url, f.String("origin"), load.PublisherID(0), f.channel)
+	b.OnSeen = f.seen
+	return f
+}
+
+// open makes the publisher. A receiver counts from its handshake on, once the
+// server's processes have told each other; after that not one message may be
+// missing.
+func (f *fan) open(url string) (err error) {
+	if err := f.sleep(joining); err != nil {
+		return err
+	}
+	if api := f.String("api"); api != "" {
+		f.publisher, err = publish.Open(api, f.String("key"))
+	} else {
+		f.publisher, err = newChatSender(url, f.String("origin"), load.PublisherID(0), f.channel)
+	}
+	return err
 }
 
 // seen runs on an agent's reader.
@@ -92,14 +105,14 @@ func (f *fan) seen(seq uint32) {
 	case <-f.free:
 	default:
 	}
-	if int(seq) == f.Int("messages") {
+	if seq == f.final.Load() {
 		f.all <- struct{}{}
 	}
 }
 
 func (f *fan) measure() error {
 	before, after, _, err := f.measured("fanning out", func() error {
-		if err := f.send(); err != nil {
+		if err := f.send(f.Int("messages")); err != nil {
 			f.report.problem("%v", err)
 		}
 		return nil
@@ -116,18 +129,25 @@ func (f *fan) measure() error {
 		_ = sender.Close()
 		f.history.Sessions = append(f.history.Sessions, sender.session)
 	}
+	f.report.Numbers.Set("connections", float64(r.Counters.Open()))
 	f.numbers(r)
 	f.spent(before, after, r.Counters.Received, "delivery")
-	f.report.Numbers.percentiles("delivery", r.Latency["delivery"])
+	if r.Counters.Received > 0 {
+		f.report.Numbers.Set("client_cpu_us_per_delivery", float64(r.CPU.Microseconds())/float64(r.Counters.Received))
+	}
 	return f.finish(r)
 }
 
-// send publishes everything and waits for the last receiver of the last
-// message. It fails when nothing moves for --stall.
-func (f *fan) send() error {
-	f.stream = history.Stream{ID: load.PublisherID(0), Channel: f.channel}
+// send publishes n messages and waits for the last receiver of the last of
+// them. It fails when nothing moves for --stall.
+func (f *fan) send(n int) error {
+	if n == 0 {
+		return nil
+	}
+	sent := len(f.stream.Publishes)
+	f.final.Store(uint32(sent + n))
 	rate, start := f.Float64("rate"), client.Now()
-	for i := range f.Int("messages") {
+	for i := range n {
 		due := client.Now()
 		if rate > 0 {
 			due = start + int64(float64(i)*1e9/rate)
@@ -137,7 +157,9 @@ func (f *fan) send() error {
 		} else if err := f.wait(f.free, fmt.Sprintf("message %d", i)); err != nil {
 			return err
 		}
-		f.publish(uint32(i+1), due)
+		if err := f.publish(uint32(sent+i+1), due); err != nil {
+			return fmt.Errorf("publish message %d: %w", i, err)
+		}
 	}
 	select {
 	case <-f.all:
@@ -161,7 +183,7 @@ func (f *fan) wait(places chan<- struct{}, what string) error {
 	}
 }
 
-func (f *fan) publish(seq uint32, due int64) {
+func (f *fan) publish(seq uint32, due int64) error {
 	data := payload.Append(nil, f.run(), payload.Message{Stream: f.stream.ID, Seq: seq, Sent: due}, f.Int("size"))
 	p := history.Publish{Start: client.Now()}
 	complete, err := f.publisher.Publish(f.channel, data)
@@ -172,11 +194,12 @@ func (f *fan) publish(seq uint32, due int64) {
 		f.partial++
 	}
 	f.stream.Publishes = append(f.stream.Publishes, p)
+	return err
 }
 
+// numbers adds how fast the messages reached their receivers.
 func (f *fan) numbers(r *fleet.Report) {
 	n := &f.report.Numbers
-	n.Set("connections", float64(r.Counters.Open()))
 	n.Set("messages", float64(len(f.stream.Publishes)))
 	n.Set("deliveries", float64(r.Counters.Received))
 	n.Set("incomplete_answers", float64(f.partial))
@@ -194,9 +217,7 @@ func (f *fan) numbers(r *fleet.Report) {
 		n.Set("deliveries_per_s", float64(r.Counters.Received)/seconds)
 	}
 	n.percentiles("last_receiver", last)
-	if r.Counters.Received > 0 {
-		n.Set("client_cpu_us_per_delivery", float64(r.CPU.Microseconds())/float64(r.Counters.Received))
-	}
+	n.percentiles("delivery", r.Latency["delivery"])
 }
 
 var _ publish.Publisher = (*chatSender)(nil)

@@ -41,6 +41,10 @@ func drainFlag() cli.Flag {
 	return &cli.DurationFlag{Name: "drain", Value: 10 * time.Second, Usage: "how `LONG` to wait for what is on its way at the end"}
 }
 
+func stallFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "stall", Value: 10 * time.Second, Usage: "give up `AFTER` so long without progress"}
+}
+
 // publishFlags are those of commands that push as a back end does.
 func publishFlags() []cli.Flag {
 	return []cli.Flag{

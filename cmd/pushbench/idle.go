@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/pushd/pushd/cmd/pushbench/fleet"
 	"github.com/pushd/pushd/cmd/pushbench/load"
 	"github.com/pushd/pushd/cmd/pushbench/proc"
 )
@@ -13,77 +15,160 @@ import (
 func idleCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "idle",
-		Usage: "open connections, let them be, and measure what each costs",
-		Flags: commonFlags(
+		Usage: "open connections, let them be, and measure what each costs; then perhaps a broadcast to all, and a reload",
+		Flags: commonFlags(append(publishFlags(),
 			connectionsFlag(15_000),
 			&cli.DurationFlag{Name: "settle", Value: 20 * time.Second, Usage: "wait at `MOST` so long for the server's memory to stand still"},
 			&cli.DurationFlag{Name: "hold", Value: 5 * time.Second, Usage: "how `LONG` to watch the idle server's CPU"},
-		),
+			&cli.StringFlag{Name: "channel", Value: "chat:default", Usage: "`NAME` of the channel that all are in, for --messages"},
+			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Usage: "then publish so `MANY` through --api, each to all, and again after --exec"},
+			&cli.StringFlag{Name: "exec", Usage: "then run a `COMMAND` in the shell, such as a reload"},
+			&cli.DurationFlag{Name: "exec-timeout", Value: time.Minute, Usage: "give it up `AFTER`"},
+			sizeFlag(), stallFlag())...),
 		Action: idle,
 	}
 }
 
+// idler is one run of idle.
+type idler struct {
+	*bench
+	fan    *fan
+	base   proc.Sample // before the first connection
+	kernel proc.Kernel
+}
+
 func idle(c *cli.Context) error {
-	base, err := server(c)
-	if err != nil {
+	if err := checkIdle(c); err != nil {
 		return err
 	}
-	slab, err := proc.Slab()
-	if err != nil {
+	var i idler
+	var err error
+	if i.base, err = server(c); err != nil {
+		return err
+	}
+	if i.kernel, err = proc.ReadKernel(); err != nil {
 		return err
 	}
 	l := spec(c, load.Idle)
-	l.Connections = c.Int("connections")
+	l.Connections, l.Watch = c.Int("connections"), load.PublisherID(0)
 	started := time.Now()
-	b, err := begin(c, l)
+	if i.bench, err = begin(c, l); err != nil {
+		return err
+	}
+	defer i.close()
+	i.fan = newFan(i.bench, c.String("channel"))
+	if err := i.opened(); err != nil {
+		return err
+	}
+	i.report.Numbers.Set("opening_s", time.Since(started).Seconds())
+	if err := i.stand(); err != nil {
+		return err
+	}
+	if err := i.disturb(); err != nil {
+		return err
+	}
+	r, err := i.collect()
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	if err := b.opened(); err != nil {
-		return err
-	}
-	opening := time.Since(started)
-	settled, err := b.settle(c.Duration("settle"))
-	if err != nil {
-		return err
-	}
-	slabAfter, err := proc.Slab()
-	if err != nil {
-		return err
-	}
-	b.progress.say("holding")
-	if err := b.sleep(c.Duration("hold")); err != nil {
-		return err
-	}
-	after, err := b.server()
-	if err != nil {
-		return err
-	}
-	r, err := b.collect()
-	if err != nil {
-		return err
-	}
-	n, open := &b.report.Numbers, max(float64(r.Counters.Open()), 1)
-	n.Set("connections", float64(r.Counters.Open()))
-	n.Set("opening_s", opening.Seconds())
-	if base.Processes > 0 {
-		b.idleServer(base, settled, after, open)
-	}
-	n.Set("kernel_slab_bytes_per_connection_both_ends", math.Round(float64(slabAfter-slab)/open))
-	n.percentiles("connect", r.Latency["connect"])
-	return b.finish(r)
+	return i.verdict(r)
 }
 
-// idleServer adds what the server holds and does for connections that idle.
-func (b *bench) idleServer(base, settled, after proc.Sample, open float64) {
-	n, hold := &b.report.Numbers, b.Duration("hold").Seconds()
-	n.Set("server_processes", float64(settled.Processes))
-	n.Set("server_base_bytes", float64(base.PSS))
-	n.Set("server_bytes", float64(settled.PSS))
-	n.Set("server_bytes_per_connection", math.Round(float64(settled.PSS-base.PSS)/open))
-	n.Set("idle_cpu_percent", 100*(after.CPU-settled.CPU).Seconds()/hold)
-	n.Set("idle_context_switches_per_s", float64(after.Switches-settled.Switches)/hold)
+func checkIdle(c *cli.Context) error {
+	if c.Int("messages") > 0 && c.String("api") == "" {
+		return fmt.Errorf("%w: --messages needs --api", errUsage)
+	}
+	return checkSize(c)
+}
+
+// stand measures the server with the connections, while nothing happens.
+func (i *idler) stand() error {
+	settled, err := i.settle(i.Duration("settle"))
+	if err != nil {
+		return err
+	}
+	i.progress.say("holding")
+	if err := i.sleep(i.Duration("hold")); err != nil {
+		return err
+	}
+	after, err := i.server()
+	if err != nil {
+		return err
+	}
+	kernel, err := proc.ReadKernel()
+	if err != nil {
+		return err
+	}
+	n, open, hold := &i.report.Numbers, max(float64(i.Counters().Open()), 1), i.Duration("hold").Seconds()
+	if i.base.Processes > 0 {
+		n.Set("server_processes", float64(settled.Processes))
+		n.Set("server_base_bytes", float64(i.base.PSS))
+		n.Set("server_bytes", float64(settled.PSS))
+		n.Set("server_bytes_per_connection", math.Round(float64(settled.PSS-i.base.PSS)/open))
+		n.Set("idle_cpu_percent", 100*(after.CPU-settled.CPU).Seconds()/hold)
+		n.Set("idle_context_switches_per_s", float64(after.Switches-settled.Switches)/hold)
+	}
+	n.Set("kernel_slab_bytes_per_connection_both_ends", math.Round(float64(kernel.Slab-i.kernel.Slab)/open))
+	n.Set("kernel_slab_bytes", float64(kernel.Slab))
+	n.Set("kernel_tcp_sockets", float64(kernel.Sockets))
+	n.Set("memory_available_bytes", float64(kernel.Available))
+	return nil
+}
+
+// disturb publishes to all and runs the command, and measures what that leaves.
+func (i *idler) disturb() error {
+	messages, exec := i.Int("messages"), i.String("exec") != ""
+	if messages == 0 && !exec {
+		return nil
+	}
+	if messages > 0 {
+		if err := i.fan.open(""); err != nil {
+			return err
+		}
+		defer func() { _ = i.fan.publisher.Close() }()
+		i.broadcast("broadcasting", messages)
+	}
+	if exec {
+		i.execution()
+		i.broadcast("broadcasting again", messages)
+	}
+	settled, err := i.settle(i.Duration("settle"))
+	if err != nil {
+		return err
+	}
+	if i.base.Processes > 0 {
+		n, open := &i.report.Numbers, max(float64(i.Counters().Open()), 1)
+		n.Set("server_bytes_after", float64(settled.PSS))
+		n.Set("server_bytes_per_connection_after", math.Round(float64(settled.PSS-i.base.PSS)/open))
+	}
+	return nil
+}
+
+func (i *idler) broadcast(phase string, messages int) {
+	i.progress.say(phase)
+	if err := i.fan.send(messages); err != nil {
+		i.report.problem("%s: %v", phase, err)
+	}
+}
+
+func (i *idler) execution() {
+	i.progress.say("executing")
+	started := time.Now()
+	if err := i.execute(); err != nil {
+		i.report.problem("%s: %v", i.String("exec"), err)
+	}
+	i.report.Numbers.Set("execution_s", time.Since(started).Seconds())
+}
+
+func (i *idler) verdict(r *fleet.Report) error {
+	n := &i.report.Numbers
+	n.Set("connections", float64(r.Counters.Open()))
+	n.Set("connections_lost", float64(r.Counters.Lost))
+	if i.Int("messages") > 0 {
+		i.fan.numbers(r)
+	}
+	n.percentiles("connect", r.Latency["connect"])
+	return i.finish(r)
 }
 
 // settle waits until the server's memory has stood still, within 0.5 %, for

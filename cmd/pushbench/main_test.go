@@ -86,6 +86,30 @@ func TestIdleCountsAndMeasures(t *testing.T) {
 	}
 }
 
+func TestIdleBroadcastsAndExecutes(t *testing.T) {
+	ws, api := startPeer(t, &peer{key: "k"})
+	ran := filepath.Join(t.TempDir(), "ran")
+	args := []string{"idle", "--url", ws + "/chat?room=a", "-n", "60", "--procs", "2", "--hold", "10ms", "--api", api, "--key", "k", "--channel", "chat:a", "-m", "3", "--stall", "2s"}
+	code, r := benchmark(t, append(args, "--exec", "touch "+ran)...)
+	healthy(t, code, r)
+	if n := number(t, r, "deliveries"); n != 2*3*60 {
+		t.Errorf("%v deliveries", n)
+	}
+	if _, err := os.Stat(ran); err != nil {
+		t.Error(err)
+	}
+	for _, fault := range []string{"drop", "duplicate", "corrupt", "close"} {
+		ws, api := startPeer(t, &peer{key: "k", fault: fault, every: 100})
+		args[2], args[10] = ws+"/chat?room=a", api
+		if code, r := benchmark(t, args...); code != 1 {
+			t.Errorf("%s: exit %d, %v", fault, code, r.Problems)
+		}
+	}
+	if code, _ := benchmark(t, "idle", "--url", ws, "-m", "1"); code != 2 {
+		t.Errorf("messages without an api: exit %d", code)
+	}
+}
+
 func TestIdleNoticesWhatArrivesUnasked(t *testing.T) {
 	ws, _ := startPeer(t, &peer{greet: "hello"})
 	if code, r := benchmark(t, "idle", "--url", ws+"/echo", "-n", "5", "--hold", "10ms"); code != 1 || number(t, r, "faults_corrupt") != 5 {

@@ -49,7 +49,7 @@ type Spec struct {
 	SlowBytes int `json:"slow_bytes,omitempty"`
 	// CutOK accepts any end that the server gives a slow member, not only 1013.
 	CutOK bool `json:"cut_ok,omitempty"`
-	// Watch is a stream; the agent tells when all its members have a message of it.
+	// Watch is a stream; the agent tells when all its members, or all that idle, have a message of it.
 	Watch uint32 `json:"watch,omitempty"`
 }
 
@@ -80,7 +80,7 @@ func New(env *Env, spec Spec, sources []string) (Load, error) {
 	case Echo:
 		return &echo{base: b}, nil
 	case Members:
-		return &members{base: b, watched: map[uint32]int{}}, nil
+		return &members{base: b}, nil
 	case Dial:
 		return &dial{base: b}, nil
 	}

@@ -6,19 +6,26 @@ import (
 
 	"github.com/pushd/pushd/cmd/pushbench/client"
 	"github.com/pushd/pushd/cmd/pushbench/history"
+	"github.com/pushd/pushd/cmd/pushbench/payload"
 )
 
-// idle opens connections and leaves them alone. What arrives unasked is a
-// fault, and so is an end. It keeps a time per connection while opening, and
-// records only faulty sessions.
+// idle opens connections and leaves them alone. An end is a fault, and so is
+// what arrives unasked; messages of the watched stream must reach each of them
+// once and in order. It keeps a time per connection while opening, nothing
+// afterwards, and records only faulty sessions.
 type idle struct {
 	base
 	dialed []int64 // when, by tag; let go once all are open
 	clean  int64
+	round
 }
 
-// opened is the tag of a connection that has had its handshake.
+// opened is the tag of a connection that has had its handshake, less the
+// messages of the watched stream that it has.
 const opened = math.MaxUint32
+
+// isOpen says whether a tag is not yet, or no longer, an index into dialed.
+func isOpen(tag uint32) bool { return tag > math.MaxUint32/2 }
 
 func (l *idle) Open(ready func()) {
 	l.dialed = make([]int64, l.spec.Connections)
@@ -42,7 +49,12 @@ func (l *idle) Opened(c *client.Conn) {
 
 func (l *idle) Message(c *client.Conn, _ client.Opcode, data []byte) {
 	s := history.Session{Role: history.Idle, Opened: 1}
-	if m, ok := l.parse(&s, data); ok {
+	m, ok := l.parse(&s, data)
+	if ok && m.Stream == l.spec.Watch && isOpen(c.Tag) {
+		l.watched(c, m)
+		return
+	}
+	if ok {
 		s.Receive(m.Stream, m.Seq)
 	}
 	if s.Corrupt > 0 || len(s.Tracks) > 0 {
@@ -50,9 +62,24 @@ func (l *idle) Message(c *client.Conn, _ client.Opcode, data []byte) {
 	}
 }
 
+// watched takes a message of the watched stream.
+func (l *idle) watched(c *client.Conn, m payload.Message) {
+	now := client.Now()
+	l.env.observe("delivery", m.Sent, now)
+	if got := opened - c.Tag; m.Seq != got+1 {
+		s := history.Session{Role: history.Idle, Opened: 1}
+		s.Receive(m.Stream, m.Seq)
+		l.fault(s)
+	}
+	c.Tag = opened - m.Seq
+	if l.round.arrived(m.Seq, l.clean, now) {
+		l.env.Seen(m.Seq)
+	}
+}
+
 func (l *idle) Closed(c *client.Conn, err error) {
 	s := history.Session{Role: history.Idle}
-	if c.Tag == opened {
+	if isOpen(c.Tag) {
 		s.Opened = 1
 		l.clean--
 	} else {
@@ -70,4 +97,6 @@ func (l *idle) fault(s history.Session) {
 func (l *idle) Report(r *Report) {
 	r.Sessions = append(r.Sessions, l.sessions...)
 	r.Clean += l.clean
+	r.Last = append(r.Last, l.last...)
+	r.Pending += l.round.missing(l.clean)
 }

@@ -21,8 +21,7 @@ type members struct {
 	dialed  []int64
 	seats   []uint32 // tags of those that stand
 	talk    map[uint32]*history.Stream
-	watched map[uint32]int // members that have a message of the watched stream, by seq
-	last    []int64
+	watched round // the watched stream
 	arrived int64 // when the latest message came
 
 	stopping bool
@@ -140,23 +139,9 @@ func (l *members) Message(c *client.Conn, _ client.Opcode, data []byte) {
 	if s.Role == history.Member {
 		l.env.observe("delivery", m.Sent, now)
 	}
-	if m.Stream == l.spec.Watch {
-		l.watch(m.Seq, now)
+	if m.Stream == l.spec.Watch && l.watched.arrived(m.Seq, int64(len(l.seats)), now) {
+		l.env.Seen(m.Seq)
 	}
-}
-
-// watch notes who has a message of the watched stream, and tells when all have.
-func (l *members) watch(seq uint32, now int64) {
-	l.watched[seq]++
-	if l.watched[seq] < len(l.seats) {
-		return
-	}
-	delete(l.watched, seq)
-	for len(l.last) < int(seq) {
-		l.last = append(l.last, 0)
-	}
-	l.last[seq-1] = now
-	l.env.Seen(seq)
 }
 
 func (l *members) Closed(c *client.Conn, err error) {
@@ -174,5 +159,5 @@ func (l *members) Report(r *Report) {
 	for _, s := range l.talk {
 		r.Streams = append(r.Streams, *s)
 	}
-	r.Last = append(r.Last, l.last...)
+	r.Last = append(r.Last, l.watched.last...)
 }

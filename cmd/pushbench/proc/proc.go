@@ -131,10 +131,3 @@ func keyed(path, key string) (int64, error) {
 	}
 	return 0, nil // a kernel thread or a zombie has no such line
 }
-
-// Slab returns the bytes that the kernel holds in small objects, sockets among
-// them, for the whole machine.
-func Slab() (int64, error) {
-	kib, err := keyed("/proc/meminfo", "Slab:")
-	return kib * 1024, err
-}

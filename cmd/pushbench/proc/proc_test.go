@@ -2,6 +2,7 @@ package proc
 
 import (
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"testing"
@@ -82,9 +83,14 @@ func TestTreeOfNoProcess(t *testing.T) {
 	}
 }
 
-func TestSlab(t *testing.T) {
-	if n, err := Slab(); err != nil || n < 1<<20 {
-		t.Fatalf("%d, %v", n, err)
+func TestKernel(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if k, err := ReadKernel(); err != nil || k.Slab < 1<<20 || k.Available < 1<<20 || k.Sockets < 1 {
+		t.Fatalf("%+v, %v", k, err)
 	}
 }
 
