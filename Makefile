@@ -6,9 +6,11 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo d
 LDFLAGS    := -s -w -X github.com/pushd/pushd/cmd.Version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 30s
-BENCHTIME  ?= 1s
+BENCHTIME  ?= 200ms
+ROUNDS     ?= 5
+CONNECTIONS ?= 1000000
 
-.PHONY: build start test deps check race fuzz bench bench-heap lint dist clean
+.PHONY: build start test deps check race fuzz bench bench-go bench-heap bench-peers bench-million lint dist clean
 
 build: ## bin/pushd and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
@@ -37,11 +39,20 @@ race: deps ## the tests under the race detector, child processes included
 fuzz: ## every fuzz target for FUZZTIME
 	@sh .ci/fuzz $(FUZZTIME)
 
-bench: ## benchmarks; no test depends on them
+bench: build bench-go ## pushd alone, and the packages' benchmarks: under five minutes
+	./bin/pushbench compare --only pushd --rounds 1
+
+bench-go: ## the packages' benchmarks; no test depends on them
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 bench-heap: ## live heap of an idle connection by allocation site
 	$(GO) test ./worker -count=1 -run TestIdleHeap -v -args -heap
+
+bench-peers: build bin/peers ## pushd and its peers in turn, ROUNDS times; about four minutes a round
+	./bin/pushbench compare --rounds $(ROUNDS) -o docs/bench/peers
+
+bench-million: build ## CONNECTIONS idle ones on this machine, a broadcast to all, a reload
+	./bin/pushbench million -n $(CONNECTIONS) -o docs/bench/million.json
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }

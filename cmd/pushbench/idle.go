@@ -105,6 +105,8 @@ func (i *idler) stand() error {
 		n.Set("server_base_bytes", float64(i.base.PSS))
 		n.Set("server_bytes", float64(settled.PSS))
 		n.Set("server_bytes_per_connection", math.Round(float64(settled.PSS-i.base.PSS)/open))
+	}
+	if i.base.Processes > 0 && hold > 0 {
 		n.Set("idle_cpu_percent", 100*(after.CPU-settled.CPU).Seconds()/hold)
 		n.Set("idle_context_switches_per_s", float64(after.Switches-settled.Switches)/hold)
 	}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/pushd/pushd/cmd/pushbench/chart"
+	"github.com/pushd/pushd/cmd/pushbench/compare"
+)
+
+func compareCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "compare",
+		Usage: "start pushd and its peers in turn, measure each, and print the table of the README",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
+			&cli.StringFlag{Name: "peers", Value: "bin/peers", Usage: "`PROGRAM` that is all the others"},
+			&cli.StringFlag{Name: "only", Usage: "`NAMES` of servers, separated by commas"},
+			&cli.IntFlag{Name: "rounds", Value: 5, Usage: "how `OFTEN` each is measured"},
+			&cli.IntFlag{Name: "loops", Value: runtime.NumCPU(), Usage: "event `LOOPS` of each server: workers of pushd, loops and GOMAXPROCS of the others"},
+			&cli.IntFlag{Name: "idle", Value: 15_000, Usage: "idle `CONNECTIONS`"},
+			&cli.IntFlag{Name: "receivers", Value: 10_000, Usage: "`CONNECTIONS` that a fan-out reaches"},
+			&cli.DurationFlag{Name: "duration", Aliases: []string{"d"}, Value: 2 * time.Second, Usage: "how `LONG` echo and connect take"},
+			&cli.DurationFlag{Name: "hold", Value: 65 * time.Second, Usage: "how `LONG` pushd's idle CPU is watched: more than one heartbeat"},
+			&cli.BoolFlag{Name: "strict", Usage: "exit 1 when pushd misses a line"},
+			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "write NAME.json, NAME.md and NAME.svg with this `NAME`"},
+		},
+		Action: compareServers,
+	}
+}
+
+func compareServers(c *cli.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	o := compare.Options{
+		Bench: self, Pushd: c.String("pushd"), Peers: c.String("peers"),
+		Rounds: c.Int("rounds"), Loops: c.Int("loops"), Idle: c.Int("idle"), Fan: c.Int("receivers"),
+		Duration: c.Duration("duration"), Hold: c.Duration("hold"), Log: c.App.ErrWriter,
+	}
+	if only := c.String("only"); only != "" {
+		o.Only = strings.Split(only, ",")
+	}
+	r, err := compare.Measure(c.Context, o)
+	if err != nil {
+		return err
+	}
+	table := fmt.Sprintf("%s\n%s", r.Markdown(), r.All())
+	if _, err := fmt.Fprint(c.App.Writer, table); err != nil {
+		return err
+	}
+	if name := c.String("out"); name != "" {
+		if err := saveComparison(name, r, table); err != nil {
+			return err
+		}
+	}
+	if faults := r.Faults(); len(faults) > 0 {
+		return fmt.Errorf("not every byte was accounted for:\n%s", strings.Join(faults, "\n"))
+	}
+	if missed := r.Missed(); len(missed) > 0 && c.Bool("strict") {
+		return fmt.Errorf("pushd misses:\n%s", strings.Join(missed, "\n"))
+	}
+	return nil
+}
+
+// saveComparison writes the raw numbers, the tables and the plot of memory.
+func saveComparison(name string, r *compare.Result, table string) error {
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	drawing := chart.Bars{Title: "Memory per idle WebSocket connection", Unit: "B", Highlight: "pushd", Log: true}
+	for label, bytes := range r.Memory() {
+		drawing.Add(label, bytes)
+	}
+	return errors.Join(
+		os.MkdirAll(filepath.Dir(name), 0o755),
+		os.WriteFile(name+".json", append(text, '\n'), 0o644),
+		os.WriteFile(name+".md", []byte(table), 0o644),
+		os.WriteFile(name+".svg", drawing.SVG(), 0o644),
+	)
+}

@@ -1,0 +1,84 @@
+package compare
+
+import "fmt"
+
+// measure is one way to load a server: the arguments of a pushbench command.
+type measure struct {
+	name      string
+	pushdOnly bool
+	fresh     bool // wants a server that has not had connections
+	once      bool // in the first round only: it takes long, or does not vary
+	args      func(o Options, p *process) []string
+}
+
+var measures = []measure{
+	{name: "idle", fresh: true, args: func(o Options, p *process) []string {
+		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--hold", "1s"}
+	}},
+	{name: "echo 100", args: echo(100)},
+	{name: "echo 1000", args: echo(1000)},
+	{name: "fan-out", args: func(o Options, p *process) []string { return fanout(o, p) }},
+	{name: "fan-out api", pushdOnly: true, args: func(o Options, p *process) []string {
+		return append(fanout(o, p), "--api", p.api, "--key", key, "--channel", channel)
+	}},
+	{name: "connect", args: func(o Options, p *process) []string {
+		return []string{"connect", "--url", p.echo(), "-c", "100", "-d", o.Duration.String()}
+	}},
+	{name: "after", pushdOnly: true, fresh: true, args: func(o Options, p *process) []string {
+		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--hold", "0s",
+			"--api", p.api, "--key", key, "--channel", channel, "-m", "1", "--exec", p.reload()}
+	}},
+	{name: "idle cpu", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
+		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--hold", o.Hold.String()}
+	}},
+}
+
+const (
+	channel  = "chat:bench"
+	messages = "40" // of a fan-out
+)
+
+func (p *process) chat() string { return "ws://" + p.address + "/chat?room=bench" }
+func (p *process) echo() string { return "ws://" + p.address + "/echo" }
+
+// reload is the command for a shell.
+func (p *process) reload() string { return fmt.Sprintf("'%s' reload -c '%s'", p.pushd, p.config) }
+
+func echo(connections int) func(Options, *process) []string {
+	return func(o Options, p *process) []string {
+		return []string{"echo", "--url", p.echo(), "-c", fmt.Sprint(connections), "-d", o.Duration.String()}
+	}
+}
+
+func fanout(o Options, p *process) []string {
+	return []string{"fanout", "--url", p.chat(), "-n", fmt.Sprint(o.Fan), "-m", messages, "--channel", channel}
+}
+
+// line is one number of a measure that the table shows, and what it is held to.
+type line struct {
+	title   string
+	measure string
+	metric  string
+	unit    string
+	more    bool    // more is better
+	of      string  // what reach is a multiple of: gnet, bestPeer, or "" for nothing
+	to      string  // measure of the other, if not the same
+	reach   float64 // pushd must be at most so much, or at least when more is better; 0: no reach
+}
+
+const bestPeer = "best peer"
+
+var lines = []line{
+	{"idle connection, memory", "idle", "server_bytes_per_connection", "B", false, "", "", 640},
+	{"… after a broadcast and a reload", "after", "server_bytes_per_connection_after", "B", false, "", "", 800},
+	{"idle CPU, default heartbeat", "idle cpu", "idle_cpu_percent", "% of a core", false, "", "", 1},
+	{"echo, 100 connections: CPU", "echo 100", "server_cpu_us_per_message", "µs", false, gnet, "", 1.08},
+	{"echo, 100 connections: rate", "echo 100", "messages_per_s", "/s", true, bestPeer, "", 1},
+	{"echo, 1,000 connections: CPU", "echo 1000", "server_cpu_us_per_message", "µs", false, gnet, "", 1.08},
+	{"echo, 1,000 connections: rate", "echo 1000", "messages_per_s", "/s", true, bestPeer, "", 1},
+	{"fan-out by chat: CPU per delivery", "fan-out", "server_cpu_us_per_delivery", "µs", false, gnet, "", 1.1},
+	{"fan-out by chat: rate", "fan-out", "deliveries_per_s", "/s", true, bestPeer, "", 1},
+	{"fan-out by HTTP API: CPU per delivery", "fan-out api", "server_cpu_us_per_delivery", "µs", false, gnet, "fan-out", 1.1},
+	{"fan-out by HTTP API: rate", "fan-out api", "deliveries_per_s", "/s", true, bestPeer, "fan-out", 1},
+	{"connect, handshake, close: rate", "connect", "connections_per_s", "/s", true, gnet, "", 0.9},
+}

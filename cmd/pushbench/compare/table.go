@@ -1,0 +1,215 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// spread is what a number was over the rounds.
+type spread struct{ low, median, high float64 }
+
+func (s spread) String() string {
+	if s.low == s.high {
+		return format(s.median)
+	}
+	return fmt.Sprintf("%s (%s–%s)", format(s.median), format(s.low), format(s.high))
+}
+
+// spread returns what the rounds gave for a server; ok is false if none did.
+func (r *Result) spread(server, measure, metric string) (s spread, ok bool) {
+	var values []float64
+	for _, run := range r.Runs {
+		if v, has := run.Numbers[metric]; has && run.Server == server && run.Measure == measure {
+			values = append(values, v)
+		}
+	}
+	if len(values) == 0 {
+		return s, false
+	}
+	slices.Sort(values)
+	n := len(values)
+	return spread{values[0], (values[(n-1)/2] + values[n/2]) / 2, values[n-1]}, true
+}
+
+// Faults lists the runs in which something was not as it should be.
+func (r *Result) Faults() (faults []string) {
+	for _, run := range r.Runs {
+		if !run.OK {
+			faults = append(faults, fmt.Sprintf("round %d %s, %s: %s", run.Round+1, run.Server, run.Measure, strings.Join(run.Errors, "; ")))
+		}
+	}
+	return faults
+}
+
+// Missed names the lines in which pushd does not reach what it should.
+func (r *Result) Missed() (missed []string) {
+	for _, l := range lines {
+		if c, ok := r.compare(l); ok && !c.reached {
+			missed = append(missed, fmt.Sprintf("%s: %s %s, reach %s", l.title, format(c.ours.median), l.unit, l.bound()))
+		}
+	}
+	return missed
+}
+
+// comparison of pushd with the others in one line.
+type verdict struct {
+	ours, gnet, best  spread
+	hasGnet, hasBest  bool
+	bestName          string
+	toGnet, toBest    float64 // ours divided by theirs
+	reached, hasReach bool
+}
+
+func (r *Result) compare(l line) (v verdict, ok bool) {
+	if v.ours, ok = r.spread(pushd, l.measure, l.metric); !ok {
+		return v, false
+	}
+	other := l.measure
+	if l.to != "" {
+		other = l.to
+	}
+	if v.gnet, v.hasGnet = r.spread(gnet, other, l.metric); v.hasGnet {
+		v.toGnet = v.ours.median / v.gnet.median
+	}
+	for _, s := range servers {
+		theirs, has := r.spread(s.name, other, l.metric)
+		if s.name == pushd || s.name == gnet || !has {
+			continue
+		}
+		if better := theirs.median < v.best.median != l.more; !v.hasBest || better {
+			v.best, v.bestName, v.hasBest = theirs, s.title, true
+		}
+	}
+	if v.hasBest {
+		v.toBest = v.ours.median / v.best.median
+	}
+	v.reached = l.reached(v)
+	return v, true
+}
+
+func (l line) reached(v verdict) bool {
+	value := v.ours.median
+	switch l.of {
+	case gnet:
+		if value = v.toGnet; !v.hasGnet {
+			return true
+		}
+	case bestPeer:
+		if value = v.toBest; !v.hasBest {
+			return true
+		}
+	}
+	if l.more {
+		return value >= l.reach
+	}
+	return value <= l.reach
+}
+
+// bound says what a line must reach.
+func (l line) bound() string {
+	sign := "≤"
+	if l.more {
+		sign = "≥"
+	}
+	switch l.of {
+	case gnet:
+		return fmt.Sprintf("%s %s × bare gnet", sign, format(l.reach))
+	case bestPeer:
+		return fmt.Sprintf("%s %s × best peer", sign, format(l.reach))
+	}
+	return fmt.Sprintf("%s %s %s", sign, format(l.reach), l.unit)
+}
+
+// Markdown is the table of pushd against the reach of each line, bare gnet
+// and the best of the other peers.
+func (r *Result) Markdown() string {
+	var b strings.Builder
+	b.WriteString("| | pushd: median (min–max) | bare gnet | pushd ÷ gnet | best peer | pushd ÷ best | reach | |\n|---|---|---|---|---|---|---|---|\n")
+	for _, l := range lines {
+		v, ok := r.compare(l)
+		if !ok {
+			continue
+		}
+		cells := []string{l.title, v.ours.String() + " " + l.unit, "", "", "", "", l.bound(), "missed"}
+		if v.hasGnet {
+			cells[2], cells[3] = format(v.gnet.median), ratio(v.toGnet)
+		}
+		if v.hasBest {
+			cells[4], cells[5] = fmt.Sprintf("%s (%s)", format(v.best.median), v.bestName), ratio(v.toBest)
+		}
+		if v.reached {
+			cells[7] = "✓"
+		}
+		row(&b, cells)
+	}
+	return b.String()
+}
+
+// All is the table of every server and number.
+func (r *Result) All() string {
+	var b strings.Builder
+	head, rule := []string{""}, []string{"---"}
+	for _, s := range servers {
+		if r.has(s.name) {
+			head, rule = append(head, s.title), append(rule, "---")
+		}
+	}
+	row(&b, head)
+	row(&b, rule)
+	for _, l := range lines {
+		cells := []string{l.title + ", " + l.unit}
+		for _, s := range servers {
+			if !r.has(s.name) {
+				continue
+			}
+			cell := ""
+			if v, ok := r.spread(s.name, l.measure, l.metric); ok {
+				cell = v.String()
+			}
+			cells = append(cells, cell)
+		}
+		row(&b, cells)
+	}
+	return b.String()
+}
+
+func (r *Result) has(server string) bool {
+	return slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Server == server })
+}
+
+func row(b *strings.Builder, cells []string) {
+	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+}
+
+func ratio(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
+
+// format writes three digits or more, thousands with a comma.
+func format(v float64) string {
+	switch {
+	case v == math.Trunc(v) && math.Abs(v) < 1000, math.Abs(v) < 10 && v*10 == math.Trunc(v*10):
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case math.Abs(v) < 10:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	case math.Abs(v) < 100:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	}
+	digits := strconv.FormatFloat(math.Round(v), 'f', 0, 64)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// Memory is the median userland bytes of an idle connection, by server.
+func (r *Result) Memory() map[string]float64 {
+	memory := map[string]float64{}
+	for _, s := range servers {
+		if v, ok := r.spread(s.name, "idle", "server_bytes_per_connection"); ok {
+			memory[s.title] = v.median
+		}
+	}
+	return memory
+}
