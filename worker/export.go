@@ -123,6 +123,12 @@ func (x *export) batch(n int) (more bool, err error) {
 	return true, x.commit()
 }
 
+// headroom is how many sockets can be duplicated at once, at least one: a worker
+// that is full moves in small batches, each of which makes room for a larger one.
+func (l *loop) headroom() int {
+	return max(l.accept.files-reserve/2-max(lowestFree(), l.conns.len()), 1)
+}
+
 // freeze takes up to n connections out of the loop's reach. It runs on the
 // loop. Events that gnet has fetched already may still come in this turn; what
 // they bring is kept, so the records are written in a later turn, by pack.
@@ -133,6 +139,7 @@ func (x *export) freeze(n int) {
 	l.waiting = false
 	x.at = l.fan.seen.vector()
 	size := 0
+	n = min(n, l.headroom())
 	for _, c := range l.conns.all {
 		if len(x.held) == n || size > batchBytes {
 			return

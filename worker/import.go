@@ -122,9 +122,10 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 	if len(b) != 0 || len(s.arrived) != len(s.files) {
 		return nil, fmt.Errorf("%w: %d records for %d descriptors", errRecord, len(s.arrived), len(s.files))
 	}
-	// Each needs a second number for a moment, in turn.
-	if fd := lowestFree(); fd < 0 || fd >= m.l.accept.files-reserve {
-		return nil, fmt.Errorf("out of descriptors (limit %d)", m.l.accept.files)
+	// Each needs a second number for a moment, in turn. The old worker may have
+	// been full, and this one has a few more descriptors of its own than that.
+	if fd := lowestFree(); fd < 0 || fd >= m.l.accept.files-reserve/2 {
+		return nil, fmt.Errorf("out of descriptors: %d of %d are taken", fd, m.l.accept.files)
 	}
 	return s, nil
 }

@@ -84,6 +84,21 @@ func TestHardLimitFallsUnderWorkers(t *testing.T) {
 	l.end()
 }
 
+// TestReloadOfFullWorkers: a worker without descriptors left moves all the
+// same, though each socket needs a second one on its way.
+func TestReloadOfFullWorkers(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoProcesses, Manual: true})
+	limited(t, s, 200)
+	all, _ := crowd(t, s, "/echo")
+	for strings.Count(s.Log(), "accepting is paused") < 2 { // each says so as it lets its last one in
+		all = append(all, &member{Client: s.Dial("/echo")})
+	}
+	s.MustRun("reload")
+	s.MustRun("reload") // from workers that have more descriptors of their own, those of the move
+	echoes(t, all, "moved")
+}
+
 // survived fails the test unless workers and connections are what they were.
 func survived(t *testing.T, s *pushdtest.Server, before pushdtest.Status, members []*member) {
 	t.Helper()

@@ -23,6 +23,7 @@ type Options struct {
 	Only                []string // names of servers; empty: all
 	Rounds              int
 	Loops               int           // of each server: event loops, workers, GOMAXPROCS
+	Each                int           // connections of one worker of pushd, at most; 0: its default
 	Duration            time.Duration // of a measure that runs by time
 	Idle                int           // connections of the idle measures
 	Fan                 int           // receivers of the fan-out

@@ -76,7 +76,7 @@ func start(ctx context.Context, c *comparison, s server) (*process, error) {
 	p := &process{address: "127.0.0.1:" + ports[0]}
 	if s.name == pushd {
 		p.api, p.pushd = "http://127.0.0.1:"+ports[1], c.Pushd
-		if p.config, err = p.configure(c.dir, ports[1], c.Loops); err != nil {
+		if p.config, err = p.configure(c, ports[1]); err != nil {
 			return nil, err
 		}
 		p.cmd = exec.CommandContext(ctx, c.Pushd, "start", "-c", p.config)
@@ -115,7 +115,8 @@ func (p *process) launch() error {
 
 // configure writes the config of a pushd that has its defaults but for where
 // it listens and how many workers it has.
-func (p *process) configure(dir, apiPort string, loops int) (string, error) {
+func (p *process) configure(c *comparison, apiPort string) (string, error) {
+	dir := c.dir
 	file := filepath.Join(dir, "pushd.toml")
 	text := fmt.Sprintf(`runtime_dir = %q
 data_dir    = %q
@@ -130,7 +131,8 @@ name   = "push"
 listen = "websocket://%s"
 count  = %d
 routes = { "/echo" = "echo", "/chat" = "chat" }
-`, filepath.Join(dir, "run"), filepath.Join(dir, "data"), apiPort, key, p.address, loops)
+limits = { max_connections = %d }
+`, filepath.Join(dir, "run"), filepath.Join(dir, "data"), apiPort, key, p.address, c.Loops, c.Each)
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
