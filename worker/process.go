@@ -373,10 +373,14 @@ func (l *loop) closeIdle() {
 }
 
 // disperse closes all clients at random moments within drain, so that they do
-// not come back all at once.
+// not come back all at once; who waits for an answer, at its end.
 func (l *loop) disperse(code int, reason string, drain time.Duration) {
 	l.parting = func(c *Conn) {
-		if drain <= 0 || !c.open() {
+		switch {
+		case drain > 0 && c.has(flagHeld): // an answer under way has time to end
+			l.after(drain, func() { l.closeConn(c, code, reason, nil) })
+			return
+		case drain <= 0 || !c.open():
 			l.closeConn(c, code, reason, nil)
 			return
 		}

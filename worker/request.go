@@ -120,7 +120,7 @@ func (w *Response) End() {
 		c.more.held = nil
 	}
 	c.clear(flagHeld)
-	if w.closing {
+	if w.closing || c.loop.closing {
 		c.loop.finishAfter(c, stageDrain)
 		return
 	}
@@ -133,6 +133,7 @@ const keepAlive = 75 * time.Second
 
 func (w *Response) sendHead(length int) {
 	w.started = true
+	w.closing = w.closing || w.c.loop.closing
 	if w.header.Get("Content-Type") == "" && len(w.body) > 0 {
 		w.header.Set("Content-Type", nethttp.DetectContentType(w.body))
 	}

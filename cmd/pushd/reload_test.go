@@ -27,7 +27,9 @@ type reloaded struct {
 	Moved   int    `json:"moved"`
 	Drained int    `json:"drained"`
 	Error   string `json:"error"`
-	Slots   []struct {
+
+	BytesCarried int64 `json:"bytes_carried"`
+	Slots        []struct {
 		OldPID int `json:"old_pid"`
 		NewPID int `json:"new_pid"`
 	} `json:"slots"`
