@@ -78,6 +78,8 @@ func (a *App) Validate() error {
 		return errors.New("an app needs id, key and secret")
 	case !appName(a.ID):
 		return fmt.Errorf("id %q: use up to %d letters, digits, '.', '_' and '-'", a.ID, maxAppName)
+	case a.ID == "chat":
+		return errors.New("the id chat is taken: chat:NAME are the rooms of the handler chat")
 	case !appName(a.Key):
 		return fmt.Errorf("key: use up to %d letters, digits, '.', '_' and '-'", maxAppName)
 	case a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 || a.ClientEventRate < 0:

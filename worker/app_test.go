@@ -24,6 +24,7 @@ func TestCheckApps(t *testing.T) {
 		{"no key", []App{app("1", "")}, "needs id, key"},
 		{"colon", []App{app("1:2", "a")}, "id \"1:2\""},
 		{"long", []App{app(strings.Repeat("x", 129), "a")}, "up to 128"},
+		{"chat", []App{app("chat", "a")}, "is taken"},
 		{"nothing", []App{{}}, "needs id"},
 	} {
 		err := CheckApps(tc.apps)

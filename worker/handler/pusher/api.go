@@ -170,6 +170,17 @@ func (k *call) fail(err error) {
 	k.answer(f.status, map[string]string{"error": f.text})
 }
 
+// unknown handles that something could not be found out in time. What was
+// triggered is not to be sent again for that: its answer does without.
+func (k *call) unknown(why error, rest func()) {
+	if k.r.Method != http.MethodGet {
+		rest()
+		return
+	}
+	k.w.Header().Set("Retry-After", "1")
+	k.fail(&fault{http.StatusServiceUnavailable, why.Error()})
+}
+
 // ok answers 200 with v.
 func (k *call) ok(v any) error {
 	k.answer(http.StatusOK, v)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/hook"
 	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
@@ -23,7 +24,11 @@ func (h *Handler) clientEvent(c *worker.Conn, a *app, m wire.Message) {
 		data := wire.RawEvent(m.Event, m.Channel, m.Data, member(c, m.Channel).ID)
 		if err := h.w.Publish(name, worker.Message{Data: data}, worker.Except(c)); err != nil {
 			h.complain(c, 0, "the event was not sent: try again")
+			return
 		}
+		h.hook(a, hook.Event{
+			Name: "client_event", Channel: m.Channel, Event: m.Event, Data: string(m.Data), SocketID: c.ID(), UserID: member(c, m.Channel).ID,
+		})
 	}
 }
 

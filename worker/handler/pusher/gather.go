@@ -88,8 +88,8 @@ func (p *process) countMembers(names []string, done func(counts []int, complete 
 // listChannels calls done on the loop with the channels of an app in all
 // processes, by the names that its clients know. more says that there are too
 // many to list.
-func (p *process) listChannels(a *app, prefix string, done func(counts map[string]int, more bool)) {
-	p.w.Gather(queryList, []byte(a.channel(prefix)), gatherTimeout, func(answers []worker.Answer, _ bool) {
+func (p *process) listChannels(a *app, prefix string, done func(counts map[string]int, more, complete bool)) {
+	p.w.Gather(queryList, []byte(a.channel(prefix)), gatherTimeout, func(answers []worker.Answer, complete bool) {
 		total, more := map[string]int{}, false
 		for _, answer := range answers {
 			var l listing
@@ -103,6 +103,6 @@ func (p *process) listChannels(a *app, prefix string, done func(counts map[strin
 				}
 			}
 		}
-		done(total, more)
+		done(total, more, complete)
 	})
 }

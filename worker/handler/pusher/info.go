@@ -2,6 +2,7 @@ package pusher
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/pushd/pushd/worker/handler/pusher/wire"
@@ -59,8 +60,11 @@ func (i channelInfo) only(want attributes) channelInfo {
 	return i
 }
 
+// errIncomplete: a worker process has not said how many it has.
+var errIncomplete = errors.New("a worker did not answer in time: try again")
+
 // inform finds out what is wanted of some channels and calls done with it, on
-// the loop. A worker that does not answer in time is left out of the counts.
+// the loop.
 func (k *call) inform(channels []string, want attributes, done func(map[string]channelInfo)) {
 	channels = distinct(channels)
 	info := make(map[string]channelInfo, len(channels))
@@ -95,7 +99,11 @@ func (k *call) count(channels []string, info map[string]channelInfo, done func()
 	for i, name := range channels {
 		names[i] = k.a.channel(name)
 	}
-	k.h.countMembers(names, func(counts []int, _ bool) {
+	k.h.countMembers(names, func(counts []int, complete bool) {
+		if !complete {
+			k.unknown(errIncomplete, done)
+			return
+		}
 		for i, name := range channels {
 			c := info[name]
 			c.Count = &counts[i]
@@ -113,7 +121,7 @@ func (k *call) channel(name string) error {
 	want := attributesOf(k.q["info"])
 	k.inform([]string{name}, want|wantCount, func(all map[string]channelInfo) {
 		info := all[name]
-		occupied := *info.Count > 0
+		occupied := *info.Count > 0 // there is no answer without
 		info = info.only(want)
 		info.Occupied = &occupied
 		if want&wantCache == 0 || !wire.IsCache(name) {
@@ -141,7 +149,11 @@ func (k *call) channels(string) error {
 		return bad("user_count needs filter_by_prefix=presence-")
 	}
 	k.w.Defer()
-	k.h.listChannels(k.a, prefix, func(counts map[string]int, more bool) {
+	k.h.listChannels(k.a, prefix, func(counts map[string]int, more, complete bool) {
+		if !complete {
+			k.unknown(errIncomplete, nil)
+			return
+		}
 		if more {
 			k.fail(bad("there are too many channels for one answer: narrow it with filter_by_prefix"))
 			return

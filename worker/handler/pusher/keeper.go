@@ -3,55 +3,178 @@ package pusher
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/hook"
+	"github.com/pushd/pushd/worker/handler/pusher/keeper"
 	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
-// service is the name of the keeper in the broker process.
-const service = "pusher"
+// A subscription that waits for the keeper's answer is a channel of its own: so
+// it counts, is shown, and moves to the next process like any other.
+const waiting = "?"
 
-// askTimeout is how long the keeper has to answer.
-const askTimeout = time.Second
+// subscription returns the channel of a subscription, whose name is on the bus,
+// and whether it is granted. Memberships that the API has made are none.
+func (a *app) subscription(name string) (channel string, granted, ok bool) {
+	name, pending := strings.CutPrefix(name, waiting)
+	id, channel := keeper.Split(name)
+	return channel, !pending, id == a.ID && channel != ""
+}
 
-// ask puts a question to the keeper about channels of the app; into gets the
-// answer before done runs. The response is deferred.
-func (k *call) ask(op string, channels []string, into any, done func(error)) {
-	k.w.Defer()
-	raw, err := json.Marshal(wire.Question{Op: op, App: k.a.ID, Channels: channels})
-	if err != nil {
-		k.fail(err)
+// request asks the keeper for a channel that only it can grant.
+func (h *Handler) request(c *worker.Conn, channel, name string, m wire.Member) {
+	c.Join(waiting + name)
+	if wire.IsPresence(channel) {
+		h.keeper.Join(c.ID(), name, m)
+	} else {
+		h.keeper.Watch(c.ID(), name)
+	}
+}
+
+// OnService acts on what the keeper says to a connection. It runs at the
+// keeper's place in the order of the channel's events, and may do so before
+// OnResume.
+func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
+	a := h.app(c)
+	if a == nil {
+		return false
+	}
+	switch n.Code {
+	case keeper.CodeCached:
+		return c.InChannel(n.Target)
+	case keeper.CodeSubscribed, keeper.CodeRefused:
+	default:
+		return false // of a later version
+	}
+	if !c.InChannel(waiting + n.Target) {
+		return false // the client has left meanwhile
+	}
+	c.Leave(waiting + n.Target)
+	_, channel := keeper.Split(n.Target)
+	if n.Code == keeper.CodeRefused {
+		h.keeper.Leave(c.ID(), n.Target)
+		forgetMember(c, channel)
+		return true
+	}
+	h.keeper.Admitted(c.ID(), n.Target)
+	h.join(c, a, n.Target)
+	return true
+}
+
+// join makes the connection a member of a channel of its app.
+func (h *Handler) join(c *worker.Conn, a *app, name string) {
+	c.Join(name)
+	h.count(a, name, 1)
+}
+
+// leave ends a subscription, granted or not.
+func (h *Handler) leave(c *worker.Conn, a *app, channel string) {
+	name := a.channel(channel)
+	was := c.InChannel(name)
+	if !was && !c.InChannel(waiting+name) {
 		return
 	}
-	k.h.w.Ask(service, raw, askTimeout, func(answer []byte, err error) {
-		if err == nil {
-			if err = json.Unmarshal(answer, into); err != nil {
-				err = fmt.Errorf("read the answer to %q: %w", op, err)
+	c.Leave(waiting + name)
+	c.Leave(name)
+	if wire.IsPresence(channel) || wire.IsCache(channel) {
+		h.keeper.Leave(c.ID(), name)
+		forgetMember(c, channel)
+	}
+	if was {
+		h.count(a, name, -1)
+	}
+}
+
+// count tells the keeper of a subscription, where the app wants them counted.
+func (h *Handler) count(a *app, name string, delta int) {
+	if a.counted && name[len(a.ID)+1] != '#' {
+		h.keeper.Count(name, delta)
+	}
+}
+
+// resume tells the keeper what has come with a connection from the process
+// before.
+func (h *Handler) resume(c *worker.Conn, a *app) {
+	if u := h.user(c); u.ID != "" {
+		h.keeper.SignedIn(c.ID(), a.uid(u.ID), u.Watchlist)
+	}
+	for _, name := range c.Channels() {
+		channel, granted, ok := a.subscription(name)
+		switch {
+		case !ok:
+		case !granted:
+			h.request(c, channel, a.channel(channel), member(c, channel))
+		default:
+			if m := member(c, channel); m.ID != "" {
+				h.keeper.Have(c.ID(), name, m)
 			}
+			h.count(a, name, 1)
 		}
-		if errors.Is(err, worker.ErrNoAnswer) {
-			err = worker.ErrBrokerAway
+	}
+}
+
+// end tells the keeper that the connection is gone.
+func (h *Handler) end(c *worker.Conn, a *app) {
+	for _, name := range c.Channels() {
+		if channel, _, ok := a.subscription(name); ok {
+			h.leave(c, a, channel)
 		}
-		done(err)
-	})
+	}
+	h.keeper.Signout(c.ID())
+}
+
+// hook queues an event for the app's webhooks, if one wants it. What is not
+// taken is counted by the broker client.
+func (h *Handler) hook(a *app, e hook.Event) {
+	if a.Hooks(e.Name) {
+		_ = h.keeper.Hook(a.ID, e)
+	}
+}
+
+// closeAbnormal stands for the end of a stream without a close frame.
+const closeAbnormal = 1006
+
+// connected and disconnected tell of the two ends of a connection.
+func (h *Handler) connected(c *worker.Conn, a *app) {
+	h.hook(a, hook.Event{Name: "connected", SocketID: c.ID(), Seq: 1, TimeMS: time.Now().UnixMilli()})
+}
+
+func (h *Handler) disconnected(c *worker.Conn, a *app, err error) {
+	if !a.Hooks("disconnected") {
+		return
+	}
+	e := hook.Event{Name: "disconnected", SocketID: c.ID(), Seq: 2, TimeMS: time.Now().UnixMilli(), UserID: h.user(c).ID, Code: 1000}
+	var closed *worker.CloseError
+	switch {
+	case errors.As(err, &closed) && closed.Code != closeAbnormal:
+		e.Code = int(closed.Code)
+	case errors.Is(err, worker.ErrTimeout):
+		e.Code = wire.CodeNoPong
+	case err != nil:
+		e.Code = 0 // it broke off
+	}
+	h.hook(a, e)
 }
 
 // countUsers fills in how many users the presence channels have.
 func (k *call) countUsers(channels []string, info map[string]channelInfo, done func()) {
-	var counts []int
-	k.ask(wire.AskCounts, channels, &counts, func(err error) {
+	names := make([]string, len(channels))
+	for i, channel := range channels {
+		names[i] = k.a.channel(channel)
+	}
+	k.w.Defer()
+	k.h.keeper.CountUsers(names, func(counts []int, err error) {
 		if err != nil {
-			k.fail(err)
+			k.unknown(err, done)
 			return
 		}
-		for i, n := range counts {
-			if i < len(channels) {
-				c := info[channels[i]]
-				c.Users = &n
-				info[channels[i]] = c
-			}
+		for i, channel := range channels {
+			c := info[channel]
+			c.Users = &counts[i]
+			info[channel] = c
 		}
 		done()
 	})
@@ -62,10 +185,10 @@ func (k *call) users(channel string) error {
 	if !wire.ValidChannel(channel) || !wire.IsPresence(channel) {
 		return bad("users are listed of presence channels only")
 	}
-	var ids []string
-	k.ask(wire.AskUsers, []string{channel}, &ids, func(err error) {
+	k.w.Defer()
+	k.h.keeper.Users(k.a.channel(channel), func(ids []string, err error) {
 		if err != nil {
-			k.fail(err)
+			k.unknown(err, nil)
 			return
 		}
 		users := make([]map[string]string, len(ids))
@@ -79,21 +202,23 @@ func (k *call) users(channel string) error {
 
 // cached calls done with what is told of a cache channel's last event.
 func (k *call) cached(channel string, done func(json.RawMessage)) {
-	var c *wire.Cached
-	k.ask(wire.AskCache, []string{channel}, &c, func(err error) {
+	k.w.Defer()
+	k.h.keeper.Cached(k.a.channel(channel), func(e keeper.CachedEvent, err error) {
+		var message *struct {
+			Data json.RawMessage `json:"data"`
+		}
+		if err == nil && len(e.Message) > 0 {
+			err = json.Unmarshal(e.Message, &message)
+		}
 		if err != nil {
-			k.fail(err)
+			k.unknown(err, nil)
 			return
 		}
-		if c == nil {
+		if message == nil {
 			done(json.RawMessage("null"))
 			return
 		}
-		var event struct {
-			Data json.RawMessage `json:"data"`
-		}
-		_ = json.Unmarshal(c.Event, &event) // ours
-		raw, err := json.Marshal(map[string]any{"data": event.Data, "ttl": c.TTL})
+		raw, err := json.Marshal(map[string]any{"data": message.Data, "ttl": e.TTL})
 		if err != nil {
 			k.fail(err)
 			return

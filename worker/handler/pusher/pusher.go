@@ -11,8 +11,10 @@ package pusher
 import (
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/keeper"
 )
 
 func init() { worker.RegisterHandler("pusher", New) }
@@ -37,12 +39,15 @@ type process struct {
 	byID    map[string]*app
 	buckets map[*worker.Conn]bucket // of those that have just sent client events
 	refused quiet
+	keeper  *keeper.Client
 }
 
 // app is an app and how many connections it has here.
 type app struct {
 	worker.App
 	connections int
+	counting    time.Time // when they were counted last
+	counted     bool      // the keeper wants to know how many are in its channels
 }
 
 // channel returns the name of an app's channel on the bus.
@@ -72,15 +77,17 @@ func (h *Handler) OnWorkerStop(w *worker.Worker) {
 	processesMu.Lock()
 	defer processesMu.Unlock()
 	delete(processes, w)
+	keeper.Forget(w)
 }
 
 func newProcess(w *worker.Worker) *process {
 	p := &process{
 		w: w, log: slog.Default().With("worker", w.Name, "slot", w.Slot()),
-		byKey: map[string]*app{}, byID: map[string]*app{}, buckets: map[*worker.Conn]bucket{},
+		keeper: keeper.For(w),
+		byKey:  map[string]*app{}, byID: map[string]*app{}, buckets: map[*worker.Conn]bucket{},
 	}
 	for _, a := range w.Apps {
-		own := &app{App: a}
+		own := &app{App: a, counted: keeper.Counted(&a)}
 		p.byKey[a.Key], p.byID[a.ID] = own, own
 	}
 	return p

@@ -56,6 +56,7 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 	a := h.app(c)
 	a.connections++
 	_ = c.Send(worker.Message{Data: wire.Established(c.ID(), int(a.ActivityTimeout/time.Second))})
+	h.connected(c, a)
 }
 
 // admit says why the client cannot be served, nil if it can.
@@ -72,28 +73,49 @@ func (h *Handler) admit(c *worker.Conn) *goodbye {
 		return &goodbye{wire.CodeNoApp, "there is no app of this key"}
 	case a.Disabled:
 		return &goodbye{wire.CodeDisabled, "the app is disabled"}
-	case a.MaxConnections > 0 && a.connections >= a.MaxConnections:
+	case a.MaxConnections > 0 && a.connections >= a.MaxConnections && h.recount(a, c) >= a.MaxConnections:
 		h.refuse(c, "the app is at its max_connections", "app", a.ID)
 		return &goodbye{wire.CodeOverQuota, "the app has too many connections"}
 	}
 	return nil
 }
 
-// OnResume counts a connection that the previous process has had.
-func (h *Handler) OnResume(c *worker.Conn) {
-	if a := h.app(c); a != nil {
-		a.connections++
+// recount counts an app's connections besides the new one, once a second at
+// most: those that left for a process which then failed were not told of.
+func (p *process) recount(a *app, fresh *worker.Conn) int {
+	if now := time.Now(); now.Sub(a.counting) >= time.Second {
+		a.counting, a.connections = now, 0
+		p.w.Connections(func(c *worker.Conn) bool {
+			if c != fresh && p.app(c) == a && c.Get(refusedKey) == "" {
+				a.connections++
+			}
+			return true
+		})
 	}
+	return a.connections
+}
+
+// OnResume takes a connection over from the previous process.
+func (h *Handler) OnResume(c *worker.Conn) {
+	a := h.app(c)
+	if a == nil { // was taken out of the config
+		c.Close(wire.CodeNoApp, "there is no app of this key")
+		return
+	}
+	a.connections++
+	h.resume(c, a)
 }
 
 // OnClose ends what the connection had.
-func (h *Handler) OnClose(c *worker.Conn, _ error) {
+func (h *Handler) OnClose(c *worker.Conn, err error) {
 	delete(h.buckets, c)
 	a := h.app(c)
 	if a == nil || c.Get(refusedKey) != "" {
 		return
 	}
 	a.connections--
+	h.end(c, a)
+	h.disconnected(c, a, err)
 }
 
 // OnTimeout tells a silent client, should it still hear, to reconnect at once.

@@ -91,9 +91,18 @@ func (h *Handler) enter(c *worker.Conn, a *app, channel string, m wire.Member) *
 		return &refusal{"LimitReached", "the connection has too many channels", http.StatusForbidden, "the connection is at max_channels"}
 	}
 	if wire.IsPresence(channel) || wire.IsCache(channel) {
-		return malformed("presence and cache channels are not there yet")
+		if c.InChannel(name) || c.InChannel(waiting+name) {
+			return &refusal{"InvalidData", "the connection has subscribed to the channel already", http.StatusBadRequest, ""}
+		}
+		if wire.IsPresence(channel) && setMember(c, channel, m) != nil {
+			return &refusal{"LimitReached", "the connection has too much presence data", http.StatusForbidden, "the connection's session values are full"}
+		}
+		h.request(c, channel, name, m)
+		return nil
 	}
-	c.Join(name)
+	if !c.InChannel(name) {
+		h.join(c, a, name)
+	}
 	_ = c.Send(worker.Message{Data: wire.Succeeded(channel)})
 	return nil
 }
@@ -105,5 +114,5 @@ func (h *Handler) unsubscribe(c *worker.Conn, a *app, data json.RawMessage) {
 		h.complain(c, 0, err.Error())
 		return
 	}
-	c.Leave(a.channel(s.Channel))
+	h.leave(c, a, s.Channel)
 }

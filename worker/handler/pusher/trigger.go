@@ -213,15 +213,26 @@ func textLen(raw json.RawMessage) int {
 	return len(s)
 }
 
+// excepts lists the connections that do not get the event.
+func (e *event) excepts() []string {
+	if e.except == "" {
+		return nil
+	}
+	return []string{e.except}
+}
+
 // publish sends the event to its channels. Its bytes are what the clients get.
 func (k *call) publish(e event) error {
-	var opts []worker.Option
-	if e.except != "" {
-		opts = []worker.Option{worker.ExceptID(e.except)}
-	}
+	except := worker.ExceptID(e.excepts()...)
 	for _, channel := range e.channels {
-		m := worker.Message{Data: wire.RawEvent(e.name, channel, e.data, "")}
-		if err := k.h.w.Publish(k.a.channel(channel), m, opts...); err != nil {
+		var err error
+		data := wire.RawEvent(e.name, channel, e.data, "")
+		if wire.IsCache(channel) {
+			err = k.h.keeper.Publish(k.a.channel(channel), data, e.excepts()...)
+		} else {
+			err = k.h.w.Publish(k.a.channel(channel), worker.Message{Data: data}, except)
+		}
+		if err != nil {
 			return err
 		}
 	}

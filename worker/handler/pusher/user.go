@@ -52,6 +52,7 @@ func (h *Handler) signin(c *worker.Conn, a *app, data json.RawMessage) {
 		return
 	}
 	c.Bind(a.uid(u.ID))
+	h.keeper.Signin(c.ID(), a.uid(u.ID), u.Watchlist)
 	_ = c.Send(worker.Message{Data: wire.SigninSuccess(s.UserData)})
 	if err != nil {
 		h.complain(c, wire.CodeWatchlist, err.Error())
