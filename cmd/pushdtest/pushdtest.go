@@ -179,6 +179,7 @@ type Status struct {
 		Listen                []string
 		MessagesIn            uint64 `json:"messages_in"`
 		MessagesOut           uint64 `json:"messages_out"`
+		SendFailures          int    `json:"send_failures"`
 		QueueBytes            int    `json:"queue_bytes"`
 		BrokerGaps            int    `json:"broker_gaps"`
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -25,8 +26,9 @@ type Options struct {
 
 // Handler is one notify route.
 type Handler struct {
-	opt    Options
-	parser *jwt.Parser
+	opt      Options
+	parser   *jwt.Parser
+	expiries expiries
 }
 
 // New makes a handler of its options.
@@ -68,6 +70,9 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 	if err == nil && string(login) != "{}" {
 		err = c.Set(sessionKey, string(login))
 	}
+	if err == nil && claims.ExpiresAt != nil {
+		err = c.Set(expiryKey, strconv.FormatInt(claims.ExpiresAt.Unix(), 10))
+	}
 	if err != nil {
 		hs.Refuse(http.StatusRequestEntityTooLarge, "token is too large")
 	}
@@ -99,7 +104,14 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 	for _, name := range s.Channels {
 		c.Join(name)
 	}
+	h.expiries.watch(c)
 	if s.Hello {
 		_ = c.SendText(fmt.Sprintf(`{"id":%q}`, c.ID()))
 	}
 }
+
+// OnResume goes on watching a connection that came from another process.
+func (h *Handler) OnResume(c *worker.Conn) { h.expiries.watch(c) }
+
+// OnClose ends the watch.
+func (h *Handler) OnClose(c *worker.Conn, _ error) { h.expiries.forget(c) }

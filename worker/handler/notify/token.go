@@ -11,8 +11,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Claims is the content of a token. exp is required; it is looked at when a
-// client comes, not while it stays.
+// Claims is the content of a token. exp is required; when it comes, the client
+// is closed.
 type Claims struct {
 	Subject              subject  `json:"sub"`      // user id; none = only the channels
 	Channels             []string `json:"channels"` // to join
