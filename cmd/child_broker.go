@@ -40,7 +40,8 @@ type brokerProcess struct {
 	broken   chan error    // a listener gave up
 	met      chan struct{} // closed: the workers are on the bus
 	meeting  sync.Once
-	opening  sync.Once // closes met
+	opening  sync.Once          // closes met
+	guests   chan []api.Carried // one value: connections of the process before; nil = none come
 }
 
 // runBroker is the broker process from its first message to its end.
@@ -178,6 +179,7 @@ func (b *brokerProcess) meet() {
 	defer cancel()
 	b.api.Meet(ctx)
 	b.openDoors()
+	b.admitGuests()
 }
 
 func (b *brokerProcess) openDoors() { b.opening.Do(func() { close(b.met) }) }
@@ -260,6 +262,9 @@ func (b *brokerProcess) obey(over, gone chan<- struct{}) {
 				b.log.Error("reopen log", "error", err)
 			}
 		}
+		if m.Type == control.TypeBus {
+			b.busStep(m, files)
+		}
 		for _, f := range files {
 			f.Close()
 		}
@@ -279,8 +284,6 @@ func (b *brokerProcess) handle(m control.Message) {
 		b.master.answered(m)
 	case control.TypeQuery:
 		b.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: "the broker process answers no queries"})
-	case control.TypeBus:
-		b.busStep(m)
 	case control.TypeRoster:
 		var r control.Roster
 		answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
@@ -298,18 +301,23 @@ func (b *brokerProcess) handle(m control.Message) {
 }
 
 // busStep is this process's part when the broker process is replaced.
-func (b *brokerProcess) busStep(m control.Message) {
+func (b *brokerProcess) busStep(m control.Message, files []*os.File) {
 	var step control.Bus
 	err := json.Unmarshal(m.Body, &step)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(step.BoundMS)*time.Millisecond)
 	defer cancel()
 	switch {
 	case err != nil:
+	case step.Do == control.BusReceive && len(files) == 1:
+		err = b.receive(files[0])
 	case step.Do == control.BusOpen && b.api == nil:
 		err = b.open()
 	case step.Do == control.BusPause:
 		b.openDoors()
-		err = b.api.Close(ctx)
+		if len(files) == 1 {
+			err = b.export(ctx, files[0])
+		}
+		err = errors.Join(err, b.api.Close(ctx))
 	case step.Do == control.BusDrain:
 		b.host.Close()
 		err = b.client.Close()

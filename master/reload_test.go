@@ -259,7 +259,7 @@ func TestStepsOfTheBrokersReplacement(t *testing.T) {
 	r.plan.Broker.Spec = r.spec("broker", "changed")
 	r.savePlan()
 	i.reload()
-	want := "broker/1 pause\npush/2 pause\nbroker/1 drain\npush/2 drain\nbroker/2 open\npush/2 rejoin\npush/2 proceed\n"
+	want := "broker/2 receive\nbroker/1 pause\npush/2 pause\nbroker/1 drain\npush/2 drain\nbroker/2 open\npush/2 rejoin\npush/2 proceed\n"
 	if got := r.read("bus"); got != want {
 		t.Errorf("steps:\n%swant:\n%s", got, want)
 	}

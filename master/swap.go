@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"os"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
 	r.progress(u, s, "drain")
 	if old != nil {
 		e.oldPID = old.pid
-		m.silence(ctx, old, workers)
+		m.silence(ctx, old, next, workers)
 		m.dismiss(ctx, old, control.Stop{Code: codeReload}, m.t.leaveBus)
 	}
 	err = m.busStep(ctx, next, control.BusOpen, m.t.boot)
@@ -53,9 +54,16 @@ func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
 	return nil
 }
 
-// silence brings the bus of old to a stand at which nothing is under way.
-func (m *master) silence(ctx context.Context, old *process, workers []*process) {
-	m.warnBus(old, control.BusPause, m.busStep(ctx, old, control.BusPause, m.t.leaveBus))
+// silence brings the bus of old to a stand at which nothing is under way, and
+// the clients of old to next.
+func (m *master) silence(ctx context.Context, old, next *process, workers []*process) {
+	if from, to, err := control.PairFiles(); err == nil {
+		err = m.busStep(ctx, next, control.BusReceive, busBound, to)
+		to.Close()
+		m.warnBus(next, control.BusReceive, err)
+		m.warnBus(old, control.BusPause, m.busStep(ctx, old, control.BusPause, m.t.leaveBus, from))
+		from.Close()
+	}
 	m.busSteps(ctx, workers, control.BusPause)
 	m.warnBus(old, control.BusDrain, m.busStep(ctx, old, control.BusDrain, m.t.leaveBus))
 	m.busSteps(ctx, workers, control.BusDrain)
@@ -72,10 +80,10 @@ func (m *master) readyWorkers() (workers []*process) {
 }
 
 // busStep has one process do a step.
-func (m *master) busStep(ctx context.Context, p *process, do string, bound time.Duration) error {
+func (m *master) busStep(ctx context.Context, p *process, do string, bound time.Duration, files ...*os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	_, err := p.ask(ctx, control.TypeBus, control.Bus{Do: do, BoundMS: bound.Milliseconds()})
+	_, err := p.ask(ctx, control.TypeBus, control.Bus{Do: do, BoundMS: bound.Milliseconds()}, files...)
 	return err
 }
 

@@ -35,17 +35,26 @@ type Conn struct {
 // Pair returns a new channel: the parent's end, and the child's as a file to
 // be inherited.
 func Pair() (*Conn, *os.File, error) {
-	fds, err := socketpair()
+	parent, child, err := PairFiles()
 	if err != nil {
-		return nil, nil, fmt.Errorf("create control socketpair: %w", err)
+		return nil, nil, err
 	}
-	child := os.NewFile(uintptr(fds[1]), "control")
-	c, err := Open(os.NewFile(uintptr(fds[0]), "control"))
+	c, err := Open(parent)
 	if err != nil {
 		child.Close()
 		return nil, nil, err
 	}
 	return c, child, nil
+}
+
+// PairFiles returns a new channel whose ends go to two other processes, which
+// Open them.
+func PairFiles() (a, b *os.File, err error) {
+	fds, err := socketpair()
+	if err != nil {
+		return nil, nil, fmt.Errorf("create control socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
 }
 
 // Open makes a Conn of a descriptor that Pair made, and closes f.

@@ -111,9 +111,9 @@ type Query struct {
 }
 
 // Bus is a step of the broker process's replacement. Each is done by all whom
-// it concerns before the next one begins: the old broker process pauses, the
-// workers pause, the old one drains, the workers drain, the old one stops, the
-// new one opens, the workers rejoin and proceed.
+// it concerns before the next one begins: the new broker process receives, the
+// old one pauses, the workers pause, the old one drains, the workers drain, the
+// old one stops, the new one opens, the workers rejoin and proceed.
 type Bus struct {
 	Do      string `json:"do"`
 	BoundMS int64  `json:"bound_ms"` // for the step
@@ -121,12 +121,24 @@ type Bus struct {
 
 // Values of Bus.Do.
 const (
-	BusPause   = "pause"   // worker: send nothing more; broker process: take no more requests, end those in flight
+	BusReceive = "receive" // broker process on standby, with one end of a channel: Carried come through it
+	BusPause   = "pause"   // worker: send nothing more; broker process, with the other end: end the requests in flight, send the clients' connections
 	BusDrain   = "drain"   // worker: take what the broker still has for you; broker process: send what is left
 	BusOpen    = "open"    // broker process on standby: serve
 	BusRejoin  = "rejoin"  // worker: be subscribed at the new one
 	BusProceed = "proceed" // worker: send again
 )
+
+// TypeCarried is what an old broker process sends to the new one: a client's
+// connection, its descriptor with the first message of it.
+const TypeCarried = "carried"
+
+// Carried is a client's connection, or one more part of its prefix.
+type Carried struct {
+	Door   string `json:"door"`   // the listener it came through
+	Prefix []byte `json:"prefix"` // received, not worked on
+	More   bool   `json:"more"`   // another part follows
+}
 
 // Roster names the live workers, so that the broker process knows whose answer
 // to wait for.

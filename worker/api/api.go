@@ -61,6 +61,7 @@ type Server struct {
 	http    *http.Server
 	metrics *http.Server
 	ingest  ingest
+	doors   doors
 
 	published atomic.Uint64 // messages by the API, for the metrics
 }
@@ -100,8 +101,9 @@ func New(o Options) (*Server, error) {
 		roster: newRoster(),
 		busy:   make(chan struct{}, o.MaxRequests),
 	}
-	s.http = s.httpServer(s.handler())
-	s.metrics = s.httpServer(s.metricsHandler())
+	s.doors.http, s.doors.admit = map[*boundedListener]string{}, map[string]func(net.Conn){}
+	s.http = s.httpServer(unlessTaken(s.handler()))
+	s.metrics = s.httpServer(unlessTaken(s.metricsHandler()))
 	s.ingest.init()
 	return s, nil
 }
@@ -115,6 +117,8 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         noteState,
+		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }
@@ -124,18 +128,10 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 func (s *Server) SetRoster(workers []string) { s.roster.set(workers) }
 
 // Serve serves the HTTP API on ln until Close, which makes it return nil.
-func (s *Server) Serve(ln net.Listener) error { return serve(s.http, ln) }
+func (s *Server) Serve(ln net.Listener) error { return s.serve(s.http, ln) }
 
 // ServeMetrics serves /metrics, /healthz and /readyz on ln until Close.
-func (s *Server) ServeMetrics(ln net.Listener) error { return serve(s.metrics, ln) }
-
-func serve(h *http.Server, ln net.Listener) error {
-	err := h.Serve(&boundedListener{Listener: ln, max: maxConnections})
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
-}
+func (s *Server) ServeMetrics(ln net.Listener) error { return s.serve(s.metrics, ln) }
 
 // Close closes the listeners, lets requests in flight finish until ctx is
 // over, and disconnects everyone.

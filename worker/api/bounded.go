@@ -2,15 +2,27 @@ package api
 
 import (
 	"net"
+	"net/http"
+	"os"
 	"sync"
-	"sync/atomic"
+	"time"
 )
 
-// boundedListener closes at once what it accepts beyond max connections.
+// boundedListener closes at once what it accepts beyond max connections, and
+// can give up those that wait for a request (carry.go).
 type boundedListener struct {
 	net.Listener
-	max  int64
-	open atomic.Int64
+	max int
+
+	mu   sync.Mutex
+	open map[*boundedConn]struct{}
+
+	once   sync.Once
+	closed error // of Close
+}
+
+func newBounded(ln net.Listener) *boundedListener {
+	return &boundedListener{Listener: ln, max: maxConnections, open: map[*boundedConn]struct{}{}}
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -19,22 +31,134 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max {
-			return &boundedConn{Conn: conn, listener: l}, nil
+		c := &boundedConn{Conn: conn, listener: l, idle: true}
+		l.mu.Lock()
+		room := len(l.open) < l.max
+		if room {
+			l.open[c] = struct{}{}
 		}
-		l.open.Add(-1)
+		l.mu.Unlock()
+		if room {
+			return c, nil
+		}
 		conn.Close()
 	}
 }
 
-// boundedConn gives its place back when it is closed.
+// Close implements net.Listener; it may be called again.
+func (l *boundedListener) Close() error {
+	l.once.Do(func() { l.closed = l.Listener.Close() })
+	return l.closed
+}
+
+// conns returns the connections of now.
+func (l *boundedListener) conns() (list []*boundedConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		list = append(list, c)
+	}
+	return list
+}
+
+// boundedConn gives its place back when it is closed. Until a request has come
+// as a whole, it remembers what of it has come.
 type boundedConn struct {
 	net.Conn
 	listener *boundedListener
-	once     sync.Once
+
+	mu    sync.Mutex
+	idle  bool   // no request is being worked on
+	early []byte // received while idle
+	taken bool   // it belongs to nobody here any more
+
+	reading sync.Mutex // held while a read is under way
 }
 
+// Read implements net.Conn.
+func (c *boundedConn) Read(b []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.isTaken() {
+		return 0, os.ErrDeadlineExceeded // to which net/http answers nothing
+	}
+	n, err := c.Conn.Read(b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idle {
+		c.early = append(c.early, b[:n]...)
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *boundedConn) Write(b []byte) (int, error) {
+	if c.isTaken() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+// SetReadDeadline implements net.Conn. One that is taken is not to be read, ever.
+func (c *boundedConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline implements net.Conn.
+func (c *boundedConn) SetDeadline(t time.Time) error {
+	_ = c.SetReadDeadline(t)
+	return c.SetWriteDeadline(t)
+}
+
+// Close implements net.Conn. One that is taken is closed by who took it.
 func (c *boundedConn) Close() error {
-	c.once.Do(func() { c.listener.open.Add(-1) })
+	c.listener.mu.Lock()
+	delete(c.listener.open, c)
+	c.listener.mu.Unlock()
+	if c.isTaken() {
+		return nil
+	}
 	return c.Conn.Close()
+}
+
+func (c *boundedConn) isTaken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.taken
+}
+
+// entered notes what net/http says of the connection.
+func (c *boundedConn) entered(state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.taken:
+	case state == http.StateActive:
+		c.idle, c.early = false, nil
+	case state == http.StateIdle:
+		c.idle = true
+	}
+}
+
+// take ends all use of an idle connection here and returns what has come of
+// its next request; false means that one is being worked on.
+func (c *boundedConn) take() (early []byte, ok bool) {
+	c.mu.Lock()
+	if !c.idle || c.taken {
+		c.mu.Unlock()
+		return nil, false
+	}
+	c.taken = true
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // ends a read under way
+	c.mu.Unlock()
+	c.reading.Lock() // after it
+	defer c.reading.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.early, true
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -22,6 +21,10 @@ func (s *Server) ServeIngest(ln net.Listener, o IngestOptions) error {
 	}
 	defer s.ingest.untrack(ln)
 	f := s.newFeed(o)
+	f.door = doorOf(ln)
+	s.doors.mu.Lock()
+	s.doors.admit[f.door] = f.admit
+	s.doors.mu.Unlock()
 	for pause := time.Duration(0); ; {
 		conn, err := ln.Accept()
 		switch {
@@ -50,6 +53,11 @@ func (f *feed) admit(conn net.Conn) {
 		in.wg.Add(1)
 	}
 	in.mu.Unlock()
+	if give := in.giving(); !room && give != nil { // accepted at the last moment
+		carryConn(f.door, conn, nil, give)
+		conn.Close()
+		return
+	}
 	if !room {
 		f.s.refuse(causeConnections, conn.RemoteAddr())
 		complain(conn, &problem{Message: "too many ingest connections"})
@@ -57,35 +65,39 @@ func (f *feed) admit(conn net.Conn) {
 		return
 	}
 	go func() {
-		defer in.wg.Done()
 		f.read(conn)
-		in.untrack(conn)
 		in.mu.Lock()
 		in.conns--
 		in.mu.Unlock()
+		in.untrack(conn)
 	}()
 }
 
-// read serves one connection until it ends, is idle, or sends a giant line.
+// read serves one connection until it ends, is idle, sends a giant line, or is
+// given up.
 func (f *feed) read(conn net.Conn) {
-	lines := bufio.NewScanner(conn)
-	lines.Buffer(make([]byte, 0, 4096), maxBody+2) // the line and its end
+	l := &lines{conn: conn}
 	for {
-		conn.SetReadDeadline(time.Now().Add(f.s.o.IngestIdle))
-		if !lines.Scan() {
-			break
+		f.s.ingest.setDeadline(conn, f.s.o.IngestIdle)
+		line, err := l.next()
+		give := f.s.ingest.giving()
+		switch {
+		case errors.Is(err, errLineTooLong):
+			f.s.refuse(causeSize, conn.RemoteAddr())
+			complain(conn, &problem{Message: errLineTooLong.Error()})
+			return
+		case err != nil && give != nil:
+			carryConn(f.door, conn, l.buf, give)
+			return
+		case err != nil:
+			return
 		}
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
 		if err := f.take(line, conn.RemoteAddr(), streamPatience); err != nil && !complain(conn, err) {
 			return
 		}
-	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		f.s.refuse(causeSize, conn.RemoteAddr())
-		complain(conn, &problem{Message: "line is over 1 MiB"})
 	}
 }
 

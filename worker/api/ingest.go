@@ -37,7 +37,8 @@ type ingest struct {
 	open    map[io.Closer]struct{} // listeners and connections
 	conns   int
 	closed  bool
-	wg      sync.WaitGroup // connections
+	give    func(Carried)  // not nil: connections are to be given up to it
+	wg      sync.WaitGroup // listeners and connections
 }
 
 func (in *ingest) init() {
@@ -54,6 +55,7 @@ type IngestOptions struct {
 // feed is one ingest listener.
 type feed struct {
 	s      *Server
+	door   string
 	secret *secret // nil = no key
 }
 
@@ -169,12 +171,14 @@ func (in *ingest) refusals() map[string]uint64 {
 	return maps.Clone(in.refused)
 }
 
-// track remembers what close has to close. It fails when that has happened.
+// track remembers a listener that close has to close, and that wait waits for
+// until it is untracked. It fails when close was called.
 func (in *ingest) track(c io.Closer) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !in.closed {
 		in.open[c] = struct{}{}
+		in.wg.Add(1)
 	}
 	return !in.closed
 }
@@ -184,12 +188,59 @@ func (in *ingest) untrack(c io.Closer) {
 	delete(in.open, c)
 	in.mu.Unlock()
 	c.Close()
+	in.wg.Done()
 }
 
 func (in *ingest) isClosed() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.closed
+}
+
+// carry gives up all connections and returns when none is left.
+func (in *ingest) carry(give func(Carried)) {
+	in.mu.Lock()
+	var one sync.Mutex
+	in.give = func(c Carried) {
+		one.Lock()
+		defer one.Unlock()
+		give(c)
+	}
+	in.closed = true
+	for c := range in.open {
+		if conn, ok := c.(net.Conn); ok && !isPackets(c) {
+			_ = conn.SetReadDeadline(time.Unix(1, 0))
+		} else {
+			c.Close()
+		}
+	}
+	in.mu.Unlock()
+	in.wg.Wait()
+}
+
+// isPackets says whether c is a datagram socket, which is nobody's connection.
+func isPackets(c io.Closer) bool {
+	_, ok := c.(net.PacketConn)
+	_, stream := c.(*net.UnixConn) // is both
+	return ok && !stream
+}
+
+// setDeadline bounds the next read of conn. When connections are given up there
+// is none.
+func (in *ingest) setDeadline(conn net.Conn, idle time.Duration) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.give == nil {
+		_ = conn.SetReadDeadline(time.Now().Add(idle))
+	} else {
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+func (in *ingest) giving() func(Carried) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.give
 }
 
 func (in *ingest) close() {

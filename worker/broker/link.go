@@ -133,6 +133,7 @@ func (l *link) reconnected(nc *nats.Conn) {
 		l.log.Info("broker is back", "away", time.Since(*since).Round(time.Millisecond))
 	}
 	l.connected(nc)
+	l.joins.Add(1)
 	l.nudge()
 }
 

@@ -1,0 +1,266 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// When the broker process is replaced, clients keep their connections: those of
+// HTTP between two requests, those of ingest between two lines. Listeners are
+// the master's and stay open anyway.
+
+// Carried is a client's connection on its way to another process.
+type Carried struct {
+	Door   string   // listener it came through
+	Prefix []byte   // received, not worked on
+	File   *os.File // a duplicate of the socket; whoever gets it closes it
+}
+
+// doorOf names a listener alike in both processes.
+func doorOf(ln net.Listener) string { return ln.Addr().Network() + "/" + ln.Addr().String() }
+
+// doors are the listeners that connections can come and go through.
+type doors struct {
+	mu      sync.Mutex
+	leaving bool
+	http    map[*boundedListener]string
+	admit   map[string]func(net.Conn) // by name
+	serving sync.WaitGroup            // servers of http
+}
+
+// guests is a listener for connections that another process has accepted.
+type guests struct {
+	net.Listener // of those of its own, for Addr
+	c            chan net.Conn
+	closed       chan struct{}
+	once         sync.Once
+}
+
+func (g *guests) Accept() (net.Conn, error) {
+	select {
+	case c := <-g.c:
+		return c, nil
+	case <-g.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (g *guests) Close() error {
+	g.once.Do(func() { close(g.closed) })
+	return nil
+}
+
+// serve runs an HTTP server on ln, and on what comes through its door later.
+func (s *Server) serve(h *http.Server, ln net.Listener) error {
+	own := newBounded(ln)
+	g := &guests{Listener: ln, c: make(chan net.Conn), closed: make(chan struct{})}
+	theirs := newBounded(g)
+	name := doorOf(ln)
+	s.doors.mu.Lock()
+	s.doors.http[own], s.doors.http[theirs] = name, name
+	s.doors.admit[name] = func(c net.Conn) {
+		select {
+		case g.c <- c:
+		case <-g.closed:
+			c.Close()
+		}
+	}
+	s.doors.serving.Add(2)
+	s.doors.mu.Unlock()
+	go func() {
+		defer s.doors.serving.Done()
+		_ = h.Serve(theirs) // ends with h
+	}()
+	defer s.doors.serving.Done()
+	err := h.Serve(own)
+	if errors.Is(err, http.ErrServerClosed) || s.doors.isLeaving() {
+		return nil
+	}
+	return err
+}
+
+func (d *doors) isLeaving() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.leaving
+}
+
+// doorPatience is how long an imported connection waits for its listener to be
+// served.
+const doorPatience = 2 * time.Second
+
+// Import serves a connection of another process as if it had been accepted
+// here. One without a listener here is closed.
+func (s *Server) Import(c Carried) error {
+	conn, err := net.FileConn(c.File) // duplicates it
+	c.File.Close()
+	if err == nil {
+		go s.doors.enter(c.Door, &begunConn{Conn: conn, prefix: c.Prefix})
+	}
+	return err
+}
+
+func (d *doors) enter(name string, conn net.Conn) {
+	for deadline := time.Now().Add(doorPatience); ; time.Sleep(5 * time.Millisecond) {
+		d.mu.Lock()
+		admit := d.admit[name]
+		d.mu.Unlock()
+		if admit != nil {
+			admit(conn)
+			return
+		}
+		if time.Now().After(deadline) {
+			conn.Close()
+			return
+		}
+	}
+}
+
+// begunConn is a connection of which something was read before.
+type begunConn struct {
+	net.Conn
+	prefix []byte
+}
+
+func (c *begunConn) Read(b []byte) (int, error) {
+	if len(c.prefix) == 0 {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.prefix)
+	c.prefix = c.prefix[n:]
+	return n, nil
+}
+
+// Export closes the listeners here, lets the requests in flight finish until
+// ctx is over, and gives up the connections of all clients by calling give for
+// each. Close has to follow.
+func (s *Server) Export(ctx context.Context, give func(Carried)) {
+	d := &s.doors
+	d.mu.Lock()
+	d.leaving = true
+	listeners := map[*boundedListener]string{}
+	for ln, name := range d.http {
+		listeners[ln] = name
+	}
+	d.mu.Unlock()
+	for ln := range listeners {
+		ln.Close()
+	}
+	s.ingest.carry(give)
+	d.serving.Wait() // nobody comes any more
+	for {
+		busy := 0
+		for ln, name := range listeners {
+			for _, c := range ln.conns() {
+				early, ok := c.take()
+				if !ok {
+					busy++
+					continue
+				}
+				carryConn(name, c.Conn, early, give)
+				c.Conn.Close()
+				c.Close() // to be forgotten
+			}
+		}
+		if busy == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// carryConn gives a duplicate of conn. A connection that cannot be duplicated
+// is closed with its process, as any is in a crash.
+func carryConn(door string, conn net.Conn, prefix []byte, give func(Carried)) {
+	if b, ok := conn.(*begunConn); ok {
+		prefix = append(prefix, b.prefix...)
+		conn = b.Conn
+	}
+	f, ok := conn.(interface{ File() (*os.File, error) })
+	if !ok {
+		return
+	}
+	if file, err := f.File(); err == nil {
+		give(Carried{Door: door, Prefix: prefix, File: file})
+	}
+}
+
+// connKey is where a request's connection is found.
+type connKey struct{}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+func noteState(c net.Conn, state http.ConnState) {
+	if b, ok := c.(*boundedConn); ok {
+		b.entered(state)
+	}
+}
+
+// unlessTaken keeps a request from being worked on here whose connection was
+// given up at the moment at which its last byte came: it travels with it.
+func unlessTaken(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok && c.isTaken() {
+			panic(http.ErrAbortHandler)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// lines reads lines from a connection of ingest.
+type lines struct {
+	conn net.Conn
+	buf  []byte // read, not taken
+	seen int    // bytes of buf without an end of line
+	over error
+}
+
+var errLineTooLong = errors.New("line is over 1 MiB")
+
+// next returns the next line without its end; the last one may have none. It is
+// valid until the next call.
+func (l *lines) next() ([]byte, error) {
+	for {
+		for ; l.seen < len(l.buf); l.seen++ {
+			if l.buf[l.seen] == '\n' {
+				line := l.buf[:l.seen]
+				l.buf, l.seen = l.buf[l.seen+1:], 0
+				return line, nil
+			}
+		}
+		if l.seen > maxBody+1 { // the line and "\r"
+			return nil, errLineTooLong
+		}
+		if l.over != nil {
+			rest := l.buf
+			if len(rest) == 0 || !errors.Is(l.over, io.EOF) {
+				return nil, l.over
+			}
+			l.buf, l.seen = nil, 0
+			return rest, nil
+		}
+		l.fill()
+	}
+}
+
+func (l *lines) fill() {
+	if cap(l.buf)-len(l.buf) < 1024 {
+		bigger := make([]byte, len(l.buf), max(4096, 2*len(l.buf)))
+		copy(bigger, l.buf)
+		l.buf = bigger
+	}
+	n, err := l.conn.Read(l.buf[len(l.buf):cap(l.buf)])
+	l.buf, l.over = l.buf[:len(l.buf)+n], err
+}
