@@ -129,7 +129,7 @@ func TestPlanForTheMasterIsWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	built, err := spec.Group.newWorker("push", []string{"websocket://127.0.0.1:4997"})
-	if err != nil || len(built.Routes) != 1 || built.Settings != worker.DefaultSettings() {
+	if err != nil || len(built.Routes) != 1 || !reflect.DeepEqual(built.Settings, worker.DefaultSettings()) {
 		t.Errorf("worker of the plan: %+v, %v", built, err)
 	}
 }

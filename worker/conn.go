@@ -98,6 +98,7 @@ type extra struct {
 	wraps       struct{ in, out uint32 } // times 4 GiB, on top of Conn.bytes
 	timers      map[*Timer]struct{}
 	held        *held // a deferred handshake or response
+	dropped     uint64
 	err         error // for OnClose
 }
 

@@ -123,7 +123,7 @@ func (l *loop) unanswered(c *Conn) {
 
 var pingFrame = websocket.AppendFrame(nil, websocket.Ping, nil)
 
-func (l *loop) ping(c *Conn) { l.share(c, pingFrame) }
+func (l *loop) ping(c *Conn) { l.share(c, pingFrame, mark{}) }
 
 // beatFrom starts the heartbeat of a connection. The first ping comes up to a
 // tenth early, so that clients that came together are not pinged together.

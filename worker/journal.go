@@ -128,6 +128,7 @@ func (l *loop) replay(conns []*Conn, v vector) {
 			continue
 		}
 		d := newDelivery(*p)
+		d.mark = l.w.markOf(p)
 		for _, c := range conns {
 			if d.targets(c, l) && d.includes(c) {
 				d.reached += d.act(l, c)

@@ -18,6 +18,7 @@ type queue struct {
 	frames  [][]byte // frames[0] is partly sent when off > 0
 	off     int      // bytes of frames[0] already sent
 	bytes   int      // unsent
+	marks   []mark   // of frames, or none if all are zero
 	watched bool     // in the second epoll
 }
 
@@ -64,7 +65,7 @@ func (l *loop) uncork() {
 
 // send encodes m for c and sends or queues it.
 func (l *loop) send(c *Conn, m Message) error {
-	if err := l.room(c, len(m.Data)); err != nil {
+	if err := l.room(c, len(m.Data), mark{}); err != nil {
 		return err
 	}
 	c.msgs.out++
@@ -135,7 +136,7 @@ func (l *loop) transmit(c *Conn, buf []byte, ends []int) {
 	for _, end := range ends {
 		if end > n {
 			frame := append([]byte(nil), buf[start:end]...)
-			l.enqueue(c, frame, max(n-start, 0))
+			l.enqueue(c, frame, max(n-start, 0), mark{})
 		}
 		start = end
 	}
@@ -144,7 +145,7 @@ func (l *loop) transmit(c *Conn, buf []byte, ends []int) {
 
 // share sends a frame that others are sent too. It is queued by reference and
 // must never change.
-func (l *loop) share(c *Conn, frame []byte) {
+func (l *loop) share(c *Conn, frame []byte, m mark) {
 	if l.cork.c == c {
 		l.uncork() // what was sent before goes before
 	}
@@ -155,7 +156,7 @@ func (l *loop) share(c *Conn, frame []byte) {
 			return
 		}
 	}
-	l.enqueue(c, frame, n)
+	l.enqueue(c, frame, n, m)
 	l.crowded(c)
 }
 
@@ -179,12 +180,12 @@ func (l *loop) write(c *Conn, b []byte) int {
 }
 
 // enqueue appends a frame of which off bytes are sent.
-func (l *loop) enqueue(c *Conn, frame []byte, off int) {
+func (l *loop) enqueue(c *Conn, frame []byte, off int, m mark) {
 	if c.out == nil {
 		c.out = &queue{off: off}
 		l.writer.watch(l, c)
 	}
-	c.out.frames = append(c.out.frames, frame)
+	c.out.push(frame, m)
 	c.out.bytes += len(frame) - off
 	l.counts.queueBytes += int64(len(frame) - off)
 }
@@ -195,57 +196,6 @@ func (l *loop) crowded(c *Conn) {
 	if limit > 0 && c.out.len() >= limit/2 && !c.has(flagFull) && c.has(flagConnected) {
 		c.set(flagFull)
 		c.route.bufferFull(c)
-	}
-}
-
-// room makes room for n more bytes by the policy of the group. A message that
-// is alone in an empty queue always has room.
-func (l *loop) room(c *Conn, n int) error {
-	if l.fits(c, n) {
-		return nil
-	}
-	limit := l.w.Limits.MaxQueue
-	switch l.w.Slow {
-	case SlowDropOldest:
-		l.dropOldest(c, limit-n)
-	case SlowLatest:
-		l.dropOldest(c, 0)
-	default:
-		l.failSend("slow")
-		l.closeConn(c, 1013, "reads too slowly", ErrSlow)
-		return ErrSlow
-	}
-	if !c.open() {
-		return ErrClosed // by OnError
-	}
-	return nil
-}
-
-// fits reports whether n more bytes do not exceed max_queue.
-func (l *loop) fits(c *Conn, n int) bool {
-	limit := l.w.Limits.MaxQueue
-	return limit == 0 || c.out == nil || c.out.bytes+n <= limit || c.sock == nil
-}
-
-// dropOldest forgets whole frames, not the one that is partly sent, until at
-// most keep bytes wait.
-func (l *loop) dropOldest(c *Conn, keep int) {
-	q := c.out
-	first := 0
-	if q.off > 0 {
-		first = 1
-	}
-	n := first
-	for n < len(q.frames) && q.bytes > keep {
-		q.bytes -= len(q.frames[n])
-		l.counts.queueBytes -= int64(len(q.frames[n]))
-		n++
-		l.failSend("dropped")
-	}
-	if n > first {
-		q.frames = append(q.frames[:first], q.frames[n:]...)
-		clear(q.frames[len(q.frames):cap(q.frames)])
-		c.route.failed(c, ErrQueueFull)
 	}
 }
 
@@ -264,8 +214,7 @@ func (l *loop) drain(c *Conn) {
 			l.writer.rearm(l, c)
 			return
 		}
-		q.frames[0], q.off = nil, 0
-		q.frames = q.frames[1:]
+		q.pop()
 	}
 	l.drained(c)
 }
@@ -303,6 +252,7 @@ func (l *loop) abandon(c *Conn) {
 	}
 	clear(q.frames[len(keep):])
 	q.frames = keep
+	q.marks = nil
 	if len(keep) == 0 {
 		l.writer.forget(l, c)
 		c.out = nil

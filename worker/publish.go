@@ -65,6 +65,7 @@ type delivery struct {
 	except  []ID
 	several int // messages of KindMessages: 0 = not counted yet, -1 = damaged
 	frames  frames
+	mark    mark // of what is queued
 }
 
 const (
@@ -176,6 +177,7 @@ func newDelivery(p Publication) *delivery {
 // begins finds the connections that a publication is for.
 func (l *loop) begins(p Publication) *delivery {
 	d := newDelivery(p)
+	d.mark = l.w.markOf(&p)
 	f := &l.fan
 	f.members = f.members[:0]
 	switch p.Scope {
@@ -306,12 +308,12 @@ func (d *delivery) act(l *loop, c *Conn) int {
 // send queues the publication for one connection, as so many messages.
 func (d *delivery) send(l *loop, c *Conn, messages uint32) int {
 	p := &d.pub
-	if messages == 0 || l.room(c, len(p.Data)) != nil {
+	if messages == 0 || l.room(c, len(p.Data), d.mark) != nil {
 		return 0
 	}
 	c.msgs.out += messages
 	l.counts.messagesOut += uint64(messages)
-	l.share(c, d.frames.of(c, p))
+	l.share(c, d.frames.of(c, p), d.mark)
 	if c.has(flagDead) {
 		return 0
 	}

@@ -151,8 +151,16 @@ func (c *Conn) info() ConnInfo {
 		Connected: c.Since().UTC(), IdleS: int(seconds(l.now) - c.lastRecv),
 		RecvQueue: recv, SendQueue: c.QueueBytes(),
 		BytesIn: in, BytesOut: out, MessagesIn: uint64(c.msgs.in), MessagesOut: uint64(c.msgs.out),
-		Channels: names,
+		Dropped: c.dropped(), Channels: names,
 	}
+}
+
+// dropped returns how many messages the client has missed.
+func (c *Conn) dropped() uint64 {
+	if c.more == nil {
+		return 0
+	}
+	return c.more.dropped
 }
 
 // clip shortens what a client chose to a size that a table can bear.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/pushd/pushd/worker/hub"
 )
@@ -39,6 +40,8 @@ const (
 	fieldLastRecv
 	fieldControl
 	fieldDeadline
+	fieldMark // policy, NUL, channel: of the frame before
+	fieldDropped
 )
 
 // movedFlags are those that mean the same in the next process.
@@ -105,6 +108,9 @@ func (x *extra) append(dst []byte) []byte {
 	if x.ip.IsValid() {
 		dst = appendText(dst, fieldIP, x.ip.String())
 	}
+	if x.dropped > 0 {
+		dst = appendNumber(dst, fieldDropped, x.dropped)
+	}
 	for k, v := range x.header {
 		dst = appendText(dst, fieldHeader, k+"\x00"+v)
 	}
@@ -124,6 +130,9 @@ func (q *queue) append(dst []byte) []byte {
 			continue
 		}
 		dst = appendField(dst, fieldFrame, f)
+		if m := q.mark(i); m != (mark{}) {
+			dst = appendText(dst, fieldMark, string(m.slow)+"\x00"+m.channel)
+		}
 	}
 	return dst
 }
@@ -194,8 +203,10 @@ func (a *arrival) field(tag byte, v []byte) error {
 	case fieldPartial:
 		return a.partial(v)
 	case fieldFrame:
-		c.out.frames = append(c.out.frames, append([]byte(nil), v...))
+		c.out.push(append([]byte(nil), v...), mark{})
 		c.out.bytes += len(v)
+	case fieldMark:
+		return a.mark(v)
 	case fieldCounters:
 		return a.counters(v)
 	default:
@@ -213,6 +224,20 @@ func (a *arrival) partial(v []byte) error {
 	}
 	q.frames = append(q.frames, append([]byte{0}, v...))
 	q.off, q.bytes = 1, len(v)
+	return nil
+}
+
+// mark takes the mark of the frame that was read last.
+func (a *arrival) mark(v []byte) error {
+	slow, channel, ok := strings.Cut(string(v), "\x00")
+	q := a.c.out
+	if !ok || Slow(slow).check() != nil || len(q.frames) == 0 {
+		return errRecord
+	}
+	for len(q.marks) < len(q.frames) {
+		q.marks = append(q.marks, mark{})
+	}
+	q.marks[len(q.frames)-1] = mark{channel, Slow(slow)}
 	return nil
 }
 
@@ -254,7 +279,7 @@ func (a *arrival) counters(v []byte) error {
 
 // number sets the numeric fields and ignores those it does not know.
 func (a *arrival) number(tag byte, v []byte) error {
-	if tag > fieldDeadline {
+	if tag > fieldDropped {
 		return nil
 	}
 	n, w := binary.Uvarint(v)
@@ -281,6 +306,8 @@ func (a *arrival) number(tag byte, v []byte) error {
 		c.lastRecv = uint32(n)
 	case fieldControl:
 		c.control = uint32(n)
+	case fieldDropped:
+		c.extra().dropped = n
 	case fieldDeadline:
 		a.deadline = uint32(n)
 	}

@@ -155,7 +155,7 @@ func TestSendBeforeShared(t *testing.T) {
 	s.eventually("it is deferred", func() bool { return h != nil })
 	s.on(func() {
 		h.Accept()
-		w.loop.share(h.c, []byte("\x81\x06second"))
+		w.loop.share(h.c, []byte("\x81\x06second"), mark{})
 	})
 	if !<-done {
 		t.Fatal("refused")

@@ -10,10 +10,11 @@ import (
 // when the process starts.
 type Settings struct {
 	Limits       Limits        `json:"limits"`
-	Slow         Slow          `json:"slow"`          // default SlowClose
-	PingInterval time.Duration `json:"ping_interval"` // silence before a ping; default 55 s, 0 = never
-	PingTimeout  time.Duration `json:"ping_timeout"`  // silence after it before closing; default 10 s
-	Compression  bool          `json:"compression"`   // permessage-deflate; default off
+	Slow         Slow          `json:"slow"`               // default SlowClose
+	SlowChannels []ChannelSlow `json:"channels,omitempty"` // in place of Slow; the first that matches counts
+	PingInterval time.Duration `json:"ping_interval"`      // silence before a ping; default 55 s, 0 = never
+	PingTimeout  time.Duration `json:"ping_timeout"`       // silence after it before closing; default 10 s
+	Compression  bool          `json:"compression"`        // permessage-deflate; default off
 }
 
 // Limits bound what one client, or all of them, can make a process hold. 0
@@ -62,10 +63,13 @@ func DefaultSettings() Settings {
 
 // Validate names the first setting that makes no sense.
 func (s *Settings) Validate() error {
-	switch s.Slow {
-	case SlowClose, SlowDropOldest, SlowLatest:
-	default:
-		return fmt.Errorf(`slow = %q: use "close", "drop-oldest" or "latest"`, s.Slow)
+	if err := s.Slow.check(); err != nil {
+		return err
+	}
+	for i := range s.SlowChannels {
+		if err := s.SlowChannels[i].check(); err != nil {
+			return err
+		}
 	}
 	l := &s.Limits
 	for _, v := range []struct {

@@ -44,6 +44,7 @@ type ConnInfo struct {
 	BytesOut    uint64    `json:"bytes_out"`
 	MessagesIn  uint64    `json:"messages_in"`
 	MessagesOut uint64    `json:"messages_out"`
+	Dropped     uint64    `json:"dropped"` // messages that did not get into the queue, or not out of it
 	Channels    []string  `json:"channels"`
 }
 

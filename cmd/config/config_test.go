@@ -54,7 +54,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("default worker: %+v", w)
 	}
 	page := `{"api":"http://127.0.0.1:2347","key_file":"` + c.KeyFile() + `"}`
-	if len(w.Routes) != 6 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || w.Settings != worker.DefaultSettings() {
+	if len(w.Routes) != 6 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || !reflect.DeepEqual(w.Settings, worker.DefaultSettings()) {
 		t.Errorf("default routes or settings: %+v", w)
 	}
 }
@@ -191,6 +191,7 @@ func TestErrors(t *testing.T) {
 		{"route of nothing", group + "routes = { \"/\" = {} }\n", "f.toml:3: worker[0].routes./: names no handler"},
 		{"route of a number", group + "routes = { \"/\" = 4 }\n", "f.toml:3: worker[0].routes./: needs a handler's name"},
 		{"star in a path", group + "routes = { \"/*/a\" = \"echo\" }\n", "f.toml:3: worker[0].routes./*/a: "},
+		{"slow of a channel", group + "channels = [ { match = \"a*\", slow = \"never\" } ]\n", "f.toml:1: worker[0]: channels: match = \"a*\": slow ="},
 		{"slow", group + "slow = \"never\"\n", "f.toml:1: worker[0]: slow ="},
 		{"name", group + "name = \"a b\"\n", "f.toml:3: worker[0].name: \"a b\": use"},
 		{"same name", group + "name = \"a\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:2\"\nname = \"a\"\n", "f.toml:4: worker[1]: the name a is used twice"},

@@ -163,6 +163,15 @@ func (t *table) settings(s *worker.Settings) {
 	slow := string(s.Slow)
 	t.str("slow", &slow)
 	s.Slow = worker.Slow(slow)
+	for _, c := range t.subs("channels") {
+		policy := ""
+		rule := worker.ChannelSlow{}
+		c.str("match", &rule.Match)
+		c.str("slow", &policy)
+		rule.Slow = worker.Slow(policy)
+		s.SlowChannels = append(s.SlowChannels, rule)
+		c.done()
+	}
 	t.duration("ping_interval", &s.PingInterval)
 	t.duration("ping_timeout", &s.PingTimeout)
 	t.boolean("compression", &s.Compression)

@@ -1,0 +1,216 @@
+package worker
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ChannelSlow is what becomes of the messages of some channels that a client
+// reads too slowly, in place of the group's Slow:
+//
+//   - SlowClose: over MaxQueue the connection is closed;
+//   - SlowDropOldest: over MaxQueue the oldest of their messages are forgotten,
+//     and a message that finds no room even so;
+//   - SlowLatest: of each channel only the newest unsent message is kept,
+//     whatever the queue's length.
+//
+// A message that someone else needs room for is forgotten in both of the last
+// two cases, before the group's Slow is asked: what may be lost makes room for
+// what may not.
+type ChannelSlow struct {
+	Match string `json:"match"` // a name, or its beginning and "*"; of an app's channels "ID:name"
+	Slow  Slow   `json:"slow"`
+}
+
+// matches reports whether the rule is for the channel.
+func (s *ChannelSlow) matches(channel string) bool {
+	if prefix, ok := strings.CutSuffix(s.Match, "*"); ok {
+		return strings.HasPrefix(channel, prefix)
+	}
+	return channel == s.Match
+}
+
+// check names what makes no sense.
+func (s *ChannelSlow) check() error {
+	if i := strings.IndexByte(s.Match, '*'); s.Match == "" || i >= 0 && i < len(s.Match)-1 {
+		return fmt.Errorf(`channels: match = %q: write a channel's name, or its beginning and "*"`, s.Match)
+	}
+	if err := s.Slow.check(); err != nil {
+		return fmt.Errorf("channels: match = %q: %w", s.Match, err)
+	}
+	return nil
+}
+
+func (s Slow) check() error {
+	switch s {
+	case SlowClose, SlowDropOldest, SlowLatest:
+		return nil
+	}
+	return fmt.Errorf(`slow = %q: use "close", "drop-oldest" or "latest"`, string(s))
+}
+
+// mark says of a frame whose channel it is and what may be done with it. The
+// zero mark leaves that to the group.
+type mark struct {
+	channel string
+	slow    Slow
+}
+
+// loose reports whether the frame may be forgotten for another one's sake.
+func (m mark) loose() bool { return m.slow == SlowDropOldest || m.slow == SlowLatest }
+
+// markOf returns the mark of a publication: the first rule that matches.
+func (s *Settings) markOf(p *Publication) mark {
+	if p.Scope == ScopeChannel {
+		for i := range s.SlowChannels {
+			if s.SlowChannels[i].matches(p.Target) {
+				return mark{p.Target, s.SlowChannels[i].Slow}
+			}
+		}
+	}
+	return mark{}
+}
+
+// room makes room for n more bytes of that mark, by the policies of the
+// channels and the group. A message that is alone in an empty queue always has
+// room.
+func (l *loop) room(c *Conn, n int, m mark) error {
+	if m.slow == SlowLatest {
+		l.supersede(c, m.channel)
+	}
+	if l.fits(c, n) {
+		return nil
+	}
+	limit := l.w.Limits.MaxQueue
+	if m.loose() && c.out.firm()+n > limit {
+		l.dropped(c, "dropped")
+		return ErrQueueFull
+	}
+	if l.dropLoose(c, limit-n); l.fits(c, n) {
+		return nil
+	}
+	slow := m.slow
+	if slow == "" {
+		slow = l.w.Slow
+	}
+	switch slow {
+	case SlowDropOldest:
+		l.dropOldest(c, limit-n)
+	case SlowLatest:
+		l.dropOldest(c, 0)
+	default:
+		l.failSend("slow")
+		l.closeConn(c, 1013, "reads too slowly", ErrSlow)
+		return ErrSlow
+	}
+	if !c.open() {
+		return ErrClosed // by OnError
+	}
+	return nil
+}
+
+// fits reports whether n more bytes do not exceed max_queue.
+func (l *loop) fits(c *Conn, n int) bool {
+	limit := l.w.Limits.MaxQueue
+	return limit == 0 || c.out == nil || c.out.bytes+n <= limit || c.sock == nil
+}
+
+// dropOldest forgets frames, whoever's they are, until at most keep bytes wait.
+func (l *loop) dropOldest(c *Conn, keep int) {
+	q := c.out
+	if q.drop(l, c, "dropped", func(int) bool { return q.bytes > keep }) > 0 {
+		c.route.failed(c, ErrQueueFull)
+	}
+}
+
+// dropLoose forgets the oldest frames of channels that allow it, until at most
+// keep bytes wait.
+func (l *loop) dropLoose(c *Conn, keep int) {
+	q := c.out
+	if len(q.marks) > 0 {
+		q.drop(l, c, "dropped", func(i int) bool { return q.bytes > keep && q.mark(i).loose() })
+	}
+}
+
+// supersede forgets what waits of a channel.
+func (l *loop) supersede(c *Conn, channel string) {
+	if q := c.out; q != nil && len(q.marks) > 0 {
+		q.drop(l, c, "superseded", func(i int) bool {
+			m := q.mark(i)
+			return m.slow == SlowLatest && m.channel == channel
+		})
+	}
+}
+
+// drop forgets the whole frames that which names, from the oldest on; not the
+// one that is partly sent. It returns how many.
+func (q *queue) drop(l *loop, c *Conn, cause string, which func(i int) bool) (n int) {
+	kept := 0
+	for i, f := range q.frames {
+		if (i > 0 || q.off == 0) && which(i) {
+			q.bytes -= len(f)
+			l.counts.queueBytes -= int64(len(f))
+			l.dropped(c, cause)
+			n++
+			continue
+		}
+		q.frames[kept] = f
+		if len(q.marks) > 0 {
+			q.marks[kept] = q.marks[i]
+		}
+		kept++
+	}
+	clear(q.frames[kept:])
+	q.frames = q.frames[:kept]
+	if len(q.marks) > 0 {
+		clear(q.marks[kept:])
+		q.marks = q.marks[:kept]
+	}
+	return n
+}
+
+// dropped counts a message that the client will not get.
+func (l *loop) dropped(c *Conn, cause string) {
+	l.failSend(cause)
+	c.extra().dropped++
+}
+
+// mark returns the mark of frame i.
+func (q *queue) mark(i int) mark {
+	if i < len(q.marks) {
+		return q.marks[i]
+	}
+	return mark{}
+}
+
+// firm returns how many bytes of the queue may not be forgotten for another
+// message's sake.
+func (q *queue) firm() int {
+	n := q.bytes
+	for i := range q.marks {
+		if q.marks[i].loose() && (i > 0 || q.off == 0) {
+			n -= len(q.frames[i])
+		}
+	}
+	return n
+}
+
+// push appends a frame. Marks are kept from the first one that is not zero.
+func (q *queue) push(frame []byte, m mark) {
+	if m != (mark{}) && len(q.marks) == 0 {
+		q.marks = make([]mark, len(q.frames))
+	}
+	q.frames = append(q.frames, frame)
+	if len(q.marks) > 0 || m != (mark{}) {
+		q.marks = append(q.marks, m)
+	}
+}
+
+// pop forgets the first frame.
+func (q *queue) pop() {
+	q.frames[0], q.off = nil, 0
+	q.frames = q.frames[1:]
+	if len(q.marks) > 0 {
+		q.marks = q.marks[1:]
+	}
+}
