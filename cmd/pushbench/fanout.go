@@ -21,14 +21,14 @@ func fanoutCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "fanout",
 		Usage: "one message to many receivers, through a client (default), the HTTP API or an ingest port",
-		Flags: commonFlags(append(publishFlags(),
+		Flags: append(commonFlags(append(publishFlags(),
 			connectionsFlag(10_000),
 			&cli.StringFlag{Name: "channel", Value: "chat:bench", Usage: "`NAME` of the receivers' channel, for --api; {room} in --url becomes what follows its last colon"},
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Value: 100, Usage: "how `MANY`"},
 			&cli.Float64Flag{Name: "rate", Usage: "`MESSAGES` per second on a timetable; 0: --ahead decides"},
 			&cli.IntFlag{Name: "ahead", Value: 2, Usage: "messages on their `WAY` at a time; 1 measures each alone"},
 			stallFlag(),
-			sizeFlag(), drainFlag())...),
+			sizeFlag(), drainFlag())...), pusherFlags()...),
 		Action: fanout,
 	}
 }
@@ -43,6 +43,12 @@ func fanout(c *cli.Context) error {
 	l.Rooms = []string{channel[strings.LastIndexByte(channel, ':')+1:]}
 	l.Prefix = strings.TrimSuffix(channel, l.Rooms[0])
 	l.Watch = load.PublisherID(0)
+	if err := asPusher(c, &l, channel, 0); err != nil {
+		return err
+	}
+	if l.Pusher != nil && c.String("api") == "" {
+		return fmt.Errorf("%w: --protocol pusher needs --api, http://host:port of its HTTP API", errUsage)
+	}
 	b, err := begin(c, l)
 	if err != nil {
 		return err
@@ -91,9 +97,12 @@ func (f *fan) open(url string) (err error) {
 	if err := f.sleep(joining); err != nil {
 		return err
 	}
-	if api := f.String("api"); api != "" {
+	switch api := f.String("api"); {
+	case api != "" && f.String("protocol") != "":
+		f.publisher = publish.OpenPusher(api, publish.App{ID: f.String("app-id"), Key: f.String("app-key"), Secret: f.String("app-secret")})
+	case api != "":
 		f.publisher, err = publish.Open(api, f.String("key"))
-	} else {
+	default:
 		f.publisher, err = newChatSender(url, f.String("origin"), load.PublisherID(0), f.channel)
 	}
 	return err

@@ -53,6 +53,29 @@ func publishFlags() []cli.Flag {
 	}
 }
 
+// pusherFlags make connections and publishes speak the Pusher protocol.
+func pusherFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "protocol", Usage: "`NAME`: pusher, for a --url like ws://host:port/app/KEY; default plain messages"},
+		&cli.StringFlag{Name: "app-id", Value: "bench", Usage: "`ID` of the app, for --via pusher"},
+		&cli.StringFlag{Name: "app-key", Value: "bench", Usage: "`KEY` of the app"},
+		&cli.StringFlag{Name: "app-secret", EnvVars: []string{"PUSHD_APP_SECRET"}, Value: "secret", Usage: "`SECRET` of the app"},
+	}
+}
+
+// asPusher makes the load speak the Pusher protocol, if the flags want it.
+// Without a channel each connection has private ones of its own.
+func asPusher(c *cli.Context, l *load.Spec, channel string, own int) error {
+	switch c.String("protocol") {
+	case "":
+		return nil
+	case "pusher":
+		l.Pusher = &load.Pusher{Key: c.String("app-key"), Secret: c.String("app-secret"), Channel: channel, Own: own}
+		return nil
+	}
+	return fmt.Errorf("%w: --protocol %q: only pusher has a name", errUsage, c.String("protocol"))
+}
+
 // spec is a load as the common flags want it.
 func spec(c *cli.Context, kind string) load.Spec {
 	return load.Spec{

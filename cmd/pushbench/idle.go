@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -16,7 +18,7 @@ func idleCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "idle",
 		Usage: "open connections, let them be, and measure what each costs; then perhaps a broadcast to all, and a reload",
-		Flags: commonFlags(append(publishFlags(),
+		Flags: append(commonFlags(append(publishFlags(),
 			connectionsFlag(15_000),
 			&cli.DurationFlag{Name: "settle", Value: 20 * time.Second, Usage: "wait at `MOST` so long for the server's memory to stand still"},
 			&cli.DurationFlag{Name: "hold", Value: 5 * time.Second, Usage: "how `LONG` to watch the idle server's CPU"},
@@ -24,7 +26,8 @@ func idleCommand() *cli.Command {
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Usage: "then publish so `MANY` through --api, each to all, and again after --exec"},
 			&cli.StringFlag{Name: "exec", Usage: "then run a `COMMAND` in the shell, such as a reload"},
 			&cli.DurationFlag{Name: "exec-timeout", Value: time.Minute, Usage: "give it up `AFTER`"},
-			sizeFlag(), stallFlag())...),
+			&cli.IntFlag{Name: "own", Value: 1, Usage: "private `CHANNELS` of each connection, for --protocol pusher"},
+			sizeFlag(), stallFlag())...), pusherFlags()...),
 		Action: idle,
 	}
 }
@@ -51,6 +54,9 @@ func idle(c *cli.Context) error {
 	}
 	l := spec(c, load.Idle)
 	l.Connections, l.Watch = c.Int("connections"), load.PublisherID(0)
+	if err := asPusher(c, &l, "", c.Int("own")); err != nil {
+		return err
+	}
 	started := time.Now()
 	if i.bench, err = begin(c, l); err != nil {
 		return err
@@ -105,6 +111,7 @@ func (i *idler) stand() error {
 		n.Set("server_base_bytes", float64(i.base.PSS))
 		n.Set("server_bytes", float64(settled.PSS))
 		n.Set("server_bytes_per_connection", math.Round(float64(settled.PSS-i.base.PSS)/open))
+		i.byRole(settled, open)
 	}
 	if i.base.Processes > 0 && hold > 0 {
 		n.Set("idle_cpu_percent", 100*(after.CPU-settled.CPU).Seconds()/hold)
@@ -115,6 +122,20 @@ func (i *idler) stand() error {
 	n.Set("kernel_tcp_sockets", float64(kernel.Sockets))
 	n.Set("memory_available_bytes", float64(kernel.Available))
 	return nil
+}
+
+// byRole tells apart what the processes of a server hold that name themselves
+// "program: role …", and what a channel costs if connections have several.
+func (i *idler) byRole(settled proc.Sample, open float64) {
+	n := &i.report.Numbers
+	for _, role := range slices.Sorted(maps.Keys(settled.Roles)) {
+		grown := settled.Roles[role] - i.base.Roles[role]
+		n.Set("server_bytes_"+role, float64(settled.Roles[role]))
+		n.Set("server_bytes_"+role+"_grown", float64(grown))
+		if own := i.Int("own"); i.String("protocol") != "" {
+			n.Set("server_bytes_"+role+"_per_membership", float64(grown)/open/float64(own))
+		}
+	}
 }
 
 // disturb publishes to all and runs the command, and measures what that leaves.

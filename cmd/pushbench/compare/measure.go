@@ -31,6 +31,18 @@ var measures = []measure{
 	{name: "idle cpu", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
 		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--hold", o.Hold.String()}
 	}},
+	{name: "pusher idle", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
+		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--hold", "1s")
+	}},
+	{name: "pusher fan", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
+		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(o.Fan), "-m", messages, "--channel", "bench")
+	}},
+	{name: "pusher last", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
+		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", "200", "--rate", "20", "--channel", "bench")
+	}},
+	{name: "pusher own", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
+		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--own", "67", "--hold", "1s")
+	}},
 }
 
 const (
@@ -40,6 +52,12 @@ const (
 
 func (p *process) chat() string { return "ws://" + p.address + "/chat?room=bench" }
 func (p *process) echo() string { return "ws://" + p.address + "/echo" }
+
+// pusher is a command whose connections speak the Pusher protocol.
+func (p *process) pusher(command string, more ...string) []string {
+	return append([]string{command, "--url", "ws://" + p.address + "/app/" + key + "?protocol=7",
+		"--protocol", "pusher", "--app-id", key, "--app-key", key, "--app-secret", key}, more...)
+}
 
 // reload is the command for a shell.
 func (p *process) reload() string { return fmt.Sprintf("'%s' reload -c '%s'", p.pushd, p.config) }
@@ -81,4 +99,9 @@ var lines = []line{
 	{"fan-out by HTTP API: CPU per delivery", "fan-out api", "server_cpu_us_per_delivery", "µs", false, gnet, "fan-out", 1.1},
 	{"fan-out by HTTP API: rate", "fan-out api", "deliveries_per_s", "/s", true, bestPeer, "fan-out", 1},
 	{"connect, handshake, close: rate", "connect", "connections_per_s", "/s", true, gnet, "", 0.9},
+	{"Pusher: idle connection with a private channel of its own", "pusher idle", "server_bytes_per_connection", "B", false, "", "", 1200},
+	{"Pusher: fan-out by signed trigger, CPU per delivery", "pusher fan", "server_cpu_us_per_delivery", "µs", false, gnet, "fan-out", 1.2},
+	{"Pusher: trigger to the last of 1,000, p99", "pusher last", "last_receiver_p99_us", "µs", false, "", "", 15_000},
+	{"Pusher: 67 channels of one member on each connection, workers, each", "pusher own", "server_bytes_worker_per_membership", "B", false, "", "", 250},
+	{"Pusher: the same, all of the broker process", "pusher own", "server_bytes_broker_grown", "B", false, "", "", 50e6},
 }

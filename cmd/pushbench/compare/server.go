@@ -62,7 +62,7 @@ type process struct {
 }
 
 const (
-	key       = "bench"
+	key       = "bench" // of the API; and id, key and secret of the app
 	startTime = 20 * time.Second
 	stopTime  = 15 * time.Second
 )
@@ -126,13 +126,18 @@ log_level   = "error"
 listen = "127.0.0.1:%s"
 key    = %q
 
+[[app]]
+id     = %q
+key    = %q
+secret = %q
+
 [[worker]]
 name   = "push"
 listen = "websocket://%s"
 count  = %d
-routes = { "/echo" = "echo", "/chat" = "chat" }
+routes = { "/echo" = "echo", "/chat" = "chat", "/app/{key}" = "pusher", "/apps/*" = "pusher" }
 limits = { max_connections = %d }
-`, filepath.Join(dir, "run"), filepath.Join(dir, "data"), apiPort, key, p.address, c.Loops, c.Each)
+`, filepath.Join(dir, "run"), filepath.Join(dir, "data"), apiPort, key, key, key, key, p.address, c.Loops, c.Each)
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 

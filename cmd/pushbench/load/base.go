@@ -19,6 +19,7 @@ type base struct {
 	running  bool
 	sessions []history.Session
 	buffer   []byte
+	pusher   *pusher // between the connections and the load, or nil
 }
 
 func parseTargets(spec Spec, sources []string) ([]*client.Target, error) {
@@ -68,6 +69,10 @@ func (b *base) send(c *client.Conn, stream, seq uint32, due int64) {
 
 func (b *base) dial(h client.Handler, target int, tag uint32) *client.Conn {
 	b.env.Count.Dialed++
+	if b.pusher != nil {
+		b.pusher.Handler = h
+		h = b.pusher
+	}
 	return b.env.Loop.Dial(b.targets[target%len(b.targets)], h, tag)
 }
 

@@ -51,6 +51,8 @@ type Spec struct {
 	CutOK bool `json:"cut_ok,omitempty"`
 	// Watch is a stream; the agent tells when all its members, or all that idle, have a message of it.
 	Watch uint32 `json:"watch,omitempty"`
+	// Pusher makes the connections speak that protocol, unless nil.
+	Pusher *Pusher `json:"pusher,omitempty"`
 }
 
 // Load is traffic of one kind. Its methods run on the loop.
@@ -74,6 +76,9 @@ func New(env *Env, spec Spec, sources []string) (Load, error) {
 		return nil, err
 	}
 	b := base{env: env, spec: spec, targets: targets}
+	if spec.Pusher != nil {
+		b.pusher = &pusher{env: env, Pusher: *spec.Pusher, joining: map[*client.Conn]int{}, refused: map[*client.Conn]string{}}
+	}
 	switch spec.Kind {
 	case Idle:
 		return &idle{base: b}, nil

@@ -19,9 +19,10 @@ const tick = 10 * time.Millisecond
 // Sample is the state of a process tree at one time.
 type Sample struct {
 	Processes int
-	PSS       int64         // bytes; memory shared by n processes counts 1/n for each
-	CPU       time.Duration // user and system time, in steps of 10 ms, of those that live and of children that ended and were waited for
-	Switches  int64         // context switches of the threads that live
+	PSS       int64            // bytes; memory shared by n processes counts 1/n for each
+	CPU       time.Duration    // user and system time, in steps of 10 ms, of those that live and of children that ended and were waited for
+	Switches  int64            // context switches of the threads that live
+	Roles     map[string]int64 // PSS by role, of processes that call themselves "program: role …"
 }
 
 // Tree reads the tree under the process root. Processes that end meanwhile are
@@ -95,6 +96,12 @@ func (s *Sample) add(pid int) error {
 	}
 	s.Processes++
 	s.PSS += pss * 1024
+	if role := role(pid); role != "" {
+		if s.Roles == nil {
+			s.Roles = map[string]int64{}
+		}
+		s.Roles[role] += pss * 1024
+	}
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	for _, status := range tasks {
 		voluntary, _ := keyed(status, "voluntary_ctxt_switches:")
@@ -102,6 +109,16 @@ func (s *Sample) add(pid int) error {
 		s.Switches += voluntary + forced
 	}
 	return nil
+}
+
+// role is the second word of a process that calls itself "program: role …".
+func role(pid int) string {
+	title, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	words := strings.Fields(strings.ReplaceAll(string(title), "\x00", " "))
+	if len(words) < 2 || !strings.HasSuffix(words[0], ":") {
+		return ""
+	}
+	return words[1]
 }
 
 // stat returns the fields of /proc/PID/stat from the state on; the name before

@@ -1,0 +1,126 @@
+package load
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/pushd/pushd/cmd/pushbench/client"
+)
+
+// Pusher makes connections speak the Pusher Channels protocol.
+type Pusher struct {
+	Key    string `json:"key"`
+	Secret string `json:"secret"`
+	// Channel is one that all connections join; "" gives each connection Own
+	// private channels that no other has.
+	Channel string `json:"channel,omitempty"`
+	Own     int    `json:"own,omitempty"`
+}
+
+// pusher stands between the connections and their load: the load sees a
+// connection as open once all its subscriptions have succeeded, and of what
+// comes after only the data of events.
+type pusher struct {
+	client.Handler // the load
+	env            *Env
+	Pusher
+	joining map[*client.Conn]int    // subscriptions awaited
+	refused map[*client.Conn]string // what the server said instead
+	names   int
+}
+
+// event is a message of the protocol; data is a string in those of servers.
+type event struct {
+	Event   string          `json:"event"`
+	Channel string          `json:"channel,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"`
+}
+
+// Opened waits for the server's greeting.
+func (p *pusher) Opened(c *client.Conn) { p.joining[c] = -1 }
+
+func (p *pusher) Closed(c *client.Conn, err error) {
+	delete(p.joining, c)
+	if said, ok := p.refused[c]; ok {
+		delete(p.refused, c)
+		err = fmt.Errorf("refused: %s", said)
+	}
+	p.Handler.Closed(c, err)
+}
+
+func (p *pusher) Message(c *client.Conn, op client.Opcode, data []byte) {
+	var e event
+	var text string
+	if json.Unmarshal(data, &e) == nil && (e.Event == "pusher:error" || e.Event == "pusher:subscription_error") {
+		p.refused[c] = string(data)
+		p.env.Loop.Close(c)
+		return
+	}
+	if json.Unmarshal(e.Data, &text) != nil {
+		p.Handler.Message(c, op, data) // which finds that it is not what was sent
+		return
+	}
+	switch e.Event {
+	case "pusher:connection_established":
+		p.subscribe(c, text)
+	case "pusher_internal:subscription_succeeded":
+		if p.joining[c]--; p.joining[c] == 0 {
+			delete(p.joining, c)
+			p.Handler.Opened(c)
+		}
+	case "pusher:ping":
+		p.env.Loop.Send(c, client.Text, []byte(`{"event":"pusher:pong","data":{}}`))
+	case "pusher_internal:subscription_count":
+	default:
+		p.Handler.Message(c, op, []byte(text))
+	}
+}
+
+// subscribe answers the greeting with all subscriptions of the connection.
+func (p *pusher) subscribe(c *client.Conn, greeting string) {
+	var hello struct {
+		SocketID string `json:"socket_id"`
+	}
+	if json.Unmarshal([]byte(greeting), &hello) != nil || hello.SocketID == "" {
+		p.env.Loop.Close(c)
+		return
+	}
+	channels := []string{p.Channel}
+	if p.Channel == "" {
+		channels = channels[:0]
+		for range max(p.Own, 1) {
+			p.names++
+			channels = append(channels, fmt.Sprintf("private-%d-%d-%d", p.env.Run, p.env.Agent, p.names))
+		}
+	}
+	p.joining[c] = len(channels)
+	for _, channel := range channels {
+		request, err := json.Marshal(subscription(p.Pusher, hello.SocketID, channel))
+		if err != nil {
+			continue // cannot be: strings only
+		}
+		p.env.Loop.Send(c, client.Text, request)
+	}
+}
+
+// subscription is the request for a channel, signed if that is private.
+func subscription(p Pusher, socket, channel string) any {
+	type data struct {
+		Channel string `json:"channel"`
+		Auth    string `json:"auth"`
+	}
+	return struct {
+		Event string `json:"event"`
+		Data  data   `json:"data"`
+	}{"pusher:subscribe", data{channel, p.Key + ":" + p.sign(socket+":"+channel)}}
+}
+
+// sign is the signature of the protocol: HMAC-SHA256 in hex.
+func (p Pusher) sign(text string) string {
+	mac := hmac.New(sha256.New, []byte(p.Secret))
+	_, _ = mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil))
+}
