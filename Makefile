@@ -49,7 +49,7 @@ bench-heap: ## live heap of an idle connection by allocation site
 	$(GO) test ./worker -count=1 -run TestIdleHeap -v -args -heap
 
 bench-peers: build bin/peers ## pushd and its peers in turn, ROUNDS times; about four minutes a round
-	./bin/pushbench compare --rounds $(ROUNDS) -o docs/bench/peers
+	./bin/pushbench compare --rounds $(ROUNDS) -o docs/bench/peers --into README.md,docs/performance.md
 
 bench-million: build ## CONNECTIONS idle ones on this machine, a broadcast to all, a reload
 	./bin/pushbench million -n $(CONNECTIONS) -o docs/bench/million.json

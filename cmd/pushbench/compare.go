@@ -32,6 +32,7 @@ func compareCommand() *cli.Command {
 			&cli.DurationFlag{Name: "hold", Value: 65 * time.Second, Usage: "how `LONG` pushd's idle CPU is watched: more than one heartbeat"},
 			&cli.BoolFlag{Name: "strict", Usage: "exit 1 when pushd misses a line"},
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "write NAME.json, NAME.md and NAME.svg with this `NAME`"},
+			&cli.StringFlag{Name: "into", Usage: "put the tables into these `FILES`, separated by commas, where comments mark their place"},
 		},
 		Action: compareServers,
 	}
@@ -60,6 +61,11 @@ func compareServers(c *cli.Context) error {
 	}
 	if name := c.String("out"); name != "" {
 		if err := saveComparison(name, r, table); err != nil {
+			return err
+		}
+	}
+	for _, file := range strings.FieldsFunc(c.String("into"), func(r rune) bool { return r == ',' }) {
+		if err := errors.Join(compare.Insert(file, "verdict", r.Markdown()), compare.Insert(file, "all", r.All())); err != nil {
 			return err
 		}
 	}

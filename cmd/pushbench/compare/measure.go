@@ -40,6 +40,9 @@ var measures = []measure{
 	{name: "pusher last", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
 		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", "200", "--rate", "20", "--channel", "bench")
 	}},
+	{name: "pusher join", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
+		return p.pusher("presence", "-n", fmt.Sprint(min(o.Fan, 1000)))
+	}},
 	{name: "pusher own", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
 		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--own", "67", "--hold", "1s")
 	}},
@@ -102,6 +105,7 @@ var lines = []line{
 	{"Pusher: idle connection with a private channel of its own", "pusher idle", "server_bytes_per_connection", "B", false, "", "", 1200},
 	{"Pusher: fan-out by signed trigger, CPU per delivery", "pusher fan", "server_cpu_us_per_delivery", "µs", false, gnet, "fan-out", 1.2},
 	{"Pusher: trigger to the last of 1,000, p99", "pusher last", "last_receiver_p99_us", "µs", false, "", "", 15_000},
+	{"Pusher: 1,000 join a presence channel at once, each learns of each", "pusher join", "seconds", "s", false, "", "", 3},
 	{"Pusher: 67 channels of one member on each connection, workers, each", "pusher own", "server_bytes_worker_per_membership", "B", false, "", "", 250},
 	{"Pusher: the same, all of the broker process", "pusher own", "server_bytes_broker_grown", "B", false, "", "", 50e6},
 }

@@ -130,6 +130,7 @@ key    = %q
 id     = %q
 key    = %q
 secret = %q
+max_presence_members = 1000
 
 [[worker]]
 name   = "push"

@@ -229,6 +229,7 @@ type Report struct {
 	CPU      time.Duration
 	Clean    int64 // sessions without a fault that are not in Sessions
 	Pending  int64 // answers that never came
+	Repeated int64 // members named twice to a member of a presence channel
 }
 
 func (r *Report) add(o *load.Report) error {
@@ -254,5 +255,6 @@ func (r *Report) add(o *load.Report) error {
 	r.CPU += time.Duration(o.CPU)
 	r.Clean += o.Clean
 	r.Pending += o.Pending
+	r.Repeated += o.Repeated
 	return nil
 }

@@ -4,6 +4,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,10 +16,11 @@ import (
 
 // Kinds of load, for Spec.
 const (
-	Idle    = "idle"    // open and stay
-	Echo    = "echo"    // send and expect the same back
-	Members = "members" // belong to channels
-	Dial    = "dial"    // connect, perhaps echo once, close, again
+	Idle     = "idle"     // open and stay
+	Echo     = "echo"     // send and expect the same back
+	Members  = "members"  // belong to channels
+	Dial     = "dial"     // connect, perhaps echo once, close, again
+	Presence = "presence" // join a presence channel at once
 )
 
 // Spec is one load of one agent. It travels as JSON.
@@ -51,6 +53,8 @@ type Spec struct {
 	CutOK bool `json:"cut_ok,omitempty"`
 	// Watch is a stream; the agent tells when all its members, or all that idle, have a message of it.
 	Watch uint32 `json:"watch,omitempty"`
+	// Total is how many join the presence channel, those of other agents included.
+	Total int `json:"total,omitempty"`
 	// Pusher makes the connections speak that protocol, unless nil.
 	Pusher *Pusher `json:"pusher,omitempty"`
 }
@@ -88,6 +92,11 @@ func New(env *Env, spec Spec, sources []string) (Load, error) {
 		return &members{base: b}, nil
 	case Dial:
 		return &dial{base: b}, nil
+	case Presence:
+		if b.pusher == nil {
+			return nil, errors.New("a presence load without an app")
+		}
+		return &presence{base: b}, nil
 	}
 	return nil, fmt.Errorf("load kind %q is unknown", spec.Kind)
 }
@@ -205,10 +214,11 @@ type Report struct {
 	Latency  map[string][]byte `json:"latency"`  // HDR V2 encodings
 	Sessions []history.Session `json:"sessions"` // of idle and dial only the faulty ones
 	Streams  []history.Stream  `json:"streams"`
-	Last     []int64           `json:"last"`    // when the last member had message i+1 of the watched stream
-	CPU      int64             `json:"cpu_ns"`  // of the agent since the traffic began
-	Clean    int64             `json:"clean"`   // sessions without a fault that are left out
-	Pending  int64             `json:"pending"` // answers that never came
+	Last     []int64           `json:"last"`               // when the last member had message i+1 of the watched stream
+	CPU      int64             `json:"cpu_ns"`             // of the agent since the traffic began
+	Clean    int64             `json:"clean"`              // sessions without a fault that are left out
+	Pending  int64             `json:"pending"`            // answers that never came
+	Repeated int64             `json:"repeated,omitempty"` // members named twice to a member of a presence channel
 }
 
 // Report collects what the environment itself knows.

@@ -1,11 +1,13 @@
 package load
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/pushd/pushd/cmd/pushbench/client"
 )
@@ -30,7 +32,13 @@ type pusher struct {
 	joining map[*client.Conn]int    // subscriptions awaited
 	refused map[*client.Conn]string // what the server said instead
 	names   int
+	learned func(c *client.Conn, user string) // of each user that the server names, or nil
 }
+
+const (
+	subscribed  = "pusher_internal:subscription_succeeded"
+	memberAdded = "pusher_internal:member_added"
+)
 
 // event is a message of the protocol; data is a string in those of servers.
 type event struct {
@@ -52,6 +60,12 @@ func (p *pusher) Closed(c *client.Conn, err error) {
 }
 
 func (p *pusher) Message(c *client.Conn, op client.Opcode, data []byte) {
+	if user, ok := newcomer(data); ok {
+		if p.learned != nil {
+			p.learned(c, user)
+		}
+		return
+	}
 	var e event
 	var text string
 	if json.Unmarshal(data, &e) == nil && (e.Event == "pusher:error" || e.Event == "pusher:subscription_error") {
@@ -66,17 +80,47 @@ func (p *pusher) Message(c *client.Conn, op client.Opcode, data []byte) {
 	switch e.Event {
 	case "pusher:connection_established":
 		p.subscribe(c, text)
-	case "pusher_internal:subscription_succeeded":
+	case subscribed:
+		p.tell(c, text)
 		if p.joining[c]--; p.joining[c] == 0 {
 			delete(p.joining, c)
 			p.Handler.Opened(c)
 		}
 	case "pusher:ping":
 		p.env.Loop.Send(c, client.Text, []byte(`{"event":"pusher:pong","data":{}}`))
-	case "pusher_internal:subscription_count":
+	case "pusher_internal:subscription_count", "pusher_internal:member_removed":
 	default:
 		p.Handler.Message(c, op, []byte(text))
 	}
+}
+
+// tell passes on whom the answer to a subscription names.
+func (p *pusher) tell(c *client.Conn, data string) {
+	var said struct {
+		Presence struct {
+			IDs []string `json:"ids"`
+		} `json:"presence"`
+	}
+	if p.learned == nil || json.Unmarshal([]byte(data), &said) != nil {
+		return
+	}
+	for _, user := range said.Presence.IDs {
+		p.learned(c, user)
+	}
+}
+
+// newcomer reads whom a member_added names, without a decoder: when a thousand
+// join there are half a million of them. Our users need no escapes.
+func newcomer(data []byte) (user string, ok bool) {
+	if !bytes.Contains(data, []byte(memberAdded)) {
+		return "", false
+	}
+	_, rest, ok := bytes.Cut(data, []byte(`user_id\":\"`))
+	if !ok {
+		return "", false
+	}
+	name, _, ok := bytes.Cut(rest, []byte(`\"`))
+	return string(name), ok
 }
 
 // subscribe answers the greeting with all subscriptions of the connection.
@@ -98,24 +142,30 @@ func (p *pusher) subscribe(c *client.Conn, greeting string) {
 	}
 	p.joining[c] = len(channels)
 	for _, channel := range channels {
-		request, err := json.Marshal(subscription(p.Pusher, hello.SocketID, channel))
-		if err != nil {
-			continue // cannot be: strings only
+		request, err := json.Marshal(event{Event: "pusher:subscribe", Data: p.subscription(hello.SocketID, channel)})
+		if err == nil { // it is: strings only
+			p.env.Loop.Send(c, client.Text, request)
 		}
-		p.env.Loop.Send(c, client.Text, request)
 	}
 }
 
-// subscription is the request for a channel, signed if that is private.
-func subscription(p Pusher, socket, channel string) any {
-	type data struct {
+// subscription is the data of a request for a channel: signed, and in a
+// presence channel with a user of its own.
+func (p *pusher) subscription(socket, channel string) json.RawMessage {
+	request := struct {
 		Channel string `json:"channel"`
 		Auth    string `json:"auth"`
+		Data    string `json:"channel_data,omitempty"`
+	}{Channel: channel}
+	signed := socket + ":" + channel
+	if strings.HasPrefix(channel, "presence-") {
+		p.names++
+		request.Data = fmt.Sprintf(`{"user_id":"%d-%d"}`, p.env.Agent, p.names)
+		signed += ":" + request.Data
 	}
-	return struct {
-		Event string `json:"event"`
-		Data  data   `json:"data"`
-	}{"pusher:subscribe", data{channel, p.Key + ":" + p.sign(socket+":"+channel)}}
+	request.Auth = p.Key + ":" + p.sign(signed)
+	text, _ := json.Marshal(request)
+	return text
 }
 
 // sign is the signature of the protocol: HMAC-SHA256 in hex.

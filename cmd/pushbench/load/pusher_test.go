@@ -9,3 +9,14 @@ func TestPusherSubscriptionIsSigned(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+func TestNewcomer(t *testing.T) {
+	if user, ok := newcomer([]byte(`{"event":"pusher_internal:member_added","channel":"presence-a","data":"{\"user_id\":\"0-12\",\"user_info\":null}"}`)); !ok || user != "0-12" {
+		t.Errorf("%q, %v", user, ok)
+	}
+	for _, other := range []string{`{"event":"pusher_internal:member_removed","data":"{\"user_id\":\"0-12\"}"}`, `{"event":"pusher_internal:member_added"}`, ""} {
+		if user, ok := newcomer([]byte(other)); ok {
+			t.Errorf("%s: %q", other, user)
+		}
+	}
+}
