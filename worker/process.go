@@ -84,6 +84,7 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 		if err = l.place(); err == nil {
 			err = l.hear()
 		}
+		l.beatAgain() // tidies up after the start
 	}); doErr != nil || err != nil {
 		return step, errors.Join(doErr, err)
 	}
