@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"runtime"
 	"sort"
 	"sync"
 
@@ -51,7 +52,7 @@ type line struct {
 }
 
 func (m *master) askStatus() *Status {
-	st := &Status{Version: m.o.Version, Master: MasterStatus{PID: os.Getpid(), Started: m.started}}
+	st := &Status{Version: m.o.Version, Master: MasterStatus{PID: os.Getpid(), Started: m.started, Goroutines: runtime.NumGoroutine()}}
 	var lines []line
 	m.do(func() { lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads })
 	ctx, cancel := context.WithTimeout(context.Background(), m.t.query)

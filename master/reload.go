@@ -267,7 +267,7 @@ func (r *reload) through(u *unit, s *slot, e exchange, begin time.Time) {
 	r.report.Pause = r.pauses.report()
 	r.report.Slots = append(r.report.Slots, SlotReport{
 		Worker: u.name, Slot: s.index, OldPID: e.oldPID, NewPID: e.newPID,
-		Moved: e.moved.Moved, MS: time.Since(begin).Milliseconds(),
+		Moved: e.moved.Moved, HandoverMS: float64(e.moved.TookUS) / 1000, MS: time.Since(begin).Milliseconds(),
 	})
 	r.done = min(r.done+1, r.total)
 	r.progress(u, s, "done")

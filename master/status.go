@@ -32,6 +32,8 @@ type Status struct {
 type MasterStatus struct {
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
+
+	Goroutines int `json:"goroutines"`
 }
 
 // BrokerStatus describes the broker process.
@@ -146,12 +148,13 @@ type Pause struct {
 
 // SlotReport is the replacement of one process.
 type SlotReport struct {
-	Worker string `json:"worker"` // the name of the group, "broker" for the broker process
-	Slot   int    `json:"slot"`
-	OldPID int    `json:"old_pid"` // 0 = the slot is new, or had no process
-	NewPID int    `json:"new_pid"` // 0 = the slot was removed
-	Moved  int    `json:"moved"`
-	MS     int64  `json:"ms"`
+	Worker     string  `json:"worker"` // the name of the group, "broker" for the broker process
+	Slot       int     `json:"slot"`
+	OldPID     int     `json:"old_pid"` // 0 = the slot is new, or had no process
+	NewPID     int     `json:"new_pid"` // 0 = the slot was removed
+	Moved      int     `json:"moved"`
+	MS         int64   `json:"ms"`
+	HandoverMS float64 `json:"handover_ms"` // the part of MS in which connections moved
 }
 
 // add counts a reload that has ended.

@@ -52,6 +52,8 @@ func (x *export) run() error {
 	if err := x.l.sync(); err != nil {
 		return at("begin", err)
 	}
+	began := monotonic()
+	defer func() { x.out.TookUS = (monotonic() - began).Microseconds() }()
 	step := "canary"
 	for n := canaryConns; ; n = batchConns {
 		more, err := x.batch(n)

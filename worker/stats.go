@@ -11,6 +11,7 @@ type Stats struct {
 	SendFailures uint64   `json:"send_failures"`
 	QueueBytes   int64    `json:"queue_bytes"`
 	Timers       int      `json:"timers"`
+	Goroutines   int      `json:"goroutines"`
 	LoopLagMS    float64  `json:"loop_lag_ms"` // longest turn of the loop in the last 5 to 10 s
 	Listen       []string `json:"listen"`
 

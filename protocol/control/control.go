@@ -156,6 +156,7 @@ type Exported struct {
 	Bytes   int64   `json:"bytes"`   // of state carried
 	Pauses  []int64 `json:"pauses"`  // histogram: how many connections paused, by PauseBucket
 	MaxUS   int64   `json:"max_us"`  // longest pause, µs
+	TookUS  int64   `json:"took_us"` // from the first batch to the last, µs
 	Step    string  `json:"step,omitempty"`
 	Error   string  `json:"error,omitempty"`
 }

@@ -1,0 +1,98 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// footprint is what the processes of a server hold.
+type footprint struct {
+	Files, Goroutines map[string]int // by process
+	RSS               []int64        // of the workers
+}
+
+// holds reads it. Goroutines of the broker process are not told.
+func holds(t *testing.T, s *pushdtest.Server) footprint {
+	t.Helper()
+	var st struct {
+		Master  struct{ PID, Goroutines int }
+		Broker  struct{ PID int }
+		Workers []struct {
+			PID, Slot, Goroutines int
+			RSS                   int64 `json:"rss_bytes"`
+		}
+	}
+	if err := json.Unmarshal([]byte(s.MustRun("status", "--json")), &st); err != nil {
+		t.Fatal(err)
+	}
+	f := footprint{Files: map[string]int{"master": files(t, st.Master.PID), "broker": files(t, st.Broker.PID)},
+		Goroutines: map[string]int{"master": st.Master.Goroutines}}
+	for _, w := range st.Workers {
+		name := fmt.Sprint("worker ", w.Slot)
+		f.Files[name], f.Goroutines[name] = files(t, w.PID), w.Goroutines
+		f.RSS = append(f.RSS, w.RSS)
+	}
+	return f
+}
+
+func files(t *testing.T, pid int) int {
+	t.Helper()
+	open, err := os.ReadDir(filepath.Join("/proc", fmt.Sprint(pid), "fd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(open)
+}
+
+// TestReloadAgainAndAgain: nothing is left behind by a reload, however many
+// there are.
+func TestReloadAgainAndAgain(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: reloadConfig})
+	var all []*pushdtest.Client
+	for range 200 {
+		all = append(all, s.Dial("/chat"))
+	}
+	times := 12
+	if os.Getenv("PUSHD_TEST_FULL") == "1" {
+		times = 100
+	}
+	again := func() {
+		if r := reload(t, s); !r.OK || r.Moved != len(all) || r.Drained != 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	again()
+	second := holds(t, s)
+	sizes := second.RSS
+	for range times - 1 {
+		again()
+		sizes = append(sizes, holds(t, s).RSS...)
+	}
+	// What a process holds for the moment of a question is gone a little later.
+	var last footprint
+	pushdtest.Eventually(t, "each process holds as much as in the second generation", func() bool {
+		last = holds(t, s)
+		return fmt.Sprint(last.Files, last.Goroutines) == fmt.Sprint(second.Files, second.Goroutines)
+	})
+	t.Logf("after %d reloads: %v, was %v; worker RSS in KiB %v", times, last, second, inKiB(sizes))
+	for _, c := range all {
+		c.Close()
+	}
+	first, end := slices.Max(sizes[:4]), slices.Max(sizes[len(sizes)-4:])
+	if end > first+first/10 {
+		t.Errorf("workers of the last generations have up to %d KiB, those of the first ones %d", end>>10, first>>10)
+	}
+}
+
+func inKiB(bytes []int64) (list []int64) {
+	for _, n := range bytes {
+		list = append(list, n>>10)
+	}
+	return list
+}
