@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -53,6 +55,7 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 		}
 	}
 	b.broker()
+	b.fix()
 	if len(b.errs) > 0 {
 		return nil, b.errs
 	}
@@ -172,6 +175,18 @@ func (b *planner) allow(name string) error {
 		b.uids = append(b.uids, uint32(uid))
 	}
 	return nil
+}
+
+// fix names what a reload cannot change. Workers are replaced one by one, and
+// those before and after would not hear each other on two buses; and those of a
+// user whom the bus does not know yet could not connect to it.
+func (b *planner) fix() {
+	slices.Sort(b.uids)
+	b.plan.Fixed = map[string]string{}
+	for key, value := range map[string]any{"broker.url": b.config.Broker.URL, "user": b.uids} {
+		sum := sha256.Sum256(mustJSON(value)) // a URL may hold a password
+		b.plan.Fixed[key] = hex.EncodeToString(sum[:])
+	}
 }
 
 // broker plans the broker process; it comes last, when all users are known.

@@ -17,6 +17,7 @@ var secretWords = []string{"key", "secret", "token", "passw", "credential", "aut
 
 // redactPlan returns the plan as people may see it.
 func redactPlan(p master.Plan) (master.Plan, error) {
+	p.Fixed = nil // digests of secrets
 	groups := make([]master.Group, len(p.Workers))
 	for i, g := range p.Workers {
 		spec, err := redactJSON(g.Spec)

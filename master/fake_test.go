@@ -131,6 +131,9 @@ func (f *fakeChild) serve() {
 	if wait, err := time.ParseDuration(f.does["slow-start"]); err == nil {
 		time.Sleep(wait)
 	}
+	if path := f.does["chmod"]; path != "" {
+		_ = os.Chmod(path, 0o644)
+	}
 	_ = f.ctl.Send(control.TypeReady, 0, nil)
 	if f.does.has("die-when-ready") {
 		os.Exit(4)

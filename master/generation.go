@@ -31,6 +31,7 @@ type foundation struct {
 	number   int
 	bus      *listener
 	sockets  map[endpoint]*listener // bound already
+	fixed    map[string]string      // keys that must not change
 	patience time.Duration          // with sockets that others still close
 }
 
@@ -64,6 +65,9 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 	}
 	if g.plan.RuntimeDir != m.o.RuntimeDir {
 		return "plan", fmt.Errorf("runtime_dir is %s, but the master runs in %s: use restart", g.plan.RuntimeDir, m.o.RuntimeDir)
+	}
+	if err := g.plan.changeable(on.fixed); err != nil {
+		return "plan", err
 	}
 	m.adjust(g.plan)
 	creds := make([]*syscall.Credential, len(g.plan.Workers))

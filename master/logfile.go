@@ -1,11 +1,13 @@
 package master
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // logOutput is where the master's lines and its children's stdout and stderr
@@ -14,6 +16,8 @@ type logOutput struct {
 	mu   sync.Mutex
 	path string
 	file *os.File // nil = stderr, or stdout as PID 1 of a container
+
+	handler atomic.Pointer[slog.Handler]
 }
 
 // openLog opens path for appending. "" is the master's own stderr.
@@ -66,14 +70,60 @@ func (l *logOutput) Write(line []byte) (int, error) {
 	return standard().Write(line)
 }
 
-// newLogger returns the master's logger in the format that the plan asks for.
-func newLogger(w io.Writer, p *Plan) *slog.Logger {
+// format sets level and format of the lines to come, as the plan asks for.
+func (l *logOutput) format(p *Plan) {
 	var level slog.Level // info
 	_ = level.UnmarshalText([]byte(p.LogLevel))
 	o := &slog.HandlerOptions{Level: level}
-	var h slog.Handler = slog.NewTextHandler(w, o)
+	var h slog.Handler = slog.NewTextHandler(l, o)
 	if p.LogFormat == "json" {
-		h = slog.NewJSONHandler(w, o)
+		h = slog.NewJSONHandler(l, o)
 	}
-	return slog.New(h).With("process", "master")
+	l.handler.Store(&h)
+}
+
+// newLogger returns the master's logger. It and those made of it follow format.
+func newLogger(out *logOutput, p *Plan) *slog.Logger {
+	out.format(p)
+	return slog.New(renewable{out: out}).With("process", "master")
+}
+
+// renewable is a handler that looks up with each line what writes it: a reload
+// changes that, and the loggers of processes that are kept stay.
+type renewable struct {
+	out  *logOutput
+	with []func(slog.Handler) slog.Handler // in order
+}
+
+func (r renewable) current() slog.Handler {
+	h := *r.out.handler.Load()
+	for _, f := range r.with {
+		h = f(h)
+	}
+	return h
+}
+
+func (r renewable) and(f func(slog.Handler) slog.Handler) slog.Handler {
+	r.with = append(slices.Clip(r.with), f)
+	return r
+}
+
+// Enabled implements slog.Handler.
+func (r renewable) Enabled(ctx context.Context, l slog.Level) bool {
+	return (*r.out.handler.Load()).Enabled(ctx, l)
+}
+
+// Handle implements slog.Handler.
+func (r renewable) Handle(ctx context.Context, rec slog.Record) error {
+	return r.current().Handle(ctx, rec)
+}
+
+// WithAttrs implements slog.Handler.
+func (r renewable) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return r.and(func(h slog.Handler) slog.Handler { return h.WithAttrs(attrs) })
+}
+
+// WithGroup implements slog.Handler.
+func (r renewable) WithGroup(name string) slog.Handler {
+	return r.and(func(h slog.Handler) slog.Handler { return h.WithGroup(name) })
 }

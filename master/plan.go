@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +32,11 @@ type Plan struct {
 	Listeners  []Listener  `json:"listeners"`   // of all groups and of the broker process
 	Workers    []Group     `json:"workers"`
 	Broker     *BrokerPlan `json:"broker"` // nil = no broker process
+
+	// Fixed are the keys of the config that a reload cannot change, each with
+	// a digest of its value: a reload to a plan with another one is refused by
+	// the key's name.
+	Fixed map[string]string `json:"fixed,omitempty"`
 }
 
 // specMax is how long a Spec may be in bytes: with the rest of control.Init it
@@ -67,6 +74,17 @@ func (p *Plan) equal(q *Plan) bool {
 	a, errA := json.Marshal(p)
 	b, errB := json.Marshal(q)
 	return errA == nil && errB == nil && bytes.Equal(a, b)
+}
+
+// changeable says whether a reload may go from a plan with the fixed keys of
+// old, nil = any, to p.
+func (p *Plan) changeable(old map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(old)) {
+		if value, known := p.Fixed[key]; known && value != old[key] {
+			return fmt.Errorf("%s has changed, and reload cannot change it: use restart", key)
+		}
+	}
+	return nil
 }
 
 // Check finds what the master cannot act on.

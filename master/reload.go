@@ -91,7 +91,7 @@ func (r *reload) run(ctx context.Context) error {
 	m.do(func() {
 		m.generation++
 		on.number = m.generation
-		on.sockets = maps.Clone(m.listeners)
+		on.sockets, on.fixed = maps.Clone(m.listeners), m.plan.Fixed
 	})
 	next, err := m.prepare(ctx, on)
 	if err != nil {
@@ -200,6 +200,7 @@ func (m *master) findSlot(name string, index int) *slot {
 // settle makes g what the master acts on from now on. It runs on the loop.
 func (m *master) settle(g *generation, surplus []*slot) {
 	m.plan = g.plan
+	m.out.format(g.plan)
 	slots, _ := m.arrange(g)
 	m.slots = m.slots[:0:0]
 	for _, s := range slots {
