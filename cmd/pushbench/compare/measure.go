@@ -38,7 +38,7 @@ var measures = []measure{
 		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(o.Fan), "-m", messages, "--channel", "bench")
 	}},
 	{name: "pusher last", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
-		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", "200", "--rate", "20", "--channel", "bench")
+		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", "100", "--rate", "10", "--channel", "bench")
 	}},
 	{name: "pusher join", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
 		return p.pusher("presence", "-n", fmt.Sprint(min(o.Fan, 1000)))

@@ -56,11 +56,11 @@ func (r *Result) Missed() (missed []string) {
 
 // comparison of pushd with the others in one line.
 type verdict struct {
-	ours, gnet, best  spread
-	hasGnet, hasBest  bool
-	bestName          string
-	toGnet, toBest    float64 // ours divided by theirs
-	reached, hasReach bool
+	ours, gnet, best spread
+	hasGnet, hasBest bool
+	bestName         string
+	toGnet, toBest   float64 // ours divided by theirs
+	reached          bool
 }
 
 func (r *Result) compare(l line) (v verdict, ok bool) {
