@@ -128,11 +128,16 @@ func (c *comparison) measure(ctx context.Context, m measure, p *process) (run Ru
 		OK       bool               `json:"ok"`
 		Numbers  map[string]float64 `json:"numbers"`
 		Problems []string           `json:"problems"`
+		Faults   []json.RawMessage  `json:"violations"`
 	}{}
 	if err := json.Unmarshal(text, &report); err != nil {
 		return run, err
 	}
-	return Run{OK: report.OK, Numbers: report.Numbers, Errors: report.Problems}, nil
+	run = Run{OK: report.OK, Numbers: report.Numbers, Errors: report.Problems}
+	if n := len(report.Faults); n > 0 {
+		run.Errors = append(run.Errors, fmt.Sprintf("%d faults, the first %s", n, report.Faults[0]))
+	}
+	return run, nil
 }
 
 // summary is what a measure's log line says.
