@@ -32,6 +32,7 @@ func compareCommand() *cli.Command {
 			&cli.DurationFlag{Name: "hold", Value: 65 * time.Second, Usage: "how `LONG` pushd's idle CPU is watched: more than one heartbeat"},
 			&cli.BoolFlag{Name: "strict", Usage: "exit 1 when pushd misses a line"},
 			&cli.StringFlag{Name: "out", Aliases: []string{"o"}, Usage: "write NAME.json, NAME.md and NAME.svg with this `NAME`"},
+			&cli.StringFlag{Name: "from", Usage: "measure nothing: the tables of this `FILE`, which an earlier --out wrote"},
 			&cli.StringFlag{Name: "into", Usage: "put the tables into these `FILES`, separated by commas, where comments mark their place"},
 		},
 		Action: compareServers,
@@ -39,19 +40,7 @@ func compareCommand() *cli.Command {
 }
 
 func compareServers(c *cli.Context) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	o := compare.Options{
-		Bench: self, Pushd: c.String("pushd"), Peers: c.String("peers"),
-		Rounds: c.Int("rounds"), Loops: c.Int("loops"), Idle: c.Int("idle"), Fan: c.Int("receivers"),
-		Duration: c.Duration("duration"), Hold: c.Duration("hold"), Log: c.App.ErrWriter,
-	}
-	if only := c.String("only"); only != "" {
-		o.Only = strings.Split(only, ",")
-	}
-	r, err := compare.Measure(c.Context, o)
+	r, err := comparison(c)
 	if err != nil {
 		return err
 	}
@@ -76,6 +65,34 @@ func compareServers(c *cli.Context) error {
 		return fmt.Errorf("pushd misses:\n%s", strings.Join(missed, "\n"))
 	}
 	return nil
+}
+
+// comparison measures, or reads what was measured.
+func comparison(c *cli.Context) (*compare.Result, error) {
+	if file := c.String("from"); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		r := &compare.Result{}
+		if err := json.Unmarshal(text, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		return r, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	o := compare.Options{
+		Bench: self, Pushd: c.String("pushd"), Peers: c.String("peers"),
+		Rounds: c.Int("rounds"), Loops: c.Int("loops"), Idle: c.Int("idle"), Fan: c.Int("receivers"),
+		Duration: c.Duration("duration"), Hold: c.Duration("hold"), Log: c.App.ErrWriter,
+	}
+	if only := c.String("only"); only != "" {
+		o.Only = strings.Split(only, ",")
+	}
+	return compare.Measure(c.Context, o)
 }
 
 // saveComparison writes the raw numbers, the tables and the plot of memory.

@@ -50,7 +50,7 @@ var measures = []measure{
 
 const (
 	channel  = "chat:bench"
-	messages = "40" // of a fan-out
+	messages = "30" // of a fan-out
 )
 
 func (p *process) chat() string { return "ws://" + p.address + "/chat?room=bench" }
