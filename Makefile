@@ -10,7 +10,7 @@ BENCHTIME  ?= 200ms
 ROUNDS     ?= 5
 CONNECTIONS ?= 1000000
 
-.PHONY: build start test deps check race fuzz bench bench-go bench-heap bench-peers bench-million lint dist clean
+.PHONY: build start test deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload lint dist clean
 
 build: ## bin/pushd and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
@@ -50,6 +50,9 @@ bench-heap: ## live heap of an idle connection by allocation site
 
 bench-peers: build bin/peers ## pushd and its peers in turn, ROUNDS times; about four minutes a round
 	./bin/pushbench compare --rounds $(ROUNDS) -o docs/bench/peers --into README.md,docs/performance.md
+
+bench-reload: build ## the promises of a reload, full size, with their reach: about three minutes, six at most
+	timeout 360 ./bin/pushbench reloads
 
 bench-million: build ## CONNECTIONS idle ones on this machine, a broadcast to all, a reload
 	./bin/pushbench million -n $(CONNECTIONS) -o docs/bench/million.json

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -95,4 +96,30 @@ func inKiB(bytes []int64) (list []int64) {
 		list = append(list, n>>10)
 	}
 	return list
+}
+
+// TestReloadPromises is `make bench-reload` in small: every line of the table
+// is measured. Those of time are only bounded here; the machine has other work.
+func TestReloadPromises(t *testing.T) {
+	bench := exec.Command(pushdtest.Build(t, "cmd/pushbench"), "reloads", "--json",
+		"--pushd", pushdtest.Build(t, "cmd/pushd"), "-n", "4000", "--times", "2", "--row", "2")
+	out, _ := bench.Output() // a missed reach is an error
+	var table struct {
+		Promises []struct {
+			Name, Unit string
+			Value      float64
+			OK         bool
+		}
+	}
+	if err := json.Unmarshal(out, &table); err != nil || len(table.Promises) != 15 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, p := range table.Promises {
+		switch {
+		case p.Unit == "ms" && p.Value < 5000, p.Unit == "/s" && p.Value > 1000, p.Unit == "%" && p.Value < 25, p.OK:
+		default:
+			t.Errorf("%+v", p)
+		}
+	}
+	t.Logf("%s", out)
 }

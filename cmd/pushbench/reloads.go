@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+func reloadsCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "reloads",
+		Usage: "what pushd promises of a reload, measured on one of its own and compared with the reach",
+		Flags: []cli.Flag{
+			connectionsFlag(15_000),
+			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
+			&cli.IntFlag{Name: "times", Value: 20, Usage: "reloads under load, at `LEAST` one"},
+			&cli.IntFlag{Name: "row", Value: 100, Usage: "reloads in a `ROW`"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+		},
+		Action: reloads,
+	}
+}
+
+// promise is one line of the table.
+type promise struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	Least bool    `json:"at_least"` // else at most
+	Reach float64 `json:"reach"`
+	OK    bool    `json:"ok"`
+}
+
+// promises measures them, one server after the other.
+type promises struct {
+	*cli.Context
+	self, dir string
+	list      []promise
+}
+
+func reloads(c *cli.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	program, err := filepath.Abs(c.String("pushd"))
+	if err != nil {
+		return err
+	}
+	if c.Int("times") < 1 || c.Int("row") < 2 || c.Int("connections") < 1000 {
+		return fmt.Errorf("%w: --times is at least 1, --row 2, --connections 1000", errUsage)
+	}
+	dir, err := os.MkdirTemp("", "pushd-reloads-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	p := &promises{Context: c, self: self, dir: dir}
+	for i, stage := range []func(*ownServer) error{p.underLoad, p.rate, p.inARow} {
+		if err := p.with(program, []int{2, 1, 2}[i], stage); err != nil {
+			return err
+		}
+	}
+	return p.output()
+}
+
+// ownServer is a pushd that runs for one stage.
+type ownServer struct {
+	program, config, reports string
+	address, api             string
+}
+
+// with runs a stage on a fresh server with so many workers.
+func (p *promises) with(program string, workers int, stage func(*ownServer) error) error {
+	dir, err := os.MkdirTemp(p.dir, "")
+	if err != nil {
+		return err
+	}
+	s := &ownServer{program: program, config: filepath.Join(dir, "pushd.toml"), reports: filepath.Join(dir, "reports")}
+	for _, address := range []*string{&s.address, &s.api} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		*address = ln.Addr().String()
+		_ = ln.Close()
+	}
+	text := fmt.Sprintf("runtime_dir = %q\ndata_dir = %q\ndrain = \"1s\"\n[api]\nlisten = %q\nkey = \"bench\"\n[[worker]]\nname = \"push\"\nlisten = \"websocket://%s\"\ncount = %d\nlimits = { max_queue = \"16MiB\" }\nroutes = { \"/echo\" = \"echo\", \"/chat\" = \"chat\" }\n",
+		filepath.Join(dir, "run"), filepath.Join(dir, "data"), s.api, s.address, workers)
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	if _, err := s.run(p.Context.Context, "start", "-d"); err != nil {
+		return err
+	}
+	defer func() { _, _ = s.run(context.WithoutCancel(p.Context.Context), "stop") }()
+	return stage(s)
+}
+
+// run runs a command of the server's.
+func (s *ownServer) run(ctx context.Context, args ...string) ([]byte, error) {
+	var out, errs bytes.Buffer
+	c := exec.CommandContext(ctx, s.program, append([]string{args[0], "-c", s.config}, args[1:]...)...)
+	c.Stdout, c.Stderr = &out, &errs
+	c.Env = append(os.Environ(), "PUSHD_API_KEY=bench")
+	if err := c.Run(); err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %s%s", s.program, args[0], err, out.Bytes(), errs.Bytes())
+	}
+	return out.Bytes(), nil
+}
+
+// load keeps a standing load up while the server reloads.
+func (p *promises) load(s *ownServer, times int, flags ...string) (Report, []reloadOutcome, error) {
+	args := append([]string{"reload", "--json", "--url", "ws://" + s.address, "--api", "http://" + s.api, "--key", "bench",
+		"--times", strconv.Itoa(times), "--exec", fmt.Sprintf("'%s' reload -c '%s' --json >> '%s'", s.program, s.config, s.reports)}, flags...)
+	c := exec.CommandContext(p.Context.Context, p.self, args...)
+	c.Stderr = p.App.ErrWriter
+	out, err := c.Output()
+	var r Report
+	if jsonErr := json.Unmarshal(out, &r); jsonErr != nil {
+		return r, nil, fmt.Errorf("standing load: %w: %s", err, out)
+	}
+	raw, err := os.ReadFile(s.reports)
+	if err != nil {
+		return r, nil, err
+	}
+	var outcomes []reloadOutcome
+	for d := json.NewDecoder(bytes.NewReader(raw)); ; {
+		var o reloadOutcome
+		if err := d.Decode(&o); err == io.EOF {
+			return r, outcomes, nil
+		} else if err != nil {
+			return r, nil, fmt.Errorf("read the reports of reload: %w", err)
+		}
+		outcomes = append(outcomes, o)
+	}
+}
+
+// reloadOutcome is the part of `reload --json` that is judged.
+type reloadOutcome struct {
+	OK    bool
+	Pause struct{ P99, Max float64 } `json:"pause_ms"`
+	Slots []struct {
+		Moved      int
+		HandoverMS float64 `json:"handover_ms"`
+	}
+}
+
+// underLoad is the first line of the table and the pauses.
+func (p *promises) underLoad(s *ownServer) error {
+	n := p.Int("connections")
+	r, outcomes, err := p.load(s, p.Int("times"), "--idle", strconv.Itoa(max(n-3100, 0)), "--echoes", "1000", "--echo-rate", "2000",
+		"--channels", "2", "--members", "1000", "--publish-rate", "20", "--connect-rate", "200", "--slow", "100", "--every", "500ms")
+	if err != nil {
+		return err
+	}
+	var failed, p99, longest float64
+	for _, o := range outcomes {
+		p99, longest = max(p99, o.Pause.P99), max(longest, o.Pause.Max)
+		if !o.OK {
+			failed++
+		}
+	}
+	open, _ := r.Numbers.Get("connections")
+	p.atLeast("connections", open, "", float64(n))
+	p.atLeast("reloads under load", float64(len(outcomes))-failed, "", float64(p.Int("times")))
+	for _, kind := range []string{"closed", "loss", "duplicate", "reorder", "corrupt", "refused"} {
+		faults, _ := r.Numbers.Get("faults_" + kind)
+		p.atMost("messages or connections: "+kind, faults, "", 0)
+	}
+	p.atMost("pause of a connection, p99 of the worst reload", p99, "ms", 150)
+	p.atMost("pause of a connection, longest", longest, "ms", 500)
+	if seen, ok := r.Numbers.Get("echo_marked_p99_us"); ok {
+		p.atMost("echo while a reload runs, p99 that clients see", seen/1000, "ms", 150)
+	}
+	return nil
+}
+
+// rate is how fast idle connections move.
+func (p *promises) rate(s *ownServer) error {
+	_, outcomes, err := p.load(s, 5, "--idle", strconv.Itoa(p.Int("connections")), "--echoes", "0", "--channels", "0", "--connect-rate", "0", "--publish-rate", "0", "--slow", "0")
+	if err != nil {
+		return err
+	}
+	var rates []float64
+	for _, o := range outcomes {
+		for _, slot := range o.Slots {
+			if slot.HandoverMS > 0 {
+				rates = append(rates, float64(slot.Moved)/slot.HandoverMS*1000)
+			}
+		}
+	}
+	if len(rates) == 0 {
+		return fmt.Errorf("no reload told how long its hand-over took")
+	}
+	slices.Sort(rates)
+	p.atLeast("hand-over of idle connections, median", rates[len(rates)/2], "/s", 15_000)
+	return nil
+}
+
+// ownStatus is the part of `status --json` that is judged.
+type ownStatus struct {
+	Master  struct{ PID, Goroutines int }
+	Broker  struct{ PID int }
+	Workers []struct {
+		PID, Goroutines int
+		RSS             float64 `json:"rss_bytes"`
+	}
+}
+
+// holding is what the processes hold.
+type holding struct {
+	files, goroutines int
+	rss               float64 // of the largest worker
+}
+
+func (s *ownServer) holding(ctx context.Context) (h holding, err error) {
+	raw, err := s.run(ctx, "status", "--json")
+	if err != nil {
+		return h, err
+	}
+	var st ownStatus
+	if err := json.Unmarshal(raw, &st); err != nil {
+		return h, err
+	}
+	pids := []int{st.Master.PID, st.Broker.PID}
+	h.goroutines = st.Master.Goroutines
+	for _, w := range st.Workers {
+		pids, h.goroutines, h.rss = append(pids, w.PID), h.goroutines+w.Goroutines, max(h.rss, w.RSS)
+	}
+	for _, pid := range pids {
+		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		if err != nil {
+			return h, err
+		}
+		h.files += len(files)
+	}
+	return h, nil
+}
+
+// inARow compares the last generation of many with the second.
+func (p *promises) inARow(s *ownServer) error {
+	ctx := p.Context.Context
+	var second, last holding
+	for i := range p.Int("row") {
+		if _, err := s.run(ctx, "reload"); err != nil {
+			return err
+		}
+		if i == 0 || i == p.Int("row")-1 {
+			time.Sleep(time.Second) // what a question needs for a moment is gone
+			h, err := s.holding(ctx)
+			if err != nil {
+				return err
+			}
+			if last = h; i == 0 {
+				second = h
+			}
+		}
+	}
+	p.atMost("descriptors left behind by a row of reloads", float64(last.files-second.files), "", 0)
+	p.atMost("goroutines left behind", float64(last.goroutines-second.goroutines), "", 0)
+	p.atMost("RSS of the last generation over the second", 100*(last.rss/second.rss-1), "%", 10)
+	return nil
+}
+
+func (p *promises) atLeast(name string, value float64, unit string, reach float64) {
+	p.list = append(p.list, promise{name, value, unit, true, reach, value >= reach})
+}
+
+func (p *promises) atMost(name string, value float64, unit string, reach float64) {
+	p.list = append(p.list, promise{name, value, unit, false, reach, value <= reach})
+}
+
+// output prints the table; a reach that is missed is an error.
+func (p *promises) output() error {
+	ok := !slices.ContainsFunc(p.list, func(l promise) bool { return !l.OK })
+	if p.Bool("json") {
+		if err := json.NewEncoder(p.App.Writer).Encode(map[string]any{"ok": ok, "machine": machine(), "promises": p.list}); err != nil {
+			return err
+		}
+	} else {
+		for _, l := range p.list {
+			bound, mark := "at most", ""
+			if l.Least {
+				bound = "at least"
+			}
+			if !l.OK {
+				mark = "  MISSED"
+			}
+			_, _ = fmt.Fprintf(p.App.Writer, "%-50s %10.4g %-3s %s %g%s\n", l.Name, l.Value, l.Unit, bound, l.Reach, mark)
+		}
+	}
+	if !ok {
+		return errFaulty
+	}
+	return nil
+}
