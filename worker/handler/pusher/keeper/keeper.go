@@ -111,7 +111,7 @@ func (k *Keeper) Tell(from string, data []byte) {
 		switch o := &b.Ops[i]; {
 		case o.Kind == opPublish:
 			k.publishCached(o)
-		case o.Kind == opHook:
+		case o.Kind == opHook && o.Event != nil:
 			k.hook(o.Channel, *o.Event)
 		case known:
 			k.apply(l, o, b.Whole && !l.met)

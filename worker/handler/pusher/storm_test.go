@@ -1,0 +1,410 @@
+package pusher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/worker/handler/pusher/wire"
+)
+
+const stormConfig = `
+[[app]]
+id = "main"
+key = "278d425bdf160c739803"
+secret = "7ad3773142a6692b25b8"
+max_presence_members = 0
+[[worker]]
+listen = "websocket://127.0.0.1:{{port}}"
+count = 2
+routes = { "/app/{key}" = "pusher", "/apps/*" = "pusher" }
+`
+
+const stormRoom = "presence-storm"
+
+// attendee is a client in a presence channel: what it is told makes its view.
+type attendee struct {
+	*pushdtest.Client
+	user string
+	id   string
+	in   chan struct{} // closed when it is subscribed
+
+	mu     sync.Mutex
+	view   map[string]int // users: how often they came, less how often they went
+	news   []string       // "+user" and "-user"
+	closed error
+}
+
+// enroll connects a client as a user; sub has it subscribe.
+func enroll(s *pushdtest.Server, user string, sub bool) (*attendee, error) {
+	c, err := pushdtest.Knock(fmt.Sprintf("127.0.0.1:%d", s.Port), mainPath)
+	if err != nil {
+		return nil, err
+	}
+	m := &attendee{Client: c, user: user, in: make(chan struct{}), view: map[string]int{}}
+	_, raw, err := c.Next(pushdtest.Timeout)
+	var g got
+	var hello struct {
+		SocketID string `json:"socket_id"`
+	}
+	if err = errors.Join(err, json.Unmarshal(raw, &g), json.Unmarshal([]byte(g.text()), &hello)); err != nil {
+		c.Conn.Close()
+		return nil, err
+	}
+	m.id = hello.SocketID
+	go m.listen()
+	if sub {
+		err = m.subscribe()
+	}
+	return m, err
+}
+
+func (m *attendee) subscribe() error {
+	data := fmt.Sprintf(`{"user_id":%q}`, m.user)
+	raw, err := json.Marshal(map[string]any{"event": "pusher:subscribe", "data": map[string]string{
+		"channel": stormRoom, "channel_data": data,
+		"auth": appKey + ":" + wire.Sign(secret, wire.ChannelText(m.id, stormRoom, data)),
+	}})
+	if err != nil {
+		return err
+	}
+	return m.Try(pushdtest.OpText, raw)
+}
+
+// listen takes what the client is told until it is closed.
+func (m *attendee) listen() {
+	for {
+		_, raw, err := m.Next(5 * time.Minute)
+		if err == nil {
+			var g got
+			if err = json.Unmarshal(raw, &g); err == nil {
+				m.told(g)
+				continue
+			}
+		}
+		m.mu.Lock()
+		m.closed = err
+		m.mu.Unlock()
+		m.Conn.Close()
+		return
+	}
+}
+
+func (m *attendee) told(g got) {
+	var who struct {
+		ID string `json:"user_id"`
+	}
+	_ = json.Unmarshal([]byte(g.text()), &who)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch g.Event {
+	case "pusher_internal:subscription_succeeded":
+		var r roster
+		_ = json.Unmarshal([]byte(g.text()), &r)
+		for _, id := range r.Presence.IDs {
+			m.view[id]++
+		}
+		close(m.in)
+	case "pusher_internal:member_added":
+		m.view[who.ID]++
+		m.news = append(m.news, "+"+who.ID)
+	case "pusher_internal:member_removed":
+		m.view[who.ID]--
+		m.news = append(m.news, "-"+who.ID)
+	}
+}
+
+// sees returns the users in the member's view, in order; those that it was told
+// of other than once as "user×n".
+func (m *attendee) sees() (users []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, n := range m.view {
+		switch {
+		case n == 1:
+			users = append(users, id)
+		case n != 0:
+			users = append(users, fmt.Sprintf("%s×%d", id, n))
+		}
+	}
+	slices.Sort(users)
+	return users
+}
+
+// heard returns the news of users with that prefix, and forgets all news.
+func (m *attendee) heard(prefix string) (news []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.news {
+		if strings.HasPrefix(n[1:], prefix) {
+			news = append(news, n)
+		}
+	}
+	m.news = nil
+	return news
+}
+
+func (m *attendee) gone() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed != nil
+}
+
+// storm is a channel with members that stay, while others come and go.
+type storm struct {
+	t    *testing.T
+	s    *pushdtest.Server
+	stay []*attendee
+}
+
+func newStorm(t *testing.T, n int) *storm {
+	x := &storm{t: t, s: pushdtest.Start(t, pushdtest.Options{Config: stormConfig})}
+	for i := range n {
+		m, err := enroll(x.s, fmt.Sprintf("stay%02d", i), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Conn.Close() })
+		x.stay = append(x.stay, m)
+	}
+	x.calm("everybody is in")
+	return x
+}
+
+// present are the users whose connections live.
+func (x *storm) present() (users []string) {
+	for _, m := range x.stay {
+		if !m.gone() && !slices.Contains(users, m.user) {
+			users = append(users, m.user)
+		}
+	}
+	slices.Sort(users)
+	return users
+}
+
+// calm waits until every member, and the API, sees who is there.
+func (x *storm) calm(what string) {
+	x.t.Helper()
+	want := x.present()
+	var wrong string
+	b := newBackend(x.t, x.s)
+	defer func() {
+		if x.t.Failed() {
+			x.t.Logf("%s\nwant %q", wrong, want)
+		}
+	}()
+	pushdtest.Eventually(x.t, what, func() bool {
+		for _, m := range x.stay {
+			if got := m.sees(); !m.gone() && !slices.Equal(got, want) {
+				wrong = fmt.Sprintf("%s sees %q", m.user, got)
+				return false
+			}
+		}
+		got := x.users(b)
+		wrong = fmt.Sprintf("the API tells %q", got)
+		return slices.Equal(got, want)
+	})
+}
+
+// users asks the API who is in the channel.
+func (x *storm) users(b *backend) (ids []string) {
+	status, body := b.do("GET", "channels/"+stormRoom+"/users", nil)
+	var list struct {
+		Users []struct{ ID string }
+	}
+	if status != 200 || json.Unmarshal([]byte(body), &list) != nil {
+		return []string{fmt.Sprint(status, " ", body)}
+	}
+	for _, u := range list.Users {
+		ids = append(ids, u.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// churn has others come and go until fn is done.
+func (x *storm) churn(fn func()) {
+	x.t.Helper()
+	quit, errs := make(chan struct{}), make(chan error, 3)
+	for worker := range 3 {
+		go func() {
+			for n := 0; ; n++ {
+				select {
+				case <-quit:
+					errs <- nil
+					return
+				default:
+				}
+				m, err := enroll(x.s, fmt.Sprintf("churn%d", (worker+n)%4), true)
+				if err != nil {
+					errs <- err
+					return
+				}
+				if n%3 > 0 { // every third leaves before it is answered
+					select {
+					case <-m.in:
+					case <-time.After(pushdtest.Timeout):
+						m.Conn.Close()
+						errs <- fmt.Errorf("%s was never answered", m.user)
+						return
+					}
+				}
+				m.Conn.Close()
+			}
+		}()
+	}
+	fn()
+	close(quit)
+	for range 3 {
+		if err := <-errs; err != nil {
+			x.t.Error(err)
+		}
+	}
+}
+
+// TestPresenceStorm: members stay while others come and go, the workers are
+// replaced, and the broker process and then a worker are killed. Those who stay
+// are never told that one of them came or went, until some really do.
+func TestPresenceStorm(t *testing.T) {
+	x := newStorm(t, 24)
+	for _, m := range x.stay {
+		m.heard("")
+	}
+	x.churn(func() {
+		x.s.MustRun("reload")
+		x.s.MustRun("reload")
+	})
+	x.calm("after two reloads everybody sees who is there, each told once")
+	x.unmoved("the reloads")
+
+	pid := x.s.Status().Broker.PID
+	x.churn(func() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		x.awaitBroker(pid)
+		m, err := enroll(x.s, "stay99", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Conn.Close() })
+		<-m.in // the new keeper is at work
+		x.stay = append(x.stay, m)
+	})
+	x.forgive()
+	x.calm("after the broker was killed everybody sees who is there")
+	x.unmoved("the death of the broker", "+stay99")
+	x.killWorker()
+}
+
+// awaitBroker waits for another broker process than pid.
+func (x *storm) awaitBroker(pid int) {
+	pushdtest.Eventually(x.t, "a new broker process", func() bool {
+		b := x.s.Status().Broker
+		return b.PID != 0 && b.PID != pid
+	})
+}
+
+// unmoved checks that those who stay heard nothing of each other, but for what
+// is named.
+func (x *storm) unmoved(by string, but ...string) {
+	x.t.Helper()
+	for _, m := range x.stay {
+		if news := m.heard("stay"); len(news) > 0 && !slices.Equal(news, but) {
+			x.t.Errorf("%s: %s was told %q", by, m.user, news)
+		}
+	}
+}
+
+// forgive takes those who come and go for gone: what was under way to a broker
+// that is killed may have been told twice or never to some.
+func (x *storm) forgive() {
+	pushdtest.Eventually(x.t, "the others have left", func() bool {
+		return slices.Equal(x.users(newBackend(x.t, x.s)), x.present())
+	})
+	for _, m := range x.stay {
+		m.mu.Lock()
+		for id := range m.view {
+			if strings.HasPrefix(id, "churn") {
+				delete(m.view, id)
+			}
+		}
+		m.mu.Unlock()
+	}
+}
+
+// killWorker kills one process; its members leave once, within the time that is
+// promised.
+func (x *storm) killWorker() {
+	x.t.Helper()
+	// Two users have a second connection in the channel, perhaps elsewhere.
+	for _, user := range []string{"stay00", "stay01"} {
+		m, err := enroll(x.s, user, true)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		x.t.Cleanup(func() { m.Conn.Close() })
+		<-m.in
+		x.stay = append(x.stay, m)
+	}
+	before := x.present()
+	began := time.Now()
+	if err := syscall.Kill(x.s.Status().Workers[0].PID, syscall.SIGKILL); err != nil {
+		x.t.Fatal(err)
+	}
+	pushdtest.Eventually(x.t, "its connections have ended", func() bool {
+		return slices.ContainsFunc(x.stay, (*attendee).gone)
+	})
+	x.calm("its members have left")
+	if took := time.Since(began); took > 5*time.Second {
+		x.t.Errorf("they left after %s", took)
+	} else {
+		x.t.Logf("the members of a killed worker left after %s", took.Round(time.Millisecond))
+	}
+	left := slices.DeleteFunc(before, func(u string) bool { return slices.Contains(x.present(), u) })
+	for i := range left {
+		left[i] = "-" + left[i]
+	}
+	for _, m := range x.stay {
+		news := m.heard("stay")
+		if slices.Sort(news); !m.gone() && !slices.Equal(news, left) {
+			x.t.Errorf("%s was told %q, want %q", m.user, news, left)
+		}
+	}
+}
+
+// TestPresenceOfAThousand: a thousand join at once; each learns of each once.
+func TestPresenceOfAThousand(t *testing.T) {
+	const n = 1000
+	x := &storm{t: t, s: pushdtest.Start(t, pushdtest.Options{Config: stormConfig})}
+	for i := range n {
+		m, err := enroll(x.s, fmt.Sprintf("u%04d", i), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Conn.Close()
+		x.stay = append(x.stay, m)
+	}
+	began := time.Now()
+	for _, m := range x.stay {
+		if err := m.subscribe(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := 0
+	pushdtest.Eventually(t, "each learns of each", func() bool {
+		for told < n && len(x.stay[told].sees()) == n {
+			told++
+		}
+		return told == n
+	})
+	t.Logf("%d members learned of each other in %s", n, time.Since(began).Round(time.Millisecond))
+	x.calm("each is told of once")
+}
