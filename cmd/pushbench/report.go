@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -42,7 +43,8 @@ type Machine struct {
 func machine() Machine {
 	var name unix.Utsname
 	_ = unix.Uname(&name)
-	return Machine{CPUs: runtime.NumCPU(), Kernel: unix.ByteSliceToString(name.Release[:])}
+	version, _, _ := strings.Cut(unix.ByteSliceToString(name.Release[:]), "-") // without what a distribution adds
+	return Machine{CPUs: runtime.NumCPU(), Kernel: version}
 }
 
 // Numbers are measurements in the order in which they were taken. Each name

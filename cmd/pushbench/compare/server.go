@@ -167,8 +167,10 @@ func freePorts(n int) (ports []string, err error) {
 	return ports, nil
 }
 
+// kernel is its version, without what a distribution adds.
 func kernel() string {
 	var name unix.Utsname
 	_ = unix.Uname(&name)
-	return unix.ByteSliceToString(name.Release[:])
+	version, _, _ := strings.Cut(unix.ByteSliceToString(name.Release[:]), "-")
+	return version
 }

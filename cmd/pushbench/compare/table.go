@@ -146,6 +146,11 @@ func (r *Result) Markdown() string {
 		}
 		row(&b, cells)
 	}
+	plural := "s"
+	if r.Rounds == 1 {
+		plural = ""
+	}
+	fmt.Fprintf(&b, "\n%s, %d round%s, %d CPUs, Linux %s, %d minutes in all.\n", r.Started.Format("2 January 2006"), r.Rounds, plural, r.CPUs, r.Kernel, int(math.Ceil(r.Seconds/60)))
 	return b.String()
 }
 
