@@ -63,7 +63,7 @@ type pusher struct {
 	id string // socket_id
 }
 
-// event is what a client gets; Data is the text, or the JSON of what is none.
+// got is what a client gets; see text for its data.
 type got struct {
 	Event   string          `json:"event"`
 	Channel string          `json:"channel"`
