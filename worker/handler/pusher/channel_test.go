@@ -192,3 +192,45 @@ func TestUsers(t *testing.T) {
 	two.WantClose(4009)
 	other.quiet()
 }
+
+// TestTriggersThroughReloads: requests on a kept connection are answered while
+// the processes change, and each event arrives once, in order.
+func TestTriggersThroughReloads(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	b := newBackend(t, s)
+	one, two := crowd(t, s)
+	one.subscribe("private-a")
+	two.subscribe("private-a")
+	two.subscribe("cache-a")
+	two.want("pusher:cache_miss", "cache-a", "")
+	done := make(chan pushdtest.Result, 1)
+	go func() {
+		s.Run("reload")
+		done <- s.Run("reload")
+	}()
+	n := 0
+	for over := false; !over; n++ {
+		select {
+		case r := <-done:
+			if over = true; r.Code != 0 {
+				t.Fatalf("reload: %d %s", r.Code, r.Stderr)
+			}
+		default:
+		}
+		b.trigger("e", itoa(n), "private-a", "cache-a")
+		b.want(200, `{"occupied":true}`, "GET", "channels/cache-a", nil)
+	}
+	for i := range n {
+		one.want("e", "private-a", itoa(i))
+	}
+	next := map[string]int{}
+	for range 2 * n {
+		g := two.next()
+		if g.Event != "e" || g.text() != itoa(next[g.Channel]) {
+			t.Fatalf("got %+v with %s after %d", g, g.Data, next[g.Channel])
+		}
+		next[g.Channel]++
+	}
+	one.quiet()
+	two.quiet()
+}

@@ -70,7 +70,8 @@ func (p *process) countMembers(names []string, done func(counts []int, complete 
 	if err != nil {
 		args = nil // strings only
 	}
-	p.w.Gather(queryCount, args, gatherTimeout, func(answers []worker.Answer, complete bool) {
+	most := make([]int, len(names))
+	p.gather(queryCount, args, samples, func(answers []worker.Answer) {
 		total := make([]int, len(names))
 		for _, a := range answers {
 			var counts []int
@@ -81,16 +82,19 @@ func (p *process) countMembers(names []string, done func(counts []int, complete 
 				total[i] += n
 			}
 		}
-		done(total, complete)
-	})
+		for i, n := range total {
+			most[i] = max(most[i], n)
+		}
+	}, func(complete bool) { done(most, complete) })
 }
 
 // listChannels calls done on the loop with the channels of an app in all
 // processes, by the names that its clients know. more says that there are too
 // many to list.
 func (p *process) listChannels(a *app, prefix string, done func(counts map[string]int, more, complete bool)) {
-	p.w.Gather(queryList, []byte(a.channel(prefix)), gatherTimeout, func(answers []worker.Answer, complete bool) {
-		total, more := map[string]int{}, false
+	most, more := map[string]int{}, false
+	p.gather(queryList, []byte(a.channel(prefix)), samples, func(answers []worker.Answer) {
+		total := map[string]int{}
 		for _, answer := range answers {
 			var l listing
 			if answer.Data == nil || json.Unmarshal(answer.Data, &l) != nil {
@@ -103,6 +107,50 @@ func (p *process) listChannels(a *app, prefix string, done func(counts map[strin
 				}
 			}
 		}
-		done(total, more, complete)
+		for name, n := range total {
+			most[name] = max(most[name], n)
+		}
+	}, func(complete bool) { done(most, more, complete) })
+}
+
+// While a reload moves connections, those on their way are in no process for a
+// moment, and a process may leave before it has answered. So the question is
+// put several times then, and the largest numbers count.
+const (
+	samples     = 4
+	samplePause = 20 * time.Millisecond
+)
+
+// gather puts a question to all processes, up to n times, and hands the answers
+// of each round to take; then it calls done.
+func (p *process) gather(what string, args []byte, n int, take func([]worker.Answer), done func(complete bool)) {
+	p.w.Gather(what, args, gatherTimeout, func(answers []worker.Answer, complete bool) {
+		take(answers)
+		if n == 1 || complete && !moving(answers) {
+			done(complete)
+			return
+		}
+		// Not by a timer of the worker: those rest in a process that is being
+		// replaced.
+		err := p.w.Go(func() {
+			time.Sleep(samplePause)
+			_ = p.w.Post(func() { p.gather(what, args, n-1, take, done) }) // a stopped worker has no one to answer
+		})
+		if err != nil {
+			done(complete)
+		}
 	})
+}
+
+// moving reports whether two processes have answered for one slot.
+func moving(answers []worker.Answer) bool {
+	slots := make(map[string]bool, len(answers))
+	for _, a := range answers {
+		slot := a.Worker[:max(strings.LastIndexByte(a.Worker, '/'), 0)]
+		if slots[slot] {
+			return true
+		}
+		slots[slot] = true
+	}
+	return false
 }
