@@ -19,7 +19,7 @@ import (
 
 // sim is a machine in one goroutine: a keeper, worker processes with their
 // clients, connections, and the ways between them. Its clock moves when nothing
-// is left to do, so a run depends on its seed only.
+// is left to do.
 type sim struct {
 	t      *testing.T
 	rng    *rand.Rand
