@@ -115,7 +115,8 @@ func (p *process) listChannels(a *app, prefix string, done func(counts map[strin
 
 // While a reload moves connections, those on their way are in no process for a
 // moment, and a process may leave before it has answered. So the question is
-// put several times then, and the largest numbers count.
+// put several times then, and the largest numbers count; a connection that moves
+// between two answers of a round may count twice.
 const (
 	samples     = 4
 	samplePause = 20 * time.Millisecond
