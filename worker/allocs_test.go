@@ -2,6 +2,7 @@ package worker
 
 import (
 	"testing"
+	"time"
 )
 
 // The paths that run for each message allocate nothing. These are counts, so
@@ -90,5 +91,19 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 	})
 	if n != 0 || pings != 21*100 {
 		t.Errorf("100 pings: %v allocations, %d pings in 21 scans", n, pings)
+	}
+}
+
+// clockError is far below the second in which deadlines are kept, and above what
+// a busy machine may put between two readings at start.
+const clockError = 50 * time.Millisecond
+
+// TestClock compares the clock that costs no system call with the system's.
+func TestClock(t *testing.T) {
+	for range 100 {
+		before, now, after := bootClock(), clock(), bootClock()
+		if now < before-clockError || now > after+clockError {
+			t.Fatalf("clock says %v, between %v and %v", now, before, after)
+		}
 	}
 }
