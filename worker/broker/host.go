@@ -25,6 +25,7 @@ const (
 	wordBytes    = 64 << 20
 	busyPause    = 5 * time.Millisecond
 	metricsWait  = time.Second
+	finishLimit  = 500 * time.Millisecond // for what a service has to do when it is stopped
 )
 
 // HostOptions say what the services of a program get.
@@ -200,14 +201,44 @@ func (s *hosted) post(fn func()) {
 	}
 }
 
+// stop lets the service work on what has reached the broker, for a while, and
+// ends it.
 func (s *hosted) stop() {
 	s.once.Do(func() {
 		if s.words != nil {
+			s.finish()
 			_ = s.words.Unsubscribe()
 		}
 		close(s.quit)
 		<-s.done
 	})
+}
+
+// finish waits until every word that the broker had taken is worked on.
+func (s *hosted) finish() {
+	limit := time.NewTimer(finishLimit)
+	defer limit.Stop()
+	if s.host.o.Client.link.nc.FlushTimeout(finishLimit) != nil {
+		return
+	}
+	for {
+		// The word in hand counts as pending until it is in the mail.
+		pending, _, err := s.words.Pending()
+		worked := make(chan struct{})
+		select {
+		case s.mail <- func() { close(worked) }:
+		case <-limit.C:
+			return
+		}
+		select {
+		case <-worked:
+		case <-limit.C:
+			return
+		}
+		if pending == 0 || err != nil {
+			return
+		}
+	}
 }
 
 // onWord runs on the subscription's goroutine.

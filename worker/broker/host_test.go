@@ -125,6 +125,31 @@ func TestServiceIsToldInOrder(t *testing.T) {
 	}
 }
 
+// TestServiceEndsWithWhatItWasTold: what has reached the broker when a service
+// is stopped is not lost.
+func TestServiceEndsWithWhatItWasTold(t *testing.T) {
+	b, h, d := host(t)
+	c := b.client("push/0/1", &inbox{})
+	const n = 2000
+	for i := range n {
+		if err := c.Tell("diary", "w", []byte(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Close() // sends them
+	h.Close()
+	told := 0
+	for note := range d.notes {
+		if note != fmt.Sprint("w: ", told) {
+			t.Fatalf("%q is note %d", note, told)
+		}
+		told++
+	}
+	if told != n {
+		t.Errorf("%d of %d words", told, n)
+	}
+}
+
 func TestServiceThatCannotStart(t *testing.T) {
 	b := newBus(t)
 	b.serve()
