@@ -75,6 +75,11 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 	k.buried = map[key]bool{}
 	k.leases.byName, k.leases.started = map[string]*lease{}, env.Now()
 	k.cache.init()
+	if env.DataDir != "" {
+		if err := k.cache.load(env.DataDir); err != nil {
+			env.Log.Warn("cache channels begin empty", "error", err)
+		}
+	}
 	k.counts.init()
 	k.people.init()
 	if hooked && k.hooks == nil {
@@ -92,6 +97,11 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 
 // Stop implements worker.Service.
 func (k *Keeper) Stop() {
+	if k.env.DataDir != "" {
+		if err := k.cache.save(k.env.DataDir); err != nil {
+			k.env.Log.Error("cache channels will begin empty", "error", err)
+		}
+	}
 	if k.hooks != nil {
 		if err := k.hooks.Close(); err != nil {
 			k.env.Log.Error("close queue of webhooks", "error", err)

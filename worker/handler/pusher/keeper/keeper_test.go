@@ -3,6 +3,8 @@ package keeper
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -129,6 +131,50 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	if c.get("x", now.Add(cacheTTL)); c.order.Len() != 0 || c.bytes != 0 || len(c.events) != 0 {
 		t.Errorf("after their time: %d events, %d bytes", c.order.Len(), c.bytes)
+	}
+}
+
+// TestCacheOutlivesTheService: what is stopped in order hands its last events
+// on, once.
+func TestCacheOutlivesTheService(t *testing.T) {
+	s, dir := newSim(t, 1), t.TempDir()
+	restart := func() *Keeper {
+		old := s.keeper
+		old.env.DataDir = dir
+		old.Stop()
+		k := &Keeper{}
+		if err := k.Start(old.env); err != nil {
+			t.Fatal(err)
+		}
+		s.keeper = k
+		return k
+	}
+	if k := restart(); k.cache.order.Len() != 0 {
+		t.Error("there is something in an empty cache")
+	}
+	for i := range 3 {
+		s.keeper.publishCached(&op{Channel: fmt.Sprint("a:cache-", i), Message: fmt.Sprint(i)})
+		s.now = s.now.Add(10 * time.Minute)
+	}
+	k := restart()
+	for i, want := range []string{"", "1", "2"} { // the first one's time is over
+		got := ""
+		if e := k.cache.get(fmt.Sprint("a:cache-", i), s.now); e != nil {
+			got = string(e.message)
+		}
+		if got != want {
+			t.Errorf("event %d: %q, want %q", i, got, want)
+		}
+	}
+	again := &Keeper{}
+	if err := again.Start(k.env); err != nil || again.cache.order.Len() != 0 {
+		t.Errorf("read twice: %v, %d events", err, again.cache.order.Len())
+	}
+	if err := os.WriteFile(filepath.Join(dir, cacheFile), []byte("["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Start(k.env); err != nil {
+		t.Errorf("a damaged file: %v", err)
 	}
 }
 
