@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +22,10 @@ import (
 
 // closeBound is how long requests in flight may take when the process leaves.
 const closeBound = 2 * time.Second
+
+// tidyAfter is how long after the last change of the workers, as in a reload or
+// the start, the process gives memory back that it no longer needs.
+const tidyAfter = 2 * time.Second
 
 // brokerProcess holds the embedded broker, the HTTP API, metrics and JSON
 // ingest.
@@ -42,12 +47,15 @@ type brokerProcess struct {
 	meeting  sync.Once
 	opening  sync.Once          // closes met
 	guests   chan []api.Carried // one value: connections of the process before; nil = none come
+	tidy     *time.Timer
 }
 
 // runBroker is the broker process from its first message to its end.
 func (c *child) runBroker() error {
 	b := &brokerProcess{child: c, sockets: map[string]*os.File{}, broken: make(chan error, 8), met: make(chan struct{})}
 	b.master.control = c.control
+	b.tidy = time.AfterFunc(tidyAfter, debug.FreeOSMemory)
+	defer b.tidy.Stop()
 	if err := json.Unmarshal(c.init.Spec, &b.spec); err != nil {
 		return atStep("read plan", err)
 	}
@@ -295,6 +303,7 @@ func (b *brokerProcess) handle(m control.Message) {
 			b.host.SetRoster(r.Workers)
 			b.api.SetRoster(r.Workers)
 			b.meeting.Do(func() { go b.meet() })
+			b.tidy.Reset(tidyAfter)
 		}
 		b.send(answer)
 	}

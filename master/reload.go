@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -68,6 +69,7 @@ func (m *master) reloadForAll() {
 	for _, w := range waiters {
 		w.result(&r.report, err)
 	}
+	debug.FreeOSMemory() // plans and reports are gone, and the next may be weeks away
 }
 
 // reload is one run of the verb, on Run's goroutine.
