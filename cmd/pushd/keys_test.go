@@ -114,13 +114,18 @@ func TestEveryKeyIsRenewedOrRefused(t *testing.T) {
 		{key: "log_format", old: `log_format = "text"`, new: `log_format = "json"`, broker: true, check: inLog("one.log", `"msg":"reload done","process":"master"`)},
 		{key: "log_file", old: "one.log", new: "two.log", check: inLog("two.log", "reload done")},
 		{key: "drain", old: `drain = "100ms"`, new: `drain = "200ms"`, broker: true, check: plan(`"drain_ms":200`)},
-		{key: "watchdog", old: `watchdog = "5s"`, new: `watchdog = "500ms"`, check: func(t *testing.T, s *pushdtest.Server) {
-			victim := s.Status().Workers[1].PID
+		{key: "watchdog", old: `watchdog = "5s"`, new: `watchdog = "2s"`, check: func(t *testing.T, s *pushdtest.Server) {
+			st := s.Status()
+			slot := 0
+			if st.Workers[0].Connections > 0 { // the client that stays
+				slot = 1
+			}
+			victim := st.Workers[slot].PID
 			if err := syscall.Kill(victim, syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
 			pushdtest.Eventually(t, "the watchdog replaces it", func() bool {
-				w := s.Status().Workers[1]
+				w := s.Status().Workers[slot]
 				return w.PID != victim && w.State == "ready"
 			})
 		}},
