@@ -38,6 +38,7 @@ func TestAddresses(t *testing.T) {
 		{"chat", groups{"chat": "websocket://0.0.0.0:8080"}, groups{"chat": "websocket://127.0.0.1:1"}},
 		{"workerman", groups{"WebSocket": "websocket://0.0.0.0:2346"}, groups{"WebSocket": "websocket://127.0.0.1:1"}},
 		{"ratchet-pusher", groups{"pusher": "websocket://0.0.0.0:19920"}, groups{"pusher": "websocket://127.0.0.1:1"}},
+		{"pusher", groups{"pusher": "websocket://0.0.0.0:8090"}, groups{"pusher": "websocket://127.0.0.1:1"}},
 		{"ratchet-app", groups{"ratchet-app": "websocket://127.0.0.1:8080"}, groups{"ratchet-app": "websocket://127.0.0.1:1"}},
 		{"protocol", groups{"netstring": "netstring://0.0.0.0:7000"}, groups{"netstring": "netstring://127.0.0.1:1"}},
 		{"two-ports",
