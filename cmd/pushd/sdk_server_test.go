@@ -223,6 +223,7 @@ func (c *calls) terminate() {
 			if code := int(payload[0])<<8 | int(payload[1]); code != 4009 {
 				c.t.Errorf("bob's connection ends with %d", code)
 			}
+			c.bob.Conn.Close()
 			break
 		}
 	}

@@ -135,6 +135,6 @@ export async function end() {
   for (const c of all) c.disconnect()
   back.close()
   agent.destroy()
-  process.stdin.destroy()
   console.log('ok')
+  process.exit() // the SDK's timers would keep it
 }

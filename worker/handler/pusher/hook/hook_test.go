@@ -100,7 +100,7 @@ func TestEndpointsThatMisbehave(t *testing.T) {
 		"hangs":     func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() },
 		"500":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
 		"404":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
-		"redirects": func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, elsewhere.url, 307) },
+		"redirects": func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, elsewhere.url, http.StatusTemporaryRedirect) },
 		"cuts":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"babbles":   func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 100<<10)) },
 	} {
