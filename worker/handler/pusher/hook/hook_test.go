@@ -97,12 +97,14 @@ func TestEndpointsChoose(t *testing.T) {
 func TestEndpointsThatMisbehave(t *testing.T) {
 	elsewhere := newReceiver(t)
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
-		"hangs":     func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() },
-		"500":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
-		"404":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
-		"redirects": func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, elsewhere.url, http.StatusTemporaryRedirect) },
-		"cuts":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"babbles":   func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 100<<10)) },
+		"hangs": func(_ http.ResponseWriter, req *http.Request) { <-req.Context().Done() },
+		"500":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) },
+		"404":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
+		"redirects": func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, elsewhere.url, http.StatusTemporaryRedirect)
+		},
+		"cuts":    func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"babbles": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 100<<10)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
