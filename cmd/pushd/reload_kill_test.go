@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,6 +182,7 @@ func failNewWorker(t *testing.T, s *pushdtest.Server, load *standing, at killPoi
 		}
 	}
 	ownedOnce(t, s, load)
+	accepts(t, s, f.Slot)
 	if r := reload(t, s); !r.OK || r.Moved < len(load.clients()) {
 		t.Errorf("the next reload: %+v", r)
 	}
@@ -189,6 +191,17 @@ func failNewWorker(t *testing.T, s *pushdtest.Server, load *standing, at killPoi
 		t.Errorf("the next reload closed %d", more)
 	}
 	return lost
+}
+
+// accepts waits until a new client comes to that slot.
+func accepts(t *testing.T, s *pushdtest.Server, slot int) {
+	t.Helper()
+	pushdtest.Eventually(t, fmt.Sprintf("slot %d accepts clients", slot), func() bool {
+		c := s.Dial("/echo")
+		defer c.Conn.Close()
+		port := c.Conn.LocalAddr().(*net.TCPAddr).Port
+		return slices.ContainsFunc(listing(t, s, ""), func(l listed) bool { return l.Port == port && l.Slot == slot })
+	})
 }
 
 // TestKillOldWorker: what the old worker has not given away when it is killed
