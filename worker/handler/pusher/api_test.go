@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,37 +64,38 @@ func TestTrigger(t *testing.T) {
 		status int
 		body   any
 	}{
-		"one channel":       {200, event()},
-		"channels":          {200, event("channel", nil, "channels", []string{"a"})},
-		"twice the same":    {200, event("channel", nil, "channels", []string{"a", "a"})},
-		"unknown field":     {200, event("extra", 1)},
-		"null fields":       {200, event("socket_id", nil, "channels", nil, "info", nil)},
-		"100 channels":      {200, event("channel", nil, "channels", append(many[:99:99], "a"))},
-		"longest data":      {200, event("data", strings.Repeat("é", 5<<10))},
-		"101 channels":      {400, event("channel", nil, "channels", many)},
-		"no channel":        {400, event("channel", nil)},
-		"no channels":       {400, event("channel", nil, "channels", []string{})},
-		"channels of ints":  {400, event("channel", nil, "channels", []int{1})},
-		"channel is a list": {400, event("channel", []string{"a"})},
-		"bad channel":       {400, event("channel", "a b")},
-		"channel *":         {400, event("channel", "a*")},
-		"channel of 165":    {400, event("channel", strings.Repeat("x", 165))},
-		"colon":             {400, event("channel", "main:a")},
-		"no name":           {400, event("name", nil)},
-		"name of 201":       {400, event("name", strings.Repeat("x", 201))},
-		"reserved name":     {400, event("name", "pusher:error")},
-		"internal name":     {400, event("name", "pusher_internal:member_added")},
-		"control in name":   {400, event("name", "a\x00")},
-		"no data":           {400, event("data", nil)},
-		"data is an object": {400, event("data", object{})},
-		"long data":         {413, event("data", strings.Repeat("x", 10<<10+1))},
-		"socket_id":         {400, event("socket_id", "x")},
-		"info is a list":    {400, event("info", []string{"user_count"})},
-		"not JSON":          {400, "{"},
-		"a list":            {400, "[]"},
-		"null":              {400, "null"},
-		"nothing":           {400, nil},
-		"not UTF-8":         {400, `{"name":"e","channel":"a","data":"` + "\xff" + `"}`},
+		"one channel":        {200, event()},
+		"channels":           {200, event("channel", nil, "channels", []string{"a"})},
+		"twice the same":     {200, event("channel", nil, "channels", []string{"a", "a"})},
+		"unknown field":      {200, event("extra", 1)},
+		"null fields":        {200, event("socket_id", nil, "channels", nil, "info", nil)},
+		"100 channels":       {200, event("channel", nil, "channels", append(many[:99:99], "a"))},
+		"longest data":       {200, event("data", strings.Repeat("é", 5<<10))},
+		"101 channels":       {400, event("channel", nil, "channels", many)},
+		"101 times the same": {400, event("channel", nil, "channels", slices.Repeat([]string{"a"}, 101))},
+		"no channel":         {400, event("channel", nil)},
+		"no channels":        {400, event("channel", nil, "channels", []string{})},
+		"channels of ints":   {400, event("channel", nil, "channels", []int{1})},
+		"channel is a list":  {400, event("channel", []string{"a"})},
+		"bad channel":        {400, event("channel", "a b")},
+		"channel *":          {400, event("channel", "a*")},
+		"channel of 165":     {400, event("channel", strings.Repeat("x", 165))},
+		"colon":              {400, event("channel", "main:a")},
+		"no name":            {400, event("name", nil)},
+		"name of 201":        {400, event("name", strings.Repeat("x", 201))},
+		"reserved name":      {400, event("name", "pusher:error")},
+		"internal name":      {400, event("name", "pusher_internal:member_added")},
+		"control in name":    {400, event("name", "a\x00")},
+		"no data":            {400, event("data", nil)},
+		"data is an object":  {400, event("data", object{})},
+		"long data":          {413, event("data", strings.Repeat("x", 10<<10+1))},
+		"socket_id":          {400, event("socket_id", "x")},
+		"info is a list":     {400, event("info", []string{"user_count"})},
+		"not JSON":           {400, "{"},
+		"a list":             {400, "[]"},
+		"null":               {400, "null"},
+		"nothing":            {400, nil},
+		"not UTF-8":          {400, `{"name":"e","channel":"a","data":"` + "\xff" + `"}`},
 	} {
 		code, answer := b.do("POST", "events", tc.body)
 		if code != tc.status || code == 200 && answer != "{}" || code != 200 && !strings.Contains(answer, `"error"`) {
@@ -249,6 +251,7 @@ func TestChannelLists(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: config})
 	b := newBackend(t, s)
 	b.want(200, `{"channels":{}}`, "GET", "channels", nil)
+	b.want(200, `{"channels":{}}`, "GET", "channels", nil, "info", "user_count", "filter_by_prefix", "presence-")
 	one, two := crowd(t, s)
 	one.subscribe("a")
 	two.subscribe("a")

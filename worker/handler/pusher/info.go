@@ -77,8 +77,8 @@ func (k *call) inform(channels []string, want attributes, done func(map[string]c
 		next := finish
 		finish = func() { k.count(channels, info, next) }
 	}
-	if presence := presenceOf(channels); want&wantUsers != 0 && len(presence) > 0 {
-		k.countUsers(presence, info, finish)
+	if want&wantUsers != 0 {
+		k.countUsers(presenceOf(channels), info, finish)
 		return
 	}
 	finish()

@@ -161,6 +161,10 @@ func (h *Handler) disconnected(c *worker.Conn, a *app, err error) {
 
 // countUsers fills in how many users the presence channels have.
 func (k *call) countUsers(channels []string, info map[string]channelInfo, done func()) {
+	if len(channels) == 0 {
+		done()
+		return
+	}
 	names := make([]string, len(channels))
 	for i, channel := range channels {
 		names[i] = k.a.channel(channel)

@@ -160,11 +160,14 @@ func (f *fields) event(a *app) (e event, err error) {
 		return e, bad("data must be a string")
 	}
 	e.data = f.Data
-	e.channels = distinct(e.channels)
+	if len(e.channels) <= maxTriggerChannels { // check refuses the rest
+		e.channels = distinct(e.channels)
+	}
 	return e, e.check(a)
 }
 
-// distinct drops the names that stood before; it may change the list.
+// distinct drops the names that stood before; it may change the list. It
+// compares each with each: only for as many as a request may name.
 func distinct(names []string) []string {
 	out := names[:0]
 	for _, name := range names {
