@@ -89,7 +89,10 @@ func (a *App) Validate() error {
 	case a.ActivityTimeout < time.Second || a.ActivityTimeout%time.Second != 0:
 		return errors.New("activity_timeout: whole seconds, at least one")
 	}
-	for _, h := range a.Webhooks {
+	for i, h := range a.Webhooks {
+		if slices.ContainsFunc(a.Webhooks[:i], func(o Webhook) bool { return o.URL == h.URL }) {
+			return errors.New("webhooks: two have the same url, whose events would wait in one file: list the events of both in one")
+		}
 		for _, e := range h.Events {
 			if !slices.Contains(HookEvents, e) {
 				return fmt.Errorf("webhooks: there is no event %q, but %s", e, strings.Join(HookEvents, ", "))

@@ -11,7 +11,14 @@ func TestCheckApps(t *testing.T) {
 		a.ID, a.Key, a.Secret = id, key, "hunter2"
 		return a
 	}
-	if err := CheckApps([]App{app("1", "a"), app("2", "b")}); err != nil {
+	hooks := func(urls ...string) App {
+		a := app("1", "a")
+		for _, u := range urls {
+			a.Webhooks = append(a.Webhooks, Webhook{URL: "http://x/hunter2/" + u})
+		}
+		return a
+	}
+	if err := CheckApps([]App{hooks("a", "b"), app("2", "b")}); err != nil {
 		t.Error(err)
 	}
 	for _, tc := range []struct {
@@ -25,6 +32,7 @@ func TestCheckApps(t *testing.T) {
 		{"colon", []App{app("1:2", "a")}, "id \"1:2\""},
 		{"long", []App{app(strings.Repeat("x", 129), "a")}, "up to 128"},
 		{"chat", []App{app("chat", "a")}, "is taken"},
+		{"same webhook", []App{hooks("a", "b", "a")}, "same url"},
 		{"nothing", []App{{}}, "needs id"},
 	} {
 		err := CheckApps(tc.apps)

@@ -11,5 +11,6 @@
 //
 // An answer that is not 2xx, a redirect among them, is tried again after 1 s,
 // 2 s, 4 s and so on, at most every minute. Events that are older than 5 minutes
-// and have been tried are dropped with a line in the log.
+// and have been tried, or have waited while all attempts failed for as long, are
+// dropped with a line in the log.
 package hook

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -33,6 +32,7 @@ type endpoint struct {
 
 	sending int       // items at the front of queue that a POST is under way with
 	failed  int       // attempts in a row that failed
+	since   time.Time // when the first of them did
 	nextTry time.Time // after a failure
 
 	stats     Stats
@@ -159,14 +159,10 @@ func (e *endpoint) batch(now time.Time) []byte {
 	var events bytes.Buffer
 	n := 0
 	for ; n < len(e.queue) && n < maxBatch && events.Len() < maxBody; n++ {
-		raw, err := json.Marshal(e.queue[n].event)
-		if err != nil {
-			panic(err) // strings and numbers only
-		}
 		if n > 0 {
 			events.WriteByte(',')
 		}
-		events.Write(raw)
+		events.Write(encode(e.queue[n].event))
 	}
 	e.sending = n
 	return fmt.Appendf(nil, `{"time_ms":%d,"events":[%s]}`, e.queue[n-1].at, events.Bytes())
@@ -189,7 +185,11 @@ func (e *endpoint) finish(err error, now time.Time) {
 	e.stats.Failures++
 	e.nextTry = now.Add(e.timing.backoff(e.failed))
 	if e.failed == 1 {
+		e.since = now
 		e.log.Warn("webhook endpoint fails, events are kept and tried again for 5 minutes", "cause", err)
+	}
+	if now.Sub(e.since) >= e.timing.giveUp {
+		n = len(e.queue) // one POST's worth a minute is less than may come
 	}
 	old := 0
 	for old < n && now.Sub(time.UnixMilli(e.queue[old].at)) >= e.timing.giveUp {

@@ -30,6 +30,7 @@ type journal struct {
 	path   string
 	f      *os.File
 	size   int64        // bytes of whole entries in f
+	base   int64        // size after the last rewrite; 0 = none yet
 	buf    bytes.Buffer // entries that are not yet in f
 	broken bool         // a write failed: f is out of date until rewrite succeeds
 }
@@ -73,11 +74,7 @@ func (j *journal) add(e entry) {
 	if j.broken {
 		return // rewrite will know
 	}
-	line, err := json.Marshal(&e)
-	if err != nil {
-		panic(err) // strings and numbers only
-	}
-	j.buf.Write(line)
+	j.buf.Write(encode(&e))
 	j.buf.WriteByte('\n')
 }
 
@@ -95,6 +92,13 @@ func (j *journal) flush() error {
 	}
 	j.size += int64(n)
 	return nil
+}
+
+// long reports whether it is worth a rewrite: when that makes it empty, or it
+// has doubled since the last one: then a rewrite costs at most twice what was
+// added meanwhile, however much waits.
+func (j *journal) long(empty bool) bool {
+	return j.size > compactAt && (empty || j.size > 2*j.base)
 }
 
 // cut removes what stands behind the last whole entry, and writes go there.
@@ -129,6 +133,7 @@ func (j *journal) rewrite(entries []entry) error {
 		return errors.Join(err, os.Remove(fresh.Name()))
 	}
 	j.f.Close()
+	next.base = next.size
 	*j = next
 	return nil
 }

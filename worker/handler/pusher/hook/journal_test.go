@@ -158,6 +158,36 @@ func TestJournalStaysSmall(t *testing.T) {
 	}
 }
 
+// What waits for long is not written again and again, whatever its bytes become
+// in JSON.
+func TestJournalIsSeldomRewritten(t *testing.T) {
+	r := newReceiver(t)
+	r.behave(refuse)
+	dir := t.TempDir()
+	q, _ := mustOpen(t, dir, appOf(r.url), quick)
+	path := q.endpoints[0].journal.path
+	last, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrites := 0
+	for i := range 150 { // 3.6 MB
+		q.Add("1", Event{Name: "client_event", Channel: "a", Data: strings.Repeat("\x01", 4000)})
+		waits(t, q, i+1)
+		now, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !os.SameFile(last, now) {
+			rewrites++
+		}
+		last = now
+	}
+	if rewrites < 1 || rewrites > 2 || last.Size() < 3<<20 {
+		t.Errorf("%d bytes were rewritten %d times, want once or twice", last.Size(), rewrites)
+	}
+}
+
 func fileSize(t *testing.T, dir string) int64 {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "webhooks", "*.journal"))

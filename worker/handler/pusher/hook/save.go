@@ -28,7 +28,7 @@ func (e *endpoint) save(now time.Time) {
 	case err != nil:
 	case j.broken && now.Before(e.mendAt):
 		return
-	case j.broken, j.size > compactAt && j.size > 2*int64(e.bytes):
+	case j.broken, j.long(e.bytes == 0):
 		err = j.rewrite(e.entries())
 	}
 	switch {

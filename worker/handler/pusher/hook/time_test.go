@@ -110,6 +110,26 @@ func TestFiveMinutesOfAttempts(t *testing.T) {
 	})
 }
 
+// What an endpoint that is gone has not even been offered does not pile up.
+func TestFiveMinutesForAll(t *testing.T) {
+	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, log *text) {
+		w.fails = true
+		events, _ := numbered(10 * maxBatch)
+		q.Add("1", events...)
+		time.Sleep(4 * time.Minute)
+		q.Add("1", occupied("late"))
+		time.Sleep(2*time.Minute + 30*time.Second)
+		if s := q.Stats()[0]; s.DroppedOld != uint64(len(events)) || s.Waiting != 1 {
+			t.Errorf("after 6.5 minutes: %+v\n%s", s, log)
+		}
+		w.fails = false
+		time.Sleep(2 * time.Minute)
+		if s := q.Stats()[0]; s.Delivered != 1 || s.Waiting != 0 {
+			t.Errorf("when it is back: %+v", s)
+		}
+	})
+}
+
 // step adds events after a pause.
 type step struct {
 	after  time.Duration

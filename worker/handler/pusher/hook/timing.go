@@ -22,7 +22,7 @@ type timing struct {
 	hold     time.Duration // of events that may be taken back
 	first    time.Duration // pause after the first failed attempt; doubles
 	longest  time.Duration // pause between attempts
-	giveUp   time.Duration // age at which an event that was tried is dropped
+	giveUp   time.Duration // age at which an event that was tried is dropped, and after so much failure any
 	answer   time.Duration // for an endpoint's answer
 	maxBytes int           // estimate, of what waits for one endpoint, and of the inbox
 }
