@@ -38,6 +38,10 @@ func (p *publisher) run(stop <-chan struct{}) error {
 	}
 }
 
+// between two parts of a message some time goes by, so that the first is often
+// there alone when the broker process is replaced.
+func between() { time.Sleep(time.Millisecond) }
+
 // apiPublisher uses one connection, whatever happens to it; there is no second
 // attempt at anything. With fresh it opens one for each request.
 func apiPublisher(t *testing.T, s *pushdtest.Server, name string, fresh bool) *publisher {
@@ -65,6 +69,7 @@ func apiPublisher(t *testing.T, s *pushdtest.Server, name string, fresh bool) *p
 			if _, err := conn.Write([]byte(part)); err != nil {
 				return err
 			}
+			between()
 		}
 		res, err := http.ReadResponse(in, nil)
 		if err != nil {
@@ -104,6 +109,7 @@ func ingestPublisher(t *testing.T, network, addr string) *publisher {
 			if _, err := conn.Write(part); err != nil {
 				return err
 			}
+			between()
 		}
 		return nil
 	}}
