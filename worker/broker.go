@@ -40,7 +40,8 @@ const (
 	KindLeave   Kind = 'l' // leave the channels in Data (JSON list)
 
 	// Data is several messages, see AppendMessage; each connection gets them
-	// in one write.
+	// in one write. They are of a service, about the channel: ChannelSlow is
+	// not applied to them.
 	KindMessages Kind = 'M'
 	// Data is a Notice for their handler.
 	KindService Kind = 'S'

@@ -60,8 +60,10 @@ type mark struct {
 func (m mark) loose() bool { return m.slow == SlowDropOldest || m.slow == SlowLatest }
 
 // markOf returns the mark of a publication: the first rule that matches.
+// KindMessages are what a service says of the channel, as who has come and
+// gone: no news about what is said in it, nor out of date because of that.
 func (s *Settings) markOf(p *Publication) mark {
-	if p.Scope == ScopeChannel {
+	if p.Scope == ScopeChannel && p.Kind != KindMessages {
 		for i := range s.SlowChannels {
 			if s.SlowChannels[i].matches(p.Target) {
 				return mark{p.Target, s.SlowChannels[i].Slow}

@@ -117,6 +117,24 @@ func TestLatestOfEachChannel(t *testing.T) {
 	x.reads("one", "y 100", "two", "x 110")
 }
 
+// What a service says of a channel neither supersedes its messages, nor is
+// superseded.
+func TestLatestSparesMembership(t *testing.T) {
+	w := New(anyWS)
+	w.Limits.MaxQueue = 2 * stuckBytes
+	w.SlowChannels = []ChannelSlow{{"price.*", SlowLatest}}
+	x := newStuck(t, w)
+	x.say("price.x", "x 1")
+	of := func(texts ...string) {
+		x.publish(Publication{Kind: KindMessages, Scope: ScopeChannel, Target: "price.x", Data: several(texts...)})
+	}
+	of("ann comes", "bob comes")
+	x.say("price.x", "x 2")
+	of("ann goes")
+	x.say("chat", "end")
+	x.reads("ann comes", "bob comes", "x 2", "ann goes", "end")
+}
+
 func TestOldestOfSomeChannels(t *testing.T) {
 	w := New(anyWS)
 	w.SlowChannels = []ChannelSlow{{"log", SlowDropOldest}}

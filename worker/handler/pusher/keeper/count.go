@@ -3,6 +3,7 @@ package keeper
 import (
 	"time"
 
+	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
 	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
@@ -103,7 +104,8 @@ func (k *Keeper) tellCount(name string, t *tally) {
 	}
 	if !wire.IsPresence(channel) {
 		if app.SubscriptionCount && t.n > 0 {
-			k.publish(toChannel(name, wire.SubscriptionCount(channel, t.n)))
+			// As membership: it does not supersede what is said in the channel.
+			k.publish(severalTo(name, worker.AppendMessage(nil, wire.SubscriptionCount(channel, t.n))))
 		}
 		k.hook(app.ID, hook.Event{Name: "subscription_count", Channel: channel, SubscriptionCount: t.n})
 	}

@@ -274,6 +274,9 @@ func (s *sim) deliver(p *worker.Publication) {
 		case p.Kind == worker.KindMessages:
 			s.several(c, p)
 		default:
+			if _, channel := Split(p.Target); !wire.IsCache(channel) {
+				s.fail("%s: what the keeper says may supersede the channel's own messages: %s", p.Target, short(p.Data))
+			}
 			c.got = append(c.got, string(p.Data))
 		}
 	}
@@ -340,6 +343,10 @@ func (s *sim) several(c *conn, p *worker.Publication) {
 			ID string `json:"user_id"`
 		}
 		name := parse(raw, &m)
+		if !strings.HasPrefix(name, "pusher_internal:member_") {
+			c.got = append(c.got, string(raw))
+			continue
+		}
 		added := name == "pusher_internal:member_added"
 		// A departure from a channel that was joined while there was no keeper
 		// may be told although nobody has seen the arrival.
