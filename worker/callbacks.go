@@ -5,6 +5,7 @@ package worker
 type callbacks struct {
 	onWorkerStart  func(*Worker) error
 	onWorkerReload func(*Worker)
+	onWorkerResume func(*Worker)
 	onWorkerStop   func(*Worker)
 	onHandshake    func(*Conn, *Handshake)
 	onRequest      func(*Response, *Request)
@@ -23,7 +24,8 @@ type callbacks struct {
 // ofWorker returns the callbacks that are fields of w.
 func ofWorker(w *Worker) callbacks {
 	return callbacks{
-		onWorkerStart: w.OnWorkerStart, onWorkerReload: w.OnWorkerReload, onWorkerStop: w.OnWorkerStop,
+		onWorkerStart: w.OnWorkerStart, onWorkerReload: w.OnWorkerReload,
+		onWorkerResume: w.OnWorkerResume, onWorkerStop: w.OnWorkerStop,
 		onHandshake: w.OnHandshake, onRequest: w.OnRequest, onConnect: w.OnConnect, onMessage: w.OnMessage,
 		onClose: w.OnClose, onTimeout: w.OnTimeout, onError: w.OnError, onBufferFull: w.OnBufferFull, onBufferDrain: w.OnBufferDrain,
 		onResume: w.OnResume,
@@ -37,6 +39,9 @@ func ofHandler(h Handler) (cb callbacks) {
 	}
 	if i, ok := h.(interface{ OnWorkerReload(*Worker) }); ok {
 		cb.onWorkerReload = i.OnWorkerReload
+	}
+	if i, ok := h.(interface{ OnWorkerResume(*Worker) }); ok {
+		cb.onWorkerResume = i.OnWorkerResume
 	}
 	if i, ok := h.(interface{ OnWorkerStop(*Worker) }); ok {
 		cb.onWorkerStop = i.OnWorkerStop

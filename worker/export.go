@@ -293,6 +293,13 @@ func (x *export) resume() {
 	if l.closing {
 		return
 	}
+	_ = l.each(func(r *route) error {
+		if r.onWorkerResume != nil {
+			defer l.contain("OnWorkerResume", nil)
+			r.onWorkerResume(l.w)
+		}
+		return nil
+	})
 	l.accept.paused = false
 	if err := l.hear(); err != nil {
 		l.log.Error("resume accepting", "error", err)

@@ -16,6 +16,7 @@ import (
 //
 //	OnWorkerStart(w *Worker) error
 //	OnWorkerReload(w *Worker)
+//	OnWorkerResume(w *Worker)
 //	OnWorkerStop(w *Worker)
 //	OnHandshake(c *Conn, h *Handshake)
 //	OnRequest(w *Response, r *Request)

@@ -72,6 +72,8 @@ func TestEventLoopEndsWhileLeaving(t *testing.T) {
 func TestResumeAfterAllHaveMoved(t *testing.T) {
 	b := &bus{}
 	w1, _ := newEchoer(anyWS)
+	resumed := -1
+	w1.OnWorkerResume = func(w *Worker) { resumed = w.CountConnections() }
 	s1 := launch(t, w1, b, nil)
 	connect(t, s1.addrs[0], "/")
 	w2, _ := newEchoer(anyWS)
@@ -85,6 +87,11 @@ func TestResumeAfterAllHaveMoved(t *testing.T) {
 	if m := s1.receive(); m.ID != 3 {
 		t.Fatalf("%+v", m)
 	}
+	s1.on(func() {
+		if resumed != 0 {
+			t.Errorf("OnWorkerResume has seen %d connections", resumed)
+		}
+	})
 	c := connect(t, s1.addrs[0], "/")
 	c.text("old again")
 	c.want("old again")
@@ -128,4 +135,24 @@ func (c *client) poll(moved chan struct{}) error {
 		default:
 		}
 	}
+}
+
+// TestHas: a connection is here until its OnClose has run.
+func TestHas(t *testing.T) {
+	w, e := newEchoer(anyWS)
+	s := serve(t, w)
+	c := connect(t, s.addrs[0], "/")
+	c.text("hi")
+	c.want("hi")
+	id := ""
+	s.on(func() {
+		id = w.loop.conns.all[0].ID()
+		w.loop.conns.all[0].Close(1000, "")
+		w.Connections(func(*Conn) bool { t.Error("a closing connection is shown"); return true })
+		if !w.Has(id) || w.Has("x") || w.Has(ID{}.String()) {
+			t.Error("Has says what is not so")
+		}
+	})
+	c.conn.Close()
+	s.eventually("OnClose has run", func() bool { return e.closes == 1 && !w.Has(id) })
 }

@@ -46,6 +46,10 @@ type Worker struct {
 	OnWorkerStart func(w *Worker) error
 	// OnWorkerReload runs in a process that is about to be replaced.
 	OnWorkerReload func(w *Worker)
+	// OnWorkerResume runs in that process when it goes on after all, since the
+	// one that was to replace it has failed. Connections that had gone there
+	// already are gone with it, without OnClose.
+	OnWorkerResume func(w *Worker)
 	// OnWorkerStop runs last, after the connections are closed.
 	OnWorkerStop func(w *Worker)
 
@@ -127,6 +131,14 @@ func (w *Worker) Connections(visit func(c *Conn) bool) {
 			return
 		}
 	}
+}
+
+// Has reports whether this process has the connection with that id. One that is
+// being closed counts until its OnClose has run, one that has moved to another
+// process does not.
+func (w *Worker) Has(id string) bool {
+	at, ok := ParseID(id)
+	return ok && w.loop.conns.find(&at) != nil
 }
 
 // CountMembers returns how many connections of this process have joined channel.

@@ -102,7 +102,7 @@ func (p *process) listChannels(a *app, prefix string, done func(counts map[strin
 			}
 			more = more || l.More
 			for name, n := range l.Channels {
-				if name = name[len(a.ID)+1:]; name[0] != '#' { // those of users are no channels to list
+				if name = name[len(a.ID)+1:]; isChannel(name) {
 					total[name] += n
 				}
 			}

@@ -67,7 +67,7 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 // join makes the connection a member of a channel of its app.
 func (h *Handler) join(c *worker.Conn, a *app, name string) {
 	c.Join(name)
-	h.count(a, name, 1)
+	h.count(a, name)
 }
 
 // leave ends a subscription, granted or not.
@@ -84,16 +84,21 @@ func (h *Handler) leave(c *worker.Conn, a *app, channel string) {
 		forgetMember(c, channel)
 	}
 	if was {
-		h.count(a, name, -1)
+		h.count(a, name)
 	}
 }
 
-// count tells the keeper of a subscription, where the app wants them counted.
-func (h *Handler) count(a *app, name string, delta int) {
-	if a.counted && name[len(a.ID)+1] != '#' {
-		h.keeper.Count(name, delta)
+// count tells the keeper of a channel that has changed, where the app wants its
+// subscriptions counted.
+func (h *Handler) count(a *app, name string) {
+	if _, channel := keeper.Split(name); a.counted && isChannel(channel) {
+		h.keeper.Count(name)
 	}
 }
+
+// isChannel reports whether a name is that of a channel, which those of users
+// and of whatever else /v1 can join are not.
+func isChannel(name string) bool { return name != "" && name[0] != '#' }
 
 // resume tells the keeper what has come with a connection from the process
 // before.
@@ -111,7 +116,7 @@ func (h *Handler) resume(c *worker.Conn, a *app) {
 			if m := member(c, channel); m.ID != "" {
 				h.keeper.Have(c.ID(), name, m)
 			}
-			h.count(a, name, 1)
+			h.count(a, name)
 		}
 	}
 }

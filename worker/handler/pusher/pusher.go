@@ -72,6 +72,9 @@ func (h *Handler) OnWorkerStart(w *worker.Worker) error {
 	return nil
 }
 
+// OnWorkerResume tells the keeper of the connections that are left.
+func (h *Handler) OnWorkerResume(*worker.Worker) { h.keeper.Resumed() }
+
 // OnWorkerStop forgets it.
 func (h *Handler) OnWorkerStop(w *worker.Worker) {
 	processesMu.Lock()

@@ -56,6 +56,17 @@ func (c *Client) heard(next uint64, s *standing) {
 	if next < c.asked || c.announce {
 		return // it did not know of the last announcement yet
 	}
+	c.announceSoon()
+}
+
+// Resumed tells what is left after a hand-over that has failed: what had gone
+// to the other process has ended with it.
+func (c *Client) Resumed() { c.announceSoon() }
+
+func (c *Client) announceSoon() {
+	if c.announce {
+		return
+	}
 	c.announce = true
 	// In a timer: these rest while connections are on their way elsewhere.
 	c.bus.After(1, func() {
@@ -66,8 +77,8 @@ func (c *Client) heard(next uint64, s *standing) {
 
 // announceAll tells all that the keeper should know. What is not in it is gone.
 func (c *Client) announceAll() {
-	c.flush()
 	c.prune()
+	c.flush()
 	ops := c.state()
 	for first := true; first || len(ops) > 0; first = false {
 		n := portion(ops)
@@ -111,36 +122,38 @@ func (c *Client) state() (ops []op) {
 // prune drops what connections have left behind that went to another process:
 // no callback runs for those.
 func (c *Client) prune() {
-	here := map[string]bool{}
-	c.bus.Open(func(id string) { here[id] = true })
 	for at := range c.presence {
-		if !here[at.conn] {
+		if !c.bus.Has(at.conn) {
 			delete(c.presence, at)
 		}
 	}
 	for at := range c.watching {
-		if !here[at.conn] {
+		if !c.bus.Has(at.conn) {
 			delete(c.watching, at)
 		}
 	}
 	for conn := range c.logins {
-		if !here[conn] {
+		if !c.bus.Has(conn) {
 			delete(c.logins, conn)
 		}
 	}
+	for channel := range c.counts {
+		c.recount[channel] = true
+	}
 }
 
-// again tells what has not been answered for long.
+// again tells what has not been answered for long. A connection that has gone
+// to another process, whose word counts now, is none of ours.
 func (c *Client) again() {
 	now := c.now()
 	for at, s := range c.presence {
-		if !s.admitted && now.Sub(s.told) >= tellAgain {
+		if !s.admitted && now.Sub(s.told) >= tellAgain && c.bus.Has(at.conn) {
 			s.told = now
 			c.pending = append(c.pending, op{Kind: opJoin, Channel: at.channel, Conn: at.conn, User: s.member.ID, Info: s.member.Info})
 		}
 	}
 	for at, told := range c.watching {
-		if now.Sub(told) >= tellAgain {
+		if now.Sub(told) >= tellAgain && c.bus.Has(at.conn) {
 			c.watching[at] = now
 			c.pending = append(c.pending, op{Kind: opWatch, Channel: at.channel, Conn: at.conn})
 		}

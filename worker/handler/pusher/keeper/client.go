@@ -18,7 +18,8 @@ type bus interface {
 	Ask(service string, data []byte, wait time.Duration, done func(json []byte, err error))
 	After(d time.Duration, fn func())
 	Post(fn func()) error
-	Open(visit func(id string)) // the connections of this process
+	Has(conn string) bool       // in this process; closing ones count
+	Members(channel string) int // connections of this process
 }
 
 // process is the bus of a real worker.
@@ -26,12 +27,7 @@ type process struct{ *worker.Worker }
 
 func (p process) After(d time.Duration, fn func()) { p.Worker.After(d, fn) }
 
-func (p process) Open(visit func(id string)) {
-	p.Connections(func(c *worker.Conn) bool {
-		visit(c.ID())
-		return true
-	})
-}
+func (p process) Members(channel string) int { return p.CountMembers(channel) }
 
 // Client tells the keeper what happens in this process, and tells it again when
 // the keeper has lost it. There is one in a worker process; it belongs to the
@@ -46,9 +42,11 @@ type Client struct {
 	// What is announced to a keeper that does not know it.
 	presence map[key]*subscription
 	watching map[key]time.Time // cache channels: when the keeper was told
-	counts   map[string]int
+	counts   map[string]int    // connections by channel, as told last
 	logins   map[string]*signedIn
 	left     []departure // not confirmed yet
+
+	recount map[string]bool // channels whose connections may have changed
 
 	ticking  bool
 	asking   bool
@@ -115,7 +113,7 @@ func newClient(b bus) *Client {
 	return &Client{
 		bus: b, instance: rand.Uint64(), next: 1, now: time.Now,
 		presence: map[key]*subscription{}, watching: map[key]time.Time{},
-		counts: map[string]int{}, logins: map[string]*signedIn{},
+		counts: map[string]int{}, logins: map[string]*signedIn{}, recount: map[string]bool{},
 	}
 }
 
@@ -177,14 +175,12 @@ func (c *Client) Hook(app string, e hook.Event) error {
 	return c.event(op{Kind: opHook, Channel: app, Event: &e})
 }
 
-// Count adds to the connections that a channel has in this process. Only for
-// apps that want to know, see Counts.
-func (c *Client) Count(channel string, delta int) {
-	n := c.counts[channel] + delta
-	if c.counts[channel] = n; n <= 0 {
-		delete(c.counts, channel)
-	}
-	c.tell(op{Kind: opCount, Channel: channel, N: max(n, 0)})
+// Count notes that connections have come to a channel in this process, or left
+// it; how many there are then is asked at the end of the turn. Only for apps
+// that want to know, see Counted.
+func (c *Client) Count(channel string) {
+	c.recount[channel] = true
+	c.post()
 }
 
 // Counted reports whether the channels of an app are to be counted: only then
@@ -229,11 +225,16 @@ func (c *Client) depart(o op) {
 // tell sends o with the other ops of this turn.
 func (c *Client) tell(o op) {
 	c.pending = append(c.pending, o)
+	c.post()
+	c.watch()
+}
+
+// post has flush run at the end of this turn.
+func (c *Client) post() {
 	if !c.posted {
 		c.posted = true
 		_ = c.bus.Post(c.flush) // a worker that has stopped has nothing to tell
 	}
-	c.watch()
 }
 
 // event sends o at once, behind what is pending, and knows whether it was
@@ -245,6 +246,7 @@ func (c *Client) event(o op) error {
 
 // flush sends the ops of this turn. What is not taken is announced later.
 func (c *Client) flush() {
+	c.tellCounts()
 	c.posted = false
 	for len(c.pending) > 0 {
 		n := portion(c.pending)
@@ -252,6 +254,23 @@ func (c *Client) flush() {
 		c.pending = c.pending[n:]
 	}
 	c.pending = nil
+}
+
+// tellCounts adds the counts that have changed to what is pending. They are
+// those of the hub, whatever order callbacks run in.
+func (c *Client) tellCounts() {
+	for channel := range c.recount {
+		delete(c.recount, channel)
+		n := c.bus.Members(channel)
+		if n == c.counts[channel] {
+			continue
+		}
+		if c.counts[channel] = n; n == 0 {
+			delete(c.counts, channel)
+		}
+		c.pending = append(c.pending, op{Kind: opCount, Channel: channel, N: n})
+		c.watch()
+	}
 }
 
 // portion returns how many ops fit one word.

@@ -185,16 +185,16 @@ func TestCounts(t *testing.T) {
 	p, q := s.start(0, 1), s.start(1, 1)
 	viewer := s.connect(p, "")
 	viewer.subs["a:x"] = &sub{in: true}
-	p.client.Count("a:x", 1)
+	p.count("a:x", 1)
 	s.run(time.Second)
-	p.client.Count("a:x", 1)
-	q.client.Count("a:x", 1)
-	q.client.Count("a:presence-x", 1)
+	p.count("a:x", 1)
+	q.count("a:x", 1)
+	q.count("a:presence-x", 1)
 	s.run(time.Second)
 	// A reload: for a while both processes count the same connections.
 	next := s.start(1, 2)
-	next.client.Count("a:x", 1)
-	next.client.Count("a:presence-x", 1)
+	next.count("a:x", 1)
+	next.count("a:presence-x", 1)
 	s.run(3 * time.Second)
 	s.end(q)
 	s.run(10 * time.Second)
@@ -202,8 +202,8 @@ func TestCounts(t *testing.T) {
 	s.killKeeper()
 	s.startKeeper()
 	s.run(10 * time.Second)
-	next.client.Count("a:presence-x", -1)
-	next.client.Count("a:x", -1)
+	next.count("a:presence-x", -1)
+	next.count("a:x", -1)
 	s.run(time.Second)
 	s.kill(p)
 	s.run(10 * time.Second)
@@ -236,10 +236,10 @@ func TestCrowdIsToldSeldom(t *testing.T) {
 	p := s.start(0, 1)
 	viewer := s.connect(p, "")
 	viewer.subs["a:x"] = &sub{in: true}
-	p.client.Count("a:x", 200)
+	p.count("a:x", 200)
 	for range 100 {
 		s.run(100 * time.Millisecond)
-		p.client.Count("a:x", 1)
+		p.count("a:x", 1)
 	}
 	s.run(10 * time.Second)
 	if n := len(viewer.got); n < 3 || n > 4 || viewer.got[n-1] != string(wire.SubscriptionCount("x", 300)) {

@@ -55,6 +55,7 @@ type proc struct {
 	client   *Client
 	words    []func() // on their way to the keeper
 	turn     []func() // posted
+	members  map[string]int
 	dead     bool
 	retiring bool
 }
@@ -153,7 +154,7 @@ func (s *sim) fail(format string, args ...any) {
 
 // start starts a process in a slot.
 func (s *sim) start(slot, gen int) *proc {
-	p := &proc{s: s, slot: slot, gen: gen, from: fmt.Sprintf("w/%d/%d", slot, gen)}
+	p := &proc{s: s, slot: slot, gen: gen, from: fmt.Sprintf("w/%d/%d", slot, gen), members: map[string]int{}}
 	p.client = newClient(p)
 	p.client.instance = uint64(s.rng.Int63())
 	p.client.now = func() time.Time { return s.now }
@@ -170,7 +171,7 @@ func (s *sim) end(p *proc) {
 	s.roster()
 }
 
-// Tell and the next four make a proc the bus of a Client.
+// Tell and the next five make a proc the bus of a Client.
 func (p *proc) Tell(_ string, data []byte) error {
 	if p.s.rng.Float64() < p.s.loss {
 		return errors.New("busy")
@@ -202,12 +203,16 @@ func (p *proc) Ask(_ string, data []byte, wait time.Duration, done func([]byte, 
 func (p *proc) After(d time.Duration, fn func()) { p.s.after(d, p, fn) }
 func (p *proc) Post(fn func()) error             { p.turn = append(p.turn, fn); return nil }
 
-func (p *proc) Open(visit func(string)) {
-	for _, c := range p.s.conns {
-		if c.proc == p {
-			visit(c.id)
-		}
-	}
+func (p *proc) Members(channel string) int { return p.members[channel] }
+
+func (p *proc) Has(id string) bool {
+	return slices.ContainsFunc(p.s.conns, func(c *conn) bool { return c.id == id && c.proc == p })
+}
+
+// count lets n connections come to a channel, or leave it.
+func (p *proc) count(channel string, n int) {
+	p.members[channel] += n
+	p.client.Count(channel)
 }
 
 // step does one thing that can be done, by chance. It reports false when there
