@@ -115,6 +115,8 @@ type Broker interface {
 	// Publish queues p, with Publisher and Seq still unset. It keeps p.Data
 	// until it is sent. Errors: ErrBrokerBusy, ErrBrokerAway.
 	Publish(p *Publication) error
+	// PublishAll queues all of ps in their order or, with an error, none.
+	PublishAll(ps []Publication) error
 	// Answer queues an answer. One that finds the queue full is dropped: the
 	// asker then reports complete = false.
 	Answer(reply string, a Answer)

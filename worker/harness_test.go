@@ -83,6 +83,15 @@ func (c *loopback) Publish(p *Publication) error {
 	return nil
 }
 
+func (c *loopback) PublishAll(ps []Publication) error {
+	for i := range ps {
+		if err := c.Publish(&ps[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (c *loopback) Answer(_ string, a Answer) { c.answers <- a }
 func (c *loopback) Stats() BrokerStats        { return BrokerStats{Connected: true} }
 

@@ -17,15 +17,36 @@ func (l *loop) publish(kind Kind, scope Scope, target string, m Message, opts []
 	if len(m.Data) > maxPublication {
 		return ErrTooLarge
 	}
-	p := &Publication{
-		Kind: kind, Scope: scope, Target: target, Shard: Shard(scope, target),
-		Binary: m.Binary, Data: append([]byte(nil), m.Data...),
-	}
+	p := newPublication(kind, scope, target, m)
 	for _, o := range opts {
 		p.Except = append(p.Except, o.except...)
 	}
 	l.counts.published++
-	return l.broker.Publish(p)
+	return l.broker.Publish(&p)
+}
+
+func newPublication(kind Kind, scope Scope, target string, m Message) Publication {
+	return Publication{
+		Kind: kind, Scope: scope, Target: target, Shard: Shard(scope, target),
+		Binary: m.Binary, Data: append([]byte(nil), m.Data...),
+	}
+}
+
+func (l *loop) publishAll(list []ChannelMessage) error {
+	if len(list) == 0 {
+		return nil
+	}
+	ps := make([]Publication, len(list))
+	for i := range list {
+		m := &list[i]
+		if len(m.Data) > maxPublication {
+			return ErrTooLarge
+		}
+		ps[i] = newPublication(KindMessage, ScopeChannel, m.Channel, m.Message)
+		ps[i].Except = m.Except
+	}
+	l.counts.published += uint64(len(ps))
+	return l.broker.PublishAll(ps)
 }
 
 func (l *loop) kick(scope Scope, target string, code int, reason string) error {

@@ -245,6 +245,18 @@ func (w *Worker) Publish(channel string, m Message, opts ...Option) error {
 	return w.loop.publish(KindMessage, ScopeChannel, channel, m, opts)
 }
 
+// ChannelMessage is a message to the members of a channel.
+type ChannelMessage struct {
+	Channel string
+	Message
+	Except []string // connection ids that do not get it; kept
+}
+
+// PublishAll is Publish for several messages, which go out in their order. With
+// an error nobody gets any of them: the queue towards the broker takes all or
+// none.
+func (w *Worker) PublishAll(list []ChannelMessage) error { return w.loop.publishAll(list) }
+
 // SendToUID sends m to every connection bound to uid. As Publish.
 func (w *Worker) SendToUID(uid string, m Message, opts ...Option) error {
 	return w.loop.publish(KindMessage, ScopeUID, uid, m, opts)

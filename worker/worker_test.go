@@ -100,6 +100,34 @@ func TestPublishReachesMembersButNotTheExcepted(t *testing.T) {
 	a.want("back")
 }
 
+func TestPublishAllOrNone(t *testing.T) {
+	w := New(anyWS)
+	w.OnConnect = func(c *Conn) {
+		c.Join("one")
+		c.Join("two")
+	}
+	s := serve(t, w)
+	a := connect(t, s.addrs[0], "/")
+	s.eventually("one has joined", func() bool { return w.CountConnections() == 1 })
+	b := connect(t, s.addrs[0], "/")
+	s.eventually("both have joined", func() bool { return w.CountConnections() == 2 })
+	huge := Text(strings.Repeat("x", maxPublication+1))
+	s.on(func() {
+		id := w.loop.conns.all[0].ID()
+		if err := w.PublishAll([]ChannelMessage{{"one", Text("lost"), nil}, {"two", huge, nil}}); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("with one that is too large: %v", err)
+		}
+		must(t, w.PublishAll(nil))
+		must(t, w.PublishAll([]ChannelMessage{{"one", Text("1"), nil}, {"one", Text("2"), []string{id}}, {"one", Text("3"), nil}}))
+	})
+	for _, text := range []string{"1", "3"} {
+		a.want(text)
+	}
+	for _, text := range []string{"1", "2", "3"} {
+		b.want(text)
+	}
+}
+
 func TestTimersAndPost(t *testing.T) {
 	w := New(anyWS)
 	var ticks, after int

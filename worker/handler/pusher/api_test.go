@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -144,6 +145,48 @@ func TestTrigger(t *testing.T) {
 	one.quiet()
 	b.want(202, "{}", "POST", "channels/a/events", "anything", "name", "old")
 	one.want("old", "a", "anything")
+}
+
+// TestTriggerAllOrNone: what is answered with 503 has reached nobody, so that a
+// back end may send it again.
+func TestTriggerAllOrNone(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(config, "client_events", "max_event = 400000\nclient_events", 1) +
+		"[worker.limits]\nmax_body = 1000000\n"})
+	b, p := newBackend(t, s), join(t, s, mainPath)
+	p.subscribe("c0")
+	p.subscribe("c99")
+	all := make([]string, 100)
+	for i := range all {
+		all[i] = fmt.Sprint("c", i)
+	}
+	b.want(413, "*", "POST", "events", object{"name": "e", "data": strings.Repeat("x", 400000), "channels": all})
+	broker := s.Status().Broker.PID
+	if err := syscall.Kill(broker, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(broker, syscall.SIGCONT)
+	sent := 0 // 25 MB each; the queue takes 64 MiB
+	for {
+		code, answer := b.do("POST", "events", object{"name": fmt.Sprint(sent), "data": strings.Repeat("x", 250000), "channels": all})
+		if code == 503 {
+			break
+		}
+		if sent++; code != 200 || sent > 20 {
+			t.Fatalf("request %d: %d %s", sent, code, answer)
+		}
+	}
+	if err := syscall.Kill(broker, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for i := range sent {
+		p.want(fmt.Sprint(i), "c0", "*")
+		p.want(fmt.Sprint(i), "c99", "*")
+	}
+	pushdtest.Eventually(t, "the broker takes events again", func() bool {
+		code, _ := b.do("POST", "events", object{"name": "end", "data": "", "channels": []string{"c0"}})
+		return code == 200
+	})
+	p.want("end", "c0", "") // nothing of the one that was refused
 }
 
 // drain reads what has come until a ping is answered.

@@ -15,6 +15,7 @@ import (
 const (
 	maxTriggerChannels = 100
 	maxBatch           = 10
+	maxFanout          = 32 << 20 // bytes over all channels: the queue to the broker takes 64 MiB
 )
 
 // event is one event that a back end sends.
@@ -94,10 +95,8 @@ func (k *call) triggerBatch(string) error {
 			ask, info = append(ask, events[i].channels...), info|events[i].info
 		}
 	}
-	for _, e := range events {
-		if err := k.publish(e); err != nil {
-			return err
-		}
+	if err := k.publish(events...); err != nil {
+		return err
 	}
 	if info == 0 {
 		return k.ok(struct{}{})
@@ -224,18 +223,33 @@ func (e *event) excepts() []string {
 	return []string{e.except}
 }
 
-// publish sends the event to its channels. Its bytes are what the clients get.
-func (k *call) publish(e event) error {
-	except := worker.ExceptID(e.excepts()...)
-	for _, channel := range e.channels {
-		var err error
-		data := wire.RawEvent(e.name, channel, e.data, "")
-		if wire.IsCache(channel) {
-			err = k.h.keeper.Publish(k.a.channel(channel), data, e.excepts()...)
-		} else {
-			err = k.h.w.Publish(k.a.channel(channel), worker.Message{Data: data}, except)
+// publish sends events to their channels. Their bytes are what the clients get.
+// With an error nobody gets any, so that a back end can send them again. Cache
+// channels have the keeper in between: if it takes nothing, the others have got
+// theirs.
+func (k *call) publish(events ...event) error {
+	var plain, cached []worker.ChannelMessage
+	size := 0
+	for i := range events {
+		e := &events[i]
+		for _, channel := range e.channels {
+			m := worker.ChannelMessage{Channel: k.a.channel(channel), Except: e.excepts()}
+			m.Data = wire.RawEvent(e.name, channel, e.data, "")
+			if size += len(m.Data); size > maxFanout {
+				return &fault{http.StatusRequestEntityTooLarge, "the data is over 32 MiB for all channels together: send several requests"}
+			}
+			if wire.IsCache(channel) {
+				cached = append(cached, m)
+			} else {
+				plain = append(plain, m)
+			}
 		}
-		if err != nil {
+	}
+	if err := k.h.w.PublishAll(plain); err != nil {
+		return err
+	}
+	for _, m := range cached {
+		if err := k.h.keeper.Publish(m.Channel, m.Data, m.Except...); err != nil {
 			return err
 		}
 	}
