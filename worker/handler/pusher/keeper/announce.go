@@ -81,9 +81,8 @@ func (c *Client) announceAll() {
 	c.flush()
 	ops := c.state()
 	for first := true; first || len(ops) > 0; first = false {
-		n := portion(ops)
-		b := batch{Whole: true, Begin: first, Last: n == len(ops), Ops: ops[:n]}
-		if c.send(b) != nil {
+		n, raw := portion(ops)
+		if c.send(header{Whole: true, Begin: first, Last: n == len(ops)}, n, raw) != nil {
 			return // the next hello tells
 		}
 		ops = ops[n:]

@@ -1,8 +1,6 @@
 package keeper
 
 import (
-	"encoding/json"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -78,7 +76,7 @@ const (
 	soon       = 50 * time.Millisecond  // to the next one after a departure
 	tellAgain  = 3 * time.Second        // when a join is not answered
 	maxLeft    = 64 << 10               // departures that wait to be confirmed
-	maxTell    = 256 << 10              // bytes of ops in one word, about
+	maxTell    = 256 << 10              // bytes of ops in one word, if there are several
 	askTimeout = 400 * time.Millisecond
 )
 
@@ -241,7 +239,9 @@ func (c *Client) post() {
 // taken.
 func (c *Client) event(o op) error {
 	c.flush()
-	return c.send(batch{Ops: []op{o}})
+	_, raw := portion([]op{o})
+	h := header{Instance: c.instance}
+	return c.bus.Tell(service, h.word(raw))
 }
 
 // flush sends the ops of this turn. What is not taken is announced later.
@@ -249,8 +249,8 @@ func (c *Client) flush() {
 	c.tellCounts()
 	c.posted = false
 	for len(c.pending) > 0 {
-		n := portion(c.pending)
-		_ = c.send(batch{Ops: c.pending[:n]})
+		n, raw := portion(c.pending)
+		_ = c.send(header{}, n, raw)
 		c.pending = c.pending[n:]
 	}
 	c.pending = nil
@@ -273,30 +273,10 @@ func (c *Client) tellCounts() {
 	}
 }
 
-// portion returns how many ops fit one word.
-func portion(ops []op) int {
-	size := 0
-	for i := range ops {
-		o := &ops[i]
-		size += 120 + len(o.Channel) + len(o.Conn) + len(o.User) + len(o.Info) + len(o.Message) + 130*len(o.Watch)
-		if size > maxTell && i > 0 {
-			return i
-		}
-	}
-	return len(ops)
-}
-
-// send numbers a batch and tells it. One that is not taken leaves a gap in the
+// send numbers n ops and tells them. What is not taken leaves a gap in the
 // numbers, by which the keeper knows.
-func (c *Client) send(b batch) error {
-	if len(b.Ops) == 0 && !b.Whole {
-		return nil
-	}
-	b.Instance, b.First = c.instance, c.next
-	c.next += uint64(len(b.Ops))
-	data, err := json.Marshal(b)
-	if err != nil {
-		return errors.Join(errors.New("tell the keeper"), err)
-	}
-	return c.bus.Tell(service, data)
+func (c *Client) send(h header, n int, ops []byte) error {
+	h.Instance, h.First = c.instance, c.next
+	c.next += uint64(n)
+	return c.bus.Tell(service, h.word(ops))
 }

@@ -116,15 +116,14 @@ func (k *Keeper) Tell(from string, data []byte) {
 		k.env.Log.Warn("word of a worker ignored", "worker", from, "error", err)
 		return
 	}
+	if b.First == 0 {
+		k.events(b.Ops)
+		return
+	}
 	l, known := k.leases.take(from, &b, k.env.Now())
 	for i := range b.Ops {
-		switch o := &b.Ops[i]; {
-		case o.Kind == opPublish:
-			k.publishCached(o)
-		case o.Kind == opHook && o.Event != nil:
-			k.hook(o.Channel, *o.Event)
-		case known:
-			k.apply(l, o, b.Whole && !l.met)
+		if known {
+			k.apply(l, &b.Ops[i], b.Whole && !l.met)
 		}
 	}
 	if b.Last && l.unnamed != nil {
@@ -133,6 +132,18 @@ func (k *Keeper) Tell(from string, data []byte) {
 	k.settle()
 	k.flush()
 	k.watchLeases()
+}
+
+// events acts on what belongs to nobody's state.
+func (k *Keeper) events(ops []op) {
+	for i := range ops {
+		switch o := &ops[i]; {
+		case o.Kind == opPublish:
+			k.publishCached(o)
+		case o.Kind == opHook && o.Event != nil:
+			k.hook(o.Channel, *o.Event)
+		}
+	}
 }
 
 // apply makes one change of state. Until all is announced, only what is known

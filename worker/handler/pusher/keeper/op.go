@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -21,17 +22,52 @@ const (
 	CodeCached
 )
 
-// What a worker tells the keeper is a batch of ops, numbered from 1 over the
-// life of the client, so that the keeper sees when some were lost.
+// What a worker tells the keeper is a batch of ops. Those that change the state
+// are numbered from 1 over the life of the client, so that the keeper sees when
+// some were lost; events are not, since whoever sends one knows it.
 type batch struct {
+	header
+	Ops []op `json:"o"`
+}
+
+type header struct {
 	Instance uint64 `json:"id"` // random, of the client
-	First    uint64 `json:"n"`  // number of the first op
+	First    uint64 `json:"n"`  // number of the first op; 0: they are events
 	// Whole marks an announcement: the ops are all that the lease holds. It may
 	// come in several batches, of which the last has Last.
 	Whole bool `json:"w,omitempty"`
 	Begin bool `json:"b,omitempty"`
 	Last  bool `json:"l,omitempty"`
-	Ops   []op `json:"o"`
+}
+
+// word encodes a batch of ops that are encoded already.
+func (h *header) word(ops []byte) []byte {
+	raw, _ := json.Marshal(h) // numbers only
+	raw = append(raw[:len(raw)-1], `,"o":[`...)
+	return append(append(raw, ops...), "]}"...)
+}
+
+// portion encodes as many ops as fit one word, at least one, and returns how
+// many. What is signed by a back end stays as it is: "<" is one byte, not six.
+func portion(ops []op) (n int, raw []byte) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	for n < len(ops) {
+		before := b.Len()
+		if n > 0 {
+			b.WriteByte(',')
+		}
+		if e.Encode(&ops[n]) != nil {
+			b.WriteString("null") // no op: its info is no JSON
+		}
+		if n > 0 && b.Len() > maxTell {
+			b.Truncate(before)
+			break
+		}
+		n++
+	}
+	return n, b.Bytes()
 }
 
 type kind string

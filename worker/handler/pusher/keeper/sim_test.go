@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand"
@@ -48,16 +47,18 @@ type simTimer struct {
 
 // proc is a worker process.
 type proc struct {
-	s        *sim
-	from     string
-	slot     int
-	gen      int
-	client   *Client
-	words    []func() // on their way to the keeper
-	turn     []func() // posted
-	members  map[string]int
-	dead     bool
-	retiring bool
+	s         *sim
+	from      string
+	slot      int
+	gen       int
+	client    *Client
+	words     []func() // on their way to the keeper
+	turn      []func() // posted
+	members   map[string]int
+	busy      bool // no word is taken
+	announced int  // times
+	dead      bool
+	retiring  bool
 }
 
 // conn is a connection with its session's view of each channel.
@@ -173,8 +174,15 @@ func (s *sim) end(p *proc) {
 
 // Tell and the next five make a proc the bus of a Client.
 func (p *proc) Tell(_ string, data []byte) error {
-	if p.s.rng.Float64() < p.s.loss {
-		return errors.New("busy")
+	if p.s.rng.Float64() < p.s.loss || p.busy {
+		return worker.ErrBrokerBusy
+	}
+	if len(data) > 1<<20 { // as the broker has it, about
+		return worker.ErrTooLarge
+	}
+	var h header
+	if json.Unmarshal(data, &h) == nil && h.Whole && h.Begin {
+		p.announced++
 	}
 	p.words = append(p.words, func() {
 		if k := p.s.keeper; k != nil {
