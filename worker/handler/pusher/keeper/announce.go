@@ -93,6 +93,12 @@ func (c *Client) announceAll() {
 // state returns all that is held as ops.
 func (c *Client) state() (ops []op) {
 	now := c.now()
+	for i := range c.left { // before those that have come back
+		o := c.left[i].op
+		if s := c.presence[key{o.Conn, o.Channel}]; s == nil || !s.admitted {
+			ops = append(ops, o)
+		}
+	}
 	for at, s := range c.presence {
 		o := op{Kind: opHave, Channel: at.channel, Conn: at.conn, User: s.member.ID, Info: s.member.Info}
 		if !s.admitted {
@@ -109,11 +115,6 @@ func (c *Client) state() (ops []op) {
 	}
 	for conn, u := range c.logins {
 		ops = append(ops, op{Kind: opUser, Channel: u.user, Conn: conn, Watch: u.watch})
-	}
-	for i := range c.left {
-		if o := c.left[i].op; c.presence[key{o.Conn, o.Channel}] == nil { // else it has come back
-			ops = append(ops, o)
-		}
 	}
 	return ops
 }

@@ -25,10 +25,16 @@ func (k *Keeper) Ask(from string, data []byte, answer func([]byte, error)) {
 	switch {
 	case q.Hello != nil:
 		next, announce := k.leases.stand(from, q.Hello, k.env.Now())
-		answer(json.Marshal(standing{Next: next, Announce: announce, Settled: k.settled}))
+		settled := k.settled
 		k.settle()
 		k.flush()
 		k.watchLeases()
+		stand := func() { answer(json.Marshal(standing{Next: next, Announce: announce, Settled: settled})) }
+		if settled && k.due > 0 { // a departure is confirmed when the members know
+			k.env.After(roomPause+time.Millisecond, stand)
+			return
+		}
+		stand()
 	case !k.settled:
 		answer(nil, ErrUnsettled)
 	case q.Users != "":

@@ -14,6 +14,7 @@ type cache struct {
 	events map[string]*list.Element
 	order  *list.List // of *cached
 	bytes  int
+	file   string // that was loaded, "" = none or removed
 }
 
 // cached is the last event of a channel.

@@ -52,6 +52,7 @@ type Keeper struct {
 	entries map[key]*entry   // subscriptions to presence channels
 	rooms   map[string]*room // presence channels with somebody in them
 	touched []*room          // to be flushed at the end of the word in hand
+	due     int              // rooms that are to be flushed, now or after their pause
 	buried  map[key]bool     // by user: departures of before the keeper began that were told
 	cache   cache
 	counts  counts
@@ -97,6 +98,7 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 
 // Stop implements worker.Service.
 func (k *Keeper) Stop() {
+	k.flushAll()
 	if k.env.DataDir != "" {
 		if err := k.cache.save(k.env.DataDir); err != nil {
 			k.env.Log.Error("cache channels will begin empty", "error", err)
@@ -187,6 +189,7 @@ func (k *Keeper) change(l *lease, o *op, tomb bool) {
 // Roster implements worker.Service.
 func (k *Keeper) Roster(workers []string) {
 	k.leases.roster(workers, k.env.Now())
+	k.cache.taken() // the process is in service: nobody else will need the file
 	k.settle()
 	k.flush()
 	k.watchLeases()

@@ -167,6 +167,11 @@ func TestCacheOutlivesTheService(t *testing.T) {
 		}
 	}
 	again := &Keeper{}
+	if err := again.Start(k.env); err != nil || again.cache.get("a:cache-2", s.now) == nil {
+		t.Errorf("after a process that was never in service: %v", err)
+	}
+	again.Roster(nil)
+	again = &Keeper{}
 	if err := again.Start(k.env); err != nil || again.cache.order.Len() != 0 {
 		t.Errorf("read twice: %v, %d events", err, again.cache.order.Len())
 	}

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -31,10 +32,18 @@ type room struct {
 	size    int           // bytes of the list of members, about
 
 	// What has happened since the last flush.
-	events  [][]byte // in order, as the members get them
-	joiners []key    // who get the list, if they are still there
+	events  []change       // in order
+	latest  map[string]int // of events: the last one of each user
+	joiners []key          // who get the list, if they are still there
 	flushed time.Time
 	due     bool // a flush is on its way
+}
+
+// change is one that members are told of.
+type change struct {
+	member  wire.Member
+	removed bool
+	message []byte // nil: it was undone before anybody was told
 }
 
 // user is a member: somebody who is there by at least one connection.
@@ -131,7 +140,7 @@ func (k *Keeper) add(l *lease, at key, r *room, m wire.Member, tell bool) {
 	r.size += cost(&m)
 	delete(k.buried, key{m.ID, r.name})
 	if tell {
-		r.events = append(r.events, wire.MemberAdded(r.channel, m))
+		r.change(change{m, false, wire.MemberAdded(r.channel, m)})
 		k.hook(r.app.ID, hook.Event{Name: "member_added", Channel: r.channel, UserID: m.ID})
 		k.touch(r)
 	}
@@ -161,7 +170,7 @@ func (k *Keeper) leave(o *op, tomb bool) {
 	who := key{o.User, o.Channel}
 	if r := k.rooms[o.Channel]; tomb && r != nil && r.users[o.User] == nil && !k.buried[who] {
 		k.buried[who] = true
-		k.gone(r, o.User)
+		k.gone(r, wire.Member{ID: o.User})
 	}
 }
 
@@ -175,7 +184,8 @@ func (k *Keeper) remove(at key, e *entry) {
 		return
 	}
 	delete(r.users, e.user)
-	r.size -= cost(&r.members[u.at])
+	m := r.members[u.at]
+	r.size -= cost(&m)
 	last := len(r.members) - 1
 	if moved := r.members[last]; u.at != last {
 		r.members[u.at] = moved
@@ -183,14 +193,32 @@ func (k *Keeper) remove(at key, e *entry) {
 	}
 	r.members[last] = wire.Member{}
 	r.members = r.members[:last]
-	k.gone(r, e.user)
+	k.gone(r, m)
 }
 
 // gone tells that the last connection of a user has left.
-func (k *Keeper) gone(r *room, user string) {
-	r.events = append(r.events, wire.MemberRemoved(r.channel, user))
-	k.hook(r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: user})
+func (k *Keeper) gone(r *room, m wire.Member) {
+	r.change(change{m, true, wire.MemberRemoved(r.channel, m.ID)})
+	k.hook(r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: m.ID})
 	k.touch(r)
+}
+
+// change notes an event for the members. One that undoes an event which they
+// have not got yet takes it back instead: so whoever comes and goes without end
+// costs them one event in each pause.
+func (r *room) change(c change) {
+	if at, ok := r.latest[c.member.ID]; ok {
+		if e := &r.events[at]; e.removed != c.removed && bytes.Equal(e.member.Info, c.member.Info) {
+			e.message = nil
+			delete(r.latest, c.member.ID)
+			return
+		}
+	}
+	if r.latest == nil {
+		r.latest = map[string]int{}
+	}
+	r.latest[c.member.ID] = len(r.events)
+	r.events = append(r.events, c)
 }
 
 // touch has the room flushed at the end of the word, or when its pause is over.
@@ -199,12 +227,22 @@ func (k *Keeper) touch(r *room) {
 		return
 	}
 	r.due = true
+	k.due++
 	wait := roomPause - k.env.Now().Sub(r.flushed)
 	if wait <= 0 {
 		k.touched = append(k.touched, r)
 		return
 	}
 	k.env.After(wait, func() { k.tell(r) })
+}
+
+// flushAll tells of everything at once.
+func (k *Keeper) flushAll() {
+	for _, r := range k.rooms {
+		if r.due {
+			k.tell(r)
+		}
+	}
 }
 
 func (k *Keeper) flush() {
@@ -218,19 +256,26 @@ func (k *Keeper) flush() {
 // tell publishes what has happened in the room: first to its members, then, to
 // those who joined, the list as it is now.
 func (k *Keeper) tell(r *room) {
+	if !r.due {
+		return // flushAll came before
+	}
 	r.due, r.flushed = false, k.env.Now()
+	k.due--
 	var data []byte
 	for _, e := range r.events {
-		if len(data)+len(e) > maxBurst {
+		if e.message == nil {
+			continue
+		}
+		if len(data)+len(e.message) > maxBurst {
 			k.publish(severalTo(r.name, data))
 			data = nil
 		}
-		data = worker.AppendMessage(data, e)
+		data = worker.AppendMessage(data, e.message)
 	}
 	if len(data) > 0 {
 		k.publish(severalTo(r.name, data))
 	}
-	r.events = nil
+	r.events, r.latest = nil, nil
 	k.welcome(r)
 	k.forget(r)
 }

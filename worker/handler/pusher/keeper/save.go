@@ -11,8 +11,9 @@ import (
 )
 
 // The last events of cache channels outlive the process, so that a new program
-// or a restart does not empty them: written when the service stops, read and
-// removed when it starts. A process that is killed takes them along.
+// or a restart does not empty them: written when the service stops, read
+// when it starts, and removed once it is in service: a process that fails before
+// leaves it to the next one. A process that is killed takes them along.
 
 // cacheFile is below the data folder.
 const cacheFile = "cached-events.json"
@@ -60,7 +61,8 @@ func (c *cache) load(dir string) error {
 	}
 	var list []savedEvent
 	if err == nil {
-		err = errors.Join(json.Unmarshal(raw, &list), os.Remove(name))
+		c.file = name
+		err = json.Unmarshal(raw, &list)
 	}
 	if err != nil {
 		return fmt.Errorf("load last events of cache channels: %w", err)
@@ -69,4 +71,12 @@ func (c *cache) load(dir string) error {
 		c.put(&cached{name: e.Name, message: []byte(e.Message), at: e.At})
 	}
 	return nil
+}
+
+// taken removes the file that was loaded.
+func (c *cache) taken() {
+	if c.file != "" {
+		_ = os.Remove(c.file) // is overwritten when the service stops
+		c.file = ""
+	}
 }
