@@ -112,12 +112,13 @@ func (b *brokerProcess) open() error {
 	if err := b.openBus(); err != nil {
 		return atStep("open broker", err)
 	}
-	host, err := broker.StartHost(broker.HostOptions{Client: b.client, Apps: b.program.apps(b.spec.processSpec), DataDir: b.spec.DataDir, Logger: b.log})
+	apps := b.program.apps(b.spec.processSpec)
+	host, err := broker.StartHost(broker.HostOptions{Client: b.client, Apps: apps, DataDir: b.spec.DataDir, Logger: b.log})
 	if err != nil {
 		return atStep("start services", err)
 	}
 	b.host = host
-	b.api, err = api.New(api.Options{Client: b.client, Key: b.key, Stats: b.stats, Ready: b.ready, Services: host.Metrics, Logger: b.log})
+	b.api, err = api.New(api.Options{Client: b.client, Key: b.key, Apps: apps, Stats: b.stats, Ready: b.ready, Services: host.Metrics, Logger: b.log})
 	if err != nil {
 		return atStep("open API", err)
 	}

@@ -35,6 +35,8 @@ type Options struct {
 	Client *broker.Client
 	// Key is the bearer key of the HTTP API. Needed.
 	Key string
+	// Apps are those that requests may name. Default: none.
+	Apps []worker.App
 	// Stats returns the object of `status --json`.
 	Stats func(ctx context.Context) (json.RawMessage, error)
 	// Ready says why the server is not ready, nil = it is. Default: always.
@@ -56,6 +58,7 @@ type Server struct {
 	o       Options
 	log     *slog.Logger
 	key     secret
+	apps    apps
 	roster  *roster
 	busy    chan struct{} // a token per request in flight
 	http    *http.Server
@@ -98,6 +101,7 @@ func New(o Options) (*Server, error) {
 		o:      o,
 		log:    o.Logger,
 		key:    newSecret(o.Key),
+		apps:   appsOf(o.Apps),
 		roster: newRoster(),
 		busy:   make(chan struct{}, o.MaxRequests),
 	}

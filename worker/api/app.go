@@ -1,18 +1,34 @@
 package api
 
 import (
+	"net/http"
+
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
+// apps are the ids of those that there are.
+type apps map[string]bool
+
+func appsOf(list []worker.App) apps {
+	ids := apps{}
+	for i := range list {
+		ids[list[i].ID] = true
+	}
+	return ids
+}
+
 // inApp makes the channels and users of a request those of its app: on the bus
 // they are "app:name". Messages become events as the app's clients know them.
-func (r *request) inApp(ps []worker.Publication) error {
+func (r *request) inApp(known apps, ps []worker.Publication) error {
 	if r.app == "" {
 		if r.event != "" {
 			return invalid("app", "app is needed with event")
 		}
 		return nil
+	}
+	if !known[r.app] {
+		return &problem{Status: http.StatusNotFound, Field: "app", Message: "no such app: the config has no [[app]] with this id"}
 	}
 	for i := range ps {
 		p := &ps[i]

@@ -24,7 +24,7 @@ func TestApp(t *testing.T) {
 		if err := json.Unmarshal([]byte(tc.body), &fields); err != nil {
 			t.Fatal(err)
 		}
-		ps, err := operations[tc.op].parse(fields)
+		ps, err := operations[tc.op].parse(fields, apps{"1": true})
 		if err != nil || len(ps) != 1 || ps[0].Target != tc.target || string(ps[0].Data) != tc.data {
 			t.Errorf("%s %s: %+v %s %v", tc.op, tc.body, ps, ps[0].Data, err)
 		}
@@ -38,6 +38,9 @@ func TestApp(t *testing.T) {
 		{"publish", `{"app":"1","event":"e","channel":"a","data_base64":"AA=="}`, "data_base64"},
 		{"publish", `{"app":"1:2","event":"e","channel":"a","data":1}`, "app"},
 		{"publish", `{"app":"","event":"e","channel":"a","data":1}`, "app"},
+		{"publish", `{"app":"nobody","event":"e","channel":"a","data":1}`, "app"},
+		{"send", `{"app":"nobody","event":"e","uid":"7","data":1}`, "app"},
+		{"kick", `{"app":"nobody","uid":"7"}`, "app"},
 		{"broadcast", `{"app":"1","event":"e","data":1}`, "app"},
 		{"join", `{"app":"1","connection":"1.2","channel":"a"}`, "app"},
 	} {
@@ -45,7 +48,7 @@ func TestApp(t *testing.T) {
 		if err := json.Unmarshal([]byte(tc.body), &fields); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := operations[tc.op].parse(fields); err == nil || asProblem(err).Field != tc.field || strings.Contains(err.Error(), "%!") {
+		if _, err := operations[tc.op].parse(fields, apps{"1": true}); err == nil || asProblem(err).Field != tc.field || (asProblem(err).Status == 404) != strings.Contains(tc.body, "nobody") || strings.Contains(err.Error(), "%!") {
 			t.Errorf("%s %s: %v", tc.op, tc.body, err)
 		}
 	}

@@ -35,7 +35,7 @@ func (s *Server) batch(ctx context.Context, r *http.Request) (any, error) {
 	items := make([]item, len(raw))
 	var ps []worker.Publication
 	for i := range raw {
-		op, own, err := parseItem(raw[i])
+		op, own, err := parseItem(raw[i], s.apps)
 		items[i] = item{op: op, from: len(ps), to: len(ps) + len(own), err: err}
 		ps = append(ps, own...)
 	}
@@ -82,7 +82,7 @@ func parseBatch(fields map[string]json.RawMessage) ([]json.RawMessage, error) {
 	return raw, nil
 }
 
-func parseItem(raw json.RawMessage) (operation, []worker.Publication, error) {
+func parseItem(raw json.RawMessage, known apps) (operation, []worker.Publication, error) {
 	fields, err := parseObject(raw)
 	if err != nil {
 		return operation{}, nil, &problem{Status: http.StatusBadRequest, Message: "item must be an object"}
@@ -96,7 +96,7 @@ func parseItem(raw json.RawMessage) (operation, []worker.Publication, error) {
 		return operation{}, nil, invalid("op", "unknown op %q; known are %v", name, operationNames)
 	}
 	delete(fields, "op")
-	ps, err := op.parse(fields)
+	ps, err := op.parse(fields, known)
 	return op, ps, err
 }
 

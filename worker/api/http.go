@@ -130,7 +130,7 @@ func (s *Server) operate(op operation) func(context.Context, *http.Request) (any
 		if err != nil {
 			return nil, err
 		}
-		ps, err := op.parse(fields)
+		ps, err := op.parse(fields, s.apps)
 		if err != nil {
 			return nil, err
 		}

@@ -402,7 +402,7 @@ func FuzzBody(f *testing.F) {
 			return
 		}
 		for name, op := range operations {
-			ps, err := op.parse(fields)
+			ps, err := op.parse(fields, apps{"1": true})
 			if err == nil && len(ps) == 0 {
 				t.Errorf("%s: neither publications nor an error", name)
 			}

@@ -97,7 +97,7 @@ func (f *feed) parse(object []byte) ([]worker.Publication, string, error) {
 	if err != nil {
 		return nil, causeInvalid, err
 	}
-	ps, err := ingestOps[name].parse(fields)
+	ps, err := ingestOps[name].parse(fields, f.s.apps)
 	if err != nil {
 		return nil, causeInvalid, err
 	}

@@ -44,15 +44,16 @@ var operations = map[string]operation{
 	"leave":     {[]string{"connection", "channel", "channels"}, membership(worker.KindLeave), done},
 }
 
-// parse turns the fields of an operation into what it publishes.
-func (op operation) parse(fields map[string]json.RawMessage) ([]worker.Publication, error) {
+// parse turns the fields of an operation into what it publishes. An app must be
+// a known one.
+func (op operation) parse(fields map[string]json.RawMessage, known apps) ([]worker.Publication, error) {
 	r, err := parseRequest(fields, op.fields)
 	if err != nil {
 		return nil, err
 	}
 	ps, err := op.build(r)
 	if err == nil {
-		err = r.inApp(ps)
+		err = r.inApp(known, ps)
 	}
 	switch {
 	case err != nil:

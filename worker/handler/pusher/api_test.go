@@ -189,6 +189,24 @@ func TestTriggerAllOrNone(t *testing.T) {
 	p.want("end", "c0", "") // nothing of the one that was refused
 }
 
+// TestAppOfMachines: the machines' own API reaches an app's channels, and says
+// when there is no such app.
+func TestAppOfMachines(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	p := join(t, s, mainPath)
+	p.subscribe("a")
+	post := func(app string) (int, object) {
+		return s.Post("/v1/publish", object{"app": app, "event": "e", "channel": "a", "data": "d"})
+	}
+	if status, answer := post("nobody"); status != 404 || answer["field"] != "app" {
+		t.Errorf("an unknown app: %d %v", status, answer)
+	}
+	if status, answer := post(appID); status != 200 || answer["reached"] != 1.0 {
+		t.Errorf("%d %v", status, answer)
+	}
+	p.want("e", "a", "d")
+}
+
 // drain reads what has come until a ping is answered.
 func drain(p *pusher) {
 	p.SendText(`{"event":"pusher:ping","data":{}}`)
