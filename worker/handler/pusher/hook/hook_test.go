@@ -138,6 +138,7 @@ func TestEndpointVanishes(t *testing.T) {
 	q, _ := mustOpen(t, t.TempDir(), appOf(r.url), quick)
 	q.Add("1", occupied("a"))
 	r.want("channel_occupied a")
+	waits(t, q, 0) // the answer has come, or the event is rightly sent again
 	r.stop()
 	q.Add("1", occupied("b"), occupied("c"))
 	eventually(t, "attempts fail", func() bool { return q.Stats()[0].Failures >= 3 })
