@@ -85,7 +85,8 @@ func (h *Host) answerRoster() (err error) {
 	return err
 }
 
-// SetRoster names the workers that live.
+// SetRoster names the workers that live. It does not wait for the services: one
+// that is stuck is told of the latest roster only.
 func (h *Host) SetRoster(workers []string) {
 	workers = slices.Clone(workers)
 	if workers == nil {
@@ -93,12 +94,12 @@ func (h *Host) SetRoster(workers []string) {
 	}
 	h.roster.Store(&workers)
 	for _, s := range h.services {
-		s.post(func() { s.service.Roster(workers) })
+		s.announce()
 	}
 }
 
-// Metrics returns the numbers of all services. One that does not answer within
-// a second is left out.
+// Metrics returns the numbers of all services. One whose mailbox is full, or
+// that does not answer within a second, is left out.
 func (h *Host) Metrics() []worker.Metric {
 	all := []worker.Metric{{Name: "service_panics_total", Help: "Panics in services.", Counter: true, Number: float64(h.panics.Load())}}
 	for _, s := range h.services {
@@ -107,11 +108,13 @@ func (h *Host) Metrics() []worker.Metric {
 			continue
 		}
 		got := make(chan []worker.Metric, 1)
-		s.post(func() {
+		if !s.tryPost(func() {
 			var own []worker.Metric
 			m.Metrics(func(n worker.Metric) { own = append(own, n) })
 			got <- own
-		})
+		}) {
+			continue
+		}
 		t := time.NewTimer(metricsWait)
 		select {
 		case own := <-got:
@@ -144,6 +147,7 @@ type hosted struct {
 	quit    chan struct{} // closed: no more mail is taken
 	done    chan struct{} // closed by run
 	once    sync.Once
+	due     atomic.Bool // the mail holds, or will, an announcement of the roster
 }
 
 func (h *Host) start(name string, service worker.Service) error {
@@ -198,6 +202,31 @@ func (s *hosted) post(fn func()) {
 	select {
 	case s.mail <- fn:
 	case <-s.quit:
+	}
+}
+
+// tryPost is post that does not wait; false means that there is no room.
+func (s *hosted) tryPost(fn func()) bool {
+	select {
+	case s.mail <- fn:
+		return true
+	default:
+		return false
+	}
+}
+
+// announce has the service told of the roster once it has worked on its mail.
+// Never more than one announcement is under way: it tells the latest.
+func (s *hosted) announce() {
+	if !s.due.CompareAndSwap(false, true) {
+		return
+	}
+	tell := func() {
+		s.due.Store(false) // first: a roster that comes now is announced anew
+		s.service.Roster(*s.host.roster.Load())
+	}
+	if !s.tryPost(tell) {
+		go s.post(tell)
 	}
 }
 

@@ -242,3 +242,36 @@ func TestGatherKnowsWhoMustAnswer(t *testing.T) {
 		t.Error("an empty roster is not complete")
 	}
 }
+
+// TestStuckServiceHoldsNobodyUp: the roster and scrapes do not wait for a
+// service whose mailbox is full; it is told of the latest roster.
+func TestStuckServiceHoldsNobodyUp(t *testing.T) {
+	_, h, d := host(t)
+	gate := make(chan struct{})
+	s := h.services[0]
+	s.post(func() { <-gate })
+	eventually(t, "the service is stuck", func() bool { return len(s.mail) == 0 })
+	for range cap(s.mail) {
+		s.post(func() {})
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 3 {
+			h.SetRoster([]string{fmt.Sprint("push/0/", i)})
+			if m := h.Metrics(); len(m) != 1 {
+				t.Errorf("metrics of a stuck service: %+v", m)
+			}
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Error("SetRoster and Metrics wait for a stuck service")
+	}
+	close(gate)
+	<-done
+	d.want(t, "[push/0/2]")
+	h.SetRoster([]string{"push/0/3"})
+	d.want(t, "[push/0/3]")
+}
