@@ -125,11 +125,12 @@ func (s *Server) ServeIngestPackets(pc net.PacketConn, o IngestOptions) error {
 	for {
 		n, from, err := pc.ReadFrom(buf)
 		switch {
+		case err == nil: // also at the moment of the end: nobody else gets it
 		case s.ingest.isClosed():
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("read ingest datagrams: %w", err)
-		case err != nil: // e.g. a port unreachable that an earlier sender caused
+		default: // e.g. a port unreachable that an earlier sender caused
 			continue
 		}
 		// parse copies what it keeps: buf is read into again.

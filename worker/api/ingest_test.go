@@ -139,6 +139,36 @@ func TestIngestDatagrams(t *testing.T) {
 	}
 }
 
+// closing is a datagram socket that end is called at when the first one is read.
+type closing struct {
+	net.PacketConn
+	end func()
+}
+
+func (c *closing) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := c.PacketConn.ReadFrom(b)
+	c.end()
+	return n, from, err
+}
+
+// TestLastDatagramCounts: one that was read at the moment of the end is nobody
+// else's to publish.
+func TestLastDatagramCounts(t *testing.T) {
+	st := newStage(t)
+	w := st.worker("push/0/1", conn("1.1", "42", "news"))
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- st.api.ServeIngestPackets(&closing{pc, st.api.ingest.close}, IngestOptions{}) }()
+	fmt.Fprint(dial(t, "udp", pc.LocalAddr().String()), `{"channel":"news","data":1}`)
+	if err := <-done; err != nil {
+		t.Errorf("ServeIngestPackets: %v", err)
+	}
+	eventually(t, "delivered", func() bool { return slices.Equal(w.received(0), []string{"text:1"}) })
+}
+
 func TestIngestConnectionsAreBounded(t *testing.T) {
 	st := newStage(t, func(o *Options) { o.IngestConnections, o.IngestIdle = 2, time.Hour })
 	addr := st.listen(func(ln net.Listener) error { return st.api.ServeIngest(ln, IngestOptions{}) })
