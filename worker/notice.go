@@ -34,9 +34,10 @@ func AppendMessage(dst, message []byte) []byte {
 
 var errMessages = errors.New("publication of several messages is damaged")
 
-// eachMessage calls visit for the messages in the Data of KindMessages. It
-// returns their number.
-func eachMessage(data []byte, visit func(message []byte)) (n int, err error) {
+// EachMessage undoes AppendMessage: it calls visit, if there is one, for each
+// message in data and returns their number, with an error if data is damaged.
+// The messages are parts of data.
+func EachMessage(data []byte, visit func(message []byte)) (n int, err error) {
 	for len(data) > 0 {
 		size, w := binary.Uvarint(data)
 		if w <= 0 || size > uint64(len(data)-w) {

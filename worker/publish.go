@@ -344,7 +344,7 @@ func (d *delivery) send(l *loop, c *Conn, messages uint32) int {
 // count returns the number of messages in KindMessages; damaged ones are none.
 func (d *delivery) count() uint32 {
 	if d.several == 0 {
-		n, err := eachMessage(d.pub.Data, nil)
+		n, err := EachMessage(d.pub.Data, nil)
 		if d.several = n; n == 0 || err != nil {
 			d.several = -1
 		}
@@ -390,6 +390,6 @@ func (c *Conn) encodeAll(p *Publication) []byte {
 	if p.Kind != KindMessages {
 		return c.encode(b, Message{Data: p.Data, Binary: p.Binary})
 	}
-	_, _ = eachMessage(p.Data, func(m []byte) { b = c.encode(b, Message{Data: m, Binary: p.Binary}) })
+	_, _ = EachMessage(p.Data, func(m []byte) { b = c.encode(b, Message{Data: m, Binary: p.Binary}) })
 	return b
 }

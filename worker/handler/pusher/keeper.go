@@ -43,14 +43,12 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 		return false
 	}
 	switch n.Code {
-	case keeper.CodeCached:
-		return c.InChannel(n.Target)
-	case keeper.CodeSubscribed, keeper.CodeRefused:
+	case keeper.CodeSubscribed, keeper.CodeCached, keeper.CodeRefused:
 	default:
 		return false // of a later version
 	}
 	if !c.InChannel(waiting + n.Target) {
-		return false // the client has left meanwhile
+		return false // the client has left meanwhile, or has been answered
 	}
 	c.Leave(waiting + n.Target)
 	_, channel := keeper.Split(n.Target)
@@ -61,7 +59,11 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 	}
 	h.keeper.Admitted(c.ID(), n.Target)
 	h.join(c, a, n.Target)
-	return true
+	if n.Code == keeper.CodeSubscribed {
+		return true
+	}
+	_, _ = worker.EachMessage(n.Message.Data, func(m []byte) { _ = c.Send(worker.Message{Data: m}) }) // what fails has closed it
+	return false
 }
 
 // join makes the connection a member of a channel of its app.

@@ -78,13 +78,12 @@ func (k *Keeper) watch(o *op) {
 	if app == nil {
 		return
 	}
-	conns := []string{o.Conn}
-	k.publish(toConns(o.Channel, CodeSubscribed, conns, wire.Succeeded(channel)))
-	k.sendCached(o.Channel, conns)
+	k.admitCached(o.Channel, []string{o.Conn}, wire.Succeeded(channel))
 }
 
-// sendCached sends the last event, or that there is none.
-func (k *Keeper) sendCached(name string, conns []string) {
+// admitCached confirms subscriptions to a cache channel, with its last event or
+// that there is none.
+func (k *Keeper) admitCached(name string, conns []string, confirmation []byte) {
 	app, channel := k.app(name)
 	message := wire.CacheMiss(channel)
 	if e := k.cache.get(name, k.env.Now()); e != nil {
@@ -92,5 +91,6 @@ func (k *Keeper) sendCached(name string, conns []string) {
 	} else {
 		k.hook(app.ID, hook.Event{Name: "cache_miss", Channel: channel})
 	}
-	k.publish(worker.Publication(toConns(name, CodeCached, conns, message)))
+	both := worker.AppendMessage(worker.AppendMessage(nil, confirmation), message)
+	k.publish(toConns(name, CodeCached, conns, both))
 }

@@ -154,7 +154,7 @@ func (c *Client) Leave(conn, channel string) {
 }
 
 // Watch asks for a subscription to a cache channel without presence. The answer
-// is CodeSubscribed and then CodeCached.
+// is CodeCached.
 func (c *Client) Watch(conn, channel string) {
 	c.watching[key{conn, channel}] = c.now()
 	c.tell(op{Kind: opWatch, Channel: channel, Conn: conn})

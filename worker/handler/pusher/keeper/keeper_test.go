@@ -80,6 +80,7 @@ func TestCacheChannel(t *testing.T) {
 		c := s.connect(p, "")
 		c.subs["a:cache-x"] = &sub{}
 		p.client.Watch(c.id, "a:cache-x")
+		p.client.Watch(c.id, "a:cache-x") // an answer that is late is asked for again
 		s.run(time.Second)
 		return c
 	}
@@ -107,7 +108,7 @@ func TestCacheChannel(t *testing.T) {
 	if late := watch(); !slices.Equal(late.got, []string{"subscribed", miss}) {
 		t.Errorf("after its time: %q", late.got)
 	}
-	if got := strings.Join(s.hooked, " "); got != "a:cache_miss:cache-x::0 a:cache_miss:cache-x::0" {
+	if got := strings.Join(s.hooked, " "); strings.Count(got, "a:cache_miss:cache-x::0") != 4 || len(s.hooked) != 4 {
 		t.Errorf("hooks: %s", got)
 	}
 }

@@ -17,8 +17,10 @@ const (
 	CodeSubscribed uint16 = iota + 1
 	// CodeRefused: the message says why not.
 	CodeRefused
-	// CodeCached: the last event of a cache channel, or that there is none. It
-	// goes out to whoever is in the channel.
+	// CodeCached is CodeSubscribed for a cache channel. It has two messages
+	// (worker.EachMessage): the second is the last event, or that there is none.
+	// They come together, since an answer may be given twice and only the first
+	// counts.
 	CodeCached
 )
 

@@ -298,9 +298,10 @@ func (k *Keeper) welcome(r *room) {
 	}
 	list := wire.PresenceSucceeded(r.channel, r.members)
 	for some := range slices.Chunk(conns, maxJoiners) {
-		k.publish(toConns(r.name, CodeSubscribed, some, list))
 		if wire.IsCache(r.channel) {
-			k.sendCached(r.name, some)
+			k.admitCached(r.name, some, list)
+		} else {
+			k.publish(toConns(r.name, CodeSubscribed, some, list))
 		}
 	}
 }

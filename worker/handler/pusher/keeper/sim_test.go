@@ -302,25 +302,28 @@ func (s *sim) notice(c *conn, p *worker.Publication) {
 		return
 	}
 	switch p.Code {
-	case CodeSubscribed:
+	case CodeSubscribed, CodeCached:
 		if sub.in {
 			return
+		}
+		list := [][]byte{p.Data}
+		if p.Code == CodeCached {
+			list = messagesIn(p.Data)
 		}
 		sub.in, sub.since = true, s.now
 		c.proc.client.Admitted(c.id, p.Target)
 		sub.view = map[string]bool{}
-		for _, id := range rosterIn(p.Data) {
+		for _, id := range rosterIn(list[0]) {
 			sub.view[id] = true
 		}
 		c.got = append(c.got, "subscribed")
+		for _, m := range list[1:] {
+			c.got = append(c.got, string(m))
+		}
 	case CodeRefused:
 		delete(c.subs, p.Target)
 		c.proc.client.Leave(c.id, p.Target)
 		c.got = append(c.got, "refused")
-	case CodeCached:
-		if sub.in {
-			c.got = append(c.got, string(p.Data))
-		}
 	}
 }
 
