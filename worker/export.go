@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -15,8 +17,10 @@ type export struct {
 	l    *loop
 	k    *courier
 	out  control.Exported
-	held []*Conn // the batch that is not committed
-	at   vector  // of held
+	held []*Conn       // the batch that is not committed
+	at   vector        // of held
+	over chan struct{} // closed when run has ended
+	back sync.Once     // resume
 }
 
 // errorAt is an error with the step at which it happened.
@@ -54,16 +58,15 @@ func (x *export) run() error {
 	}
 	began := monotonic()
 	defer func() { x.out.TookUS = (monotonic() - began).Microseconds() }()
-	step := "canary"
-	for n := canaryConns; ; n = batchConns {
-		more, err := x.batch(n)
-		if err != nil {
+	for more := true; more; {
+		step, n := "canary", canaryConns
+		if x.out.Moved > 0 {
+			step, n = fmt.Sprintf("after %d connections", x.out.Moved), batchConns
+		}
+		var err error
+		if more, err = x.batch(n); err != nil {
 			return at(step, err)
 		}
-		if !more {
-			break
-		}
-		step = fmt.Sprintf("after %d connections", x.out.Moved)
 	}
 	return at("report", x.end())
 }
@@ -160,13 +163,9 @@ func (x *export) freeze(n int) {
 // pack writes the records of the frozen connections, behind room for the time,
 // and duplicates their sockets. It runs on the loop.
 func (x *export) pack() (body []byte, fds []int, err error) {
+	x.held = slices.DeleteFunc(x.held, func(c *Conn) bool { return c.sock == nil }) // left in the last moment
 	body = x.at.append(make([]byte, 8))
-	present := x.held[:0]
 	for _, c := range x.held {
-		if c.sock == nil {
-			continue // its client left in the last moment
-		}
-		present = append(present, c)
 		fd, err := duplicate(c.sock.Fd())
 		if err != nil {
 			return nil, fds, fmt.Errorf("duplicate connection: %w", err)
@@ -175,8 +174,6 @@ func (x *export) pack() (body []byte, fds []int, err error) {
 		record := c.appendRecord(nil)
 		body = append(binary.BigEndian.AppendUint32(body, uint32(len(record))), record...)
 	}
-	clear(x.held[len(present):])
-	x.held = present
 	return body, fds, nil
 }
 
@@ -187,21 +184,23 @@ func (c *Conn) movable() bool {
 }
 
 // wait gives connections that cannot move yet some time, which deferTimeout
-// bounds. It reports whether to look again.
+// bounds. It reports whether to look again: for those, or at once when there are
+// some that can move. A batch may be empty because all of it has left.
 func (x *export) wait() bool {
-	pending := 0
+	pending, movable := 0, false
 	_ = x.l.do(func() {
 		for _, c := range x.l.conns.all {
+			movable = movable || c.movable()
 			if c.has(flagHeld) && (c.more.held.response == nil || !c.more.held.response.started) {
 				pending++
 			}
 		}
 		x.l.waiting = pending > 0
 	})
-	if pending > 0 {
+	if pending > 0 && !movable {
 		time.Sleep(emptyCheck)
 	}
-	return pending > 0
+	return pending > 0 || movable
 }
 
 // commit gives up our duplicates, then tells the new worker so.
@@ -283,13 +282,16 @@ func (x *export) resume() {
 	for _, c := range x.held {
 		l.resume(c)
 	}
-	x.held = nil
 	for _, c := range l.conns.all { // their requests have waited
 		if c.stage == stageHTTP && c.in != nil {
 			l.resume(c)
 		}
 	}
-	l.fan.journal.close()
+	if len(x.held) == 0 {
+		l.fan.journal.lost = 0 // nobody was to get it
+	}
+	x.held = nil
+	l.closeJournal()
 	if l.closing {
 		return
 	}
@@ -327,9 +329,8 @@ func (l *loop) retake(c *Conn) error {
 
 // hand answers the master's export order. The next one says to leave or, when
 // the new worker is dead, to resume.
-func (s *serving) hand(k *courier, id uint64) {
-	defer k.close()
-	x := &export{l: s.l, k: k}
+func (s *serving) hand(x *export, id uint64) {
+	defer x.k.close()
 	if err := x.run(); err != nil {
 		var e *errorAt
 		x.out.Step, x.out.Error = "hand over", err.Error()
@@ -337,11 +338,25 @@ func (s *serving) hand(k *courier, id uint64) {
 			x.out.Step, x.out.Error = e.step, e.err.Error()
 		}
 	}
-	s.given.Store(x)
+	close(x.over)
 	body, err := json.Marshal(x.out)
 	m := control.Message{Type: control.TypeAnswer, ID: id, Body: body}
 	if err != nil {
 		m.Error = err.Error()
 	}
 	s.send(m)
+}
+
+// takeBack answers the master's order to resume, which may come before the
+// hand-over has noticed that the new worker is dead: it waits for that. Without
+// a hand-over (nil), or one taken back already, there is nothing to do.
+func (s *serving) takeBack(x *export, id uint64) {
+	if x != nil {
+		x.back.Do(func() {
+			<-x.over
+			_ = s.l.do(x.resume)
+			s.given.Store(nil)
+		})
+	}
+	s.send(control.Message{Type: control.TypeAnswer, ID: id})
 }

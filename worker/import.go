@@ -236,11 +236,7 @@ func (s *serving) take(k *courier, id uint64) {
 	err := m.run()
 	_ = s.l.do(func() {
 		if s.l.importing--; s.l.importing == 0 {
-			if lost := s.l.fan.journal.lost; lost > 0 {
-				s.l.counts.gaps += uint64(lost)
-				s.l.log.Warn("journal of the hand-over overflowed", "publications", lost)
-			}
-			s.l.fan.journal.close()
+			s.l.closeJournal()
 			s.l.answerLate()
 		}
 	})

@@ -75,7 +75,15 @@ func (j *journal) note(p Publication) {
 	}
 }
 
-func (j *journal) close() { *j = journal{} }
+// closeJournal ends the journal. What it has dropped may be missing to clients
+// that were on their way.
+func (l *loop) closeJournal() {
+	if lost := l.fan.journal.lost; lost > 0 {
+		l.counts.gaps += uint64(lost)
+		l.log.Warn("journal of the hand-over overflowed", "publications", lost)
+	}
+	l.fan.journal = journal{}
+}
 
 // has reports whether a connection that was at v has had p.
 func (v vector) has(p *Publication) bool { return p.Seq <= v[source{p.Publisher, p.Shard}] }

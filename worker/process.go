@@ -37,7 +37,7 @@ type serving struct {
 
 	stop chan control.Stop // an order to stop; the second one ends a graceful stop
 
-	given atomic.Pointer[export] // a hand-over that may be taken back until stop
+	given atomic.Pointer[export] // the hand-over under way, or that may be taken back until stop
 }
 
 // Serve runs the worker in this process until the master tells it to stop, and
@@ -213,10 +213,7 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 	case control.TypeBus:
 		go s.busStep(m)
 	case control.TypeResume:
-		if x := s.given.Swap(nil); x != nil {
-			_ = s.l.door.post(x.resume, 0)
-		}
-		go s.send(control.Message{Type: control.TypeAnswer, ID: m.ID})
+		go s.takeBack(s.given.Load(), m.ID)
 	case control.TypeReopen:
 		if len(files) == 1 {
 			if err := reopenStderr(files[0]); err != nil {
@@ -233,12 +230,17 @@ func (s *serving) handover(m control.Message, files []*os.File) {
 	if len(files) == 1 {
 		k, err = newCourier(files[0])
 	}
+	x := &export{l: s.l, k: k, over: make(chan struct{})}
+	if err == nil && m.Type == control.TypeExport && !s.given.CompareAndSwap(nil, x) {
+		k.close()
+		err = errors.New("the hand-over before has neither been taken back nor ended with this process")
+	}
 	if err != nil {
 		s.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: err.Error()})
 		return
 	}
 	if m.Type == control.TypeExport {
-		go s.hand(k, m.ID)
+		go s.hand(x, m.ID)
 	} else {
 		go s.take(k, m.ID)
 	}
