@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -282,6 +283,14 @@ func (p *promises) atMost(name string, value float64, unit string, reach float64
 	p.list = append(p.list, promise{name, value, unit, false, reach, value <= reach})
 }
 
+// short writes v with about three digits that count, and no exponent.
+func short(v float64) string {
+	if math.Abs(v) < 100 {
+		return strconv.FormatFloat(v, 'g', 3, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 0, 64)
+}
+
 // output prints the table; a reach that is missed is an error.
 func (p *promises) output() error {
 	ok := !slices.ContainsFunc(p.list, func(l promise) bool { return !l.OK })
@@ -298,7 +307,7 @@ func (p *promises) output() error {
 			if !l.OK {
 				mark = "  MISSED"
 			}
-			_, _ = fmt.Fprintf(p.App.Writer, "%-50s %10.4g %-3s %s %g%s\n", l.Name, l.Value, l.Unit, bound, l.Reach, mark)
+			_, _ = fmt.Fprintf(p.App.Writer, "%-50s %10s %-3s %s %g%s\n", l.Name, short(l.Value), l.Unit, bound, l.Reach, mark)
 		}
 	}
 	if !ok {
