@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +23,7 @@ type wire struct {
 	mu    sync.Mutex
 	began time.Time
 	sent  []string // "second: events"
-	fails bool
+	fails atomic.Bool
 }
 
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -39,7 +40,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer w.mu.Unlock()
 	w.sent = append(w.sent, fmt.Sprintf("%.1f: %s", time.Since(w.began).Seconds(), strings.Join(names, ", ")))
 	status := http.StatusOK
-	if w.fails {
+	if w.fails.Load() {
 		status = http.StatusBadGateway
 	}
 	return &http.Response{StatusCode: status, Body: http.NoBody, Request: req}, nil
@@ -70,7 +71,7 @@ func onOwnClock(t *testing.T, apps []worker.App, fn func(t *testing.T, q *Queue,
 
 func TestFiveMinutesOfAttempts(t *testing.T) {
 	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, log *text) {
-		w.fails = true
+		w.fails.Store(true)
 		q.Add("1", occupied("a"))
 		time.Sleep(time.Minute)
 		q.Add("1", occupied("b"))
@@ -101,7 +102,7 @@ func TestFiveMinutesOfAttempts(t *testing.T) {
 		if n := strings.Count(log.String(), "events dropped"); n != 2 {
 			t.Errorf("%d lines about the drops, want 2:\n%s", n, log)
 		}
-		w.fails = false
+		w.fails.Store(false)
 		q.Add("1", occupied("c"))
 		time.Sleep(2 * time.Minute)
 		if s := q.Stats()[0]; s.Delivered != 1 {
@@ -113,7 +114,7 @@ func TestFiveMinutesOfAttempts(t *testing.T) {
 // What an endpoint that is gone has not even been offered does not pile up.
 func TestFiveMinutesForAll(t *testing.T) {
 	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, log *text) {
-		w.fails = true
+		w.fails.Store(true)
 		events, _ := numbered(10 * maxBatch)
 		q.Add("1", events...)
 		time.Sleep(4 * time.Minute)
@@ -122,7 +123,7 @@ func TestFiveMinutesForAll(t *testing.T) {
 		if s := q.Stats()[0]; s.DroppedOld != uint64(len(events)) || s.Waiting != 1 {
 			t.Errorf("after 6.5 minutes: %+v\n%s", s, log)
 		}
-		w.fails = false
+		w.fails.Store(false)
 		time.Sleep(2 * time.Minute)
 		if s := q.Stats()[0]; s.Delivered != 1 || s.Waiting != 0 {
 			t.Errorf("when it is back: %+v", s)
