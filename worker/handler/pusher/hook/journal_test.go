@@ -209,7 +209,8 @@ func fileSize(t *testing.T, dir string) int64 {
 func TestDiskIsFull(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w, log := &wire{began: time.Now(), fails: true}, &text{}
+		w, log := &wire{began: time.Now()}, &text{}
+		w.fails.Store(true)
 		q, err := open(dir, appOf("http://x"), log.logger(), &defaults, &http.Client{Transport: w})
 		if err != nil {
 			t.Fatal(err)
