@@ -2,6 +2,9 @@ package master
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
 	"slices"
 )
 
@@ -118,9 +121,13 @@ func (k *packer) talks(now []*waiter) {
 	}
 }
 
+// encode writes the record. It is errRestless if a descriptor was closed
+// meanwhile: its process died after it had come to a stand.
 func (k *packer) encode() ([]byte, error) {
-	if k.luggage.err != nil {
-		return nil, k.luggage.err
+	if err := k.luggage.err; errors.Is(err, net.ErrClosed) {
+		return nil, fmt.Errorf("%w: %w", errRestless, err)
+	} else if err != nil {
+		return nil, err
 	}
 	return json.Marshal(k.t)
 }

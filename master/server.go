@@ -33,7 +33,7 @@ type server struct {
 // for what stands under "server.mu".
 type talk struct {
 	*net.UnixConn
-	begun  []byte        // of a line, when the reading was interrupted
+	begun  []byte        // read, not worked on: valid while it stands
 	reload *waiter       // the reload that the client waits for, nil = none
 	halt   chan struct{} // holds a value when a standstill begins
 
@@ -136,17 +136,17 @@ func (s *server) close() {
 
 // converse answers one client until it leaves, is late or talks nonsense.
 func (s *server) converse(t *talk) {
-	in := bufio.NewReaderSize(t, 4<<10)
+	in := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(t.begun), t), max(4<<10, len(t.begun)))
+	var line []byte // begun
 	for {
 		s.setDeadline(t)
-		line, err := readLine(in, requestMax)
-		line = append(t.begun, line...)
+		part, err := readLine(in, requestMax)
+		line = append(line, part...)
 		if errors.Is(err, os.ErrDeadlineExceeded) && s.standing(t) {
 			t.begun = line
 			s.stand(t)
 			continue
 		}
-		t.begun = nil
 		if errors.Is(err, errLineTooLong) {
 			t.say(answer{Done: true, Error: err.Error()})
 		}
@@ -154,12 +154,15 @@ func (s *server) converse(t *talk) {
 			return
 		}
 		req, err := parseRequest(line)
+		line = nil
 		if err != nil {
 			if !t.say(answer{Done: true, Error: err.Error()}) {
 				return
 			}
 			continue
 		}
+		ahead, _ := in.Peek(in.Buffered())
+		t.begun = bytes.Clone(ahead)
 		if !s.handle(t, req) {
 			return
 		}

@@ -92,6 +92,12 @@ func (p *process) stands() bool {
 	return s != nil && s.reader.isHere() && s.writer.isHere()
 }
 
+// unheard says whether a respawn has said how its start went and the loop does
+// not know of it yet: the record would leave that out. It runs on the loop.
+func (p *process) unheard() bool {
+	return p.slot.booting == p && (len(p.verdict) > 0 || p.isReady.Load() && p.readySince.IsZero())
+}
+
 // proceed ends the standstill, whether it was complete or not.
 func (p *process) proceed() {
 	s := p.still.Swap(nil)

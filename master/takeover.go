@@ -107,7 +107,7 @@ type carriedProc struct {
 // carriedTalk is a client of the control socket.
 type carriedTalk struct {
 	FD    int    `json:"fd"`
-	Begun []byte `json:"begun"` // of its next line
+	Begun []byte `json:"begun"` // read of what it says next
 	Waits string `json:"waits"` // for: "" = nothing, "report", "reload" = the next one
 }
 

@@ -164,7 +164,7 @@ func (u *upgrade) execute(begin time.Time) error {
 	m := u.m
 	m.catchUp()
 	for p := range m.live {
-		if !p.stands() {
+		if !p.stands() || p.unheard() {
 			return errRestless
 		}
 	}

@@ -4,12 +4,18 @@ package master
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // newUpgradable is a rig whose program can be replaced by deploy.
@@ -125,6 +131,89 @@ func TestNoReloadIsLostWhileTheMasterIsReplaced(t *testing.T) {
 		eventually(t, "the new plan is in force", func() bool { return len(i.status().Workers) == 3-count })
 	}
 	i.stop()
+}
+
+// What a client has sent after its reload is answered by the new master.
+func TestRequestsAfterAReloadAreKept(t *testing.T) {
+	r := newUpgradable(t, 1)
+	i := r.start()
+	r.deploy("another build")
+	c, err := net.Dial("unix", filepath.Join(r.args.Options.RuntimeDir, controlSock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(bound))
+	request := func(op string) string { return fmt.Sprintf(`{"version":%d,"op":%q}`+"\n", wireVersion, op) }
+	half := request("status")
+	if _, err := io.WriteString(c, request("reload")+request("status")+half[:9]); err != nil {
+		t.Fatal(err)
+	}
+	in := json.NewDecoder(c)
+	done := func() (a answer) {
+		for !a.Done {
+			a = answer{}
+			if err := in.Decode(&a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return a
+	}
+	if a := done(); a.Error != "" {
+		t.Fatalf("reload: %+v", a)
+	}
+	for _, rest := range []string{half[9:], ""} {
+		var st Status
+		if a := done(); a.Error != "" || json.Unmarshal(a.Data, &st) != nil || st.Version != "new" {
+			t.Fatalf("status: %+v", a)
+		}
+		if _, err := io.WriteString(c, rest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i.stop()
+}
+
+// The word of a respawn that the loop has not heard is not left behind.
+func TestUnheardWordOfAStart(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*process)
+		want   bool
+	}{
+		"silent":       {func(*process) {}, false},
+		"said":         {func(p *process) { p.receive(control.Message{Type: control.TypeReady}) }, true},
+		"failed":       {func(p *process) { p.receive(control.Message{Type: control.TypeFailed}) }, true},
+		"on its way":   {func(p *process) { p.isReady.Store(true) }, true},
+		"serves":       {func(p *process) { p.isReady.Store(true); p.readySince = time.Now(); p.slot.booting = nil }, false},
+		"is given up":  {func(p *process) { p.isReady.Store(true); p.slot.booting = nil }, false},
+		"not the slot": {func(p *process) { p.verdict <- nil; p.slot.booting = &process{} }, false},
+	} {
+		p := &process{slot: &slot{}, verdict: make(chan error, 1)}
+		p.slot.booting = p
+		c.change(p)
+		if got := p.unheard(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// A process that dies while it stands makes the upgrade begin anew, not fail.
+func TestClosedChannelIsRestless(t *testing.T) {
+	parent, child, err := control.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child.Close()
+	k := &packer{t: &takeover{}}
+	k.luggage.addConn(parent)
+	if _, err := k.encode(); err != nil {
+		t.Error(err)
+	}
+	parent.Close()
+	k.luggage.addConn(parent)
+	if _, err := k.encode(); !errors.Is(err, errRestless) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestParseTakeover(t *testing.T) {
