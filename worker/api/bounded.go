@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"net"
 	"net/http"
 	"os"
@@ -61,15 +62,18 @@ func (l *boundedListener) conns() (list []*boundedConn) {
 	return list
 }
 
-// boundedConn gives its place back when it is closed. Until a request has come
-// as a whole, it remembers what of it has come.
+// boundedConn gives its place back when it is closed. It remembers what has come
+// of the next request, also of what net/http has read while the one before it
+// was worked on: bytes behind its end, and the single one by which it watches
+// for the client's end.
 type boundedConn struct {
 	net.Conn
 	listener *boundedListener
 
 	mu    sync.Mutex
 	idle  bool   // no request is being worked on
-	early []byte // received while idle
+	early []byte // received of the next request; when one is worked on, behind its head
+	body  int64  // bytes still to come of the request that is worked on; -1 = unknown, for good
 	taken bool   // it belongs to nobody here any more
 
 	reading sync.Mutex // held while a read is under way
@@ -85,10 +89,20 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.idle {
-		c.early = append(c.early, b[:n]...)
-	}
+	c.received(b[:n])
 	return n, err
+}
+
+// received notes what has come. mu is held.
+func (c *boundedConn) received(b []byte) {
+	switch {
+	case c.idle:
+		c.early = append(c.early, b...)
+	case c.body >= 0:
+		own := min(c.body, int64(len(b)))
+		c.body -= own
+		c.early = append(c.early, b[own:]...)
+	}
 }
 
 // Write implements net.Conn.
@@ -139,14 +153,50 @@ func (c *boundedConn) entered(state http.ConnState) {
 	switch {
 	case c.taken:
 	case state == http.StateActive:
-		c.idle, c.early = false, nil
+		c.idle, c.early = false, behindHead(c.early)
 	case state == http.StateIdle:
 		c.idle = true
 	}
 }
 
+// behindHead cuts off the head of the request that data begins with.
+func behindHead(data []byte) []byte {
+	data = bytes.TrimLeft(data, "\r\n") // net/http skips those
+	for {
+		_, rest, found := bytes.Cut(data, []byte("\n"))
+		switch {
+		case !found:
+			return nil
+		case bytes.HasPrefix(rest, []byte("\n")):
+			return bytes.Clone(rest[1:])
+		case bytes.HasPrefix(rest, []byte("\r\n")):
+			return bytes.Clone(rest[2:])
+		}
+		data = rest
+	}
+}
+
+// begin is called before a request is worked on, with the length of its body;
+// -1 = it comes in chunks. False means that the connection was taken: the
+// request travels with it.
+func (c *boundedConn) begin(body int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken {
+		return false
+	}
+	if c.body < 0 {
+		return true
+	}
+	early := c.early
+	c.early, c.body = nil, body
+	c.received(early)
+	return true
+}
+
 // take ends all use of an idle connection here and returns what has come of
-// its next request; false means that one is being worked on.
+// its next request; false means that one is being worked on. Nobody knows where a
+// request in chunks ends: after one, body is -1 and early not to be relied on.
 func (c *boundedConn) take() (early []byte, ok bool) {
 	c.mu.Lock()
 	if !c.idle || c.taken {

@@ -163,7 +163,9 @@ func (s *Server) Export(ctx context.Context, give func(Carried)) {
 					busy++
 					continue
 				}
-				carryConn(name, c.Conn, early, give)
+				if c.body >= 0 { // else a client finds it closed, as after its idle time
+					carryConn(name, c.Conn, early, give)
+				}
 				c.Conn.Close()
 				c.Close() // to be forgotten
 			}
@@ -212,7 +214,7 @@ func noteState(c net.Conn, state http.ConnState) {
 // given up at the moment at which its last byte came: it travels with it.
 func unlessTaken(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok && c.isTaken() {
+		if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok && !c.begin(r.ContentLength) {
 			panic(http.ErrAbortHandler)
 		}
 		h.ServeHTTP(w, r)
