@@ -194,15 +194,20 @@ func (i *idler) verdict(r *fleet.Report) error {
 	return i.finish(r)
 }
 
+// calmLooks is how many looks in a row, half a second apart, must find the same
+// memory: collectors and servers give back what a storm has left only seconds
+// after it.
+const calmLooks = 10
+
 // settle waits until the server's memory has stood still, within 0.5 %, for
-// three looks half a second apart.
+// calmLooks.
 func (b *bench) settle(longest time.Duration) (proc.Sample, error) {
 	b.progress.say("settling")
 	last, err := b.server()
 	if err != nil || last.Processes == 0 {
 		return last, err
 	}
-	for still, end := 0, time.Now().Add(longest); still < 3 && time.Now().Before(end); {
+	for still, end := 0, time.Now().Add(longest); still < calmLooks && time.Now().Before(end); {
 		if err := b.sleep(500 * time.Millisecond); err != nil {
 			return last, err
 		}
