@@ -18,27 +18,41 @@ func TestHandshake(t *testing.T) {
 		join(t, s, path).quiet()
 	}
 	for path, code := range map[string]int{
-		"/app/unknown": 4001, "/app/off-key": 4003, "/app/plain-key": 4004, "/app/" + appKey + "?protocol=x": 4006,
+		"/app/unknown": 4001, "/app/off-key": 4003, "/app/" + appKey + "?protocol=x": 4006,
 		"/app/" + appKey + "?protocol=4": 4007, "/app/" + appKey + "?protocol=8": 4007, "/in/app/unknown?protocol=7": 4001,
 	} {
-		if path == "/app/plain-key" {
-			// Either process takes one: a connection for each fills them.
-			for range 20 {
-				s.Dial(path)
-			}
-		}
-		c := &pusher{Client: s.Dial(path), t: t}
-		g := c.next()
-		if g.Event != "pusher:error" || !strings.Contains(string(g.Data), `"code":`+itoa(code)) {
-			t.Errorf("%s: %+v", path, g)
-		}
-		c.WantClose(code)
+		turnedAway(t, s, path, code)
 	}
 	if c := pushdtest.Handshake(t, addr(s), "/apps/main/events"); c.Response.StatusCode != 404 {
 		t.Errorf("WebSocket at the API: %s", c.Response.Status)
 	}
 	c := s.Dial("/app/"+appKey, "Origin: http://"+addr(s))
 	c.Close()
+}
+
+// turnedAway connects a client that is told code and closed.
+func turnedAway(t *testing.T, s *pushdtest.Server, path string, code int) {
+	t.Helper()
+	c := &pusher{Client: s.Dial(path), t: t}
+	g := c.next()
+	if g.Event != "pusher:error" || !strings.Contains(string(g.Data), `"code":`+itoa(code)) {
+		t.Errorf("%s: %+v, want code %d", path, g, code)
+	}
+	c.WantClose(code)
+}
+
+// TestMaxConnections: an app that is full takes nobody until somebody leaves.
+func TestMaxConnections(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(config, "count = 2", "count = 1", 1)})
+	one := join(t, s, "/app/plain-key")
+	turnedAway(t, s, "/app/plain-key", 4004)
+	one.quiet()
+	one.Close()
+	pushdtest.Eventually(t, "room in the app", func() bool {
+		p := &pusher{Client: s.Dial("/app/plain-key"), t: t}
+		defer p.Close()
+		return p.next().Event == "pusher:connection_established"
+	})
 }
 
 // TestWrongMessages: nothing that a client may send does more than an error.
