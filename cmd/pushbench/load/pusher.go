@@ -31,6 +31,7 @@ type pusher struct {
 	Pusher
 	joining map[*client.Conn]int    // subscriptions awaited
 	refused map[*client.Conn]string // what the server said instead
+	known   envelope
 	names   int
 	learned func(c *client.Conn, user string) // of each user that the server names, or nil
 }
@@ -60,6 +61,10 @@ func (p *pusher) Closed(c *client.Conn, err error) {
 }
 
 func (p *pusher) Message(c *client.Conn, op client.Opcode, data []byte) {
+	if text, ok := p.known.open(data); ok {
+		p.Handler.Message(c, op, text)
+		return
+	}
 	if user, ok := newcomer(data); ok {
 		if p.learned != nil {
 			p.learned(c, user)
@@ -90,6 +95,7 @@ func (p *pusher) Message(c *client.Conn, op client.Opcode, data []byte) {
 		p.env.Loop.Send(c, client.Text, []byte(`{"event":"pusher:pong","data":{}}`))
 	case "pusher_internal:subscription_count", "pusher_internal:member_removed":
 	default:
+		p.known.learn(data, text)
 		p.Handler.Message(c, op, []byte(text))
 	}
 }
