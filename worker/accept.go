@@ -78,11 +78,12 @@ func (l *loop) admit(s sock, p *port) *Conn {
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
 	if l.accept.byIP != nil {
-		c.extra().counted = c.peer().Addr()
-	}
-	if l.accept.byIP != nil && !l.welcome(c.more.counted) {
-		l.refused("per_ip", c.peer().String(), "limits.per_ip or limits.per_ip_rate")
-		return nil
+		v := l.visitor(c.peer().Addr())
+		if !l.welcome(v) {
+			l.refused("per_ip", c.peer().String(), "limits.per_ip or limits.per_ip_rate")
+			return nil
+		}
+		c.extra().counted = v
 	}
 	s.SetContext(c)
 	l.slim(s)
@@ -139,13 +140,18 @@ func (l *loop) admitAgain() {
 	}
 }
 
-// welcome counts a new connection of an address, unless that is too many.
-func (l *loop) welcome(ip netip.Addr) bool {
+// visitor returns what is counted for an address.
+func (l *loop) visitor(ip netip.Addr) *visitor {
 	v := l.accept.byIP[ip]
 	if v == nil {
 		v = &visitor{}
 		l.accept.byIP[ip] = v
 	}
+	return v
+}
+
+// welcome counts a new connection of an address, unless that is too many.
+func (l *loop) welcome(v *visitor) bool {
 	if s := seconds(l.now); v.second != s {
 		v.second, v.recent = s, 0
 	}
@@ -160,27 +166,20 @@ func (l *loop) welcome(ip netip.Addr) bool {
 
 // farewell undoes welcome and recount.
 func (l *loop) farewell(c *Conn) {
-	if c.more == nil {
-		return
-	}
-	if v := l.accept.byIP[c.more.counted]; v != nil {
-		v.conns--
+	if c.more != nil && c.more.counted != nil {
+		c.more.counted.conns--
+		c.more.counted = nil
 	}
 }
 
 // recount counts a connection that another process has let in.
 func (l *loop) recount(c *Conn) {
-	if l.accept.byIP == nil || c.more != nil && c.more.counted.IsValid() {
+	if l.accept.byIP == nil || c.more != nil && c.more.counted != nil {
 		return
 	}
-	ip := c.peer().Addr()
-	c.extra().counted = ip
-	v := l.accept.byIP[ip]
-	if v == nil {
-		v = &visitor{}
-		l.accept.byIP[ip] = v
-	}
+	v := l.visitor(c.peer().Addr())
 	v.conns++
+	c.extra().counted = v
 }
 
 // forgetVisitors drops the addresses that have no connection and made none in

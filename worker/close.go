@@ -155,5 +155,4 @@ func (l *loop) stopTimers(c *Conn) {
 	for t := range c.more.timers {
 		t.Stop()
 	}
-	c.more.timers = nil
 }

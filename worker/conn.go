@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/pushd/pushd/protocol/websocket"
@@ -21,6 +22,7 @@ var (
 	ErrTooLarge    = errors.New("message is larger than one publication may be (1 MiB)")
 	ErrPanic       = errors.New("a callback panicked")
 	ErrSessionFull = errors.New("session values exceed 64 KiB")
+	ErrSessionKey  = errors.New("key of a session value has a NUL byte")
 )
 
 // CloseError says with which close code a WebSocket client left or was failed.
@@ -88,18 +90,13 @@ type seat struct {
 
 // extra holds what few connections have.
 type extra struct {
-	path, query string
-	header      map[string]string // kept from the handshake
-	subprotocol string
-	ip          netip.Addr               // behind a trusted proxy
-	counted     netip.Addr               // the address that admission counts, where it does
-	values      map[string]string        // session
-	size        int                      // bytes in values
-	wraps       struct{ in, out uint32 } // times 4 GiB, on top of Conn.bytes
-	timers      map[*Timer]struct{}
-	held        *held // a deferred handshake or response
-	dropped     uint64
-	err         error // for OnClose
+	texts   texts
+	counted *visitor                 // the address that admission counts, where it does
+	wraps   struct{ in, out uint32 } // times 4 GiB, on top of Conn.bytes
+	timers  map[*Timer]struct{}
+	held    *held // a deferred handshake or response
+	dropped uint64
+	err     error // for OnClose
 }
 
 // input is an unfinished message, or whatever waits while reading is paused.
@@ -116,10 +113,13 @@ func (c *Conn) extra() *extra {
 	return c.more
 }
 
-// empty reports whether x, which may be nil, holds nothing.
-func (x *extra) empty() bool {
-	return x == nil || x.path == "" && x.query == "" && x.subprotocol == "" && len(x.header) == 0 && !x.ip.IsValid() &&
-		!x.counted.IsValid() && len(x.values) == 0 && len(x.timers) == 0 && x.held == nil && x.err == nil && x.wraps == struct{ in, out uint32 }{}
+// shed lets go of extra when nothing is in it.
+func (c *Conn) shed() {
+	x := c.more
+	if x != nil && x.texts == "" && x.counted == nil && x.wraps == struct{ in, out uint32 }{} &&
+		len(x.timers) == 0 && x.held == nil && x.dropped == 0 && x.err == nil {
+		c.more = nil
+	}
 }
 
 func (c *Conn) has(f flags) bool { return c.flags&f != 0 }
@@ -186,6 +186,11 @@ func (c *Conn) Leave(channel string) { c.loop.hub.Leave(hub.Channel, channel, c)
 // Channels returns the names that the connection has joined, in that order.
 func (c *Conn) Channels() []string { return c.groups.Names(hub.Channel) }
 
+// Channel returns the first channel joined whose name begins with prefix, or "".
+// A handler that keeps each connection in one channel of its own sort needs no
+// session value beside that.
+func (c *Conn) Channel(prefix string) string { return c.groups.First(hub.Channel, prefix) }
+
 // CountChannels returns how many channels the connection has joined.
 func (c *Conn) CountChannels() int { return c.groups.Len(hub.Channel) }
 
@@ -209,60 +214,53 @@ func (c *Conn) Unbind() {
 }
 
 // UID returns the user that the connection is bound to, or "".
-func (c *Conn) UID() string { return c.groups.First(hub.UID) }
+func (c *Conn) UID() string { return c.groups.First(hub.UID, "") }
 
 // maxSession bounds the session values of a connection, in bytes of keys and
 // values.
 const maxSession = 64 << 10
 
-// Set stores a small session value that survives reloads; "" deletes it. Errors:
-// ErrSessionFull when keys and values together would exceed 64 KiB.
+// Set stores a small session value that survives reloads; "" deletes it. One of
+// a few bytes takes about 100 bytes of memory, the next ones not much more than
+// themselves; but a change writes all of them anew. Errors: ErrSessionFull when
+// keys and values together would exceed 64 KiB, ErrSessionKey.
 func (c *Conn) Set(key, value string) error {
-	x := c.extra()
-	old, had := x.values[key]
-	size := x.size
-	if had {
-		size -= len(key) + len(old)
+	if strings.IndexByte(key, 0) >= 0 {
+		return ErrSessionKey
 	}
-	if value == "" {
-		delete(x.values, key)
-		x.size = size
-		return nil
-	}
-	if size += len(key) + len(value); size > maxSession {
+	if value != "" && c.sessionSize(key)+len(key)+len(value) > maxSession {
 		return ErrSessionFull
 	}
-	if x.values == nil {
-		x.values = map[string]string{}
-	}
-	x.values[key], x.size = value, size
+	c.remember(fieldValue, key, value)
 	return nil
 }
 
-// Get returns a session value, or "".
-func (c *Conn) Get(key string) string {
+// sessionSize returns the bytes of the session values other than key's.
+func (c *Conn) sessionSize(key string) int {
 	if c.more == nil {
-		return ""
+		return 0
 	}
-	return c.more.values[key]
+	n := c.more.texts.size(fieldValue)
+	if old := c.Get(key); old != "" {
+		n -= len(key) + len(old)
+	}
+	return n
 }
+
+// Get returns a session value, or "".
+func (c *Conn) Get(key string) string { return c.text(fieldValue, key) }
 
 // Path returns the path of the handshake or the current request, "" where the
 // protocol has none.
 func (c *Conn) Path() string {
-	if c.more != nil && c.more.path != "" {
-		return c.more.path
+	if path := c.text(fieldPath, ""); path != "" {
+		return path
 	}
 	return c.route.exact
 }
 
 // RawQuery returns the query of the handshake, without "?".
-func (c *Conn) RawQuery() string {
-	if c.more == nil {
-		return ""
-	}
-	return c.more.query
-}
+func (c *Conn) RawQuery() string { return c.text(fieldQuery, "") }
 
 // Param returns a parameter of the route's pattern: "key" for "/app/{key}".
 func (c *Conn) Param(name string) string {
@@ -274,16 +272,11 @@ func (c *Conn) Header(name string) string {
 	if c.more == nil {
 		return ""
 	}
-	return c.more.header[canonical(name)]
+	return c.text(fieldHeader, canonical(name))
 }
 
 // Subprotocol returns what the handshake agreed on.
-func (c *Conn) Subprotocol() string {
-	if c.more == nil {
-		return ""
-	}
-	return c.more.subprotocol
-}
+func (c *Conn) Subprotocol() string { return c.text(fieldSubprotocol, "") }
 
 // Protocol returns "websocket", "http", "text" and so on.
 func (c *Conn) Protocol() string {
@@ -299,11 +292,12 @@ func (c *Conn) Protocol() string {
 // RemoteAddr returns the client's address: as a trusted proxy tells it, else
 // the peer's. It is not valid for unix sockets.
 func (c *Conn) RemoteAddr() netip.AddrPort {
-	peer := c.peer()
-	if c.more != nil && c.more.ip.IsValid() {
-		return netip.AddrPortFrom(c.more.ip, 0)
+	if text := c.text(fieldIP, ""); text != "" {
+		if ip, err := netip.ParseAddr(text); err == nil {
+			return netip.AddrPortFrom(ip, 0)
+		}
 	}
-	return peer
+	return c.peer()
 }
 
 // RemoteIP returns the client's address as text, "" for unix sockets.
@@ -387,7 +381,7 @@ func (c *Conn) ResumeRead() {
 func (c *Conn) After(d time.Duration, fn func()) *Timer {
 	var t *Timer
 	t = c.loop.after(d, c.loop.users(func() {
-		delete(c.more.timers, t)
+		c.disown(t)
 		fn()
 	}))
 	c.own(t)
@@ -412,6 +406,19 @@ func (c *Conn) own(t *Timer) {
 		x.timers = map[*Timer]struct{}{}
 	}
 	x.timers[t] = struct{}{}
+	t.c = c
+}
+
+// disown forgets a timer that is over.
+func (c *Conn) disown(t *Timer) {
+	x := c.more
+	if x == nil {
+		return
+	}
+	if delete(x.timers, t); len(x.timers) == 0 {
+		x.timers = nil
+	}
+	c.shed()
 }
 
 // String names the connection in logs.

@@ -44,9 +44,7 @@ func (h *Handshake) Query() url.Values {
 // ForgetQuery keeps the query, which may hold a token, from being stored with
 // the connection. What Query has returned stays usable.
 func (h *Handshake) ForgetQuery() {
-	if h.c.more != nil {
-		h.c.more.query = ""
-	}
+	h.c.remember(fieldQuery, "", "")
 }
 
 // Host returns the Host header.
@@ -109,11 +107,7 @@ func (h *Handshake) SetHeader(name, value string) {
 func (h *Handshake) Keep(names ...string) {
 	for _, name := range names {
 		if v := h.Header(name); v != "" {
-			x := h.c.extra()
-			if x.header == nil {
-				x.header = map[string]string{}
-			}
-			x.header[canonical(name)] = v
+			h.c.remember(fieldHeader, canonical(name), v)
 		}
 	}
 }
@@ -195,13 +189,9 @@ func (c *Conn) shake(block []byte, decide func(*websocket.Request) websocket.Ans
 		c.set(flagDeflate)
 		c.bits = res.ServerBits
 	}
-	if res.Subprotocol != "" {
-		c.extra().subprotocol = res.Subprotocol
-	}
+	c.remember(fieldSubprotocol, "", res.Subprotocol)
 	l.beatFrom(c)
-	if c.more.empty() {
-		c.more = nil
-	}
+	c.shed()
 	c.route.connect(c)
 }
 
@@ -248,11 +238,7 @@ func refusal(status int, cause, body string) websocket.Answer {
 // locate splits a request target and remembers the query.
 func (c *Conn) locate(target string) (path string) {
 	path, query, _ := strings.Cut(target, "?")
-	if query != "" {
-		c.extra().query = query
-	} else if c.more != nil {
-		c.more.query = ""
-	}
+	c.remember(fieldQuery, "", query)
 	return path
 }
 
@@ -261,13 +247,11 @@ func (c *Conn) locate(target string) (path string) {
 func (c *Conn) enter(rt *route, path string) {
 	if known := rt.of(path); known != nil {
 		c.seat = known.at(c.port)
-		if c.more != nil {
-			c.more.path = ""
-		}
+		c.remember(fieldPath, "", "")
 		return
 	}
 	c.seat = rt.at(c.port)
-	c.extra().path = path
+	c.remember(fieldPath, "", path)
 }
 
 // believe takes the client's address and the host from a trusted proxy's
@@ -278,7 +262,7 @@ func (c *Conn) believe(host string, header func(lower string) string) string {
 		return host
 	}
 	if ip := l.proxies.client(header("x-forwarded-for"), header("x-real-ip")); ip.IsValid() {
-		c.extra().ip = ip
+		c.remember(fieldIP, "", ip.String())
 	}
 	if h := header("x-forwarded-host"); h != "" {
 		h, _, _ = strings.Cut(h, ",")

@@ -68,19 +68,27 @@ func liveHeap() int {
 	return int(m.HeapAlloc)
 }
 
+// TestIdleHeap measures the least that a program can do, and the handler chat
+// with a room of its own choice: it must not cost more.
 func TestIdleHeap(t *testing.T) {
+	least := func() *Worker { w, _ := newEchoer(anyWS); return w }
+	t.Run("one channel", func(t *testing.T) { idleHeap(t, "/", least) })
+	t.Run("chat with a room", func(t *testing.T) { idleHeap(t, "/chat?room=bench", func() *Worker { return newChat(t) }) })
+}
+
+func idleHeap(t *testing.T, path string, program func() *Worker) {
 	b := &bus{}
-	w1, _ := newEchoer(anyWS)
+	w1 := program()
 	s1 := launch(t, w1, b, nil)
 	if *heapTable {
 		runtime.MemProfileRate = 1
 	}
 	sites, base := heapSites(), liveHeap()
-	s1.crowd(idleConns, "/")
+	s1.crowd(idleConns, path)
 	within(t, "idle", liveHeap()-base, idleBudget)
 	printSites(t, "idle", sites)
 
-	w2, _ := newEchoer(anyWS)
+	w2 := program()
 	s2, report := s1.replace(w2, b)
 	if report.Moved != idleConns {
 		t.Fatalf("%+v", report)
@@ -100,7 +108,7 @@ func TestSizes(t *testing.T) {
 		size, max uintptr
 	}{
 		{"Conn", unsafe.Sizeof(Conn{}), 128},
-		{"extra", unsafe.Sizeof(extra{}), 192},
+		{"extra", unsafe.Sizeof(extra{}), 80},
 	} {
 		if tc.size > tc.max {
 			t.Errorf("%s has %d bytes; more than %d and the heap gives it the next size class", tc.name, tc.size, tc.max)

@@ -419,17 +419,3 @@ func TestQueuesOfPostAndGo(t *testing.T) {
 	}
 	close(hold)
 }
-
-func TestSessionValuesAreBounded(t *testing.T) {
-	c := &Conn{}
-	must(t, c.Set("a", "1"))
-	if err := c.Set("b", strings.Repeat("x", maxSession)); !errors.Is(err, ErrSessionFull) {
-		t.Fatal(err)
-	}
-	must(t, c.Set("b", strings.Repeat("x", maxSession-10)))
-	must(t, c.Set("b", ""))
-	must(t, c.Set("b", strings.Repeat("x", maxSession-10)))
-	if c.Get("a") != "1" || c.more.size != maxSession-10+1+2 {
-		t.Fatalf("size %d", c.more.size)
-	}
-}

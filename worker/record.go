@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 
 	"github.com/pushd/pushd/worker/hub"
@@ -74,13 +73,18 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	dst = appendNumber(dst, fieldStage, uint64(c.stage))
 	dst = appendNumber(dst, fieldFlags, uint64(c.flags&movedFlags))
 	dst = appendNumber(dst, fieldBits, uint64(c.bits))
-	dst = appendText(dst, fieldPath, c.Path())
+	if c.text(fieldPath, "") == "" {
+		dst = appendText(dst, fieldPath, c.route.exact)
+	}
 	dst = appendText(dst, fieldUID, c.UID())
 	for _, name := range c.Channels() {
 		dst = appendField(dst, fieldChannel, []byte(name))
 	}
 	if x := c.more; x != nil {
-		dst = x.append(dst)
+		dst = append(dst, x.texts...)
+		if x.dropped > 0 {
+			dst = appendNumber(dst, fieldDropped, x.dropped)
+		}
 	}
 	if in := c.in; in != nil {
 		dst = appendField(dst, fieldInput, in.buf)
@@ -100,24 +104,6 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	dst = appendNumber(dst, fieldLastRecv, uint64(c.lastRecv))
 	dst = appendNumber(dst, fieldControl, uint64(c.control))
 	return appendNumber(dst, fieldDeadline, uint64(*c.loop.conns.when(c)))
-}
-
-func (x *extra) append(dst []byte) []byte {
-	dst = appendText(dst, fieldQuery, x.query)
-	dst = appendText(dst, fieldSubprotocol, x.subprotocol)
-	if x.ip.IsValid() {
-		dst = appendText(dst, fieldIP, x.ip.String())
-	}
-	if x.dropped > 0 {
-		dst = appendNumber(dst, fieldDropped, x.dropped)
-	}
-	for k, v := range x.header {
-		dst = appendText(dst, fieldHeader, k+"\x00"+v)
-	}
-	for k, v := range x.values {
-		dst = appendText(dst, fieldValue, k+"\x00"+v)
-	}
-	return dst
 }
 
 func (q *queue) append(dst []byte) []byte {
@@ -186,12 +172,8 @@ func (a *arrival) field(tag byte, v []byte) error {
 		a.uid = string(v)
 	case fieldChannel:
 		a.channels = append(a.channels, string(v))
-	case fieldQuery:
-		c.extra().query = string(v)
-	case fieldSubprotocol:
-		c.extra().subprotocol = string(v)
-	case fieldIP:
-		c.extra().ip, _ = netip.ParseAddr(string(v))
+	case fieldQuery, fieldSubprotocol, fieldIP:
+		c.remember(tag, "", string(v))
 	case fieldHeader, fieldValue:
 		return a.pair(tag, v)
 	case fieldInput:
@@ -242,22 +224,15 @@ func (a *arrival) mark(v []byte) error {
 }
 
 func (a *arrival) pair(tag byte, v []byte) error {
-	for i, b := range v {
-		if b != 0 {
-			continue
-		}
-		key, value := string(v[:i]), string(v[i+1:])
-		if tag == fieldValue {
-			return a.c.Set(key, value)
-		}
-		x := a.c.extra()
-		if x.header == nil {
-			x.header = map[string]string{}
-		}
-		x.header[key] = value
-		return nil
+	name, value, ok := strings.Cut(string(v), "\x00")
+	switch {
+	case !ok:
+		return errRecord
+	case tag == fieldValue:
+		return a.c.Set(name, value)
 	}
-	return errRecord
+	a.c.remember(tag, name, value)
+	return nil
 }
 
 func (a *arrival) counters(v []byte) error {

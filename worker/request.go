@@ -118,6 +118,7 @@ func (w *Response) End() {
 	w.done = true
 	if c.more != nil {
 		c.more.held = nil
+		c.shed()
 	}
 	c.clear(flagHeld)
 	if w.closing || c.loop.closing {

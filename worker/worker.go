@@ -179,12 +179,18 @@ func (w *Worker) Every(d time.Duration, fn func()) *Timer {
 // Timer is a pending After or Every.
 type Timer struct {
 	l *loop
+	c *Conn // whose it is, or nil
 	t timer.Timer
 }
 
 // Stop ends the timer and reports whether it was pending. It may be called from
 // the timer's own function.
-func (t *Timer) Stop() bool { return t.l.wheel.Stop(&t.t) }
+func (t *Timer) Stop() bool {
+	if t.c != nil {
+		t.c.disown(t)
+	}
+	return t.l.wheel.Stop(&t.t)
+}
 
 // Errors of Post and Go.
 var (

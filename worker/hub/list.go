@@ -1,5 +1,7 @@
 package hub
 
+import "strings"
+
 // List holds the memberships of one connection, in the order of joining. The
 // zero value is empty. Most connections are in one group or in none, so the
 // first needs no memory of its own.
@@ -110,10 +112,11 @@ func (l *List[M]) Len(k Kind) (n int) {
 	return n
 }
 
-// First returns the first name of one kind, "" if there is none.
-func (l *List[M]) First(k Kind) string {
+// First returns the first name of one kind that begins with prefix, "" if there
+// is none.
+func (l *List[M]) First(k Kind, prefix string) string {
 	for i := range l.len() {
-		if g := l.slot(i).group; g.kind() == k {
+		if g := l.slot(i).group; g.kind() == k && strings.HasPrefix(g.name, prefix) {
 			return g.name
 		}
 	}

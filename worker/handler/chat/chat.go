@@ -21,11 +21,11 @@ const (
 )
 
 // A room is a channel: a back end talks to the room NAME by publishing to
-// "chat:NAME".
+// "chat:NAME", and takes a client elsewhere by having it leave and join.
 const (
 	prefix  = "chat:"
 	lobby   = prefix + "lobby" // the room of those who ask for none
-	roomKey = "room"           // session value: the channel, when it is not the lobby
+	roomKey = "room"           // session value from OnHandshake to OnConnect: the channel
 	maxRoom = 100              // bytes of a room's name
 )
 
@@ -72,13 +72,23 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 	}
 }
 
-// OnConnect enters the room.
+// OnConnect enters the room. From then on the channel that the client is in says
+// which it is, and the session value is not needed: it would take more memory
+// than all else that chat has of an idle client.
 func (h *Handler) OnConnect(c *worker.Conn) {
-	c.Join(room(c))
+	room := c.Get(roomKey)
+	if room == "" {
+		room = lobby
+	}
+	c.Join(room)
+	_ = c.Set(roomKey, "")
 	if h.greet {
 		_ = c.SendText(Welcome)
 	}
 }
+
+// OnResume drops the value that the version before kept for good.
+func (h *Handler) OnResume(c *worker.Conn) { _ = c.Set(roomKey, "") }
 
 // OnMessage passes m on.
 func (h *Handler) OnMessage(c *worker.Conn, m worker.Message) {
@@ -92,22 +102,20 @@ func (h *Handler) OnClose(c *worker.Conn, _ error) {
 	}
 }
 
-// publish closes a client whose message cannot be taken, so that none is lost
-// in silence.
+// publish sends m to the room of c. It closes a client whose message cannot be
+// taken, so that none is lost in silence. One that the back end has taken out of
+// all rooms talks to nobody.
 func (h *Handler) publish(c *worker.Conn, m worker.Message) {
-	switch err := h.w.Publish(room(c), m, worker.Except(c)); {
+	room := c.Channel(prefix)
+	if room == "" {
+		return
+	}
+	switch err := h.w.Publish(room, m, worker.Except(c)); {
 	case errors.Is(err, worker.ErrTooLarge):
 		c.Close(1009, "message is too large")
 	case err != nil:
 		c.Close(1013, "try again later") // the broker is busy or away
 	}
-}
-
-func room(c *worker.Conn) string {
-	if r := c.Get(roomKey); r != "" {
-		return r
-	}
-	return lobby
 }
 
 func valid(name string) bool {

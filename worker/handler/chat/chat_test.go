@@ -143,3 +143,20 @@ func FuzzRoom(f *testing.F) {
 		}
 	})
 }
+
+// TestRoomsThroughReloads: who was in a room still is, and only there.
+func TestRoomsThroughReloads(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	red, blue, greeted := s.Dial("/chat?room=red"), s.Dial("/chat?room=blue"), s.Dial("/greet?room=red")
+	greeted.WantText(Welcome)
+	for range 2 {
+		s.MustRun("reload")
+		blue.SendText("nobody hears this")
+		red.SendText("to red")
+		greeted.WantText("to red")
+		greeted.SendText("back")
+		red.WantText("back")
+	}
+	greeted.Close()
+	red.WantText(Farewell)
+}
