@@ -17,7 +17,7 @@ type App struct {
 
 	Disabled bool `json:"disabled,omitempty"` // connections get 4003, API requests 403
 
-	MaxConnections     int `json:"max_connections"`      // in each worker process; 0 = no limit
+	MaxConnections     int `json:"max_connections"`      // in all processes together; 0 = no limit
 	MaxChannels        int `json:"max_channels"`         // that one connection may hold; 0 = no limit
 	MaxPresenceMembers int `json:"max_presence_members"` // users in a presence channel; 0 = no limit
 	MaxEvent           int `json:"max_event"`            // bytes of an event's data; 0 = no limit

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/pusher/keeper"
 )
 
 // What the worker processes ask each other.
@@ -40,6 +41,8 @@ func (h *Handler) OnQuery(what string, args []byte) ([]byte, error) {
 			counts[i] = h.w.CountMembers(name)
 		}
 		return json.Marshal(counts)
+	case queryRoom:
+		return json.Marshal(h.w.CountMembers(keeper.Name(string(args), "")))
 	case queryList:
 		return json.Marshal(h.list(string(args)))
 	}
@@ -131,15 +134,18 @@ func (p *process) gather(what string, args []byte, n int, take func([]worker.Ans
 			done(complete)
 			return
 		}
-		// Not by a timer of the worker: those rest in a process that is being
-		// replaced.
-		err := p.w.Go(func() {
-			time.Sleep(samplePause)
-			_ = p.w.Post(func() { p.gather(what, args, n-1, take, done) }) // a stopped worker has no one to answer
-		})
-		if err != nil {
+		if p.pause(func() { p.gather(what, args, n-1, take, done) }) != nil {
 			done(complete)
 		}
+	})
+}
+
+// pause runs fn on the loop after samplePause, not by a timer of the worker:
+// those rest in a process that is being replaced.
+func (p *process) pause(fn func()) error {
+	return p.w.Go(func() {
+		time.Sleep(samplePause)
+		_ = p.w.Post(fn) // a stopped worker has no one to answer
 	})
 }
 

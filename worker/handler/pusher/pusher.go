@@ -11,7 +11,6 @@ package pusher
 import (
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/keeper"
@@ -42,12 +41,11 @@ type process struct {
 	keeper  *keeper.Client
 }
 
-// app is an app and how many connections it has here.
+// app is an app and what this process knows of it.
 type app struct {
 	worker.App
-	connections int
-	counting    time.Time // when they were counted last
-	counted     bool      // the keeper wants to know how many are in its channels
+	counted bool // the keeper wants to know how many are in its channels
+	room    room // where connections are limited
 }
 
 // channel returns the name of an app's channel on the bus.

@@ -26,6 +26,7 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 	}
 	if checkVersion(hs.Query()) == nil {
 		hs.ForgetQuery()
+		h.awaitRoom(h.app(c), hs)
 	}
 }
 
@@ -54,12 +55,12 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 		return
 	}
 	a := h.app(c)
-	a.connections++
 	_ = c.Send(worker.Message{Data: wire.Established(c.ID(), int(a.ActivityTimeout/time.Second))})
 	h.connected(c, a)
 }
 
-// admit says why the client cannot be served, nil if it can.
+// admit says why the client cannot be served, nil if it can; then it has its
+// place in the app.
 func (h *Handler) admit(c *worker.Conn) *goodbye {
 	if q := c.RawQuery(); q != "" {
 		values, _ := url.ParseQuery(q) // malformed parts are left out
@@ -73,26 +74,11 @@ func (h *Handler) admit(c *worker.Conn) *goodbye {
 		return &goodbye{wire.CodeNoApp, "there is no app of this key"}
 	case a.Disabled:
 		return &goodbye{wire.CodeDisabled, "the app is disabled"}
-	case a.MaxConnections > 0 && a.connections >= a.MaxConnections && h.recount(a, c) >= a.MaxConnections:
+	case !a.takeRoom(c):
 		h.refuse(c, "the app is at its max_connections", "app", a.ID)
 		return &goodbye{wire.CodeOverQuota, "the app has too many connections"}
 	}
 	return nil
-}
-
-// recount counts an app's connections besides the new one, once a second at
-// most: those that left for a process which then failed were not told of.
-func (p *process) recount(a *app, fresh *worker.Conn) int {
-	if now := time.Now(); now.Sub(a.counting) >= time.Second {
-		a.counting, a.connections = now, 0
-		p.w.Connections(func(c *worker.Conn) bool {
-			if c != fresh && p.app(c) == a && c.Get(refusedKey) == "" {
-				a.connections++
-			}
-			return true
-		})
-	}
-	return a.connections
 }
 
 // OnResume takes a connection over from the previous process.
@@ -102,7 +88,7 @@ func (h *Handler) OnResume(c *worker.Conn) {
 		c.Close(wire.CodeNoApp, "there is no app of this key")
 		return
 	}
-	a.connections++
+	a.keepRoom(c)
 	h.resume(c, a)
 }
 
@@ -113,7 +99,6 @@ func (h *Handler) OnClose(c *worker.Conn, err error) {
 	if a == nil || c.Get(refusedKey) != "" {
 		return
 	}
-	a.connections--
 	h.end(c, a)
 	h.disconnected(c, a, err)
 }

@@ -41,20 +41,6 @@ func turnedAway(t *testing.T, s *pushdtest.Server, path string, code int) {
 	c.WantClose(code)
 }
 
-// TestMaxConnections: an app that is full takes nobody until somebody leaves.
-func TestMaxConnections(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(config, "count = 2", "count = 1", 1)})
-	one := join(t, s, "/app/plain-key")
-	turnedAway(t, s, "/app/plain-key", 4004)
-	one.quiet()
-	one.Close()
-	pushdtest.Eventually(t, "room in the app", func() bool {
-		p := &pusher{Client: s.Dial("/app/plain-key"), t: t}
-		defer p.Close()
-		return p.next().Event == "pusher:connection_established"
-	})
-}
-
 // TestWrongMessages: nothing that a client may send does more than an error.
 func TestWrongMessages(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: config})

@@ -87,7 +87,7 @@ func (h *Handler) judge(c *worker.Conn, a *app, s wire.Subscribe, m *wire.Member
 // enter subscribes the connection.
 func (h *Handler) enter(c *worker.Conn, a *app, channel string, m wire.Member) *refusal {
 	name := a.channel(channel)
-	if !c.InChannel(name) && a.MaxChannels > 0 && c.CountChannels() >= a.MaxChannels {
+	if !c.InChannel(name) && a.MaxChannels > 0 && a.countChannels(c) >= a.MaxChannels {
 		return &refusal{"LimitReached", "the connection has too many channels", http.StatusForbidden, "the connection is at max_channels"}
 	}
 	if wire.IsPresence(channel) || wire.IsCache(channel) {

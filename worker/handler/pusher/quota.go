@@ -1,0 +1,140 @@
+package pusher
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// An app's max_connections holds for all worker processes together. Each
+// connection of such an app is a member of the channel "ID:", by which it counts
+// in the process that has it, hand-over or not. A process that may admit no more
+// asks all how many they have, and takes its share of what is free; clients that
+// have come meanwhile wait with their handshakes. Nobody keeps the sum, so there
+// is nothing to put right after a process was killed or replaced.
+
+// queryRoom asks a process how many connections of an app, by its id, it has.
+const queryRoom = "pusher.room"
+
+const (
+	// roomFresh is how long a process goes by an answer.
+	roomFresh = 100 * time.Millisecond
+	// roomSpare is what a share must exceed for a rest of it to be kept for
+	// those who come next: the last places go only to those who wait for them.
+	roomSpare = 32
+)
+
+// room is what a process knows of the room in an app with max_connections.
+type room struct {
+	left    int            // so many may be admitted …
+	full    bool           // … or none, since there was no room
+	until   time.Time      // when it has to be asked again
+	others  map[string]int // connections by process, as heard last
+	waiting []*worker.Handshake
+}
+
+// limited reports whether connections of the app count.
+func (a *app) limited() bool { return a.MaxConnections > 0 }
+
+// known reports whether it can be said whether one more has room.
+func (r *room) known() bool {
+	return len(r.waiting) == 0 && (r.left > 0 || r.full) && time.Now().Before(r.until)
+}
+
+// awaitRoom answers a handshake when it is known whether there is room.
+func (p *process) awaitRoom(a *app, hs *worker.Handshake) {
+	if a == nil || a.Disabled || !a.limited() || a.room.known() {
+		return
+	}
+	hs.Defer()
+	a.room.waiting = append(a.room.waiting, hs)
+	if len(a.room.waiting) == 1 {
+		p.askRoom(a, samples)
+	}
+}
+
+// askRoom asks all processes. While a reload moves connections, some may be
+// counted twice: then it asks up to n times before it takes the app for full.
+func (p *process) askRoom(a *app, n int) {
+	p.w.Gather(queryRoom, []byte(a.ID), gatherTimeout, func(answers []worker.Answer, complete bool) {
+		r := &a.room
+		r.heard(answers, complete, p.w.Identity())
+		free := a.MaxConnections - p.w.CountMembers(a.channel(""))
+		for _, others := range r.others {
+			free -= others
+		}
+		if free <= 0 && n > 1 && moving(answers) && p.pause(func() { p.askRoom(a, n-1) }) == nil {
+			return
+		}
+		processes := 1 + len(r.others)
+		r.left, r.full, r.until = (max(free, 0)+processes-1)/processes, free <= 0, time.Now().Add(roomFresh)
+		p.letIn(a)
+	})
+}
+
+// heard takes the answers. Of a process that has not answered in time, as of all
+// while the broker is away, the one before counts.
+func (r *room) heard(answers []worker.Answer, complete bool, own string) {
+	before := r.others
+	r.others = make(map[string]int, len(answers))
+	if !complete {
+		for name, n := range before {
+			r.others[name] = n
+		}
+	}
+	for _, answer := range answers {
+		var n int
+		if answer.Worker != own && answer.Data != nil && json.Unmarshal(answer.Data, &n) == nil {
+			r.others[answer.Worker] = n
+		}
+	}
+}
+
+// letIn lets those who wait go on: as many as have room, or all to be told that
+// there is none. For the others it asks again.
+func (p *process) letIn(a *app) {
+	r := &a.room
+	for len(r.waiting) > 0 && (r.left > 0 || r.full) {
+		hs := r.waiting[0]
+		r.waiting = r.waiting[1:]
+		hs.Accept() // runs OnConnect, which takes a place; not if the client has gone
+	}
+	if len(r.waiting) > 0 {
+		p.askRoom(a, samples)
+		return
+	}
+	r.waiting = nil
+	r.left = max(r.left-roomSpare, 0)
+}
+
+// takeRoom gives the connection its place in the app, if there is one.
+func (a *app) takeRoom(c *worker.Conn) bool {
+	if !a.limited() {
+		return true
+	}
+	if a.room.left == 0 {
+		return false
+	}
+	a.room.left--
+	c.Join(a.channel(""))
+	return true
+}
+
+// countChannels returns how many channels the connection has besides.
+func (a *app) countChannels(c *worker.Conn) int {
+	if a.limited() {
+		return c.CountChannels() - 1
+	}
+	return c.CountChannels()
+}
+
+// keepRoom is takeRoom for a connection that is here already. The limit may be
+// of a new config.
+func (a *app) keepRoom(c *worker.Conn) {
+	if a.limited() {
+		c.Join(a.channel(""))
+	} else {
+		c.Leave(a.channel(""))
+	}
+}
