@@ -25,6 +25,10 @@ type App struct {
 	ClientEvents    bool `json:"client_events,omitempty"` // clients may send client-* events
 	ClientEventRate int  `json:"client_event_rate"`       // of a connection in a second; 0 = no limit
 
+	// SubscriptionRate is how many channels a connection may subscribe to and
+	// leave in a second; 0 = no limit. As many as it may hold it may at once.
+	SubscriptionRate int `json:"subscription_rate"`
+
 	// SubscriptionCount sends pusher_internal:subscription_count to the
 	// members of channels that have no presence.
 	SubscriptionCount bool `json:"subscription_count,omitempty"`
@@ -47,7 +51,7 @@ type Webhook struct {
 func DefaultApp() App {
 	return App{
 		MaxChannels: 200, MaxPresenceMembers: 100, MaxEvent: 10 << 10,
-		ClientEventRate: 10, ActivityTimeout: 120 * time.Second,
+		ClientEventRate: 10, SubscriptionRate: 500, ActivityTimeout: 120 * time.Second,
 	}
 }
 
@@ -82,7 +86,8 @@ func (a *App) Validate() error {
 		return errors.New("the id chat is taken: chat:NAME are the rooms of the handler chat")
 	case !appName(a.Key):
 		return fmt.Errorf("key: use up to %d letters, digits, '.', '_' and '-'", maxAppName)
-	case a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 || a.ClientEventRate < 0:
+	case a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 ||
+		a.ClientEventRate < 0 || a.SubscriptionRate < 0:
 		return errors.New("a limit is negative: 0 means no limit")
 	case a.MaxEvent > maxPublication/2:
 		return fmt.Errorf("max_event is over %d KiB, which is the most that a publication carries", maxPublication/2>>10)

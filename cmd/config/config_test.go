@@ -382,13 +382,14 @@ max_presence_members = 9
 max_event = "64KiB"
 client_events = true
 client_event_rate = 3
+subscription_rate = 4
 subscription_count = true
 activity_timeout = "30s"
 webhooks = [ { url = "https://example.com/hook", headers = { X-Tenant = "t" } } ]
 `, env("PUSHD_APP_ID", "2", "PUSHD_APP_KEY", "x", "PUSHD_APP_SECRET", "y", "PUSHD_APP_CLIENT_EVENTS", "1"))
 	want := worker.App{
 		ID: "1", Key: "a", Secret: "b", Disabled: true, MaxConnections: 7, MaxChannels: 8, MaxPresenceMembers: 9,
-		MaxEvent: 64 << 10, ClientEvents: true, ClientEventRate: 3, SubscriptionCount: true, ActivityTimeout: 30 * time.Second,
+		MaxEvent: 64 << 10, ClientEvents: true, ClientEventRate: 3, SubscriptionRate: 4, SubscriptionCount: true, ActivityTimeout: 30 * time.Second,
 		Webhooks: []worker.Webhook{{URL: "https://example.com/hook", Headers: map[string]string{"X-Tenant": "t"}}},
 	}
 	apps := c.WorkerApps()

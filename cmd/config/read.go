@@ -288,6 +288,7 @@ func (t *table) app(at string) App {
 	t.size("max_event", &app.MaxEvent)
 	t.boolean("client_events", &app.ClientEvents)
 	t.integer("client_event_rate", &app.ClientEventRate)
+	t.integer("subscription_rate", &app.SubscriptionRate)
 	t.boolean("subscription_count", &app.SubscriptionCount)
 	t.duration("activity_timeout", &app.ActivityTimeout)
 	for _, h := range t.subs("webhooks") {

@@ -36,9 +36,10 @@ type process struct {
 	log     *slog.Logger
 	byKey   map[string]*app
 	byID    map[string]*app
-	buckets map[*worker.Conn]bucket // of those that have just sent client events
 	refused quiet
 	keeper  *keeper.Client
+
+	events, subscriptions limiter // of each connection
 }
 
 // app is an app and what this process knows of it.
@@ -85,7 +86,7 @@ func newProcess(w *worker.Worker) *process {
 	p := &process{
 		w: w, log: slog.Default().With("worker", w.Name, "slot", w.Slot()),
 		keeper: keeper.For(w),
-		byKey:  map[string]*app{}, byID: map[string]*app{}, buckets: map[*worker.Conn]bucket{},
+		byKey:  map[string]*app{}, byID: map[string]*app{}, events: newLimiter(w), subscriptions: newLimiter(w),
 	}
 	for _, a := range w.Apps {
 		own := &app{App: a, counted: keeper.Counted(&a)}

@@ -94,7 +94,8 @@ func (h *Handler) OnResume(c *worker.Conn) {
 
 // OnClose ends what the connection had.
 func (h *Handler) OnClose(c *worker.Conn, err error) {
-	delete(h.buckets, c)
+	h.events.forget(c)
+	h.subscriptions.forget(c)
 	a := h.app(c)
 	if a == nil || c.Get(refusedKey) != "" {
 		return

@@ -27,6 +27,10 @@ func malformed(message string) *refusal {
 
 // subscribe obeys pusher:subscribe.
 func (h *Handler) subscribe(c *worker.Conn, a *app, data json.RawMessage) {
+	if !h.mayChange(c, a) {
+		h.complain(c, wire.CodeClientRate, "subscriptions come too fast")
+		return
+	}
 	s, err := wire.ParseSubscribe(data)
 	if err != nil {
 		h.complain(c, 0, err.Error())
@@ -107,12 +111,20 @@ func (h *Handler) enter(c *worker.Conn, a *app, channel string, m wire.Member) *
 	return nil
 }
 
-// unsubscribe obeys pusher:unsubscribe, which has no answer.
+// mayChange counts a change of subscriptions. A client that connects again
+// subscribes at once to all that it had.
+func (h *Handler) mayChange(c *worker.Conn, a *app) bool {
+	return h.subscriptions.take(c, a.SubscriptionRate, max(a.SubscriptionRate, a.MaxChannels))
+}
+
+// unsubscribe obeys pusher:unsubscribe, which has no answer. It counts, but is
+// never refused: each needs a subscription before.
 func (h *Handler) unsubscribe(c *worker.Conn, a *app, data json.RawMessage) {
 	s, err := wire.ParseSubscribe(data)
 	if err != nil {
 		h.complain(c, 0, err.Error())
 		return
 	}
+	h.mayChange(c, a)
 	h.leave(c, a, s.Channel)
 }
