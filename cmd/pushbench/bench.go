@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
+	"github.com/pushd/pushd/cmd/pushbench/client"
 	"github.com/pushd/pushd/cmd/pushbench/fleet"
 	"github.com/pushd/pushd/cmd/pushbench/history"
 	"github.com/pushd/pushd/cmd/pushbench/load"
@@ -88,6 +91,19 @@ func (b *bench) sleep(d time.Duration) error {
 	case <-b.Context.Done():
 		return fmt.Errorf("interrupted: %w", b.Context.Err())
 	}
+}
+
+// sleepUntil waits until the clock (client.Now) has reached due, unless the run
+// is interrupted. The runtime's timers are up to a millisecond late, which would
+// count as the server's: the last two are left to the system's.
+func (b *bench) sleepUntil(due int64) error {
+	if err := b.sleep(time.Duration(due-client.Now()) - 2*time.Millisecond); err != nil {
+		return err
+	}
+	at := unix.NsecToTimespec(due)
+	for errors.Is(unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &at, nil), unix.EINTR) {
+	}
+	return nil
 }
 
 // measured runs the traffic for as long as do takes, then waits for what is on

@@ -78,7 +78,8 @@ type fan struct {
 	free      chan struct{} // holds a token per message that is on its way
 	all       chan struct{} // gets a token when message number final has been seen
 	final     atomic.Uint32
-	partial   int // publishes whose receivers the server could not count in time
+	due       []int64 // when each message was to be published
+	partial   int     // publishes whose receivers the server could not count in time
 }
 
 func newFan(b *bench, channel string) *fan {
@@ -160,7 +161,7 @@ func (f *fan) send(n int) error {
 		due := client.Now()
 		if rate > 0 {
 			due = start + int64(float64(i)*1e9/rate)
-			if err := f.sleep(time.Duration(due - client.Now())); err != nil {
+			if err := f.sleepUntil(due); err != nil {
 				return err
 			}
 		} else if err := f.wait(f.free, fmt.Sprintf("message %d", i)); err != nil {
@@ -203,10 +204,12 @@ func (f *fan) publish(seq uint32, due int64) error {
 		f.partial++
 	}
 	f.stream.Publishes = append(f.stream.Publishes, p)
+	f.due = append(f.due, due)
 	return err
 }
 
-// numbers adds how fast the messages reached their receivers.
+// numbers adds how fast the messages reached their receivers. Each counts from
+// when it was due, so that one which had to wait for its turn is as late as it is.
 func (f *fan) numbers(r *fleet.Report) {
 	n := &f.report.Numbers
 	n.Set("messages", float64(len(f.stream.Publishes)))
@@ -216,7 +219,7 @@ func (f *fan) numbers(r *fleet.Report) {
 	var end int64
 	for i, at := range r.Last {
 		if at > 0 && i < len(f.stream.Publishes) {
-			_ = last.RecordValue(min(max(at-f.stream.Publishes[i].Start, 0), last.HighestTrackableValue()))
+			_ = last.RecordValue(min(max(at-f.due[i], 0), last.HighestTrackableValue()))
 			end = max(end, at)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pushd/pushd/cmd/pushbench/fleet"
 )
@@ -179,6 +180,19 @@ func TestFanout(t *testing.T) {
 				t.Errorf("%v messages reached their last receiver", n)
 			}
 		})
+	}
+}
+
+// A message that could not be published on time because the server was busy with
+// the one before is as late as it is.
+func TestFanoutCountsFromWhenAMessageWasDue(t *testing.T) {
+	p := &peer{key: "k"}
+	p.late.Store(int64(300 * time.Millisecond))
+	ws, api := startPeer(t, p)
+	code, r := benchmark(t, "fanout", "--url", ws+"/chat?room=due", "--channel", "chat:due", "-n", "5", "-m", "4", "--api", api, "--key", "k", "--rate", "20")
+	healthy(t, code, r)
+	if took := number(t, r, "last_receiver_max_us"); took < 200_000 {
+		t.Errorf("the message due at 50 ms, published after 300 ms, took %v µs", took)
 	}
 }
 

@@ -26,6 +26,7 @@ type peer struct {
 	count  atomic.Int64
 	greet  string
 	key    string
+	late   atomic.Int64 // ns by which the first publish is answered after its delivery
 	server *httptest.Server
 
 	mu    sync.Mutex
@@ -129,6 +130,7 @@ func (p *peer) publish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	n := p.relay(request.Channel, 1, []byte(request.Data), nil)
+	time.Sleep(time.Duration(p.late.Swap(0)))
 	_ = json.NewEncoder(w).Encode(map[string]any{"reached": n, "complete": true})
 }
 

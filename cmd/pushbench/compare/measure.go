@@ -38,7 +38,8 @@ var measures = []measure{
 		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(o.Fan), "-m", messages, "--channel", "bench")
 	}},
 	{name: "pusher last", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
-		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", "100", "--rate", "10", "--channel", "bench")
+		// As many readers as the server has writers: one alone would still be busy when they have long been done.
+		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", "100", "--rate", "10", "--channel", "bench", "--procs", fmt.Sprint(o.Loops))
 	}},
 	{name: "pusher join", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
 		return p.pusher("presence", "-n", fmt.Sprint(min(o.Fan, 1000)))
