@@ -31,7 +31,13 @@ func init() {
 func sandbox(t *testing.T) (dir string) {
 	dir = t.TempDir()
 	t.Chdir(dir)
-	for _, key := range []string{"XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"} {
+	for _, kv := range os.Environ() {
+		if key, _, _ := strings.Cut(kv, "="); strings.HasPrefix(key, "PUSHD") {
+			t.Setenv(key, "") // restores it
+			os.Unsetenv(key)
+		}
+	}
+	for _, key := range []string{"HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"} {
 		t.Setenv(key, dir+"/"+strings.ToLower(key))
 	}
 	return dir

@@ -113,7 +113,7 @@ handler = "echo"
 func TestReadiness(t *testing.T) {
 	t.Parallel()
 	addr := pushdtest.FreeAddr(t)
-	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(twoWorkers, `"100ms"`, `"3s"`, 1), Env: []string{"PUSHD_METRICS_LISTEN=" + addr}})
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(twoWorkers, `"100ms"`, `"20s"`, 1), Env: []string{"PUSHD_METRICS_LISTEN=" + addr}})
 	body := ""
 	get := func(path string) int {
 		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: pushdtest.Timeout}

@@ -127,7 +127,7 @@ func TestSecondStart(t *testing.T) {
 			t.Errorf("%v: %d %q", args, r.Code, r.Stderr)
 		}
 	}
-	if best > time.Second {
+	if best > 10*time.Second { // at once, whatever else the machine does
 		t.Errorf("a second start takes %s to fail", best)
 	}
 	c := s.Dial("/echo")
@@ -325,9 +325,9 @@ func TestSIGTERMToAll(t *testing.T) {
 
 func TestKilledMaster(t *testing.T) {
 	t.Parallel()
-	long := strings.Replace(twoWorkers, `"100ms"`, `"4s"`, 1)
+	long := strings.Replace(twoWorkers, `"100ms"`, `"20s"`, 1)
 	s := pushdtest.Start(t, pushdtest.Options{Config: long})
-	s.Dial("/echo")
+	c := s.Dial("/echo")
 	syscall.Kill(s.Status().Master.PID, syscall.SIGKILL)
 	s.MustRun("start", "-d")
 	n := s.Dial("/echo")
@@ -337,5 +337,6 @@ func TestKilledMaster(t *testing.T) {
 	if out := s.MustRun("stop"); !strings.Contains(out, "was killed") {
 		t.Errorf("stop of orphans says %q", out)
 	}
+	c.Conn.Close()
 	pushdtest.Eventually(t, "the first master's orphans are gone too", func() bool { return len(s.Processes()) == 0 })
 }

@@ -11,7 +11,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
@@ -36,7 +35,7 @@ func start(t *testing.T, name string, env ...string) *program {
 func run(t *testing.T, name string, o pushdtest.Options) *program {
 	t.Helper()
 	o.Package = path.Join("examples", name)
-	o.Env = append([]string{"PUSHD_DRAIN=0s", "PUSHD_WATCHDOG=0s"}, o.Env...) // alone stops processes
+	o.Env = append([]string{"PUSHD_DRAIN=0s", "PUSHD_WATCHDOG=0s"}, o.Env...) // dialEach stops processes
 	s := pushdtest.Start(t, o)
 	return &program{s, t, name, local(s.Port)}
 }
@@ -50,52 +49,14 @@ func (p *program) dial(path string) client {
 // dialEach opens n connections to each process of a worker group.
 func (p *program) dialEach(group, path string, n int) (bySlot [][]client) {
 	p.t.Helper()
-	var pids []int
-	for _, w := range p.Status().Workers {
-		if w.Name == group {
-			pids = append(pids, w.PID)
-		}
-	}
-	for slot := range pids {
+	for _, dialed := range p.DialEach(path, n, group) {
 		var clients []client
-		p.alone(pids, slot, func() {
-			for range n {
-				clients = append(clients, p.dial(path))
-			}
-		})
+		for _, c := range dialed {
+			clients = append(clients, client{c, p.t})
+		}
 		bySlot = append(bySlot, clients)
 	}
 	return bySlot
-}
-
-// alone runs fn while of pids only that of slot is running. The others are
-// stopped, so that they cannot accept.
-func (p *program) alone(pids []int, slot int, fn func()) {
-	p.t.Helper()
-	for i, pid := range pids {
-		if i == slot {
-			continue
-		}
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-			p.t.Fatalf("stop process %d: %v", pid, err)
-		}
-		defer syscall.Kill(pid, syscall.SIGCONT)
-		pushdtest.Eventually(p.t, "process stops", func() bool { return stopped(pid) })
-	}
-	fn()
-}
-
-// stopped reports whether all threads of a process have stopped.
-func stopped(pid int) bool {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	for _, f := range files {
-		stat, err := os.ReadFile(f)
-		_, state, ok := strings.Cut(string(stat), ") ")
-		if err != nil || !ok || state[0] != 'T' {
-			return false
-		}
-	}
-	return len(files) > 0
 }
 
 // ids returns the connections' ids by the ports that they come from.

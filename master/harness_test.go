@@ -17,12 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/protocol/control"
 )
 
 const (
 	masterEnv = "PUSHD_TEST_MASTER" // JSON of masterArgs: the test binary is a master
-	bound     = 20 * time.Second    // of every wait; none of them is normally long
+	bound     = 30 * time.Second    // of every wait; none of them is normally long
 )
 
 func TestMain(m *testing.M) {
@@ -397,13 +398,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
+	return strconv.Itoa(pushdtest.FreePort(t))
 }
 
 // peer is a client of a fake process.

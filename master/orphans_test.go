@@ -57,7 +57,7 @@ func TestClearOrphans(t *testing.T) {
 // clears them.
 func TestStartBesideOrphans(t *testing.T) {
 	r := newRig(t, 2)
-	r.plan.DrainMS = 3000
+	r.plan.DrainMS = bound.Milliseconds()
 	r.savePlan()
 	first := r.start()
 	p := dialPeer(t, r.addr)

@@ -310,7 +310,7 @@ func startOf(pid int) uint64 { s, _ := readStat(pid); return s.start }
 // and one more.
 func TestReloadStormCoalesces(t *testing.T) {
 	r := newRig(t, 1)
-	r.behave("worker", "slow-start=300ms")
+	r.behave("worker", "slow-start=2s")
 	i := r.start()
 	first := make(chan error, 1)
 	go func() {

@@ -135,7 +135,7 @@ func TestConnectionsArePaged(t *testing.T) {
 
 func TestConnectionsOfMuteWorker(t *testing.T) {
 	r := newRig(t, 2)
-	r.args.Timing["query"] = 100 * time.Millisecond
+	r.args.Timing["query"] = 2 * time.Second
 	r.behave("worker.0", "mute")
 	i := r.start()
 	page, err := i.client.Connections(ctxFor(t), ConnQuery{Limit: 1000})

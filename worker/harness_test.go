@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait of these tests; none of them measures time.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // bus carries publications between the workers of a test. Each gets all of
 // them, in one order.

@@ -285,7 +285,7 @@ func TestReloadRunsTheCommand(t *testing.T) {
 	ws, api := startPeer(t, &peer{key: "k"})
 	log := filepath.Join(t.TempDir(), "log")
 	args := append([]string{"reload", "--times", "3", "--every", "100ms"}, standingArgs(ws, api)...)
-	code, r := benchmark(t, append(args, "--exec", "echo x >> "+log)...)
+	code, r := benchmark(t, append(args, "--exec", "sleep 0.2; echo x >> "+log)...)
 	healthy(t, code, r)
 	if text, _ := os.ReadFile(log); string(text) != "x\nx\nx\n" {
 		t.Errorf("the command left %q", text)

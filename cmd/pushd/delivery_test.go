@@ -88,28 +88,27 @@ func call(s *pushdtest.Server, via *http.Client, method, path string, body, answ
 	return res.StatusCode, json.NewDecoder(res.Body).Decode(answer)
 }
 
-// crowd connects clients until each process has two or more; those of slot 0
-// come first.
+// crowd connects two clients to each process; those of slot 0 come first.
 func crowd(t *testing.T, s *pushdtest.Server, path string) (all []*member, inSlot [2][]*member) {
 	t.Helper()
 	byPort := map[int]*member{}
-	for len(inSlot[0]) < 2 || len(inSlot[1]) < 2 {
-		if len(byPort) > 200 {
-			t.Fatalf("of %d clients only %d and %d are in each process", len(byPort), len(inSlot[0]), len(inSlot[1]))
-		}
-		for range 4 {
-			c := s.Dial(path)
-			byPort[c.Conn.LocalAddr().(*net.TCPAddr).Port] = &member{Client: c}
-		}
-		inSlot = [2][]*member{}
-		for _, l := range listing(t, s, "") {
-			if m := byPort[l.Port]; m != nil {
-				m.ID, m.Slot = l.ID, l.Slot
-				inSlot[l.Slot] = append(inSlot[l.Slot], m)
-			}
+	for slot, clients := range s.DialEach(path, 2) {
+		for _, c := range clients {
+			m := &member{Client: c, Slot: slot}
+			byPort[c.Conn.LocalAddr().(*net.TCPAddr).Port] = m
+			inSlot[slot] = append(inSlot[slot], m)
 		}
 	}
-	return slices.Concat(inSlot[0], inSlot[1]), inSlot
+	for _, l := range listing(t, s, "") {
+		if m := byPort[l.Port]; m != nil && l.Slot == m.Slot {
+			m.ID = l.ID
+		}
+	}
+	all = slices.Concat(inSlot[0], inSlot[1])
+	if slices.ContainsFunc(all, func(m *member) bool { return m.ID == "" }) {
+		t.Fatalf("not where it was sent to: %+v", listing(t, s, ""))
+	}
+	return all, inSlot
 }
 
 // want fails the test unless the API answers 200 with this object.

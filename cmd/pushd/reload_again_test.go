@@ -15,7 +15,7 @@ import (
 // footprint is what the processes of a server hold.
 type footprint struct {
 	Files, Goroutines map[string]int // by process
-	RSS               []int64        // of the workers
+	RSS               int64          // of the workers together
 }
 
 // holds reads it. Goroutines of the broker process are not told.
@@ -37,7 +37,7 @@ func holds(t *testing.T, s *pushdtest.Server) footprint {
 	for _, w := range st.Workers {
 		name := fmt.Sprint("worker ", w.Slot)
 		f.Files[name], f.Goroutines[name] = files(t, w.PID), w.Goroutines
-		f.RSS = append(f.RSS, w.RSS)
+		f.RSS += w.RSS
 	}
 	return f
 }
@@ -70,25 +70,37 @@ func TestReloadAgainAndAgain(t *testing.T) {
 	}
 	again()
 	second := holds(t, s)
-	sizes := second.RSS
+	sizes := []int64{second.RSS}
 	for range times - 1 {
 		again()
-		sizes = append(sizes, holds(t, s).RSS...)
+		sizes = append(sizes, holds(t, s).RSS)
 	}
 	// What a process holds for the moment of a question is gone a little later.
 	var last footprint
-	pushdtest.Eventually(t, "each process holds as much as in the second generation", func() bool {
+	pushdtest.Eventually(t, "no process holds more than in the second generation", func() bool {
 		last = holds(t, s)
-		return fmt.Sprint(last.Files, last.Goroutines) == fmt.Sprint(second.Files, second.Goroutines)
+		return atMost(last.Files, second.Files) && atMost(last.Goroutines, second.Goroutines)
 	})
-	t.Logf("after %d reloads: %v, was %v; worker RSS in KiB %v", times, last, second, inKiB(sizes))
+	t.Logf("after %d reloads: %v, was %v; RSS of the workers in KiB %v", times, last, second, inKiB(sizes))
 	for _, c := range all {
 		c.Close()
 	}
-	first, end := slices.Max(sizes[:4]), slices.Max(sizes[len(sizes)-4:])
+	// What each generation leaves behind would be in all of the last ones; when
+	// the collector runs is chance.
+	first, end := slices.Max(sizes[:3]), slices.Min(sizes[len(sizes)-3:])
 	if end > first+first/10 {
-		t.Errorf("workers of the last generations have up to %d KiB, those of the first ones %d", end>>10, first>>10)
+		t.Errorf("workers of the last generations have %d KiB, those of the first ones %d", end>>10, first>>10)
 	}
+}
+
+// atMost reports whether no process has more than limit says.
+func atMost(have, limit map[string]int) bool {
+	for process, n := range have {
+		if n > limit[process] {
+			return false
+		}
+	}
+	return true
 }
 
 func inKiB(bytes []int64) (list []int64) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,9 +27,9 @@ func crowdSize() int {
 // once.
 func TestBroadcastToAll(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoProcesses})
-	clients := make([]*pushdtest.Client, crowdSize())
-	for i := range clients {
-		clients[i] = s.Dial("/chat")
+	clients := slices.Concat(s.DialEach("/chat", 1)...)
+	for len(clients) < crowdSize() {
+		clients = append(clients, s.Dial("/chat"))
 	}
 	st := s.Status()
 	for _, w := range st.Workers {

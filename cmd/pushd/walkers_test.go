@@ -268,7 +268,21 @@ func (st *standing) visit() {
 		if err := st.welcome(c, role); err != nil {
 			st.fault("visitor %d of %s: %v", n, path, err)
 		}
-		c.Conn.Close()
+		leave(c)
+	}
+}
+
+// leave says goodbye and waits until the server has closed the connection: it
+// never has more than one visitor.
+func leave(c *pushdtest.Client) {
+	defer c.Conn.Close()
+	if c.Try(pushdtest.OpClose, []byte{3, 232}) != nil {
+		return
+	}
+	for {
+		if _, _, err := c.Next(pushdtest.Timeout); err != nil {
+			return
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -16,8 +17,7 @@ var builds = struct {
 	sync.Mutex
 	dir    string // "" before Main
 	binary map[string]string
-	ports  map[int]bool
-}{binary: map[string]string{}, ports: map[int]bool{}}
+}{binary: map[string]string{}}
 
 // Main runs the tests and removes what was built for them. A package that uses
 // Build or Start calls it from TestMain.
@@ -29,6 +29,7 @@ func Main(m *testing.M) (code int) {
 	}
 	defer os.RemoveAll(dir)
 	builds.dir = dir
+	syscall.Umask(0o022) // whatever the caller's is: workers of another user must reach the program
 	return m.Run()
 }
 
@@ -82,12 +83,4 @@ func Root(t testing.TB) string {
 			t.Fatal("no go.mod above the working directory")
 		}
 	}
-}
-
-func claimPort(port int) bool {
-	builds.Lock()
-	defer builds.Unlock()
-	taken := builds.ports[port]
-	builds.ports[port] = true
-	return !taken
 }

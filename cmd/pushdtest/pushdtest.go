@@ -25,7 +25,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path"
@@ -288,30 +287,6 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("never happened within %s: %s", Timeout, what)
 		}
 	}
-}
-
-// FreePort returns a TCP and UDP port of 127.0.0.1 that nobody used a moment
-// ago. Ports are not given twice to one test process.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := ln.Addr().(*net.TCPAddr).Port
-		pc, err := net.ListenPacket("udp", ln.Addr().String())
-		ln.Close()
-		if err != nil {
-			continue
-		}
-		pc.Close()
-		if claimPort(port) {
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
 }
 
 // FreeAddr is FreePort as "127.0.0.1:port".

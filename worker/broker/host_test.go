@@ -234,7 +234,7 @@ func TestGatherKnowsWhoMustAnswer(t *testing.T) {
 		t.Errorf("%d answers, complete %v", n, complete)
 	}
 	h.SetRoster([]string{"push/0/1", "push/1/1", "push/2/1"})
-	if n, complete := gather(300 * time.Millisecond); n != 2 || complete {
+	if n, complete := gather(2 * time.Second); n != 2 || complete {
 		t.Errorf("with a silent one: %d answers, complete %v", n, complete)
 	}
 	h.SetRoster(nil)

@@ -74,7 +74,7 @@ func runOne(t *testing.T, target *Target, h *log) {
 		}
 		l.Stop()
 	}
-	l.After(20*time.Second, func() { t.Error("nothing ended"); l.Stop() })
+	l.After(time.Minute, func() { t.Error("nothing ended"); l.Stop() })
 	l.Post(func() { l.Dial(target, h, 7) })
 	if err := l.Run(); err != nil {
 		t.Fatal(err)

@@ -111,7 +111,7 @@ func TestDeadAgentIsNoticed(t *testing.T) {
 		return // it died before it could read its job, which is told as well
 	}
 	defer f.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := f.Ready(ctx); err == nil || ctx.Err() != nil {
 		t.Fatalf("%v, %v", err, ctx.Err())

@@ -50,7 +50,7 @@ func TestIngest(t *testing.T) {
 	}
 	defer func() { _ = udp.Close() }()
 	publishTo(t, "udp://"+udp.LocalAddr().String())
-	_ = udp.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = udp.SetReadDeadline(time.Now().Add(time.Minute))
 	b := make([]byte, 1000)
 	if n, _, err := udp.ReadFrom(b); err != nil || strings.TrimSpace(string(b[:n])) != want {
 		t.Fatalf("udp: %q, %v", b[:n], err)

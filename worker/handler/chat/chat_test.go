@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,21 +26,6 @@ limits = { max_message = "4MiB" }
 "/single" = { handler = "chat", options = { rooms = false } }
 `
 
-// crowd connects clients until each of the two processes has some.
-func crowd(s *pushdtest.Server, t *testing.T, path string) []*pushdtest.Client {
-	t.Helper()
-	clients := []*pushdtest.Client{s.Dial(path), s.Dial(path)}
-	for len(clients) < 200 {
-		st := s.Status()
-		if len(st.Workers) == 2 && st.Workers[0].Connections > 0 && st.Workers[1].Connections > 0 {
-			return clients
-		}
-		clients = append(clients, s.Dial(path))
-	}
-	t.Fatalf("%d clients, and still one process has none: %+v", len(clients), s.Status().Workers)
-	return nil
-}
-
 func wantSame(t *testing.T, who string, c *pushdtest.Client, op byte, payload []byte) {
 	t.Helper()
 	if gotOp, got := c.Read(); gotOp != op || !bytes.Equal(got, payload) {
@@ -49,7 +35,7 @@ func wantSame(t *testing.T, who string, c *pushdtest.Client, op byte, payload []
 
 func TestEveryoneElseInEveryProcess(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: config})
-	clients := crowd(s, t, "/chat")
+	clients := slices.Concat(s.DialEach("/chat", 2)...)
 	for i, from := range clients {
 		op, payload := byte(pushdtest.OpText), []byte(fmt.Sprint("from ", i, " ✓"))
 		if i%2 == 1 {
@@ -100,7 +86,7 @@ func TestRoomNamesThatAreRefused(t *testing.T) {
 
 func TestGreetings(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: config})
-	clients := crowd(s, t, "/greet")
+	clients := slices.Concat(s.DialEach("/greet", 2)...)
 	for _, c := range clients {
 		c.WantText(Welcome) // and nobody else hears of it
 	}

@@ -272,13 +272,13 @@ func FuzzClaims(f *testing.F) {
 // has put in its place.
 func TestExpiredTokenEndsTheConnection(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: config})
-	expires := time.Now().Add(4 * time.Second)
+	expires := time.Now().Add(7 * time.Second)
 	lasting := s.Dial("/notify?hello=1&token=" + token(t, claims{"sub": "42", "exp": soon()}))
 	id(t, lasting)
 	short := s.Dial("/notify?hello=1&token=" + token(t, claims{"sub": "42", "exp": expires.Unix()}))
 	id(t, short)
 	s.MustRun("reload")
-	fresh := s.Dial("/notify?token=" + token(t, claims{"exp": time.Now().Add(2 * time.Second).Unix()}))
+	fresh := s.Dial("/notify?token=" + token(t, claims{"exp": time.Now().Add(5 * time.Second).Unix()}))
 	fresh.WantClose(4001)
 	short.WantClose(4001)
 	if early := time.Until(time.Unix(expires.Unix(), 0)); early > 0 {

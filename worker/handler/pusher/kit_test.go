@@ -82,7 +82,12 @@ func (g got) text() string {
 // join connects a client and reads the greeting.
 func join(t testing.TB, s *pushdtest.Server, path string) *pusher {
 	t.Helper()
-	p := &pusher{Client: s.Dial(path), t: t}
+	return greeted(t, s.Dial(path))
+}
+
+func greeted(t testing.TB, c *pushdtest.Client) *pusher {
+	t.Helper()
+	p := &pusher{Client: c, t: t}
 	g := p.next()
 	var hello struct {
 		SocketID        string `json:"socket_id"`
@@ -97,35 +102,11 @@ func join(t testing.TB, s *pushdtest.Server, path string) *pusher {
 
 const mainPath = "/app/" + appKey + "?protocol=7&client=js&version=8.6.0&flash=false"
 
-// crowd connects clients until each of the two processes has one; it returns
-// one of each.
+// crowd connects a client to each of the two processes.
 func crowd(t testing.TB, s *pushdtest.Server) (a, b *pusher) {
 	t.Helper()
-	bySlot := map[int]*pusher{}
-	for range 200 {
-		p := join(t, s, mainPath)
-		var list struct {
-			Connections []struct {
-				ID   string
-				Slot int
-			}
-		}
-		if err := json.Unmarshal([]byte(s.MustRun("connections", "--json")), &list.Connections); err != nil {
-			if err := json.Unmarshal([]byte(s.MustRun("connections", "--json")), &list); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, c := range list.Connections {
-			if c.ID == p.id {
-				bySlot[c.Slot] = p
-			}
-		}
-		if len(bySlot) == 2 {
-			return bySlot[0], bySlot[1]
-		}
-	}
-	t.Fatal("200 clients, and one process has none")
-	return nil, nil
+	bySlot := s.DialEach(mainPath, 1)
+	return greeted(t, bySlot[0][0]), greeted(t, bySlot[1][0])
 }
 
 func (p *pusher) next() (g got) {

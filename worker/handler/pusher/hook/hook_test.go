@@ -110,7 +110,11 @@ func TestEndpointsThatMisbehave(t *testing.T) {
 			t.Parallel()
 			r := newReceiver(t)
 			r.behave(answer)
-			q, log := mustOpen(t, t.TempDir(), appOf(r.url), quick)
+			tm := quick
+			if name == "hangs" {
+				tm.answer = 2 * time.Second
+			}
+			q, log := mustOpen(t, t.TempDir(), appOf(r.url), tm)
 			events, want := numbered(10)
 			q.Add("1", events...)
 			eventually(t, "three attempts", func() bool { return r.attempts() >= 3 })

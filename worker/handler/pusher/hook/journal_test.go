@@ -32,7 +32,7 @@ func TestRestart(t *testing.T) {
 	}
 	r.behave(nil)
 	again := quick
-	again.hold = time.Second
+	again.hold = 3 * time.Second
 	q, _ = mustOpen(t, dir, appOf(r.url), again)
 	q.Add("1", events[25:]...)
 	q.Add("1", occupied("back"))

@@ -32,12 +32,12 @@ func TestMain(m *testing.M) {
 const testKey, testSecret = "278d425bdf160c739803", "7ad3773142a6692b25b8"
 
 // patience bounds waits; no test measures time against it.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // quick are the default limits with short delays.
 var quick = timing{
 	hold: 30 * time.Millisecond, first: time.Millisecond, longest: 20 * time.Millisecond,
-	giveUp: time.Minute, answer: 200 * time.Millisecond, maxBytes: 32 << 20,
+	giveUp: time.Minute, answer: patience, maxBytes: 32 << 20,
 }
 
 func appOf(urls ...string) []worker.App {
