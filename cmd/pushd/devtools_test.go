@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds every wait of these tests; none of them measures time.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // browser is a headless Chromium, driven by the DevTools protocol over a pair
 // of pipes: JSON objects that end with a zero byte.
