@@ -3,7 +3,6 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -126,7 +125,7 @@ func (k killPoint) before() bool {
 }
 
 // killCrowd gives each slot a canary, a full batch and a third one.
-var killCrowd = mass{echo: 410, members: 50, slow: 2}
+var killCrowd = mass{echo: 205, members: 25, slow: 1}
 
 // TestKillNewWorker kills the new worker at every step of a reload and every
 // boundary of a batch. What had been committed to it ends with it and is
@@ -181,7 +180,7 @@ func TestHangingNewWorker(t *testing.T) {
 		t.Run(at.String(), func(t *testing.T) {
 			t.Parallel()
 			s := faulty(t)
-			few := mass{echo: 60, members: 10}
+			few := mass{echo: 30, members: 5}
 			load := keepUp(t, s, few)
 			lost := failNewWorker(t, s, load, at, unix.SIGSTOP)
 			load.refill(few)
@@ -224,15 +223,10 @@ func failNewWorker(t *testing.T, s *pushdtest.Server, load *standing, at killPoi
 	return lost
 }
 
-// accepts waits until a new client comes to that slot.
+// accepts fails the test unless a new client comes to that slot.
 func accepts(t *testing.T, s *pushdtest.Server, slot int) {
 	t.Helper()
-	pushdtest.Eventually(t, fmt.Sprintf("slot %d accepts clients", slot), func() bool {
-		c := s.Dial("/echo")
-		defer c.Conn.Close()
-		port := c.Conn.LocalAddr().(*net.TCPAddr).Port
-		return slices.ContainsFunc(listing(t, s, ""), func(l listed) bool { return l.Port == port && l.Slot == slot })
-	})
+	s.Alone(slot, func() { s.Dial("/echo").Close() })
 }
 
 // TestKillOldWorker: what the old worker has not given away when it is killed
@@ -246,18 +240,14 @@ func TestKillOldWorker(t *testing.T) {
 		{"export close", 2}, {"export commit", 2}, {"export report", 1}}
 	for _, at := range rows {
 		t.Run(at.String(), func(t *testing.T) {
-			workers := s.Status().Workers
-			inSlot := max(workers[0].Connections, workers[1].Connections)
+			inSlot := s.Status().Workers[0].Connections // with a visitor, perhaps
 			load.breaks()
 			order(t, s, at.point, at.n, unix.SIGKILL, 0)
 			r := reload(t, s)
 			carriedOut(t, s)
 			lost := settled(t, s, load)
-			if atLeast := map[int]int{1: 0, 2: 8}[at.n]; !r.OK || lost > inSlot-atLeast {
-				t.Errorf("%d of %d were lost: %+v", lost, inSlot, r)
-			}
-			if at.point == "export report" && lost > 0 {
-				t.Errorf("%d were lost that had moved", lost)
+			if moved := at.moved(inSlot); !r.OK || lost > inSlot-moved || moved == 0 && lost < inSlot-1 {
+				t.Errorf("%d of %d were lost, %d had moved: %+v", lost, inSlot, moved, r)
 			}
 			ownedOnce(t, s, load)
 			if r := reload(t, s); !r.OK {
@@ -269,6 +259,19 @@ func TestKillOldWorker(t *testing.T) {
 		load.refill(killCrowd)
 	}
 	load.judge(total, len(rows))
+}
+
+// moved is how many connections of a slot an old worker has given away for good
+// at the point: the canary is a batch of 8.
+func (k killPoint) moved(inSlot int) int {
+	switch {
+	case k.point == "export report":
+		return inSlot
+	case k.n == 1:
+		return 0
+	default:
+		return 8
+	}
 }
 
 // settled waits until the server lists as many clients as have a connection,

@@ -25,7 +25,7 @@ import (
 // judges all of them. Unlike pushbench's own load it makes up for those that
 // the server has lost.
 
-// mass is how many there are of each sort.
+// mass is how many there are of each sort in each of the two worker processes.
 type mass struct{ echo, members, slow int }
 
 const (
@@ -61,6 +61,7 @@ type standing struct {
 type walker struct {
 	*pushdtest.Client
 	path string
+	slot int // of its worker
 	port int // its own, by which the server's lists tell it
 
 	mu   sync.Mutex
@@ -74,15 +75,7 @@ func keepUp(t *testing.T, s *pushdtest.Server, m mass) *standing {
 	t.Helper()
 	st := &standing{t: t, s: s, began: time.Now(), stop: make(chan struct{}), visits: make(chan struct{}), done: make(chan struct{}),
 		stream: history.Stream{ID: mainStream, Channel: lobby}}
-	for range m.echo {
-		st.open("/echo", history.Echo, st.echo)
-	}
-	for range m.members {
-		st.open("/chat", history.Member, st.listen)
-	}
-	for range m.slow {
-		st.open("/echo?slow", history.Echo, st.dawdle)
-	}
+	st.refill(m)
 	go st.publish()
 	go st.visit()
 	t.Cleanup(func() { st.end(); st.disconnect() })
@@ -91,8 +84,8 @@ func keepUp(t *testing.T, s *pushdtest.Server, m mass) *standing {
 
 func (st *standing) now() int64 { return time.Since(st.began).Nanoseconds() + 1 }
 
-// open connects a walker and lets it walk.
-func (st *standing) open(path string, role history.Role, walk func(*walker)) {
+// open connects a walker to the worker that accepts and lets it walk.
+func (st *standing) open(slot int, path string, role history.Role, walk func(*walker)) {
 	st.t.Helper()
 	c, err := pushdtest.Knock(fmt.Sprintf("127.0.0.1:%d", st.s.Port), path)
 	if err == nil && c.Response.StatusCode != http.StatusSwitchingProtocols {
@@ -101,15 +94,15 @@ func (st *standing) open(path string, role history.Role, walk func(*walker)) {
 	if err != nil {
 		st.t.Fatalf("standing load: %v", err)
 	}
-	w := st.enter(c, path, role)
+	w := st.enter(c, slot, path, role)
 	go func() {
 		defer close(w.done)
 		walk(w)
 	}()
 }
 
-func (st *standing) enter(c *pushdtest.Client, path string, role history.Role) *walker {
-	w := &walker{Client: c, path: path, port: c.Conn.LocalAddr().(*net.TCPAddr).Port, done: make(chan struct{})}
+func (st *standing) enter(c *pushdtest.Client, slot int, path string, role history.Role) *walker {
+	w := &walker{Client: c, path: path, slot: slot, port: c.Conn.LocalAddr().(*net.TCPAddr).Port, done: make(chan struct{})}
 	w.rec = history.Session{ID: st.nextID.Add(1), Role: role, Opened: st.now()}
 	if role == history.Member {
 		w.rec.Channel = lobby
@@ -347,27 +340,36 @@ func (st *standing) lost() (n int) {
 	return n
 }
 
-// refill opens new clients up to m.
+// refill opens new clients until each worker has m.
 func (st *standing) refill(m mass) {
 	st.t.Helper()
-	for _, w := range st.clients() {
-		switch {
-		case w.rec.Role == history.Member:
-			m.members--
-		case w.path == "/echo":
-			m.echo--
-		default:
-			m.slow--
+	for slot := range 2 {
+		missing := m
+		for _, w := range st.clients() {
+			switch {
+			case w.slot != slot:
+			case w.rec.Role == history.Member:
+				missing.members--
+			case w.path == "/echo":
+				missing.echo--
+			default:
+				missing.slow--
+			}
 		}
+		st.s.Alone(slot, func() { st.openAll(slot, missing) })
 	}
+}
+
+func (st *standing) openAll(slot int, m mass) {
+	st.t.Helper()
 	for range m.echo {
-		st.open("/echo", history.Echo, st.echo)
+		st.open(slot, "/echo", history.Echo, st.echo)
 	}
 	for range m.members {
-		st.open("/chat", history.Member, st.listen)
+		st.open(slot, "/chat", history.Member, st.listen)
 	}
 	for range m.slow {
-		st.open("/echo?slow", history.Echo, st.dawdle)
+		st.open(slot, "/echo?slow", history.Echo, st.dawdle)
 	}
 }
 
