@@ -26,9 +26,13 @@ type load struct {
 	ended     bool
 }
 
-// standingEchoes are the first sessions of the load; echoes with higher numbers
-// belong to connections that come, echo once and go.
-const standingEchoes = 30
+// The first sessions of the load stay: echoes, the members of two channels, slow
+// readers. Those with higher numbers belong to connections that come while it
+// runs, to echo once and go, or to join in the place of another.
+const (
+	standingEchoes, standingMembers, standingSlow = 30, 10, 2
+	standingSessions                              = standingEchoes + 2*standingMembers + standingSlow
+)
 
 // stand starts the load and returns once its connections stand and talk. Flags
 // are further ones of `pushbench verify`; the later one of two counts.
@@ -36,8 +40,8 @@ func stand(t *testing.T, s *pushdtest.Server, flags ...string) *load {
 	t.Helper()
 	args := append([]string{"verify", "--json", "-d", "0", "--settle", "2s",
 		"--url", fmt.Sprintf("ws://127.0.0.1:%d", s.Port), "--api", "http://" + s.API, "--key", s.Key,
-		"--idle", "10", "--echoes", fmt.Sprint(standingEchoes), "--echo-rate", "200", "--channels", "2", "--members", "10",
-		"--talk-rate", "10", "--publish-rate", "20", "--churn", "2", "--connect-rate", "10", "--slow", "2"}, flags...)
+		"--idle", "10", "--echoes", fmt.Sprint(standingEchoes), "--echo-rate", "200", "--channels", "2", "--members", fmt.Sprint(standingMembers),
+		"--talk-rate", "10", "--publish-rate", "20", "--churn", "2", "--connect-rate", "10", "--slow", fmt.Sprint(standingSlow)}, flags...)
 	l := &load{t: t, bench: exec.Command(pushdtest.Build(t, "cmd/pushbench"), args...)}
 	l.bench.Stdout, l.bench.Stderr = &l.out, &l.errs
 	enough, err := l.bench.StdinPipe()
