@@ -11,6 +11,7 @@ type callbacks struct {
 	onRequest      func(*Response, *Request)
 	onConnect      func(*Conn)
 	onMessage      func(*Conn, Message)
+	onClosing      func(*Conn)
 	onClose        func(*Conn, error)
 	onTimeout      func(*Conn)
 	onError        func(*Conn, error)
@@ -27,7 +28,7 @@ func ofWorker(w *Worker) callbacks {
 		onWorkerStart: w.OnWorkerStart, onWorkerReload: w.OnWorkerReload,
 		onWorkerResume: w.OnWorkerResume, onWorkerStop: w.OnWorkerStop,
 		onHandshake: w.OnHandshake, onRequest: w.OnRequest, onConnect: w.OnConnect, onMessage: w.OnMessage,
-		onClose: w.OnClose, onTimeout: w.OnTimeout, onError: w.OnError, onBufferFull: w.OnBufferFull, onBufferDrain: w.OnBufferDrain,
+		onClosing: w.OnClosing, onClose: w.OnClose, onTimeout: w.OnTimeout, onError: w.OnError, onBufferFull: w.OnBufferFull, onBufferDrain: w.OnBufferDrain,
 		onResume: w.OnResume,
 	}
 }
@@ -57,6 +58,9 @@ func ofHandler(h Handler) (cb callbacks) {
 	}
 	if i, ok := h.(interface{ OnMessage(*Conn, Message) }); ok {
 		cb.onMessage = i.OnMessage
+	}
+	if i, ok := h.(interface{ OnClosing(*Conn) }); ok {
+		cb.onClosing = i.OnClosing
 	}
 	if i, ok := h.(interface{ OnClose(*Conn, error) }); ok {
 		cb.onClose = i.OnClose
@@ -125,6 +129,13 @@ func (r *route) message(c *Conn, m Message) {
 	if r.onMessage != nil {
 		defer c.loop.contain("OnMessage", c)
 		r.onMessage(c, m)
+	}
+}
+
+func (r *route) closing(c *Conn) {
+	if r.onClosing != nil {
+		defer c.loop.contain("OnClosing", c)
+		r.onClosing(c)
 	}
 }
 

@@ -31,6 +31,7 @@ func (l *loop) closeConn(c *Conn, code int, reason string, err error) {
 		return
 	}
 	c.stage = stageClosing
+	c.route.closing(c)
 	l.say(c, code, reason)
 	l.expect(c, closeTimeout)
 	l.hearOut(c)

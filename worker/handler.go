@@ -22,6 +22,7 @@ import (
 //	OnRequest(w *Response, r *Request)
 //	OnConnect(c *Conn)
 //	OnMessage(c *Conn, m Message)
+//	OnClosing(c *Conn)
 //	OnClose(c *Conn, err error)
 //	OnTimeout(c *Conn)
 //	OnError(c *Conn, err error)

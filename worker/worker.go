@@ -63,6 +63,10 @@ type Worker struct {
 	OnConnect func(c *Conn)
 	// OnMessage gets one whole message; m.Data is valid until it returns.
 	OnMessage func(c *Conn, m Message)
+	// OnClosing runs when this side begins to close a WebSocket: by Close, a kick,
+	// a full queue. From then on nothing reaches its client, and nothing of it is
+	// heard; OnClose follows when the client has answered, within 5 s.
+	OnClosing func(c *Conn)
 	// OnClose runs exactly once for each OnConnect or OnResume, when the
 	// connection is gone. err is nil after an orderly close by either side.
 	OnClose func(c *Conn, err error)

@@ -37,6 +37,7 @@ func TestCallbacksRunOnceInOrder(t *testing.T) {
 	w.OnHandshake = func(_ *Conn, h *Handshake) { events = append(events, "handshake "+h.Path()) }
 	w.OnConnect = func(c *Conn) { events = append(events, "connect"); _ = c.SendText("hi") }
 	w.OnMessage = func(_ *Conn, m Message) { events = append(events, m.String()) }
+	w.OnClosing = func(*Conn) { events = append(events, "closing") } // not when the client closes
 	w.OnClose = func(_ *Conn, err error) { events = append(events, fmt.Sprint("close ", err)) }
 	s := serve(t, w)
 	c := connect(t, s.addrs[0], "/a?b=c")
@@ -51,6 +52,42 @@ func TestCallbacksRunOnceInOrder(t *testing.T) {
 		t.Fatalf("got %s, want %s", got, want)
 	}
 	s.eventually("no connection is left", func() bool { return w.CountConnections() == 0 })
+}
+
+// TestClosing: OnClosing runs once when the server tells a client to go, before
+// which that was heard and sent, and after which nothing is.
+func TestClosing(t *testing.T) {
+	var events []string
+	w := New(anyWS)
+	w.OnMessage = func(c *Conn, m Message) {
+		events = append(events, m.String())
+		_ = c.SendText("bye")
+		c.Close(4009, "")
+		c.Close(4010, "")
+	}
+	w.OnClosing = func(c *Conn) {
+		events = append(events, fmt.Sprint("closing ", c.SendText("more")))
+		c.Close(4011, "")
+	}
+	w.OnClose = func(_ *Conn, err error) { events = append(events, fmt.Sprint("close ", err)) }
+	s := serve(t, w)
+	c := connect(t, s.addrs[0], "/")
+	c.text("go")
+	c.want("bye")
+	c.wantClose(4009)
+	c.text("no")
+	s.on(func() {
+		if len(events) != 2 {
+			t.Errorf("before the client has answered: %q", events)
+		}
+	})
+	c.write(mask(0x88, []byte{0x0f, 0xa9}))
+	c.wantEOF()
+	s.eventually("OnClose", func() bool { return len(events) == 3 })
+	want := fmt.Sprintf("go,closing %v,close <nil>", ErrClosed)
+	if got := strings.Join(events, ","); got != want {
+		t.Fatalf("got %s, want %s", got, want)
+	}
 }
 
 func TestPanicClosesOnlyItsConnection(t *testing.T) {

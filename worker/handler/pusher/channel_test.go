@@ -2,6 +2,7 @@ package pusher
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -191,6 +192,34 @@ func TestUsers(t *testing.T) {
 	one.WantClose(4009)
 	two.WantClose(4009)
 	other.quiet()
+}
+
+// TestTerminatedLeaveAtOnce: whoever is told to go has left its channels, even
+// if its client does not answer the close.
+func TestTerminatedLeaveAtOnce(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	b := newBackend(t, s)
+	one, two := crowd(t, s)
+	one.signin(`{"id":"1"}`)
+	one.want("pusher:signin_success", "", "*")
+	two.signin(`{"id":"2","watchlist":["1"]}`)
+	two.want("pusher:signin_success", "", "*")
+	two.want("pusher_internal:watchlist_events", "", "*")
+	one.enter("presence-a", "1")
+	two.enter("presence-a", "2")
+	one.added("presence-a", "2")
+	one.subscribe("a")
+	b.want(200, "{}", "POST", "users/1/terminate_connections", "{}")
+	events := []string{two.next().Event, two.next().Event}
+	slices.Sort(events)
+	equal(t, events, "pusher_internal:member_removed", "pusher_internal:watchlist_events")
+	if !strings.Contains(s.MustRun("connections", "--json"), one.id) {
+		t.Error("its members were told when the connection had ended, not when it was told to go")
+	}
+	b.want(200, `{"occupied":false,"subscription_count":0}`, "GET", "channels/a", nil, "info", "subscription_count")
+	b.want(200, `{"users":[{"id":"2"}]}`, "GET", "channels/presence-a/users", nil)
+	one.WantClose(4009)
+	two.quiet()
 }
 
 // TestTriggersThroughReloads: requests on a kept connection are answered while

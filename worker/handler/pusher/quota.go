@@ -135,6 +135,9 @@ func (a *app) keepRoom(c *worker.Conn) {
 	if a.limited() {
 		c.Join(a.channel(""))
 	} else {
-		c.Leave(a.channel(""))
+		a.giveRoom(c)
 	}
 }
+
+// giveRoom gives the place back.
+func (a *app) giveRoom(c *worker.Conn) { c.Leave(a.channel("")) }

@@ -92,6 +92,15 @@ func (h *Handler) OnResume(c *worker.Conn) {
 	h.resume(c, a)
 }
 
+// OnClosing takes a connection that is told to go out of its channels, without
+// waiting for its client to answer.
+func (h *Handler) OnClosing(c *worker.Conn) {
+	if a := h.app(c); a != nil && c.Get(refusedKey) == "" {
+		h.end(c, a)
+		a.giveRoom(c)
+	}
+}
+
 // OnClose ends what the connection had.
 func (h *Handler) OnClose(c *worker.Conn, err error) {
 	h.events.forget(c)
