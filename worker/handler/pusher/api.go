@@ -161,6 +161,8 @@ func (k *call) fail(err error) {
 	f := &fault{http.StatusInternalServerError, "internal error"}
 	switch {
 	case errors.As(err, &f):
+	case errors.Is(err, worker.ErrTooLarge):
+		f = &fault{http.StatusRequestEntityTooLarge, err.Error()}
 	case errors.Is(err, worker.ErrBrokerBusy), errors.Is(err, worker.ErrBrokerAway):
 		k.w.Header().Set("Retry-After", "1")
 		f = &fault{http.StatusServiceUnavailable, err.Error()}
@@ -192,6 +194,9 @@ func (k *call) answer(status int, v any) {
 	if err != nil {
 		k.h.log.Error("pusher: encode answer", "error", err)
 		status, raw = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
+	}
+	if status >= http.StatusBadRequest {
+		raw = append(raw, '\n') // for people who read it with curl
 	}
 	k.w.Header().Set("Content-Type", "application/json")
 	k.w.WriteHeader(status)

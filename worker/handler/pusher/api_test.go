@@ -189,6 +189,23 @@ func TestTriggerAllOrNone(t *testing.T) {
 	p.want("end", "c0", "") // nothing of the one that was refused
 }
 
+// TestTooLarge: max_event bounds the text, whose escapes may make it more than
+// the bus takes. The body is an error that ends its line.
+func TestTooLarge(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(config, "client_events", "max_event = 400000\nclient_events", 1) +
+		"[worker.limits]\nmax_body = 4000000\n"})
+	b, p := newBackend(t, s), join(t, s, mainPath)
+	p.subscribe("a")
+	for _, channel := range []string{"a", "cache-a"} {
+		answer := b.want(413, "*", "POST", "events", object{"name": "e", "data": strings.Repeat("\x01", 300000), "channel": channel})
+		if !strings.HasPrefix(answer, `{"error":"`) || !strings.HasSuffix(answer, "\"}\n") {
+			t.Errorf("%s: %q", channel, answer)
+		}
+	}
+	b.trigger("e", "small", "a")
+	p.want("e", "a", "small")
+}
+
 // TestAppOfMachines: the machines' own API reaches an app's channels, and says
 // when there is no such app.
 func TestAppOfMachines(t *testing.T) {
