@@ -56,7 +56,7 @@ const (
 	flagTimers                      // owns timers
 	flagBody                        // in stageHTTP: header is read, body is not
 	flagMoving                      // on its way to another process
-	flagSkip                        // has had some publications before it came; see loop.skip
+	flagSkip                        // has had some publications before it came; see skips
 )
 
 // Conn is one client. It is cheap on purpose: what an idle connection does not

@@ -146,11 +146,11 @@ func (m *imports) admit(s *shipment) {
 			homeless = append(homeless, c)
 		}
 		a.watch(l)
-		if ahead {
-			c.set(flagSkip)
-			l.skip[c] = s.at
-		}
 		conns = append(conns, c)
+	}
+	if ahead {
+		l.skip.add(conns, s.at)
+		l.after(skipFor, func() { l.skip.drop(conns) })
 	}
 	l.beatAgain()
 	l.replay(conns, s.at)
@@ -168,21 +168,11 @@ func (m *imports) admit(s *shipment) {
 			l.parting(c)
 		}
 	}
-	if ahead {
-		l.after(skipFor, func() { l.unskip(conns) })
-	}
 }
 
 // skipFor is how long a publication that the old worker has delivered may still
 // be on its way to us.
 const skipFor = 10 * time.Second
-
-func (l *loop) unskip(conns []*Conn) {
-	for _, c := range conns {
-		c.clear(flagSkip)
-		delete(l.skip, c)
-	}
-}
 
 // land runs when a connection is in place or lost, on the loop.
 func (m *imports) land(c *Conn, ok bool, frozen time.Duration) {

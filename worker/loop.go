@@ -65,7 +65,7 @@ type loop struct {
 	retired   bool        // another process has taken over
 	moving    bool        // connections are being handed over: timers rest
 	waiting   bool        // nothing is frozen and answers are due first: timers run, requests wait
-	skip      map[*Conn]vector
+	skip      skips
 	importing int               // hand-overs to this process under way
 	syncs     map[string]func() // barriers under way, by token
 	late      []lateAnswer

@@ -107,7 +107,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	l.log = l.log.With("worker", w.Name, "slot", l.slot)
 	l.counts.refusedLog = map[string]*rateLimit{}
 	l.over = make(chan struct{})
-	l.skip, l.syncs = map[*Conn]vector{}, map[string]func(){}
+	l.syncs = map[string]func(){}
 	l.fan.room = sync.NewCond(&l.fan.mu)
 	l.accept.files = openFiles()
 	if w.Limits.PerIP > 0 || w.Limits.PerIPRate > 0 {

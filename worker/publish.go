@@ -168,10 +168,10 @@ func (f *fanout) complete(l *loop) {
 func (f *fanout) finish(l *loop) {
 	d := f.current
 	f.current = nil
-	if d.pub.Kind == kindSync {
+	switch {
+	case d.pub.Kind == kindSync: // nobody gets it, so there is nothing to remember
 		l.synced(d.pub.Target)
-	}
-	if d.pub.Seq > 0 {
+	case d.pub.Seq > 0:
 		f.seen.note(source{d.pub.Publisher, d.pub.Shard}, d.pub.Seq, l.now)
 		f.journal.note(d.pub)
 	}
@@ -273,7 +273,7 @@ func (d *delivery) run(l *loop, n int) int {
 // includes reports whether c is to get it: it may have left since the snapshot.
 func (d *delivery) includes(c *Conn) bool {
 	l := c.loop
-	if !c.open() || c.has(flagSkip) && l.skip[c].has(&d.pub) {
+	if !c.open() || c.has(flagSkip) && l.skip.has(c, &d.pub) {
 		return false
 	}
 	if d.group != nil && d.removed != d.group.Removed() && !c.groups.In(d.group) {
