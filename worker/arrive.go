@@ -10,7 +10,7 @@ import "time"
 // arrivals are the connections on that way, in order. The first sent of them
 // have a dummy in the listener's accept queue, which must not overflow.
 type arrivals struct {
-	path  string // of the dummies' listener, in the abstract namespace
+	to    *address // the dummies' listener, in the abstract namespace
 	queue []landing
 	sent  int
 }
@@ -27,7 +27,7 @@ type landing struct {
 
 // openArrivals puts the listener of the dummies at gnet's first descriptor.
 func (l *loop) openArrivals() error {
-	fd, path, err := listenAbstract()
+	fd, to, err := listenAbstract()
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (l *loop) openArrivals() error {
 		return err
 	}
 	// After a restart of gnet those that were on their way still are.
-	l.arrive = arrivals{path: path, queue: l.arrive.queue}
+	l.arrive = arrivals{to: to, queue: l.arrive.queue}
 	l.arrive.send(l)
 	return epollAdd(l.engine.epoll, l.engine.door0, eventsRead)
 }
@@ -51,7 +51,7 @@ func (a *arrivals) await(l *loop, c *Conn, fd int, fn func(*Conn, bool)) {
 // send keeps the accept queue supplied.
 func (a *arrivals) send(l *loop) {
 	for a.sent < min(len(a.queue), maxDummies) {
-		if err := connectAbstract(a.path); err != nil {
+		if err := connectAbstract(a.to); err != nil {
 			if a.sent == 0 { // nothing on its way would make us try again
 				l.after(time.Millisecond, func() { a.send(l) })
 			}

@@ -212,34 +212,37 @@ func reopenStderr(f *os.File) error {
 
 func closeFD(fd int) { _ = unix.Close(fd) }
 
-// listenAbstract opens a listener at an abstract address that the kernel picks.
-func listenAbstract() (fd int, path string, err error) {
+// address is that of a unix socket.
+type address = unix.SockaddrUnix
+
+// listenAbstract opens a listener at an abstract address of random name.
+func listenAbstract() (fd int, to *address, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, "", os.NewSyscallError("socket", err)
+		return -1, nil, os.NewSyscallError("socket", err)
 	}
 	name := make([]byte, 16)
 	if _, err = rand.Read(name); err == nil {
-		path = fmt.Sprintf("@pushd-%x", name)
-		if err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{Name: path})); err == nil {
+		to = &address{Name: fmt.Sprintf("@pushd-%x", name)}
+		if err = os.NewSyscallError("bind", unix.Bind(fd, to)); err == nil {
 			err = os.NewSyscallError("listen", unix.Listen(fd, 4096))
 		}
 	}
 	if err != nil {
 		unix.Close(fd)
 	}
-	return fd, path, err
+	return fd, to, err
 }
 
 // connectAbstract makes a connection and leaves it at once; it can still be
 // accepted.
-func connectAbstract(path string) error {
+func connectAbstract(to *address) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	return os.NewSyscallError("connect", unix.Connect(fd, &unix.SockaddrUnix{Name: path}))
+	return os.NewSyscallError("connect", unix.Connect(fd, to))
 }
 
 // ourOwn reports whether this process is at the other end of a unix socket.

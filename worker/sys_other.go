@@ -35,17 +35,19 @@ func closeFD(int)                        {}
 func duplicate(int) (int, error)         { return -1, errLinux }
 func processorTime() time.Duration       { return 0 }
 
-func listenAbstract() (int, string, error) { return -1, "", errLinux }
-func connectAbstract(string) error         { return errLinux }
-func ourOwn(int) bool                      { return false }
-func peerOf(int) netip.AddrPort            { return netip.AddrPort{} }
+func listenAbstract() (int, *address, error) { return -1, nil, errLinux }
+func connectAbstract(*address) error         { return errLinux }
+func ourOwn(int) bool                        { return false }
+func peerOf(int) netip.AddrPort              { return netip.AddrPort{} }
+
+type address struct{}
 
 const (
 	eventsRead = 0
 	eventsNone = 0
 )
 
-type writable struct{}
+type writable struct{ waiting map[int32]*Conn }
 
 func newWritable(func()) (*writable, error) { return nil, errLinux }
 
