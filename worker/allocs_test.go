@@ -1,9 +1,6 @@
 package worker
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 // The paths that run for each message allocate nothing. These are counts, so
 // they hold on any machine.
@@ -94,16 +91,55 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 	}
 }
 
-// clockError is far below the second in which deadlines are kept, and above what
-// a busy machine may put between two readings at start.
-const clockError = 500 * time.Millisecond
-
-// TestClock compares the clock that costs no system call with the system's.
-func TestClock(t *testing.T) {
-	for range 100 {
-		before, now, after := bootClock(), clock(), bootClock()
-		if now < before-clockError || now > after+clockError {
-			t.Fatalf("clock says %v, between %v and %v", now, before, after)
+// TestInboundAllocatesPerPublication takes the whole way from the broker's client
+// to the members: what a publication allocates does not depend on how many get
+// it, nor on whether it waits in their queues.
+func TestInboundAllocatesPerPublication(t *testing.T) {
+	const once = 8 // the batch, its closure, the delivery, its frame, places in queues
+	perPublication := func(members int, full bool) float64 {
+		w, _ := newEchoer(anyWS)
+		s := launch(t, w, &bus{}, nil)
+		s.crowd(members, "/")
+		batch := []Publication{{Kind: KindMessage, Scope: ScopeChannel, Target: "all", Data: make([]byte, 128)}}
+		publish := func(l *loop) {
+			l.Deliver(batch)
+			l.wake()
+			for l.fan.current != nil || len(l.fan.queue) > 0 {
+				l.fan.step(l)
+			}
+		}
+		s.on(func() {
+			for _, c := range w.loop.conns.all {
+				if full { // as after a write that found no room; the queue has room for all
+					c.out = &queue{frames: make([][]byte, 1, 64), bytes: 1}
+					c.out.frames[0] = []byte{0}
+				}
+			}
+		})
+		before := s.stats().MessagesOut
+		n := s.allocs(publish)
+		if sent := s.stats().MessagesOut - before; sent != uint64(21*members) {
+			t.Errorf("%d messages went to %d members", sent, members)
+		}
+		waiting := 0
+		s.on(func() {
+			for _, c := range w.loop.conns.all {
+				if c.out != nil && len(c.out.frames) == 22 {
+					waiting++
+				}
+				c.out = nil
+			}
+			w.loop.counts.queueBytes = 0
+		})
+		if full && waiting != members || !full && waiting != 0 {
+			t.Errorf("the messages of %d members are in their queues", waiting)
+		}
+		return n
+	}
+	one := perPublication(1, false)
+	for _, full := range []bool{false, true} {
+		if many := perPublication(400, full); one > once || many > one {
+			t.Errorf("allocations of a publication: %v to one member, %v to 400 (full: %v); want at most %d, and no more to many", one, many, full, once)
 		}
 	}
 }

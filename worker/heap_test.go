@@ -44,7 +44,7 @@ func (s *server) crowd(n int, path string) {
 		}
 	})
 	for range n {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|closeOnExec, 0)
 		must(s.t, err)
 		fds = append(fds, fd)
 		must(s.t, unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}))

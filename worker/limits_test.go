@@ -276,7 +276,7 @@ func TestAcceptErrorKeepsConnections(t *testing.T) {
 	}
 	half := mask(0x81, []byte("split over the accident"))
 	clients[7].write(half[:9])
-	trigger, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	trigger, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|closeOnExec, 0)
 	must(t, err)
 	defer unix.Close(trigger)
 	addr, err := net.ResolveTCPAddr("tcp", s.addrs[0])

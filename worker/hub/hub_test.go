@@ -180,6 +180,25 @@ func TestMembershipBytes(t *testing.T) {
 	runtime.KeepAlive(conns)
 }
 
+// TestLargeChannelBytes is the budget of one channel with very many members: its
+// slice has room to grow, a member holds nothing beside its own place.
+func TestLargeChannelBytes(t *testing.T) {
+	const budget, members = 11, 100_000
+	h := New[*conn]()
+	conns := make([]conn, members)
+	before := liveHeap()
+	for i := range conns {
+		h.Join(Channel, "all", &conns[i])
+	}
+	per := (liveHeap() - before) / members
+	t.Logf("%d B a member, budget %d", per, budget)
+	if per > budget {
+		t.Errorf("%d B a member, budget %d", per, budget)
+	}
+	runtime.KeepAlive(h)
+	runtime.KeepAlive(conns)
+}
+
 func liveHeap() int {
 	runtime.GC()
 	runtime.GC()
