@@ -328,12 +328,12 @@ func TestKilledMaster(t *testing.T) {
 	long := strings.Replace(twoWorkers, `"100ms"`, `"20s"`, 1)
 	s := pushdtest.Start(t, pushdtest.Options{Config: long})
 	c := s.Dial("/echo")
-	syscall.Kill(s.Status().Master.PID, syscall.SIGKILL)
+	s.Kill(s.Status().Master.PID)
 	s.MustRun("start", "-d")
 	n := s.Dial("/echo")
 	n.SendText("x")
 	n.WantText("x")
-	syscall.Kill(s.Status().Master.PID, syscall.SIGKILL)
+	s.Kill(s.Status().Master.PID)
 	if out := s.MustRun("stop"); !strings.Contains(out, "was killed") {
 		t.Errorf("stop of orphans says %q", out)
 	}

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(masterEnv) != "":
 		masterMain()
 	default:
+		syscall.Umask(0o022) // whatever the caller's is: workers of another user leave notes
 		os.Exit(m.Run())
 	}
 }

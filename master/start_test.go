@@ -235,8 +235,10 @@ func TestPrivilegeDrop(t *testing.T) {
 		}
 		return
 	}
-	if err := os.Chmod(r.dir, 0o777); err != nil { // for the notes
-		t.Fatal(err)
+	for _, path := range []string{r.dir, r.args.Options.Program} { // for the notes, and to run it
+		if err := os.Chmod(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
 	}
 	i := r.start()
 	p := dialPeer(t, r.addr)

@@ -29,15 +29,6 @@ func signal(t *testing.T, pid int, sig unix.Signal) {
 	}
 }
 
-// killed kills a process and waits until it runs no more.
-func killed(t *testing.T, s *pushdtest.Server, pid int) {
-	t.Helper()
-	signal(t, pid, unix.SIGKILL)
-	pushdtest.Eventually(t, "the killed process is gone", func() bool {
-		return !slices.ContainsFunc(s.Processes(), func(p pushdtest.Process) bool { return p.PID == pid })
-	})
-}
-
 // echoes sends a text to each member and wants it back; it returns the longest
 // round trip.
 func echoes(t *testing.T, members []*member, text string) (longest time.Duration) {
@@ -96,7 +87,7 @@ func TestKilledBroker(t *testing.T) {
 	all, _ := crowd(t, s, "/echo")
 	l := stand(t, s)
 	before := s.Status()
-	killed(t, s, before.Broker.PID)
+	s.Kill(before.Broker.PID)
 	// The first request waits in the accept queue or gets 503: flows sees to it.
 	flows(t, s, all)
 	echoes(t, all, "after")
@@ -246,7 +237,7 @@ func TestKilledWorker(t *testing.T) {
 	_, inSlot := crowd(t, s, "/echo")
 	l := stand(t, s, "--talk-rate", "0") // what a client says in the last moment may die with its worker
 	before := s.Status()
-	killed(t, s, before.Workers[0].PID)
+	s.Kill(before.Workers[0].PID)
 	for _, m := range inSlot[0] {
 		if _, _, err := m.Next(pushdtest.Timeout); err == nil {
 			t.Error("a client of the killed worker still has a connection")
@@ -292,7 +283,7 @@ func TestAcceptQueueOutlivesWorkers(t *testing.T) {
 	}
 	began := time.Now()
 	for _, w := range workers {
-		killed(t, s, w.PID)
+		s.Kill(w.PID)
 	}
 	for i, conn := range waiting {
 		if err := letIn(conn); err != nil {
@@ -359,7 +350,7 @@ func TestStartWhileOrphansDrain(t *testing.T) {
 	all, _ := crowd(t, s, "/echo")
 	l := stand(t, s, "--settle", "6s") // members of the old server and the new one do not hear each other
 	orphans := s.Status()
-	killed(t, s, orphans.Master.PID)
+	s.Kill(orphans.Master.PID)
 	died := time.Now()
 	s.MustRun("start", "-d")
 	t.Logf("a new server was ready %s after the death", time.Since(died))

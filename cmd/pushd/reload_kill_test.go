@@ -316,11 +316,13 @@ func TestKillMasterDuringReload(t *testing.T) {
 			t.Parallel()
 			s := faulty(t)
 			crowd(t, s, "/echo")
-			order(t, s, at.point, at.n, unix.SIGKILL, s.Status().Master.PID)
+			master := s.Status().Master.PID
+			order(t, s, at.point, at.n, unix.SIGKILL, master)
 			if r := s.Run("reload"); r.Code != 1 || r.Took > 10*time.Second {
 				t.Errorf("reload without a master: %+v", r)
 			}
 			carriedOut(t, s)
+			s.AwaitGone(master)
 			s.MustRun("start", "-d")
 			c := s.Dial("/echo")
 			c.SendText("new")

@@ -29,8 +29,10 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -264,6 +266,27 @@ func (s *Server) end() {
 // Processes returns the server's processes: master, broker, workers and
 // commands that still run.
 func (s *Server) Processes() []Process { return Processes(s.mark) }
+
+// Kill kills one of the server's processes and waits until it runs no more:
+// what it held is free.
+func (s *Server) Kill(pid int) {
+	s.t.Helper()
+	if pid <= 0 {
+		s.t.Fatalf("no process to kill: %d", pid)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		s.t.Fatalf("kill process %d: %v", pid, err)
+	}
+	s.AwaitGone(pid)
+}
+
+// AwaitGone waits until a process that was killed runs no more.
+func (s *Server) AwaitGone(pid int) {
+	s.t.Helper()
+	Eventually(s.t, fmt.Sprintf("process %d is gone", pid), func() bool {
+		return !slices.ContainsFunc(s.Processes(), func(p Process) bool { return p.PID == pid })
+	})
+}
 
 // awaitGone waits until no process is left and returns those that are.
 func (s *Server) awaitGone(timeout time.Duration) (left []Process) {
