@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
@@ -183,9 +182,7 @@ func TestWebhooksOutliveTheBroker(t *testing.T) {
 	pushdtest.Eventually(t, "the journal is written", func() bool { return journaled(t, s, "private-19") })
 	pushdtest.Eventually(t, "the endpoint refuses", e.refused)
 	pid := s.Status().Broker.PID
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	s.Kill(pid)
 	pushdtest.Eventually(t, "another broker is ready", func() bool { b := s.Status().Broker.PID; return b != 0 && b != pid })
 	s.Stop()
 	s.MustRun("start", "-d")

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
@@ -98,7 +97,7 @@ func TestMaxConnections(t *testing.T) {
 	a.fill("with a higher limit")
 
 	broker := a.s.Status().Broker.PID
-	kill(t, broker)
+	a.s.Kill(broker)
 	pushdtest.Eventually(t, "another broker process, which all workers have found", func() bool {
 		status, _ := newBackend(t, a.s).do("GET", "channels/x", nil)
 		pid := a.s.Status().Broker.PID
@@ -112,18 +111,11 @@ func TestMaxConnections(t *testing.T) {
 			busiest = w
 		}
 	}
-	kill(t, busiest.PID)
+	a.s.Kill(busiest.PID)
 	pushdtest.Eventually(t, "clients of a killed worker are gone", a.forget)
 	pushdtest.Eventually(t, "room in their place", a.knock)
 	pushdtest.Eventually(t, "a full app", func() bool { return len(a.clients) >= a.max || a.knock() && len(a.clients) == a.max })
 	a.refuses("after the death of a worker")
-}
-
-func kill(t *testing.T, pid int) {
-	t.Helper()
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestMaxConnectionsInAStorm: a storm fills an app, and goes over its limit by

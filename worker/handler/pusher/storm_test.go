@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -367,9 +366,7 @@ func TestPresenceStorm(t *testing.T) {
 	}
 	pid := x.s.Status().Broker.PID
 	x.churn(func() {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
+		x.s.Kill(pid)
 		x.awaitBroker(pid)
 		<-x.enter(0, "stay99").in // the new keeper is at work
 	})
@@ -424,9 +421,7 @@ func (x *storm) killWorker() {
 	<-x.enter(1, "stay00").in
 	before := x.present()
 	began := time.Now()
-	if err := syscall.Kill(x.s.Status().Workers[0].PID, syscall.SIGKILL); err != nil {
-		x.t.Fatal(err)
-	}
+	x.s.Kill(x.s.Status().Workers[0].PID)
 	pushdtest.Eventually(x.t, "its connections have ended", func() bool {
 		return !slices.ContainsFunc(x.stay, func(m *attendee) bool { return m.slot == 0 && !m.gone() })
 	})
