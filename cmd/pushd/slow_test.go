@@ -54,14 +54,15 @@ func TestSlowReaders(t *testing.T) {
 				return failures > dropped
 			})
 			// Each queue has its limit, the frame that is partly sent, and a close frame.
-			if bound := 10 * (64<<10 + 9<<10); most > bound || most == 0 {
+			// One that is closed has it for a tenth of a second: it need not be seen.
+			if bound := 10 * (64<<10 + 9<<10); most > bound || most == 0 && policy != "close" {
 				t.Errorf("%d bytes were queued, want at most %d", most, bound)
 			}
 			v := l.end()
 			if cut := int(v.Numbers["slow_members_cut"]); policy == "close" && cut != 10 || policy != "close" && cut != 0 {
 				t.Errorf("%d slow members were cut", cut)
 			}
-			if late := time.Duration(v.Numbers["delivery_p99_us"]) * time.Microsecond; late > 2*time.Second { // starved, not slow
+			if late := time.Duration(v.Numbers["delivery_p99_us"]) * time.Microsecond; late > 5*time.Second { // starved, not slow: a slow reader takes 16 s for a message
 				t.Errorf("of the deliveries to the others one in a hundred took %s", late)
 			}
 		})
