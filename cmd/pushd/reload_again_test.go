@@ -128,7 +128,7 @@ func TestReloadPromises(t *testing.T) {
 	}
 	for _, p := range table.Promises {
 		switch {
-		case p.Unit == "ms" && p.Value < 5000, p.Unit == "/s" && p.Value > 1000, p.Unit == "%" && p.Value < 25, p.OK:
+		case p.Unit == "ms" && p.Value < 10_000, p.Unit == "/s" && p.Value > 100, p.Unit == "%" && p.Value < 25, p.OK:
 		default:
 			t.Errorf("%+v", p)
 		}
