@@ -96,6 +96,7 @@ func (c *Client) state() (ops []op) {
 	for i := range c.left { // before those that have come back
 		o := c.left[i].op
 		if s := c.presence[key{o.Conn, o.Channel}]; s == nil || !s.admitted {
+			o.N = int(c.left[i].number)
 			ops = append(ops, o)
 		}
 	}

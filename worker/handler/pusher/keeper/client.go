@@ -58,6 +58,7 @@ type subscription struct {
 	member   wire.Member
 	admitted bool      // the client has been answered
 	told     time.Time // of one that is not admitted
+	number   uint64    // of the op by which it was joined, 0 = it came from another process
 }
 
 type signedIn struct {
@@ -119,7 +120,7 @@ func newClient(b bus) *Client {
 // with CodeSubscribed or CodeRefused in answer, in some later turn.
 func (c *Client) Join(conn, channel string, m wire.Member) {
 	at := key{conn, channel}
-	c.presence[at] = &subscription{member: m, told: c.now()}
+	c.presence[at] = &subscription{member: m, told: c.now(), number: c.number()}
 	c.tell(op{Kind: opJoin, Channel: channel, Conn: conn, User: m.ID, Info: m.Info})
 }
 
@@ -150,7 +151,7 @@ func (c *Client) Leave(conn, channel string) {
 		return
 	}
 	delete(c.presence, at)
-	c.depart(op{Kind: opLeave, Channel: channel, Conn: conn, User: s.member.ID})
+	c.depart(op{Kind: opLeave, Channel: channel, Conn: conn, User: s.member.ID, Joined: int(s.number)})
 }
 
 // Watch asks for a subscription to a cache channel without presence. The answer
@@ -213,12 +214,15 @@ func (c *Client) Signout(conn string) {
 
 // depart tells of an end, and remembers it until the keeper has confirmed it.
 func (c *Client) depart(o op) {
-	c.left = append(c.left, departure{o, c.next + uint64(len(c.pending))})
+	c.left = append(c.left, departure{o, c.number()})
 	if len(c.left) > maxLeft {
 		c.left = c.left[1:]
 	}
 	c.tell(o)
 }
+
+// number returns that of the op which is told next.
+func (c *Client) number() uint64 { return c.next + uint64(len(c.pending)) }
 
 // tell sends o with the other ops of this turn.
 func (c *Client) tell(o op) {

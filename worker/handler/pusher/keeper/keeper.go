@@ -49,11 +49,13 @@ type Keeper struct {
 	tombs   []func() // departures of before the keeper began, and …
 	waiting []func() // … changes that came before it was settled
 
-	entries map[key]*entry   // subscriptions to presence channels
-	rooms   map[string]*room // presence channels with somebody in them
-	touched []*room          // to be flushed at the end of the word in hand
-	due     int              // rooms that are to be flushed, now or after their pause
-	buried  map[key]bool     // by user: departures of before the keeper began that were told
+	entries map[key]*entry    // subscriptions to presence channels
+	rooms   map[string]*room  // presence channels with somebody in them
+	touched []*room           // to be flushed at the end of the word in hand
+	due     int               // rooms that are to be flushed, now or after their pause
+	heard   map[uint64]uint64 // by client: the op that the keeper before expected next
+	served  bool              // the roster has come
+	buried  map[key]bool      // by user: departures of before the keeper began that were told
 	cache   cache
 	counts  counts
 	people  people
@@ -80,6 +82,9 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 		if err := k.cache.load(env.DataDir); err != nil {
 			env.Log.Warn("cache channels begin empty", "error", err)
 		}
+		if err := k.loadHeard(env.DataDir); err != nil {
+			env.Log.Warn("who has left may be told to have left twice", "error", err)
+		}
 	}
 	k.counts.init()
 	k.people.init()
@@ -103,6 +108,9 @@ func (k *Keeper) Stop() {
 		if err := k.cache.save(k.env.DataDir); err != nil {
 			k.env.Log.Error("cache channels will begin empty", "error", err)
 		}
+		if err := k.saveHeard(k.env.DataDir); err != nil {
+			k.env.Log.Error("who has left may be told to have left twice", "error", err)
+		}
 	}
 	if k.hooks != nil {
 		if err := k.hooks.Close(); err != nil {
@@ -125,7 +133,7 @@ func (k *Keeper) Tell(from string, data []byte) {
 	l, known := k.leases.take(from, &b, k.env.Now())
 	for i := range b.Ops {
 		if known {
-			k.apply(l, &b.Ops[i], b.Whole && !l.met)
+			k.apply(l, &b.Ops[i], b.Whole && !l.met && !k.told(l, &b.Ops[i]))
 		}
 	}
 	if b.Last && l.unnamed != nil {
@@ -189,7 +197,8 @@ func (k *Keeper) change(l *lease, o *op, tomb bool) {
 // Roster implements worker.Service.
 func (k *Keeper) Roster(workers []string) {
 	k.leases.roster(workers, k.env.Now())
-	k.cache.taken() // the process is in service: nobody else will need the file
+	k.cache.taken() // the process is in service: nobody else will need the files
+	k.forgetHeard()
 	k.settle()
 	k.flush()
 	k.watchLeases()

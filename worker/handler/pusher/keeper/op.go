@@ -100,7 +100,8 @@ type op struct {
 	Except  []string        `json:"x,omitempty"`
 	Message string          `json:"m,omitempty"` // ready for clients
 	Watch   []string        `json:"w,omitempty"` // users that the user watches
-	N       int             `json:"n,omitempty"`
+	N       int             `json:"n,omitempty"` // of opCount; of a departure that is announced: its number when it was told
+	Joined  int             `json:"j,omitempty"` // of such a departure: the number of the join, 0 = it was long before
 	Event   *hook.Event     `json:"e,omitempty"`
 }
 
