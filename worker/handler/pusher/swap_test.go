@@ -3,6 +3,8 @@ package pusher
 import (
 	"fmt"
 	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
 )
 
 // TestPresenceThroughSwap: the keeper's process is replaced by one that knows
@@ -25,6 +27,7 @@ func TestPresenceThroughSwap(t *testing.T) {
 	}
 	one := x.stay[0]
 	one.Conn.Close()
+	pushdtest.Eventually(t, "its own goroutine knows", one.gone) // or calm counts it among those who stay
 	x.calm("the new keeper tells who leaves")
 	for _, m := range x.stay[1:] {
 		if news := m.heard("stay"); len(news) != 1 || news[0] != "-"+one.user {
