@@ -26,15 +26,16 @@ start: build ## run pushd in the foreground: open http://127.0.0.1:2346/
 
 test: deps build lint check ## everything a change must pass
 
+# -count=1: most tests drive the built programs, whose changes the test cache does not see.
 check: build ## the tests alone
-	$(GO) test -timeout 12m ./...
-	cd cmd/pushbench/peers && $(GO) vet ./... && $(GO) test ./...
+	$(GO) test -count=1 -timeout 12m ./...
+	cd cmd/pushbench/peers && $(GO) vet ./... && $(GO) test -count=1 ./...
 
 deps: ## what the tests drive: a browser, node, php
 	@sh .ci/deps
 
 race: deps ## the tests under the race detector, child processes included
-	$(GO) test -race -timeout 25m ./...
+	$(GO) test -count=1 -race -timeout 25m ./...
 
 fuzz: ## every fuzz target for FUZZTIME
 	@sh .ci/fuzz $(FUZZTIME)
