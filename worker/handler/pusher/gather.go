@@ -153,11 +153,16 @@ func (p *process) pause(fn func()) error {
 func moving(answers []worker.Answer) bool {
 	slots := make(map[string]bool, len(answers))
 	for _, a := range answers {
-		slot := a.Worker[:max(strings.LastIndexByte(a.Worker, '/'), 0)]
+		slot := slotOf(a.Worker)
 		if slots[slot] {
 			return true
 		}
 		slots[slot] = true
 	}
 	return false
+}
+
+// slotOf cuts the generation off "name/slot/generation".
+func slotOf(identity string) string {
+	return identity[:max(strings.LastIndexByte(identity, '/'), 0)]
 }

@@ -30,7 +30,7 @@ type room struct {
 	left    int            // so many may be admitted …
 	full    bool           // … or none, since there was no room
 	until   time.Time      // when it has to be asked again
-	others  map[string]int // connections by process, as heard last
+	others  map[string]int // connections elsewhere by slot, as heard last
 	waiting []*worker.Handshake
 }
 
@@ -73,20 +73,21 @@ func (p *process) askRoom(a *app, n int) {
 	})
 }
 
-// heard takes the answers. Of a process that has not answered in time, as of all
-// while the broker is away, the one before counts.
+// heard takes the answers. For a slot of which no process has answered in time,
+// as for all while the broker is away, what was heard before counts. A process
+// that ends during a reload need not answer any more: its successor does.
 func (r *room) heard(answers []worker.Answer, complete bool, own string) {
-	before := r.others
+	before := r.others // of our slot: what our predecessor said
 	r.others = make(map[string]int, len(answers))
-	if !complete {
-		for name, n := range before {
-			r.others[name] = n
-		}
-	}
 	for _, answer := range answers {
 		var n int
 		if answer.Worker != own && answer.Data != nil && json.Unmarshal(answer.Data, &n) == nil {
-			r.others[answer.Worker] = n
+			r.others[slotOf(answer.Worker)] += n
+		}
+	}
+	for slot, n := range before {
+		if _, heard := r.others[slot]; !heard && !complete && slot != slotOf(own) {
+			r.others[slot] = n
 		}
 	}
 }

@@ -165,12 +165,18 @@ func TestHeard(t *testing.T) {
 		want     map[string]int
 	}{
 		{nil, false, map[string]int{}},
-		{[]worker.Answer{answer("me", "9"), answer("a", "1"), answer("b", "2")}, true, map[string]int{"a": 1, "b": 2}},
-		{[]worker.Answer{answer("b", "3"), {Worker: "other"}}, false, map[string]int{"a": 1, "b": 3}},
-		{nil, false, map[string]int{"a": 1, "b": 3}},
-		{[]worker.Answer{answer("b", "3")}, true, map[string]int{"b": 3}},
+		{[]worker.Answer{answer("w/0/1", "9"), answer("w/1/1", "1"), answer("w/2/1", "2")}, true, map[string]int{"w/1": 1, "w/2": 2}},
+		{[]worker.Answer{answer("w/2/1", "3"), {Worker: "w/3/1"}}, false, map[string]int{"w/1": 1, "w/2": 3}},
+		{nil, false, map[string]int{"w/1": 1, "w/2": 3}},
+		// a reload: both have some, then the old one has gone before it answered
+		{[]worker.Answer{answer("w/1/1", "1"), answer("w/2/1", "2"), answer("w/2/2", "1")}, true, map[string]int{"w/1": 1, "w/2": 3}},
+		{[]worker.Answer{answer("w/2/2", "3")}, false, map[string]int{"w/1": 1, "w/2": 3}},
+		{[]worker.Answer{answer("w/2/2", "3")}, true, map[string]int{"w/2": 3}},
+		// of our own predecessor nothing is left once it does not answer
+		{[]worker.Answer{answer("w/0/0", "5"), answer("w/2/2", "3")}, true, map[string]int{"w/0": 5, "w/2": 3}},
+		{[]worker.Answer{answer("w/2/2", "3")}, false, map[string]int{"w/2": 3}},
 	} {
-		if r.heard(step.answers, step.complete, "me"); !maps.Equal(r.others, step.want) {
+		if r.heard(step.answers, step.complete, "w/0/1"); !maps.Equal(r.others, step.want) {
 			t.Errorf("%+v: %v, want %v", step.answers, r.others, step.want)
 		}
 	}
