@@ -20,14 +20,18 @@ func TestLayers(t *testing.T) {
 		{"worker", "worker/api", "the API is a client of the worker's bus"},
 		{"worker", "cmd", "flags and config live in cmd"},
 		{"worker/broker", "worker/api", "the bus does not know who asks over it"},
+		{"worker/broker", "worker/handler", "handlers are plugins of the worker"},
+		{"worker/api", "worker/handler", "the API speaks for every handler: what they share with it is a protocol"},
 		{"worker/handler", "master", "a handler sees the worker only"},
 		{"worker/handler", "cmd", "a handler sees the worker only"},
 		{"master", "worker", "what can crash runs elsewhere"},
 		{"master", "cmd", "the master acts on the plan, not on flags"},
 		{"timer", "", "the wheel is a library"},
 		{"worker/hub", "", "the hub is plain maps"},
+		{"protocol", "", "bytes in, messages out"},
 		{"protocol/websocket", "", "bytes in, messages out"},
 		{"protocol/http", "", "bytes in, messages out"},
+		{"protocol/pusher", "", "bytes in, messages out"},
 	}
 	outside := []struct{ who, only, why string }{
 		{"github.com/panjf2000/gnet/v2", "worker", "one package stands on gnet"},

@@ -15,8 +15,8 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
-	pusher "github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // ear is a back end that listens to webhooks.

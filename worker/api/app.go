@@ -3,8 +3,8 @@ package api
 import (
 	"net/http"
 
+	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // apps are the ids of those that there are.
@@ -36,15 +36,15 @@ func (r *request) inApp(known apps, ps []worker.Publication) error {
 		switch p.Scope {
 		case worker.ScopeChannel:
 			channel = p.Target
-			if _, user := wire.UserOf(channel); !user && !wire.ValidChannel(channel) {
-				return invalid("channel", "channel %q: the Pusher protocol allows up to %d letters, digits and -_=@,.;", channel, wire.MaxChannel)
+			if _, user := pusher.UserOf(channel); !user && !pusher.ValidChannel(channel) {
+				return invalid("channel", "channel %q: the Pusher protocol allows up to %d letters, digits and -_=@,.;", channel, pusher.MaxChannel)
 			}
-			if wire.IsCache(channel) {
+			if pusher.IsCache(channel) {
 				return invalid("channel", "channel %q remembers its last event: trigger it by POST /apps/%s/events", channel, r.app)
 			}
 			p.Target = r.app + ":" + channel
 		case worker.ScopeUID:
-			channel = wire.UserChannel(p.Target)
+			channel = pusher.UserChannel(p.Target)
 			p.Target = r.app + ":" + p.Target
 		}
 		if p.Kind == worker.KindMessage {
@@ -62,10 +62,10 @@ func (r *request) asEvent(p *worker.Publication, channel string) error {
 	switch {
 	case r.binary:
 		return invalid("data_base64", "data_base64: events are text")
-	case !wire.ValidEvent(r.event):
-		return invalid("event", "event: 1 to %d bytes, not beginning with pusher: or pusher_internal:", wire.MaxEventName)
+	case !pusher.ValidEvent(r.event):
+		return invalid("event", "event: 1 to %d bytes, not beginning with pusher: or pusher_internal:", pusher.MaxEventName)
 	}
-	p.Data = wire.Event(r.event, channel, string(r.data))
+	p.Data = pusher.Event(r.event, channel, string(r.data))
 	return nil
 }
 

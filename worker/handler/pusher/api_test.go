@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
+	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 // TestLocate: a path leads to one endpoint, whatever stands before it.

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
+	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,9 +1,9 @@
 package pusher
 
 import (
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // clientEvent passes on what a client says to the other members of a channel.

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // TestHooks: the app's back end learns what its clients do, signed.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
+	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 // attributes are what a back end wants to know of a channel.

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
 	"github.com/pushd/pushd/worker/handler/pusher/keeper"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // A subscription that waits for the keeper's answer is a channel of its own: so

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
+	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 func TestMain(m *testing.M) { os.Exit(pushdtest.Main(m)) }

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // goodbye is why a connection is not served: an error event, then a close.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
+	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 const stormConfig = `

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"strings"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // refusal is why a subscription is not granted: what the client is told, and

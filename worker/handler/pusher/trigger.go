@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // Limits of one request.

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // Session values. Only connections that need them have any.

@@ -5,9 +5,9 @@ import (
 	"sync"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // bus is what a Client needs of its worker.

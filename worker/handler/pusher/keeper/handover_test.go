@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // TestCountIsOfTheHub: however often and in what order callbacks tell of a

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // ask puts a question of the API through the client of a process.

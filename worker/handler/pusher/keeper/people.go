@@ -1,8 +1,8 @@
 package keeper
 
 import (
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // people are the signed-in users and who watches whom.

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // sim is a machine in one goroutine: a keeper, worker processes with their

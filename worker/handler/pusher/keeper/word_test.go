@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
-	"github.com/pushd/pushd/worker/handler/pusher/wire"
 )
 
 // TestWordsFitTheBus: what JSON libraries like to write in six bytes must

@@ -1,10 +1,10 @@
-// Package wire is the Pusher Channels protocol, version 7, as bytes: names,
+// Package pusher is the Pusher Channels protocol, version 7, as bytes: names,
 // signatures, and the events in both directions. It knows no connections, no
 // channels' members and no clock.
 //
 // Slices that the Append and event functions return are the caller's; nothing
 // returned aliases an argument, unless its documentation says so.
-package wire
+package pusher
 
 // Error and close codes. Those below 4100 tell the client not to come back
 // unchanged, 4100 to 4199 to wait, 4200 to 4299 to reconnect at once; those from
