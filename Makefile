@@ -7,14 +7,20 @@ LDFLAGS    := -s -w -X github.com/pushd/pushd/cmd.Version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME   ?= 30s
 BENCHTIME  ?= 200ms
+PREFIX     ?= /usr/local
 ROUNDS     ?= 5
 CONNECTIONS ?= 1000000
 
-.PHONY: build start test deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload lint dist clean
+.PHONY: build install start test deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload lint dist clean
 
-build: ## bin/pushd and bin/pushbench
+build: ## bin/pushd, its second name bin/pushctl, and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
+	ln -sf pushd bin/pushctl # shells have a builtin named pushd
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushbench ./cmd/pushbench
+
+install: build ## pushd and pushctl into PREFIX/bin
+	install -D -m 755 bin/pushd $(DESTDIR)$(PREFIX)/bin/pushd
+	ln -sf pushd $(DESTDIR)$(PREFIX)/bin/pushctl
 
 bin/peers: FORCE ## the servers that pushd is compared with; a module of their own
 	cd cmd/pushbench/peers && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../../bin/peers .

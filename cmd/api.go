@@ -153,7 +153,7 @@ func (c *call) post(cfg *config.Config, path string, body any) ([]byte, error) {
 	defer client.CloseIdleConnections()
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the API on %s does not answer: %w (is pushd running? `%s status` tells)", cfg.API.Listen, cause(err), c.program.Name)
+		return nil, fmt.Errorf("the API on %s does not answer: %w (is pushd running? `%s status` tells)", cfg.API.Listen, cause(err), c.program.typed())
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxBody))

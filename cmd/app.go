@@ -44,7 +44,7 @@ func (p *Program) execute(args []string, out, errOut io.Writer) int {
 	app := p.app(out, errOut)
 	args = arrange(args, app.Commands)
 	if len(args) == 0 {
-		cli.ShowAppHelp(cli.NewContext(app, nil, nil))
+		app.Run([]string{p.Name, "--help"})
 		return exitMisuse
 	}
 	return p.report(app.Run(append([]string{p.Name}, args...)), wantsJSON(args), out, errOut)
@@ -94,27 +94,42 @@ func (p *Program) app(out, errOut io.Writer) *cli.App {
 	app := &cli.App{
 		Name:            p.Name,
 		Usage:           "push server: keeps connections, runs handlers, reloads",
-		UsageText:       p.Name + " COMMAND [flags]",
+		UsageText:       p.typed() + " COMMAND [flags]",
 		HideVersion:     true,
 		HideHelpCommand: true,
 		Writer:          out,
 		ErrWriter:       errOut,
 		ExitErrHandler:  func(*cli.Context, error) {},
-		OnUsageError:    usageError,
+		OnUsageError:    p.usageError,
 		Action: func(c *cli.Context) error {
-			return misusef("there is no command %q (%s help lists them)", c.Args().First(), p.Name)
+			return p.noCommand(c.Args().First(), c.App.Commands)
 		},
 	}
 	for _, c := range p.commands() {
 		c.HideHelpCommand = true
-		c.OnUsageError = usageError
+		c.OnUsageError = p.usageError
+		c.HelpName = p.typed() + " " + c.Name
 		app.Commands = append(app.Commands, c)
 	}
 	return app
 }
 
-func usageError(c *cli.Context, err error, _ bool) error {
-	return misusef("%v (%s %s --help lists the flags)", err, c.App.Name, c.Command.Name)
+// noCommand is the error of a verb that does not exist.
+func (p *Program) noCommand(verb string, commands []*cli.Command) error {
+	known := map[string]bool{}
+	for _, c := range commands {
+		if !c.Hidden {
+			known[c.Name] = true
+		}
+	}
+	if near := config.Nearest(verb, known); near != "" {
+		return misusef("there is no command %q: did you mean `%s %s`?", verb, p.typed(), near)
+	}
+	return misusef("there is no command %q (`%s help` lists them)", verb, p.typed())
+}
+
+func (p *Program) usageError(c *cli.Context, err error, _ bool) error {
+	return misusef("%v (`%s %s --help` lists the flags)", err, p.typed(), c.Command.Name)
 }
 
 // command makes a command with the flags that all have.
@@ -123,12 +138,13 @@ func (p *Program) command(name, usage, args string, do verb, flags ...cli.Flag) 
 		Name: name, Usage: usage, ArgsUsage: args,
 		Flags: append(flags, commonFlags()...),
 		Action: func(c *cli.Context) error {
-			want := len(strings.Fields(args))
-			if n := c.Args().Len(); n != want {
-				if want == 0 {
+			most := len(strings.Fields(args))
+			least := most - strings.Count(args, "[")
+			if n := c.Args().Len(); n < least || n > most {
+				if most == 0 {
 					return misusef("%s takes no arguments, there is %q", name, c.Args().First())
 				}
-				return misusef("usage: %s %s %s, there are %d arguments", p.Name, name, args, n)
+				return misusef("usage: %s %s %s, there are %d arguments", p.typed(), name, args, n)
 			}
 			return do(&call{program: p, flags: c, out: c.App.Writer, err: c.App.ErrWriter})
 		},

@@ -38,7 +38,7 @@ func (c *call) dial() (*master.Client, error) {
 			return nil, err
 		}
 	}
-	return nil, &notRunning{program: c.program.Name, dirs: dirs, config: cfg}
+	return nil, &notRunning{program: c.program.typed(), dirs: dirs, config: cfg}
 }
 
 // notRunning names every place that was searched for a master.

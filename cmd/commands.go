@@ -42,6 +42,7 @@ func (p *Program) commands() []*cli.Command {
 			&cli.DurationFlag{Name: "ttl", Value: time.Hour, Usage: "how long the token is good for"},
 			&cli.StringFlag{Name: "route", Usage: "use the secret of the route with this `PATH`"},
 			&cli.StringFlag{Name: "secret-file", Usage: "use the secret in this `FILE`"}),
+		p.command("shell-init", "print shell functions for eval: completion, our verbs at the prompt", "[SHELL]", shellInit),
 		p.command("version", "print the version", "", version),
 	}
 }

@@ -109,7 +109,7 @@ func (c *call) tellDaemon(cfg *config.Config, s master.Started) error {
 		return writeJSON(c.out, startedJSON(s, false))
 	}
 	c.announce(cfg, s)
-	fmt.Fprintf(c.out, "ready (`%s stop` stops)\n", c.program.Name)
+	fmt.Fprintf(c.out, "ready (`%s stop` stops)\n", c.program.typed())
 	return nil
 }
 

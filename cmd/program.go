@@ -37,6 +37,8 @@ type Program struct {
 	LogFile string
 	// Workers are declared in code. Without any they come from the config.
 	Workers []*worker.Worker
+
+	calledAs string // what was typed, see typed
 }
 
 // Main is pushd with the handlers that the program has imported. It does not
@@ -53,6 +55,7 @@ func (p Program) Main() {
 	if p.Name == "" {
 		p.Name = programName(os.Args)
 	}
+	p.calledAs = calledAs()
 	if role := os.Getenv(control.RoleEnv); role != "" {
 		os.Exit(runChild(&p, control.Role(role)))
 	}

@@ -117,7 +117,7 @@ func sameFile(a, b string) bool {
 // running is the error of a second start.
 func (c *call) running(pid int, dir string) error {
 	return fmt.Errorf("already running as pid %d in %s: use `%s reload`, `%s restart`, or another --runtime-dir",
-		pid, dir, c.program.Name, c.program.Name)
+		pid, dir, c.program.typed(), c.program.typed())
 }
 
 // explain says what to do about a start that failed.

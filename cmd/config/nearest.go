@@ -1,8 +1,8 @@
 package config
 
-// nearest returns the known key that word is most likely a misspelling of: at
+// Nearest returns the known key that word is most likely a misspelling of: at
 // most two edits away, and fewer than half of its letters.
-func nearest(word string, known map[string]bool) string {
+func Nearest(word string, known map[string]bool) string {
 	best, distance := "", min(2, (len(word)-1)/2)+1
 	for k := range known {
 		if d := edits(word, k); d < distance || d == distance && best != "" && k < best {

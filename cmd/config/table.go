@@ -335,7 +335,7 @@ func (t *table) done() {
 	sort.Strings(unknown)
 	for _, key := range unknown {
 		hint := ""
-		if near := nearest(key, t.known); near != "" {
+		if near := Nearest(key, t.known); near != "" {
 			hint = fmt.Sprintf(" (did you mean %q?)", near)
 		}
 		t.fail(t.at(join(t.path, key)), "unknown key%s", hint)

@@ -109,7 +109,7 @@ function commands(id) {
   const { channel } = settings;
   $('channel').textContent = channel;
   $('connection').textContent = id || '…';
-  $('command-cli').textContent = `pushd publish ${quote(channel)} 'Hello from a terminal'`;
+  $('command-cli').textContent = `pushctl publish ${quote(channel)} 'Hello from a terminal'`;
   $('command-publish').textContent = request('/v1/publish', { channel, data: 'Hello from curl' });
   $('command-send').textContent = request('/v1/send', { connection: id || '…', data: 'Hi' });
 }
