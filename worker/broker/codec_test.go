@@ -60,6 +60,28 @@ func TestEnvelopeForgedCounts(t *testing.T) {
 	}
 }
 
+func TestPositionsRoundTrip(t *testing.T) {
+	want := map[uint8]uint64{0: 1, 5: 300, 63: 1 << 40}
+	var seq [worker.Shards]uint64
+	for shard, n := range want {
+		seq[shard] = n
+	}
+	whole := appendPositions(nil, &seq)
+	for cut := range len(whole) + 1 {
+		got := map[uint8]uint64{}
+		parsePositions(whole[:cut], func(shard uint8, n uint64) { got[shard] = n })
+		for shard, n := range got {
+			if n != want[shard] {
+				t.Errorf("cut at %d: shard %d is %d, want %d", cut, shard, n, want[shard])
+			}
+		}
+		if cut == len(whole) && len(got) != len(want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	parsePositions([]byte{worker.Shards, 1}, func(uint8, uint64) { t.Error("a shard that there is not") })
+}
+
 func FuzzEnvelope(f *testing.F) {
 	for _, p := range samples() {
 		f.Add(appendEnvelope(nil, &p))

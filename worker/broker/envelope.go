@@ -42,8 +42,34 @@ const kindPosition worker.Kind = 0
 
 // wholeTarget marks the position of shard 0 that a publisher announces last: in
 // the shards that it has announced nothing of, it has sent nothing so far. A
-// receiver that has heard this misses even the first number of a shard.
+// receiver that has heard this notices the loss of even the first number of a
+// shard. Its Data repeats the positions of all shards, so that a receiver that
+// has lost the others needs no more than this one.
 const wholeTarget = "whole"
+
+// appendPositions appends shard and number of each shard that has one.
+func appendPositions(b []byte, seq *[worker.Shards]uint64) []byte {
+	for shard, n := range seq {
+		if n > 0 {
+			b = binary.AppendUvarint(append(b, byte(shard)), n)
+		}
+	}
+	return b
+}
+
+// parsePositions calls each for what appendPositions has written; it stops at
+// what it cannot read.
+func parsePositions(b []byte, each func(shard uint8, seq uint64)) {
+	for len(b) > 0 && b[0] < worker.Shards {
+		r := reader{b: b[1:]}
+		seq := r.uvarint()
+		if r.bad || seq == 0 {
+			return
+		}
+		each(b[0], seq)
+		b = r.b
+	}
+}
 
 var errEnvelope = errors.New("malformed envelope")
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -64,6 +65,37 @@ func TestPublishersAreKnownAsAWhole(t *testing.T) {
 	}
 	if n := early.missing() + late.missing(); n != 0 {
 		t.Errorf("%d count as lost", n)
+	}
+}
+
+// TestLossAtTheEndOfABurst: a loop that stands while a burst and the
+// announcement of its end come, learns of all that it has lost once it goes on.
+func TestLossAtTheEndOfABurst(t *testing.T) {
+	const sent = 5000
+	b := newBus(t)
+	b.serve()
+	var in inbox
+	sub := b.client("slow/0/1", &in, func(o *Options) { o.InboxItems = 100 })
+	pub := b.client("pub/0/1", nil)
+	patient(t, pub, message("c", "first"))
+	eventually(t, "first", func() bool { return in.count() == 1 })
+	arrived := func() uint64 { return sub.link.nc.Stats().InMsgs }
+
+	in.gate.Lock()
+	for i := range sent {
+		patient(t, pub, message("c", strconv.Itoa(i)))
+	}
+	eventually(t, "all arrive", func() bool { return arrived() > sent && pub.queue.empty() })
+	before := arrived()
+	eventually(t, "the end is announced", func() bool { return arrived() >= before+2 })
+	in.gate.Unlock()
+
+	eventually(t, "each is delivered or counted", func() bool { return in.count()+int(in.missing()) == sent+1 })
+	if in.missing() == 0 {
+		t.Error("nothing was lost: the test shows nothing")
+	}
+	if n := sub.Stats().Gaps; n != in.missing() {
+		t.Errorf("gaps %d, lost %d", n, in.missing())
 	}
 }
 

@@ -101,7 +101,10 @@ func (h *Host) SetRoster(workers []string) {
 // Metrics returns the numbers of all services. One whose mailbox is full, or
 // that does not answer within a second, is left out.
 func (h *Host) Metrics() []worker.Metric {
-	all := []worker.Metric{{Name: "service_panics_total", Help: "Panics in services.", Counter: true, Number: float64(h.panics.Load())}}
+	all := []worker.Metric{
+		{Name: "service_panics_total", Help: "Panics in services.", Counter: true, Number: float64(h.panics.Load())},
+		{Name: "service_words_lost_total", Help: "Words to services that found their queues full.", Counter: true, Number: float64(h.wordsLost())},
+	}
 	for _, s := range h.services {
 		m, ok := s.service.(worker.MetricsService)
 		if !ok {
@@ -125,6 +128,16 @@ func (h *Host) Metrics() []worker.Metric {
 		t.Stop()
 	}
 	return all
+}
+
+// wordsLost counts the words that services were too slow for.
+func (h *Host) wordsLost() (n int) {
+	for _, s := range h.services {
+		if lost, err := s.words.Dropped(); err == nil {
+			n += lost
+		}
+	}
+	return n
 }
 
 // Close stops the services, the last started first.

@@ -111,7 +111,7 @@ func TestServiceIsToldInOrder(t *testing.T) {
 	if got := strings.Join(in.texts(), ","); got != "x,and again" {
 		t.Errorf("published %q", got)
 	}
-	if m := h.Metrics(); len(m) != 2 || m[0].Number != 1 || m[1].Name != "notes" || m[1].Number != 7 {
+	if m := h.Metrics(); len(m) != 3 || m[0].Number != 1 || m[1].Number != 0 || m[2].Name != "notes" || m[2].Number != 7 {
 		t.Errorf("metrics %+v", m)
 	}
 	h.SetRoster([]string{"push/0/1"})
@@ -259,7 +259,7 @@ func TestStuckServiceHoldsNobodyUp(t *testing.T) {
 		defer close(done)
 		for i := range 3 {
 			h.SetRoster([]string{fmt.Sprint("push/0/", i)})
-			if m := h.Metrics(); len(m) != 1 {
+			if m := h.Metrics(); len(m) != 2 {
 				t.Errorf("metrics of a stuck service: %+v", m)
 			}
 		}

@@ -81,10 +81,7 @@ func (r *receiver) take(m *nats.Msg) {
 	r.seqs.sweep(now)
 	src := Source{p.Publisher, p.Shard}
 	if p.Kind == kindPosition {
-		r.gap(src, r.seqs.settle(src, p.Seq, now))
-		if p.Target == wholeTarget && r.seqs.complete(p.Publisher, now) {
-			r.met()
-		}
+		r.announced(&p, now)
 		return
 	}
 	fresh, missing := r.seqs.advance(src, p.Seq, now)
@@ -95,6 +92,22 @@ func (r *receiver) take(m *nats.Msg) {
 	p.Reply = m.Reply
 	r.batch = append(r.batch, p)
 	r.counts.received.Add(1)
+}
+
+// announced compares what a publisher says it has sent with what has come.
+func (r *receiver) announced(p *worker.Publication, now time.Time) {
+	settle := func(shard uint8, seq uint64) {
+		src := Source{p.Publisher, shard}
+		r.gap(src, r.seqs.settle(src, seq, now))
+	}
+	settle(p.Shard, p.Seq)
+	if p.Target != wholeTarget {
+		return
+	}
+	parsePositions(p.Data, settle)
+	if r.seqs.complete(p.Publisher, now) {
+		r.met()
+	}
 }
 
 // gap reports a loss, after what came before it.

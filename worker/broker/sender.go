@@ -11,8 +11,13 @@ import (
 )
 
 // settleAfter is how long after a publication its position is announced, so
-// that receivers notice when the last one of a burst was lost.
-const settleAfter = time.Second
+// that receivers notice when the last one of a burst was lost. As the
+// announcement may go the same way, it is repeated after twice the time, and
+// twice that, at last every settleMax, for as long as nothing new is published.
+const (
+	settleAfter = time.Second
+	settleMax   = time.Minute
+)
 
 // sender is the one goroutine that calls nats.go's Publish. It may block there;
 // the loop, which only fills the queue, never does.
@@ -21,6 +26,8 @@ type sender struct {
 	seq       [worker.Shards]uint64 // last number used
 	unsettled [worker.Shards]bool   // numbers used since the last announcement
 	unheard   bool                  // somebody may not know all positions
+	news      bool                  // numbers used since quiet was set
+	quiet     time.Duration         // from the last announcement, or the first number after it, to the next
 	buf       []byte                // of the envelope; nats.go copies it
 	failures  limiter
 
@@ -49,10 +56,9 @@ func newSender(c *Client) *sender {
 
 func (s *sender) run() {
 	defer close(s.done)
-	settle := time.NewTimer(settleAfter)
-	settle.Stop()
-	pending := false // the timer runs
 	s.greet()
+	settle := time.NewTimer(settleAfter)
+	defer settle.Stop()
 	finishing := s.finishing
 	for {
 		batch := s.c.queue.take()
@@ -60,15 +66,15 @@ func (s *sender) run() {
 			s.deliver(&batch[i])
 			s.c.queue.done(&batch[i])
 		}
+		if s.news && s.quiet != settleAfter {
+			s.quiet = settleAfter
+			settle.Reset(s.quiet)
+		}
+		s.news = false
 		if len(batch) > 0 {
-			if !pending {
-				settle.Reset(settleAfter)
-				pending = true
-			}
 			continue
 		}
 		if finishing == nil { // asked to finish, and the queue is empty
-			settle.Stop()
 			s.settle()
 			return
 		}
@@ -76,11 +82,13 @@ func (s *sender) run() {
 		case <-s.c.queue.wake:
 		case <-s.c.link.kick:
 			s.unsettleAll()
-			settle.Reset(settleAfter) // the receivers reconnect meanwhile
-			pending = true
+			s.quiet = settleAfter // the receivers reconnect meanwhile
+			settle.Reset(s.quiet)
 		case <-settle.C:
-			pending = false
+			s.unheard = true // repeats what was told before
 			s.settle()
+			s.quiet = min(2*s.quiet, settleMax)
+			settle.Reset(s.quiet)
 		case <-finishing:
 			finishing = nil
 		}
@@ -147,7 +155,7 @@ func (s *sender) publish(it *item) error {
 		return err
 	}
 	s.seq[p.Shard]++
-	s.unsettled[p.Shard] = true
+	s.unsettled[p.Shard], s.news = true, true
 	s.c.counts.published.Add(1)
 	if cap(s.buf) > 64<<10 { // a rare giant does not stay
 		s.buf = nil
@@ -174,7 +182,7 @@ func (s *sender) stuck() bool {
 // the first number of shard 0, since positions count from 1.
 func (s *sender) greet() {
 	s.seq[0]++
-	s.unheard = true
+	s.unheard, s.quiet = true, settleAfter
 	s.settle()
 }
 
@@ -187,7 +195,8 @@ func (s *sender) unsettleAll() {
 	}
 }
 
-// settle announces the positions that have moved.
+// settle announces the positions that have moved and, if somebody may not know
+// them all, all.
 func (s *sender) settle() {
 	for shard, is := range s.unsettled {
 		if !is || !s.c.link.up() {
@@ -203,9 +212,12 @@ func (s *sender) settle() {
 	}
 }
 
-// announce sends the position of a shard.
+// announce sends the position of a shard, or of all.
 func (s *sender) announce(shard int, target string) error {
 	p := worker.Publication{Publisher: s.c.id, Shard: uint8(shard), Seq: s.seq[shard], Kind: kindPosition, Target: target}
+	if target == wholeTarget {
+		p.Data = appendPositions(nil, &s.seq)
+	}
 	return s.send(s.c.subjects.shard[shard], "", appendEnvelope(s.buf[:0], &p))
 }
 
