@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/worker"
 )
 
 // check validates the config without running any of it but the constructors of
@@ -50,8 +51,27 @@ func notes(cfg *config.Config) []string {
 	if len(cfg.Apps) > 0 && !uses("pusher") {
 		out = append(out, "apps are configured, but no route has the handler pusher")
 	}
+	out = append(out, shortSecrets(cfg)...)
 	if cfg.Drain == 0 {
 		out = append(out, "drain = 0: a stop or restart cuts all clients at the same moment")
+	}
+	return out
+}
+
+// shortSecrets names secrets that can be guessed. They are not refused: they may
+// be those that the clients of another server already have.
+func shortSecrets(cfg *config.Config) (out []string) {
+	short := func(name, secret string) {
+		if secret != "" && worker.CheckSecret(secret, worker.MinSecret) != nil {
+			out = append(out, fmt.Sprintf("%s has fewer than %d bytes, so that it can be guessed", name, worker.MinSecret))
+		}
+	}
+	short("api.key", cfg.API.Key)
+	for _, in := range cfg.Ingest {
+		short("the key of "+in.At, in.Key)
+	}
+	for _, app := range cfg.Apps {
+		short("the secret of app "+app.ID, app.Secret)
 	}
 	return out
 }

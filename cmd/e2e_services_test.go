@@ -149,7 +149,7 @@ drain = "100ms"
 [[worker]]
 listen = "websocket://127.0.0.1:{{port}}"
 count = 2
-routes = { "/notify" = { handler = "notify", options = { secret = "login-secret" } } }
+routes = { "/notify" = { handler = "notify", options = { secret = "login-secret-of-a-test" } } }
 `})
 	if h := pushdtest.Handshake(t, fmt.Sprintf("127.0.0.1:%d", s.Port), "/notify"); h.Response.StatusCode != 401 {
 		t.Errorf("without a token: %s", h.Response.Status)

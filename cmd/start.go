@@ -162,6 +162,9 @@ func (c *call) announce(cfg *config.Config, s master.Started) {
 		fmt.Fprintf(c.out, ", log %s", s.LogFile)
 	}
 	fmt.Fprintln(c.out)
+	for _, url := range pages(cfg, s) {
+		fmt.Fprintf(c.out, "open %s\n", url)
+	}
 }
 
 func orNone(addrs []string) []string {

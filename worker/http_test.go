@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -150,7 +152,7 @@ func TestMalformedRequests(t *testing.T) {
 		"many headers":   {"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: y\r\n", 101) + "\r\n", 431},
 		"big body":       {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n", 413},
 		"two lengths":    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
-		"garbage":        {"\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400},
+		"garbage":        {"\x17\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400},
 		"HTTP/2":         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
 		"NUL":            {"GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n", 400},
 		"old version":    {"GET / HTTP/1.1\r\nHost: a\r\n" + ws + "Sec-WebSocket-Version: 8\r\n\r\n", 426},
@@ -396,5 +398,21 @@ func TestRequestPanicIsA500(t *testing.T) {
 	s := serve(t, w)
 	if resp, _ := dial(t, s.addrs[0]).get("GET / HTTP/1.1\r\nHost: a\r\n\r\n"); resp.StatusCode != 500 {
 		t.Fatalf("got %s", resp.Status)
+	}
+}
+
+// TestTLSClient: who speaks TLS to a port without it is answered in TLS, at once.
+func TestTLSClient(t *testing.T) {
+	s := serve(t, New("websocket://127.0.0.1:0"))
+	conn, err := net.Dial("tcp", s.addrs[0])
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
+	err = tls.Client(conn, &tls.Config{ServerName: "localhost"}).Handshake()
+	if err == nil || !strings.Contains(err.Error(), "protocol version not supported") {
+		t.Fatalf("the client learned %v, want the alert protocol_version", err)
+	}
+	if got := s.stats().HandshakesRefused["tls"]; got != 1 {
+		t.Fatalf("counted %d TLS clients, want 1", got)
 	}
 }

@@ -320,6 +320,13 @@ func (l *loop) containRequest(w *Response) {
 
 // malformed answers a request that cannot be served and ends the connection.
 func (c *Conn) malformed(err error) {
+	if errors.Is(err, http.ErrTLS) {
+		c.loop.refused("tls", c.peer().String(), "a TLS client at a port without TLS: let it use ws:// or http:// "+
+			"(forceTLS: false in pusher-js and Echo), or put a TLS proxy in front (docs/proxy.md)")
+		c.loop.emit(c, func(dst []byte) []byte { return append(dst, http.TLSAlert...) })
+		c.loop.finishAfter(c, stageDrain)
+		return
+	}
 	status, cause := nethttp.StatusBadRequest, "malformed request"
 	var e *http.Error
 	if errors.As(err, &e) {

@@ -178,6 +178,8 @@ func TestErrors(t *testing.T) {
 		{"public API", "[api]\nlisten = \"0.0.0.0:2347\"\n", "f.toml:2: api.listen: [api] listen = \"0.0.0.0:2347\" can be reached from other machines"},
 		{"API port", "[api]\nlisten = \"127.0.0.1:99999\"\n", "f.toml:2: api.listen: "},
 		{"API key", "[api]\nkey = \"a b\"\n", "f.toml:2: api.key: the key may hold"},
+		{"placeholder for a key", "[api]\nkey = \"changeme\"\n", "f.toml:2: api.key: is a placeholder"},
+		{"placeholder for a secret", "[[app]]\nid = \"1\"\nkey = \"k\"\nsecret = \"…\"\n", "f.toml:4: app[0].secret: is a placeholder"},
 		{"ingest without listen", "[[ingest]]\nkey = \"x\"\n", "f.toml:1: ingest[0]: needs listen"},
 		{"ingest scheme", "[[ingest]]\nlisten = \"http://127.0.0.1:1\"\n", "f.toml:2: ingest[0].listen: "},
 		{"public ingest", "[[ingest]]\nlisten = \"udp://0.0.0.0:1\"\n", "f.toml:2: ingest[0].listen: [[ingest]] listen = \"udp://0.0.0.0:1\" can be reached from other machines"},

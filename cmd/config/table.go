@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pushd/pushd/worker"
 )
 
 // reader collects what is wrong while the tables are read, so that one run
@@ -97,26 +99,44 @@ func (t *table) str(key string, dst *string) {
 }
 
 // secret reads a string that may also stand in the file named by the variable
-// *_FILE. Its value is never part of a message.
+// *_FILE. A placeholder is refused. Its value is never part of a message.
 func (t *table) secret(key string, dst *string) {
 	t.str(key, dst)
-	if t.prefix == "" {
+	at := t.where(key)
+	if file, ok := t.secretFrom(key, dst); ok {
+		at = file
+	}
+	if *dst == "" {
 		return
 	}
-	name := t.prefix + strings.ToUpper(key)
-	file := t.env(name + "_FILE")
-	switch {
-	case file == "":
-	case t.env(name) != "":
-		t.fail(name+"_FILE", "%s is set too: use one of them", name)
-	default:
-		s, err := secretFile(file)
-		if err != nil {
-			t.fail(name+"_FILE", "%v", err)
-			return
-		}
-		*dst = s
+	if err := worker.CheckSecret(*dst, 1); err != nil {
+		t.fail(at, "%v", err)
 	}
+}
+
+// secretFrom reads the file that the variable *_FILE names; ok says that there
+// is one.
+func (t *table) secretFrom(key string, dst *string) (at string, ok bool) {
+	if t.prefix == "" {
+		return "", false
+	}
+	name := t.prefix + strings.ToUpper(key)
+	at = name + "_FILE"
+	file := t.env(at)
+	if file == "" {
+		return "", false
+	}
+	if t.env(name) != "" {
+		t.fail(at, "%s is set too: use one of them", name)
+		return "", false
+	}
+	text, err := secretFile(file)
+	if err != nil {
+		t.fail(at, "%v", err)
+		return "", false
+	}
+	*dst = text
+	return at, true
 }
 
 // secretFile reads a secret without the line end that editors leave.

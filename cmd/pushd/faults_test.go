@@ -102,7 +102,7 @@ key = "ingest-SECRET"
 [[worker]]
 listen = "websocket://127.0.0.1:{{port}}"
 count = 2
-routes = { "/notify" = { handler = "notify", options = { secret = "login-SECRET", cookie = "login" } } }
+routes = { "/notify" = { handler = "notify", options = { secret = "login-SECRET-of-a-test", cookie = "login" } } }
 `
 
 // TestSecretsAreToldNowhere: neither those of the config nor those of clients,

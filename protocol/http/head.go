@@ -10,8 +10,11 @@ import (
 // bound the block and its header lines; 0 is no limit. Errors are *Error: 431
 // for a limit, 400 for what two readers could take for different requests: a
 // line that does not end in CRLF or goes on in the next one, a name that is no
-// token, a control character.
+// token, a control character. A TLS handshake is ErrTLS.
 func Head(buf []byte, maxBytes, maxLines int) (int, error) {
+	if beginsTLS(buf) {
+		return 0, ErrTLS
+	}
 	for start, lines := 0, 0; ; lines++ {
 		line, n, err := cutLine(buf[start:])
 		if start += n; n == 0 {

@@ -40,6 +40,11 @@ func New(o worker.Options) (worker.Handler, error) {
 	if h.opt.Secret == "" && !h.opt.Anonymous {
 		return nil, errors.New(`needs options = { secret = "…" }, or anonymous = true to let everyone in`)
 	}
+	if h.opt.Secret != "" {
+		if err := worker.CheckSecret(h.opt.Secret, worker.MinSecret); err != nil {
+			return nil, fmt.Errorf("options: secret: %w", err)
+		}
+	}
 	if err := checkNames(h.opt.Channels); err != nil {
 		return nil, fmt.Errorf("options: channels: %w", err)
 	}

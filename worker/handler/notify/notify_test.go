@@ -212,7 +212,7 @@ func TestTokenIsToldNowhere(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for _, o := range []string{``, `{}`, `{"secret":""}`, `{"Secret2":"x"}`, `{"anonymous":true,"channels":[""]}`, `{"anonymous":true,"channels":["a\n"]}`} {
+	for _, o := range []string{``, `{}`, `{"secret":""}`, `{"Secret2":"x"}`, `{"secret":"…"}`, `{"secret":"fifteen-bytes-1"}`, `{"anonymous":true,"channels":[""]}`, `{"anonymous":true,"channels":["a\n"]}`} {
 		if _, err := New(worker.Options(o)); err == nil {
 			t.Errorf("options %s are taken", o)
 		}
