@@ -11,6 +11,7 @@ import (
 	"runtime/pprof"
 	"syscall"
 
+	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/protocol/control"
 )
 
@@ -61,10 +62,10 @@ func runChild(p *Program, role control.Role) int {
 // swallowSignals makes this process leave only when the master orders it, or is
 // gone: terminals and service managers send their signals to all processes.
 // They are caught rather than ignored, which programs that a handler starts
-// would inherit.
+// would inherit; what was ignored before stays so for them too.
 func swallowSignals() {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
-		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), master.Heeded(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)...)
 }
 
 // dumpOnAbort writes the stacks of all goroutines to the log when the watchdog

@@ -20,6 +20,7 @@ func (p *Program) commands() []*cli.Command {
 		p.command("stop", "stop all of it", "", stop, graceful, timeout),
 		p.command("restart", "stop, then start", "", restart, daemon, graceful, timeout),
 		p.command("reload", "take over a new config, handlers and binary", "", reload),
+		p.command("reopen", "open the log file anew, after it was moved away", "", reopen),
 		p.command("status", "show the processes and their counters", "", status,
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second"}),
 		p.command("connections", "list connections", "", connections,

@@ -88,7 +88,7 @@ func (c *call) daemonize(cfg *config.Config, path string) error {
 		return fmt.Errorf("start daemon: %w", err)
 	}
 	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(interrupted, master.Heeded(syscall.SIGINT, syscall.SIGTERM)...)
 	defer signal.Stop(interrupted)
 	go func() {
 		if s, ok := <-interrupted; ok && s != nil {

@@ -1,15 +1,10 @@
 package cmd
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -263,41 +258,12 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-// foreground starts a server as a child of the test and waits until it says
-// that it is ready.
-func foreground(t *testing.T, s *pushdtest.Server) (c *exec.Cmd, ended <-chan error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
-	t.Cleanup(cancel)
-	c = s.Command(ctx, "start")
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	c.Stderr = &log
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "ready") {
-			over := make(chan error, 1)
-			go func() { io.Copy(io.Discard, out); over <- c.Wait() }()
-			return c, over
-		}
-	}
-	c.Wait()
-	t.Fatalf("not ready: %s", log.String())
-	return nil, nil
-}
-
 func TestForegroundSignals(t *testing.T) {
 	t.Parallel()
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers, Manual: true})
-			c, ended := foreground(t, s)
+			c, ended := s.Foreground(nil)
 			c.Process.Signal(sig)
 			if err := <-ended; err != nil {
 				t.Errorf("ended with %v", err)

@@ -107,3 +107,26 @@ func pidText(pid int) string {
 	}
 	return fmt.Sprint(pid)
 }
+
+// reopen makes all processes write to a new log file; no connection moves.
+func reopen(c *call) error {
+	client, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
+	defer cancel()
+	r, err := client.Reopen(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("lines go where they went before: %w", err)
+	case c.json():
+		return writeJSON(c.out, map[string]any{"ok": true, "log_file": r.LogFile})
+	case r.LogFile == "":
+		c.say("the log goes to stderr, not to a file: nothing to open")
+	default:
+		c.say("log %s opened anew", r.LogFile)
+	}
+	return nil
+}

@@ -53,7 +53,7 @@ func getStatus(client *master.Client) (*master.Status, error) {
 // watch repeats the table until it is interrupted.
 func (c *call) watch(client *master.Client) error {
 	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(interrupted, master.Heeded(syscall.SIGINT, syscall.SIGTERM)...)
 	defer signal.Stop(interrupted)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -76,12 +76,12 @@ func adopt(ctx context.Context, t *takeover, version string, bounds timing) erro
 }
 
 // lookAgain does what a signal would have done that came while nobody listened
-// (deafen): it reopens the log, and asks for a reload if the program or the plan
-// is another than what runs. It runs on Run's goroutine.
+// (deafen): it stops if the terminal is gone, reopens the log, and asks for a
+// reload if the program or the plan is another than what runs. It runs on Run's
+// goroutine.
 func (m *master) lookAgain() {
-	if err := m.reopenLog(m.out.path); err != nil {
-		m.log.Warn("log not reopened", "error", err)
-	}
+	m.do(func() { m.stopIfHungUp() })
+	m.reopenOnSignal()
 	p, err := openProgram(m.o.Program)
 	if err == nil {
 		defer p.close()
@@ -121,6 +121,8 @@ func (a *adopter) keep(fd int) int {
 func (a *adopter) restore() {
 	m, t := a.m, a.t
 	m.started, m.generation, m.reloads, m.orphans = t.Started, t.Generation, t.Reloads, t.Orphans
+	m.from = t.From
+	m.from.Terminal = m.from.Terminal || hasTerminal() // records of earlier versions do not say
 	m.plan = t.Plan
 	if t.Log >= 0 {
 		m.out.swap(t.LogPath, os.NewFile(uintptr(a.keep(t.Log)), t.LogPath))

@@ -52,6 +52,13 @@ func (c *Client) Connections(ctx context.Context, q ConnQuery) (*ConnPage, error
 	return page, c.ask(ctx, "connections", q, page)
 }
 
+// Reopen makes every process write to a new file at the path of the log, which
+// has been moved away. No connection is touched.
+func (c *Client) Reopen(ctx context.Context) (*Reopened, error) {
+	r := new(Reopened)
+	return r, c.ask(ctx, "reopen", nil, r)
+}
+
 // Reload runs a reload and waits for its end. A failed one is a *ReloadError.
 // progress, which may be nil, is called from here as steps are done.
 func (c *Client) Reload(ctx context.Context, progress func(Progress)) (*ReloadReport, error) {

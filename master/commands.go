@@ -20,8 +20,10 @@ func (s *server) handle(t *talk, req request) bool {
 		data, err = s.stop(req.Args)
 	case "reload":
 		return s.reload(t)
+	case "reopen":
+		data, err = s.reopen()
 	default:
-		err = fmt.Errorf("unknown operation %q: use status, connections, reload or stop", req.Op)
+		err = fmt.Errorf("unknown operation %q: use status, connections, reload, reopen or stop", req.Op)
 	}
 	if err != nil {
 		return t.say(answer{Done: true, Error: err.Error()})
@@ -61,6 +63,16 @@ func (s *server) stop(args json.RawMessage) (owner, error) {
 	}
 	s.m.do(func() { s.m.requestStop(o) })
 	return owner{PID: os.Getpid(), Start: me.start}, nil
+}
+
+// Reopened is the answer to `reopen`.
+type Reopened struct {
+	LogFile string `json:"log_file"` // "" = the log goes to stderr, there is nothing to open
+}
+
+func (s *server) reopen() (Reopened, error) {
+	err := s.m.reopen()
+	return Reopened{LogFile: s.m.out.name()}, err
 }
 
 // reload waits for a reload to end and tells its progress meanwhile.

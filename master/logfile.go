@@ -42,6 +42,13 @@ func (l *logOutput) swap(path string, f *os.File) {
 	l.path, l.file = path, f
 }
 
+// name returns the path of the file, "" = none.
+func (l *logOutput) name() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.path
+}
+
 // files returns what a child gets as stdout and stderr.
 func (l *logOutput) files() (stdout, stderr *os.File) {
 	l.mu.Lock()

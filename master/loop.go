@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -58,11 +59,13 @@ type master struct {
 	self     *program // what this process runs
 	srv      *server
 	signals  chan os.Signal
+	from     disposition
 	started  time.Time
 	bus      *listener // the broker's own socket
 	busFD    int       // O_PATH descriptor of it
 	statuses sharedStatus
 	upward   chan struct{} // holds a value for each question of a child that is being answered
+	logs     sync.Mutex    // held while the log is opened anew
 
 	// Owned by the loop.
 	plan       *Plan
@@ -118,26 +121,6 @@ func (m *master) do(f func()) bool {
 	}
 }
 
-// listen makes signals arrive at the loop.
-func (m *master) listen() {
-	signal.Notify(m.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1,
-		syscall.SIGUSR2, syscall.SIGCHLD)
-}
-
-// deafen ends what listen began; whatever came before is in m.signals. A
-// program that is being replaced by execve has some 1 ms in which nobody
-// listens, and Go lets no process hold these signals back for so long. So those
-// that ask for a reload are ignored, and the new program looks by itself
-// whether there is something to reload (lookAgain); those that ask for a stop
-// have their default effect: without a master the workers drain and leave.
-func (m *master) deafen() {
-	signal.Ignore(syscall.SIGUSR1, syscall.SIGUSR2)
-	if !m.o.Foreground {
-		signal.Ignore(syscall.SIGHUP)
-	}
-	signal.Stop(m.signals)
-}
-
 // loop runs until quit is closed.
 func (m *master) loop() {
 	defer close(m.done)
@@ -166,30 +149,4 @@ func (m *master) loop() {
 			return
 		}
 	}
-}
-
-// onSignal acts on a signal to the master.
-func (m *master) onSignal(sig os.Signal) {
-	switch sig {
-	case syscall.SIGCHLD:
-		if os.Getpid() == 1 {
-			reapStrangers(m.kin)
-		}
-		return
-	case syscall.SIGUSR2: // Workerman's graceful reload: here every one is
-		return
-	case syscall.SIGUSR1:
-		m.requestReload(nil)
-	case syscall.SIGHUP:
-		if m.o.Foreground {
-			m.requestStop(StopOptions{})
-		} else {
-			m.requestReload(nil)
-		}
-	case syscall.SIGQUIT:
-		m.requestStop(StopOptions{Graceful: true, Timeout: quitTimeout})
-	default:
-		m.requestStop(StopOptions{})
-	}
-	m.log.Info("signal", "signal", sig.String())
 }

@@ -23,7 +23,7 @@ type packer struct {
 // mean something, for as long as the loop does nothing else.
 func (m *master) pack(report *ReloadReport) *packer {
 	k := &packer{m: m, t: &takeover{
-		Version: takeoverVersion, Options: m.o, Started: m.started, Generation: m.generation, Reloads: m.reloads,
+		Version: takeoverVersion, Options: m.o, From: m.from, Started: m.started, Generation: m.generation, Reloads: m.reloads,
 		Plan: m.plan, BusFD: m.busFD, Orphans: m.orphans, Report: report, Wanted: len(m.wanted) > 0,
 	}}
 	t, l := k.t, &k.luggage

@@ -15,6 +15,7 @@ var errGone = errors.New("process is gone")
 type procStat struct {
 	state  byte // 'R', 'S', 'Z' …
 	parent int
+	tty    int    // number of the controlling terminal, 0 = none
 	start  uint64 // clock ticks since boot; with the pid it names a process for good
 	rss    int64  // pages
 }
@@ -30,6 +31,9 @@ func parseStat(line []byte) (s procStat, err error) {
 	s.state = f[0][0]
 	if s.parent, err = strconv.Atoi(string(f[1])); err != nil {
 		return s, fmt.Errorf("parent pid: %w", err)
+	}
+	if s.tty, err = strconv.Atoi(string(f[4])); err != nil {
+		return s, fmt.Errorf("terminal: %w", err)
 	}
 	if s.start, err = strconv.ParseUint(string(f[19]), 10, 64); err != nil {
 		return s, fmt.Errorf("start time: %w", err)

@@ -86,7 +86,7 @@ type reload struct {
 // leaves the slots that it has reached new and all others untouched.
 func (r *reload) run(ctx context.Context) error {
 	m := r.m
-	if err := m.reopenLog(m.out.path); err != nil {
+	if err := m.reopen(); err != nil {
 		return &ReloadError{Step: "reopen log", Err: err}
 	}
 	on := foundation{bus: m.bus}
@@ -109,7 +109,7 @@ func (r *reload) run(ctx context.Context) error {
 	m.do(func() { m.enter(next) })
 	defer m.do(m.release)
 	if next.plan.LogFile != m.out.path {
-		if err := m.reopenLog(next.plan.LogFile); err != nil {
+		if err := m.changeLog(next.plan.LogFile); err != nil {
 			return &ReloadError{Step: "reopen log", Err: err}
 		}
 	}
@@ -291,14 +291,37 @@ func (u *unit) equal(v *unit) bool {
 		slices.Equal(u.listen, v.listen) && u.program.same(v.program)
 }
 
-// reopenLog opens the log file at path anew, here and in every process.
-func (m *master) reopenLog(path string) error {
+// reopen opens the log file anew, here and in every process: it has been moved
+// away. Any goroutine but the loop's may call it.
+func (m *master) reopen() error {
+	m.logs.Lock()
+	defer m.logs.Unlock()
+	path := m.out.name()
+	if path == "" {
+		return nil
+	}
+	return m.logTo(path)
+}
+
+// reopenOnSignal is reopen for who cannot be answered.
+func (m *master) reopenOnSignal() {
+	if err := m.reopen(); err != nil {
+		m.log.Warn("log not reopened: lines go where they went", "error", err)
+	}
+}
+
+// changeLog makes the file at path the log, "" = what the master was started with.
+func (m *master) changeLog(path string) error {
+	m.logs.Lock()
+	defer m.logs.Unlock()
+	return m.logTo(path)
+}
+
+// logTo opens the file at path and hands it to every process; m.logs is held.
+func (m *master) logTo(path string) error {
 	f, err := openLog(path)
 	if err != nil {
 		return err
-	}
-	if f == nil && m.out.path == "" {
-		return nil
 	}
 	m.do(func() {
 		m.out.swap(path, f)

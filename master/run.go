@@ -26,7 +26,7 @@ type Options struct {
 	PlanArgs   []string      // arguments that make Program write its plan to $PUSHD_PLAN_FD
 	RuntimeDir string        // absolute; created with mode 0750
 	Version    string        // for status
-	Foreground bool          // SIGHUP stops; without it SIGHUP reloads, and stdout and stderr go to the log file
+	Foreground bool          // without it stdout and stderr go to the log file
 	LogFile    string        // when the plan names none; "" = stderr, as PID 1 stdout
 	Announce   func(Started) `json:"-"` // called once, when every worker is ready; may be nil
 }
@@ -62,13 +62,13 @@ func run(ctx context.Context, o Options, t timing) error {
 	}
 	defer releaseLock(lock)
 	m := newMaster(o, t)
-	m.lock = lock
+	m.lock, m.from = lock, readDisposition()
 	defer m.closeBus()
 	if err := m.openSelf(); err != nil {
 		return err
 	}
 	// From here to the start of the loop any signal just ends the preparations.
-	early, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
+	early, stop := signal.NotifyContext(ctx, m.from.heeded(syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)...)
 	defer stop()
 	first, err := m.prepareFirst(early)
 	if early.Err() != nil {

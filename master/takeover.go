@@ -26,6 +26,7 @@ const takeoverVersion = 1
 type takeover struct {
 	Version    int             `json:"version"`
 	Options    Options         `json:"options"` // of Run; Version is the old program's
+	From       disposition     `json:"from"`
 	Started    time.Time       `json:"started"`
 	Generation int             `json:"generation"`
 	Reloads    ReloadStatus    `json:"reloads"`

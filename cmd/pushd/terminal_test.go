@@ -16,8 +16,9 @@ import (
 
 // terminal is a pseudo-terminal: what a program writes to tty is in said.
 type terminal struct {
-	tty  *os.File
-	said func() string
+	tty   *os.File
+	said  func() string
+	close func() // as when its window is closed
 }
 
 func newTerminal(t *testing.T) *terminal {
@@ -27,11 +28,16 @@ func newTerminal(t *testing.T) *terminal {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ptmx.Close() })
-	fd := int(ptmx.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+	rc, err := ptmx.SyscallConn() // Fd would make a read hold it open
+	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	var n int
+	_ = rc.Control(func(fd uintptr) {
+		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err == nil {
+			n, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +60,11 @@ func newTerminal(t *testing.T) *terminal {
 			}
 		}
 	}()
-	return &terminal{tty, func() string { mu.Lock(); defer mu.Unlock(); return all.String() }}
+	return &terminal{tty: tty, close: func() { ptmx.Close() }, said: func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return all.String()
+	}}
 }
 
 // TestReloadShowsItsProgress on a terminal: one line that renews itself and is

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -393,24 +392,10 @@ func signalMaster(t *testing.T, pid int, sig syscall.Signal) {
 // TestForegroundAfterAnUpgrade: still the child of whoever started it, on its
 // terminal's signals.
 func TestForegroundAfterAnUpgrade(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			u := startUpgradable(t, `drain = "100ms"`+"\n"+reloadConfig, true)
-			ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
-			defer cancel()
-			c := u.Command(ctx, "start")
-			out, err := c.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var log bytes.Buffer
-			c.Stderr = &log
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
-			over := make(chan error, 1)
-			go func() { _, _ = io.Copy(io.Discard, out); over <- c.Wait() }()
-			pushdtest.Eventually(t, "it is ready", func() bool { return u.Run("status").Code == 0 && len(u.Status().Workers) == 2 })
+			c, over := u.Foreground(nil)
 			client := u.Dial("/echo")
 			u.upgrade("two")
 			client.SendText("stays")
@@ -419,7 +404,7 @@ func TestForegroundAfterAnUpgrade(t *testing.T) {
 			client.WantClose(1001)
 			client.Conn.Close()
 			if err := <-over; err != nil {
-				t.Errorf("it ended with %v\n%s", err, log.String())
+				t.Errorf("it ended with %v", err)
 			}
 		})
 	}
