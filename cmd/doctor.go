@@ -1,0 +1,117 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/master"
+)
+
+// finding is what doctor has to say of one thing.
+type finding struct {
+	What  string `json:"what"`
+	State string `json:"state"` // ok, warn: it will run, fail: it will not
+	Says  string `json:"says"`
+	Mend  string `json:"mend,omitempty"` // a command or a line of config
+}
+
+// States of a finding.
+const (
+	stateOK   = "ok"
+	stateWarn = "warn"
+	stateFail = "fail"
+)
+
+func fine(what, says string, a ...any) finding {
+	return finding{What: what, State: stateOK, Says: fmt.Sprintf(says, a...)}
+}
+
+func (f finding) warn(mend string, a ...any) finding { return f.as(stateWarn, mend, a) }
+func (f finding) fail(mend string, a ...any) finding { return f.as(stateFail, mend, a) }
+
+func (f finding) as(state, mend string, a []any) finding {
+	f.State, f.Mend = state, fmt.Sprintf(mend, a...)
+	return f
+}
+
+// doctor looks at the machine and the config as a start would meet them, and
+// says how each fault is mended. It changes nothing.
+func doctor(c *call) error {
+	findings := c.examine(thisMachine)
+	if c.json() {
+		if err := writeJSON(c.out, map[string]any{"ok": !failed(findings), "findings": findings}); err != nil {
+			return err
+		}
+	} else {
+		tellFindings(c, findings)
+	}
+	if failed(findings) {
+		return errTold
+	}
+	return nil
+}
+
+// examine makes all findings. Without a valid config it looks at the machine
+// alone.
+func (c *call) examine(m machine) (out []finding) {
+	cfg, err := config.Load(c.source())
+	if err == nil {
+		_, err = c.program.makePlan(cfg)
+	}
+	var list config.Errors
+	switch {
+	case errors.As(err, &list):
+		for _, e := range list {
+			out = append(out, fine("config", "%v", e).fail("mend that line, then `%s check`", c.program.typed()))
+		}
+	case err != nil:
+		out = append(out, fine("config", "%v", err).fail("`%s check`", c.program.typed()))
+	default:
+		out = append(out, c.examineConfig(cfg, m)...)
+	}
+	return append(out, m.examine()...)
+}
+
+func (c *call) examineConfig(cfg *config.Config, m machine) (out []finding) {
+	from := cfg.File
+	if from == "" {
+		from = "built-in defaults"
+	}
+	out = append(out, fine("config", "%s is valid", from))
+	for _, n := range notes(cfg) {
+		out = append(out, fine("config", "%s", n).warn("see docs/reference.md"))
+	}
+	out = append(out, origins(cfg)...)
+	out = append(out, folder("runtime_dir", cfg.RuntimeDir), folder("data_dir", cfg.DataDir))
+	out = append(out, keyFile(cfg)...)
+	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
+		return append(out, fine("ports", "pushd runs as pid %d and holds its ports", pid))
+	}
+	return append(out, ports(cfg, m)...)
+}
+
+func failed(findings []finding) bool {
+	for _, f := range findings {
+		if f.State == stateFail {
+			return true
+		}
+	}
+	return false
+}
+
+func tellFindings(c *call, findings []finding) {
+	bad := map[string]int{}
+	for _, f := range findings {
+		bad[f.State]++
+		fmt.Fprintf(c.out, "%-5s %-12s %s\n", f.State, f.What, clean(f.Says))
+		if f.Mend != "" {
+			fmt.Fprintf(c.out, "%-5s %-12s → %s\n", "", "", clean(f.Mend))
+		}
+	}
+	fmt.Fprintln(c.out, strings.Join([]string{
+		counted(bad[stateFail], "thing has to be mended", "things have to be mended"),
+		counted(bad[stateWarn], "warning", "warnings"),
+	}, ", "))
+}

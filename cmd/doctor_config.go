@@ -1,0 +1,100 @@
+package cmd
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/pushd/pushd/cmd/config"
+)
+
+// origins warns of pages of strangers that may connect.
+func origins(cfg *config.Config) (out []finding) {
+	for _, w := range cfg.Workers {
+		for _, r := range w.Routes {
+			if slices.Contains(r.Origins, "*") && r.Handler != "pusher" { // there signatures say who may what
+				out = append(out, fine("origins", "route %s of %s lets every web page connect", r.Pattern, w.Name).
+					warn(`%q = { handler = %q, origins = ["https://example.com"] }`, r.Pattern, r.Handler))
+			}
+		}
+		if demo := slices.ContainsFunc(w.Routes, func(r config.Route) bool { return r.Handler == "demo" }); demo && public(w.Listen) {
+			out = append(out, fine("origins", "group %s shows the demo page, and its counters, to other machines", w.Name).
+				warn("leave out the route with the handler demo"))
+		}
+	}
+	return out
+}
+
+// public reports whether other machines can reach one of the addresses.
+func public(listen []string) bool {
+	return slices.ContainsFunc(listen, func(l string) bool {
+		_, addr, _ := strings.Cut(l, "://")
+		a, err := netip.ParseAddrPort(addr)
+		return err == nil && !a.Addr().IsLoopback()
+	})
+}
+
+// folder looks whether a folder can be used, or made.
+func folder(what, dir string) finding {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return folderToBe(what, dir)
+	}
+	if err != nil {
+		return fine(what, "%v", err).fail("choose another %s", what)
+	}
+	owner := -1
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = int(st.Uid)
+	}
+	switch {
+	case !info.IsDir():
+		return fine(what, "%s is no folder", dir).fail("choose another %s", what)
+	case owner != os.Geteuid() && owner != 0:
+		return fine(what, "%s belongs to user %d, not to you (%d)", dir, owner, os.Geteuid()).fail("chown %d %s", os.Geteuid(), shellWord(dir))
+	case info.Mode().Perm()&0o002 != 0:
+		return fine(what, "%s can be written by everybody", dir).fail("chmod o-w %s", shellWord(dir))
+	case !writable(dir):
+		return fine(what, "%s cannot be written", dir).fail("chown %d %s", os.Geteuid(), shellWord(dir))
+	}
+	return fine(what, "%s", dir)
+}
+
+// folderToBe looks whether the start could make a folder.
+func folderToBe(what, dir string) finding {
+	for up := filepath.Dir(dir); ; up = filepath.Dir(up) {
+		_, err := os.Stat(up)
+		if err == nil && writable(up) {
+			return fine(what, "%s will be made", dir)
+		}
+		if err == nil || up == filepath.Dir(up) {
+			return fine(what, "%s cannot be made in %s", dir, up).fail("sudo install -d -o %d %s", os.Geteuid(), shellWord(dir))
+		}
+	}
+}
+
+// writable asks the kernel, as this process's user.
+func writable(dir string) bool { return syscall.Access(dir, 0x2 /* W_OK */) == nil }
+
+// keyFile looks at the API's generated key.
+func keyFile(cfg *config.Config) []finding {
+	if cfg.API.Listen == "" || cfg.API.Key != "" {
+		return nil
+	}
+	info, err := os.Stat(cfg.KeyFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return []finding{fine("api.key", "%s will be made at the first start", cfg.KeyFile())}
+	}
+	if err != nil {
+		return []finding{fine("api.key", "%v", err).fail("run this as the user that pushd runs as")}
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return []finding{fine("api.key", "%s can be read by others", cfg.KeyFile()).fail("chmod 600 %s", shellWord(cfg.KeyFile()))}
+	}
+	return []finding{fine("api.key", "%s", cfg.KeyFile())}
+}
