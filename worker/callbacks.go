@@ -124,7 +124,7 @@ func (r *route) resumed(c *Conn) {
 }
 
 func (r *route) message(c *Conn, m Message) {
-	c.msgs.in++
+	c.gotMessage()
 	c.loop.counts.messagesIn++
 	if r.onMessage != nil {
 		defer c.loop.contain("OnMessage", c)

@@ -75,9 +75,9 @@ type Conn struct {
 	control  uint32 // second<<16 | control frames in it
 	flags    flags
 	stage    stage
-	bits     uint8 // deflate window of what is sent
-	msgs     struct{ in, out uint32 }
-	bytes    struct{ in, out uint32 } // modulo 4 GiB; the rest is extra.wraps
+	bits     uint8                    // deflate window of what is sent
+	msgs     struct{ in, out uint32 } // as bytes
+	bytes    struct{ in, out uint32 } // modulo 2^32; the rest is extra.wraps
 	groups   hub.List[*Conn]          // channels and uid
 }
 
@@ -91,13 +91,16 @@ type seat struct {
 // extra holds what few connections have.
 type extra struct {
 	texts   texts
-	counted *visitor                 // the address that admission counts, where it does
-	wraps   struct{ in, out uint32 } // times 4 GiB, on top of Conn.bytes
+	counted *visitor // the address that admission counts, where it does
+	wraps   wraps
 	timers  map[*Timer]struct{}
 	held    *held // a deferred handshake or response
 	dropped uint64
 	err     error // for OnClose
 }
+
+// wraps are how often counters of a connection have passed 2^32.
+type wraps struct{ msgsIn, msgsOut, in, out uint32 }
 
 // input is an unfinished message, or whatever waits while reading is paused.
 type input struct {
@@ -116,7 +119,7 @@ func (c *Conn) extra() *extra {
 // shed lets go of extra when nothing is in it.
 func (c *Conn) shed() {
 	x := c.more
-	if x != nil && x.texts == "" && x.counted == nil && x.wraps == struct{ in, out uint32 }{} &&
+	if x != nil && x.texts == "" && x.counted == nil && x.wraps == (wraps{}) &&
 		len(x.timers) == 0 && x.held == nil && x.dropped == 0 && x.err == nil {
 		c.more = nil
 	}
@@ -329,8 +332,32 @@ func (c *Conn) Since() time.Time { return time.Unix(int64(c.since), 0) }
 // Counters returns what was received and sent so far: whole messages, and
 // bytes on the wire.
 func (c *Conn) Counters() (messagesIn, messagesOut, bytesIn, bytesOut uint64) {
-	in, out := c.traffic()
-	return uint64(c.msgs.in), uint64(c.msgs.out), in, out
+	messagesIn, messagesOut = c.messages()
+	bytesIn, bytesOut = c.traffic()
+	return messagesIn, messagesOut, bytesIn, bytesOut
+}
+
+// messages returns the messages received and sent.
+func (c *Conn) messages() (in, out uint64) {
+	in, out = uint64(c.msgs.in), uint64(c.msgs.out)
+	if c.more != nil {
+		in, out = in+uint64(c.more.wraps.msgsIn)<<32, out+uint64(c.more.wraps.msgsOut)<<32
+	}
+	return in, out
+}
+
+// gotMessage counts a message.
+func (c *Conn) gotMessage() {
+	if c.msgs.in++; c.msgs.in == 0 {
+		c.extra().wraps.msgsIn++
+	}
+}
+
+// sentMessages counts n messages.
+func (c *Conn) sentMessages(n uint32) {
+	if c.msgs.out += n; c.msgs.out < n {
+		c.extra().wraps.msgsOut++
+	}
 }
 
 // traffic returns the bytes received and sent.

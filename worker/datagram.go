@@ -36,7 +36,7 @@ func (l *loop) datagram(s sock, buf []byte) {
 
 // sendDatagram answers the sender of a datagram. A full socket drops it.
 func (l *loop) sendDatagram(c *Conn, m Message) error {
-	c.msgs.out++
+	c.sentMessages(1)
 	l.counts.messagesOut++
 	if _, err := c.sock.Write(m.Data); err != nil {
 		l.failSend("datagram")

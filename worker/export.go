@@ -17,10 +17,16 @@ type export struct {
 	l    *loop
 	k    *courier
 	out  control.Exported
+	most int           // bytes of a connection that can move
 	held []*Conn       // the batch that is not committed
+	size int           // bytes that its records take, at most; as weighed in freeze
 	at   vector        // of held
 	over chan struct{} // closed when run has ended
 	back sync.Once     // resume
+}
+
+func newExport(l *loop, k *courier) *export {
+	return &export{l: l, k: k, most: maxRecord, over: make(chan struct{})}
 }
 
 // errorAt is an error with the step at which it happened.
@@ -43,7 +49,7 @@ func at(step string, err error) error {
 // word on what to do with the rest. It runs on a goroutine of its own.
 func (x *export) run() error {
 	failpoint("export")
-	hello, err := x.k.expect(msgHello)
+	hello, err := x.k.expect(msgHello, 0)
 	if err == nil && (len(hello.body) != 1 || hello.body[0] < recordVersion) {
 		err = fmt.Errorf("it reads connection records up to version %d, this worker writes %d", hello.body, recordVersion)
 	}
@@ -120,12 +126,12 @@ func (x *export) batch(n int) (more bool, err error) {
 		return false, err
 	}
 	failpoint("export batch")
-	if _, err := x.k.expect(msgAck); err != nil {
+	if _, err := x.k.expect(msgAck, len(body)); err != nil {
 		return false, err
 	}
 	failpoint("export ack")
 	x.out.Bytes += int64(len(body))
-	return true, x.commit()
+	return true, x.commit(len(body))
 }
 
 // headroom is how many sockets can be duplicated at once, at least one: a worker
@@ -134,29 +140,45 @@ func (l *loop) headroom() int {
 	return max(l.accept.files-reserve/2-max(lowestFree(), l.conns.len()), 1)
 }
 
-// freeze takes up to n connections out of the loop's reach. It runs on the
-// loop. Events that gnet has fetched already may still come in this turn; what
-// they bring is kept, so the records are written in a later turn, by pack.
+// freeze takes up to n connections out of the loop's reach, and no more than
+// batchBytes of them, but always one. One that has more than can move at all is
+// told to come back. It runs on the loop. Events that gnet has fetched already
+// may still come in this turn; what they bring, a readChunk at most, is kept, so
+// the records are written in a later turn, by pack.
 func (x *export) freeze(n int) {
 	l := x.l
 	l.fan.complete(l)
 	l.uncork()
 	l.waiting = false
 	x.at = l.fan.seen.vector()
-	size := 0
+	x.size = 0
 	n = min(n, l.headroom())
+	var tooHeavy []*Conn
 	for _, c := range l.conns.all {
-		if len(x.held) == n || size > batchBytes {
-			return
+		if len(x.held) == n {
+			break
 		}
 		if !c.movable() {
 			continue
+		}
+		w := c.weight()
+		if w > x.most {
+			tooHeavy = append(tooHeavy, c)
+			continue
+		}
+		if x.size+w > batchBytes && len(x.held) > 0 {
+			break
 		}
 		l.writer.forget(l, c)
 		epollDelete(l.engine.epoll, c.sock.Fd())
 		c.set(flagMoving)
 		x.held = append(x.held, c)
-		size += c.QueueBytes()
+		x.size += w
+	}
+	for _, c := range tooHeavy {
+		l.log.Warn("a connection holds more than can move", "connection", c.ID(), "bytes", c.weight())
+		x.out.Drained++
+		l.closeConn(c, 1012, "service restart", nil)
 	}
 }
 
@@ -164,15 +186,16 @@ func (x *export) freeze(n int) {
 // and duplicates their sockets. It runs on the loop.
 func (x *export) pack() (body []byte, fds []int, err error) {
 	x.held = slices.DeleteFunc(x.held, func(c *Conn) bool { return c.sock == nil }) // left in the last moment
-	body = x.at.append(make([]byte, 8))
+	body = x.at.append(make([]byte, 8, 12+vectorEntry*len(x.at)+x.size))
 	for _, c := range x.held {
 		fd, err := duplicate(c.sock.Fd())
 		if err != nil {
 			return nil, fds, fmt.Errorf("duplicate connection: %w", err)
 		}
 		fds = append(fds, fd)
-		record := c.appendRecord(nil)
-		body = append(binary.BigEndian.AppendUint32(body, uint32(len(record))), record...)
+		start := len(body) + 4
+		body = c.appendRecord(append(body, 0, 0, 0, 0))
+		binary.BigEndian.PutUint32(body[start-4:], uint32(len(body)-start))
 	}
 	return body, fds, nil
 }
@@ -203,8 +226,9 @@ func (x *export) wait() bool {
 	return pending > 0 || movable
 }
 
-// commit gives up our duplicates, then tells the new worker so.
-func (x *export) commit() error {
+// commit gives up our duplicates, then tells the new worker so. The batch had so
+// many bytes.
+func (x *export) commit(bytes int) error {
 	l := x.l
 	err := l.do(func() {
 		for _, c := range x.held {
@@ -226,7 +250,7 @@ func (x *export) commit() error {
 	failpoint("export commit")
 	// Frozen only when the ones before have landed: a batch under way while
 	// another is frozen moves no more a second, and doubles the pause.
-	_, err = x.k.expect(msgLanded)
+	_, err = x.k.expect(msgLanded, bytes)
 	return err
 }
 
@@ -249,7 +273,7 @@ func (x *export) end() error {
 	if err := x.k.send(msgEnd, nil, nil); err != nil {
 		return err
 	}
-	p, err := x.k.expect(msgReport)
+	p, err := x.k.expect(msgReport, 0)
 	if err != nil {
 		return err
 	}
@@ -258,7 +282,8 @@ func (x *export) end() error {
 		return err
 	}
 	failpoint("export report")
-	x.out.Pauses, x.out.MaxUS, x.out.Drained = r.Pauses, r.MaxUS, r.Drained
+	x.out.Pauses, x.out.MaxUS = r.Pauses, r.MaxUS
+	x.out.Drained += r.Drained
 	return x.l.do(func() { x.out.Left = x.l.conns.len() })
 }
 

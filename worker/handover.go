@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,17 +41,25 @@ const (
 )
 
 const (
-	batchConns    = 200     // of one batch, below the kernel's 253 descriptors a message
-	batchBytes    = 4 << 20 // after which a batch takes no further connection
-	canaryConns   = 8       // of the first batch
-	maxBatch      = 1 << 30 // bytes that a reader accepts
-	handoverTurns = 5       // how often handoverTurn is waited for an answer of the other process
+	batchConns    = 200               // of one batch, below the kernel's 253 descriptors a message
+	batchBytes    = 4 << 20           // of one batch, unless a single connection has more: that goes alone
+	canaryConns   = 8                 // of the first batch
+	maxBatch      = 1 << 30           // of one batch that a reader accepts
+	maxRecord     = maxBatch - 64<<20 // of one connection; beside it there is the vector
+	maxWord       = 64 << 10          // of any other message
+	pieceBytes    = 1 << 20           // of a message that are sent, or come, within handoverWait
+	turnBytes     = 256 << 10         // of a batch for which the other process gets a further turn
+	handoverTurns = 5                 // how often handoverTurn is waited for an answer of the other process
 	handoverWait  = handoverTurns * handoverTurn
 )
 
 // handoverTurn is the unit of waiting: when the whole machine stands still, it
 // costs one turn, not all of them, and nobody's connections.
 const handoverTurn = time.Second
+
+// turnsFor is how many turns the other process has to answer a message of so
+// many bytes.
+func turnsFor(bytes int) int { return handoverTurns + bytes/turnBytes }
 
 // courier is one end of the channel.
 type courier struct{ uc *net.UnixConn }
@@ -87,6 +96,9 @@ func (p *parcel) drop() {
 // send writes a message: kind, number of descriptors, length, body. The
 // descriptors stay open here.
 func (k *courier) send(kind byte, body []byte, fds []int) error {
+	if len(body) > maxBatch {
+		return fmt.Errorf("send %q to the other worker: %d bytes are more than it takes", kind, len(body))
+	}
 	if err := k.uc.SetWriteDeadline(time.Now().Add(handoverWait)); err != nil {
 		return err
 	}
@@ -99,8 +111,12 @@ func (k *courier) send(kind byte, body []byte, fds []int) error {
 	if err == nil && n < len(head) {
 		_, err = k.uc.Write(head[n:])
 	}
-	if err == nil && len(body) > 0 {
-		_, err = k.uc.Write(body)
+	for err == nil && len(body) > 0 {
+		n := min(len(body), pieceBytes)
+		if err = k.uc.SetWriteDeadline(time.Now().Add(handoverWait)); err == nil {
+			_, err = k.uc.Write(body[:n])
+		}
+		body = body[n:]
 	}
 	if err != nil {
 		return fmt.Errorf("send %q to the other worker: %w", kind, err)
@@ -122,7 +138,7 @@ func (k *courier) receive(turns int) (p parcel, err error) {
 	}
 	if err == nil {
 		p.kind = head[0]
-		p.body, err = k.body(binary.BigEndian.Uint32(head[2:]))
+		p.body, err = k.body(p.kind, int(binary.BigEndian.Uint32(head[2:])))
 	}
 	if err == nil && (flags&unix.MSG_CTRUNC != 0 || len(p.files) != int(head[1])) {
 		err = fmt.Errorf("%d of %d descriptors arrived: out of descriptors (limit %d)", len(p.files), head[1], openFiles())
@@ -134,7 +150,7 @@ func (k *courier) receive(turns int) (p parcel, err error) {
 	return p, nil
 }
 
-// begin reads the beginning of a message. The rest of it is due within
+// begin reads the beginning of a message. The rest of its head is due within
 // handoverWait.
 func (k *courier) begin(turns int, head, oob []byte) (n, oobn, flags int, err error) {
 	if turns == 0 {
@@ -160,35 +176,31 @@ func (k *courier) begin(turns int, head, oob []byte) (n, oobn, flags int, err er
 }
 
 // body reads n bytes, allocating as they come.
-func (k *courier) body(n uint32) ([]byte, error) {
-	if n > maxBatch {
-		return nil, errors.New("message is too long")
+func (k *courier) body(kind byte, n int) (b []byte, err error) {
+	if n > maxWord && kind != msgBatch || n > maxBatch {
+		return nil, fmt.Errorf("message %q of %d bytes is too long", kind, n)
 	}
-	if n == 0 {
-		return nil, nil
-	}
-	if n <= 1<<20 {
-		b := make([]byte, n)
-		_, err := io.ReadFull(k.uc, b)
-		return b, err
-	}
-	b, err := io.ReadAll(io.LimitReader(k.uc, int64(n)))
-	if err == nil && len(b) < int(n) {
-		err = io.ErrUnexpectedEOF
+	for len(b) < n && err == nil {
+		have, piece := len(b), min(n-len(b), pieceBytes)
+		b = slices.Grow(b, piece)[:have+piece]
+		if err = k.uc.SetReadDeadline(time.Now().Add(handoverWait)); err == nil {
+			_, err = io.ReadFull(k.uc, b[have:])
+		}
 	}
 	return b, err
 }
 
-// expect receives a message of that kind, or the error that came instead.
-func (k *courier) expect(kind byte) (parcel, error) {
-	p, err := k.receive(handoverTurns)
+// expect receives a message of that kind, or the error that came instead. It
+// answers one of so many bytes. What comes with descriptors is not expected.
+func (k *courier) expect(kind byte, sent int) (parcel, error) {
+	p, err := k.receive(turnsFor(sent))
+	p.drop()
 	switch {
 	case err != nil:
 		return p, err
 	case p.kind == msgError:
-		return p, fmt.Errorf("the other worker: %s", p.body)
+		return p, fmt.Errorf("the other worker: %q", p.body)
 	case p.kind != kind:
-		p.drop()
 		return p, fmt.Errorf("the other worker sent %q instead of %q", p.kind, kind)
 	}
 	return p, nil

@@ -120,7 +120,7 @@ func TestPackFails(t *testing.T) {
 	w, _ := newEchoer(anyWS)
 	s := serve(t, w)
 	clients := echoes(s, 4)
-	x := &export{l: w.loop}
+	x := newExport(w.loop, nil)
 	var left *Conn
 	s.on(func() {
 		x.begin()
@@ -162,7 +162,7 @@ func TestJournalOverflowOfOld(t *testing.T) {
 		w, _ := newEchoer(anyWS)
 		s := serve(t, w)
 		echoes(s, 1)
-		x := &export{l: w.loop}
+		x := newExport(w.loop, nil)
 		s.on(func() {
 			x.begin()
 			if frozen {

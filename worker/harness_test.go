@@ -111,7 +111,7 @@ func (c *loopback) Close() error {
 
 // server is a worker running in this process under a pretended master.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	w      *Worker
 	broker *loopback
 	master *control.Conn
@@ -142,13 +142,13 @@ func (s *syncBuffer) String() string {
 }
 
 // serve starts w and waits until it is ready.
-func serve(t *testing.T, w *Worker, proxies ...netip.Prefix) *server {
+func serve(t testing.TB, w *Worker, proxies ...netip.Prefix) *server {
 	t.Helper()
 	return launch(t, w, &bus{}, nil, proxies...)
 }
 
 // launch starts w on b. With a predecessor it takes over that one's sockets.
-func launch(t *testing.T, w *Worker, b *bus, old *server, proxies ...netip.Prefix) *server {
+func launch(t testing.TB, w *Worker, b *bus, old *server, proxies ...netip.Prefix) *server {
 	t.Helper()
 	s := &server{t: t, w: w, broker: b.client(), ended: make(chan error, 1), log: &syncBuffer{}}
 	master, child, err := control.Pair()
@@ -289,7 +289,7 @@ func (s *server) eventually(what string, ok func() bool) {
 	s.t.Fatalf("never: %s\nlog:\n%s", what, s.log)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -298,13 +298,13 @@ func must(t *testing.T, err error) {
 
 // client is a WebSocket client that does as little as a test needs.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	r    *bufio.Reader
 	resp *http.Response
 }
 
-func dial(t *testing.T, addr string) *client {
+func dial(t testing.TB, addr string) *client {
 	t.Helper()
 	network := "tcp"
 	if strings.HasPrefix(addr, "/") {
@@ -340,7 +340,7 @@ func lines(header []string) string {
 }
 
 // connect opens a WebSocket.
-func connect(t *testing.T, addr, path string, header ...string) *client {
+func connect(t testing.TB, addr, path string, header ...string) *client {
 	t.Helper()
 	c := dial(t, addr)
 	if resp := c.upgrade(path, header...); resp.StatusCode != http.StatusSwitchingProtocols {

@@ -48,6 +48,7 @@ func (m *imports) run() error {
 		case err != nil:
 			return err
 		case p.kind == msgEnd:
+			p.drop()
 			return m.report()
 		case p.kind != msgBatch:
 			p.drop()
@@ -73,7 +74,7 @@ func (m *imports) batch(p parcel) error {
 		return err
 	}
 	failpoint("import ack")
-	if _, err := m.k.expect(msgCommit); err != nil {
+	if _, err := m.k.expect(msgCommit, len(p.body)); err != nil {
 		s.drop()
 		return err
 	}
@@ -84,7 +85,7 @@ func (m *imports) batch(p parcel) error {
 	}
 	select {
 	case <-m.landed:
-	case <-time.After(handoverWait):
+	case <-time.After(time.Duration(turnsFor(len(p.body))) * handoverTurn):
 		return errors.New("connections do not get into the event loop")
 	}
 	failpoint("import admit")
@@ -107,7 +108,7 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 	if s.at, b, err = parseVector(b[8:]); err != nil {
 		return nil, err
 	}
-	for len(b) >= 4 {
+	for weight := 0; len(b) >= 4; {
 		n := int(binary.BigEndian.Uint32(b))
 		if n > len(b)-4 {
 			return nil, errRecord
@@ -116,11 +117,19 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 		if err != nil {
 			return nil, err
 		}
+		if weight += a.weight; weight > maxBatch || len(s.arrived) == len(s.files) {
+			return nil, fmt.Errorf("%w: more records than descriptors, or more fields than a batch may have", errRecord)
+		}
 		s.arrived = append(s.arrived, a)
 		b = b[4+n:]
 	}
 	if len(b) != 0 || len(s.arrived) != len(s.files) {
 		return nil, fmt.Errorf("%w: %d records for %d descriptors", errRecord, len(s.arrived), len(s.files))
+	}
+	for _, fd := range s.files { // one that blocks would stop everybody's loop
+		if err := neverBlock(fd); err != nil {
+			return nil, err
+		}
 	}
 	// Each needs a second number for a moment, in turn. The old worker may have
 	// been full, and this one has a few more descriptors of its own than that.
@@ -136,28 +145,19 @@ func (m *imports) admit(s *shipment) {
 	l := m.l
 	l.fan.complete(l)
 	ahead := !l.fan.seen.vector().covers(s.at)
-	conns := make([]*Conn, 0, len(s.arrived))
-	var homeless []*Conn
-	for _, a := range s.arrived {
-		c := a.c
-		l.counts.queueBytes += int64(c.out.bytes)
-		l.conns.add(c)
-		if !a.settle(l) {
-			homeless = append(homeless, c)
-		}
-		a.watch(l)
-		conns = append(conns, c)
-	}
+	conns, files, homeless := m.enrol(s)
 	if ahead {
 		l.skip.add(conns, s.at)
 		l.after(skipFor, func() { l.skip.drop(conns) })
 	}
 	l.beatAgain()
 	l.replay(conns, s.at)
+	if m.open = len(conns); m.open == 0 {
+		close(m.landed)
+	}
 	for i, c := range conns {
-		m.open++
-		fd := s.files[i]
-		l.arrive.await(l, c, fd, func(c *Conn, ok bool) { m.land(c, ok, s.frozen) })
+		l.arrive.await(l, c, files[i], func(c *Conn, ok bool) { m.land(c, ok, s.frozen) })
+		l.bound(c)
 	}
 	for _, c := range homeless {
 		m.out.Drained++
@@ -168,6 +168,29 @@ func (m *imports) admit(s *shipment) {
 			l.parting(c)
 		}
 	}
+}
+
+// enrol gives the connections their places in this process: the registry, the
+// hub, the heartbeat. Homeless are those for which the config has none.
+func (m *imports) enrol(s *shipment) (conns []*Conn, files []int, homeless []*Conn) {
+	l := m.l
+	for i, a := range s.arrived {
+		c := a.c
+		if l.conns.find(&c.id) != nil { // no two have one name, whatever the record says
+			l.log.Error("a connection arrived that is here already", "connection", c.ID())
+			closeFD(s.files[i])
+			m.out.Drained++
+			continue
+		}
+		l.counts.queueBytes += int64(c.out.bytes)
+		l.conns.add(c)
+		if !a.settle(l) {
+			homeless = append(homeless, c)
+		}
+		a.watch(l)
+		conns, files = append(conns, c), append(files, s.files[i])
+	}
+	return conns, files, homeless
 }
 
 // skipFor is how long a publication that the old worker has delivered may still

@@ -98,7 +98,10 @@ func (v vector) covers(o vector) bool {
 	return true
 }
 
-const vectorEntry = 8 + 1 + 8
+const (
+	vectorEntry = 8 + 1 + 8
+	maxSources  = 1 << 20 // of a vector that is read; 4,096 workers and those before them have half
+)
 
 func (v vector) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(v)))
@@ -115,7 +118,7 @@ func parseVector(b []byte) (v vector, rest []byte, err error) {
 		return nil, nil, fmt.Errorf("vector: %w", errRecord)
 	}
 	n := int(binary.BigEndian.Uint32(b))
-	if b = b[4:]; n > len(b)/vectorEntry {
+	if b = b[4:]; n > min(len(b)/vectorEntry, maxSources) {
 		return nil, nil, fmt.Errorf("vector: %w", errRecord)
 	}
 	v = make(vector, n)

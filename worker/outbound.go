@@ -68,7 +68,7 @@ func (l *loop) send(c *Conn, m Message) error {
 	if err := l.room(c, len(m.Data), mark{}); err != nil {
 		return err
 	}
-	c.msgs.out++
+	c.sentMessages(1)
 	l.counts.messagesOut++
 	l.emit(c, func(dst []byte) []byte { return c.encode(dst, m) })
 	if c.has(flagDead) {

@@ -230,7 +230,7 @@ func (s *serving) handover(m control.Message, files []*os.File) {
 	if len(files) == 1 {
 		k, err = newCourier(files[0])
 	}
-	x := &export{l: s.l, k: k, over: make(chan struct{})}
+	x := newExport(s.l, k)
 	if err == nil && m.Type == control.TypeExport && !s.given.CompareAndSwap(nil, x) {
 		k.close()
 		err = errors.New("the hand-over before has neither been taken back nor ended with this process")

@@ -332,7 +332,7 @@ func (d *delivery) send(l *loop, c *Conn, messages uint32) int {
 	if messages == 0 || l.room(c, len(p.Data), d.mark) != nil {
 		return 0
 	}
-	c.msgs.out += messages
+	c.sentMessages(messages)
 	l.counts.messagesOut += uint64(messages)
 	l.share(c, d.frames.of(c, p), d.mark)
 	if c.has(flagDead) {

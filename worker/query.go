@@ -144,13 +144,13 @@ func (c *Conn) info() ConnInfo {
 	if c.in != nil {
 		recv = len(c.in.buf) + c.in.dec.Buffered()
 	}
-	in, out := c.traffic()
+	msgsIn, msgsOut, in, out := c.Counters()
 	return ConnInfo{
 		ID: c.ID(), Worker: l.w.Name, Slot: l.slot, PID: pid, UID: c.UID(),
 		Protocol: c.Protocol(), Path: clip(c.Path()), IP: c.RemoteIP(), Port: int(c.peer().Port()), Local: c.LocalAddr(),
 		Connected: c.Since().UTC(), IdleS: int(seconds(l.now) - c.lastRecv),
 		RecvQueue: recv, SendQueue: c.QueueBytes(),
-		BytesIn: in, BytesOut: out, MessagesIn: uint64(c.msgs.in), MessagesOut: uint64(c.msgs.out),
+		BytesIn: in, BytesOut: out, MessagesIn: msgsIn, MessagesOut: msgsOut,
 		Dropped: c.dropped(), Channels: names,
 	}
 }

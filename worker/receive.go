@@ -123,7 +123,7 @@ func (c *Conn) packets(p []byte) []byte {
 // was paused.
 func (c *Conn) frames(p []byte) []byte {
 	l := c.loop
-	limits := websocket.Limits{MaxMessage: l.w.Limits.MaxMessage, MaxFragments: l.w.Limits.MaxFragments}
+	limits := l.frameLimits()
 	var fresh websocket.Decoder
 	dec := &fresh
 	if c.in != nil {
@@ -144,6 +144,10 @@ func (c *Conn) frames(p []byte) []byte {
 	}
 	c.retain(dec)
 	return p
+}
+
+func (l *loop) frameLimits() websocket.Limits {
+	return websocket.Limits{MaxMessage: l.w.Limits.MaxMessage, MaxFragments: l.w.Limits.MaxFragments}
 }
 
 // retain keeps a decoder that is in the middle of something, and drops the

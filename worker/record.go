@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -96,7 +97,8 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	dst = c.out.append(dst)
 	var n []byte
 	in, out := c.traffic()
-	for _, v := range []uint64{uint64(c.msgs.in), uint64(c.msgs.out), in, out} {
+	msgsIn, msgsOut := c.messages()
+	for _, v := range []uint64{msgsIn, msgsOut, in, out} {
 		n = binary.AppendUvarint(n, v)
 	}
 	dst = appendField(dst, fieldCounters, n)
@@ -131,7 +133,9 @@ type arrival struct {
 	path     string
 	uid      string
 	channels []string
+	texts    []byte // as a texts
 	deadline uint32
+	weight   int // see Conn.weight
 }
 
 // parseRecord makes a connection of a record. Nothing in the result aliases b.
@@ -146,14 +150,12 @@ func parseRecord(l *loop, b []byte) (*arrival, error) {
 		}
 		value := b[1+w : 1+w+int(n)]
 		b = b[1+w+int(n):]
+		a.weight += fieldWeight + len(value)
 		if err := a.field(tag, value); err != nil {
 			return nil, fmt.Errorf("%w: field %d", err, tag)
 		}
 	}
-	if a.c.id == (ID{}) || a.port == "" || a.c.stage > stagePacket {
-		return nil, errRecord
-	}
-	return a, nil
+	return a, a.check()
 }
 
 // field sets what one field says.
@@ -172,10 +174,8 @@ func (a *arrival) field(tag byte, v []byte) error {
 		a.uid = string(v)
 	case fieldChannel:
 		a.channels = append(a.channels, string(v))
-	case fieldQuery, fieldSubprotocol, fieldIP:
-		c.remember(tag, "", string(v))
-	case fieldHeader, fieldValue:
-		return a.pair(tag, v)
+	case fieldQuery, fieldSubprotocol, fieldIP, fieldHeader, fieldValue:
+		return a.text(tag, v)
 	case fieldInput:
 		if len(v) > 0 {
 			c.input().buf = append([]byte(nil), v...)
@@ -223,15 +223,13 @@ func (a *arrival) mark(v []byte) error {
 	return nil
 }
 
-func (a *arrival) pair(tag byte, v []byte) error {
-	name, value, ok := strings.Cut(string(v), "\x00")
-	switch {
-	case !ok:
+// text collects a text. One that comes twice is remembered twice, and the first
+// one counts; no worker writes that.
+func (a *arrival) text(tag byte, v []byte) error {
+	if hasName(tag) && bytes.IndexByte(v, 0) < 0 {
 		return errRecord
-	case tag == fieldValue:
-		return a.c.Set(name, value)
 	}
-	a.c.remember(tag, name, value)
+	a.texts = appendField(a.texts, tag, v)
 	return nil
 }
 
@@ -246,8 +244,8 @@ func (a *arrival) counters(v []byte) error {
 	}
 	c := a.c
 	c.msgs.in, c.msgs.out, c.bytes.in, c.bytes.out = uint32(n[0]), uint32(n[1]), uint32(n[2]), uint32(n[3])
-	if n[2]>>32 != 0 || n[3]>>32 != 0 {
-		c.extra().wraps.in, c.more.wraps.out = uint32(n[2]>>32), uint32(n[3]>>32)
+	if w := (wraps{uint32(n[0] >> 32), uint32(n[1] >> 32), uint32(n[2] >> 32), uint32(n[3] >> 32)}); w != (wraps{}) {
+		c.extra().wraps = w
 	}
 	return nil
 }

@@ -254,7 +254,7 @@ func (c *Conn) request(p []byte, head int) (int, error) {
 // answer finds the route of a request and calls its handler.
 func (c *Conn) answer(r *nethttp.Request) {
 	l := c.loop
-	c.msgs.in++
+	c.gotMessage()
 	l.counts.messagesIn++
 	target := r.URL.EscapedPath()
 	if r.URL.RawQuery != "" {

@@ -210,6 +210,9 @@ func reopenStderr(f *os.File) error {
 	return errors.Join(err, ctlErr)
 }
 
+// neverBlock makes reads and writes of fd return at once.
+func neverBlock(fd int) error { return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) }
+
 func closeFD(fd int) { _ = unix.Close(fd) }
 
 // address is that of a unix socket.

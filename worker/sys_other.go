@@ -32,6 +32,7 @@ func lowestFree() int                    { return -1 }
 func shutWrite(int) bool                 { return false }
 func reopenStderr(*os.File) error        { return errLinux }
 func closeFD(int)                        {}
+func neverBlock(int) error               { return errLinux }
 func duplicate(int) (int, error)         { return -1, errLinux }
 func processorTime() time.Duration       { return 0 }
 

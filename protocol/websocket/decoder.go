@@ -122,10 +122,24 @@ func (d *Decoder) begin(h *header, lim *Limits) error {
 		d.op, d.compressed = op, h.first&rsv1Bit != 0
 	}
 	d.frags++
+	return d.Check(lim)
+}
+
+// Check applies limits to the message in progress, as Next does when a frame
+// begins: for a Decoder that was restored where other ones hold. The error is
+// the *CloseError to fail the connection with.
+func (d *Decoder) Check(lim *Limits) error {
+	if d.op == 0 {
+		return nil
+	}
 	if lim.MaxFragments > 0 && d.frags > lim.MaxFragments {
 		return errFragments
 	}
-	if most := d.maxHeld(lim); most > 0 && uint64(len(d.msg))+h.length > uint64(most) {
+	held := uint64(len(d.msg))
+	if d.inFrame && !Op(d.first&opBits).control() {
+		held += d.left
+	}
+	if most := d.maxHeld(lim); most > 0 && held > uint64(most) {
 		return errTooBig
 	}
 	return nil

@@ -115,9 +115,16 @@ type deflater struct {
 	out   bytes.Buffer
 }
 
+// Windows of permessage-deflate have 2^MinBits to 2^MaxBits bytes (RFC 7692,
+// section 7.1.2).
+const (
+	MinBits = 8
+	MaxBits = 15
+)
+
 // deflaters are pooled by window bits: a window's size is fixed when a writer
 // is made.
-var deflaters [16]sync.Pool
+var deflaters [MaxBits + 1]sync.Pool
 
 // AppendCompressed appends payload to dst as one frame of permessage-deflate,
 // made with a window of 2^windowBits bytes: the ServerBits of the handshake's
@@ -153,9 +160,9 @@ func newDeflater(windowBits uint8) *deflater {
 	f := new(deflater)
 	var err error
 	switch {
-	case windowBits == 15:
+	case windowBits == MaxBits:
 		f.flate, err = flate.NewWriter(&f.out, flate.BestSpeed)
-	case windowBits >= 8:
+	case windowBits >= MinBits:
 		f.flate, err = flate.NewWriterWindow(&f.out, 1<<windowBits)
 	default:
 		err = errors.New("want 8 to 15")

@@ -29,6 +29,11 @@ const (
 	flagCompressed = 2
 )
 
+// StateSize returns how many bytes AppendState appends.
+func (d *Decoder) StateSize() int {
+	return stateFixed + int(d.headLen) + len(d.ctl) + len(d.msg)
+}
+
 // AppendState appends everything that d holds, for Restore in another process.
 // For an Idle Decoder that is needless.
 func (d *Decoder) AppendState(dst []byte) []byte {

@@ -1,0 +1,49 @@
+package worker
+
+import "encoding/binary"
+
+// What a record weighs is what bounds a batch of the hand-over, on both sides:
+// its bytes, and a little for each field, since a reader makes an object of
+// many. A client decides how much of it there is: whatever grows with what it
+// sends, or does not read, has to be counted here.
+
+const (
+	fieldWeight = 64 // of a field, beside its value
+	plainWeight = 16 * (fieldWeight + binary.MaxVarintLen64)
+)
+
+// weight returns no less than the record of c takes, and than the reader will
+// find that it weighs.
+func (c *Conn) weight() int {
+	n := plainWeight + len(c.port.addr.text) + len(c.route.exact) + len(c.UID()) + c.out.weight()
+	for _, name := range c.Channels() {
+		n += fieldWeight + len(name)
+	}
+	if c.more != nil {
+		n += c.more.texts.weight()
+	}
+	if c.in != nil {
+		n += len(c.in.buf) + c.in.dec.StateSize()
+	}
+	return n
+}
+
+func (t texts) weight() (n int) {
+	for len(t) > 0 {
+		_, _, size := t.first()
+		n += fieldWeight + size
+		t = t[size:]
+	}
+	return n
+}
+
+func (q *queue) weight() int {
+	if q == nil {
+		return 0
+	}
+	n := q.bytes + fieldWeight*len(q.frames)
+	for _, m := range q.marks {
+		n += fieldWeight + len(m.slow) + len(m.channel)
+	}
+	return n
+}
