@@ -21,6 +21,8 @@ func TestLayers(t *testing.T) {
 		{"worker", "cmd", "flags and config live in cmd"},
 		{"worker/broker", "worker/api", "the bus does not know who asks over it"},
 		{"worker/broker", "worker/handler", "handlers are plugins of the worker"},
+		{"worker/order", "worker/handler", "orders are the same for every handler"},
+		{"worker/order", "worker/api", "orders come in more ways than HTTP"},
 		{"worker/api", "worker/handler", "the API speaks for every handler: what they share with it is a protocol"},
 		{"worker/handler", "master", "a handler sees the worker only"},
 		{"worker/handler", "cmd", "a handler sees the worker only"},

@@ -151,7 +151,8 @@ func checkProcess(who string, listen []string, spec json.RawMessage, known map[s
 		}
 	}
 	if len(spec) > specMax {
-		return fmt.Errorf("settings of %s exceed %d bytes", who, specMax)
+		return fmt.Errorf("settings of %s exceed %d bytes, they have %d: each process is told all [[app]], and its routes with their options, at once",
+			who, specMax, len(spec))
 	}
 	return nil
 }

@@ -145,7 +145,11 @@ func (t *table) checkMetrics(m Metrics) {
 	if m.Listen == "" {
 		return
 	}
-	if err := checkService(m.Listen); err != nil {
+	err := checkService(m.Listen)
+	if err == nil {
+		err = api.CheckBind("[metrics]", m.Listen, true, m.Insecure) // it has no key, and no secrets
+	}
+	if err != nil {
 		t.fail(t.where("listen"), "%v", err)
 	}
 }

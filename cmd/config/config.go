@@ -53,7 +53,8 @@ type API struct {
 
 // Metrics is the table of the metrics listener.
 type Metrics struct {
-	Listen string // as API.Listen
+	Listen   string // as API.Listen
+	Insecure bool   // as API.Insecure
 }
 
 // Broker is the broker's table.

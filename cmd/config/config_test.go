@@ -182,6 +182,7 @@ func TestErrors(t *testing.T) {
 		{"placeholder for a secret", "[[app]]\nid = \"1\"\nkey = \"k\"\nsecret = \"…\"\n", "f.toml:4: app[0].secret: is a placeholder"},
 		{"ingest without listen", "[[ingest]]\nkey = \"x\"\n", "f.toml:1: ingest[0]: needs listen"},
 		{"ingest scheme", "[[ingest]]\nlisten = \"http://127.0.0.1:1\"\n", "f.toml:2: ingest[0].listen: "},
+		{"public metrics", "[metrics]\nlisten = \":9090\"\n", "f.toml:2: metrics.listen: [metrics] listen = \":9090\" can be reached from other machines"},
 		{"public ingest", "[[ingest]]\nlisten = \"udp://0.0.0.0:1\"\n", "f.toml:2: ingest[0].listen: [[ingest]] listen = \"udp://0.0.0.0:1\" can be reached from other machines"},
 		{"listen scheme", "[[worker]]\nlisten = \"gopher://127.0.0.1:1\"\n", "f.toml:2: worker[0].listen: "},
 		{"TLS", "[[worker]]\nlisten = \"wss://127.0.0.1:1\"\n", "docs/proxy.md"},
@@ -235,7 +236,7 @@ func TestEnvironment(t *testing.T) {
 	c := mustParse(t, full, env(
 		"PUSHD_LOG_LEVEL", "error", "PUSHD_DRAIN", "1s", "PUSHD_TRUSTED_PROXIES", "192.168.0.0/16, 10.0.0.1",
 		"PUSHD_API_LISTEN", "127.0.0.1:5000", "PUSHD_API_KEY_FILE", secret, "PUSHD_API_INSECURE", "true",
-		"PUSHD_METRICS_LISTEN", "127.0.0.1:5001", "PUSHD_BROKER_URL", "nats://10.1.1.1",
+		"PUSHD_METRICS_LISTEN", "0.0.0.0:5001", "PUSHD_METRICS_INSECURE", "1", "PUSHD_BROKER_URL", "nats://10.1.1.1",
 		"PUSHD_APP_ID", "2", "PUSHD_APP_KEY", "x", "PUSHD_APP_SECRET", "y", "PUSHD_RUNTIME_DIR", "/run/other"))
 	if c.LogLevel != slog.LevelError || c.Drain != time.Second || len(c.TrustedProxies) != 2 || c.RuntimeDir != "/run/other" {
 		t.Errorf("process: %+v", c)
@@ -243,7 +244,7 @@ func TestEnvironment(t *testing.T) {
 	if c.API.Listen != "127.0.0.1:5000" || c.API.Key != "from-file" || !c.API.Insecure {
 		t.Errorf("api: %+v", c.API)
 	}
-	if c.Metrics.Listen != "127.0.0.1:5001" || c.Broker.URL != "nats://10.1.1.1" || len(c.Apps) != 2 {
+	if c.Metrics.Listen != "0.0.0.0:5001" || !c.Metrics.Insecure || c.Broker.URL != "nats://10.1.1.1" || len(c.Apps) != 2 {
 		t.Errorf("services: %+v %+v %+v", c.Metrics, c.Broker, c.Apps)
 	}
 	for _, tc := range []struct {

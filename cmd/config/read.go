@@ -112,6 +112,7 @@ func (t *table) services(c *Config) {
 	metrics := t.sub("metrics", "PUSHD_METRICS_")
 	metrics.str("listen", &c.Metrics.Listen)
 	c.Metrics.Listen = t.absListen(c.Metrics.Listen)
+	metrics.boolean("insecure", &c.Metrics.Insecure)
 	metrics.checkMetrics(c.Metrics)
 	metrics.done()
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
+	"github.com/pushd/pushd/worker/order"
 )
 
 // Defaults of Options, and bounds that are not configurable.
@@ -58,7 +59,7 @@ type Server struct {
 	o       Options
 	log     *slog.Logger
 	key     secret
-	apps    apps
+	apps    order.Apps
 	roster  *roster
 	busy    chan struct{} // a token per request in flight
 	http    *http.Server
@@ -101,9 +102,12 @@ func New(o Options) (*Server, error) {
 		o:      o,
 		log:    o.Logger,
 		key:    newSecret(o.Key),
-		apps:   appsOf(o.Apps),
+		apps:   order.Apps{},
 		roster: newRoster(),
 		busy:   make(chan struct{}, o.MaxRequests),
+	}
+	for i := range o.Apps {
+		s.apps[o.Apps[i].ID] = true
 	}
 	s.doors.http, s.doors.admit = map[*boundedListener]string{}, map[string]func(net.Conn){}
 	s.http = s.httpServer(unlessTaken(s.handler()))

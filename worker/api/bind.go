@@ -17,6 +17,9 @@ func CheckBind(section, listen string, hasKey, insecure bool) error {
 		return nil
 	}
 	missing := "insecure = true"
+	if name := strings.ToUpper(strings.Trim(section, "[]")); section == "["+strings.ToLower(name)+"]" { // a list has no variables
+		missing += " (PUSHD_" + name + "_INSECURE=true in the environment)"
+	}
 	switch {
 	case !hasKey && !insecure:
 		missing = `key = "…" and insecure = true`

@@ -18,7 +18,7 @@ func TestCheckBind(t *testing.T) {
 			key, insecure bool
 			want          string // "" = allowed
 		}{
-			{true, true, ""}, {true, false, "add insecure = true to [api]"},
+			{true, true, ""}, {true, false, "add insecure = true (PUSHD_API_INSECURE=true in the environment) to [api]"},
 			{false, true, `add key = "…" to [api]`}, {false, false, `add key = "…" and insecure = true to [api]`},
 		} {
 			err := CheckBind("[api]", listen, x.key, x.insecure)
@@ -26,5 +26,8 @@ func TestCheckBind(t *testing.T) {
 				t.Errorf("%q key=%v insecure=%v: %v", listen, x.key, x.insecure, err)
 			}
 		}
+	}
+	if err := CheckBind("[[ingest]]", ":1", true, false); err == nil || strings.Contains(err.Error(), "PUSHD_") {
+		t.Errorf("ingest has no variables: %v", err)
 	}
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -219,50 +218,4 @@ func unlessTaken(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
-}
-
-// lines reads lines from a connection of ingest.
-type lines struct {
-	conn net.Conn
-	buf  []byte // read, not taken
-	seen int    // bytes of buf without an end of line
-	over error
-}
-
-var errLineTooLong = errors.New("line is over 1 MiB")
-
-// next returns the next line without its end; the last one may have none. It is
-// valid until the next call.
-func (l *lines) next() ([]byte, error) {
-	for {
-		for ; l.seen < len(l.buf); l.seen++ {
-			if l.buf[l.seen] == '\n' {
-				line := l.buf[:l.seen]
-				l.buf, l.seen = l.buf[l.seen+1:], 0
-				return line, nil
-			}
-		}
-		if l.seen > maxBody+1 { // the line and "\r"
-			return nil, errLineTooLong
-		}
-		if l.over != nil {
-			rest := l.buf
-			if len(rest) == 0 || !errors.Is(l.over, io.EOF) {
-				return nil, l.over
-			}
-			l.buf, l.seen = nil, 0
-			return rest, nil
-		}
-		l.fill()
-	}
-}
-
-func (l *lines) fill() {
-	if cap(l.buf)-len(l.buf) < 1024 {
-		bigger := make([]byte, len(l.buf), max(4096, 2*len(l.buf)))
-		copy(bigger, l.buf)
-		l.buf = bigger
-	}
-	n, err := l.conn.Read(l.buf[len(l.buf):cap(l.buf)])
-	l.buf, l.over = l.buf[:len(l.buf)+n], err
 }

@@ -9,8 +9,13 @@ import (
 	"time"
 )
 
-// streamPatience is how long a connection is left unread while the bus is full.
-const streamPatience = time.Second
+const (
+	// streamPatience is how long a connection is left unread while the bus is full.
+	streamPatience = time.Second
+	// firstObject is how long a connection may be there before it has sent one
+	// object that was taken.
+	firstObject = 10 * time.Second
+)
 
 // ServeIngest takes one JSON object a line from each connection of ln, tcp or
 // unix, until Close. Objects of one connection are published in order. Nothing
@@ -45,49 +50,49 @@ func (s *Server) ServeIngest(ln net.Listener, o IngestOptions) error {
 // admit starts to serve conn if there is room.
 func (f *feed) admit(conn net.Conn) {
 	in := &f.s.ingest
-	in.mu.Lock()
-	room := in.conns < f.s.o.IngestConnections && !in.closed
-	if room {
-		in.conns++
-		in.open[conn] = struct{}{}
-		in.wg.Add(1)
+	_, carried := conn.(*begunConn)
+	p, evicted, ok := in.enter(conn, f.s.o.IngestConnections, carried)
+	if evicted != nil {
+		f.turnAway(evicted.conn)
 	}
-	in.mu.Unlock()
-	if give := in.giving(); !room && give != nil { // accepted at the last moment
+	if give := in.giving(); !ok && give != nil { // accepted at the last moment
 		carryConn(f.door, conn, nil, give)
 		conn.Close()
 		return
 	}
-	if !room {
-		f.s.refuse(causeConnections, conn.RemoteAddr())
-		complain(conn, &problem{Message: "too many ingest connections"})
-		conn.Close()
+	if !ok {
+		f.turnAway(conn)
 		return
 	}
 	go func() {
-		f.read(conn)
-		in.mu.Lock()
-		in.conns--
-		in.mu.Unlock()
-		in.untrack(conn)
+		f.read(p)
+		in.leave(p)
 	}()
 }
 
-// read serves one connection until it ends, is idle, sends a giant line, or is
-// given up.
-func (f *feed) read(conn net.Conn) {
-	l := &lines{conn: conn}
+func (f *feed) turnAway(conn net.Conn) {
+	f.s.refuse(causeConnections, conn.RemoteAddr())
+	complain(conn, &problem{Message: "too many ingest connections"})
+	conn.Close()
+}
+
+// read serves one connection until it ends, is idle, sends a line that is too
+// long or no object, or is given up. What speaks another protocol, such as the
+// HTTP of a web page, shows at its first line.
+func (f *feed) read(p *place) {
+	l := &lines{conn: p.conn, long: &f.s.ingest.long}
+	defer l.free()
 	for {
-		f.s.ingest.setDeadline(conn, f.s.o.IngestIdle)
+		f.s.ingest.setDeadline(p, f.s.o.IngestIdle)
 		line, err := l.next()
 		give := f.s.ingest.giving()
 		switch {
-		case errors.Is(err, errLineTooLong):
-			f.s.refuse(causeSize, conn.RemoteAddr())
-			complain(conn, &problem{Message: errLineTooLong.Error()})
+		case errors.Is(err, errLineTooLong), errors.Is(err, errLongLines):
+			f.s.refuse(causeSize, p.conn.RemoteAddr())
+			complain(p.conn, &problem{Message: err.Error()})
 			return
 		case err != nil && give != nil:
-			carryConn(f.door, conn, l.buf, give)
+			carryConn(f.door, p.conn, l.buf, give)
 			return
 		case err != nil:
 			return
@@ -95,7 +100,10 @@ func (f *feed) read(conn net.Conn) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
-		if err := f.take(line, conn.RemoteAddr(), streamPatience); err != nil && !complain(conn, err) {
+		cause, err := f.take(line, p.conn.RemoteAddr(), streamPatience)
+		if err == nil {
+			f.s.ingest.prove(p)
+		} else if !complain(p.conn, err) || cause == causeSyntax {
 			return
 		}
 	}
@@ -134,6 +142,6 @@ func (s *Server) ServeIngestPackets(pc net.PacketConn, o IngestOptions) error {
 			continue
 		}
 		// parse copies what it keeps: buf is read into again.
-		f.take(bytes.TrimSpace(buf[:n]), from, 0) // a refusal has been counted and logged
+		_, _ = f.take(bytes.TrimSpace(buf[:n]), from, 0) // a refusal has been counted and logged
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"mime"
 	"net/http"
 
-	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/order"
 )
 
 // endpoint answers one path. Its error is a *problem or comes from the bus.
@@ -27,8 +27,8 @@ func (s *Server) handler() http.Handler {
 		"/v1/channels":    {http.MethodGet, s.channels},
 		"/v1/stats":       {http.MethodGet, s.stats},
 	}
-	for name, op := range operations {
-		endpoints["/v1/"+name] = endpoint{http.MethodPost, s.operate(op)}
+	for _, verb := range order.Verbs() {
+		endpoints["/v1/"+verb] = endpoint{http.MethodPost, s.obey(verb)}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -92,22 +92,8 @@ func fail(w http.ResponseWriter, err error) {
 	reply(w, p.Status, p)
 }
 
-// asProblem gives errors of the bus their status.
-func asProblem(err error) *problem {
-	var p *problem
-	switch {
-	case errors.As(err, &p):
-		return p
-	case errors.Is(err, worker.ErrTooLarge):
-		return &problem{Status: http.StatusRequestEntityTooLarge, Message: err.Error()}
-	case errors.Is(err, worker.ErrBrokerAway), errors.Is(err, worker.ErrBrokerBusy):
-		return &problem{Status: http.StatusServiceUnavailable, Message: err.Error()}
-	}
-	return &problem{Status: http.StatusInternalServerError, Message: err.Error()}
-}
-
 // readObject reads a JSON object from the body of r.
-func readObject(r *http.Request) (map[string]json.RawMessage, error) {
+func readObject(r *http.Request) (order.Fields, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
 		return nil, &problem{Status: http.StatusUnsupportedMediaType, Message: "Content-Type must be application/json"}
@@ -120,17 +106,17 @@ func readObject(r *http.Request) (map[string]json.RawMessage, error) {
 	case err != nil:
 		return nil, invalid("", "body ends early")
 	}
-	return parseObject(body)
+	return order.Object(body)
 }
 
-// operate serves one operation.
-func (s *Server) operate(op operation) func(context.Context, *http.Request) (any, error) {
+// obey serves one kind of order.
+func (s *Server) obey(verb string) func(context.Context, *http.Request) (any, error) {
 	return func(ctx context.Context, r *http.Request) (any, error) {
 		fields, err := readObject(r)
 		if err != nil {
 			return nil, err
 		}
-		ps, err := op.parse(fields, s.apps)
+		ps, err := order.Parse(verb, fields, s.apps, new(order.Budget))
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +124,7 @@ func (s *Server) operate(op operation) func(context.Context, *http.Request) (any
 		if err != nil {
 			return nil, err
 		}
-		return op.result(sum(tallies))
+		return results[verb](sum(tallies))
 	}
 }
 

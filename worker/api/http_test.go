@@ -1,11 +1,13 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker/broker"
+	"github.com/pushd/pushd/worker/order"
 )
 
 func TestPublishSendBroadcast(t *testing.T) {
@@ -32,7 +35,7 @@ func TestPublishSendBroadcast(t *testing.T) {
 	post("/v1/publish", `{"channel":"news","data_base64":"AP8=","except":["1.2"]}`, `{"reached":1,"complete":true}`)
 	post("/v1/publish", `{"channel":"news","data":null,"except":"1.1"}`, `{"reached":1,"complete":true}`)
 	post("/v1/publish", `{"channel":"nobody","data":""}`, `{"reached":0,"complete":true}`)
-	post("/v1/send", `{"uid":"42","data":[1]}`, `{"reached":2,"online":true,"complete":true}`)
+	post("/v1/send", `{"uid":42,"data":[1]}`, `{"reached":2,"online":true,"complete":true}`)
 	post("/v1/send", `{"uids":["7"],"connections":["1.1","9.9"],"data":true}`, `{"reached":2,"online":true,"complete":true}`)
 	post("/v1/send", `{"connection":"9.9","data":"x"}`, `{"reached":0,"online":false,"complete":true}`)
 	post("/v1/broadcast", `{"data":"all"}`, `{"reached":3,"complete":true}`)
@@ -59,7 +62,7 @@ func TestKickBindJoin(t *testing.T) {
 	st.worker("push/1/1", c)
 	gone := `{"error":"no such connection","field":"connection"}`
 
-	st.want("POST", "/v1/bind", `{"connection":"1.1","uid":"7"}`, 200, `{}`)
+	st.want("POST", "/v1/bind", `{"connection":"1.1","uid":7}`, 200, `{}`)
 	st.want("POST", "/v1/bind", `{"connection":"8.8","uid":"7"}`, 404, gone)
 	if a.UID != "7" {
 		t.Errorf("bound to %q", a.UID)
@@ -87,8 +90,8 @@ func TestKickBindJoin(t *testing.T) {
 
 func TestRefusedRequests(t *testing.T) {
 	st := newStage(t)
-	long := strings.Repeat("x", maxName+1)
-	many := `["` + strings.Repeat(`a","`, maxTargets) + `a"]`
+	long := strings.Repeat("x", order.MaxName+1)
+	many := `["` + strings.Repeat(`a","`, order.MaxTargets) + `a"]`
 	for _, x := range []struct {
 		method, path, body string
 		status             int
@@ -137,7 +140,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"POST", "/v1/join", `{"connection":"1.1"}`, 400, "channel", "needed"},
 		{"POST", "/v1/batch", `{}`, 400, "items", "list"},
 		{"POST", "/v1/batch", `{"items":[],"x":1}`, 400, "x", "unknown"},
-		{"POST", "/v1/batch", `{"items":[` + strings.Repeat(`{},`, maxItems) + `{}]}`, 400, "items", "100"},
+		{"POST", "/v1/batch", `{"items":[` + strings.Repeat(`{},`, order.MaxItems) + `{}]}`, 400, "items", "100"},
 		{"GET", "/v1/connections?limit=0", "", 400, "limit", "1 to 1000"},
 		{"GET", "/v1/connections?limit=1001", "", 400, "limit", "1 to 1000"},
 		{"GET", "/v1/connections?cursor=*", "", 400, "cursor", "earlier answer"},
@@ -375,6 +378,56 @@ func TestCloseFinishesRequests(t *testing.T) {
 	}
 }
 
+// TestConnectionsOfTheAPIAreBounded: 4,096 at once of each listener, each idle for
+// at most 75 s.
+func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
+	st := newStage(t)
+	if maxConnections != 4096 || st.api.http.IdleTimeout != 75*time.Second || st.api.metrics.IdleTimeout != 75*time.Second {
+		t.Errorf("the reference says 4,096 and 75 s: %d, %v, %v", maxConnections, st.api.http.IdleTimeout, st.api.metrics.IdleTimeout)
+	}
+	const few = 3
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounded := newBounded(ln)
+	bounded.max = few
+	h := st.api.httpServer(st.api.handler())
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(bounded) }()
+	ask := func(c net.Conn) error {
+		fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+		_, err := http.ReadResponse(bufio.NewReader(c), nil)
+		return err
+	}
+	var conns []net.Conn
+	for range few {
+		c := dial(t, "tcp", ln.Addr().String())
+		if err := ask(c); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+	}
+	if ask(dial(t, "tcp", ln.Addr().String())) == nil {
+		t.Error("one more is served")
+	}
+	conns[0].Close()
+	eventually(t, "room again", func() bool { return ask(dial(t, "tcp", ln.Addr().String())) == nil })
+	h.Close()
+	<-served
+}
+
+func TestIdleConnectionsOfTheAPIEnd(t *testing.T) {
+	st := newStage(t)
+	h := st.api.httpServer(st.api.handler())
+	h.IdleTimeout = time.Millisecond
+	c := dial(t, "tcp", st.listen(func(ln net.Listener) error { return h.Serve(newBounded(ln)) }))
+	fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+	if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 ") {
+		t.Errorf("until its end: %q, %v", got, err)
+	}
+}
+
 func TestNewNeedsWhatItNeeds(t *testing.T) {
 	c, err := broker.NewClient(broker.Options{Path: "x"})
 	if err != nil {
@@ -386,36 +439,6 @@ func TestNewNeedsWhatItNeeds(t *testing.T) {
 			t.Errorf("%+v: no error", o)
 		}
 	}
-}
-
-func FuzzBody(f *testing.F) {
-	for _, body := range []string{
-		`{"channel":"a","data":"x"}`, `{"uids":["1"],"connections":["1.2"],"data_base64":"AA==","except":"3.4"}`,
-		`{"connection":"1.1","code":4000,"reason":"bye"}`, `{"worker":"push","data":{"a":[null]}}`, `{"app":"1","event":"e","channels":["a","#server-to-user-1"],"data":[1]}`,
-		`{"app":"1","event":"e","uid":"x","data":"d"}`, `{"data":1}`, `[]`, `{"channel":`,
-	} {
-		f.Add([]byte(body))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		fields, err := parseObject(body)
-		if err != nil {
-			return
-		}
-		for name, op := range operations {
-			ps, err := op.parse(fields, apps{"1": true})
-			if err == nil && len(ps) == 0 {
-				t.Errorf("%s: neither publications nor an error", name)
-			}
-			if err != nil && (asProblem(err).Status < 400 || asProblem(err).Status > 499) {
-				t.Errorf("%s: %v has status %d", name, err, asProblem(err).Status)
-			}
-			for i := range ps {
-				if ps[i].Kind == 0 || ps[i].Scope == 0 || ps[i].Target == "" && name != "broadcast" {
-					t.Errorf("%s: %+v", name, ps[i])
-				}
-			}
-		}
-	})
 }
 
 func BenchmarkPublish(b *testing.B) {

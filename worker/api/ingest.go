@@ -1,19 +1,19 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
-	"slices"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/order"
 )
 
 // Causes for which ingest refuses something; a label of the metrics.
@@ -31,11 +31,13 @@ const (
 type ingest struct {
 	published atomic.Uint64
 	logged    atomic.Int64 // when a refusal was last logged, Unix ns
+	long      atomic.Int64 // bytes of lines that are longer than shortLine
 
 	mu      sync.Mutex
 	refused map[string]uint64      // by cause
 	open    map[io.Closer]struct{} // listeners and connections
-	conns   int
+	places  map[*place]struct{}    // those of connections
+	peers   map[netip.Addr]int     // and how many each has
 	closed  bool
 	give    func(Carried)  // not nil: connections are to be given up to it
 	wg      sync.WaitGroup // listeners and connections
@@ -44,6 +46,8 @@ type ingest struct {
 func (in *ingest) init() {
 	in.refused = map[string]uint64{}
 	in.open = map[io.Closer]struct{}{}
+	in.places = map[*place]struct{}{}
+	in.peers = map[netip.Addr]int{}
 }
 
 // IngestOptions configure one ingest listener.
@@ -68,57 +72,31 @@ func (s *Server) newFeed(o IngestOptions) *feed {
 	return f
 }
 
-// ingestOps are told apart by the fields of the object.
-var ingestOps = map[string]operation{}
-
-func init() {
-	for _, name := range []string{"publish", "send", "broadcast"} {
-		op := operations[name]
-		op.fields = append(slices.Clone(op.fields), "key")
-		ingestOps[name] = op
-	}
-	broadcast := ingestOps["broadcast"]
-	broadcast.fields = append(broadcast.fields, "broadcast")
-	ingestOps["broadcast"] = broadcast
-}
-
 // parse makes publications of one datagram or line.
 func (f *feed) parse(object []byte) ([]worker.Publication, string, error) {
-	fields, err := parseObject(object)
+	fields, err := order.Object(object)
 	if err != nil {
 		return nil, causeSyntax, err
 	}
-	var key string
-	text(&key, fields["key"]) // a key of another type is no key
+	key, _ := order.Text(fields["key"]) // a key of another type is no key
 	if f.secret != nil && !f.secret.is(key) {
 		return nil, causeKey, &problem{Status: http.StatusUnauthorized, Message: "key is missing or wrong", Field: "key"}
 	}
-	name, err := opOf(fields)
+	delete(fields, "key")
+	verb, err := order.VerbOf(fields)
 	if err != nil {
 		return nil, causeInvalid, err
 	}
-	ps, err := ingestOps[name].parse(fields, f.s.apps)
+	ps, err := order.Parse(verb, fields, f.s.apps, new(order.Budget))
 	if err != nil {
 		return nil, causeInvalid, err
 	}
 	return ps, "", nil
 }
 
-func opOf(fields map[string]json.RawMessage) (string, error) {
-	for _, f := range []struct{ field, op string }{
-		{"broadcast", "broadcast"}, {"channel", "publish"}, {"channels", "publish"},
-		{"uid", "send"}, {"uids", "send"}, {"connection", "send"}, {"connections", "send"},
-	} {
-		if _, ok := fields[f.field]; ok {
-			return f.op, nil
-		}
-	}
-	return "", invalid("channel", `no target: channel(s), uid(s), connection(s) or "broadcast":true is needed`)
-}
-
 // take handles one datagram or line. Where the sender can wait, a full bus
 // makes it wait up to a second.
-func (f *feed) take(object []byte, from net.Addr, patience time.Duration) error {
+func (f *feed) take(object []byte, from net.Addr, patience time.Duration) (cause string, err error) {
 	ps, cause, err := f.parse(object)
 	if err == nil {
 		err = f.publish(ps, patience)
@@ -126,10 +104,10 @@ func (f *feed) take(object []byte, from net.Addr, patience time.Duration) error 
 	}
 	if err != nil {
 		f.s.refuse(cause, from)
-		return err
+		return cause, err
 	}
 	f.s.ingest.published.Add(uint64(len(ps)))
-	return nil
+	return "", nil
 }
 
 func (f *feed) publish(ps []worker.Publication, patience time.Duration) error {
@@ -223,18 +201,6 @@ func isPackets(c io.Closer) bool {
 	_, ok := c.(net.PacketConn)
 	_, stream := c.(*net.UnixConn) // is both
 	return ok && !stream
-}
-
-// setDeadline bounds the next read of conn. When connections are given up there
-// is none.
-func (in *ingest) setDeadline(conn net.Conn, idle time.Duration) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.give == nil {
-		_ = conn.SetReadDeadline(time.Now().Add(idle))
-	} else {
-		_ = conn.SetReadDeadline(time.Unix(1, 0))
-	}
 }
 
 func (in *ingest) giving() func(Carried) {

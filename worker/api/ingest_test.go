@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,7 +66,7 @@ func TestIngestStream(t *testing.T) {
 				{`{"key":"s3cret","data":1}`, `{"error":"no target: channel(s), uid(s), connection(s) or \"broadcast\":true is needed","field":"channel"}`},
 				{`{"key":"s3cret","broadcast":false,"data":1}`, `{"error":"broadcast: must be true","field":"broadcast"}`},
 				{`{"key":"s3cret","channel":"a"}`, `{"error":"data or data_base64 is needed","field":"data"}`},
-				{`[]`, `{"error":"body must be a JSON object"}`},
+				{`{"key":"s3cret","uid":4.2,"data":1}`, `{"error":"uid: must be a string or a whole number","field":"uid"}`},
 			} {
 				fmt.Fprintln(c, x.line)
 				if !refusals.Scan() || refusals.Text() != x.want {
@@ -80,7 +81,7 @@ func TestIngestStream(t *testing.T) {
 				t.Errorf("after a giant line: %s", refusals.Text())
 			}
 			got := fmt.Sprint(st.api.ingest.refusals())
-			if got != "map[invalid:3 key:3 size:1 syntax:1]" {
+			if got != "map[invalid:4 key:3 size:1]" {
 				t.Errorf("refused %s", got)
 			}
 			for _, secret := range []string{"s3cret", "payload-77"} {
@@ -169,14 +170,33 @@ func TestLastDatagramCounts(t *testing.T) {
 	eventually(t, "delivered", func() bool { return slices.Equal(w.received(0), []string{"text:1"}) })
 }
 
+// proven connects and has an object taken.
+func proven(t *testing.T, st *stage, addr string) net.Conn {
+	t.Helper()
+	taken := st.api.ingest.published.Load()
+	c := dial(t, "tcp", addr)
+	fmt.Fprintln(c, `{"channel":"a","data":1,"key":"k"}`)
+	eventually(t, "taken", func() bool { return st.api.ingest.published.Load() > taken })
+	return c
+}
+
+// lastLine reads until the peer closes and returns the last line.
+func lastLine(c net.Conn) (last string) {
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		last = lines.Text()
+	}
+	return last
+}
+
+const tooMany = `{"error":"too many ingest connections"}`
+
 func TestIngestConnectionsAreBounded(t *testing.T) {
 	st := newStage(t, func(o *Options) { o.IngestConnections, o.IngestIdle = 2, time.Hour })
-	addr := st.listen(func(ln net.Listener) error { return st.api.ServeIngest(ln, IngestOptions{}) })
-	first := dial(t, "tcp", addr)
-	dial(t, "tcp", addr)
-	third := bufio.NewScanner(dial(t, "tcp", addr))
-	if !third.Scan() || third.Text() != `{"error":"too many ingest connections"}` || third.Scan() {
-		t.Errorf("third: %q", third.Text())
+	addr := st.listen(func(ln net.Listener) error { return st.api.ServeIngest(ln, IngestOptions{Key: "k"}) })
+	first := proven(t, st, addr)
+	proven(t, st, addr)
+	if last := lastLine(dial(t, "tcp", addr)); last != tooMany {
+		t.Errorf("third: %q", last)
 	}
 	if n := st.api.ingest.refusals()[causeConnections]; n != 1 {
 		t.Errorf("%d counted", n)
@@ -186,9 +206,123 @@ func TestIngestConnectionsAreBounded(t *testing.T) {
 		c := dial(t, "tcp", addr)
 		defer c.Close()
 		fmt.Fprintln(c, "x")
-		line, _ := bufio.NewReader(c).ReadString('\n')
-		return strings.Contains(line, "not JSON")
+		return strings.Contains(lastLine(c), "not JSON")
 	})
+}
+
+// TestSilenceKeepsNobodyOut: who has sent nothing that was taken gives way, the
+// oldest first, and who has does not.
+func TestSilenceKeepsNobodyOut(t *testing.T) {
+	st := newStage(t, func(o *Options) { o.IngestConnections, o.IngestIdle = 4, time.Hour })
+	addr := st.listen(func(ln net.Listener) error { return st.api.ServeIngest(ln, IngestOptions{Key: "k"}) })
+	settled := proven(t, st, addr)
+	places := func() int {
+		st.api.ingest.mu.Lock()
+		defer st.api.ingest.mu.Unlock()
+		return len(st.api.ingest.places)
+	}
+	var silent []net.Conn
+	for n := range 3 {
+		silent = append(silent, dial(t, "tcp", addr))
+		eventually(t, "it has its place", func() bool { return places() == n+2 })
+	}
+	fmt.Fprintln(silent[0], `{"channel":"a","data":1,"key":"guess"}`) // proves nothing
+	if line, _ := bufio.NewReader(silent[0]).ReadString('\n'); !strings.Contains(line, "wrong") {
+		t.Errorf("a guess: %q", line)
+	}
+	for i := range 3 {
+		proven(t, st, addr)
+		if last := lastLine(silent[i]); last != tooMany {
+			t.Errorf("silent %d: %q", i, last)
+		}
+	}
+	taken := st.api.ingest.published.Load()
+	fmt.Fprintln(settled, `{"channel":"a","data":1,"key":"k"}`)
+	eventually(t, "who had proved itself stays", func() bool { return st.api.ingest.published.Load() > taken })
+	if last := lastLine(dial(t, "tcp", addr)); last != tooMany {
+		t.Errorf("all are proven, one more: %q", last)
+	}
+	if n := places(); n != 4 {
+		t.Errorf("%d places taken", n)
+	}
+}
+
+// TestNoPeerHasAllPlaces: of one address there are at most nine of ten.
+func TestNoPeerHasAllPlaces(t *testing.T) {
+	var in ingest
+	in.init()
+	enter := func(addr string, proven bool) (*place, *place, bool) {
+		a := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))
+		return in.enter(&addressed{addr: a}, 10, proven)
+	}
+	for i := range 9 {
+		if _, _, ok := enter(fmt.Sprintf("[2001:db8::%d]:1", i), true); !ok {
+			t.Fatalf("connection %d is refused", i)
+		}
+	}
+	if _, _, ok := enter("[2001:db8::ffff]:1", true); ok {
+		t.Error("a network has all places")
+	}
+	other, evicted, ok := enter("[2001:db8:0:1::1]:1", false)
+	if !ok || evicted != nil {
+		t.Error("another network has none")
+	}
+	if _, evicted, ok = enter("192.0.2.1:1", false); !ok || evicted != other {
+		t.Error("a full house: the silent one does not give way")
+	}
+	for p := range in.places {
+		in.vacate(p)
+		in.vacate(p)
+	}
+	if len(in.places)+len(in.peers) != 0 {
+		t.Errorf("left: %d places, %v", len(in.places), in.peers)
+	}
+}
+
+// addressed is a connection that only has an address.
+type addressed struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (a *addressed) RemoteAddr() net.Addr { return a.addr }
+
+// TestForeignProtocolsPushNothing: a web page, or whatever fetches URLs for
+// strangers, can send lines to any port of this machine, though not the first.
+func TestForeignProtocolsPushNothing(t *testing.T) {
+	for name, head := range map[string]string{
+		"http": "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n\r\n",
+		"tls":  "\x16\x03\x01\x02\x00\n", "list": "[]\n", "text": "\"x\"\n", "half": "{\"a\":\n",
+	} {
+		st := newStage(t)
+		addr := st.listen(func(ln net.Listener) error { return st.api.ServeIngest(ln, IngestOptions{}) })
+		c := dial(t, "tcp", addr)
+		fmt.Fprint(c, head+"{\"broadcast\":true,\"data\":1}\n")
+		_ = lastLine(c) // returns when the connection is closed
+		if n := st.api.ingest.published.Load(); n != 0 {
+			t.Errorf("%s: %d published", name, n)
+		}
+		if n := st.api.ingest.refusals()[causeSyntax]; n != 1 {
+			t.Errorf("%s: refused %d", name, n)
+		}
+	}
+}
+
+// TestLongLinesShareRoom: many half-sent lines take no more than they may.
+func TestLongLinesShareRoom(t *testing.T) {
+	st := newStage(t)
+	addr := st.listen(func(ln net.Listener) error { return st.api.ServeIngest(ln, IngestOptions{}) })
+	st.api.ingest.long.Store(maxLong - 100<<10) // others hold it
+	c := dial(t, "tcp", addr)
+	go func() { _, _ = c.Write([]byte(`{"data":"` + strings.Repeat("x", 500<<10))) }()
+	if last := lastLine(c); !strings.Contains(last, "try again") {
+		t.Errorf("a line that there is no room for: %q", last)
+	}
+	c = dial(t, "tcp", addr)
+	fmt.Fprintln(c, `{"channel":"a","data":"`+strings.Repeat("x", 100<<10)+`"}`)
+	eventually(t, "a shorter one", func() bool { return st.api.ingest.published.Load() == 1 })
+	c.Close()
+	eventually(t, "the room is given back", func() bool { return st.api.ingest.long.Load() == maxLong-100<<10 })
 }
 
 func TestIdleIngestConnectionsEnd(t *testing.T) {

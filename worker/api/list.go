@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/order"
 )
 
 const (
@@ -195,16 +197,16 @@ func parseList(raw string, filters ...string) (listQuery, error) {
 		switch {
 		case name == "limit":
 			if q.limit, err = strconv.Atoi(v); err != nil || q.limit < 1 || q.limit > maxLimit {
-				return q, invalid("limit", "limit: must be 1 to %d", maxLimit)
+				return q, invalid("limit", fmt.Sprintf("limit: must be 1 to %d", maxLimit))
 			}
 		case name == "cursor":
 			if q.cursor, err = openCursor(v); err != nil {
 				return q, invalid("cursor", "cursor: must come from an earlier answer")
 			}
 		case !slices.Contains(filters, name):
-			return q, invalid(name, "unknown parameter %q; known are limit, cursor, %s", name, strings.Join(filters, ", "))
-		case len(v) > maxName:
-			return q, invalid(name, "%s: at most %d bytes", name, maxName)
+			return q, invalid(name, fmt.Sprintf("unknown parameter %q; known are limit, cursor, %s", name, strings.Join(filters, ", ")))
+		case len(v) > order.MaxName:
+			return q, invalid(name, fmt.Sprintf("%s: at most %d bytes", name, order.MaxName))
 		default:
 			q.filter[name] = v
 		}

@@ -1,7 +1,9 @@
 package pusher
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -35,6 +37,26 @@ type fields struct {
 	Data     json.RawMessage `json:"data"`
 	SocketID json.RawMessage `json:"socket_id"`
 	Info     json.RawMessage `json:"info"`
+}
+
+// batch are the events of a request, one too many if there are more: however
+// long the list is, no more than that are made of it.
+type batch []fields
+
+func (b *batch) UnmarshalJSON(raw []byte) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return errors.New("no list")
+	}
+	*b = batch{}
+	for d.More() && len(*b) <= maxBatch {
+		var f fields
+		if err := d.Decode(&f); err != nil {
+			return err
+		}
+		*b = append(*b, f)
+	}
+	return nil
 }
 
 // trigger sends one event to up to 100 channels.
@@ -75,7 +97,7 @@ func (k *call) triggerOne(channel string) error {
 // triggerBatch sends up to ten events, in order: all that are valid, or none.
 func (k *call) triggerBatch(string) error {
 	var body struct {
-		Batch []fields `json:"batch"`
+		Batch batch `json:"batch"`
 	}
 	if !utf8.Valid(k.body) || json.Unmarshal(k.body, &body) != nil || body.Batch == nil {
 		return bad(`the body must be {"batch":[…]} in UTF-8`)
@@ -223,21 +245,34 @@ func (e *event) excepts() []string {
 	return []string{e.except}
 }
 
+// size is what the event takes for all its channels, in bytes.
+func (e *event) size() int {
+	const frame = 48 // what stands around name, channel and data
+	n := len(e.channels) * (len(e.name) + len(e.data) + frame)
+	for _, channel := range e.channels {
+		n += len(channel)
+	}
+	return n
+}
+
 // publish sends events to their channels. Their bytes are what the clients get.
 // With an error nobody gets any, so that a back end can send them again. Cache
 // channels have the keeper in between: if it takes nothing, the others have got
 // theirs.
 func (k *call) publish(events ...event) error {
-	var plain, cached []worker.ChannelMessage
 	size := 0
+	for i := range events { // before any of it is made
+		size += events[i].size()
+	}
+	if size > maxFanout {
+		return &fault{http.StatusRequestEntityTooLarge, "the data is over 32 MiB for all channels together: send several requests"}
+	}
+	var plain, cached []worker.ChannelMessage
 	for i := range events {
 		e := &events[i]
 		for _, channel := range e.channels {
 			m := worker.ChannelMessage{Channel: k.a.channel(channel), Except: e.excepts()}
 			m.Data = wire.RawEvent(e.name, channel, e.data, "")
-			if size += len(m.Data); size > maxFanout {
-				return &fault{http.StatusRequestEntityTooLarge, "the data is over 32 MiB for all channels together: send several requests"}
-			}
 			if wire.IsCache(channel) {
 				cached = append(cached, m)
 			} else {

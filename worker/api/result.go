@@ -1,0 +1,102 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/order"
+)
+
+// problem is a request that is refused: the body of the error answer.
+type problem struct {
+	Status  int    `json:"-"`
+	Message string `json:"error"`
+	Field   string `json:"field,omitempty"`
+}
+
+func (p *problem) Error() string { return p.Message }
+
+// invalid refuses a request because of one of its fields.
+func invalid(field, message string) *problem {
+	return &problem{Status: http.StatusBadRequest, Message: message, Field: field}
+}
+
+// statuses of refused orders.
+var statuses = map[order.Cause]int{
+	order.Malformed:  http.StatusBadRequest,
+	order.Invalid:    http.StatusBadRequest,
+	order.TooMany:    http.StatusBadRequest,
+	order.UnknownApp: http.StatusNotFound,
+	order.TooLarge:   http.StatusRequestEntityTooLarge,
+}
+
+// asProblem gives refused orders and errors of the bus their status.
+func asProblem(err error) *problem {
+	var p *problem
+	var refused *order.Error
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &refused):
+		return &problem{Status: statuses[refused.Cause], Message: refused.Message, Field: refused.Field}
+	case errors.Is(err, worker.ErrTooLarge):
+		return &problem{Status: http.StatusRequestEntityTooLarge, Message: err.Error()}
+	case errors.Is(err, worker.ErrBrokerAway), errors.Is(err, worker.ErrBrokerBusy):
+		return &problem{Status: http.StatusServiceUnavailable, Message: err.Error()}
+	}
+	return &problem{Status: http.StatusInternalServerError, Message: err.Error()}
+}
+
+// The answers to orders.
+type (
+	reachedResult struct {
+		Reached  int  `json:"reached"`
+		Complete bool `json:"complete"`
+	}
+	sentResult struct {
+		Reached  int  `json:"reached"`
+		Online   bool `json:"online"`
+		Complete bool `json:"complete"`
+	}
+	closedResult struct {
+		Closed   int  `json:"closed"`
+		Complete bool `json:"complete"`
+	}
+)
+
+// results say, for each verb, what is made of the workers' answers.
+var results = map[string]func(tally) (any, error){
+	"publish": reached, "send": sent, "broadcast": reached, "kick": closed,
+	"bind": done, "unbind": done, "join": done, "leave": done,
+}
+
+func reached(t tally) (any, error) { return reachedResult{t.reached, t.complete}, nil }
+func sent(t tally) (any, error)    { return sentResult{t.reached, t.reached > 0, t.complete}, nil }
+func closed(t tally) (any, error)  { return closedResult{t.reached, t.complete}, nil }
+
+// done is for orders about one connection: it must have been there.
+func done(t tally) (any, error) {
+	switch {
+	case t.refusal != "":
+		return nil, &problem{Status: http.StatusBadRequest, Message: t.refusal}
+	case t.reached > 0:
+		return struct{}{}, nil
+	case t.complete:
+		return nil, &problem{Status: http.StatusNotFound, Message: "no such connection", Field: "connection"}
+	}
+	return nil, &problem{Status: http.StatusServiceUnavailable, Message: "not every worker answered in time, and no one that did has the connection: try again"}
+}
+
+// sum adds up the tallies of an order's publications.
+func sum(ts []tally) tally {
+	total := tally{complete: true}
+	for _, t := range ts {
+		total.reached += t.reached
+		total.complete = total.complete && t.complete
+		if t.refusal != "" {
+			total.refusal = t.refusal
+		}
+	}
+	return total
+}

@@ -1,0 +1,235 @@
+package order
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/worker"
+)
+
+var known = Apps{"1": true}
+
+func parse(t testing.TB, verb, body string) ([]worker.Publication, error) {
+	t.Helper()
+	f, err := Object([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Parse(verb, f, known, new(Budget))
+}
+
+// TestApp: names and data of an app's orders are those of the Pusher protocol.
+func TestApp(t *testing.T) {
+	for _, tc := range []struct{ verb, body, target, data string }{
+		{"publish", `{"app":"1","event":"e","channel":"private-a","data":"x\"y"}`,
+			"1:private-a", `{"event":"e","channel":"private-a","data":"x\"y"}`},
+		{"publish", `{"app":"1","event":"e","channel":"a","data":{"n":1}}`, "1:a", `{"event":"e","channel":"a","data":"{\"n\":1}"}`},
+		{"publish", `{"app":"1","event":"e","channel":"#server-to-user-7","data":1}`,
+			"1:#server-to-user-7", `{"event":"e","channel":"#server-to-user-7","data":"1"}`},
+		{"send", `{"app":"1","event":"e","uid":"7","data":1}`, "1:7", `{"event":"e","channel":"#server-to-user-7","data":"1"}`},
+		{"send", `{"app":"1","event":"e","uid":7,"data":1}`, "1:7", `{"event":"e","channel":"#server-to-user-7","data":"1"}`},
+		{"send", `{"app":"1","event":"e","connection":"1.2","data":1}`, "1.2", `{"event":"e","data":"1"}`},
+		{"kick", `{"app":"1","uid":"7","reason":"r"}`, "1:7", "r"},
+		{"kick", `{"uid":"7","reason":"r"}`, "7", "r"},
+	} {
+		ps, err := parse(t, tc.verb, tc.body)
+		if err != nil || len(ps) != 1 || ps[0].Target != tc.target || string(ps[0].Data) != tc.data {
+			t.Errorf("%s %s: %+v %v", tc.verb, tc.body, ps, err)
+		}
+	}
+	for _, tc := range []struct{ verb, body, field string }{
+		{"publish", `{"event":"e","channel":"a","data":1}`, "app"},
+		{"publish", `{"app":"1","channel":"a","data":1}`, "event"},
+		{"publish", `{"app":"1","event":"pusher:x","channel":"a","data":1}`, "event"},
+		{"publish", `{"app":"1","event":"e","channel":"a:b","data":1}`, "channel"},
+		{"publish", `{"app":"1","event":"e","channel":"cache-a","data":1}`, "channel"},
+		{"publish", `{"app":"1","event":"e","channel":"a","data_base64":"AA=="}`, "data_base64"},
+		{"publish", `{"app":"1:2","event":"e","channel":"a","data":1}`, "app"},
+		{"publish", `{"app":"","event":"e","channel":"a","data":1}`, "app"},
+		{"publish", `{"app":"nobody","event":"e","channel":"a","data":1}`, "app"},
+		{"send", `{"app":"nobody","event":"e","uid":"7","data":1}`, "app"},
+		{"kick", `{"app":"nobody","uid":"7"}`, "app"},
+		{"broadcast", `{"app":"1","event":"e","data":1}`, "app"},
+		{"join", `{"app":"1","connection":"1.2","channel":"a"}`, "app"},
+	} {
+		_, err := parse(t, tc.verb, tc.body)
+		var e *Error
+		if !errors.As(err, &e) || e.Field != tc.field || (e.Cause == UnknownApp) != strings.Contains(tc.body, "nobody") || strings.Contains(e.Message, "%!") {
+			t.Errorf("%s %s: %v", tc.verb, tc.body, err)
+		}
+	}
+}
+
+// TestWholeNumbersAreIDs: back ends that hold user ids as integers need not
+// turn them into strings.
+func TestWholeNumbersAreIDs(t *testing.T) {
+	for _, tc := range []struct{ verb, body, want string }{
+		{"send", `{"uid":42,"data":1}`, "42"},
+		{"send", `{"uids":[1,"2",-3,0],"data":1}`, "1 2 -3 0"},
+		{"send", `{"uid":123456789012345678901234567890,"data":1}`, "123456789012345678901234567890"},
+		{"kick", `{"uid":42}`, "42"},
+		{"kick", `{"uids":[42,"42"]}`, "42 42"},
+	} {
+		ps, err := parse(t, tc.verb, tc.body)
+		var targets []string
+		for _, p := range ps {
+			targets = append(targets, p.Target)
+		}
+		if got := strings.Join(targets, " "); err != nil || got != tc.want {
+			t.Errorf("%s %s: %q %v", tc.verb, tc.body, got, err)
+		}
+	}
+	for _, verb := range []string{"bind", "unbind"} {
+		if ps, err := parse(t, verb, `{"connection":"1.2","uid":7}`); err != nil || string(ps[0].Data) != "7" {
+			t.Errorf("%s: %+v %v", verb, ps, err)
+		}
+	}
+	for _, body := range []string{
+		`{"uid":4.2,"data":1}`, `{"uid":1e3,"data":1}`, `{"uid":true,"data":1}`, `{"uid":null,"data":1}`, `{"uid":[1],"data":1}`,
+		`{"uids":[1,2.5],"data":1}`, `{"uids":{"1":2},"data":1}`, `{"uid":` + strings.Repeat("1", MaxName+1) + `,"data":1}`,
+		`{"connection":1,"data":1}`, `{"connections":[1],"data":1}`,
+	} {
+		if ps, err := parse(t, "send", body); err == nil {
+			t.Errorf("%s: taken as %+v", body, ps)
+		}
+	}
+	if ps, err := parse(t, "publish", `{"channel":1,"data":1}`); err == nil {
+		t.Errorf("a number as a channel: %+v", ps)
+	}
+}
+
+// TestCostIsKnownBeforeItIsMade: what a request would put on the bus is refused
+// before it takes the memory.
+func TestCostIsKnownBeforeItIsMade(t *testing.T) {
+	names := make([]string, MaxTargets)
+	for i := range names {
+		names[i] = fmt.Sprintf(`"c%d"`, i)
+	}
+	channels := "[" + strings.Join(names, ",") + "]"
+	control := strings.Repeat(`\u0001`, 128<<10) // six bytes each, in an event again
+	except := `["` + strings.Repeat(strings.Repeat("x", 180)+`","`, MaxTargets-1) + `x"]`
+	item := `{"op":"publish","app":"1","event":"e","channels":["` + strings.Repeat(`a","`, 9) + `a"],"data":"` + strings.Repeat(`\u0001`, 1600) + `"}`
+	wide := `{"op":"publish","channels":["` + strings.Repeat(`a","`, 199) + `a"],"data":"` + strings.Repeat(`x`, 30000) + `"}`
+	if len(item) > 1<<20/MaxItems {
+		t.Fatal("a hundred of them are over a body")
+	}
+	for name, tc := range map[string]struct {
+		body string
+		call func(Fields) error
+	}{
+		"publish": {`{"app":"1","event":"e","channels":` + channels + `,"data":"` + control + `"}`, verbCall("publish")},
+		"send":    {`{"app":"1","event":"e","uids":` + channels + `,"data":"` + control + `"}`, verbCall("send")},
+		"except":  {`{"channels":` + channels + `,"except":` + except + `,"data":1}`, verbCall("publish")},
+		"batch":   {`{"items":[` + strings.Repeat(wide+",", 4) + wide + `]}`, batchCall},
+		"targets": {`{"items":[` + strings.Repeat(item+",", MaxItems) + item + `]}`, batchCall},
+		"entries": {`{"channels":[` + strings.Repeat(`1,`, 500_000) + `1],"data":1}`, verbCall("publish")},
+		"items":   {`{"items":[` + strings.Repeat(`1,`, 500_000) + `1]}`, batchCall},
+	} {
+		var before, after runtime.MemStats
+		f, err := Object([]byte(tc.body))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		runtime.ReadMemStats(&before)
+		err = tc.call(f)
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: taken", name)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 32<<20 {
+			t.Errorf("%s: %d MiB to say %v", name, took>>20, err)
+		}
+	}
+}
+
+func verbCall(verb string) func(Fields) error {
+	return func(f Fields) error { _, err := Parse(verb, f, known, new(Budget)); return err }
+}
+
+func batchCall(f Fields) error { _, err := Batch(f, known); return err }
+
+// TestBatchSharesOneBudget: many orders that are each within the bounds are not,
+// together.
+func TestBatchSharesOneBudget(t *testing.T) {
+	item := `{"op":"publish","channels":["` + strings.Repeat(`a","`, 9) + `a"],"data":"` + strings.Repeat("x", 300<<10) + `"}`
+	for n, want := range map[int]bool{1: true, 5: true, 6: false} {
+		f, err := Object([]byte(`{"items":[` + strings.Repeat(item+",", n-1) + item + `]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		items, err := Batch(f, known)
+		var e *Error
+		if (err == nil) != want || err == nil && len(items) != n || err != nil && (!errors.As(err, &e) || e.Cause != TooLarge || e.Field != "items") {
+			t.Errorf("%d of them: %d items, %v", n, len(items), err)
+		}
+	}
+}
+
+func FuzzOrder(f *testing.F) {
+	for _, body := range []string{
+		`{"channel":"a","data":"x"}`, `{"uids":["1",2],"connections":["1.2"],"data_base64":"AA==","except":"3.4"}`,
+		`{"connection":"1.1","code":4000,"reason":"bye"}`, `{"worker":"push","data":{"a":[null]}}`, `{"app":"1","event":"e","channels":["a","#server-to-user-1"],"data":[1]}`,
+		`{"app":"1","event":"e","uid":"x","data":"d"}`, `{"items":[{"op":"publish","channel":"a","data":1}]}`, `{"broadcast":true,"data":1}`, `{"data":1}`, `[]`, `{"channel":`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		object, err := Object(body)
+		if err != nil {
+			return
+		}
+		for _, verb := range Verbs() {
+			var b Budget
+			ps, err := Parse(verb, object, known, &b)
+			if err == nil && len(ps) == 0 {
+				t.Errorf("%s: neither publications nor an error", verb)
+			}
+			checkError(t, err)
+			size := 0
+			for i := range ps {
+				if ps[i].Kind == 0 || ps[i].Scope == 0 || ps[i].Target == "" && verb != "broadcast" {
+					t.Errorf("%s: %+v", verb, ps[i])
+				}
+				size += len(ps[i].Data) + len(ps[i].Target)
+			}
+			if size > b.bytes {
+				t.Errorf("%s: %d bytes, counted as %d", verb, size, b.bytes)
+			}
+		}
+		items, err := Batch(object, known)
+		checkError(t, err)
+		if err == nil && len(items) == 0 {
+			t.Error("a batch of nothing")
+		}
+		verb, err := VerbOf(object)
+		checkError(t, err)
+		if err == nil && !Known(verb) {
+			t.Errorf("%q is no verb", verb)
+		}
+	})
+}
+
+func checkError(t *testing.T, err error) {
+	var e *Error
+	if err != nil && (!errors.As(err, &e) || e.Message == "" || strings.Contains(e.Message, "%!")) {
+		t.Errorf("%#v", err)
+	}
+}
+
+// TestFieldsOfVerbs: each field that a verb takes can be read.
+func TestFieldsOfVerbs(t *testing.T) {
+	for name, v := range verbs {
+		for _, field := range v.fields {
+			if setters[field] == nil {
+				t.Errorf("%s takes %q, which nobody reads", name, field)
+			}
+		}
+	}
+	if !slices.IsSorted(Verbs()) || Known("fly") {
+		t.Error("verbs")
+	}
+}
