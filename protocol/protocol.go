@@ -35,6 +35,24 @@ type Protocol interface {
 	Encode(dst, payload []byte) []byte
 }
 
+// A Seeker is a Protocol whose packets do not begin with their length, so that
+// Input has to look for their end. It goes on where it stopped, which keeps the
+// work for a packet that comes byte by byte in proportion to its length.
+type Seeker interface {
+	Protocol
+	// InputFrom is Input for a buf whose first seen bytes it, or Input, was given
+	// before and found no end in.
+	InputFrom(buf []byte, seen, limit int) (n int, err error)
+}
+
+// Input calls InputFrom where p has it, else Input.
+func Input(p Protocol, buf []byte, seen, limit int) (n int, err error) {
+	if s, ok := p.(Seeker); ok {
+		return s.InputFrom(buf, seen, limit)
+	}
+	return p.Input(buf, limit)
+}
+
 var (
 	mu       sync.RWMutex
 	registry = map[string]Protocol{}

@@ -102,13 +102,6 @@ type extra struct {
 // wraps are how often counters of a connection have passed 2^32.
 type wraps struct{ msgsIn, msgsOut, in, out uint32 }
 
-// input is an unfinished message, or whatever waits while reading is paused.
-type input struct {
-	dec  websocket.Decoder
-	buf  []byte
-	need int // of a request: bytes there must be before it is worth another look
-}
-
 func (c *Conn) extra() *extra {
 	if c.more == nil {
 		c.more = &extra{}

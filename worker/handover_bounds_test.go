@@ -21,7 +21,7 @@ func uploads(t *testing.T, s *server, n, size int) (list []*client) {
 	s.eventually("all but the last byte is here", func() bool {
 		have := 0
 		for _, c := range s.w.loop.conns.all {
-			if c.in != nil && len(c.in.buf) >= size {
+			if c.in != nil && c.in.size() >= size {
 				have++
 			}
 		}

@@ -48,7 +48,7 @@ func seeds(l *loop) (list [][]byte) {
 		}
 		l.conns.add(c)
 		list = append(list, c.appendRecord(nil))
-		c.input().buf = []byte("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab")
+		c.input().wait.add([]byte("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab"))
 		list = append(list, c.appendRecord(nil))
 		if i == 0 {
 			c.stage, c.flags, c.bits = stageWebSocket, flagConnected|flagDeflate|flagFull, 9

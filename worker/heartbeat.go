@@ -78,7 +78,7 @@ func (l *loop) dueHTTP(c *Conn) {
 		c.more.held.expire()
 		return
 	}
-	if c.in != nil && len(c.in.buf) > 0 {
+	if c.in != nil { // half a request
 		l.refused("timeout", c.peer().String(), "limits.handshake_timeout")
 		l.reject(c, 408, "the request took too long")
 		return

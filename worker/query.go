@@ -142,7 +142,7 @@ func (c *Conn) info() ConnInfo {
 	}
 	recv := 0
 	if c.in != nil {
-		recv = len(c.in.buf) + c.in.dec.Buffered()
+		recv = c.in.size()
 	}
 	msgsIn, msgsOut, in, out := c.Counters()
 	return ConnInfo{

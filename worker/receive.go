@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"github.com/pushd/pushd/protocol"
 	"github.com/pushd/pushd/protocol/websocket"
 )
 
@@ -13,20 +14,34 @@ func (c *Conn) receive(p []byte) {
 	if c.has(flagDead) || c.stage == stageDrain {
 		return
 	}
-	if c.in != nil && len(c.in.buf) > 0 {
-		c.in.buf = append(c.in.buf, p...)
-		p = c.in.buf
-		c.in.buf = nil
+	if c.in != nil && c.in.wait.len() > 0 {
+		c.in.wait.add(p)
+		c.consume()
+		return
 	}
-	c.consume(p)
+	if rest := c.work(p); len(rest) > 0 {
+		c.input().wait.add(rest)
+		c.loop.watch(c)
+	}
+	c.emptied()
 }
 
-// consume works on p until it is used up or has to wait, and keeps the rest.
-func (c *Conn) consume(p []byte) {
-	if c.has(flagPaused | flagHeld | flagMoving) {
-		c.keep(p)
+// consume works on the bytes that wait.
+func (c *Conn) consume() {
+	in := c.in
+	p := in.wait.bytes()
+	rest := c.work(p)
+	in.wait.drop(len(p) - len(rest))
+	if len(rest) > 0 {
 		c.loop.watch(c)
-		return
+	}
+	c.emptied()
+}
+
+// work works on p until it is used up or has to wait, and returns what has to.
+func (c *Conn) work(p []byte) []byte {
+	if c.has(flagPaused | flagHeld | flagMoving) {
+		return p
 	}
 	c.loop.holdFor(c)
 	if c.stage == stageHTTP {
@@ -38,22 +53,10 @@ func (c *Conn) consume(p []byte) {
 	case stagePacket:
 		p = c.packets(p)
 	}
-	if len(p) > 0 && !c.has(flagDead|flagEnd) && c.stage != stageDrain {
-		c.keep(p)
-		c.loop.watch(c)
+	if c.has(flagDead|flagEnd) || c.stage == stageDrain {
+		return nil
 	}
-}
-
-// keep copies p for the next receive.
-func (c *Conn) keep(p []byte) {
-	if c.in == nil {
-		c.in = &input{}
-	}
-	if len(c.in.buf) > 0 {
-		c.in.buf = append(c.in.buf, p...)
-	} else {
-		c.in.buf = append([]byte(nil), p...)
-	}
+	return p
 }
 
 // held is the most that is read ahead while an answer is deferred; the socket
@@ -63,7 +66,7 @@ const maxAhead = readChunk
 // watch turns reading on or off as the flags demand.
 func (l *loop) watch(c *Conn) {
 	ahead := c.has(flagHeld) || l.waiting && c.stage == stageHTTP
-	mute := c.has(flagPaused) || ahead && c.in != nil && len(c.in.buf) > maxAhead
+	mute := c.has(flagPaused) || ahead && c.in != nil && c.in.wait.len() > maxAhead
 	if mute == c.has(flagMuted) || c.sock == nil || c.has(flagDead|flagMoving) {
 		return
 	}
@@ -87,25 +90,32 @@ func (l *loop) melt(c *Conn) {
 		return
 	}
 	l.watch(c)
-	if c.in == nil || len(c.in.buf) == 0 {
+	if c.in == nil || c.in.wait.len() == 0 {
 		return
 	}
-	p := c.in.buf
-	c.in.buf = nil
-	c.consume(p)
+	c.consume()
 	l.uncork()
 }
 
 // packets cuts p into packets and delivers them. It returns what is left.
 func (c *Conn) packets(p []byte) []byte {
+	seen := 0
+	if in := c.in; in != nil {
+		if len(p) < in.need {
+			return p
+		}
+		seen, in.seen, in.need = in.seen, 0, 0
+	}
 	proto, limit := c.port.addr.packet, c.loop.w.Limits.MaxMessage
-	for len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd) {
-		n, err := proto.Input(p, limit)
+	for ; len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd); seen = 0 {
+		n, err := protocol.Input(proto, p, seen, limit)
 		if err != nil {
 			c.loop.fail(c, websocket.ClosePolicy, err)
 			return nil
 		}
 		if n <= 0 || n > len(p) {
+			in := c.input()
+			in.seen, in.need = len(p), n
 			break
 		}
 		payload, err := proto.Decode(p[:n])
@@ -150,16 +160,10 @@ func (l *loop) frameLimits() websocket.Limits {
 	return websocket.Limits{MaxMessage: l.w.Limits.MaxMessage, MaxFragments: l.w.Limits.MaxFragments}
 }
 
-// retain keeps a decoder that is in the middle of something, and drops the
-// input of a connection that is not.
+// retain keeps a decoder that is in the middle of something.
 func (c *Conn) retain(dec *websocket.Decoder) {
-	switch {
-	case !dec.Idle():
-		if c.in == nil {
-			c.in = &input{dec: *dec}
-		}
-	case c.in != nil && len(c.in.buf) == 0:
-		c.in = nil
+	if !dec.Idle() && c.in == nil {
+		c.in = &input{dec: *dec}
 	}
 }
 

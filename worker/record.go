@@ -31,7 +31,7 @@ const (
 	fieldChannel // repeated
 	fieldValue   // key, NUL, value; repeated
 	fieldInput
-	fieldNeed
+	_ // of versions before
 	fieldDecoder
 	fieldPartial // the rest of a frame that is partly sent
 	fieldFrame   // unsent; repeated, in order
@@ -88,8 +88,7 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 		}
 	}
 	if in := c.in; in != nil {
-		dst = appendField(dst, fieldInput, in.buf)
-		dst = appendNumber(dst, fieldNeed, uint64(in.need))
+		dst = appendField(dst, fieldInput, in.unread())
 		if !in.dec.Idle() {
 			dst = appendField(dst, fieldDecoder, in.dec.AppendState(nil))
 		}
@@ -178,7 +177,7 @@ func (a *arrival) field(tag byte, v []byte) error {
 		return a.text(tag, v)
 	case fieldInput:
 		if len(v) > 0 {
-			c.input().buf = append([]byte(nil), v...)
+			c.input().wait.add(v)
 		}
 	case fieldDecoder:
 		return c.input().dec.Restore(v)
@@ -269,10 +268,6 @@ func (a *arrival) number(tag byte, v []byte) error {
 		if c.bits = uint8(n); n > 15 {
 			return errRecord
 		}
-	case fieldNeed:
-		if n > 0 {
-			c.input().need = int(n)
-		}
 	case fieldSince:
 		c.since = uint32(n)
 	case fieldLastRecv:
@@ -285,13 +280,6 @@ func (a *arrival) number(tag byte, v []byte) error {
 		a.deadline = uint32(n)
 	}
 	return nil
-}
-
-func (c *Conn) input() *input {
-	if c.in == nil {
-		c.in = &input{}
-	}
-	return c.in
 }
 
 // settle gives the connection its place in this process: listener, route, names.

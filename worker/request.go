@@ -183,72 +183,82 @@ func (h *held) abort() {
 }
 
 // requests serves the requests in p and returns what is left: an incomplete
-// one, those behind a deferred one, or frames behind an upgrade. While a
-// hand-over waits for answers that are due, it begins none: who has got one and
-// asks at once again, as long polls do, moves in between.
+// header or line, requests behind a deferred one, or frames behind an upgrade.
+// While a hand-over waits for answers that are due, it begins none: who has got
+// one and asks at once again, as long polls do, moves in between.
 func (c *Conn) requests(p []byte) []byte {
 	l := c.loop
-	for len(p) > 0 && !l.waiting && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd) {
-		if c.in != nil && len(p) < c.in.need {
-			break
-		}
-		n, err := http.Head(p, l.w.Limits.MaxHeader, l.w.Limits.MaxHeaders)
-		if err != nil {
+	lim := http.Limits{MaxHeader: l.w.Limits.MaxHeader, MaxHeaders: l.w.Limits.MaxHeaders, MaxBody: l.w.Limits.MaxBody}
+	var fresh http.Reader
+	rd := &fresh
+	if c.in != nil && c.in.http != nil {
+		rd = c.in.http
+	}
+	for more := true; more && len(p) > 0 && !l.waiting && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd); {
+		var err error
+		if p, more, err = c.request(rd, p, &lim); err != nil {
 			c.malformed(err)
 			return nil
 		}
-		if n == 0 {
-			break
-		}
-		if websocket.IsUpgrade(p[:n]) {
-			c.upgrade(p[:n])
-			p = p[n:]
-			continue
-		}
-		used, err := c.request(p, n)
-		if err != nil {
-			c.malformed(err)
-			return nil
-		}
-		if used == 0 {
-			break
-		}
-		p = p[used:]
 	}
-	if len(p) == 0 && c.in != nil && c.stage == stageHTTP {
-		c.in = nil
-	}
-	if len(p) > 0 && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd) {
+	c.suspend(rd)
+	if (len(p) > 0 || !rd.Idle()) && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd) {
 		l.hurry(c, l.w.Limits.HandshakeTimeout)
 	}
 	return p
 }
 
-// request serves the request at the beginning of p, whose header is head bytes
-// long. It returns the bytes used, 0 when the request is not complete.
-func (c *Conn) request(p []byte, head int) (int, error) {
-	l := c.loop
-	r, n, need, expects, err := http.Read(p, head, l.w.Limits.MaxBody)
-	if err != nil {
-		return 0, err
-	}
-	if n == 0 {
-		if c.in == nil {
-			c.in = &input{}
+// suspend keeps the Reader of a request that is not whole.
+func (c *Conn) suspend(rd *http.Reader) {
+	switch {
+	case rd.Idle():
+		if c.in != nil {
+			c.in.http = nil
 		}
+	case !c.has(flagDead | flagEnd):
+		in := c.input()
+		if in.http == nil {
+			in.http = new(http.Reader)
+			*in.http = *rd
+		}
+		in.http.Keep()
+	}
+}
+
+// request works on one request at the beginning of p, or the rest of one, and
+// returns what follows. more is false when bytes are needed.
+func (c *Conn) request(rd *http.Reader, p []byte, lim *http.Limits) (rest []byte, more bool, err error) {
+	expects := false
+	if !rd.Begun() {
+		skip, n, err := rd.Head(p, lim)
+		if p = p[skip:]; n == 0 || err != nil {
+			return p, false, err
+		}
+		block := p[:n]
+		p = p[n:]
+		if websocket.IsUpgrade(block) {
+			*rd = http.Reader{}
+			c.upgrade(block)
+			return p, true, nil
+		}
+		if expects, err = rd.Begin(block, lim); err != nil {
+			return p, false, err
+		}
+	}
+	r, used, err := rd.Body(p, lim)
+	if err != nil {
+		return p, false, err
+	}
+	if r == nil {
 		if expects && !c.has(flagBody) {
 			c.set(flagBody)
-			l.emit(c, func(dst []byte) []byte { return append(dst, http.Continue...) })
+			c.loop.emit(c, func(dst []byte) []byte { return append(dst, http.Continue...) })
 		}
-		c.in.need = need
-		return 0, nil
-	}
-	if c.in != nil {
-		c.in.need = 0
+		return p[used:], false, nil
 	}
 	c.clear(flagBody)
 	c.answer(r)
-	return n, nil
+	return p[used:], true, nil
 }
 
 // answer finds the route of a request and calls its handler.

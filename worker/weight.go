@@ -23,7 +23,7 @@ func (c *Conn) weight() int {
 		n += c.more.texts.weight()
 	}
 	if c.in != nil {
-		n += len(c.in.buf) + c.in.dec.StateSize()
+		n += c.in.weight()
 	}
 	return n
 }

@@ -57,7 +57,4 @@ func (l *loop) bound(c *Conn) {
 		e := err.(*websocket.CloseError)
 		l.fail(c, e.Code, e)
 	}
-	if most := l.w.Limits.MaxBody; most > 0 && c.in.need > l.w.Limits.MaxHeader+most+len(c.in.buf) {
-		c.in.need = 0 // another look at it says that it is too long
-	}
 }

@@ -50,6 +50,12 @@ var hostile = []struct {
 	{"dribbled body", func(t *testing.T, addr string) error {
 		return answered(t, addr, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", dribble, "408")
 	}},
+	{"dribbled chunk", func(t *testing.T, addr string) error {
+		return answered(t, addr, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n0123456789abcdef\r\n1;", dribble, "408")
+	}},
+	{"tiny chunks", func(t *testing.T, addr string) error {
+		return answered(t, addr, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"+strings.Repeat("1\r\na\r\n", 20_000), nil, "413")
+	}},
 	{"endless header", func(t *testing.T, addr string) error {
 		return answered(t, addr, "GET /echo HTTP/1.1\r\nX: "+strings.Repeat("x", 9<<10), nil, "431")
 	}},
@@ -254,4 +260,47 @@ func halfOpenLines(t *testing.T, addr string) net.Conn {
 	}
 	vanish(t, conn)
 	return conn
+}
+
+// TestPathsOfAttack: requests that were worked on for seconds, and bodies that
+// were parsed anew with each byte, are no burden: the same workers go on, and who
+// is served is served.
+func TestPathsOfAttack(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: `
+watchdog = "2s"
+[[worker]]
+listen = "websocket://127.0.0.1:{{port}}"
+count = 1
+`})
+	before := s.Status().Workers[0].PID
+	honest := s.Dial("/echo")
+	paths := strings.Repeat("POST "+strings.Repeat("/apps/", 1350)+"x HTTP/1.1\r\nHost: a\r\n\r\n", 8)
+	query := strings.Repeat("POST /apps/a/events?"+strings.Repeat("a&", 4000)+" HTTP/1.1\r\nHost: a\r\n\r\n", 8)
+	body := "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("10\r\n"+strings.Repeat("a", 16)+"\r\n", 3000)
+	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
+	for _, attack := range []string{paths, query, body} {
+		for range 16 {
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			go func() { // nobody reads the answers
+				if _, err := conn.Write([]byte(attack)); err == nil && attack == body {
+					for range 200 {
+						_, _ = conn.Write([]byte("0"))
+					}
+				}
+			}()
+		}
+	}
+	for i := range 200 {
+		text := fmt.Sprint(i)
+		honest.SendText(text)
+		honest.WantText(text)
+	}
+	if st := s.Status().Workers[0]; st.PID != before || st.Restarts != 0 {
+		t.Errorf("worker %d has become %d, %d restarts", before, st.PID, st.Restarts)
+	}
 }

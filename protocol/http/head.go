@@ -5,56 +5,108 @@ import (
 	"net/http"
 )
 
-// Head returns the length of the header block at the beginning of buf, its
-// empty line included, or 0 when more bytes are needed. maxBytes and maxLines
-// bound the block and its header lines; 0 is no limit. Errors are *Error: 431
-// for a limit, 400 for what two readers could take for different requests: a
-// line that does not end in CRLF or goes on in the next one, a name that is no
-// token, a control character. A TLS handshake is ErrTLS.
-func Head(buf []byte, maxBytes, maxLines int) (int, error) {
-	if beginsTLS(buf) {
-		return 0, ErrTLS
+// head is a header block on its way.
+type head struct {
+	lines
+	n      int // bytes of its whole lines
+	fields int // of these, those behind the request line
+	blank  int // empty lines before it
+}
+
+// maxBlank is how many empty lines may stand before a request (RFC 9112, section
+// 2.2): some clients send one behind a body.
+const maxBlank = 4
+
+// take returns the length of the header block in b, its empty line included, or
+// 0 when more bytes are needed. It stands behind skip bytes that are of no
+// request. b begins with the bytes of the call before, less what that skipped.
+// Errors are 431 for a limit, 400 for what two readers could take for different
+// requests: a line that does not end in CRLF or goes on in the next one, a name
+// that is no token, a control character. A TLS handshake is ErrTLS.
+func (h *head) take(b []byte, lim *Limits) (skip, n int, err error) {
+	if beginsTLS(b) {
+		return 0, 0, ErrTLS
 	}
-	for start, lines := 0, 0; ; lines++ {
-		line, n, err := cutLine(buf[start:])
-		if start += n; n == 0 {
-			start = len(buf) // of an incomplete line all counts
+	for {
+		line, n, err := h.cut(b[skip+h.n:])
+		size := h.n + n
+		if n == 0 {
+			size = len(b) - skip // of an incomplete line all counts
 		}
 		switch {
 		case err != nil:
-			return 0, err
-		case maxBytes > 0 && start > maxBytes:
-			return 0, fail(http.StatusRequestHeaderFieldsTooLarge, "header is over max_header")
+			return skip, 0, err
+		case lim.MaxHeader > 0 && size > lim.MaxHeader:
+			return skip, 0, fail(http.StatusRequestHeaderFieldsTooLarge, "header is over max_header")
 		case n == 0:
-			return 0, nil
-		case lines == 0 && !validRequestLine(line):
-			return 0, fail(http.StatusBadRequest, "the request line is empty or has a control character")
-		case len(line) == 0:
-			return start, nil
-		case maxLines > 0 && lines > maxLines:
-			return 0, fail(http.StatusRequestHeaderFieldsTooLarge, "header has more lines than max_headers")
-		case lines > 0 && !validField(line):
-			return 0, fail(http.StatusBadRequest, "a header line is not Name: value in permitted characters")
+			return skip, 0, nil
+		case h.n == 0 && len(line) == 0:
+			skip += n
+			if h.blank++; h.blank > maxBlank {
+				return skip, 0, fail(http.StatusBadRequest, "there are empty lines before the request")
+			}
+			continue
+		}
+		if h.n = size; len(line) == 0 {
+			return skip, size, nil
+		}
+		if err := h.line(line, size == n, lim.MaxHeaders); err != nil {
+			return skip, 0, err
 		}
 	}
 }
 
-// cutLine returns the first line of b without its CRLF, and its length with
-// it, 0 when b has no whole line.
-func cutLine(b []byte) (line []byte, n int, err error) {
-	n = bytes.IndexByte(b, '\n') + 1
-	switch {
-	case n == 0:
-		return nil, 0, nil
-	case n == 1 || b[n-2] != '\r':
-		return nil, 0, fail(http.StatusBadRequest, "a line does not end in CRLF")
+// line checks a line.
+func (h *head) line(line []byte, first bool, most int) error {
+	if first && !validRequestLine(line) {
+		return fail(http.StatusBadRequest, "the request line is not METHOD target HTTP/d.d in permitted characters")
 	}
-	return b[:n-2], n, nil
+	if first {
+		return nil
+	}
+	h.fields++
+	switch {
+	case most > 0 && h.fields > most:
+		return fail(http.StatusRequestHeaderFieldsTooLarge, "header has more lines than max_headers")
+	case !validField(line):
+		return fail(http.StatusBadRequest, "a header line is not Name: value in permitted characters")
+	}
+	return nil
 }
 
+// validRequestLine reports whether line is "METHOD target HTTP/d.d" (RFC 9112,
+// section 3). What the version must be, and what a target's parts, is for others
+// to say.
 func validRequestLine(line []byte) bool {
-	return len(line) > 0 && validValue(line) && bytes.IndexByte(line, '\t') < 0
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	target, version, _ := bytes.Cut(rest, []byte(" "))
+	return validName(method) && validTarget(string(method), target) &&
+		len(version) == 8 && string(version[:5]) == "HTTP/" && isDigit(version[5]) && version[6] == '.' && isDigit(version[7])
 }
+
+// validTarget reports whether target has one of the four forms: a path with a
+// query, a URL of a web server, for CONNECT host and port, for OPTIONS "*".
+func validTarget(method string, target []byte) bool {
+	for _, c := range target {
+		if !isTarget[c] {
+			return false
+		}
+	}
+	switch {
+	case len(target) == 0:
+		return false
+	case method == http.MethodConnect:
+		return target[0] != '/' && bytes.IndexByte(target, ':') > 0
+	case target[0] == '/':
+		return true
+	case string(target) == "*":
+		return method == http.MethodOptions || method == "PRI" // as HTTP/2 begins, which is answered
+	}
+	scheme, rest, ok := bytes.Cut(target, []byte("://"))
+	return ok && len(rest) > 0 && rest[0] != '/' && (bytes.EqualFold(scheme, []byte("http")) || bytes.EqualFold(scheme, []byte("https")))
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // validField reports whether line is "Name: value". A line that continues the
 // one before it (obs-fold) has no name and is refused with the rest.
@@ -85,9 +137,12 @@ func validValue[T string | []byte](value T) bool {
 
 const alphanumeric = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+// Some of what may stand in a target is in no grammar, but browsers send it.
 var (
-	isToken = class(alphanumeric + "!#$%&'*+-.^_`|~")
-	isHost  = class(alphanumeric + "!$%&'()*+,-.:;=[]_~")
+	isToken  = class(alphanumeric + "!#$%&'*+-.^_`|~")
+	isHost   = class(alphanumeric + "!$%&'()*+,-.:;=[]_~")
+	isTarget = class(alphanumeric + "!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+	isHex    = class("0123456789abcdefABCDEF")
 )
 
 func class(members string) (is [256]bool) {

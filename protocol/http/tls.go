@@ -1,6 +1,6 @@
 package http
 
-// ErrTLS is the Head of a client that begins a TLS handshake at a port that
+// ErrTLS is what Reader.Head says of a client that begins a TLS handshake at a port that
 // speaks HTTP in the clear. Its answer is TLSAlert; no HTTP response would be
 // understood.
 var ErrTLS = &Error{Cause: "a TLS client at a port without TLS"}

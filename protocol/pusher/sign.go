@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -45,10 +47,21 @@ func UserText(socketID, userData string) string { return socketID + "::user::" +
 // list joined by commas, nothing escaped.
 type Query map[string]string
 
+// maxParameters bounds those of one query.
+const maxParameters = 100
+
+var (
+	errParameters = fmt.Errorf("it has more than %d parameters", maxParameters)
+	errEscape     = errors.New("a % is not followed by two hex digits")
+)
+
 // ParseQuery reads a raw query. Lists may be written as a=1&a=2, a[]=1&a[]=2 or
 // a[0]=1&a[1]=2.
 func ParseQuery(raw string) (Query, error) {
-	q := Query{}
+	if strings.Count(raw, "&") >= maxParameters {
+		return nil, errParameters
+	}
+	lists := map[string][]string{}
 	for pair := range strings.SplitSeq(raw, "&") {
 		if pair == "" {
 			continue
@@ -56,17 +69,18 @@ func ParseQuery(raw string) (Query, error) {
 		k, v, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(k)
 		if err != nil {
-			return nil, err
+			return nil, errEscape
 		}
 		value, err := url.QueryUnescape(v)
 		if err != nil {
-			return nil, err
+			return nil, errEscape
 		}
 		name, _, _ = strings.Cut(strings.ToLower(name), "[")
-		if before, more := q[name]; more {
-			value = before + "," + value
-		}
-		q[name] = value
+		lists[name] = append(lists[name], value)
+	}
+	q := make(Query, len(lists))
+	for name, values := range lists {
+		q[name] = strings.Join(values, ",")
 	}
 	return q, nil
 }

@@ -1,6 +1,10 @@
 package pusher
 
-import "testing"
+import (
+	"runtime"
+	"strings"
+	"testing"
+)
 
 const (
 	key    = "278d425bdf160c739803"
@@ -86,4 +90,42 @@ func TestQuery(t *testing.T) {
 	if _, err := ParseQuery("a=%zz"); err == nil {
 		t.Error("a broken escape is accepted")
 	}
+}
+
+// allocated returns how many bytes of memory fn asks for.
+func allocated(fn func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	fn()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestParseQueryIsLinear: a name that comes often costs what its values cost, and
+// there is an end to parameters.
+func TestParseQueryIsLinear(t *testing.T) {
+	value := "a=" + strings.Repeat("x", 1000) + "&"
+	raw := strings.TrimSuffix(strings.Repeat(value, maxParameters), "&")
+	if n := allocated(func() { _, _ = ParseQuery(raw) }); n > uint64(4*len(raw)) {
+		t.Errorf("%d bytes are allocated for a query of %d", n, len(raw))
+	}
+	if q, err := ParseQuery(raw); err != nil || len(q["a"]) != maxParameters*1001-1 {
+		t.Errorf("%d bytes, %v", len(q["a"]), err)
+	}
+	for _, many := range []string{raw + "&a", strings.Repeat("a&", 4000), strings.Repeat("&", 4000)} {
+		if _, err := ParseQuery(many); err != errParameters {
+			t.Errorf("%d bytes: %v", len(many), err)
+		}
+	}
+}
+
+// FuzzParseQuery: memory is in proportion to the query.
+func FuzzParseQuery(f *testing.F) {
+	f.Add("a=1&a[]=2&b=%20;c")
+	f.Add(strings.Repeat("a&", 90))
+	f.Fuzz(func(t *testing.T, raw string) {
+		if n := allocated(func() { _, _ = ParseQuery(raw) }); n > uint64(16*len(raw))+64<<10 {
+			t.Fatalf("%d bytes are allocated for a query of %d", n, len(raw))
+		}
+	})
 }

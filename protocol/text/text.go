@@ -15,10 +15,13 @@ type Protocol struct{}
 
 // Input returns the length of the first line, its end included, which does not
 // count against limit.
-func (Protocol) Input(buf []byte, limit int) (int, error) {
-	n := bytes.IndexByte(buf, '\n') + 1
-	line := buf
-	if n > 0 {
+func (p Protocol) Input(buf []byte, limit int) (int, error) { return p.InputFrom(buf, 0, limit) }
+
+// InputFrom implements protocol.Seeker.
+func (Protocol) InputFrom(buf []byte, seen, limit int) (int, error) {
+	n, line := 0, buf
+	if i := bytes.IndexByte(buf[seen:], '\n'); i >= 0 {
+		n = seen + i + 1
 		line = buf[:n-1]
 	}
 	if limit > 0 && len(bytes.TrimSuffix(line, []byte("\r"))) > limit {

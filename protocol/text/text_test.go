@@ -32,15 +32,20 @@ func TestInput(t *testing.T) {
 // play cuts a stream that arrives in pieces of step bytes into messages.
 func play(t testing.TB, stream []byte, step, limit int) (out [][]byte, failed bool) {
 	var buf []byte
+	seen := 0
 	for len(stream) > 0 {
 		k := min(step, len(stream))
 		buf, stream = append(buf, stream[:k]...), stream[k:]
 		for len(buf) > 0 {
-			n, err := Protocol{}.Input(buf, limit)
+			n, err := protocol.Input(Protocol{}, buf, seen, limit)
+			if again, err2 := (Protocol{}).Input(buf, limit); again != n || (err == nil) != (err2 == nil) {
+				t.Fatalf("%q, %d bytes seen: %d, %v; from the start %d, %v", buf, seen, n, err, again, err2)
+			}
 			if err != nil {
 				return out, true
 			}
-			if n == 0 || n > len(buf) {
+			if seen = 0; n == 0 || n > len(buf) {
+				seen = len(buf)
 				break
 			}
 			m, err := Protocol{}.Decode(buf[:n])

@@ -61,14 +61,17 @@ type target struct {
 	arg    string // what stands for "*"
 }
 
-// locate finds the endpoint of a path. The prefix may be anything.
+// Parts of a path behind "/apps/": the app's id and what is in endpoints.
+const minParts, maxParts = 2, 4
+
+// locate finds the endpoint of a path. The prefix may be anything, "/apps/" in it
+// too: it is looked for only where an endpoint would have it.
 func locate(path string) (t target, e endpoint, ok bool) {
-	for at := 0; ; {
-		i := strings.Index(path[at:], "/apps/")
-		if i < 0 {
-			return target{}, endpoint{}, false
+	for n := maxParts; n >= minParts; n-- {
+		at := lastSlash(path, n+1)
+		if at < 0 || !strings.HasPrefix(path[at:], "/apps/") {
+			continue
 		}
-		at += i
 		parts := strings.Split(path[at+len("/apps/"):], "/")
 		t = target{prefix: path[:at], app: parts[0]}
 		if len(parts) > 2 {
@@ -78,8 +81,17 @@ func locate(path string) (t target, e endpoint, ok bool) {
 		if e, ok = endpoints[t.path]; ok && t.app != "" && (len(parts) < 3 || t.arg != "") {
 			return t, e, true
 		}
-		at++
 	}
+	return target{}, endpoint{}, false
+}
+
+// lastSlash returns where the nth slash from the end is, -1 when there are fewer.
+func lastSlash(path string, n int) int {
+	at := len(path)
+	for ; n > 0 && at >= 0; n-- {
+		at = strings.LastIndexByte(path[:at], '/')
+	}
+	return at
 }
 
 // OnRequest answers a request of a back end.
@@ -115,7 +127,7 @@ func (k *call) authorize(t target) (err error) {
 		return bad("the body cannot be read")
 	}
 	if k.q, err = wire.ParseQuery(k.r.URL.RawQuery); err != nil {
-		return bad("the query cannot be read")
+		return bad("the query cannot be read: " + err.Error())
 	}
 	if k.a = k.h.byID[t.app]; k.a == nil || k.q["auth_key"] != k.a.Key {
 		return k.forged(t, "there is no app of this id and auth_key")

@@ -38,6 +38,55 @@ func TestLocate(t *testing.T) {
 	}
 }
 
+// everywhere is locate as it is meant: it tries each "/apps/".
+func everywhere(path string) (t target, ok bool) {
+	for at := range path {
+		if !strings.HasPrefix(path[at:], "/apps/") {
+			continue
+		}
+		parts := strings.Split(path[at+len("/apps/"):], "/")
+		t = target{prefix: path[:at], app: parts[0]}
+		if len(parts) > 2 {
+			t.arg, parts[2] = parts[2], "*"
+		}
+		t.path = strings.Join(parts[1:], "/")
+		if _, ok = endpoints[t.path]; ok && t.app != "" && (len(parts) < 3 || t.arg != "") {
+			return t, true
+		}
+	}
+	return target{}, false
+}
+
+// TestLocateIsLinear: the work does not grow with what stands before.
+func TestLocateIsLinear(t *testing.T) {
+	for _, part := range []string{"/apps/", "/apps", "/", "/apps/a/channels/b/"} {
+		allocs := func(n int) float64 {
+			path := strings.Repeat(part, n/len(part)) + "x"
+			return testing.AllocsPerRun(10, func() { locate(path) })
+		}
+		if short, long := allocs(1<<10), allocs(8<<10); long > short || long > 12 {
+			t.Errorf("%q: %.0f allocations for 1 KB, %.0f for 8 KB", part, short, long)
+		}
+	}
+}
+
+// FuzzLocate: it finds what trying everywhere finds, and takes no more memory for
+// a path that is twice as long.
+func FuzzLocate(f *testing.F) {
+	for _, path := range []string{"/apps/3/events", "/x/apps/apps/apps/3/channels/apps/users", "/apps//apps/", "/apps/3/channels/a/b/c"} {
+		f.Add(path)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		got, _, ok := locate(path)
+		if want, found := everywhere(path); ok != found || got != want {
+			t.Fatalf("%q leads to %+v, want %+v", path, got, want)
+		}
+		if n := testing.AllocsPerRun(1, func() { locate(path + path) }); n > 12 {
+			t.Fatalf("%q twice: %.0f allocations", path, n)
+		}
+	})
+}
+
 // TestTrigger: what is refused is refused with the documented status, and what
 // is not arrives.
 func TestTrigger(t *testing.T) {

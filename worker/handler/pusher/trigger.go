@@ -181,18 +181,18 @@ func (f *fields) event(a *app) (e event, err error) {
 		return e, bad("data must be a string")
 	}
 	e.data = f.Data
-	if len(e.channels) <= maxTriggerChannels { // check refuses the rest
+	if len(e.channels) <= maxTriggerChannels { // check refuses the rest, also of one name
 		e.channels = distinct(e.channels)
 	}
 	return e, e.check(a)
 }
 
-// distinct drops the names that stood before; it may change the list. It
-// compares each with each: only for as many as a request may name.
+// distinct drops the names that stood before; it may change the list.
 func distinct(names []string) []string {
-	out := names[:0]
+	out, seen := names[:0], make(map[string]bool, len(names))
 	for _, name := range names {
-		if !slices.Contains(out, name) {
+		if !seen[name] {
+			seen[name] = true
 			out = append(out, name)
 		}
 	}
