@@ -113,7 +113,7 @@ func (c *call) tellReached(path string, body map[string]any) error {
 		return err
 	}
 	if c.json() {
-		_, err := fmt.Fprintln(c.out, string(bytes.TrimSpace(raw)))
+		_, err := fmt.Fprintln(c.out, cleanJSON(string(bytes.TrimSpace(raw))))
 		return err
 	}
 	var r reached

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,13 +60,13 @@ func (p *Program) report(err error, asJSON bool, out, errOut io.Writer) int {
 	case errors.Is(err, errTold):
 		return exitFailed
 	case errors.As(err, &m):
-		fmt.Fprintf(errOut, "%s: %v\n", p.Name, err)
+		fmt.Fprintf(errOut, "%s: %s\n", p.Name, cleanLines(err.Error()))
 		return exitMisuse
 	}
 	if asJSON {
 		writeJSON(out, jsonError(err))
 	}
-	fmt.Fprintf(errOut, "%s: %v\n", p.Name, err)
+	fmt.Fprintf(errOut, "%s: %s\n", p.Name, cleanLines(err.Error()))
 	return exitFailed
 }
 
@@ -84,9 +85,14 @@ func jsonError(err error) any {
 }
 
 func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, cleanJSON(b.String()))
+	return err
 }
 
 // app describes the command line.

@@ -179,32 +179,6 @@ func TestProgramPlan(t *testing.T) {
 	}
 }
 
-func TestOwnFolder(t *testing.T) {
-	dir := t.TempDir()
-	me := os.Geteuid()
-	if err := os.Chown(dir, me, -1); err != nil {
-		t.Fatal(err)
-	}
-	if err := ownFolder(dir, me); err != nil {
-		t.Error(err)
-	}
-	if err := ownFolder(filepath.Join(dir, "none"), me); err != nil {
-		t.Error(err)
-	}
-	if me != 0 {
-		if err := ownFolder(dir, me+1); err == nil {
-			t.Error("a stranger's folder is taken")
-		}
-		return
-	}
-	if err := os.Chown(dir, 12345, -1); err != nil {
-		t.Fatal(err)
-	}
-	if err := ownFolder(dir, 54321); err == nil {
-		t.Error("a stranger's folder is taken")
-	}
-}
-
 func TestUnderGoRun(t *testing.T) {
 	for path, want := range map[string]bool{
 		"/tmp/go-build123/b001/exe/chat":                                   true,

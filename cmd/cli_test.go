@@ -17,6 +17,9 @@ import (
 )
 
 func init() {
+	if os.Getenv(insideTest) != "" {
+		os.Exit(exitFailed) // started by a command under test, which was not to start anything
+	}
 	type options struct{ Secret string }
 	worker.RegisterHandler("test-ok", func(o worker.Options) (worker.Handler, error) {
 		var v options
@@ -26,6 +29,10 @@ func init() {
 	worker.RegisterHandler("test-error", func(worker.Options) (worker.Handler, error) { return nil, errors.New("no database") })
 	worker.RegisterHandler("notify", func(worker.Options) (worker.Handler, error) { return &options{}, nil })
 }
+
+// insideTest is the environment variable that keeps this binary, which commands
+// under test take for pushd, from running all tests once more.
+const insideTest = "PUSHD_INSIDE_TEST"
 
 // sandbox keeps a test away from the machine's own configs and masters.
 func sandbox(t *testing.T) (dir string) {
@@ -37,6 +44,7 @@ func sandbox(t *testing.T) (dir string) {
 			os.Unsetenv(key)
 		}
 	}
+	t.Setenv(insideTest, "1")
 	for _, key := range []string{"HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"} {
 		t.Setenv(key, dir+"/"+strings.ToLower(key))
 	}

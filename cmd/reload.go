@@ -59,7 +59,7 @@ func (c *call) progress() (step func(master.Progress), done func()) {
 		return nil, func() {}
 	}
 	step = func(p master.Progress) {
-		fmt.Fprintf(c.out, "\r\x1b[Kreload %d/%d  %s %s", p.Done, p.Total, slotText(p.Worker, p.Slot), p.Step)
+		fmt.Fprintf(c.out, "\r\x1b[Kreload %d/%d  %s %s", p.Done, p.Total, clean(slotText(p.Worker, p.Slot)), clean(p.Step))
 	}
 	return step, func() { fmt.Fprint(c.out, "\r\x1b[K") }
 }
@@ -80,7 +80,7 @@ func (c *call) tellReload(r *master.ReloadReport) {
 	}
 	fmt.Fprintln(c.out)
 	if m := r.Master; m != nil {
-		fmt.Fprintf(c.out, "the master runs %s, before %s, in the same process\n", m.NewVersion, m.OldVersion)
+		fmt.Fprintf(c.out, "the master runs %s, before %s, in the same process\n", clean(m.NewVersion), clean(m.OldVersion))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
@@ -26,8 +25,8 @@ func (c *call) start(cfg *config.Config) error {
 	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
 		return c.running(pid, cfg.RuntimeDir)
 	}
-	if err := ownFolder(cfg.RuntimeDir, os.Geteuid()); err != nil {
-		return err
+	if err := master.CheckFolder(cfg.RuntimeDir); err != nil {
+		return fmt.Errorf("%w (--runtime-dir names one)", err)
 	}
 	path, err := programPath()
 	if err != nil {
@@ -50,20 +49,6 @@ func (c *call) start(cfg *config.Config) error {
 		fmt.Fprintln(c.out, "ready (Ctrl-C stops)")
 	}
 	return c.explain(master.Run(context.Background(), o), cfg)
-}
-
-// ownFolder refuses a runtime folder that somebody else could have put in the
-// way: the default for users without a session lies in the temporary folder.
-func ownFolder(dir string, uid int) error {
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return nil // the master makes it, or says why not
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || uid == 0 || owner.Uid == 0 || int(owner.Uid) == uid {
-		return nil
-	}
-	return fmt.Errorf("runtime_dir %s belongs to user %d: choose another with --runtime-dir", dir, owner.Uid)
 }
 
 // options are what the master needs to know; the rest it learns from the plan,
@@ -157,9 +142,9 @@ func (c *call) announce(cfg *config.Config, s master.Started) {
 		t.add(name, user, addr, count, state)
 	}
 	t.write(c.out)
-	fmt.Fprintf(c.out, "\nruntime dir %s", s.RuntimeDir)
+	fmt.Fprintf(c.out, "\nruntime dir %s", clean(s.RuntimeDir))
 	if s.LogFile != "" {
-		fmt.Fprintf(c.out, ", log %s", s.LogFile)
+		fmt.Fprintf(c.out, ", log %s", clean(s.LogFile))
 	}
 	fmt.Fprintln(c.out)
 	for _, url := range pages(cfg, s) {
@@ -201,6 +186,9 @@ func restart(c *call) error {
 	}
 	if _, err := c.program.makePlan(cfg); err != nil {
 		return invalid(err)
+	}
+	if err := master.CheckFolder(cfg.RuntimeDir); err != nil {
+		return err
 	}
 	if err := c.stop(); err != nil && !errors.Is(err, master.ErrNotRunning) {
 		return err

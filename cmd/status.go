@@ -130,8 +130,8 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates) {
 	if s.Broker.PID > 0 {
 		broker = fmt.Sprintf("%d %s", s.Broker.PID, s.Broker.State)
 	}
-	fmt.Fprintf(out, "%s %s  master %d, up %s, broker %s\n", program, s.Version, s.Master.PID,
-		ageText(time.Since(s.Master.Started)), broker)
+	fmt.Fprintf(out, "%s %s  master %d, up %s, broker %s\n", program, clean(s.Version), s.Master.PID,
+		ageText(time.Since(s.Master.Started)), clean(broker))
 	listen := newTable("GROUP", "LISTEN")
 	seen := map[string]bool{}
 	for _, w := range s.Workers {

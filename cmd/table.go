@@ -17,7 +17,13 @@ type table struct {
 
 func newTable(heads ...string) *table { return &table{heads: heads} }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// add takes a row. What stands in its cells was said by others.
+func (t *table) add(cells ...string) {
+	for i := range cells {
+		cells[i] = clean(cells[i])
+	}
+	t.rows = append(t.rows, cells)
+}
 
 // gap stands between two columns.
 const gap = 2
@@ -85,13 +91,49 @@ func (t *table) write(w io.Writer) {
 	}
 }
 
-// clean makes bytes that a client has chosen safe for a terminal.
+// clean makes a text that others have chosen safe for a terminal.
 func clean(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError || r > 0x7f && r < 0xa0 }) < 0 {
+	if strings.IndexFunc(s, steers) < 0 {
 		return s
 	}
 	q := fmt.Sprintf("%+q", s)
 	return q[1 : len(q)-1]
+}
+
+// steers says whether a terminal may do something else with r than show it.
+func steers(r rune) bool { return r < ' ' || r == utf8.RuneError || isC1(r) }
+
+// isC1 is for DEL and the control characters above ASCII.
+func isC1(r rune) bool { return r >= 0x7f && r < 0xa0 }
+
+// cleanLines is clean for a text of several lines, which may hold tabs.
+func cleanLines(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return steers(r) && r != '\n' && r != '\t' }) < 0 {
+		return s
+	}
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = clean(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// cleanJSON escapes what JSON lets through in its strings: DEL and C1. What JSON
+// does not let through is no answer of pushd and is escaped too.
+func cleanJSON(s string) string {
+	bad := func(r rune) bool { return isC1(r) || r < ' ' && r != '\n' && r != '\t' }
+	if strings.IndexFunc(s, bad) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if bad(r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // cut shortens s to n characters.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -54,6 +55,8 @@ func adopt(ctx context.Context, t *takeover, version string, bounds timing) erro
 	o.Version = version
 	a := &adopter{t: t, m: newMaster(o, bounds)}
 	m := a.m
+	m.dir = adoptFolder(o.RuntimeDir, m.log)
+	defer m.dir.Close()
 	m.lock = os.NewFile(uintptr(a.keep(t.Lock)), lockFile)
 	defer releaseLock(m.lock)
 	defer m.closeBus()
@@ -73,6 +76,18 @@ func adopt(ctx context.Context, t *takeover, version string, bounds timing) erro
 		m.lookAgain()
 		return nil
 	})
+}
+
+// adoptFolder opens the runtime folder again. checkTakeover has done so a moment
+// ago; should it fail now, the service goes on without it, and says so whenever
+// there is something to write.
+func adoptFolder(path string, log *slog.Logger) *Folder {
+	d, err := OpenFolder(path)
+	if err != nil {
+		log.Error("runtime_dir not opened", "error", err)
+		d = &Folder{path: path}
+	}
+	return d
 }
 
 // lookAgain does what a signal would have done that came while nobody listened

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"path/filepath"
 	"syscall"
@@ -24,15 +25,23 @@ type Client struct {
 
 // Dial connects to the master that runs in runtimeDir.
 func Dial(runtimeDir string) (*Client, error) {
-	path := filepath.Join(runtimeDir, controlSock)
-	c, err := net.DialTimeout("unix", path, 2*time.Second)
+	dir, err := openShared(runtimeDir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, fmt.Errorf("%w in %s", ErrNotRunning, runtimeDir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("runtime_dir: %w", err)
+	}
+	defer dir.Close()
+	c, err := net.DialTimeout("unix", dir.Place(controlSock), 2*time.Second)
 	switch {
 	case err == nil:
 		return &Client{dir: runtimeDir, conn: c, in: bufio.NewReaderSize(c, 64<<10)}, nil
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("%w in %s", ErrNotRunning, runtimeDir)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("control socket %s: permission denied (run as root, as pushd's user, or as a member of the directory's group)", path)
+		return nil, fmt.Errorf("control socket %s: permission denied (run as root, as pushd's user, or as a member of the directory's group)",
+			filepath.Join(runtimeDir, controlSock))
 	}
 	return nil, fmt.Errorf("connect to the master: %w", err)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -197,18 +196,18 @@ func (m *master) allSlots() []*slot {
 // in, and a worker that runs as another user needs no right to the directory.
 func (m *master) openBus(ctx context.Context) error {
 	path := filepath.Join(m.o.RuntimeDir, busSock)
-	_ = os.Remove(path) // ours alone: the lock is held
+	_ = m.dir.Remove(busSock) // ours alone: the lock is held
 	l, err := open(ctx, endpoint{"unix", path})
 	if err != nil {
 		return explainBind("unix://"+path, endpoint{"unix", path}, err)
 	}
 	m.busFD = -1
-	if err = os.Chmod(path, 0o666); err == nil {
-		m.busFD, err = openPath(path)
+	if err = m.dir.openFor(busSock, 0o666); err == nil {
+		m.busFD, err = m.dir.socket(busSock)
 	}
 	l.endpoint.network = "nameless" // nothing to remove when it is closed
 	m.bus = l
-	if err = errors.Join(err, os.Remove(path)); err != nil {
+	if err = errors.Join(err, m.dir.Remove(busSock)); err != nil {
 		return fmt.Errorf("open broker socket: %w", err)
 	}
 	return nil

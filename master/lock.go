@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -32,6 +31,9 @@ func (e *AlreadyRunningError) Error() string {
 	return fmt.Sprintf("already running with pid %d in %s: use reload, restart or stop", e.PID, e.Dir)
 }
 
+// ownerMax is more than an owner takes in the lock file, in bytes.
+const ownerMax = 4 << 10
+
 // owner is what the lock file says. The flock on it is the lock; these numbers
 // are for those who ask who has it.
 type owner struct {
@@ -41,23 +43,22 @@ type owner struct {
 
 // takeLock locks dir for this process until the returned file is closed. The
 // file is not inherited by children and stays on disk, empty, after release.
-func takeLock(dir string) (*os.File, error) {
-	path := filepath.Join(dir, lockFile)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+func takeLock(dir *Folder) (*os.File, error) {
+	f, err := dir.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w (choose another runtime_dir, or run as the user that owns it)", err)
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		f.Close()
-		return nil, &AlreadyRunningError{PID: awaitOwner(path), Dir: dir}
+		return nil, &AlreadyRunningError{PID: awaitOwner(dir), Dir: dir.path}
 	}
 	if err == nil {
 		err = writeOwner(f)
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return f, nil
 }
@@ -80,9 +81,9 @@ func writeOwner(f *os.File) error {
 
 // awaitOwner reads who has the lock, for up to half a second: the file is
 // written just after the lock was taken.
-func awaitOwner(path string) int {
+func awaitOwner(dir *Folder) int {
 	for deadline := time.Now().Add(500 * time.Millisecond); ; time.Sleep(10 * time.Millisecond) {
-		if o, ok := readOwner(path); ok {
+		if o, ok := readOwner(dir); ok {
 			return o.PID
 		}
 		if time.Now().After(deadline) {
@@ -92,8 +93,8 @@ func awaitOwner(path string) int {
 }
 
 // readOwner returns the live process that the lock file names.
-func readOwner(path string) (o owner, ok bool) {
-	data, err := os.ReadFile(path)
+func readOwner(dir *Folder) (o owner, ok bool) {
+	data, err := dir.read(lockFile, ownerMax)
 	if err != nil || json.Unmarshal(data, &o) != nil {
 		return owner{}, false
 	}
@@ -101,9 +102,15 @@ func readOwner(path string) (o owner, ok bool) {
 }
 
 // MasterPID returns the pid of the master that runs in runtimeDir. A number
-// left behind by a killed master is no match, whoever has it now.
+// left behind by a killed master is no match, whoever has it now, and neither is
+// one that stands in a stranger's folder.
 func MasterPID(runtimeDir string) (pid int, ok bool) {
-	o, ok := readOwner(filepath.Join(runtimeDir, lockFile))
+	dir, err := openShared(runtimeDir)
+	if err != nil {
+		return 0, false
+	}
+	defer dir.Close()
+	o, ok := readOwner(dir)
 	return o.PID, ok
 }
 

@@ -55,6 +55,7 @@ type master struct {
 	wanted chan struct{} // holds one value when a reload is wanted
 	hurry  chan struct{} // closed when a graceful stop is to become a plain one
 
+	dir      *Folder // runtime_dir
 	lock     *os.File
 	self     *program // what this process runs
 	srv      *server

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -31,6 +30,9 @@ type savedState struct {
 	Children []Orphan `json:"children"`
 }
 
+// stateMax bounds what is read of the state file, in bytes.
+const stateMax = 4 << 20
+
 // saveState writes the list of processes to the state file, by an atomic
 // rename. It runs on the loop, with each spawn and each end.
 func (m *master) saveState() {
@@ -43,13 +45,9 @@ func (m *master) saveState() {
 			state.Children = append(state.Children, o)
 		}
 	}
-	path := filepath.Join(m.o.RuntimeDir, stateFile)
 	data, err := json.Marshal(state)
 	if err == nil {
-		err = os.WriteFile(path+".new", data, 0o640)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
+		err = m.dir.write(stateFile, data, 0o640)
 	}
 	if err != nil { // e.g. a full disk: the service goes on
 		m.log.Warn("state not saved: if the master is killed now, stop cannot find what it leaves behind", "error", err)
@@ -62,12 +60,19 @@ func FindOrphans(runtimeDir string) ([]Orphan, error) {
 	if pid, ok := MasterPID(runtimeDir); ok {
 		return nil, &AlreadyRunningError{PID: pid, Dir: runtimeDir}
 	}
-	return readOrphans(runtimeDir)
+	dir, err := openShared(runtimeDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for processes of a killed master: %w", err)
+	}
+	defer dir.Close()
+	return readOrphans(dir)
 }
 
-func readOrphans(runtimeDir string) ([]Orphan, error) {
-	path := filepath.Join(runtimeDir, stateFile)
-	data, err := os.ReadFile(path)
+func readOrphans(dir *Folder) ([]Orphan, error) {
+	data, err := dir.read(stateFile, stateMax)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -76,11 +81,11 @@ func readOrphans(runtimeDir string) ([]Orphan, error) {
 		err = json.Unmarshal(data, &state)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s in %s: %w", stateFile, dir.path, err)
 	}
 	var found []Orphan
 	for _, o := range state.Children {
-		if o.alive() {
+		if o.alive() && dir.speaksFor(o.PID) {
 			found = append(found, o)
 		}
 	}
@@ -91,15 +96,17 @@ func readOrphans(runtimeDir string) ([]Orphan, error) {
 // waits for them, kills those that take longer than timeout, and removes the
 // files of that master. It returns how many there were.
 func ClearOrphans(ctx context.Context, runtimeDir string, timeout time.Duration) (int, error) {
-	if _, err := os.Stat(runtimeDir); err != nil {
+	dir, err := openShared(runtimeDir)
+	if err != nil {
 		return 0, fmt.Errorf("look for processes of a killed master: %w", err)
 	}
-	lock, err := takeLock(runtimeDir) // no start comes in between
+	defer dir.Close()
+	lock, err := takeLock(dir) // no start comes in between
 	if err != nil {
 		return 0, err
 	}
 	defer releaseLock(lock)
-	found, err := readOrphans(runtimeDir)
+	found, err := readOrphans(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -107,11 +114,22 @@ func ClearOrphans(ctx context.Context, runtimeDir string, timeout time.Duration)
 		return 0, err
 	}
 	for _, name := range []string{stateFile, controlSock, busSock} {
-		if err := os.Remove(filepath.Join(runtimeDir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := dir.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return len(found), fmt.Errorf("remove a killed master's file: %w", err)
 		}
 	}
 	return len(found), nil
+}
+
+// speaksFor says whether a master whose folder d is could have had that process.
+// Only root's had others than its own user's.
+func (d *Folder) speaksFor(pid int) bool {
+	if d.owner == 0 {
+		return true
+	}
+	var proc syscall.Stat_t
+	err := syscall.Stat(fmt.Sprintf("/proc/%d", pid), &proc)
+	return err == nil && proc.Uid == d.owner
 }
 
 func clearOrphans(ctx context.Context, orphans []Orphan, timeout time.Duration) error {
@@ -151,7 +169,7 @@ func clearOrphans(ctx context.Context, orphans []Orphan, timeout time.Duration) 
 
 // findOrphans remembers what a killed master left, so that stop can clear it.
 func (m *master) findOrphans() {
-	found, err := readOrphans(m.o.RuntimeDir)
+	found, err := readOrphans(m.dir)
 	if err != nil {
 		m.log.Warn("processes of an earlier master not looked for", "error", err)
 	}
@@ -171,7 +189,7 @@ func (m *master) awaitOrphans() {
 // removeFiles removes what the master made in the runtime directory, but for
 // the lock. It runs on the loop, when no child is left.
 func (m *master) removeFiles() {
-	if err := os.Remove(filepath.Join(m.o.RuntimeDir, stateFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := m.dir.Remove(stateFile); err != nil && !errors.Is(err, os.ErrNotExist) {
 		m.log.Warn("state file not removed", "error", err)
 	}
 }

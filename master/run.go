@@ -53,16 +53,18 @@ func run(ctx context.Context, o Options, t timing) error {
 	if !filepath.IsAbs(o.RuntimeDir) || !filepath.IsAbs(o.Program) {
 		return fmt.Errorf("runtime directory %q and program %q must be absolute paths", o.RuntimeDir, o.Program)
 	}
-	if err := os.MkdirAll(o.RuntimeDir, 0o750); err != nil {
-		return fmt.Errorf("create runtime_dir: %w (choose another, or run as a user who may)", err)
+	dir, err := makeFolder(o.RuntimeDir)
+	if err != nil {
+		return err
 	}
-	lock, err := takeLock(o.RuntimeDir)
+	defer dir.Close()
+	lock, err := takeLock(dir)
 	if err != nil {
 		return err
 	}
 	defer releaseLock(lock)
 	m := newMaster(o, t)
-	m.lock, m.from = lock, readDisposition()
+	m.dir, m.lock, m.from = dir, lock, readDisposition()
 	defer m.closeBus()
 	if err := m.openSelf(); err != nil {
 		return err

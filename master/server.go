@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -47,12 +46,12 @@ func newTalk(c *net.UnixConn) *talk { return &talk{UnixConn: c, halt: make(chan 
 // user and members of the runtime directory's group.
 func (m *master) listenControl() (*server, error) {
 	path := filepath.Join(m.o.RuntimeDir, controlSock)
-	_ = os.Remove(path) // ours alone: the lock is held
+	_ = m.dir.Remove(controlSock) // ours alone: the lock is held
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, explainBind("unix://"+path, endpoint{"unix", path}, err)
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := m.dir.openFor(controlSock, 0o660); err != nil {
 		ln.Close()
 		return nil, fmt.Errorf("open control socket: %w", err)
 	}
@@ -178,20 +177,17 @@ func (s *server) admit(c *net.UnixConn) error {
 	if uid == 0 || int(uid) == os.Geteuid() {
 		return nil
 	}
-	var dir syscall.Stat_t
-	if err := syscall.Stat(s.m.o.RuntimeDir, &dir); err != nil {
-		return fmt.Errorf("check the client's group: %w", err)
-	}
-	if gid == dir.Gid {
+	owners := s.m.dir.group
+	if gid == owners {
 		return nil
 	}
 	if u, err := user.LookupId(strconv.Itoa(int(uid))); err == nil {
 		groups, _ := u.GroupIds()
-		if slices.Contains(groups, strconv.Itoa(int(dir.Gid))) {
+		if slices.Contains(groups, strconv.Itoa(int(owners))) {
 			return nil
 		}
 	}
-	return fmt.Errorf("user %d may not control this pushd: run as root or as a member of group %d", uid, dir.Gid)
+	return fmt.Errorf("user %d may not control this pushd: run as root or as a member of group %d", uid, owners)
 }
 
 var errLineTooLong = fmt.Errorf("request exceeds %d bytes", requestMax)

@@ -12,12 +12,6 @@ import (
 // supported says whether a master can run on this system.
 func supported() error { return nil }
 
-// openPath opens a file only as a place: for connecting to a socket or
-// executing a program through /proc/self/fd.
-func openPath(path string) (fd int, err error) {
-	return unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-}
-
 // redirect makes descriptor to the same as from.
 func redirect(from, to int) error { return unix.Dup3(from, to, 0) }
 

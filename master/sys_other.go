@@ -14,7 +14,6 @@ var errLinuxOnly = errors.New("pushd runs on Linux only")
 
 func supported() error { return errLinuxOnly }
 
-func openPath(string) (int, error)                       { return -1, errLinuxOnly }
 func redirect(int, int) error                            { return errLinuxOnly }
 func dupAbove(int, int) (int, error)                     { return -1, errLinuxOnly }
 func setUserTimeout(int, int64) error                    { return errLinuxOnly }

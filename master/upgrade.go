@@ -232,6 +232,15 @@ func (p *program) exec(env []string, fds []int) error {
 // write the verdict to descriptor 3, take over nothing.
 const takeoverCheck = "check"
 
+// checkRecord says whether this program can act on a record.
+func checkRecord(data []byte) error {
+	t, err := parseTakeover(data)
+	if err != nil {
+		return err
+	}
+	return CheckFolder(t.Options.RuntimeDir)
+}
+
 func checkTakeover(version string) error {
 	in, out := os.NewFile(4, "record"), os.NewFile(3, "verdict")
 	if in == nil || out == nil {
@@ -239,7 +248,7 @@ func checkTakeover(version string) error {
 	}
 	data, err := io.ReadAll(in)
 	if err == nil {
-		_, err = parseTakeover(data)
+		err = checkRecord(data)
 	}
 	if err != nil {
 		return err
