@@ -1,10 +1,13 @@
 package cmd_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -31,12 +34,13 @@ func TestLayers(t *testing.T) {
 		{"timer", "", "the wheel is a library"},
 		{"worker/hub", "", "the hub is plain maps"},
 		{"protocol", "", "bytes in, messages out"},
+		{"worker/reactor", "", "sockets in, bytes out: it does not know what is said"},
 		{"protocol/websocket", "", "bytes in, messages out"},
 		{"protocol/http", "", "bytes in, messages out"},
 		{"protocol/pusher", "", "bytes in, messages out"},
 	}
 	outside := []struct{ who, only, why string }{
-		{"github.com/panjf2000/gnet/v2", "worker", "one package stands on gnet"},
+		{"github.com/panjf2000/gnet/v2", "worker/reactor", "one package stands on gnet"},
 		{"github.com/gobwas/ws", "protocol/websocket", "one package names the WebSocket library"},
 		{"github.com/urfave/cli/v2", "cmd", "flags live in cmd"},
 		{"github.com/nats-io/nats.go", "worker/broker", "one package names the bus"},
@@ -57,6 +61,29 @@ func TestLayers(t *testing.T) {
 				if imp == o.who && !under(name, o.only) {
 					t.Errorf("%s imports %s: %s", p.ImportPath, imp, o.why)
 				}
+			}
+			if name == "worker" && (imp == "unsafe" || imp == "reflect") {
+				t.Errorf("%s imports %s: what reaches into gnet is the reactor's", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+// TestReactorAlone holds what no import shows: that connections and protocols
+// know neither gnet nor how the reactor waits.
+func TestReactorAlone(t *testing.T) {
+	files, err := filepath.Glob("../worker/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"gnet", "epoll", "eventfd"} {
+			if !strings.HasSuffix(file, "_test.go") && bytes.Contains(bytes.ToLower(text), []byte(word)) {
+				t.Errorf("%s says %q: that belongs into worker/reactor", file, word)
 			}
 		}
 	}

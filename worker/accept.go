@@ -3,19 +3,15 @@ package worker
 import (
 	"net/netip"
 	"time"
+
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // port is a listener of this process.
-type port struct {
-	addr      listenAddr
-	inherited int  // descriptor of the socket that the master keeps
-	fd        int  // gnet's number for it
-	open      bool // the socket is in place
-	heard     bool // it is in gnet's epoll: we accept
-}
+type port struct{ addr listenAddr }
 
 // admission decides who gets in. An accept that fails for want of descriptors
-// would stop gnet, so accepting pauses before there are none left.
+// would stop the reactor, so accepting pauses before there are none left.
 type admission struct {
 	files  int // descriptor limit
 	paused bool
@@ -30,51 +26,16 @@ type visitor struct {
 }
 
 // reserve is how many descriptors accepting leaves to the rest of the process:
-// files of callbacks, connections of Go, and the spares of rescue.
+// files of callbacks, connections of Go, and the spares of the reactor.
 const reserve = 64
 
-// place puts the inherited sockets at the descriptors of gnet's listeners.
-func (l *loop) place() error {
-	for _, p := range l.ports {
-		if err := replace(p.inherited, p.fd); err != nil {
-			return err
-		}
-		p.open = true
-	}
-	return nil
-}
-
-// hear adds the listeners to gnet's epoll: from now on clients come in.
-func (l *loop) hear() error {
-	for _, p := range l.ports {
-		if p.open && !p.heard {
-			if err := epollAdd(l.engine.epoll, p.fd, eventsRead); err != nil {
-				return err
-			}
-			p.heard = true
-		}
-	}
-	return nil
-}
-
-// deaf stops accepting. The socket is shared with the master, so closing it
-// would not end the events: it has to leave the epoll.
-func (l *loop) deaf(datagrams bool) {
-	for _, p := range l.ports {
-		if p.heard && (datagrams || !p.addr.udp) {
-			epollDelete(l.engine.epoll, p.fd)
-			p.heard = false
-		}
-	}
-}
-
 // admit makes a connection of an accepted socket, or returns nil to refuse it.
-func (l *loop) admit(s sock, p *port) *Conn {
+func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 	if l.closing {
 		return nil
 	}
 	c := &Conn{
-		sock: s, loop: l, seat: l.plain.at(p), id: newID(),
+		sock: h, loop: l, seat: l.plain.at(p), id: newID(),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
 	if l.accept.byIP != nil {
@@ -85,10 +46,8 @@ func (l *loop) admit(s sock, p *port) *Conn {
 		}
 		c.extra().counted = v
 	}
-	s.SetContext(c)
-	l.slim(s)
 	l.conns.add(c)
-	if l.full(s.Fd()) {
+	if l.full(h.FD()) {
 		l.pause()
 	}
 	if p.addr.packet != nil {
@@ -116,7 +75,7 @@ func (l *loop) full(fd int) bool {
 func (l *loop) pause() {
 	if !l.accept.paused {
 		l.accept.paused = true
-		l.deaf(false)
+		l.reactor.Deafen(false)
 		if l.counts.acceptLog.allow(l.now) {
 			l.log.Warn("accepting is paused: no descriptors or connections left",
 				"connections", l.conns.len(), "max_connections", l.w.Limits.MaxConnections, "descriptors", l.accept.files)
@@ -130,12 +89,17 @@ func (l *loop) admitAgain() {
 	if !l.accept.paused || l.closing || l.moving { // a hand-over wants no newcomers
 		return
 	}
-	fd := lowestFree()
+	fd := reactor.LowestFree()
 	if fd < 0 || l.full(fd) {
 		return
 	}
 	l.accept.paused = false
-	if err := l.hear(); err != nil {
+	l.listen()
+}
+
+// listen accepts clients.
+func (l *loop) listen() {
+	if err := l.reactor.Listen(); err != nil {
 		l.log.Error("resume accepting", "error", err)
 	}
 }

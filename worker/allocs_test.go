@@ -11,9 +11,9 @@ func (s *server) allocs(fn func(l *loop)) (n float64) {
 	s.on(func() {
 		l := s.w.loop
 		n = testing.AllocsPerRun(20, func() {
-			l.begin()
+			l.Begin()
 			fn(l)
-			l.end(nil)
+			l.End()
 		})
 	})
 	return n
@@ -95,7 +95,7 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 // to the members: what a publication allocates does not depend on how many get
 // it, nor on whether it waits in their queues.
 func TestInboundAllocatesPerPublication(t *testing.T) {
-	const once = 8 // the batch, its closure, the delivery, its frame, places in queues
+	const once = 8 // the batch, the delivery, its frame, places in queues
 	perPublication := func(members int, full bool) float64 {
 		w, _ := newEchoer(anyWS)
 		s := launch(t, w, &bus{}, nil)
@@ -103,8 +103,7 @@ func TestInboundAllocatesPerPublication(t *testing.T) {
 		batch := []Publication{{Kind: KindMessage, Scope: ScopeChannel, Target: "all", Data: make([]byte, 128)}}
 		publish := func(l *loop) {
 			l.Deliver(batch)
-			l.wake()
-			for l.fan.current != nil || len(l.fan.queue) > 0 {
+			for l.Woken(nil); l.fan.current != nil || len(l.fan.queue) > 0; {
 				l.fan.step(l)
 			}
 		}

@@ -44,7 +44,7 @@ func (w *Worker) StatsAll(fn func(all []ProcessStats)) error {
 	}
 	return a.Ask(BusQuery{What: "stats"}, askTimeout, func(answers []Answer) {
 		all := statsOf(answers)
-		_ = w.loop.door.post(func() { fn(all) }, 0) // a stopped worker wants no answer
+		w.loop.post(func() { fn(all) })
 	})
 }
 

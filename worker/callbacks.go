@@ -1,5 +1,10 @@
 package worker
 
+import (
+	"fmt"
+	"runtime/debug"
+)
+
 // callbacks are the functions of one handler, looked up once. A nil one costs
 // nothing.
 type callbacks struct {
@@ -95,6 +100,33 @@ func ofHandler(h Handler) (cb callbacks) {
 // stream of packets.
 func (cb *callbacks) talks() bool {
 	return cb.onHandshake != nil || cb.onConnect != nil || cb.onMessage != nil || cb.onClose != nil
+}
+
+// contain ends a callback, by being deferred: it recovers from a panic, closes
+// the connection that it happened to, and tells of callbacks that take long.
+func (l *loop) contain(callback string, c *Conn) {
+	if r := recover(); r != nil {
+		l.panicked(callback, c, r, debug.Stack())
+	}
+	now := monotonic()
+	if took := now - l.mark; took > slowCallback && l.counts.slowLog.allow(now) {
+		l.log.Warn("slow callback holds up every connection of this process", "callback", callback, "took", took.String())
+	}
+	l.mark = now
+}
+
+func (l *loop) panicked(callback string, c *Conn, r any, stack []byte) {
+	l.panics.Add(1)
+	if log := &l.counts.panicLog; log.allow(l.now) {
+		attrs := []any{"callback", callback, "panic", fmt.Sprint(r), "stack", string(stack), "more", log.taken()}
+		if c != nil {
+			attrs = append(attrs, "connection", c.ID())
+		}
+		l.log.Error("callback panicked", attrs...)
+	}
+	if c != nil {
+		l.closeConn(c, 1011, "internal error", ErrPanic)
+	}
 }
 
 // The methods below call one callback each, with the care of contain: a panic

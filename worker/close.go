@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // How long a peer may take to finish a close.
@@ -101,17 +102,16 @@ func (l *loop) finishAfter(c *Conn, s stage) {
 
 // finish runs when a connection that is to end has nothing left to send.
 func (l *loop) finish(c *Conn) {
-	if c.stage == stageDrain && shutWrite(c.sock.Fd()) {
+	if c.stage == stageDrain && c.sock.ShutWrite() {
 		return
 	}
 	l.destroy(c, nil)
 }
 
-// gone runs when gnet closes the socket, for whatever reason: the one place
+// gone runs when the socket is closed, for whatever reason: the one place
 // where a connection ends.
 func (l *loop) gone(c *Conn, err error) {
 	c.set(flagDead)
-	l.writer.forget(l, c)
 	if c.out != nil {
 		l.counts.queueBytes -= int64(c.out.bytes)
 		c.out = nil
@@ -130,7 +130,7 @@ func (l *loop) gone(c *Conn, err error) {
 	l.hub.LeaveAll(c)
 	l.conns.remove(c)
 	c.in = nil
-	c.sock = nil
+	c.sock = reactor.Handle{}
 	l.admitAgain()
 }
 

@@ -3,13 +3,13 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // Errors that Send returns and OnClose receives.
@@ -52,7 +52,7 @@ const (
 	flagFull                        // OnBufferFull ran
 	flagEnd                         // destroy when the queue is empty
 	flagDead                        // to be closed at the end of this turn
-	flagMuted                       // EPOLLIN is off
+	flagMuted                       // its socket is not read
 	flagTimers                      // owns timers
 	flagBody                        // in stageHTTP: header is read, body is not
 	flagMoving                      // on its way to another process
@@ -63,9 +63,9 @@ const (
 // need is in parts that exist only while they are used. A test holds it to 128
 // bytes, which is a size class of Go's heap; the next one is 144.
 type Conn struct {
-	sock     sock  // the loop's handle; nil once closed
-	loop     *loop //
-	*seat          // port and route
+	sock     reactor.Handle // not valid once closed
+	loop     *loop          //
+	*seat                   // port and route
 	id       ID
 	in       *input // bytes of an unfinished message
 	out      *queue // unsent frames
@@ -144,7 +144,7 @@ func (c *Conn) Worker() *Worker { return c.loop.w }
 // be reused at once. It never blocks. Errors: ErrClosed, and ErrQueueFull or
 // ErrSlow when the queue is over max_queue.
 func (c *Conn) Send(m Message) error {
-	if c.datagram() && c.sock != nil {
+	if c.datagram() && c.sock.Valid() {
 		return c.loop.sendDatagram(c, m)
 	}
 	if !c.open() {
@@ -305,16 +305,7 @@ func (c *Conn) RemoteIP() string {
 }
 
 // peer returns the address at the other end of the socket.
-func (c *Conn) peer() netip.AddrPort {
-	if c.sock == nil {
-		return netip.AddrPort{}
-	}
-	if a, ok := c.sock.RemoteAddr().(*net.UDPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return peerOf(c.sock.Fd())
-}
+func (c *Conn) peer() netip.AddrPort { return c.sock.Peer() }
 
 // LocalAddr returns the address of the listener, as configured.
 func (c *Conn) LocalAddr() string { return c.port.addr.local }

@@ -113,9 +113,7 @@ func (t *turns) note(at, took time.Duration) {
 
 // measure notes how long the turn took.
 func (l *loop) measure() {
-	if l.cork.depth == 0 {
-		l.counts.turns.note(l.now, l.mark-l.now)
-	}
+	l.counts.turns.note(l.now, l.mark-l.now)
 }
 
 // snapshot returns the counters as status shows them.

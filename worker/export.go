@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // export is the old worker's side of a hand-over.
@@ -83,7 +84,7 @@ func (x *export) begin() {
 	l := x.l
 	l.moving = true
 	l.fan.journal.on = true
-	l.deaf(true)
+	l.reactor.Deafen(true)
 	_ = l.each(func(r *route) error {
 		if r.onWorkerReload != nil {
 			defer l.contain("OnWorkerReload", nil)
@@ -137,13 +138,13 @@ func (x *export) batch(n int) (more bool, err error) {
 // headroom is how many sockets can be duplicated at once, at least one: a worker
 // that is full moves in small batches, each of which makes room for a larger one.
 func (l *loop) headroom() int {
-	return max(l.accept.files-reserve/2-max(lowestFree(), l.conns.len()), 1)
+	return max(l.accept.files-reserve/2-max(reactor.LowestFree(), l.conns.len()), 1)
 }
 
 // freeze takes up to n connections out of the loop's reach, and no more than
 // batchBytes of them, but always one. One that has more than can move at all is
-// told to come back. It runs on the loop. Events that gnet has fetched already
-// may still come in this turn; what they bring, a readChunk at most, is kept, so
+// told to come back. It runs on the loop. Events that were fetched already
+// may still come in this turn; what they bring, a ReadChunk at most, is kept, so
 // the records are written in a later turn, by pack.
 func (x *export) freeze(n int) {
 	l := x.l
@@ -169,8 +170,7 @@ func (x *export) freeze(n int) {
 		if x.size+w > batchBytes && len(x.held) > 0 {
 			break
 		}
-		l.writer.forget(l, c)
-		epollDelete(l.engine.epoll, c.sock.Fd())
+		l.reactor.Detach(c.sock)
 		c.set(flagMoving)
 		x.held = append(x.held, c)
 		x.size += w
@@ -185,10 +185,10 @@ func (x *export) freeze(n int) {
 // pack writes the records of the frozen connections, behind room for the time,
 // and duplicates their sockets. It runs on the loop.
 func (x *export) pack() (body []byte, fds []int, err error) {
-	x.held = slices.DeleteFunc(x.held, func(c *Conn) bool { return c.sock == nil }) // left in the last moment
+	x.held = slices.DeleteFunc(x.held, func(c *Conn) bool { return !c.sock.Valid() }) // left in the last moment
 	body = x.at.append(make([]byte, 8, 12+vectorEntry*len(x.at)+x.size))
 	for _, c := range x.held {
-		fd, err := duplicate(c.sock.Fd())
+		fd, err := reactor.Duplicate(c.sock.FD())
 		if err != nil {
 			return nil, fds, fmt.Errorf("duplicate connection: %w", err)
 		}
@@ -203,7 +203,7 @@ func (x *export) pack() (body []byte, fds []int, err error) {
 // movable reports whether the connection can leave now. One with a deferred
 // answer leaves once that is given; one that is about to end does not.
 func (c *Conn) movable() bool {
-	return c.sock != nil && !c.has(flagDead|flagEnd|flagHeld|flagMoving) && c.stage <= stagePacket
+	return c.sock.Valid() && !c.has(flagDead|flagEnd|flagHeld|flagMoving) && c.stage <= stagePacket
 }
 
 // wait gives connections that cannot move yet some time, which deferTimeout
@@ -232,9 +232,9 @@ func (x *export) commit(bytes int) error {
 	l := x.l
 	err := l.do(func() {
 		for _, c := range x.held {
-			if c.sock != nil {
+			if c.sock.Valid() {
 				c.set(flagDead)
-				_ = c.sock.EventLoop().Close(c.sock) // ends in moved
+				l.reactor.Close(c.sock) // ends in moved
 			}
 		}
 	})
@@ -257,7 +257,6 @@ func (x *export) commit(bytes int) error {
 // moved forgets a connection that lives elsewhere now. No callback runs.
 func (l *loop) moved(c *Conn) {
 	l.stopTimers(c)
-	l.writer.forget(l, c)
 	l.farewell(c)
 	if c.out != nil {
 		l.counts.queueBytes -= int64(c.out.bytes)
@@ -265,7 +264,7 @@ func (l *loop) moved(c *Conn) {
 	}
 	l.hub.LeaveAll(c)
 	l.conns.remove(c)
-	c.in, c.sock = nil, nil
+	c.in, c.sock = nil, reactor.Handle{}
 }
 
 // end asks for the report.
@@ -328,26 +327,24 @@ func (x *export) resume() {
 		return nil
 	})
 	l.accept.paused = false
-	if err := l.hear(); err != nil {
-		l.log.Error("resume accepting", "error", err)
-	}
-	if fd := lowestFree(); fd < 0 || l.full(fd) {
+	l.listen()
+	if fd := reactor.LowestFree(); fd < 0 || l.full(fd) {
 		l.pause()
 	}
 }
 
 // retake watches a connection again.
 func (l *loop) retake(c *Conn) error {
-	if c.sock == nil {
+	if !c.sock.Valid() {
 		return nil
 	}
 	c.clear(flagMuted)
-	if err := epollAdd(l.engine.epoll, c.sock.Fd(), eventsRead); err != nil {
+	if err := l.reactor.Attach(c.sock); err != nil {
 		return err
 	}
 	l.watch(c)
 	if c.out != nil {
-		l.writer.watch(l, c)
+		l.awaitRoom(c)
 	}
 	return nil
 }

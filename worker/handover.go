@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // The hand-over: how live connections get from a worker process to the one that
@@ -141,7 +143,7 @@ func (k *courier) receive(turns int) (p parcel, err error) {
 		p.body, err = k.body(p.kind, int(binary.BigEndian.Uint32(head[2:])))
 	}
 	if err == nil && (flags&unix.MSG_CTRUNC != 0 || len(p.files) != int(head[1])) {
-		err = fmt.Errorf("%d of %d descriptors arrived: out of descriptors (limit %d)", len(p.files), head[1], openFiles())
+		err = fmt.Errorf("%d of %d descriptors arrived: out of descriptors (limit %d)", len(p.files), head[1], reactor.OpenFiles())
 	}
 	if err != nil {
 		p.drop()
@@ -205,6 +207,11 @@ func (k *courier) expect(kind byte, sent int) (parcel, error) {
 	}
 	return p, nil
 }
+
+func closeFD(fd int) { _ = unix.Close(fd) }
+
+// neverBlock makes reads and writes of fd return at once.
+func neverBlock(fd int) error { return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) }
 
 func rights(oob []byte) (fds []int, err error) {
 	msgs, err := unix.ParseSocketControlMessage(oob)

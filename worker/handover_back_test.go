@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pushd/pushd/protocol/control"
 )
 
@@ -36,11 +38,11 @@ func TestWholeBatchLeaves(t *testing.T) {
 		for _, c := range l.conns.snapshot() {
 			if c.has(flagMoving) {
 				frozen++
-				_ = c.sock.EventLoop().Close(c.sock)
+				l.reactor.Close(c.sock)
 			}
 		}
 		if frozen == 0 {
-			_ = l.door.post(watch, 0)
+			l.post(watch)
 		}
 	}
 	s1.on(watch)
@@ -109,11 +111,6 @@ func (b *bus) fails(c *loopback, err error) {
 	b.mu.Unlock()
 }
 
-// closedSock is one whose descriptor cannot be duplicated.
-type closedSock struct{ sock }
-
-func (closedSock) Fd() int { return -1 }
-
 // TestPackFails: of a batch of which one has left, another cannot be duplicated.
 // All that are there are taken back, once.
 func TestPackFails(t *testing.T) {
@@ -126,11 +123,12 @@ func TestPackFails(t *testing.T) {
 		x.begin()
 		x.freeze(canaryConns)
 		left = x.held[0]
-		_ = left.sock.EventLoop().Close(left.sock)
-		whole := x.held[1].sock
-		x.held[1].sock = closedSock{whole}
+		w.loop.reactor.Close(left.sock)
+		var limit unix.Rlimit
+		must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+		must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
 		_, fds, err := x.pack()
-		x.held[0].sock = whole
+		must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
 		if len(fds) != 0 || err == nil {
 			t.Errorf("%d descriptors, error %v", len(fds), err)
 		}

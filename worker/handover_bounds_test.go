@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // uploads begins n requests of size bytes each and sends all but the last byte.
@@ -285,7 +286,7 @@ func TestBadBatches(t *testing.T) {
 func pipes(t *testing.T, n int) (ends []*os.File, fds []int) {
 	for range n {
 		a, b := channel(t)
-		fd, err := duplicate(int(b.Fd()))
+		fd, err := reactor.Duplicate(int(b.Fd()))
 		must(t, err)
 		b.Close()
 		t.Cleanup(func() { a.Close() })

@@ -56,7 +56,7 @@ func TestEventLoopEndsWhileLeaving(t *testing.T) {
 	connect(t, s.addrs[0], "/")
 	must(t, s.master.Send(control.TypeStop, 0, control.Stop{Code: 1001, DrainMS: 60_000}))
 	s.eventually("it is leaving", func() bool { return w.loop.closing })
-	_ = w.loop.door.post(w.loop.halt, 0)
+	w.loop.post(w.loop.reactor.Halt)
 	select {
 	case err := <-s.ended:
 		must(t, err)

@@ -83,8 +83,8 @@ func FuzzRecord(f *testing.F) {
 			return
 		}
 		m := &imports{l: l}
-		l.begin()
-		defer l.end(nil)
+		l.Begin()
+		defer l.End()
 		conns, _, homeless := m.enrol(&shipment{arrived: []*arrival{a}, files: []int{-1}})
 		if len(conns) == 0 {
 			t.Fatal("the one before is still here")

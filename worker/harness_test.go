@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // patience bounds every wait of these tests; none of them measures time.
@@ -161,13 +162,13 @@ func launch(t testing.TB, w *Worker, b *bus, old *server, proxies ...netip.Prefi
 		if old != nil {
 			init.Generation = old.init.Generation + 1
 			s.addrs = append(s.addrs, old.addrs[i])
-			fd, err := duplicate(old.kept[i])
+			fd, err := reactor.Duplicate(old.kept[i])
 			must(t, err)
 			init.Listeners = append(init.Listeners, control.Listener{Address: addr, FD: fd})
 		} else {
 			init.Listeners = append(init.Listeners, s.bind(addr))
 		}
-		fd, err := duplicate(init.Listeners[i].FD)
+		fd, err := reactor.Duplicate(init.Listeners[i].FD)
 		must(t, err)
 		t.Cleanup(func() { closeFD(fd) })
 		s.kept = append(s.kept, fd)
@@ -223,7 +224,7 @@ func (s *server) bind(addr string) control.Listener {
 		ln.Close()
 	}
 	must(s.t, err)
-	fd, err := duplicate(int(f.Fd()))
+	fd, err := reactor.Duplicate(int(f.Fd()))
 	must(s.t, err)
 	f.Close()
 	must(s.t, unix.SetNonblock(fd, true))

@@ -117,19 +117,6 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestSurplus fails when gnet's connection has changed, so that slim knows it no
-// longer.
-func TestSurplus(t *testing.T) {
-	w, _ := newEchoer(anyWS)
-	s := launch(t, w, &bus{}, nil)
-	connect(t, s.addrs[0], "/").text("hello")
-	s.on(func() {
-		if !w.loop.surplus.known || w.loop.conns.all[0].sock.RemoteAddr() != nil {
-			t.Error("gnet's connection has other fields than slim expects: look at what it keeps, then at findSurplus")
-		}
-	})
-}
-
 // within compares what has come to the heap since base with the budget. On a
 // busy machine what the old process's goroutines hold takes a moment to go: the
 // queue of the test's bus alone has 10 MB.

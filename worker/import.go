@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // imports is the new worker's side of a hand-over. It runs on a goroutine of
@@ -18,7 +19,7 @@ type imports struct {
 	k      *courier
 	out    control.Exported
 	landed chan struct{} // of the batch: closed when its last connection is in place
-	open   int           // connections on their way into gnet; the loop's
+	open   int           // connections on their way into the reactor; the loop's
 }
 
 // shipment is a batch that has been read and not yet touched.
@@ -133,7 +134,7 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 	}
 	// Each needs a second number for a moment, in turn. The old worker may have
 	// been full, and this one has a few more descriptors of its own than that.
-	if fd := lowestFree(); fd < 0 || fd >= m.l.accept.files-reserve/2 {
+	if fd := reactor.LowestFree(); fd < 0 || fd >= m.l.accept.files-reserve/2 {
 		return nil, fmt.Errorf("out of descriptors: %d of %d are taken", fd, m.l.accept.files)
 	}
 	return s, nil
@@ -156,7 +157,8 @@ func (m *imports) admit(s *shipment) {
 		close(m.landed)
 	}
 	for i, c := range conns {
-		l.arrive.await(l, c, files[i], func(c *Conn, ok bool) { m.land(c, ok, s.frozen) })
+		l.landing[c] = func(ok bool) { m.land(c, ok, s.frozen) }
+		l.reactor.Adopt(c, files[i])
 		l.bound(c)
 	}
 	for _, c := range homeless {

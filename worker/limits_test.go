@@ -134,7 +134,7 @@ func TestBufferDrainAndBigMessageAlone(t *testing.T) {
 	s.eventually("OnBufferDrain", func() bool { return drained == 1 })
 	s.on(func() {
 		for _, c := range w.loop.conns.snapshot() {
-			if c.out != nil || len(w.loop.writer.waiting) != 0 {
+			if c.out != nil || w.loop.reactor.AwaitsWritable() != 0 {
 				t.Error("a drained connection keeps its queue")
 			}
 		}
@@ -409,7 +409,7 @@ func TestQueuesOfPostAndGo(t *testing.T) {
 		t.Fatalf("a full queue says %v", err)
 	}
 	close(block)
-	s.eventually("the queue empties", func() bool { return w.loop.door.waiting() == 0 })
+	s.eventually("the queue empties", func() bool { return w.loop.reactor.Posted() == 0 })
 	hold := make(chan struct{})
 	for range maxTasks {
 		must(t, w.Go(func() { <-hold }))

@@ -69,10 +69,10 @@ func (l *loop) tidy() (again bool) {
 	t.running.Store(true)
 	go func() {
 		debug.FreeOSMemory()
-		_ = l.door.post(func() {
+		l.post(func() {
 			t.kept = t.held()
 			t.running.Store(false)
-		}, 0)
+		})
 	}()
 	return true
 }

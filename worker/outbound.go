@@ -1,25 +1,17 @@
 package worker
 
-import (
-	"errors"
+import "github.com/pushd/pushd/protocol/websocket"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/pushd/pushd/protocol/websocket"
-)
-
-// pushd writes with write(2) and keeps what the socket does not take in a queue
-// of its own, as references to encoded frames: a frame that went to a thousand
-// slow clients is in memory once. gnet's outbound buffer stays empty.
+// What a socket does not take is kept in a queue, as references to encoded
+// frames: a frame that went to a thousand slow clients is in memory once.
 
 // queue holds the unsent frames of one connection. A connection without any
 // has no queue.
 type queue struct {
-	frames  [][]byte // frames[0] is partly sent when off > 0
-	off     int      // bytes of frames[0] already sent
-	bytes   int      // unsent
-	marks   []mark   // of frames, or none if all are zero
-	watched bool     // in the second epoll
+	frames [][]byte // frames[0] is partly sent when off > 0
+	off    int      // bytes of frames[0] already sent
+	bytes  int      // unsent
+	marks  []mark   // of frames, or none if all are zero
 }
 
 func (q *queue) len() int {
@@ -32,10 +24,9 @@ func (q *queue) len() int {
 // cork collects what a callback sends to the very client that it was called
 // for, so that the answers to a burst of messages leave in one write.
 type cork struct {
-	depth int   // of nested turns
-	c     *Conn // nil: not collecting
-	buf   []byte
-	ends  []int // of each frame in buf
+	c    *Conn // nil: not collecting
+	buf  []byte
+	ends []int // of each frame in buf
 }
 
 const corkSize = 32 << 10 // bytes to collect at most
@@ -162,20 +153,20 @@ func (l *loop) share(c *Conn, frame []byte, m mark) {
 
 // write returns how many bytes the socket took, -1 when it is broken.
 func (l *loop) write(c *Conn, b []byte) int {
-	for {
-		n, err := unix.Write(c.sock.Fd(), b)
-		switch {
-		case err == nil:
-			c.sent(n)
-			return n
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			return 0
-		default:
-			l.failSend("write")
-			l.destroy(c, err)
-			return -1
-		}
+	n, err := c.sock.Write(b)
+	if err != nil {
+		l.failSend("write")
+		l.destroy(c, err)
+		return -1
+	}
+	c.sent(n)
+	return n
+}
+
+// awaitRoom asks for a call of drain when the socket takes bytes again.
+func (l *loop) awaitRoom(c *Conn) {
+	if err := l.reactor.AwaitWritable(c.sock); err != nil {
+		l.destroy(c, err)
 	}
 }
 
@@ -183,7 +174,7 @@ func (l *loop) write(c *Conn, b []byte) int {
 func (l *loop) enqueue(c *Conn, frame []byte, off int, m mark) {
 	if c.out == nil {
 		c.out = &queue{off: off}
-		l.writer.watch(l, c)
+		l.awaitRoom(c)
 	}
 	c.out.push(frame, m)
 	c.out.bytes += len(frame) - off
@@ -211,7 +202,7 @@ func (l *loop) drain(c *Conn) {
 		q.bytes -= n
 		l.counts.queueBytes -= int64(n)
 		if q.off < len(q.frames[0]) {
-			l.writer.rearm(l, c)
+			l.awaitRoom(c)
 			return
 		}
 		q.pop()
@@ -221,7 +212,7 @@ func (l *loop) drain(c *Conn) {
 
 // drained ends the queue.
 func (l *loop) drained(c *Conn) {
-	l.writer.forget(l, c)
+	l.reactor.ForgetWritable(c.sock)
 	c.out = nil
 	if c.has(flagEnd) {
 		l.finish(c)
@@ -254,7 +245,7 @@ func (l *loop) abandon(c *Conn) {
 	q.frames = keep
 	q.marks = nil
 	if len(keep) == 0 {
-		l.writer.forget(l, c)
+		l.reactor.ForgetWritable(c.sock)
 		c.out = nil
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // Process is what a worker process gets from outside.
@@ -69,7 +70,7 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 	}
 	l := s.l
 	w.loop = l
-	if err = l.start(); err != nil {
+	if err = l.reactor.Start(); err != nil {
 		return "start event loop", err
 	}
 	if err = p.Broker.Start(l); err != nil {
@@ -81,9 +82,7 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 	}
 	step = "accept clients"
 	if doErr := l.do(func() {
-		if err = l.place(); err == nil {
-			err = l.hear()
-		}
+		err = l.reactor.Listen()
 		l.beatAgain() // tidies up after the start
 	}); doErr != nil || err != nil {
 		return step, errors.Join(doErr, err)
@@ -106,29 +105,31 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	}
 	l.log = l.log.With("worker", w.Name, "slot", l.slot)
 	l.counts.refusedLog = map[string]*rateLimit{}
-	l.over = make(chan struct{})
-	l.syncs = map[string]func(){}
+	l.landing, l.syncs = map[*Conn]func(bool){}, map[string]func(){}
 	l.fan.room = sync.NewCond(&l.fan.mu)
-	l.accept.files = openFiles()
+	l.accept.files = reactor.OpenFiles()
 	if w.Limits.PerIP > 0 || w.Limits.PerIPRate > 0 {
 		l.accept.byIP = map[netip.Addr]*visitor{}
 	}
+	var listeners []reactor.Listener
 	for _, in := range p.Init.Listeners {
 		a, err := parseListen(in.Address)
 		if err != nil {
 			return nil, err
 		}
-		l.ports = append(l.ports, &port{addr: a, inherited: in.FD, fd: -1})
+		l.ports = append(l.ports, &port{addr: a})
+		listeners = append(listeners, reactor.Listener{FD: in.FD, Datagrams: a.udp})
 	}
 	if err := l.routes(w); err != nil {
 		return nil, err
 	}
-	l.newWheel()
 	l.tidying.init()
-	l.spare = newSpares()
 	var err error
-	l.writer, err = newWritable(l.door.ring)
-	return l, err
+	if l.reactor, err = reactor.New(l, l.log, listeners); err != nil {
+		return nil, err
+	}
+	l.newWheel()
+	return l, nil
 }
 
 // begun calls OnWorkerStart of every handler.
@@ -146,23 +147,15 @@ func (l *loop) begun() error {
 	})
 }
 
-// run waits for the order to stop, brings gnet back should it fail, and takes
-// the process down.
+// run waits for the order to stop and takes the process down.
 func (s *serving) run() error {
-	l := s.l
-	for {
-		select {
-		case err := <-l.engine.ended:
-			if err := l.revive(err); err != nil {
-				l.stopped.Store(true)
-				close(l.over)
-				return err
-			}
-		case order := <-s.stop:
-			go l.awaitEnd() // nobody starts gnet again from here on
-			s.leave(order)
-			return s.shutdown()
-		}
+	select {
+	case <-s.l.reactor.Over():
+		return s.l.reactor.Err()
+	case order := <-s.stop:
+		s.l.reactor.Last()
+		s.leave(order)
+		return s.shutdown()
 	}
 }
 
@@ -205,7 +198,7 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 			s.order(o)
 		}
 	case control.TypePing:
-		_ = s.l.door.post(func() { go s.send(control.Message{Type: control.TypePong, ID: m.ID}) }, 0)
+		s.l.post(func() { go s.send(control.Message{Type: control.TypePong, ID: m.ID}) })
 	case control.TypeQuery:
 		s.question(m)
 	case control.TypeImport, control.TypeExport:
@@ -254,13 +247,13 @@ func (s *serving) question(m control.Message) {
 		s.send(answer)
 		return
 	}
-	_ = s.l.door.post(func() {
+	s.l.post(func() {
 		data, err := s.l.query(q.What, q.Args)
 		if answer.Body = data; err != nil {
 			answer.Error = err.Error()
 		}
 		go s.send(answer)
-	}, 0)
+	})
 }
 
 // busStep takes the client of the bus through a step of the broker process's
@@ -303,7 +296,7 @@ func (s *serving) leave(o control.Stop) {
 	_ = l.do(func() {
 		l.closing = true
 		l.retired, l.moving = l.moving, false
-		l.deaf(true)
+		l.reactor.Deafen(true)
 		if !l.retired && o.Code == int(websocket.CloseRestart) {
 			_ = l.each(func(r *route) error {
 				if r.onWorkerReload != nil {
@@ -314,10 +307,7 @@ func (s *serving) leave(o control.Stop) {
 			})
 		}
 	})
-	for _, p := range l.ports { // frees the address, should the master be gone
-		closeFD(p.inherited)
-		_ = l.do(func() { deafen(p.fd) })
-	}
+	l.reactor.CloseListeners()
 	if o.Graceful {
 		_ = l.do(l.closeIdle)
 	}
@@ -394,14 +384,6 @@ func (l *loop) disperse(code int, reason string, drain time.Duration) {
 	}
 }
 
-// awaitEnd notes the end of the last gnet.
-func (l *loop) awaitEnd() {
-	if err := <-l.engine.ended; !l.engine.leave {
-		l.log.Error("event loop stopped while its clients were leaving", "error", fmt.Sprint(err))
-	}
-	close(l.over)
-}
-
 // shutdown ends the loop and the broker client.
 func (s *serving) shutdown() error {
 	l := s.l
@@ -419,13 +401,7 @@ func (s *serving) shutdown() error {
 	l.fan.shut = true
 	l.fan.room.Broadcast()
 	l.fan.mu.Unlock()
-	_ = l.do(l.halt)
-	<-l.over
-	l.stopped.Store(true)
-	l.door.shutDoor()
+	l.reactor.Shutdown()
 	l.alarm.t.Stop()
-	l.writer.close()
-	l.spare.release()
-	closeFD(l.engine.wakeFD)
 	return err
 }

@@ -68,10 +68,11 @@ type fanout struct {
 	seen    heard   // what has been delivered here
 	journal journal // of it, during a hand-over
 
-	mu    sync.Mutex
-	room  *sync.Cond
-	bytes int // of Data in queue and current; other goroutines wait for it
-	shut  bool
+	mu      sync.Mutex
+	arrived []Publication // behind queue
+	room    *sync.Cond
+	bytes   int // of what is in arrived, queue and current; other goroutines wait for it
+	shut    bool
 }
 
 // delivery is a publication under way to its local connections.
@@ -107,31 +108,31 @@ func (l *loop) Deliver(batch []Publication) {
 		f.room.Wait()
 	}
 	f.bytes += size
+	f.arrived = append(f.arrived, batch...)
 	f.mu.Unlock()
-	own := append([]Publication(nil), batch...)
-	_ = l.door.post(func() { f.queue = append(f.queue, own...) }, 0)
+	l.reactor.Wake()
 }
 
 // Gap implements Inbox.
 func (l *loop) Gap(publisher uint64, shard uint8, missing uint64) {
-	_ = l.door.post(func() {
+	l.post(func() {
 		l.counts.gaps += missing
 		if l.counts.gapLog.allow(l.now) {
 			l.log.Warn("publications were lost on the way to this process", "missing", missing, "shard", shard, "publisher", publisher)
 		}
-	}, 0)
+	})
 }
 
 // Query implements Inbox.
 func (l *loop) Query(q BusQuery) {
-	_ = l.door.post(func() {
+	l.post(func() {
 		data, err := l.query(q.What, q.Args)
 		a := Answer{Worker: l.identity, Data: data}
 		if err != nil {
 			a.Error = err.Error()
 		}
 		l.broker.Answer(q.Reply, a)
-	}, 0)
+	})
 }
 
 // step delivers up to chunk messages and asks for another turn if there is more.
@@ -139,7 +140,9 @@ func (f *fanout) step(l *loop) {
 	for budget := chunk; budget > 0; {
 		if f.current == nil {
 			if len(f.queue) == 0 {
-				f.queue = nil
+				f.queue = f.take()
+			}
+			if len(f.queue) == 0 {
 				return
 			}
 			f.current = l.begins(f.queue[0])
@@ -152,7 +155,15 @@ func (f *fanout) step(l *loop) {
 			f.finish(l)
 		}
 	}
-	l.door.ring()
+	l.reactor.Wake()
+}
+
+// take returns what has arrived since the last call.
+func (f *fanout) take() (arrived []Publication) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	arrived, f.arrived = f.arrived, nil
+	return arrived
 }
 
 // complete delivers the rest of the publication under way, so that no

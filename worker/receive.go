@@ -3,10 +3,11 @@ package worker
 import (
 	"github.com/pushd/pushd/protocol"
 	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
-// receive takes what gnet has read. p is gnet's one read buffer: it may be
-// changed, and is used again after this returns.
+// receive takes what was read. p is the reactor's buffer: it may be changed, and
+// is used again after this returns.
 func (c *Conn) receive(p []byte) {
 	c.received(len(p))
 	c.lastRecv = seconds(c.loop.now)
@@ -61,20 +62,16 @@ func (c *Conn) work(p []byte) []byte {
 
 // held is the most that is read ahead while an answer is deferred; the socket
 // is watched so that a client that gives up is noticed.
-const maxAhead = readChunk
+const maxAhead = reactor.ReadChunk
 
 // watch turns reading on or off as the flags demand.
 func (l *loop) watch(c *Conn) {
 	ahead := c.has(flagHeld) || l.waiting && c.stage == stageHTTP
 	mute := c.has(flagPaused) || ahead && c.in != nil && c.in.wait.len() > maxAhead
-	if mute == c.has(flagMuted) || c.sock == nil || c.has(flagDead|flagMoving) {
+	if mute == c.has(flagMuted) || !c.sock.Valid() || c.has(flagDead|flagMoving) {
 		return
 	}
-	events := uint32(eventsRead)
-	if mute {
-		events = eventsNone
-	}
-	if err := epollModify(l.engine.epoll, c.sock.Fd(), events); err != nil {
+	if err := l.reactor.Mute(c.sock, mute); err != nil {
 		l.destroy(c, err)
 		return
 	}
@@ -86,7 +83,7 @@ func (l *loop) resume(c *Conn) { l.thaw = append(l.thaw, c) }
 
 // melt works on held-back input.
 func (l *loop) melt(c *Conn) {
-	if c.has(flagDead|flagPaused|flagHeld|flagMoving) || c.sock == nil {
+	if c.has(flagDead|flagPaused|flagHeld|flagMoving) || !c.sock.Valid() {
 		return
 	}
 	l.watch(c)

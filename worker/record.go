@@ -310,7 +310,7 @@ func (a *arrival) settle(l *loop) bool {
 }
 
 // nowhere is the listener of connections that the config has none for.
-var nowhere = &port{inherited: -1, fd: -1}
+var nowhere = &port{}
 
 // watch sets the moment at which the heartbeat looks at the connection. The old
 // process may have had a limit less than this one.

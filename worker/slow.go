@@ -114,7 +114,7 @@ func (l *loop) room(c *Conn, n int, m mark) error {
 // fits reports whether n more bytes do not exceed max_queue.
 func (l *loop) fits(c *Conn, n int) bool {
 	limit := l.w.Limits.MaxQueue
-	return limit == 0 || c.out == nil || c.out.bytes+n <= limit || c.sock == nil
+	return limit == 0 || c.out == nil || c.out.bytes+n <= limit || !c.sock.Valid()
 }
 
 // dropOldest forgets frames, whoever's they are, until at most keep bytes wait.

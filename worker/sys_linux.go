@@ -1,22 +1,12 @@
 package worker
 
 import (
-	"bufio"
-	"crypto/rand"
 	"errors"
-	"fmt"
-	"net"
-	"net/netip"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// The system calls that gnet does not offer: descriptors put in place of its
-// own, its epoll instance, and a second one for sockets that are full.
 
 // clock reads CLOCK_MONOTONIC, which all processes of a machine share. Go's own
 // clock is the same one, read without a system call, but counts from a moment of
@@ -35,165 +25,6 @@ func bootClock() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// twin returns the other descriptor of the socket behind dup, and closes dup.
-func twin(dup int) (int, error) {
-	defer unix.Close(dup)
-	var want, st unix.Stat_t
-	if err := unix.Fstat(dup, &want); err != nil {
-		return -1, os.NewSyscallError("fstat", err)
-	}
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return -1, err
-	}
-	for _, e := range entries {
-		fd, err := strconv.Atoi(e.Name())
-		if err == nil && fd != dup && unix.Fstat(fd, &st) == nil && st.Ino == want.Ino && st.Dev == want.Dev {
-			return fd, nil
-		}
-	}
-	return -1, errors.New("gnet's listener is not among our descriptors")
-}
-
-// boundAddr returns the address that a TCP socket is bound to.
-func boundAddr(fd int) (net.Addr, error) {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return nil, os.NewSyscallError("getsockname", err)
-	}
-	in, ok := sa.(*unix.SockaddrInet4)
-	if !ok {
-		return nil, fmt.Errorf("getsockname: unexpected %T", sa)
-	}
-	return &net.TCPAddr{IP: in.Addr[:], Port: in.Port}, nil
-}
-
-// epollOf finds the epoll instance of this process that watches fd.
-func epollOf(fd int) (int, error) {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return -1, err
-	}
-	for _, e := range entries {
-		if target, _ := os.Readlink("/proc/self/fd/" + e.Name()); target != "anon_inode:[eventpoll]" {
-			continue
-		}
-		if watches("/proc/self/fdinfo/"+e.Name(), fd) {
-			return strconv.Atoi(e.Name())
-		}
-	}
-	return -1, fmt.Errorf("no epoll instance watches descriptor %d", fd)
-}
-
-func watches(fdinfo string, fd int) bool {
-	f, err := os.Open(fdinfo)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if w := strings.Fields(sc.Text()); len(w) > 1 && w[0] == "tfd:" && w[1] == strconv.Itoa(fd) {
-			return true
-		}
-	}
-	return false
-}
-
-// installWake puts an eventfd at the number fd, where gnet has a connection,
-// and returns the epoll instance that now watches it.
-func installWake(fd int) (epoll, event int, err error) {
-	if epoll, err = epollOf(fd); err != nil {
-		return -1, -1, err
-	}
-	event, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err != nil {
-		return -1, -1, os.NewSyscallError("eventfd", err)
-	}
-	if err = replace(event, fd); err == nil {
-		err = epollAdd(epoll, fd, unix.EPOLLIN)
-	}
-	if err != nil {
-		unix.Close(event)
-		return -1, -1, err
-	}
-	return epoll, event, nil
-}
-
-// signal makes the eventfd readable; a full counter already is.
-func signal(fd int) {
-	_, _ = unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-}
-
-// replace makes the number fd refer to what from refers to. The epoll item of
-// what was there is gone unless another descriptor shares it.
-func replace(from, fd int) error {
-	return os.NewSyscallError("dup3", unix.Dup3(from, fd, unix.O_CLOEXEC))
-}
-
-// deafen closes the socket at a number that gnet still believes to be its
-// listener, and leaves /dev/null there for gnet to close.
-func deafen(fd int) {
-	if null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
-		_ = replace(null, fd)
-		unix.Close(null)
-	}
-}
-
-func epollAdd(epoll, fd int, events uint32) error {
-	return os.NewSyscallError("epoll_ctl add",
-		unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}))
-}
-
-func epollModify(epoll, fd int, events uint32) error {
-	return os.NewSyscallError("epoll_ctl mod",
-		unix.EpollCtl(epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}))
-}
-
-func epollDelete(epoll, fd int) {
-	_ = unix.EpollCtl(epoll, unix.EPOLL_CTL_DEL, fd, nil)
-}
-
-const (
-	eventsRead = unix.EPOLLIN | unix.EPOLLPRI // what gnet watches
-	eventsNone = 0
-)
-
-// openFiles returns the soft limit of descriptors, raised to the hard one.
-func openFiles() int {
-	var lim unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
-		return 1024
-	}
-	if lim.Cur < lim.Max {
-		raised := unix.Rlimit{Cur: lim.Max, Max: lim.Max}
-		if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
-			return int(raised.Cur)
-		}
-	}
-	return int(lim.Cur)
-}
-
-// lowestFree returns the number that the next descriptor will get, -1 when
-// there is none left.
-func lowestFree() int {
-	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1
-	}
-	unix.Close(fd)
-	return fd
-}
-
-// shutWrite ends our side of a stream and reports whether the peer's is still
-// worth waiting for.
-func shutWrite(fd int) bool { return unix.Shutdown(fd, unix.SHUT_WR) == nil }
-
-// duplicate returns another descriptor of what fd refers to.
-func duplicate(fd int) (int, error) {
-	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	return n, os.NewSyscallError("dup", err)
-}
-
 // reopenStderr makes f the process's stdout and stderr.
 func reopenStderr(f *os.File) error {
 	rc, err := f.SyscallConn()
@@ -208,66 +39,6 @@ func reopenStderr(f *os.File) error {
 		}
 	})
 	return errors.Join(err, ctlErr)
-}
-
-// neverBlock makes reads and writes of fd return at once.
-func neverBlock(fd int) error { return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)) }
-
-func closeFD(fd int) { _ = unix.Close(fd) }
-
-// address is that of a unix socket.
-type address = unix.SockaddrUnix
-
-// listenAbstract opens a listener at an abstract address of random name.
-func listenAbstract() (fd int, to *address, err error) {
-	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, nil, os.NewSyscallError("socket", err)
-	}
-	name := make([]byte, 16)
-	if _, err = rand.Read(name); err == nil {
-		to = &address{Name: fmt.Sprintf("@pushd-%x", name)}
-		if err = os.NewSyscallError("bind", unix.Bind(fd, to)); err == nil {
-			err = os.NewSyscallError("listen", unix.Listen(fd, 4096))
-		}
-	}
-	if err != nil {
-		unix.Close(fd)
-	}
-	return fd, to, err
-}
-
-// connectAbstract makes a connection and leaves it at once; it can still be
-// accepted.
-func connectAbstract(to *address) error {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer unix.Close(fd)
-	return os.NewSyscallError("connect", unix.Connect(fd, to))
-}
-
-// ourOwn reports whether this process is at the other end of a unix socket.
-func ourOwn(fd int) bool {
-	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	return err == nil && int(cred.Pid) == os.Getpid()
-}
-
-// peerOf returns the address at the other end of a socket; invalid for unix
-// sockets and closed ones.
-func peerOf(fd int) netip.AddrPort {
-	sa, err := unix.Getpeername(fd)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
 }
 
 // processorTime returns what this process has used so far, in user and system

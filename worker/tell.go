@@ -100,7 +100,7 @@ type handlerQuery struct {
 }
 
 // later runs a callback of the program in a later turn.
-func (l *loop) later(fn func()) { _ = l.door.post(l.users(fn), 0) } // a stopped worker wants no answer
+func (l *loop) later(fn func()) { l.post(l.users(fn)) }
 
 // askHandlers answers Gather in this process.
 func (l *loop) askHandlers(args json.RawMessage) (answer json.RawMessage, err error) {

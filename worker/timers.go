@@ -16,7 +16,7 @@ type alarm struct {
 // newWheel makes the wheel and the alarm, not set.
 func (l *loop) newWheel() {
 	l.wheel = timer.New(monotonic())
-	l.alarm.t = time.AfterFunc(time.Hour, l.door.ring)
+	l.alarm.t = time.AfterFunc(time.Hour, l.reactor.Wake)
 	l.alarm.t.Stop()
 }
 

@@ -9,7 +9,6 @@
 package worker
 
 import (
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // A Worker is a group of equal processes that listen on the same addresses.
@@ -198,14 +198,17 @@ func (t *Timer) Stop() bool {
 
 // Errors of Post and Go.
 var (
-	ErrStopped = errors.New("worker has stopped")
-	ErrBusy    = errors.New("worker is too busy: its queue of posted functions is full")
+	ErrStopped = reactor.ErrStopped
+	ErrBusy    = reactor.ErrBusy
 )
+
+// maxPosted bounds the functions that wait for the loop.
+const maxPosted = 65_536
 
 // Post runs fn on the loop soon, in the order of the calls. It is the one door
 // from other goroutines. Errors: ErrBusy when 65,536 functions are waiting,
 // ErrStopped. Any goroutine.
-func (w *Worker) Post(fn func()) error { return w.loop.door.post(fn, maxPosted) }
+func (w *Worker) Post(fn func()) error { return w.loop.reactor.Post(fn, maxPosted) }
 
 // maxTasks bounds the goroutines of Go.
 const maxTasks = 1024

@@ -1,19 +1,20 @@
 //go:build !poll_opt
 
-package worker
+package reactor
 
 import (
 	"net"
 	"reflect"
 	"unsafe"
 
+	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 )
 
 // gnet keeps with each connection the address of its peer, twice, and a function
 // that only its poll_opt build calls: 96 bytes, or 176 where the connection came
-// by our own listener. pushd asks the kernel for the address in the rare case
-// that it wants it, so it lets go of them. They are private fields of gnet's
+// by adoption. The reactor asks the kernel for the address in the rare case
+// that somebody wants it, so it lets go of them. They are private fields of gnet's
 // connection, found by name and type; where they are not as expected, nothing
 // is touched and a test fails.
 
@@ -43,18 +44,18 @@ func findSurplus(t reflect.Type) surplus {
 	return surplus{remote.Offset, remoteAddr.Offset, poll.Offset + callback.Offset, true, true}
 }
 
-// slim lets go of what gnet keeps with s and nobody asks for. s must be a stream
-// and not be on gnet's way out; it runs on the loop.
-func (l *loop) slim(s sock) {
+// trim lets go of what gnet keeps with s and nobody asks for. s must be a stream
+// that gnet is about to watch.
+func (r *Reactor[C]) trim(s gnet.Conn) {
 	v := reflect.ValueOf(s)
-	if !l.surplus.looked {
-		l.surplus = findSurplus(v.Type())
+	if !r.surplus.looked {
+		r.surplus = findSurplus(v.Type())
 	}
-	if !l.surplus.known {
+	if !r.surplus.known {
 		return
 	}
 	p := v.UnsafePointer()
-	*(*unix.Sockaddr)(unsafe.Add(p, l.surplus.remote)) = nil
-	*(*net.Addr)(unsafe.Add(p, l.surplus.remoteAddr)) = nil
-	*(*func())(unsafe.Add(p, l.surplus.callback)) = nil
+	*(*unix.Sockaddr)(unsafe.Add(p, r.surplus.remote)) = nil
+	*(*net.Addr)(unsafe.Add(p, r.surplus.remoteAddr)) = nil
+	*(*func())(unsafe.Add(p, r.surplus.callback)) = nil
 }

@@ -1,0 +1,56 @@
+//go:build !linux
+
+package reactor
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+// On other systems the package compiles, for editors and vet; New fails.
+
+// ErrLinux says so.
+var ErrLinux = errors.New("pushd runs on Linux only")
+
+func twin(int) (int, error)              { return -1, ErrLinux }
+func boundAddr(int) (net.Addr, error)    { return nil, ErrLinux }
+func installWake(int) (int, int, error)  { return -1, -1, ErrLinux }
+func signal(int)                         {}
+func replace(int, int) error             { return ErrLinux }
+func deafen(int)                         {}
+func epollAdd(int, int, uint32) error    { return ErrLinux }
+func epollModify(int, int, uint32) error { return ErrLinux }
+func epollDelete(int, int)               {}
+func shutWrite(int) bool                 { return false }
+func closeFD(int)                        {}
+
+// OpenFiles returns a guess.
+func OpenFiles() int { return 1024 }
+
+// LowestFree knows no number.
+func LowestFree() int { return -1 }
+
+// Duplicate fails.
+func Duplicate(int) (int, error) { return -1, ErrLinux }
+
+func listenAbstract() (int, *address, error) { return -1, nil, ErrLinux }
+func connectAbstract(*address) error         { return ErrLinux }
+func ourOwn(int) bool                        { return false }
+func peerOf(int) netip.AddrPort              { return netip.AddrPort{} }
+
+type address struct{}
+
+const (
+	eventsRead = 0
+	eventsNone = 0
+)
+
+type writable struct{ waiting map[int32]struct{} }
+
+func newWritable(func()) (*writable, error) { return nil, ErrLinux }
+
+func (*writable) close()             {}
+func (*writable) await(Handle) error { return ErrLinux }
+func (*writable) forget(Handle)      {}
+func (*writable) flush(func(Handle)) {}
