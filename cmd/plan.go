@@ -35,7 +35,7 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 		Version: master.PlanVersion, Program: p.version(),
 		RuntimeDir: c.RuntimeDir, LogFile: c.LogFile,
 		LogLevel: strings.ToLower(c.LogLevel.String()), LogFormat: c.LogFormat,
-		DrainMS: c.Drain.Milliseconds(), WatchdogMS: c.Watchdog.Milliseconds(),
+		DrainMS: c.Drain.Milliseconds(), WatchdogMS: c.Watchdog.Milliseconds(), Record: worker.RecordVersion,
 	}
 	if p.own() {
 		b.programGroups()

@@ -219,6 +219,13 @@ func (f *fakeChild) query(m control.Message) {
 	switch q.What {
 	case "stats":
 		_ = f.ctl.Send(control.TypeAnswer, m.ID, map[string]any{"connections": n, "messages_in": 7, "opened": 9})
+	case control.QueryRecords: // each client of one that is "newer" needs version 2
+		var r control.Records
+		_ = json.Unmarshal(q.Args, &r)
+		if r.Connections = n; f.does.has("newer") && r.Version < 2 {
+			r.Unreadable = n
+		}
+		_ = f.ctl.Send(control.TypeAnswer, m.ID, r)
 	case "connections":
 		var args struct {
 			Limit  int

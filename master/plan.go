@@ -33,6 +33,10 @@ type Plan struct {
 	Workers    []Group     `json:"workers"`
 	Broker     *BrokerPlan `json:"broker"` // nil = no broker process
 
+	// Record is the newest version of connection records that the program
+	// reads; 0, of programs that do not say so, is 1.
+	Record int `json:"record,omitempty"`
+
 	// Fixed are the keys of the config that a reload cannot change, each with
 	// a digest of its value: a reload to a plan with another one is refused by
 	// the key's name.

@@ -106,6 +106,10 @@ func (r *reload) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.readable(ctx, next.plan.Record); err != nil {
+		next.discard()
+		return err
+	}
 	m.do(func() { m.enter(next) })
 	defer m.do(m.release)
 	if next.plan.LogFile != m.out.path {

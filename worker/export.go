@@ -15,19 +15,20 @@ import (
 
 // export is the old worker's side of a hand-over.
 type export struct {
-	l    *loop
-	k    *courier
-	out  control.Exported
-	most int           // bytes of a connection that can move
-	held []*Conn       // the batch that is not committed
-	size int           // bytes that its records take, at most; as weighed in freeze
-	at   vector        // of held
-	over chan struct{} // closed when run has ended
-	back sync.Once     // resume
+	l     *loop
+	k     *courier
+	out   control.Exported
+	most  int           // bytes of a connection that can move
+	reads byte          // version of records that the new worker reads
+	held  []*Conn       // the batch that is not committed
+	size  int           // bytes that its records take, at most; as weighed in freeze
+	at    vector        // of held
+	over  chan struct{} // closed when run has ended
+	back  sync.Once     // resume
 }
 
 func newExport(l *loop, k *courier) *export {
-	return &export{l: l, k: k, most: maxRecord, over: make(chan struct{})}
+	return &export{l: l, k: k, most: maxRecord, reads: RecordVersion, over: make(chan struct{})}
 }
 
 // errorAt is an error with the step at which it happened.
@@ -51,8 +52,8 @@ func at(step string, err error) error {
 func (x *export) run() error {
 	failpoint("export")
 	hello, err := x.k.expect(msgHello, 0)
-	if err == nil && (len(hello.body) != 1 || hello.body[0] < recordVersion) {
-		err = fmt.Errorf("it reads connection records up to version %d, this worker writes %d", hello.body, recordVersion)
+	if err == nil {
+		x.reads, err = x.l.readsAll(hello.body)
 	}
 	if err != nil {
 		return at("hello", err)
@@ -154,7 +155,7 @@ func (x *export) freeze(n int) {
 	x.at = l.fan.seen.vector()
 	x.size = 0
 	n = min(n, l.headroom())
-	var tooHeavy []*Conn
+	var stay []*Conn
 	for _, c := range l.conns.all {
 		if len(x.held) == n {
 			break
@@ -163,8 +164,8 @@ func (x *export) freeze(n int) {
 			continue
 		}
 		w := c.weight()
-		if w > x.most {
-			tooHeavy = append(tooHeavy, c)
+		if w > x.most || c.recordVersion() > x.reads { // the latter has become so since the hello
+			stay = append(stay, c)
 			continue
 		}
 		if x.size+w > batchBytes && len(x.held) > 0 {
@@ -175,8 +176,8 @@ func (x *export) freeze(n int) {
 		x.held = append(x.held, c)
 		x.size += w
 	}
-	for _, c := range tooHeavy {
-		l.log.Warn("a connection holds more than can move", "connection", c.ID(), "bytes", c.weight())
+	for _, c := range stay {
+		l.log.Warn("a connection cannot move", "connection", c.ID(), "bytes", c.weight(), "record_version", c.recordVersion())
 		x.out.Drained++
 		l.closeConn(c, 1012, "service restart", nil)
 	}

@@ -122,7 +122,7 @@ func FuzzTakeover(f *testing.F) {
 		batch := append(vector{{1, 2}: 3}.append(make([]byte, 8)), 0, 0, byte(len(record)>>8), byte(len(record)))
 		f.Add(slices.Concat(message(msgBatch, 1, append(batch, record...)), message(msgCommit, 0, nil), message(msgEnd, 0, nil)), true)
 	}
-	f.Add(slices.Concat(message(msgHello, 0, []byte{recordVersion}), message(msgAck, 0, nil), message(msgLanded, 0, nil), message(msgReport, 0, []byte("{}"))), false)
+	f.Add(slices.Concat(message(msgHello, 0, []byte{RecordVersion}), message(msgAck, 0, nil), message(msgLanded, 0, nil), message(msgReport, 0, []byte("{}"))), false)
 	f.Add(message(msgError, 1, []byte("no room")), false)
 	f.Fuzz(func(t *testing.T, written []byte, old bool) {
 		ours, theirs := channel(t)

@@ -387,7 +387,7 @@ func TestRollback(t *testing.T) {
 	}
 }
 
-func hello(k *courier) { _ = k.send(msgHello, []byte{recordVersion}, nil) }
+func hello(k *courier) { _ = k.send(msgHello, []byte{RecordVersion}, nil) }
 
 // swallow takes a batch and closes what came with it.
 func swallow(k *courier) {

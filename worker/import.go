@@ -39,7 +39,7 @@ func (s *shipment) drop() {
 // run takes what the old worker sends until the end.
 func (m *imports) run() error {
 	failpoint("import")
-	if err := m.k.send(msgHello, []byte{recordVersion}, nil); err != nil {
+	if err := m.k.send(msgHello, []byte{RecordVersion}, nil); err != nil {
 		return err
 	}
 	failpoint("import hello")

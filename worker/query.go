@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/hub"
 )
 
@@ -30,6 +31,12 @@ func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error)
 			return nil, err
 		}
 		return json.Marshal(l.listChannels(q))
+	case control.QueryRecords:
+		var q control.Records
+		if err := decode(args, &q); err != nil {
+			return nil, err
+		}
+		return json.Marshal(control.Records{Version: q.Version, Unreadable: l.unreadable(byte(min(q.Version, 255))), Connections: l.conns.len()})
 	case GatherQuery:
 		return l.askHandlers(args)
 	}

@@ -12,10 +12,8 @@ import (
 
 // A record is one connection on its way to another process: its descriptor
 // travels beside it. It is a list of fields, each with a tag and a length, so
-// that a reader skips what it does not know; recordVersion changes only when
-// skipping would be wrong.
-const recordVersion = 1
-
+// that a reader skips what it does not know. Where skipping would be wrong, the
+// record needs a later version, see RecordVersion.
 const (
 	fieldID byte = iota + 1
 	fieldPort

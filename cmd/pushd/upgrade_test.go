@@ -117,6 +117,13 @@ func zombies(pid int) (found []string) {
 // the master too, while pushbench checks every byte and that nobody is closed.
 func TestUpgradeUnderLoad(t *testing.T) {
 	u := startUpgradable(t, reloadConfig, false)
+	u.swapUnderLoad("one", build(t, "one"), "two", build(t, "two"))
+}
+
+// swapUnderLoad reloads a server that runs version one to version two and back,
+// twice, as TestUpgradeUnderLoad says.
+func (u *upgradable) swapUnderLoad(one, first, two, second string) {
+	t := u.t
 	_, pid := u.version()
 	var idle []*pushdtest.Client
 	for range 20 {
@@ -125,7 +132,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	reports := filepath.Join(u.Dir, "reloads")
 	deploy := filepath.Join(u.Dir, "deploy")
 	script := fmt.Sprintf("#!/bin/sh\nset -e\nnew=%s; cmp -s $new %s && new=%s\ncp $new %s.new; mv %s.new %s\n%s reload -c %s --json >> %s\n",
-		build(t, "two"), u.Binary, build(t, "one"), u.Binary, u.Binary, u.Binary, u.Binary, u.Config, reports)
+		second, u.Binary, first, u.Binary, u.Binary, u.Binary, u.Binary, u.Config, reports)
 	if err := os.WriteFile(deploy, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -154,11 +161,11 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		}
 		versions = append(versions, r.Master.New_version)
 	}
-	if want := []string{"two", "one", "two", "one"}; !slices.Equal(versions, want) {
+	if want := []string{two, one, two, one}; !slices.Equal(versions, want) {
 		t.Errorf("the master became %q, want %q", versions, want)
 	}
-	if version, now := u.version(); version != "one" || now != pid {
-		t.Errorf("the master is %s, pid %d; want one, pid %d", version, now, pid)
+	if version, now := u.version(); version != one || now != pid {
+		t.Errorf("the master is %s, pid %d; want %s, pid %d", version, now, one, pid)
 	}
 	for i, c := range idle {
 		c.SendText(fmt.Sprint(i))

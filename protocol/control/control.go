@@ -103,11 +103,23 @@ type Failed struct {
 	Error string `json:"error"`
 }
 
-// Query asks for data. A worker knows "stats" and "connections"; the master
+// Query asks for data. A worker knows "stats", "connections" and QueryRecords; the master
 // answers "stats" to the broker process with the object of `status --json`.
 type Query struct {
 	What string          `json:"what"`
 	Args json.RawMessage `json:"args,omitempty"`
+}
+
+// QueryRecords asks a worker how many of its connections have a record that a
+// reader of Records.Version cannot read. A worker that does not know the
+// question has none.
+const QueryRecords = "records"
+
+// Records is that question, and its answer.
+type Records struct {
+	Version     int `json:"version"`
+	Unreadable  int `json:"unreadable,omitempty"`
+	Connections int `json:"connections,omitempty"`
 }
 
 // Bus is a step of the broker process's replacement. Each is done by all whom
