@@ -43,6 +43,7 @@ func (p *Program) commands() []*cli.Command {
 			&cli.DurationFlag{Name: "ttl", Value: time.Hour, Usage: "how long the token is good for"},
 			&cli.StringFlag{Name: "route", Usage: "use the secret of the route with this `PATH`"},
 			&cli.StringFlag{Name: "secret-file", Usage: "use the secret in this `FILE`"}),
+		p.command("key", "print the key of the HTTP API", "", key),
 		p.command("init", "write a commented config with secrets of its own (FILE - prints it)", "[FILE]", initialize),
 		p.command("doctor", "look at machine and config, say how each fault is mended", "", doctor),
 		p.command("shell-init", "print shell functions for eval: completion, our verbs at the prompt", "[SHELL]", shellInit),
