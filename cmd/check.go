@@ -52,6 +52,7 @@ func notes(cfg *config.Config) []string {
 		out = append(out, "apps are configured, but no route has the handler pusher")
 	}
 	out = append(out, shortSecrets(cfg)...)
+	out = append(out, oddIDs(cfg)...)
 	if cfg.Drain == 0 {
 		out = append(out, "drain = 0: a stop or restart cuts all clients at the same moment")
 	}
@@ -135,4 +136,15 @@ func (c *call) tellPlan(p *master.Plan) {
 	}
 	t.write(c.out)
 	fmt.Fprintf(c.out, "\nruntime dir %s; --json shows all of it, without secrets\n", p.RuntimeDir)
+}
+
+// oddIDs are apps that some server SDKs cannot name: Python's refuses an id that
+// is not digits, the URL constructors of Node's and Go's read no other.
+func oddIDs(cfg *config.Config) (out []string) {
+	for _, a := range cfg.Apps {
+		if strings.Trim(a.ID, "0123456789") != "" {
+			out = append(out, fmt.Sprintf("%s: the id %q is no number: some server SDKs, Python's among them, take digits only", a.At, a.ID))
+		}
+	}
+	return out
 }

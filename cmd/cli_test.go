@@ -179,6 +179,7 @@ func TestCheck(t *testing.T) {
 		{"unknown user", "[[worker]]\nlisten=\"ws://127.0.0.1:1\"\nhandler=\"test-ok\"\nuser=\"no-such-user\"\n", 1, `user "no-such-user" is not known`},
 		{"unknown key", "drian = 1\n", 1, "pushd.toml:1: drian: unknown key"},
 		{"apps without route", "[[app]]\nid=\"1\"\nkey=\"2\"\nsecret=\"3\"\n[[worker]]\nlisten=\"ws://127.0.0.1:1\"\nhandler=\"test-ok\"\n", 0, "note: apps are configured"},
+		{"an app that SDKs refuse", okConfig + "[[app]]\nid=\"my-app\"\nkey=\"2\"\nsecret=\"3\"\n", 0, `app[0]: the id "my-app" is no number`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			write(t, "pushd.toml", tc.config)

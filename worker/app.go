@@ -21,6 +21,7 @@ type App struct {
 	MaxChannels        int `json:"max_channels"`         // that one connection may hold; 0 = no limit
 	MaxPresenceMembers int `json:"max_presence_members"` // users in a presence channel; 0 = no limit
 	MaxEvent           int `json:"max_event"`            // bytes of an event's data; 0 = no limit
+	MaxMember          int `json:"max_member_size"`      // bytes of a member's user_info; 0 = as many as a session holds
 
 	ClientEvents    bool `json:"client_events,omitempty"` // clients may send client-* events
 	ClientEventRate int  `json:"client_event_rate"`       // of a connection in a second; 0 = no limit
@@ -37,6 +38,10 @@ type App struct {
 	// send a ping. Whole seconds, at least one.
 	ActivityTimeout time.Duration `json:"activity_timeout"`
 
+	// AnonymousTimeout closes whoever has neither signed in nor subscribed to a
+	// private or presence channel by then, with 4009; 0 = never.
+	AnonymousTimeout time.Duration `json:"anonymous_timeout,omitempty"`
+
 	Webhooks []Webhook `json:"webhooks,omitempty"`
 }
 
@@ -45,12 +50,18 @@ type Webhook struct {
 	URL     string            `json:"url"`
 	Events  []string          `json:"events,omitempty"`  // empty: all
 	Headers map[string]string `json:"headers,omitempty"` // sent along
+
+	// Of channels only those whose names begin, and end, with one of these; an
+	// empty list leaves out nobody. What is of no channel is told to endpoints
+	// without either only.
+	StartsWith []string `json:"channel_name_starts_with,omitempty"`
+	EndsWith   []string `json:"channel_name_ends_with,omitempty"`
 }
 
 // DefaultApp returns an app without credentials and with the default limits.
 func DefaultApp() App {
 	return App{
-		MaxChannels: 200, MaxPresenceMembers: 100, MaxEvent: 10 << 10,
+		MaxChannels: 200, MaxPresenceMembers: 100, MaxEvent: 10 << 10, MaxMember: 1 << 10,
 		ClientEventRate: 10, SubscriptionRate: 500, ActivityTimeout: 120 * time.Second,
 	}
 }
@@ -58,6 +69,15 @@ func DefaultApp() App {
 // Wants reports whether the endpoint is to be told of events of that name.
 func (h *Webhook) Wants(event string) bool {
 	return len(h.Events) == 0 || slices.Contains(h.Events, event)
+}
+
+// Concerns reports whether the endpoint is to be told of a channel; "" = of what
+// is of none.
+func (h *Webhook) Concerns(channel string) bool {
+	begins := func(s string) bool { return strings.HasPrefix(channel, s) }
+	ends := func(s string) bool { return strings.HasSuffix(channel, s) }
+	return (len(h.StartsWith) == 0 || slices.ContainsFunc(h.StartsWith, begins)) &&
+		(len(h.EndsWith) == 0 || slices.ContainsFunc(h.EndsWith, ends))
 }
 
 // Hooks reports whether any endpoint is to be told of events of that name.
@@ -75,6 +95,10 @@ var HookEvents = []string{
 // maxAppName bounds ids and keys, in bytes.
 const maxAppName = 128
 
+// MaxMemberSize bounds App.MaxMember: a connection holds 64 KiB of session
+// values, and the list of a channel's members is one message.
+const MaxMemberSize = 32 << 10
+
 // Validate finds what is wrong with the app. Its messages hold no secret.
 func (a *App) Validate() error {
 	switch {
@@ -86,11 +110,15 @@ func (a *App) Validate() error {
 		return errors.New("the id chat is taken: chat:NAME are the rooms of the handler chat")
 	case !appName(a.Key):
 		return fmt.Errorf("key: use up to %d letters, digits, '.', '_' and '-'", maxAppName)
-	case a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 ||
+	case a.MaxMember < 0 || a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 ||
 		a.ClientEventRate < 0 || a.SubscriptionRate < 0:
 		return errors.New("a limit is negative: 0 means no limit")
 	case a.MaxEvent > maxPublication/2:
 		return fmt.Errorf("max_event is over %d KiB, which is the most that a publication carries", maxPublication/2>>10)
+	case a.MaxMember > MaxMemberSize:
+		return fmt.Errorf("max_member_size is over %d KiB, which is the most that a connection holds beside the rest", MaxMemberSize>>10)
+	case a.AnonymousTimeout < 0 || a.AnonymousTimeout > 0 && a.AnonymousTimeout < time.Second:
+		return errors.New("anonymous_timeout: at least one second, or 0 for never")
 	case a.ActivityTimeout < time.Second || a.ActivityTimeout%time.Second != 0:
 		return errors.New("activity_timeout: whole seconds, at least one")
 	}
@@ -102,6 +130,9 @@ func (a *App) Validate() error {
 			if !slices.Contains(HookEvents, e) {
 				return fmt.Errorf("webhooks: there is no event %q, but %s", e, strings.Join(HookEvents, ", "))
 			}
+		}
+		if slices.Contains(h.StartsWith, "") || slices.Contains(h.EndsWith, "") {
+			return errors.New("webhooks: an empty text begins and ends every channel's name: leave it out")
 		}
 	}
 	return nil

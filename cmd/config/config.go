@@ -139,6 +139,7 @@ func (c *Config) defaultRoutes() []Route {
 		{At: at, Pattern: "/notify", Handler: "notify", Options: json.RawMessage(`{"anonymous":true,"channels":["news"]}`)},
 		{At: at, Pattern: "/app/{key}", Handler: "pusher", Origins: []string{"*"}}, // signatures say who may what
 		{At: at, Pattern: "/apps/*", Handler: "pusher"},
+		{At: at, Pattern: "/up", Handler: "pusher"}, // the health check of Reverb's users
 	}
 }
 

@@ -383,17 +383,19 @@ max_connections = 7
 max_channels = 8
 max_presence_members = 9
 max_event = "64KiB"
+max_member_size = "2KiB"
+anonymous_timeout = "40s"
 client_events = true
 client_event_rate = 3
 subscription_rate = 4
 subscription_count = true
 activity_timeout = "30s"
-webhooks = [ { url = "https://example.com/hook", headers = { X-Tenant = "t" } } ]
+webhooks = [ { url = "https://example.com/hook", headers = { X-Tenant = "t" }, channel_name_starts_with = ["a"], channel_name_ends_with = ["z"] } ]
 `, env("PUSHD_APP_ID", "2", "PUSHD_APP_KEY", "x", "PUSHD_APP_SECRET", "y", "PUSHD_APP_CLIENT_EVENTS", "1"))
 	want := worker.App{
 		ID: "1", Key: "a", Secret: "b", Disabled: true, MaxConnections: 7, MaxChannels: 8, MaxPresenceMembers: 9,
-		MaxEvent: 64 << 10, ClientEvents: true, ClientEventRate: 3, SubscriptionRate: 4, SubscriptionCount: true, ActivityTimeout: 30 * time.Second,
-		Webhooks: []worker.Webhook{{URL: "https://example.com/hook", Headers: map[string]string{"X-Tenant": "t"}}},
+		MaxEvent: 64 << 10, MaxMember: 2 << 10, AnonymousTimeout: 40 * time.Second, ClientEvents: true, ClientEventRate: 3, SubscriptionRate: 4, SubscriptionCount: true, ActivityTimeout: 30 * time.Second,
+		Webhooks: []worker.Webhook{{URL: "https://example.com/hook", Headers: map[string]string{"X-Tenant": "t"}, StartsWith: []string{"a"}, EndsWith: []string{"z"}}},
 	}
 	apps := c.WorkerApps()
 	if len(apps) != 2 || !reflect.DeepEqual(apps[0], want) {
@@ -408,6 +410,9 @@ webhooks = [ { url = "https://example.com/hook", headers = { X-Tenant = "t" } } 
 		{"[[app]]\nid=\"a\"\nkey=\"k/k\"\nsecret=\"hunter2\"\n", "key: use"},
 		{app + "activity_timeout=\"1500ms\"\n", "activity_timeout: whole seconds"},
 		{app + "max_event=\"1GiB\"\n", "max_event is over 512 KiB"},
+		{app + "max_member_size=\"33KiB\"\n", "max_member_size is over 32 KiB"},
+		{app + "anonymous_timeout=\"1ms\"\n", "anonymous_timeout: at least one second"},
+		{app + "webhooks=[{url=\"http://x\",channel_name_ends_with=[\"\"]}]\n", "an empty text"},
 		{app + "webhooks=[{url=\"http://x\",events=[\"channel_full\"]}]\n", "there is no event \"channel_full\""},
 		{app + "webhooks=[{url=\"http://x\",headers={\"a b\"=\"c\"}}]\n", "\"a b\" is no header"},
 		{app + "[[app]]\nid=\"2\"\nkey=\"k\"\nsecret=\"s\"\n", "this app's key is used twice"},

@@ -25,7 +25,7 @@ var page embed.FS
 
 func main() {
 	app := worker.DefaultApp()
-	app.ID, app.Key, app.Secret = "demo", "demo-key", "demo-secret" // yours come from the environment
+	app.ID, app.Key, app.Secret = "1001", "demo-key", "demo-secret" // yours come from the environment
 	app.ClientEvents = true
 
 	w := worker.New("websocket://0.0.0.0:8090")

@@ -23,13 +23,14 @@ var Pong = []byte(`{"event":"pusher:pong","data":"{}"}`)
 // Event returns an event as members of a channel get it. data is text, which
 // the client parses as JSON if it can.
 func Event(event, channel, data string) []byte {
-	return RawEvent(event, channel, AppendString(make([]byte, 0, len(data)+len(data)/8+2), data), "")
+	return RawEvent(event, channel, AppendString(make([]byte, 0, len(data)+len(data)/8+2), data), Member{})
 }
 
 // RawEvent is Event for data that is JSON already: a string when a back end
-// sends it, anything from a client. userID is the sender, "" = not told.
-func RawEvent(event, channel string, data json.RawMessage, userID string) []byte {
-	b := make([]byte, 0, len(event)+len(channel)+len(data)+len(userID)+48)
+// sends it, anything from a client. Of the sender only the id is told, if there
+// is one.
+func RawEvent(event, channel string, data json.RawMessage, from Member) []byte {
+	b := make([]byte, 0, len(event)+len(channel)+len(data)+len(from.ID)+48)
 	b = append(b, `{"event":`...)
 	b = AppendString(b, event)
 	if channel != "" {
@@ -40,9 +41,9 @@ func RawEvent(event, channel string, data json.RawMessage, userID string) []byte
 		b = append(b, `,"data":`...)
 		b = append(b, data...)
 	}
-	if userID != "" {
+	if from.ID != "" {
 		b = append(b, `,"user_id":`...)
-		b = AppendString(b, userID)
+		b = from.AppendID(b)
 	}
 	return append(b, '}')
 }
@@ -98,7 +99,7 @@ func SubscriptionCount(channel string, n int) []byte {
 }
 
 // CacheMiss tells a subscriber that its cache channel has no last event.
-func CacheMiss(channel string) []byte { return RawEvent("pusher:cache_miss", channel, nil, "") }
+func CacheMiss(channel string) []byte { return RawEvent("pusher:cache_miss", channel, nil, Member{}) }
 
 // Watch is one entry of a watchlist event.
 type Watch struct {

@@ -18,7 +18,6 @@ var (
 	errData      = errors.New("data must be an object, or a string that holds one")
 	errText      = errors.New("auth, channel_data and user_data must be strings")
 	errUserID    = fmt.Errorf("user_id must be a string or a number of at most %d characters", MaxUserID)
-	errUserInfo  = fmt.Errorf("user_info is longer than %d bytes", MaxUserInfo)
 	errMember    = errors.New("channel_data must be a JSON object with a user_id")
 	errUser      = errors.New("user_data must be a JSON object with an id that is a non-empty string")
 	errWatchlist = errors.New("watchlist must be a list of user ids")
@@ -94,16 +93,17 @@ func ParseSignin(data json.RawMessage) (s Signin, err error) {
 	return s, err
 }
 
-// ParseMember reads channel_data: {"user_id": …, "user_info": …}.
-func ParseMember(channelData string) (m Member, err error) {
+// ParseMember reads channel_data: {"user_id": …, "user_info": …}. user_info has
+// at most maxInfo bytes; 0 = no limit.
+func ParseMember(channelData string, maxInfo int) (m Member, err error) {
 	fields, err := object([]byte(channelData))
 	if err != nil {
 		return m, errMember
 	}
-	if m.ID, err = userID(fields["user_id"]); err != nil {
+	if m.ID, m.Number, err = userID(fields["user_id"]); err != nil {
 		return m, err
 	}
-	m.Info, err = userInfo(fields["user_info"])
+	m.Info, err = userInfo(fields["user_info"], maxInfo)
 	return m, err
 }
 
@@ -114,8 +114,9 @@ type User struct {
 }
 
 // ParseUser reads user_data: {"id": "…", "user_info": …, "watchlist": […]}. With
-// ErrWatchlist the user is valid, its list empty.
-func ParseUser(userData string) (u User, err error) {
+// ErrWatchlist the user is valid, its list empty. user_info has at most maxInfo
+// bytes; 0 = no limit.
+func ParseUser(userData string, maxInfo int) (u User, err error) {
 	fields, err := object([]byte(userData))
 	if err != nil {
 		return u, errUser
@@ -123,7 +124,7 @@ func ParseUser(userData string) (u User, err error) {
 	if u.ID, err = str(fields["id"], errUser); err != nil || !ValidUserID(u.ID) {
 		return u, errUser
 	}
-	if u.Info, err = userInfo(fields["user_info"]); err != nil {
+	if u.Info, err = userInfo(fields["user_info"], maxInfo); err != nil {
 		return u, err
 	}
 	if raw := fields["watchlist"]; raw != nil && json.Unmarshal(raw, &u.Watchlist) != nil {
@@ -141,19 +142,26 @@ func ParseUser(userData string) (u User, err error) {
 	return u, nil
 }
 
-// userID takes a number as its digits, since clients compare ids as strings.
-func userID(raw json.RawMessage) (string, error) {
-	id, err := str(raw, errUserID)
+// userID takes a number as its digits, since clients know members by strings.
+func userID(raw json.RawMessage) (id string, number bool, err error) {
+	id, err = str(raw, errUserID)
 	if err != nil && json.Unmarshal(raw, new(json.Number)) == nil {
-		id, err = string(raw), nil
+		id, number, err = string(raw), whole(raw), nil
 	}
 	if err != nil || !ValidUserID(id) {
-		return "", errUserID
+		return "", false, errUserID
 	}
-	return id, nil
+	return id, number, nil
 }
 
-func userInfo(raw json.RawMessage) (json.RawMessage, error) {
+// whole reports whether a number is the same in every language: an integer that
+// a double holds. Only then do its digits and the number name one member.
+func whole(raw json.RawMessage) bool {
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	return err == nil && n > -1<<53 && n < 1<<53 && strconv.FormatInt(n, 10) == string(raw)
+}
+
+func userInfo(raw json.RawMessage, most int) (json.RawMessage, error) {
 	if raw == nil {
 		return nil, nil
 	}
@@ -161,8 +169,8 @@ func userInfo(raw json.RawMessage) (json.RawMessage, error) {
 	if err := json.Compact(&b, raw); err != nil {
 		return nil, errMember
 	}
-	if b.Len() > MaxUserInfo {
-		return nil, errUserInfo
+	if most > 0 && b.Len() > most {
+		return nil, fmt.Errorf("user_info is longer than %d bytes", most)
 	}
 	return b.Bytes(), nil
 }

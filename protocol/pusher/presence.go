@@ -4,8 +4,19 @@ import "encoding/json"
 
 // Member is a user of a presence channel.
 type Member struct {
-	ID   string
-	Info json.RawMessage // user_info; empty = none, sent as null in rosters
+	ID     string
+	Number bool            // ID was given as a number, and is sent as one
+	Info   json.RawMessage // user_info; empty = none, sent as null in rosters
+}
+
+// AppendID appends the member's id in the form in which it was given: clients
+// compare the ids of others with their own, which they take from channel_data.
+// 7 and "7" are one user all the same.
+func (m *Member) AppendID(dst []byte) []byte {
+	if m.Number {
+		return append(dst, m.ID...)
+	}
+	return AppendString(dst, m.ID)
 }
 
 // PresenceSucceeded confirms a subscription to a presence channel: it tells all
@@ -23,7 +34,7 @@ func PresenceSucceeded(channel string, members []Member) []byte {
 		if i > 0 {
 			data = append(data, ',')
 		}
-		data = AppendString(data, members[i].ID)
+		data = members[i].AppendID(data)
 	}
 	data = append(data, `],"hash":{`...)
 	for i := range members {
@@ -39,7 +50,7 @@ func PresenceSucceeded(channel string, members []Member) []byte {
 
 // MemberAdded tells of the first connection of a user.
 func MemberAdded(channel string, m Member) []byte {
-	data := AppendString([]byte(`{"user_id":`), m.ID)
+	data := m.AppendID([]byte(`{"user_id":`))
 	if len(m.Info) > 0 {
 		data = append(append(data, `,"user_info":`...), m.Info...)
 	}
@@ -47,8 +58,8 @@ func MemberAdded(channel string, m Member) []byte {
 }
 
 // MemberRemoved tells that the last connection of a user is gone.
-func MemberRemoved(channel, id string) []byte {
-	data := AppendString([]byte(`{"user_id":`), id)
+func MemberRemoved(channel string, m Member) []byte {
+	data := m.AppendID([]byte(`{"user_id":`))
 	return Event("pusher_internal:member_removed", channel, string(append(data, '}')))
 }
 

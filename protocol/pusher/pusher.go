@@ -32,6 +32,6 @@ const (
 	MaxChannel   = 164  // bytes of a channel's name
 	MaxEventName = 200  // bytes of an event's name
 	MaxUserID    = 128  // characters of a user id
-	MaxUserInfo  = 1024 // bytes of user_info, as JSON
+	MaxUserInfo  = 1024 // bytes of user_info, as JSON, unless the app has another limit
 	MaxWatchlist = 100  // users that a user watches
 )

@@ -92,10 +92,16 @@ func TestEvents(t *testing.T) {
 			`{"event":"pusher_internal:subscription_succeeded","channel":"presence-a","data":"{\"presence\":{\"count\":0,\"ids\":[],\"hash\":{}}}"}`},
 		{MemberAdded("presence-a", a),
 			`{"event":"pusher_internal:member_added","channel":"presence-a","data":"{\"user_id\":\"1\",\"user_info\":{\"name\":\"A\"}}"}`},
-		{MemberRemoved("presence-a", "1"),
+		{MemberRemoved("presence-a", Member{ID: "1"}),
 			`{"event":"pusher_internal:member_removed","channel":"presence-a","data":"{\"user_id\":\"1\"}"}`},
+		{PresenceSucceeded("presence-a", []Member{{ID: "7", Number: true}, {ID: "b"}}),
+			`{"event":"pusher_internal:subscription_succeeded","channel":"presence-a","data":"{\"presence\":{\"count\":2,\"ids\":[7,\"b\"],\"hash\":{\"7\":null,\"b\":null}}}"}`},
+		{MemberAdded("presence-a", Member{ID: "7", Number: true}),
+			`{"event":"pusher_internal:member_added","channel":"presence-a","data":"{\"user_id\":7}"}`},
+		{MemberRemoved("presence-a", Member{ID: "7", Number: true}),
+			`{"event":"pusher_internal:member_removed","channel":"presence-a","data":"{\"user_id\":7}"}`},
 		{Event("e", "c", "a\"\\\n\t\x01é\xff"), "{\"event\":\"e\",\"channel\":\"c\",\"data\":\"a\\\"\\\\\\n\\t\\u0001é\ufffd\"}"},
-		{RawEvent("client-e", "presence-c", json.RawMessage(`{"x":1}`), "u"),
+		{RawEvent("client-e", "presence-c", json.RawMessage(`{"x":1}`), Member{ID: "u"}),
 			`{"event":"client-e","channel":"presence-c","data":{"x":1},"user_id":"u"}`},
 	} {
 		if string(tc.got) != tc.want {
@@ -152,37 +158,45 @@ func TestParse(t *testing.T) {
 
 func TestParseUsers(t *testing.T) {
 	for data, want := range map[string]Member{
-		`{"user_id":10,"user_info":{"name": "Mr. Channels"}}`: {"10", json.RawMessage(`{"name":"Mr. Channels"}`)},
-		`{"user_id":"a"}`: {ID: "a"},
-		`{"user_id":1.5}`: {ID: "1.5"},
+		`{"user_id":10,"user_info":{"name": "Mr. Channels"}}`: {"10", true, json.RawMessage(`{"name":"Mr. Channels"}`)},
+		`{"user_id":"a"}`:              {ID: "a"},
+		`{"user_id":"10"}`:             {ID: "10"},
+		`{"user_id":-1}`:               {ID: "-1", Number: true},
+		`{"user_id":1.5}`:              {ID: "1.5"},
+		`{"user_id":1e3}`:              {ID: "1e3"},
+		`{"user_id":-0}`:               {ID: "-0"},
+		`{"user_id":9007199254740993}`: {ID: "9007199254740993"}, // no double: a client would round it
 	} {
-		if m, err := ParseMember(data); err != nil || m.ID != want.ID || string(m.Info) != string(want.Info) {
+		if m, err := ParseMember(data, MaxUserInfo); err != nil || m.ID != want.ID || m.Number != want.Number || string(m.Info) != string(want.Info) {
 			t.Errorf("%s: %+v %v", data, m, err)
 		}
 	}
 	id, info := strings.Repeat("é", MaxUserID), `"`+strings.Repeat("x", MaxUserInfo-2)+`"`
-	if _, err := ParseMember(`{"user_id":"` + id + `","user_info":` + info + `}`); err != nil {
+	if _, err := ParseMember(`{"user_id":"`+id+`","user_info":`+info+`}`, MaxUserInfo); err != nil {
 		t.Errorf("the longest that is allowed: %v", err)
 	}
 	for _, data := range []string{
 		"", "[]", "null", "{}", `{"user_id":null}`, `{"user_id":""}`, `{"user_id":true}`, `{"user_id":{}}`, `{"user_id":"a\n"}`,
 		`{"user_id":"` + id + `e"}`, `{"user_id":"a","user_info":` + info[:len(info)-1] + `x"}`,
 	} {
-		if m, err := ParseMember(data); err == nil {
+		if m, err := ParseMember(data, MaxUserInfo); err == nil {
 			t.Errorf("%.60s is accepted as %.60v", data, m)
 		}
 	}
-	u, err := ParseUser(`{"id":"12","user_info":{},"watchlist":["a","b"]}`)
+	u, err := ParseUser(`{"id":"12","user_info":{},"watchlist":["a","b"]}`, MaxUserInfo)
 	if err != nil || u.ID != "12" || len(u.Watchlist) != 2 || string(u.Info) != "{}" {
 		t.Errorf("%+v %v", u, err)
 	}
+	if _, err := ParseMember(`{"user_id":"a","user_info":`+info[:len(info)-1]+`x"}`, 0); err != nil {
+		t.Errorf("without a limit: %v", err)
+	}
 	for _, data := range []string{`{"id":12}`, `{"id":""}`, `{}`, "", `{"id":"1","watchlist":"a"}`, `{"id":"1","watchlist":[1]}`, `{"id":"1","watchlist":[""]}`} {
-		if _, err := ParseUser(data); err == nil || errors.Is(err, ErrWatchlist) {
+		if _, err := ParseUser(data, MaxUserInfo); err == nil || errors.Is(err, ErrWatchlist) {
 			t.Errorf("%s: %v", data, err)
 		}
 	}
 	list, _ := json.Marshal(strings.Split(strings.Repeat("u", MaxWatchlist+1), ""))
-	if u, err := ParseUser(`{"id":"1","watchlist":` + string(list) + `}`); !errors.Is(err, ErrWatchlist) || u.ID != "1" || u.Watchlist != nil {
+	if u, err := ParseUser(`{"id":"1","watchlist":`+string(list)+`}`, MaxUserInfo); !errors.Is(err, ErrWatchlist) || u.ID != "1" || u.Watchlist != nil {
 		t.Errorf("long watchlist: %+v %v", u, err)
 	}
 }
@@ -207,21 +221,22 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%q becomes %q", b, out)
 			}
 		}
-		check(RawEvent(m.Event, m.Channel, m.Data, m.Event))
+		check(RawEvent(m.Event, m.Channel, m.Data, Member{ID: m.Event}))
 		check(Event(m.Event, m.Channel, string(m.Data)))
 		if s, err := ParseSubscribe(m.Data); err == nil {
 			check(SubscriptionError(s.Channel, s.Auth, s.ChannelData, 1))
 			if ValidChannel(s.Channel) && strings.ContainsAny(s.Channel, ": \n#") {
 				t.Errorf("%q is a valid channel", s.Channel)
 			}
-			if u, err := ParseMember(s.ChannelData); err == nil {
+			if u, err := ParseMember(s.ChannelData, 0); err == nil {
 				check(PresenceSucceeded(s.Channel, []Member{u, u}))
 				check(MemberAdded(s.Channel, u))
+				check(RawEvent(m.Event, m.Channel, m.Data, u))
 			}
 		}
 		if s, err := ParseSignin(m.Data); err == nil {
 			check(SigninSuccess(s.UserData))
-			if u, err := ParseUser(s.UserData); err == nil {
+			if u, err := ParseUser(s.UserData, 0); err == nil {
 				check(Watchlist(Watch{u.ID, u.Watchlist}))
 			}
 		}

@@ -32,7 +32,9 @@ func VerifyAuth(key, secret, text, auth string) bool {
 }
 
 // ChannelText is what a back end signs to let a connection into a channel. data
-// is the channel_data of presence channels, exactly as received, else "".
+// is the channel_data, exactly as received; "" = none. Server SDKs sign it for
+// channels of every kind, though only presence channels have a use for it. No
+// channel's name has a ":" (ValidChannel), so the two forms cannot be confused.
 func ChannelText(socketID, channel, data string) string {
 	if data == "" {
 		return socketID + ":" + channel

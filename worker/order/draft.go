@@ -109,6 +109,6 @@ func (d *draft) inApp(p *worker.Publication) {
 		p.Target = d.app + ":" + p.Target
 	}
 	if p.Kind == worker.KindMessage {
-		p.Data = pusher.RawEvent(d.event, channel, d.data, "")
+		p.Data = pusher.RawEvent(d.event, channel, d.data, pusher.Member{})
 	}
 }

@@ -45,6 +45,7 @@ type endpoint struct {
 var endpoints = map[string]endpoint{
 	"events":                        {http.MethodPost, (*call).trigger},
 	"batch_events":                  {http.MethodPost, (*call).triggerBatch},
+	"connections":                   {http.MethodGet, (*call).connections},
 	"channels":                      {http.MethodGet, (*call).channels},
 	"channels/*":                    {http.MethodGet, (*call).channel},
 	"channels/*/users":              {http.MethodGet, (*call).users},
@@ -102,6 +103,8 @@ func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
 	case !ok && r.Param("key") != "":
 		w.Header().Set("Upgrade", "websocket")
 		k.fail(&fault{http.StatusUpgradeRequired, "this path speaks WebSocket"})
+	case !ok && isHealth(r.URL.Path):
+		k.health()
 	case !ok:
 		k.fail(&fault{http.StatusNotFound, "there is nothing at this path"})
 	case r.Method != e.method:
@@ -116,6 +119,22 @@ func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
 			k.fail(err)
 		}
 	}
+}
+
+// isHealth reports whether a path, none of an app's, is for whoever wants to know
+// if the process serves: "/up", as Reverb has it.
+func isHealth(path string) bool {
+	return strings.HasSuffix(path, "/up") && !strings.Contains(path, "/apps/")
+}
+
+// health says that this process takes requests; it knows nothing of the others.
+func (k *call) health() {
+	if k.r.Method != http.MethodGet && k.r.Method != http.MethodHead {
+		k.w.Header().Set("Allow", "GET, HEAD")
+		k.fail(&fault{http.StatusMethodNotAllowed, "this path takes GET"})
+		return
+	}
+	_ = k.ok(map[string]string{"health": "OK"})
 }
 
 // maxSkew is how far auth_timestamp may be from our clock.
@@ -214,15 +233,4 @@ func (k *call) answer(status int, v any) {
 	k.w.WriteHeader(status)
 	_, _ = k.w.Write(raw) // the client may be gone
 	k.w.End()
-}
-
-// terminate closes the connections that are signed in as a user.
-func (k *call) terminate(user string) error {
-	if !wire.ValidUserID(user) {
-		return bad("the user id is not valid")
-	}
-	if err := k.h.w.KickUID(k.a.uid(user), wire.CodeUnauthorized, "the connections of the user were terminated"); err != nil {
-		return err
-	}
-	return k.ok(struct{}{})
 }

@@ -189,8 +189,8 @@ func TestUsers(t *testing.T) {
 	two.want("hello", "#server-to-user-12345", "you")
 	other.quiet()
 	b.want(200, "{}", "POST", "users/12345/terminate_connections", "{}")
-	one.WantClose(4009)
-	two.WantClose(4009)
+	one.terminated()
+	two.terminated()
 	other.quiet()
 }
 
@@ -220,7 +220,7 @@ func TestTerminatedLeaveAtOnce(t *testing.T) {
 	}
 	b.want(200, `{"occupied":false,"subscription_count":0}`, "GET", "channels/a", nil, "info", "subscription_count")
 	b.want(200, `{"users":[{"id":"2"}]}`, "GET", "channels/presence-a/users", nil)
-	one.WantClose(4009)
+	one.terminated()
 	two.quiet()
 }
 

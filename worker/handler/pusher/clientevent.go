@@ -19,13 +19,14 @@ func (h *Handler) clientEvent(c *worker.Conn, a *app, m wire.Message) {
 	case !h.events.take(c, a.ClientEventRate, a.ClientEventRate):
 		h.complain(c, wire.CodeClientRate, "client events come too fast")
 	default:
-		data := wire.RawEvent(m.Event, m.Channel, m.Data, member(c, m.Channel).ID)
+		from := member(c, m.Channel)
+		data := wire.RawEvent(m.Event, m.Channel, m.Data, from)
 		if err := h.w.Publish(name, worker.Message{Data: data}, worker.Except(c)); err != nil {
 			h.complain(c, 0, "the event was not sent: try again")
 			return
 		}
 		h.hook(a, hook.Event{
-			Name: "client_event", Channel: m.Channel, Event: m.Event, Data: string(m.Data), SocketID: c.ID(), UserID: member(c, m.Channel).ID,
+			Name: "client_event", Channel: m.Channel, Event: m.Event, Data: string(m.Data), SocketID: c.ID(), UserID: from.ID, Number: from.Number,
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 const (
 	queryCount = "pusher.count" // names on the bus → members of each
 	queryList  = "pusher.list"  // prefix of names on the bus → listing
+	queryApp   = "pusher.app"   // id of an app → its connections
 )
 
 // gatherTimeout is how long the other processes have to answer.
@@ -43,10 +44,35 @@ func (h *Handler) OnQuery(what string, args []byte) ([]byte, error) {
 		return json.Marshal(counts)
 	case queryRoom:
 		return json.Marshal(h.w.CountMembers(keeper.Name(string(args), "")))
+	case queryApp:
+		return json.Marshal(h.countApp(string(args)))
 	case queryList:
 		return json.Marshal(h.list(string(args)))
 	}
 	return nil, nil
+}
+
+// countApp counts the connections of an app in this process.
+func (p *process) countApp(id string) int {
+	switch a := p.byID[id]; {
+	case a == nil:
+		return 0
+	case p.moving:
+		return p.recount(a)
+	default:
+		return a.connections
+	}
+}
+
+// recount looks at each connection.
+func (p *process) recount(a *app) (n int) {
+	p.w.Connections(func(c *worker.Conn) bool {
+		if p.app(c) == a && c.Get(refusedKey) == "" {
+			n++
+		}
+		return true
+	})
+	return n
 }
 
 // list lists the channels whose names begin with prefix.
@@ -88,6 +114,22 @@ func (p *process) countMembers(names []string, done func(counts []int, complete 
 		for i, n := range total {
 			most[i] = max(most[i], n)
 		}
+	}, func(complete bool) { done(most, complete) })
+}
+
+// countConnections calls done on the loop with the connections of an app in all
+// processes.
+func (p *process) countConnections(a *app, done func(n int, complete bool)) {
+	most := 0
+	p.gather(queryApp, []byte(a.ID), samples, func(answers []worker.Answer) {
+		total := 0
+		for _, answer := range answers {
+			var n int
+			if answer.Data != nil && json.Unmarshal(answer.Data, &n) == nil {
+				total += n
+			}
+		}
+		most = max(most, total)
 	}, func(complete bool) { done(most, complete) })
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	wire "github.com/pushd/pushd/protocol/pusher"
+	"github.com/pushd/pushd/worker/handler/pusher/keeper"
 )
 
 // attributes are what a back end wants to know of a channel.
@@ -95,22 +96,49 @@ func presenceOf(channels []string) (out []string) {
 
 // count fills in the subscription counts.
 func (k *call) count(channels []string, info map[string]channelInfo, done func()) {
-	names := make([]string, len(channels))
-	for i, name := range channels {
-		names[i] = k.a.channel(name)
-	}
-	k.h.countMembers(names, func(counts []int, complete bool) {
+	k.h.countMembers(k.a.names(channels), func(counts []int, complete bool) {
 		if !complete {
 			k.unknown(errIncomplete, done)
 			return
 		}
-		for i, name := range channels {
-			c := info[name]
-			c.Count = &counts[i]
-			info[name] = c
-		}
+		fill(info, channels, counts, func(c *channelInfo, n *int) { c.Count = n })
 		done()
 	})
+}
+
+// countUsers fills in how many users the presence channels have.
+func (k *call) countUsers(channels []string, info map[string]channelInfo, done func()) {
+	if len(channels) == 0 {
+		done()
+		return
+	}
+	k.w.Defer()
+	k.h.keeper.CountUsers(k.a.names(channels), func(counts []int, err error) {
+		if err != nil {
+			k.unknown(err, done)
+			return
+		}
+		fill(info, channels, counts, func(c *channelInfo, n *int) { c.Users = n })
+		done()
+	})
+}
+
+// names returns the names of channels on the bus.
+func (a *app) names(channels []string) []string {
+	names := make([]string, len(channels))
+	for i, channel := range channels {
+		names[i] = a.channel(channel)
+	}
+	return names
+}
+
+// fill sets one number of each channel.
+func fill(info map[string]channelInfo, channels []string, counts []int, set func(*channelInfo, *int)) {
+	for i, channel := range channels {
+		c := info[channel]
+		set(&c, &counts[i])
+		info[channel] = c
+	}
 }
 
 // channel tells of one channel.
@@ -142,6 +170,19 @@ func (k *call) stats(name string) error {
 	return k.channel(name)
 }
 
+// connections tells how many connections the app has.
+func (k *call) connections(string) error {
+	k.w.Defer()
+	k.h.countConnections(k.a, func(n int, complete bool) {
+		if !complete {
+			k.unknown(errIncomplete, nil)
+			return
+		}
+		_ = k.ok(map[string]int{"connections": n})
+	})
+	return nil
+}
+
 // channels lists the channels that are occupied.
 func (k *call) channels(string) error {
 	prefix, want := k.q["filter_by_prefix"], attributesOf(k.q["info"])
@@ -171,4 +212,31 @@ func (k *call) channels(string) error {
 		k.countUsers(names, info, done)
 	})
 	return nil
+}
+
+// cached calls done with what is told of a cache channel's last event.
+func (k *call) cached(channel string, done func(json.RawMessage)) {
+	k.w.Defer()
+	k.h.keeper.Cached(k.a.channel(channel), func(e keeper.CachedEvent, err error) {
+		var message *struct {
+			Data json.RawMessage `json:"data"`
+		}
+		if err == nil && len(e.Message) > 0 {
+			err = json.Unmarshal(e.Message, &message)
+		}
+		if err != nil {
+			k.unknown(err, nil)
+			return
+		}
+		if message == nil {
+			done(json.RawMessage("null"))
+			return
+		}
+		raw, err := json.Marshal(map[string]any{"data": message.Data, "ttl": e.TTL})
+		if err != nil {
+			k.fail(err)
+			return
+		}
+		done(raw)
+	})
 }

@@ -1,7 +1,6 @@
 package pusher
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -44,6 +43,10 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 	}
 	switch n.Code {
 	case keeper.CodeSubscribed, keeper.CodeCached, keeper.CodeRefused:
+	case keeper.CodeTerminated:
+		_ = c.Send(n.Message) // a client that cannot be told is gone
+		c.Close(wire.CodeUnauthorized, terminated)
+		return false
 	default:
 		return false // of a later version
 	}
@@ -72,12 +75,12 @@ func (h *Handler) join(c *worker.Conn, a *app, name string) {
 	h.count(a, name)
 }
 
-// leave ends a subscription, granted or not.
-func (h *Handler) leave(c *worker.Conn, a *app, channel string) {
+// leave ends a subscription, granted or not, and reports whether there was one.
+func (h *Handler) leave(c *worker.Conn, a *app, channel string) bool {
 	name := a.channel(channel)
 	was := c.InChannel(name)
 	if !was && !c.InChannel(waiting+name) {
-		return
+		return false
 	}
 	c.Leave(waiting + name)
 	c.Leave(name)
@@ -88,6 +91,7 @@ func (h *Handler) leave(c *worker.Conn, a *app, channel string) {
 	if was {
 		h.count(a, name)
 	}
+	return true
 }
 
 // count tells the keeper of a channel that has changed, where the app wants its
@@ -164,76 +168,4 @@ func (h *Handler) disconnected(c *worker.Conn, a *app, err error) {
 		e.Code = 0 // it broke off
 	}
 	h.hook(a, e)
-}
-
-// countUsers fills in how many users the presence channels have.
-func (k *call) countUsers(channels []string, info map[string]channelInfo, done func()) {
-	if len(channels) == 0 {
-		done()
-		return
-	}
-	names := make([]string, len(channels))
-	for i, channel := range channels {
-		names[i] = k.a.channel(channel)
-	}
-	k.w.Defer()
-	k.h.keeper.CountUsers(names, func(counts []int, err error) {
-		if err != nil {
-			k.unknown(err, done)
-			return
-		}
-		for i, channel := range channels {
-			c := info[channel]
-			c.Users = &counts[i]
-			info[channel] = c
-		}
-		done()
-	})
-}
-
-// users lists the users of a presence channel.
-func (k *call) users(channel string) error {
-	if !wire.ValidChannel(channel) || !wire.IsPresence(channel) {
-		return bad("users are listed of presence channels only")
-	}
-	k.w.Defer()
-	k.h.keeper.Users(k.a.channel(channel), func(ids []string, err error) {
-		if err != nil {
-			k.unknown(err, nil)
-			return
-		}
-		users := make([]map[string]string, len(ids))
-		for i, id := range ids {
-			users[i] = map[string]string{"id": id}
-		}
-		_ = k.ok(map[string]any{"users": users})
-	})
-	return nil
-}
-
-// cached calls done with what is told of a cache channel's last event.
-func (k *call) cached(channel string, done func(json.RawMessage)) {
-	k.w.Defer()
-	k.h.keeper.Cached(k.a.channel(channel), func(e keeper.CachedEvent, err error) {
-		var message *struct {
-			Data json.RawMessage `json:"data"`
-		}
-		if err == nil && len(e.Message) > 0 {
-			err = json.Unmarshal(e.Message, &message)
-		}
-		if err != nil {
-			k.unknown(err, nil)
-			return
-		}
-		if message == nil {
-			done(json.RawMessage("null"))
-			return
-		}
-		raw, err := json.Marshal(map[string]any{"data": message.Data, "ttl": e.TTL})
-		if err != nil {
-			k.fail(err)
-			return
-		}
-		done(raw)
-	})
 }

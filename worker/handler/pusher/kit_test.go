@@ -152,12 +152,26 @@ func (p *pusher) ask(channel, data string) {
 	p.t.Helper()
 	m := map[string]string{"channel": channel, "auth": ""}
 	if wire.NeedsAuth(channel) {
-		m["auth"] = appKey + ":" + wire.Sign(secret, wire.ChannelText(p.id, channel, data))
+		m["auth"] = p.auth(channel, data)
 	}
 	if data != "" {
 		m["channel_data"] = data
 	}
 	p.send("pusher:subscribe", "", m)
+}
+
+// terminated reads the end of a connection that is not wanted: why, and the close.
+func (p *pusher) terminated() {
+	p.t.Helper()
+	if g := p.want("pusher:error", "", "*"); !strings.Contains(string(g.Data), `"code":4009`) {
+		p.t.Errorf("told %s", g.Data)
+	}
+	p.WantClose(4009)
+}
+
+// auth is what the back end signs for a channel.
+func (p *pusher) auth(channel, data string) string {
+	return appKey + ":" + wire.Sign(secret, wire.ChannelText(p.id, channel, data))
 }
 
 // subscribe subscribes to a channel without presence.

@@ -38,6 +38,7 @@ type process struct {
 	byID    map[string]*app
 	refused quiet
 	keeper  *keeper.Client
+	moving  bool // connections are going to another process
 
 	events, subscriptions limiter // of each connection
 }
@@ -47,6 +48,8 @@ type app struct {
 	worker.App
 	counted bool // the keeper wants to know how many are in its channels
 	room    room // where connections are limited
+
+	connections int // of this process; counted anew while they move, see countApp
 }
 
 // channel returns the name of an app's channel on the bus.
@@ -71,8 +74,17 @@ func (h *Handler) OnWorkerStart(w *worker.Worker) error {
 	return nil
 }
 
+// OnWorkerReload begins a time in which connections leave without a callback.
+func (h *Handler) OnWorkerReload(*worker.Worker) { h.moving = true }
+
 // OnWorkerResume tells the keeper of the connections that are left.
-func (h *Handler) OnWorkerResume(*worker.Worker) { h.keeper.Resumed() }
+func (h *Handler) OnWorkerResume(*worker.Worker) {
+	h.moving = false
+	for _, a := range h.byID {
+		a.connections = h.recount(a)
+	}
+	h.keeper.Resumed()
+}
 
 // OnWorkerStop forgets it.
 func (h *Handler) OnWorkerStop(w *worker.Worker) {

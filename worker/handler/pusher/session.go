@@ -57,6 +57,8 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 	a := h.app(c)
 	_ = c.Send(worker.Message{Data: wire.Established(c.ID(), int(a.ActivityTimeout/time.Second))})
 	h.connected(c, a)
+	a.connections++
+	h.expectProof(c, a, a.AnonymousTimeout)
 }
 
 // admit says why the client cannot be served, nil if it can; then it has its
@@ -89,7 +91,9 @@ func (h *Handler) OnResume(c *worker.Conn) {
 		return
 	}
 	a.keepRoom(c)
+	a.connections++
 	h.resume(c, a)
+	h.resumeProof(c, a)
 }
 
 // OnClosing takes a connection that is told to go out of its channels, without
@@ -109,6 +113,7 @@ func (h *Handler) OnClose(c *worker.Conn, err error) {
 	if a == nil || c.Get(refusedKey) != "" {
 		return
 	}
+	a.connections--
 	h.end(c, a)
 	h.disconnected(c, a, err)
 }

@@ -65,24 +65,26 @@ func (h *Handler) judge(c *worker.Conn, a *app, s wire.Subscribe, m *wire.Member
 	if !wire.NeedsAuth(s.Channel) {
 		return nil
 	}
-	signed := ""
-	if wire.IsPresence(s.Channel) {
-		signed = s.ChannelData
-	}
-	if !wire.VerifyAuth(a.Key, a.Secret, wire.ChannelText(c.ID(), s.Channel, signed), s.Auth) {
+	if !wire.VerifyAuth(a.Key, a.Secret, wire.ChannelText(c.ID(), s.Channel, s.ChannelData), s.Auth) {
 		return forged("the subscription's signature is wrong")
 	}
-	if !wire.IsPresence(s.Channel) {
-		return nil
+	if wire.IsPresence(s.Channel) {
+		return h.identify(c, a, s.ChannelData, m)
 	}
-	if signed == "" {
+	return nil
+}
+
+// identify fills in who the connection is in a presence channel: whom its back
+// end has signed, else who has signed in.
+func (h *Handler) identify(c *worker.Conn, a *app, channelData string, m *wire.Member) *refusal {
+	if channelData == "" {
 		if *m = h.user(c).Member; m.ID == "" {
 			return malformed("channel_data is needed, or a sign-in before")
 		}
 		return nil
 	}
 	var err error
-	if *m, err = wire.ParseMember(signed); err != nil {
+	if *m, err = wire.ParseMember(channelData, a.MaxMember); err != nil {
 		return malformed(err.Error())
 	}
 	return nil
@@ -126,5 +128,7 @@ func (h *Handler) unsubscribe(c *worker.Conn, a *app, data json.RawMessage) {
 		return
 	}
 	h.mayChange(c, a)
-	h.leave(c, a, s.Channel)
+	if h.leave(c, a, s.Channel) {
+		a.keepProof(c, s.Channel)
+	}
 }

@@ -272,7 +272,7 @@ func (k *call) publish(events ...event) error {
 		e := &events[i]
 		for _, channel := range e.channels {
 			m := worker.ChannelMessage{Channel: k.a.channel(channel), Except: e.excepts()}
-			m.Data = wire.RawEvent(e.name, channel, e.data, "")
+			m.Data = wire.RawEvent(e.name, channel, e.data, wire.Member{})
 			if wire.IsCache(channel) {
 				cached = append(cached, m)
 			} else {

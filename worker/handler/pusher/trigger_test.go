@@ -37,7 +37,7 @@ func TestSizeIsKnownBefore(t *testing.T) {
 	e := event{name: "e", channels: []string{"a", "private-b"}, data: json.RawMessage(`"x"`)}
 	made := 0
 	for _, channel := range e.channels {
-		made += len(wire.RawEvent(e.name, channel, e.data, ""))
+		made += len(wire.RawEvent(e.name, channel, e.data, wire.Member{}))
 	}
 	if counted := e.size(); made > counted || counted > 2*made+100 {
 		t.Errorf("%d bytes, counted as %d", made, counted)

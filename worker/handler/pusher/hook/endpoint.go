@@ -98,6 +98,9 @@ func (e *endpoint) add(ev Event, now time.Time) {
 			return
 		}
 	}
+	if !e.hook.Concerns(ev.Channel) {
+		return
+	}
 	s, holds := ev.held()
 	if !e.hook.Wants(ev.Name) && (!holds || !e.hook.Wants(undoneBy(ev.Name))) {
 		return
@@ -162,7 +165,7 @@ func (e *endpoint) batch(now time.Time) []byte {
 		if n > 0 {
 			events.WriteByte(',')
 		}
-		events.Write(encode(e.queue[n].event))
+		events.Write(encode(e.queue[n].event.told()))
 	}
 	e.sending = n
 	return fmt.Appendf(nil, `{"time_ms":%d,"events":[%s]}`, e.queue[n-1].at, events.Bytes())

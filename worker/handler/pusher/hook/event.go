@@ -17,6 +17,7 @@ type Event struct {
 
 	SocketID string `json:"socket_id,omitempty"`
 	UserID   string `json:"user_id,omitempty"`
+	Number   bool   `json:"number,omitempty"` // UserID is told as a number; kept beside it for earlier versions
 
 	SubscriptionCount int `json:"subscription_count,omitempty"`
 
@@ -28,16 +29,24 @@ type Event struct {
 	Code   int   `json:"code,omitempty"`    // that the connection was closed with; 0: it broke off
 }
 
-// MarshalJSON keeps a subscription_count of 0.
-func (e Event) MarshalJSON() ([]byte, error) {
-	type plain Event // without this method
-	if e.Name != "subscription_count" {
-		return encode(plain(e)), nil
+// told returns the event as an endpoint gets it: with a subscription_count of 0,
+// and with numbers for ids that are some.
+func (e Event) told() any {
+	number := e.Number && json.Valid([]byte(e.UserID)) // a journal may be damaged
+	e.Number = false
+	switch {
+	case e.Name == "subscription_count":
+		return struct {
+			Event
+			SubscriptionCount int `json:"subscription_count"`
+		}{e, e.SubscriptionCount}
+	case number:
+		return struct {
+			Event
+			UserID json.RawMessage `json:"user_id"`
+		}{e, json.RawMessage(e.UserID)}
 	}
-	return encode(struct {
-		plain
-		SubscriptionCount int `json:"subscription_count"`
-	}{plain(e), e.SubscriptionCount}), nil
+	return e
 }
 
 // encode writes JSON of strings and numbers. No "<" becomes "\u003c": nobody

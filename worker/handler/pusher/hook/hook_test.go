@@ -27,6 +27,7 @@ func TestEventJSON(t *testing.T) {
 	}{
 		{occupied("c"), `{"name":"channel_occupied","channel":"c"}`},
 		{removed("7"), `{"name":"member_removed","channel":"room","user_id":"7"}`},
+		{Event{Name: "member_added", Channel: "presence-c", UserID: "7", Number: true}, `{"name":"member_added","channel":"presence-c","user_id":7}`},
 		{Event{Name: "cache_miss", Channel: "cache-c"}, `{"name":"cache_miss","channel":"cache-c"}`},
 		{Event{Name: "client_event", Channel: "private-c", Event: "client-x", Data: `{"a":"<b>"}`, SocketID: "1.2"},
 			`{"name":"client_event","channel":"private-c","event":"client-x","data":"{\"a\":\"<b>\"}","socket_id":"1.2"}`},
@@ -36,15 +37,30 @@ func TestEventJSON(t *testing.T) {
 		{Event{Name: "disconnected", SocketID: "1.2", UserID: "7", Seq: 2, TimeMS: 6, Code: 1001},
 			`{"name":"disconnected","channel":"","socket_id":"1.2","user_id":"7","seq":2,"time_ms":6,"code":1001}`},
 	} {
-		raw := encode(x.event)
-		if string(raw) != x.want {
+		if raw := encode(x.event.told()); string(raw) != x.want {
 			t.Errorf("got  %s\nwant %s", raw, x.want)
 		}
+		raw := encode(x.event)
 		var back Event
 		if err := json.Unmarshal(raw, &back); err != nil || back != x.event {
 			t.Errorf("%s reads as %+v, %v", raw, back, err)
 		}
 	}
+}
+
+// An endpoint with filters is told of channels whose names fit, and of nothing
+// that is of no channel.
+func TestChannelFilters(t *testing.T) {
+	r := newReceiver(t)
+	apps := appOf(r.url)
+	apps[0].Webhooks[0].StartsWith, apps[0].Webhooks[0].EndsWith = []string{"private-", "presence-"}, []string{"-a"}
+	q, _ := mustOpen(t, t.TempDir(), apps, quick)
+	for _, name := range []string{"public-a", "private-a", "private-b", "presence-x-a", ""} {
+		q.Add("1", occupied(name))
+	}
+	q.Add("1", Event{Name: "connected", SocketID: "1.1"})
+	q.Add("1", Event{Name: "channel_vacated", Channel: "private-b"}, Event{Name: "channel_vacated", Channel: "private-a"})
+	r.want("channel_occupied private-a", "channel_occupied presence-x-a", "channel_vacated private-a")
 }
 
 // What comes while a POST is under way goes out together, in order.

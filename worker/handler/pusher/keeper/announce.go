@@ -101,7 +101,7 @@ func (c *Client) state() (ops []op) {
 		}
 	}
 	for at, s := range c.presence {
-		o := op{Kind: opHave, Channel: at.channel, Conn: at.conn, User: s.member.ID, Info: s.member.Info}
+		o := op{Kind: opHave, Channel: at.channel, Conn: at.conn}.of(s.member)
 		if !s.admitted {
 			o.Kind, s.told = opJoin, now
 		}
@@ -139,7 +139,9 @@ func (c *Client) prune() {
 		}
 	}
 	for channel := range c.counts {
-		c.recount[channel] = true
+		if !c.recount[channel] {
+			c.recount[channel] = false
+		}
 	}
 }
 
@@ -150,7 +152,7 @@ func (c *Client) again() {
 	for at, s := range c.presence {
 		if !s.admitted && now.Sub(s.told) >= tellAgain && c.bus.Has(at.conn) {
 			s.told = now
-			c.pending = append(c.pending, op{Kind: opJoin, Channel: at.channel, Conn: at.conn, User: s.member.ID, Info: s.member.Info})
+			c.pending = append(c.pending, op{Kind: opJoin, Channel: at.channel, Conn: at.conn}.of(s.member))
 		}
 	}
 	for at, told := range c.watching {

@@ -3,9 +3,11 @@ package keeper
 import (
 	"encoding/json"
 	"errors"
-	"sort"
+	"slices"
+	"strings"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -38,7 +40,7 @@ func (k *Keeper) Ask(from string, data []byte, answer func([]byte, error)) {
 	case !k.settled:
 		answer(nil, ErrUnsettled)
 	case q.Users != "":
-		answer(json.Marshal(k.usersOf(q.Users)))
+		answer(json.Marshal(k.usersOf(q.Users, q.Form)))
 	case q.Of != nil:
 		answer(json.Marshal(k.countEach(q.Of)))
 	case q.Cached != "":
@@ -51,17 +53,22 @@ func (k *Keeper) Ask(from string, data []byte, answer func([]byte, error)) {
 // ErrUnsettled is the answer of a keeper that has just begun.
 var ErrUnsettled = errors.New("presence is being put together again; ask again in a second")
 
-// usersOf lists who is in a presence channel, in order.
-func (k *Keeper) usersOf(name string) []string {
-	ids := []string{}
-	if r := k.rooms[name]; r != nil {
-		for i := range r.members {
-			ids = append(ids, r.members[i].ID)
-		}
+// usersOf lists who is in a presence channel, in order: all ids as strings, or
+// each in the form in which it was given.
+func (k *Keeper) usersOf(name string, form bool) []json.RawMessage {
+	ids := []json.RawMessage{}
+	r := k.rooms[name]
+	if r == nil {
+		return ids
 	}
-	sort.Strings(ids)
+	for _, m := range slices.SortedFunc(slices.Values(r.members), byID) {
+		m.Number = m.Number && form
+		ids = append(ids, m.AppendID(nil))
+	}
 	return ids
 }
+
+func byID(a, b wire.Member) int { return strings.Compare(a.ID, b.ID) }
 
 // countEach tells how many users each of the channels has.
 func (k *Keeper) countEach(names []string) []int {

@@ -44,7 +44,7 @@ type Client struct {
 	logins   map[string]*signedIn
 	left     []departure // not confirmed yet
 
-	recount map[string]bool // channels whose connections may have changed
+	recount map[string]bool // channels whose connections may have changed: true = in between there was one
 
 	ticking  bool
 	asking   bool
@@ -121,7 +121,7 @@ func newClient(b bus) *Client {
 func (c *Client) Join(conn, channel string, m wire.Member) {
 	at := key{conn, channel}
 	c.presence[at] = &subscription{member: m, told: c.now(), number: c.number()}
-	c.tell(op{Kind: opJoin, Channel: channel, Conn: conn, User: m.ID, Info: m.Info})
+	c.tell(op{Kind: opJoin, Channel: channel, Conn: conn}.of(m))
 }
 
 // Have tells of a subscription to a presence channel that has come with a
@@ -129,7 +129,7 @@ func (c *Client) Join(conn, channel string, m wire.Member) {
 // there is joined instead.
 func (c *Client) Have(conn, channel string, m wire.Member) {
 	c.presence[key{conn, channel}] = &subscription{member: m, admitted: true}
-	c.tell(op{Kind: opHave, Channel: channel, Conn: conn, User: m.ID, Info: m.Info})
+	c.tell(op{Kind: opHave, Channel: channel, Conn: conn}.of(m))
 }
 
 // Admitted notes that a session has acted on CodeSubscribed.
@@ -151,7 +151,7 @@ func (c *Client) Leave(conn, channel string) {
 		return
 	}
 	delete(c.presence, at)
-	c.depart(op{Kind: opLeave, Channel: channel, Conn: conn, User: s.member.ID, Joined: int(s.number)})
+	c.depart(op{Kind: opLeave, Channel: channel, Conn: conn, User: s.member.ID, Number: s.member.Number, Joined: int(s.number)})
 }
 
 // Watch asks for a subscription to a cache channel without presence. The answer
@@ -174,11 +174,19 @@ func (c *Client) Hook(app string, e hook.Event) error {
 	return c.event(op{Kind: opHook, Channel: app, Event: &e})
 }
 
+// Terminate has the sessions of those connections that presence channels alone
+// know as a user's, by its name on the bus, send a last message and close: they
+// get CodeTerminated. Those that are signed in as the user are reached by their
+// uid. Errors: those of worker.Worker.Tell.
+func (c *Client) Terminate(user string, message []byte) error {
+	return c.event(op{Kind: opTerminate, Channel: user, Message: string(message)})
+}
+
 // Count notes that connections have come to a channel in this process, or left
 // it; how many there are then is asked at the end of the turn. Only for apps
 // that want to know, see Counted.
 func (c *Client) Count(channel string) {
-	c.recount[channel] = true
+	c.recount[channel] = c.recount[channel] || c.bus.Members(channel) > 0
 	c.post()
 }
 
@@ -263,9 +271,13 @@ func (c *Client) flush() {
 // tellCounts adds the counts that have changed to what is pending. They are
 // those of the hub, whatever order callbacks run in.
 func (c *Client) tellCounts() {
-	for channel := range c.recount {
+	for channel, occupied := range c.recount {
 		delete(c.recount, channel)
 		n := c.bus.Members(channel)
+		if n == 0 && c.counts[channel] == 0 && occupied { // within a turn: it was there all the same
+			c.pending = append(c.pending, op{Kind: opCount, Channel: channel, N: 1}, op{Kind: opCount, Channel: channel})
+			c.watch()
+		}
 		if n == c.counts[channel] {
 			continue
 		}

@@ -19,9 +19,11 @@ type counts struct {
 
 // tally is one channel's.
 type tally struct {
-	n     int
-	told  int // what n was when it was told last
-	since time.Time
+	n        int
+	told     int  // what n was when it was told last
+	occupied bool // what was told last
+	seen     bool // somebody was there since, though only for a moment
+	since    time.Time
 }
 
 const (
@@ -34,24 +36,52 @@ func (c *counts) init() { c.channels, c.changed = map[string]*tally{}, map[strin
 
 // count takes the number of connections that one process has in a channel.
 func (k *Keeper) count(l *lease, o *op) {
-	c := &k.counts
-	t := c.channels[o.Channel]
-	if t == nil {
-		t = &tally{}
-		c.channels[o.Channel] = t
-	}
+	t := k.tally(o.Channel)
 	t.n += o.N - l.counts[o.Channel]
+	t.seen = t.seen || t.n > 0
 	if l.counts[o.Channel] = o.N; o.N == 0 {
 		delete(l.counts, o.Channel)
 	}
-	c.changed[o.Channel] = t
-	k.countSoon(countPause)
 }
 
-// settle takes what was announced for known.
-func (c *counts) settle() {
-	for _, t := range c.changed {
-		t.told = t.n
+// tally returns a channel's, to be told of soon.
+func (k *Keeper) tally(name string) *tally {
+	c := &k.counts
+	t := c.channels[name]
+	if t == nil {
+		t = &tally{}
+		c.channels[name] = t
+	}
+	c.changed[name] = t
+	k.countSoon(countPause)
+	return t
+}
+
+// present and absent note that a presence channel has got its first user or
+// lost the last one. Whoever leaves before his own process knows that he is in
+// is a member that others were told of, and so the channel was occupied.
+func (k *Keeper) present(r *room) {
+	if Counted(r.app) {
+		k.tally(r.name).seen = true
+	}
+}
+
+func (k *Keeper) absent(r *room) {
+	if Counted(r.app) {
+		k.tally(r.name)
+	}
+}
+
+// occupied reports whether there is somebody in a channel.
+func (k *Keeper) occupied(name string, t *tally) bool {
+	r := k.rooms[name]
+	return t.n > 0 || r != nil && len(r.users) > 0
+}
+
+// settleCounts takes what was announced for known.
+func (k *Keeper) settleCounts() {
+	for name, t := range k.counts.changed {
+		t.told, t.occupied, t.seen = t.n, k.occupied(name, t), false
 	}
 }
 
@@ -81,11 +111,8 @@ func (k *Keeper) tellCounts() {
 			continue
 		}
 		delete(c.changed, name)
-		if t.n != t.told {
-			k.tellCount(name, t)
-			t.told, t.since = t.n, now
-		}
-		if t.n == 0 {
+		k.tellCount(name, t, now)
+		if t.n == 0 && !t.occupied {
 			delete(c.channels, name)
 		}
 	}
@@ -94,22 +121,34 @@ func (k *Keeper) tellCounts() {
 	}
 }
 
-func (k *Keeper) tellCount(name string, t *tally) {
+// tellCount tells of one channel what has changed since the last time.
+func (k *Keeper) tellCount(name string, t *tally, now time.Time) {
+	before, occupied := *t, k.occupied(name, t)
+	t.told, t.occupied, t.seen = t.n, occupied, false
 	app, channel := k.app(name)
 	if app == nil {
 		return
 	}
-	if t.told == 0 {
+	if !before.occupied && (occupied || before.seen) {
 		k.hook(app.ID, hook.Event{Name: "channel_occupied", Channel: channel})
 	}
-	if !wire.IsPresence(channel) {
-		if app.SubscriptionCount && t.n > 0 {
-			// As membership: it does not supersede what is said in the channel.
-			k.publish(severalTo(name, worker.AppendMessage(nil, wire.SubscriptionCount(channel, t.n))))
-		}
-		k.hook(app.ID, hook.Event{Name: "subscription_count", Channel: channel, SubscriptionCount: t.n})
+	if t.n != before.told {
+		t.since = now
+		k.tellSubscriptions(app, name, channel, t.n)
 	}
-	if t.n == 0 {
+	if !occupied && (before.occupied || before.seen) {
 		k.hook(app.ID, hook.Event{Name: "channel_vacated", Channel: channel})
 	}
+}
+
+// tellSubscriptions tells how many connections a channel has.
+func (k *Keeper) tellSubscriptions(app *worker.App, name, channel string, n int) {
+	if wire.IsPresence(channel) {
+		return
+	}
+	if app.SubscriptionCount && n > 0 {
+		// As membership: it does not supersede what is said in the channel.
+		k.publish(severalTo(name, worker.AppendMessage(nil, wire.SubscriptionCount(channel, n))))
+	}
+	k.hook(app.ID, hook.Event{Name: "subscription_count", Channel: channel, SubscriptionCount: n})
 }

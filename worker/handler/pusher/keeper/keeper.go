@@ -152,6 +152,8 @@ func (k *Keeper) events(ops []op) {
 			k.publishCached(o)
 		case o.Kind == opHook && o.Event != nil:
 			k.hook(o.Channel, *o.Event)
+		case o.Kind == opTerminate:
+			k.inTurn(func() { k.terminate(o) })
 		}
 	}
 }

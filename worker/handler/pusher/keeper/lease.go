@@ -193,12 +193,12 @@ func (k *Keeper) settle() {
 		return
 	}
 	k.settled = true
+	k.settleCounts() // what was announced; the changes that waited are news
 	changes := append(k.tombs, k.waiting...)
 	k.tombs, k.waiting = nil, nil
 	for _, change := range changes {
 		change()
 	}
-	k.counts.settle()
 }
 
 // inTurn makes a change that others are told of, once the keeper is settled.

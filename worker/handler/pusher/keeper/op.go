@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
 )
 
@@ -22,6 +23,9 @@ const (
 	// They come together, since an answer may be given twice and only the first
 	// counts.
 	CodeCached
+	// CodeTerminated: the message is the last that the client hears; the target
+	// is the user's name. The session closes the connection.
+	CodeTerminated
 )
 
 // What a worker tells the keeper is a batch of ops. Those that change the state
@@ -88,6 +92,8 @@ const (
 	// Events, which are not part of the state that is announced.
 	opPublish kind = "publish" // into a cache channel
 	opHook    kind = "hook"    // for the webhooks
+
+	opTerminate kind = "end" // the connections of a user
 )
 
 // op is one change. Which fields it has depends on its kind.
@@ -96,13 +102,23 @@ type op struct {
 	Channel string          `json:"c,omitempty"` // on the bus; of users: their uid there; of hooks: the app
 	Conn    string          `json:"i,omitempty"`
 	User    string          `json:"u,omitempty"`
-	Info    json.RawMessage `json:"d,omitempty"` // user_info
+	Number  bool            `json:"un,omitempty"` // User is sent as a number
+	Info    json.RawMessage `json:"d,omitempty"`  // user_info
 	Except  []string        `json:"x,omitempty"`
 	Message string          `json:"m,omitempty"` // ready for clients
 	Watch   []string        `json:"w,omitempty"` // users that the user watches
 	N       int             `json:"n,omitempty"` // of opCount; of a departure that is announced: its number when it was told
 	Joined  int             `json:"j,omitempty"` // of such a departure: the number of the join, 0 = it was long before
 	Event   *hook.Event     `json:"e,omitempty"`
+}
+
+// member returns who an op is about.
+func (o *op) member() wire.Member { return wire.Member{ID: o.User, Number: o.Number, Info: o.Info} }
+
+// of names a member in an op.
+func (o op) of(m wire.Member) op {
+	o.User, o.Number, o.Info = m.ID, m.Number, m.Info
+	return o
 }
 
 // hello asks where the keeper stands.
@@ -122,6 +138,7 @@ type standing struct {
 type question struct {
 	Hello  *hello   `json:"hello,omitempty"`
 	Users  string   `json:"users,omitempty"`  // channel on the bus
+	Form   bool     `json:"form,omitempty"`   // users as they were given: numbers, too
 	Of     []string `json:"of,omitempty"`     // channels on the bus, to count
 	Cached string   `json:"cached,omitempty"` // channel on the bus
 }

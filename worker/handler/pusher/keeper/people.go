@@ -1,6 +1,9 @@
 package keeper
 
 import (
+	"maps"
+	"slices"
+
 	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 )
@@ -127,6 +130,41 @@ func (k *Keeper) tellWatched(conn string, u *login) {
 		}
 	}
 	k.publish(toList(u.user, []string{conn}, wire.Watchlist(events...)))
+}
+
+// terminate ends the connections that presence channels know as a user's, but
+// for those that are signed in as that user.
+func (k *Keeper) terminate(o *op) {
+	var conns []string
+	for _, conn := range k.connsOf(o.Channel) {
+		if u := k.people.logins[conn]; u == nil || u.user != o.Channel {
+			conns = append(conns, conn)
+		}
+	}
+	for some := range slices.Chunk(conns, maxJoiners) {
+		k.publish(toConns(o.Channel, CodeTerminated, some, []byte(o.Message)))
+	}
+}
+
+// connsOf lists the connections by which presence channels know a user. It looks
+// at each room, and at each subscription only when one of them has the user.
+func (k *Keeper) connsOf(user string) []string {
+	app, id := Split(user)
+	in := map[*room]bool{}
+	for _, r := range k.rooms {
+		if r.app.ID == app && r.users[id] != nil {
+			in[r] = true
+		}
+	}
+	conns := map[string]bool{}
+	if len(in) > 0 {
+		for at, e := range k.entries {
+			if e.user == id && in[e.room] {
+				conns[at.conn] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(conns))
 }
 
 // toList is a publication of a message to connections.

@@ -9,10 +9,11 @@ import (
 // The questions of an HTTP API. Each calls done once, on the loop, with the
 // answer or an error: worker.ErrNoAnswer, or the keeper's own.
 
-// Users asks for the ids of the users in a presence channel.
-func (c *Client) Users(channel string, done func(ids []string, err error)) {
-	var ids []string
-	c.query(question{Users: channel}, &ids, func(err error) { done(ids, err) })
+// Users asks for the ids of the users in a presence channel: strings, or numbers
+// where they were given as such.
+func (c *Client) Users(channel string, done func(ids []json.RawMessage, err error)) {
+	var ids []json.RawMessage
+	c.query(question{Users: channel, Form: true}, &ids, func(err error) { done(ids, err) })
 }
 
 // CountUsers asks how many users each of some presence channels has.

@@ -93,7 +93,7 @@ func (k *Keeper) join(l *lease, o *op) {
 		k.remove(at, e) // its end was lost
 	}
 	if k.entries[at] == nil {
-		m := wire.Member{ID: o.User, Info: o.Info}
+		m := o.member()
 		if reason := r.full(&m); reason != "" {
 			k.publish(toConns(r.name, CodeRefused, []string{o.Conn}, wire.SubscriptionError(r.channel, "LimitReached", reason, 403)))
 			k.forget(r)
@@ -111,7 +111,7 @@ func (k *Keeper) join(l *lease, o *op) {
 func (k *Keeper) have(l *lease, o *op) {
 	at := key{o.Conn, o.Channel}
 	if r := k.room(o.Channel); r != nil && k.entries[at] == nil {
-		k.add(l, at, r, wire.Member{ID: o.User, Info: o.Info}, k.settled)
+		k.add(l, at, r, o.member(), k.settled)
 	}
 	k.hold(l, at)
 }
@@ -139,9 +139,12 @@ func (k *Keeper) add(l *lease, at key, r *room, m wire.Member, tell bool) {
 	r.members = append(r.members, m)
 	r.size += cost(&m)
 	delete(k.buried, key{m.ID, r.name})
+	if len(r.users) == 1 {
+		k.present(r)
+	}
 	if tell {
 		r.change(change{m, false, wire.MemberAdded(r.channel, m)})
-		k.hook(r.app.ID, hook.Event{Name: "member_added", Channel: r.channel, UserID: m.ID})
+		k.hook(r.app.ID, hook.Event{Name: "member_added", Channel: r.channel, UserID: m.ID, Number: m.Number})
 		k.touch(r)
 	}
 }
@@ -170,7 +173,7 @@ func (k *Keeper) leave(o *op, tomb bool) {
 	who := key{o.User, o.Channel}
 	if r := k.rooms[o.Channel]; tomb && r != nil && r.users[o.User] == nil && !k.buried[who] {
 		k.buried[who] = true
-		k.gone(r, wire.Member{ID: o.User})
+		k.gone(r, wire.Member{ID: o.User, Number: o.Number})
 	}
 }
 
@@ -193,13 +196,16 @@ func (k *Keeper) remove(at key, e *entry) {
 	}
 	r.members[last] = wire.Member{}
 	r.members = r.members[:last]
+	if last == 0 {
+		k.absent(r)
+	}
 	k.gone(r, m)
 }
 
 // gone tells that the last connection of a user has left.
 func (k *Keeper) gone(r *room, m wire.Member) {
-	r.change(change{m, true, wire.MemberRemoved(r.channel, m.ID)})
-	k.hook(r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: m.ID})
+	r.change(change{m, true, wire.MemberRemoved(r.channel, m)})
+	k.hook(r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: m.ID, Number: m.Number})
 	k.touch(r)
 }
 
