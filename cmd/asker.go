@@ -16,19 +16,25 @@ type asker struct {
 
 	mu      sync.Mutex
 	last    uint64
-	waiting map[uint64]chan control.Message
+	waiting map[uint64]*awaited
+}
+
+// awaited is an answer on its way.
+type awaited struct {
+	answer chan control.Message
+	parts  control.Join
 }
 
 // ask returns the body of the answer, or ctx's error.
 func (a *asker) ask(ctx context.Context, q control.Query) (json.RawMessage, error) {
-	answer := make(chan control.Message, 1)
+	w := &awaited{answer: make(chan control.Message, 1)}
 	a.mu.Lock()
 	if a.waiting == nil {
-		a.waiting = map[uint64]chan control.Message{}
+		a.waiting = map[uint64]*awaited{}
 	}
 	a.last++
 	id := a.last
-	a.waiting[id] = answer
+	a.waiting[id] = w
 	a.mu.Unlock()
 	defer func() {
 		a.mu.Lock()
@@ -39,7 +45,7 @@ func (a *asker) ask(ctx context.Context, q control.Query) (json.RawMessage, erro
 		return nil, err
 	}
 	select {
-	case m := <-answer:
+	case m := <-w.answer:
 		if m.Error != "" {
 			return nil, errors.New(m.Error)
 		}
@@ -49,13 +55,14 @@ func (a *asker) ask(ctx context.Context, q control.Query) (json.RawMessage, erro
 	}
 }
 
-// answered hands an answer to whoever waits for it.
+// answered hands an answer, once it is whole, to whoever waits for it.
 func (a *asker) answered(m control.Message) {
 	a.mu.Lock()
-	answer := a.waiting[m.ID]
-	delete(a.waiting, m.ID)
-	a.mu.Unlock()
-	if answer != nil {
-		answer <- m
+	defer a.mu.Unlock()
+	w := a.waiting[m.ID]
+	if w == nil || !w.parts.Add(&m) {
+		return
 	}
+	delete(a.waiting, m.ID)
+	w.answer <- m // has room for one
 }

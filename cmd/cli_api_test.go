@@ -132,6 +132,15 @@ func TestTable(t *testing.T) {
 	if got := clean("a\x1b[2Jé\n"); got != `a\x1b[2J\u00e9\n` {
 		t.Errorf("clean: %s", got)
 	}
+	if got := clean("é \u202etxt.exe"); got != `\u00e9 \u202etxt.exe` {
+		t.Errorf("clean, text that turns around: %s", got)
+	}
+	b.Reset()
+	hostile := newTable("A")
+	hostile.add("\x1b]0;x\a")
+	if hostile.write(&b); strings.ContainsAny(b.String(), "\x1b\a") {
+		t.Errorf("a table passes on %q", b.String())
+	}
 }
 
 func TestAwaitReady(t *testing.T) {

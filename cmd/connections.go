@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -16,6 +17,11 @@ func connections(c *call) error {
 	limit := c.flags.Int("limit")
 	if limit < 0 {
 		return misusef("--limit %d is negative", limit)
+	}
+	if ip := c.flags.String("ip"); ip != "" {
+		if _, err := netip.ParseAddr(ip); err != nil {
+			return misusef("--ip %q is no address, such as 203.0.113.7", ip)
+		}
 	}
 	client, err := c.dial()
 	if err != nil {

@@ -56,6 +56,7 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 	}
 	b.broker()
 	b.fix()
+	b.checkProcesses()
 	if len(b.errs) > 0 {
 		return nil, b.errs
 	}
@@ -63,6 +64,17 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 		return nil, err
 	}
 	return &b.plan, nil
+}
+
+// checkProcesses bounds the processes of all groups together.
+func (b *planner) checkProcesses() {
+	total := 0
+	for _, g := range b.plan.Workers {
+		total += g.Count
+	}
+	if total > config.MaxProcesses {
+		b.errs = append(b.errs, fmt.Errorf("%d worker processes in all groups together: at most %d", total, config.MaxProcesses))
+	}
 }
 
 func (b *planner) fail(at string, err error) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -101,7 +102,7 @@ func clean(s string) string {
 }
 
 // steers says whether a terminal may do something else with r than show it.
-func steers(r rune) bool { return r < ' ' || r == utf8.RuneError || isC1(r) }
+func steers(r rune) bool { return !unicode.IsGraphic(r) || r == utf8.RuneError }
 
 // isC1 is for DEL and the control characters above ASCII.
 func isC1(r rune) bool { return r >= 0x7f && r < 0xa0 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -25,6 +26,9 @@ func (m *master) connections(q ConnQuery) (*ConnPage, error) {
 	}
 	at, err := parsePosition(q.Cursor)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.checkGroup(q.Worker); err != nil {
 		return nil, err
 	}
 	page := &ConnPage{Connections: []json.RawMessage{}, Complete: true}
@@ -49,6 +53,27 @@ func (m *master) connections(q ConnQuery) (*ConnPage, error) {
 		}
 	}
 	return page, nil
+}
+
+// checkGroup refuses the name of a worker group that there is not; "" = all.
+func (m *master) checkGroup(name string) error {
+	var groups []string
+	known := name == ""
+	m.do(func() {
+		for _, s := range m.slots {
+			known = known || s.unit.name == name
+			if !slices.Contains(groups, s.unit.name) {
+				groups = append(groups, s.unit.name)
+			}
+		}
+		for p := range m.live {
+			known = known || p.unit.name == name
+		}
+	})
+	if known {
+		return nil
+	}
+	return fmt.Errorf("no worker group %q: there are %s", name, strings.Join(groups, ", "))
 }
 
 // serving returns the workers that can answer, ordered by id.

@@ -175,11 +175,14 @@ func (m *master) answerChild(p *process, q control.Message) {
 		defer func() { <-m.upward }()
 		a := control.Message{Type: control.TypeAnswer, ID: q.ID}
 		var err error
-		if a.Body, err = json.Marshal(m.status()); err != nil {
+		if a.Body, err = control.Marshal(m.status()); err != nil {
 			a.Error = "encode status: " + err.Error()
 		}
-		if err := p.send(a); err != nil {
-			p.log.Warn("status not sent", "error", err)
+		for _, part := range control.Split(a) {
+			if err := p.send(part); err != nil {
+				p.log.Warn("status not sent", "error", err)
+				return
+			}
 		}
 	}()
 }

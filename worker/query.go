@@ -24,13 +24,13 @@ func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error)
 		if err := decode(args, &q); err != nil {
 			return nil, err
 		}
-		return json.Marshal(l.listConns(q))
+		return control.Marshal(l.listConns(q))
 	case "channels":
 		var q ChannelQuery
 		if err := decode(args, &q); err != nil {
 			return nil, err
 		}
-		return json.Marshal(l.listChannels(q))
+		return control.Marshal(l.listChannels(q))
 	case control.QueryRecords:
 		var q control.Records
 		if err := decode(args, &q); err != nil {
@@ -50,17 +50,24 @@ func decode(args json.RawMessage, v any) error {
 	return json.Unmarshal(args, v)
 }
 
-// A page of connections is bounded in number and bytes, to fit a control
-// message whatever the channels' names are.
+// A page is bounded in number and in the bytes that it has as JSON, to fit a
+// control message whatever names strangers have chosen.
 const (
 	maxPage      = 100
 	maxPageBytes = 64 << 10
-	maxNames     = 100 // channels listed of one connection
+	maxEntry     = 32 << 10 // of one connection; beyond it goes without its channels
+	maxNames     = 100      // channels listed of one connection
 )
+
+// connPage is a ConnPage whose entries are encoded.
+type connPage struct {
+	Connections []json.RawMessage `json:"connections"`
+	Cursor      string            `json:"cursor"`
+}
 
 // listConns returns a page in the order of ids; the cursor is the last id.
 // Ordered so, a page misses nothing that stays and repeats nothing.
-func (l *loop) listConns(q ConnQuery) ConnPage {
+func (l *loop) listConns(q ConnQuery) connPage {
 	limit := q.Limit
 	if limit <= 0 || limit > maxPage {
 		limit = maxPage
@@ -69,21 +76,28 @@ func (l *loop) listConns(q ConnQuery) ConnPage {
 	if q.Cursor != "" {
 		after, _ = ParseID(q.Cursor)
 	}
-	page := ConnPage{Connections: []ConnInfo{}}
-	size := 0
+	page := connPage{Connections: []json.RawMessage{}}
+	size, last := 0, ""
 	for _, c := range l.firstAfter(after, limit+1, q) {
 		if len(page.Connections) == limit || size > maxPageBytes {
-			page.Cursor = page.Connections[len(page.Connections)-1].ID
+			page.Cursor = last
 			break
 		}
-		info := c.info()
-		for _, name := range info.Channels {
-			size += len(name) + 3
-		}
-		size += 450 + len(info.UID) + len(info.Path)
-		page.Connections = append(page.Connections, info)
+		entry := c.info().encode()
+		size += len(entry)
+		page.Connections, last = append(page.Connections, entry), c.ID()
 	}
 	return page
+}
+
+// encode returns at most maxEntry bytes.
+func (i ConnInfo) encode() json.RawMessage {
+	raw, err := control.Marshal(i)
+	if err != nil || len(raw) > maxEntry {
+		i.UID, i.Channels = clip(i.UID), nil
+		raw, _ = control.Marshal(i) // plain values only
+	}
+	return raw
 }
 
 // firstAfter returns the n lowest ids above after that match, in order. It
@@ -202,11 +216,13 @@ func (l *loop) listChannels(q ChannelQuery) ChannelPage {
 		return true
 	})
 	page := ChannelPage{Channels: []ChannelInfo{}}
+	size := 0
 	for _, name := range names {
-		if len(page.Channels) == limit {
-			page.Cursor = page.Channels[limit-1].Name
+		if n := len(page.Channels); n == limit || n > 0 && size > maxPageBytes {
+			page.Cursor = page.Channels[n-1].Name
 			break
 		}
+		size += len(name)
 		page.Channels = append(page.Channels, ChannelInfo{Name: name, Members: len(l.hub.Group(hub.Channel, name).Members())})
 	}
 	return page

@@ -14,8 +14,9 @@ import (
 	"github.com/pushd/pushd/worker/api"
 )
 
-// maxCount is far more worker processes than any machine has use for.
-const maxCount = 4096
+// MaxProcesses is how many worker processes there may be in all groups
+// together: so many the bus, the master and the API are made for.
+const MaxProcesses = 1000
 
 var groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
@@ -196,8 +197,8 @@ func (t *table) checkWorker(w Worker) {
 	if err := CheckName(w.Name); err != nil {
 		t.fail(t.where("name"), "%v", err)
 	}
-	if w.Count > maxCount {
-		t.fail(t.where("count"), "%d is more than %d processes", w.Count, maxCount)
+	if w.Count > MaxProcesses {
+		t.fail(t.where("count"), "%d is more than %d processes", w.Count, MaxProcesses)
 	}
 	t.checkListens(t.where("listen"), w.Listen)
 	switch hasRoutes := len(w.Routes) > 0; {

@@ -90,7 +90,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.uc.SetReadDeadline(
 func (c *Conn) Send(typ string, id uint64, body any, files ...*os.File) error {
 	m := Message{Type: typ, ID: id}
 	if body != nil {
-		raw, err := json.Marshal(body)
+		raw, err := Marshal(body)
 		if err != nil {
 			return fmt.Errorf("encode control message %q: %w", typ, err)
 		}
@@ -101,7 +101,7 @@ func (c *Conn) Send(typ string, id uint64, body any, files ...*os.File) error {
 
 // SendMessage sends m as it is.
 func (c *Conn) SendMessage(m Message, files ...*os.File) error {
-	data, err := json.Marshal(m)
+	data, err := Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encode control message %q: %w", m.Type, err)
 	}

@@ -60,6 +60,11 @@ type Message struct {
 	ID    uint64          `json:"id,omitempty"`
 	Error string          `json:"error,omitempty"` // in an answer: why there is no body
 	Body  json.RawMessage `json:"body,omitempty"`
+
+	// A body that is too long for one datagram comes in parts, in order, in
+	// messages of the same type and ID.
+	Part []byte `json:"part,omitempty"`
+	More bool   `json:"more,omitempty"` // another part follows
 }
 
 // Init tells a child who it is. Descriptor numbers are those of the child.

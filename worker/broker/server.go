@@ -14,8 +14,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// maxClients bounds the connections to the embedded server.
-const maxClients = 1024
+// maxClients bounds the connections to the embedded server: each worker process
+// has one, and in a reload the one beside it.
+const maxClients = 2048
 
 // ServerOptions configure the embedded server.
 type ServerOptions struct {

@@ -1,0 +1,50 @@
+package worker
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// TestNamesOfStrangersBlindNobody: whatever clients are called, and JSON makes of
+// it, every page fits a control message and each connection is on one.
+func TestNamesOfStrangersBlindNobody(t *testing.T) {
+	const clients = 130
+	w := New("websocket://127.0.0.1:0")
+	n := 0
+	w.OnConnect = func(c *Conn) {
+		n++
+		for i := range n % 3 * 60 { // none, 60 and 120 channels
+			c.Join(strings.Repeat([]string{"\x01", "<", "\u2028"}[i%3], 200) + string(rune('a'+i)))
+		}
+		c.Bind(strings.Repeat("&", []int{1, 200, maxEntry}[n%3]))
+	}
+	s := serve(t, w)
+	for range clients {
+		connect(t, s.addrs[0], "/"+strings.Repeat("<", 199))
+	}
+	s.eventually("all are connected", func() bool { return n == clients })
+	seen := map[string]bool{}
+	var page ConnPage
+	for q := (ConnQuery{}); ; q.Cursor = page.Cursor {
+		page = ConnPage{}
+		s.query("connections", q, &page)
+		for _, c := range page.Connections {
+			if seen[c.ID] {
+				t.Fatalf("%s comes twice", c.ID)
+			}
+			seen[c.ID] = true
+		}
+		if page.Cursor == "" {
+			break
+		}
+	}
+	if len(seen) != clients {
+		t.Errorf("%d of %d are listed", len(seen), clients)
+	}
+	raw, err := control.Marshal(ConnInfo{Path: "<"})
+	if err != nil || strings.Contains(string(raw), `\u003c`) {
+		t.Errorf("%s %v", raw, err)
+	}
+}
