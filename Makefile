@@ -10,8 +10,10 @@ BENCHTIME  ?= 200ms
 PREFIX     ?= /usr/local
 ROUNDS     ?= 5
 CONNECTIONS ?= 1000000
+# Progress while it runs, the failures at the end, everything in bin/test.log.
+TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log --
 
-.PHONY: build install start test deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload lint dist clean
+.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload lint dist clean
 
 build: ## bin/pushd, its second name bin/pushctl, and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
@@ -34,14 +36,22 @@ test: deps build lint check ## everything a change must pass
 
 # -count=1: most tests drive the built programs, whose changes the test cache does not see.
 check: build ## the tests alone
-	$(GO) test -count=1 -timeout 12m ./...
+	$(TEST) -count=1 -timeout 45m ./...
 	cd cmd/pushbench/peers && $(GO) vet ./... && $(GO) test -count=1 ./...
+
+smoke: build ## a minute for the curious: protocols, timers, config, a reload under live clients
+	$(TEST) -count=1 -timeout 10m ./protocol/... ./timer ./worker/hub ./cmd/config ./worker/handler/chat
+	$(TEST) -count=1 -timeout 10m -run 'TestHints|TestShellInit|TestReloadUnderLoad|TestEveryMessageOnceInOrder' ./cmd/pushd
+
+test-full: deps build lint ## test, with the long matrices and at full size: an hour
+	PUSHD_TEST_FULL=1 $(TEST) -count=1 -timeout 90m ./...
+	$(TEST) -count=1 -race -timeout 90m ./...
 
 deps: ## what the tests drive: a browser, node, php
 	@sh .ci/deps
 
 race: deps ## the tests under the race detector, child processes included
-	$(GO) test -count=1 -race -timeout 25m ./...
+	$(TEST) -count=1 -race -timeout 90m ./...
 
 fuzz: ## every fuzz target for FUZZTIME
 	@sh .ci/fuzz $(FUZZTIME)

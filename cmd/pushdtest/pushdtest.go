@@ -39,7 +39,7 @@ import (
 
 // Timeout bounds every wait of this package: far beyond what a loaded machine
 // needs.
-const Timeout = 30 * time.Second
+const Timeout = 90 * time.Second
 
 // Options say what to start.
 type Options struct {
