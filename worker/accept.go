@@ -18,13 +18,6 @@ type admission struct {
 	byIP   map[netip.Addr]*visitor // only when a limit by address is set
 }
 
-// visitor counts for one address.
-type visitor struct {
-	conns  int
-	second uint32
-	recent int // accepts in that second
-}
-
 // reserve is how many descriptors accepting leaves to the rest of the process:
 // files of callbacks, connections of Go, and the spares of the reactor.
 const reserve = 64
@@ -38,13 +31,9 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 		sock: h, loop: l, seat: l.plain.at(p), id: newID(),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
-	if l.accept.byIP != nil {
-		v := l.visitor(c.peer().Addr())
-		if !l.welcome(v) {
-			l.refused("per_ip", c.peer().String(), "limits.per_ip or limits.per_ip_rate")
-			return nil
-		}
-		c.extra().counted = v
+	if l.accept.byIP != nil && !l.behindProxy(c) && !l.welcome(c) {
+		l.refused(tooMany, c.peer().String(), tooManyDetail)
+		return nil
 	}
 	l.conns.add(c)
 	if l.full(h.FD()) {
@@ -101,58 +90,5 @@ func (l *loop) admitAgain() {
 func (l *loop) listen() {
 	if err := l.reactor.Listen(); err != nil {
 		l.log.Error("resume accepting", "error", err)
-	}
-}
-
-// visitor returns what is counted for an address.
-func (l *loop) visitor(ip netip.Addr) *visitor {
-	v := l.accept.byIP[ip]
-	if v == nil {
-		v = &visitor{}
-		l.accept.byIP[ip] = v
-	}
-	return v
-}
-
-// welcome counts a new connection of an address, unless that is too many.
-func (l *loop) welcome(v *visitor) bool {
-	if s := seconds(l.now); v.second != s {
-		v.second, v.recent = s, 0
-	}
-	v.recent++
-	lim := &l.w.Limits
-	if lim.PerIP > 0 && v.conns >= lim.PerIP || lim.PerIPRate > 0 && v.recent > lim.PerIPRate {
-		return false
-	}
-	v.conns++
-	return true
-}
-
-// farewell undoes welcome and recount.
-func (l *loop) farewell(c *Conn) {
-	if c.more != nil && c.more.counted != nil {
-		c.more.counted.conns--
-		c.more.counted = nil
-	}
-}
-
-// recount counts a connection that another process has let in.
-func (l *loop) recount(c *Conn) {
-	if l.accept.byIP == nil || c.more != nil && c.more.counted != nil {
-		return
-	}
-	v := l.visitor(c.peer().Addr())
-	v.conns++
-	c.extra().counted = v
-}
-
-// forgetVisitors drops the addresses that have no connection and made none in
-// this second. It runs once a second.
-func (l *loop) forgetVisitors() {
-	now := seconds(l.now)
-	for ip, v := range l.accept.byIP {
-		if v.conns <= 0 && v.second != now {
-			delete(l.accept.byIP, ip)
-		}
 	}
 }

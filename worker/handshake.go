@@ -3,7 +3,6 @@ package worker
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"net/textproto"
 	"net/url"
 	"strings"
@@ -202,7 +201,7 @@ func (c *Conn) refusedUpgrade(err error) {
 		cause = e.Cause
 	}
 	if cause != "origin" && cause != "route" { // told in full by decide
-		c.loop.refused(cause, c.peer().String(), err.Error())
+		c.loop.refused(cause, c.RemoteAddr().String(), err.Error())
 	}
 	c.loop.finishAfter(c, stageDrain)
 }
@@ -212,14 +211,16 @@ func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
 	l := c.loop
 	h.req = r
 	path := c.locate(string(r.URI))
+	host := c.believe(string(r.Host), r.Values)
+	if !l.welcome(c) {
+		return refusal(http.StatusTooManyRequests, tooMany, "there are too many connections from your address")
+	}
 	rt := l.match(path)
 	if rt == nil || !rt.bare && !rt.talks() {
-		l.refused("route", c.peer().String(), "routes has no handler for this path")
+		l.refused("route", c.RemoteAddr().String(), "routes has no handler for this path")
 		return refusal(http.StatusNotFound, "route", "there is nothing at this path")
 	}
 	c.enter(rt, path)
-	host, header := string(r.Host), func(name string) string { return string(r.Header(name)) }
-	host = c.believe(host, header)
 	if r.Origin != nil && !rt.origins.allows(string(r.Origin), host) {
 		l.refusedOrigin(c, string(r.Origin), host)
 		return refusal(http.StatusForbidden, "origin", "origin not allowed")
@@ -252,28 +253,4 @@ func (c *Conn) enter(rt *route, path string) {
 	}
 	c.seat = rt.at(c.port)
 	c.remember(fieldPath, "", path)
-}
-
-// believe takes the client's address and the host from a trusted proxy's
-// headers, and returns the host that the client asked for.
-func (c *Conn) believe(host string, header func(lower string) string) string {
-	l := c.loop
-	if len(l.proxies) == 0 || !l.trusts(c) {
-		return host
-	}
-	if ip := l.proxies.client(header("x-forwarded-for"), header("x-real-ip")); ip.IsValid() {
-		c.remember(fieldIP, "", ip.String())
-	}
-	if h := header("x-forwarded-host"); h != "" {
-		h, _, _ = strings.Cut(h, ",")
-		return strings.TrimSpace(h)
-	}
-	return host
-}
-
-// trusts reports whether c's peer is a trusted proxy. A unix socket's peer has
-// no address; it is believed when any proxy is.
-func (l *loop) trusts(c *Conn) bool {
-	peer := c.peer().Addr()
-	return peer == (netip.Addr{}) || l.proxies.trust(peer)
 }

@@ -119,6 +119,7 @@ type server struct {
 	addrs  []string
 	kept   []int // the master's own descriptors of the listeners
 	init   control.Init
+	trusts []netip.Prefix
 
 	stopped bool
 	ended   chan error
@@ -148,10 +149,14 @@ func serve(t testing.TB, w *Worker, proxies ...netip.Prefix) *server {
 	return launch(t, w, &bus{}, nil, proxies...)
 }
 
-// launch starts w on b. With a predecessor it takes over that one's sockets.
+// launch starts w on b. With a predecessor it takes over that one's sockets, and
+// its proxies unless there are others.
 func launch(t testing.TB, w *Worker, b *bus, old *server, proxies ...netip.Prefix) *server {
 	t.Helper()
-	s := &server{t: t, w: w, broker: b.client(), ended: make(chan error, 1), log: &syncBuffer{}}
+	if old != nil && proxies == nil {
+		proxies = old.trusts
+	}
+	s := &server{t: t, w: w, broker: b.client(), trusts: proxies, ended: make(chan error, 1), log: &syncBuffer{}}
 	master, child, err := control.Pair()
 	must(t, err)
 	s.master = master

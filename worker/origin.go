@@ -3,7 +3,6 @@ package worker
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -95,45 +94,4 @@ func (o *origins) allows(from, host string) bool {
 		}
 	}
 	return false
-}
-
-// proxies are the networks whose forwarding headers are believed.
-type proxies []netip.Prefix
-
-func (p proxies) trust(a netip.Addr) bool {
-	for _, n := range p {
-		if n.Contains(a) {
-			return true
-		}
-	}
-	return false
-}
-
-// client returns the address in X-Forwarded-For that no trusted proxy has
-// added, or that in X-Real-IP; invalid when neither says.
-func (p proxies) client(forwarded, realIP string) netip.Addr {
-	hops := strings.Split(forwarded, ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		a := parseHop(hops[i])
-		if !a.IsValid() {
-			break
-		}
-		if i == 0 || !p.trust(a) {
-			return a
-		}
-	}
-	return parseHop(realIP)
-}
-
-// parseHop reads an address with or without a port.
-func parseHop(s string) netip.Addr {
-	s = strings.TrimSpace(s)
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.Addr().Unmap()
-	}
-	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
-	if err != nil {
-		return netip.Addr{}
-	}
-	return a.Unmap()
 }

@@ -271,10 +271,14 @@ func (c *Conn) answer(r *nethttp.Request) {
 		target += "?" + r.URL.RawQuery
 	}
 	path := c.locate(target)
-	c.believe(r.Host, func(name string) string { return r.Header.Get(name) })
+	c.believe(r.Host, func(name string) []string { return r.Header.Values(name) })
 	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, old: !r.ProtoAtLeast(1, 1), closing: r.Close || l.closing}
 	rt := l.match(path)
 	switch {
+	case !l.pass(c):
+		l.refused(tooMany, c.RemoteAddr().String(), tooManyDetail)
+		w.header.Set("Retry-After", "1")
+		w.fail(nethttp.StatusTooManyRequests, "there are too many requests from your address")
 	case rt == nil:
 		w.fail(nethttp.StatusNotFound, "there is nothing at this path")
 	case rt.onRequest == nil:

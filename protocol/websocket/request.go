@@ -34,6 +34,17 @@ func (r *Request) Header(name string) []byte {
 	return nil
 }
 
+// Values returns the values of all lines of that name, in order, as copies. name
+// must be in lower case.
+func (r *Request) Values(name string) (list []string) {
+	for n, v := range r.Headers() {
+		if equalFold(n, name) {
+			list = append(list, string(v))
+		}
+	}
+	return list
+}
+
 // Protocols yields the subprotocols that the client offers, best first.
 func (r *Request) Protocols() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
