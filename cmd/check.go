@@ -1,8 +1,10 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -14,7 +16,8 @@ import (
 )
 
 // check validates the config without running any of it but the constructors of
-// its handlers.
+// its handlers, and looks whether a start would get as far as its processes on
+// this machine, for this user.
 func check(c *call) error {
 	cfg, err := c.config()
 	if err != nil {
@@ -24,7 +27,11 @@ func check(c *call) error {
 	if err != nil {
 		return invalid(err)
 	}
-	notes := notes(cfg)
+	busy, err := c.rehearse(cfg, p, nil)
+	if err != nil {
+		return err
+	}
+	notes := append(notes(cfg), busy...)
 	if c.json() {
 		return writeJSON(c.out, map[string]any{"ok": true, "config": cfg.File, "notes": notes})
 	}
@@ -38,6 +45,52 @@ func check(c *call) error {
 	fmt.Fprintf(c.out, "OK (%s): %s, %s\n", from,
 		counted(len(p.Workers), "worker group", "worker groups"), counted(len(p.Listeners), "listener", "listeners"))
 	return nil
+}
+
+// rehearse fails if p could not be carried out here and now. Addresses that
+// are in use by others than the pushd that runs with this config are notes.
+func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socket) (notes []string, err error) {
+	found, busy := master.Rehearse(context.Background(), p, taken)
+	var errs config.Errors
+	for _, o := range found {
+		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place(o.Subject), o.Err))
+	}
+	if err := c.dataDir(cfg); err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place("data_dir"), err))
+	}
+	if len(errs) > 0 {
+		return nil, cannotStart(errs)
+	}
+	if _, runs := master.MasterPID(cfg.RuntimeDir); runs {
+		return nil, nil
+	}
+	for _, o := range busy {
+		notes = append(notes, fmt.Sprintf("%s: %v: a start would fail now", cfg.Place(o.Subject), o.Err))
+	}
+	return notes, nil
+}
+
+// dataDir says why the broker process could not keep its files.
+func (c *call) dataDir(cfg *config.Config) error {
+	if err := master.Writable(cfg.DataDir); err != nil {
+		return err
+	}
+	if cfg.API.Key != "" {
+		return nil
+	}
+	_, err := readKey(cfg.KeyFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the first start writes it
+	}
+	return err
+}
+
+// cannotStart introduces what stands in the way of a config that is valid.
+func cannotStart(errs config.Errors) error {
+	if len(errs) == 1 {
+		return fmt.Errorf("this cannot start here: %w", errs)
+	}
+	return fmt.Errorf("this cannot start here:\n%w", errs)
 }
 
 // notes are what is valid and yet probably not meant.

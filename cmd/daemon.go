@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,10 +45,45 @@ func readyPipe() *os.File {
 	return os.NewFile(uintptr(n), "ready")
 }
 
+// socketsEnv names the listening sockets that a daemon is started with.
+const socketsEnv = "PUSHD_SOCKETS"
+
+// give passes listening sockets on to d.
+func give(d *exec.Cmd, sockets []master.Socket) {
+	if len(sockets) == 0 {
+		return
+	}
+	given := slices.Clone(sockets)
+	for i := range given {
+		d.ExtraFiles = append(d.ExtraFiles, os.NewFile(uintptr(given[i].FD), given[i].Address))
+		given[i].FD = 2 + len(d.ExtraFiles)
+	}
+	d.Env = append(d.Env, socketsEnv+"="+string(mustJSON(given)))
+}
+
+// givenSockets returns what give has passed on.
+func givenSockets() (sockets []master.Socket, err error) {
+	text := os.Getenv(socketsEnv)
+	if text == "" {
+		return nil, nil
+	}
+	os.Unsetenv(socketsEnv)
+	if err := json.Unmarshal([]byte(text), &sockets); err != nil {
+		return nil, fmt.Errorf("%s: %w", socketsEnv, err)
+	}
+	for _, s := range sockets {
+		syscall.CloseOnExec(s.FD)
+	}
+	return sockets, nil
+}
+
 // startAsDaemon is the master of `start -d`, in a session of its own.
-func (c *call) startAsDaemon(cfg *config.Config, path string, ready *os.File) error {
+func (c *call) startAsDaemon(cfg *config.Config, path string, ready *os.File) (err error) {
 	o := c.options(cfg, path)
 	o.LogFile = daemonLog(c.program, cfg)
+	if o.Sockets, err = givenSockets(); err != nil {
+		return err
+	}
 	o.Announce = func(s master.Started) {
 		line, err := json.Marshal(s)
 		if err == nil {
@@ -55,7 +91,7 @@ func (c *call) startAsDaemon(cfg *config.Config, path string, ready *os.File) er
 		}
 		ready.Close()
 	}
-	err := c.explain(master.Run(context.Background(), o), cfg)
+	err = c.explain(master.Run(context.Background(), o), cfg)
 	if err != nil {
 		fmt.Fprintf(ready, "%s%q\n", sayFailed, err.Error()) // nobody reads it once it was ready
 		return errTold
@@ -72,7 +108,7 @@ func daemonLog(p *Program, cfg *config.Config) string {
 }
 
 // daemonize starts the daemon and waits until it is ready or has failed.
-func (c *call) daemonize(cfg *config.Config, path string) error {
+func (c *call) daemonize(cfg *config.Config, path string, sockets []master.Socket) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start daemon: %w", err)
@@ -81,6 +117,7 @@ func (c *call) daemonize(cfg *config.Config, path string) error {
 	d := exec.Command(path, append([]string{"start"}, c.sameFlags(cfg)...)...)
 	d.Env = append(os.Environ(), readyEnv+"=3")
 	d.Stderr, d.ExtraFiles = w, []*os.File{w}
+	give(d, sockets)
 	d.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = d.Start()
 	w.Close()

@@ -99,9 +99,22 @@ func (b *planner) configGroup(w config.Worker) {
 		if _, err := spec.newHandler(); err != nil {
 			b.fail(r.At, err)
 		}
+		b.rules(r.At, r.Pattern, r.Origins)
 	}
 	b.group(w.At, master.Group{Name: w.Name, Listen: w.Listen, Count: w.Count, User: w.User, Group: w.Group},
 		groupOf(w), w.Settings)
+}
+
+// rules judges what a worker makes of a route when it starts; pattern "" is a
+// group's own handler.
+func (b *planner) rules(at, pattern string, origins []string) {
+	err := worker.CheckOrigins(origins)
+	if err == nil && pattern != "" {
+		err = worker.CheckRoutes([]worker.Route{{Pattern: pattern, Handler: struct{}{}}})
+	}
+	if err != nil {
+		b.fail(at, err)
+	}
 }
 
 // programGroups plans the workers that the program declares.
@@ -127,6 +140,9 @@ func (b *planner) programGroups() {
 			b.fail(at, err)
 		}
 		if err := w.Settings.Validate(); err != nil {
+			b.fail(at, err)
+		}
+		if err := errors.Join(worker.CheckOrigins(w.Origins), worker.CheckRoutes(w.Routes)); err != nil {
 			b.fail(at, err)
 		}
 		b.group(at, master.Group{Name: w.Name, Listen: listens[i], Count: counts[i], User: w.User, Group: w.Group},

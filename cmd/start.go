@@ -28,6 +28,11 @@ func (c *call) start(cfg *config.Config) error {
 	if err := master.CheckFolder(cfg.RuntimeDir); err != nil {
 		return fmt.Errorf("%w (--runtime-dir names one)", err)
 	}
+	return c.startWith(cfg, nil)
+}
+
+// startWith starts with sockets that are open already.
+func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 	path, err := programPath()
 	if err != nil {
 		return err
@@ -36,10 +41,10 @@ func (c *call) start(cfg *config.Config) error {
 		return c.startAsDaemon(cfg, path, ready)
 	}
 	if c.flags.Bool("daemon") {
-		return c.daemonize(cfg, path)
+		return c.daemonize(cfg, path, sockets)
 	}
 	o := c.options(cfg, path)
-	o.Foreground = true
+	o.Foreground, o.Sockets = true, sockets
 	o.Announce = func(s master.Started) {
 		if c.json() {
 			writeJSON(c.out, startedJSON(s, true))
@@ -175,23 +180,4 @@ func startedJSON(s master.Started, foreground bool) any {
 		"ok": true, "pid": s.PID, "version": s.Version, "runtime_dir": s.RuntimeDir,
 		"log_file": s.LogFile, "foreground": foreground, "workers": groups, "broker": s.Broker,
 	}
-}
-
-// restart stops what runs, if anything does, and starts anew. A config that is
-// not valid leaves it running.
-func restart(c *call) error {
-	cfg, err := c.config()
-	if err != nil {
-		return err
-	}
-	if _, err := c.program.makePlan(cfg); err != nil {
-		return invalid(err)
-	}
-	if err := master.CheckFolder(cfg.RuntimeDir); err != nil {
-		return err
-	}
-	if err := c.stop(); err != nil && !errors.Is(err, master.ErrNotRunning) {
-		return err
-	}
-	return c.start(cfg)
 }

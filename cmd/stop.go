@@ -22,16 +22,23 @@ func stop(c *call) error {
 }
 
 func (c *call) stop() error {
-	client, err := c.dial()
+	err := c.stopMaster(false)
 	if errors.Is(err, master.ErrNotRunning) {
 		return c.stopOrphans(err)
 	}
+	return err
+}
+
+// stopMaster returns when the master and all its processes are gone; keep says
+// that its listening sockets have another owner now.
+func (c *call) stopMaster(keep bool) error {
+	client, err := c.dial()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	c.say("stopping …")
-	o := master.StopOptions{Graceful: c.flags.Bool("graceful"), Timeout: c.flags.Duration("timeout")}
+	o := master.StopOptions{Graceful: c.flags.Bool("graceful"), Timeout: c.flags.Duration("timeout"), Keep: keep}
 	if err := client.Stop(context.Background(), o); err != nil {
 		return fmt.Errorf("stop: %w", err)
 	}

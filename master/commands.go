@@ -20,10 +20,12 @@ func (s *server) handle(t *talk, req request) bool {
 		data, err = s.stop(req.Args)
 	case "reload":
 		return s.reload(t)
+	case "sockets":
+		return s.sockets(t)
 	case "reopen":
 		data, err = s.reopen()
 	default:
-		err = fmt.Errorf("unknown operation %q: use status, connections, reload, reopen or stop", req.Op)
+		err = fmt.Errorf("unknown operation %q: use status, connections, reload, reopen, sockets or stop", req.Op)
 	}
 	if err != nil {
 		return t.say(answer{Done: true, Error: err.Error()})

@@ -28,6 +28,7 @@ type Options struct {
 	Version    string        // for status
 	Foreground bool          // without it stdout and stderr go to the log file
 	LogFile    string        // when the plan names none; "" = stderr, as PID 1 stdout
+	Sockets    []Socket      `json:"-"` // listening sockets to begin with; what the plan does not name is closed
 	Announce   func(Started) `json:"-"` // called once, when every worker is ready; may be nil
 }
 
@@ -91,13 +92,18 @@ func (m *master) prepareFirst(ctx context.Context) (*generation, error) {
 	if err := m.openBus(ctx); err != nil {
 		return nil, err
 	}
-	on := foundation{number: 1, bus: m.bus}
+	on := foundation{number: 1, bus: m.bus, sockets: m.given()}
 	if len(m.orphans) > 0 {
 		on.patience = m.t.orphans
 	}
 	g, err := m.prepare(ctx, on)
 	if err != nil {
 		return nil, err
+	}
+	for e, l := range on.sockets {
+		if g.sockets[e] == nil {
+			l.close()
+		}
 	}
 	f, err := openLog(g.plan.LogFile)
 	if err != nil {

@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"errors"
+	"syscall"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -12,6 +13,7 @@ import (
 type StopOptions struct {
 	Graceful bool          `json:"graceful,omitempty"` // wait for clients to leave by themselves
 	Timeout  time.Duration `json:"timeout,omitempty"`  // of that wait; 0 = no bound
+	Keep     bool          `json:"keep,omitempty"`     // the listening sockets have another owner now: unix sockets keep their names
 }
 
 // requestStop makes the master stop. A plain stop ends the wait of a graceful
@@ -65,7 +67,11 @@ func (m *master) shutdown(startErr error) {
 // that are not ready yet are killed. It runs on the loop.
 func (m *master) leave() (workers, others []*process) {
 	for e, l := range m.listeners {
-		l.close()
+		if m.stopping.Keep {
+			syscall.Close(l.fd)
+		} else {
+			l.close()
+		}
 		delete(m.listeners, e)
 	}
 	m.rosterChanged()

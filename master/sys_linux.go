@@ -99,3 +99,37 @@ func (h *handle) wait(timeout time.Duration) bool {
 }
 
 func (h *handle) close() { unix.Close(h.fd) }
+
+// mayWrite says why this process could make no file in dir.
+func mayWrite(dir string) error {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+}
+
+// tryBind binds a socket of that type for a moment, without listening: another
+// socket that is about to be bound there does not notice. ip nil = all addresses.
+func tryBind(typ int, ip net.IP, port int) error {
+	var addr unix.Sockaddr
+	family := unix.AF_INET6
+	switch v4 := ip.To4(); {
+	case v4 != nil && !v4.IsUnspecified():
+		family = unix.AF_INET
+		addr = &unix.SockaddrInet4{Port: port, Addr: [4]byte(v4)}
+	case ip == nil || ip.IsUnspecified():
+		addr = &unix.SockaddrInet6{Port: port}
+	default:
+		addr = &unix.SockaddrInet6{Port: port, Addr: [16]byte(ip.To16())}
+	}
+	fd, err := unix.Socket(family, typ|unix.SOCK_CLOEXEC, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) && (ip == nil || ip.IsUnspecified()) { // a kernel without IPv6
+		addr = &unix.SockaddrInet4{Port: port}
+		fd, err = unix.Socket(unix.AF_INET, typ|unix.SOCK_CLOEXEC, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	return unix.Bind(fd, addr)
+}

@@ -44,6 +44,12 @@ func CheckRoutes(routes []Route) error {
 	return err
 }
 
+// CheckOrigins finds an entry of Origins that a worker would refuse.
+func CheckOrigins(list []string) error {
+	_, err := parseOrigins(list)
+	return err
+}
+
 func newPathMap(routes []Route) (*pathMap, error) {
 	m := &pathMap{exact: map[string]*route{}}
 	seen := map[string]bool{}

@@ -61,14 +61,26 @@ func DefaultSettings() Settings {
 	}
 }
 
-// Validate names the first setting that makes no sense.
+// SettingError is what Validate finds.
+type SettingError struct {
+	Key string // as in the config: "slow", "channels[0]", "limits.max_queue"
+	Err error
+}
+
+// Error says what is wrong; Key is where.
+func (e *SettingError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// Validate names the first setting that makes no sense, in a *SettingError.
 func (s *Settings) Validate() error {
 	if err := s.Slow.check(); err != nil {
-		return err
+		return &SettingError{"slow", err}
 	}
 	for i := range s.SlowChannels {
 		if err := s.SlowChannels[i].check(); err != nil {
-			return err
+			return &SettingError{fmt.Sprintf("channels[%d]", i), err}
 		}
 	}
 	l := &s.Limits
@@ -84,7 +96,7 @@ func (s *Settings) Validate() error {
 		{"ping_interval", int64(s.PingInterval)}, {"ping_timeout", int64(s.PingTimeout)},
 	} {
 		if v.n < 0 {
-			return fmt.Errorf("%s is negative: use 0 for no limit", v.key)
+			return &SettingError{v.key, fmt.Errorf("%s is negative: use 0 for no limit", v.key)}
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -33,7 +34,7 @@ func CheckName(name string) error {
 
 // check finds what only all tables together show.
 func check(c *Config, r *reader) {
-	names, used := map[string]string{}, map[string]string{}
+	names := map[string]string{}
 	claim := func(kind, at, key string, by map[string]string) {
 		if first, taken := by[key]; taken {
 			r.fail(at, "%s is used twice, first by %s", kind, first)
@@ -41,14 +42,22 @@ func check(c *Config, r *reader) {
 		}
 		by[key] = at
 	}
+	var sockets claims
+	listen := func(shown, at, key string) {
+		if other := sockets.add(shown, at, key); other != nil && other.key == key {
+			r.fail(at, "%s is used twice, first by %s", shown, other.at)
+		} else if other != nil {
+			r.fail(at, "%s and %s of %s cannot both be bound: one takes in the other", shown, other.shown, other.at)
+		}
+	}
 	if c.API.Listen != "" {
-		claim(c.API.Listen, r.at("api.listen"), socketKey("tcp://"+c.API.Listen), used)
+		listen(c.API.Listen, r.at("api.listen"), socketKey("tcp://"+c.API.Listen))
 	}
 	if c.Metrics.Listen != "" {
-		claim(c.Metrics.Listen, r.at("metrics.listen"), socketKey("tcp://"+c.Metrics.Listen), used)
+		listen(c.Metrics.Listen, r.at("metrics.listen"), socketKey("tcp://"+c.Metrics.Listen))
 	}
 	for i, in := range c.Ingest {
-		claim(in.Listen, in.At, socketKey(in.Listen), used)
+		listen(in.Listen, in.At, socketKey(in.Listen))
 		if in.Handler != nil {
 			claim("the name "+IngestName(i), in.At, IngestName(i), names)
 		}
@@ -56,7 +65,7 @@ func check(c *Config, r *reader) {
 	for _, w := range c.Workers {
 		claim("the name "+w.Name, w.At, w.Name, names)
 		for _, addr := range w.Listen {
-			claim(addr, w.At, socketKey(addr), used)
+			listen(addr, w.At, socketKey(addr))
 		}
 	}
 	ids := map[string]string{}
@@ -88,6 +97,48 @@ func socketKey(addr string) string {
 	return "tcp " + rest
 }
 
+// claims are the sockets of a config.
+type claims []claimed
+
+type claimed struct{ shown, at, key string }
+
+// add notes a socket and returns an earlier one that leaves no room for it.
+func (c *claims) add(shown, at, key string) (other *claimed) {
+	for i := range *c {
+		if overlap((*c)[i].key, key) {
+			return &(*c)[i]
+		}
+	}
+	*c = append(*c, claimed{shown, at, key})
+	return nil
+}
+
+// overlap reports whether only one of two sockets can be bound: they are the
+// same, or one is that port of all addresses.
+func overlap(a, b string) bool {
+	if a == b {
+		return true
+	}
+	kindA, restA, _ := strings.Cut(a, " ")
+	kindB, restB, _ := strings.Cut(b, " ")
+	hostA, portA, errA := net.SplitHostPort(restA)
+	hostB, portB, errB := net.SplitHostPort(restB)
+	if kindA != kindB || portA != portB || portA == "0" || errA != nil || errB != nil {
+		return false
+	}
+	return anyHost(hostA) || anyHost(hostB) || plainHost(hostA) == plainHost(hostB)
+}
+
+// anyHost reports whether a host means all addresses, of IPv4 and IPv6.
+func anyHost(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+
+func plainHost(host string) string {
+	if host == "localhost" {
+		return "127.0.0.1"
+	}
+	return host
+}
+
 // checkHostPort judges "host:port"; the host may be empty, a name or an address.
 func checkHostPort(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
@@ -111,9 +162,20 @@ func checkService(addr string) error {
 	return checkHostPort(addr)
 }
 
+// maxSocketPath is the longest path of a unix socket in bytes.
+const maxSocketPath = 107
+
+// checkRuntimeDir leaves room for the name of the longest socket in it.
+func (r *reader) checkRuntimeDir(c *Config) {
+	const longest = "/control.sock"
+	if over := len(c.RuntimeDir) + len(longest) - maxSocketPath; over > 0 {
+		r.fail(c.Place("runtime_dir"), "%s is %d bytes too long for the sockets in it, whose paths have at most %d", c.RuntimeDir, over, maxSocketPath)
+	}
+}
+
 func checkSocketPath(path string) error {
-	if path == "" || len(path) > 107 {
-		return fmt.Errorf("unix://%s: a socket's path has 1 to 107 bytes", path)
+	if path == "" || len(path) > maxSocketPath {
+		return fmt.Errorf("unix://%s: a socket's path has 1 to %d bytes", path, maxSocketPath)
 	}
 	return nil
 }
@@ -200,19 +262,26 @@ func (t *table) checkWorker(w Worker) {
 	if w.Count > MaxProcesses {
 		t.fail(t.where("count"), "%d is more than %d processes", w.Count, MaxProcesses)
 	}
-	t.checkListens(t.where("listen"), w.Listen)
+	known := t.checkListens(t.where("listen"), w.Listen)
 	switch hasRoutes := len(w.Routes) > 0; {
-	case hasRoutes && !takesRoutes(w.Listen):
+	case known && hasRoutes && !takesRoutes(w.Listen):
 		t.fail(t.where("routes"), "only http and websocket have paths: set handler instead")
-	case !hasRoutes && w.Handler == nil:
+	case known && !hasRoutes && w.Handler == nil:
 		t.fail(w.At, "has neither routes nor a handler")
 	}
 	if err := w.Settings.Validate(); err != nil {
-		t.fail(w.At, "%v", err)
+		at := w.At
+		var of *worker.SettingError
+		if errors.As(err, &of) {
+			at = t.at(join(t.path, of.Key))
+		}
+		t.fail(at, "%v", err)
 	}
 }
 
-func (t *table) checkListens(at string, listen []string) {
+// checkListens reports whether all addresses can be understood.
+func (t *table) checkListens(at string, listen []string) (ok bool) {
+	before := len(t.errs)
 	if len(listen) == 0 {
 		t.fail(at, `needs listen = "websocket://127.0.0.1:2346"`)
 	}
@@ -221,6 +290,7 @@ func (t *table) checkListens(at string, listen []string) {
 			t.fail(at, "%v", err)
 		}
 	}
+	return len(t.errs) == before
 }
 
 // CheckListen judges the address of a worker group. Port 0 means any.
@@ -230,7 +300,7 @@ func CheckListen(addr string) error {
 	}
 	_, rest, _ := strings.Cut(addr, "://")
 	if strings.HasPrefix(rest, "/") {
-		return nil
+		return checkSocketPath(rest)
 	}
 	_, port, err := net.SplitHostPort(rest)
 	if n, e := strconv.Atoi(port); err != nil || e != nil || n < 0 || n > 65535 {

@@ -39,6 +39,10 @@ type Config struct {
 	Apps    []App
 	Workers []Worker // never empty, unless Source.Program
 
+	// places are where values stand that only the machine can judge, by address
+	// or key.
+	places map[string]string
+
 	// Override is PUSHD_LISTEN and PUSHD_COUNT, already applied to Workers; a
 	// program applies it to its own.
 	Override Override
@@ -100,6 +104,15 @@ type Route struct {
 
 // KeyFile is where the generated API key is kept.
 func (c *Config) KeyFile() string { return filepath.Join(c.DataDir, "api.key") }
+
+// Place returns where a listen address, the name of a worker group, or one of
+// runtime_dir, data_dir and log_file comes from: "pushd.toml:12: worker[0].listen".
+func (c *Config) Place(of string) string {
+	if at := c.places[of]; at != "" {
+		return at
+	}
+	return of
+}
 
 // WorkerApps returns the apps as the processes get them.
 func (c *Config) WorkerApps() []worker.App {

@@ -99,6 +99,9 @@ func (t *table) apply(c *Config) {
 	for i := range c.Workers {
 		if c.Override.Listen != nil {
 			t.checkListens("PUSHD_LISTEN", c.Workers[i].Listen)
+			for _, addr := range c.Workers[i].Listen {
+				c.places[addr] = "PUSHD_LISTEN"
+			}
 		}
 	}
 }

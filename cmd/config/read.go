@@ -23,7 +23,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	c := &Config{
 		File: file, RuntimeDir: s.RuntimeDirs()[0], DataDir: s.dataDir(),
 		LogFormat: "text", Drain: 5 * time.Second, Watchdog: 5 * time.Second,
-		API: API{Listen: "127.0.0.1:2347"},
+		API: API{Listen: "127.0.0.1:2347"}, places: map[string]string{},
 	}
 	if s.LogFile != "" {
 		c.LogFile, _ = filepath.Abs(s.LogFile)
@@ -32,11 +32,14 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	t.process(c)
 	if s.RuntimeDir != "" {
 		c.RuntimeDir, _ = filepath.Abs(s.RuntimeDir)
+		c.places["runtime_dir"] = "--runtime-dir"
 	}
+	r.checkRuntimeDir(c)
 	t.services(c)
 	c.Apps = t.apps()
 	for i, in := range t.subs("ingest") {
 		c.Ingest = append(c.Ingest, in.ingest(i))
+		c.places[c.Ingest[i].Listen] = in.where("listen")
 	}
 	groups := t.subs("worker")
 	if s.Program && len(groups) > 0 {
@@ -63,6 +66,11 @@ func (t *table) process(c *Config) {
 	t.abs("runtime_dir", &c.RuntimeDir)
 	t.abs("data_dir", &c.DataDir)
 	t.abs("log_file", &c.LogFile)
+	for _, key := range []string{"runtime_dir", "data_dir", "log_file"} {
+		if v, ok := t.get(key); ok {
+			c.places[key] = v.at
+		}
+	}
 	level := ""
 	t.str("log_level", &level)
 	if level != "" {
@@ -107,6 +115,7 @@ func (t *table) services(c *Config) {
 	api.secret("key", &c.API.Key)
 	api.boolean("insecure", &c.API.Insecure)
 	api.checkAPI(c.API)
+	c.places["http://"+c.API.Listen], c.places[c.API.Listen] = api.where("listen"), api.where("listen")
 	api.done()
 
 	metrics := t.sub("metrics", "PUSHD_METRICS_")
@@ -114,6 +123,7 @@ func (t *table) services(c *Config) {
 	c.Metrics.Listen = t.absListen(c.Metrics.Listen)
 	metrics.boolean("insecure", &c.Metrics.Insecure)
 	metrics.checkMetrics(c.Metrics)
+	c.places["http://"+c.Metrics.Listen], c.places[c.Metrics.Listen] = metrics.where("listen"), metrics.where("listen")
 	metrics.done()
 
 	broker := t.sub("broker", "PUSHD_BROKER_")
@@ -157,6 +167,10 @@ func (t *table) worker(c *Config, i int) Worker {
 	}
 	t.checkWorker(w)
 	t.done()
+	c.places[w.Name] = t.where("user")
+	for _, addr := range w.Listen {
+		c.places[addr] = t.where("listen")
+	}
 	return w
 }
 

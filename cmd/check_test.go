@@ -1,0 +1,243 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// inRoute is a config with that as its only route, on line 4.
+func inRoute(route string) string {
+	return "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\ncount = 1\nroutes = { " + route + " }\n"
+}
+
+// unfit are configs of which a worker, the broker process or the master would
+// say something only when they start.
+var unfit = []struct{ name, config, want string }{
+	// every error of CheckRoutes
+	{"parameter with more", inRoute(`"/{room}x" = "echo"`), `pushd.toml:4: worker[0].routes./{room}x: route /{room}x: "{room}x" is no parameter`},
+	{"parameter without a name", inRoute(`"/a/{}" = "echo"`), `"{}" is no parameter`},
+	{"parameter in a parameter", inRoute(`"/a/{{x}}" = "echo"`), `is no parameter`},
+	{"brace alone", inRoute(`"/a/{x" = "echo"`), `"{x" is no parameter`},
+	{"star beside a parameter", inRoute(`"/{a}/*" = "echo"`), `not beside parameters`},
+	{"star within", inRoute(`"/a*b" = "echo"`), `"*" may only end a path`},
+	{"star without a slash", inRoute(`"/a*" = "echo"`), `"*" may only end a path`},
+	{"no slash", inRoute(`"echo" = "echo"`), `the path begins with "/"`},
+	// every error of parseOrigins, in both places
+	{"origin with a path", inRoute(`"/echo" = { handler = "echo", origins = ["https://example.com/"] }`), `pushd.toml:4: worker[0].routes./echo: origin "https://example.com/"`},
+	{"origin with a star within", inRoute(`"/echo" = { handler = "echo", origins = ["a.*.example.com"] }`), `origin "a.*.example.com"`},
+	{"empty origin", inRoute(`"/echo" = { handler = "echo", origins = [""] }`), `origin ""`},
+	{"origin with a space", inRoute(`"/echo" = { handler = "echo", origins = ["a b"] }`), `origin "a b"`},
+	{"origin of a group's handler", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nhandler = { handler = \"echo\", origins = [\"https://example.com/\"] }\n", `pushd.toml:3: worker[0].handler: origin "https://example.com/"`},
+	// construction of handlers
+	{"no such handler", inRoute(`"/echo" = "ehco"`), `pushd.toml:4: worker[0].routes./echo: `},
+	{"option that is none", inRoute(`"/chat" = { handler = "chat", options = { rums = true } }`), `pushd.toml:4: worker[0].routes./chat: `},
+	{"option that is missing", inRoute(`"/notify" = "notify"`), `pushd.toml:4: worker[0].routes./notify: `},
+	{"handler of an ingest port", "[[ingest]]\nlisten = \"udp://127.0.0.1:{{port}}\"\nhandler = \"ehco\"\n", `pushd.toml:3: ingest[0].handler: `},
+	// settings and addresses
+	{"slow", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nslow = \"down\"\n", `pushd.toml:3: worker[0].slow: slow = "down"`},
+	{"slow of a channel", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nchannels = [ { match = \"a*b\", slow = \"latest\" } ]\n", `pushd.toml:3: worker[0].channels[0]: channels: match = "a*b"`},
+	{"two that are one", "[metrics]\nlisten = \"127.0.0.1:{{port}}\"\n[[worker]]\nlisten = \"websocket://0.0.0.0:{{port}}\"\n", "cannot both be bound"},
+	{"localhost", "[metrics]\nlisten = \"127.0.0.1:{{port}}\"\n[[worker]]\nlisten = \"websocket://localhost:{{port}}\"\n", "cannot both be bound"},
+	{"no such address", "[[worker]]\nlisten = \"websocket://203.0.113.7:{{port}}\"\n", "pushd.toml:2: worker[0].listen: open listener websocket://203.0.113.7"},
+	{"no such name", "[[worker]]\nlisten = \"websocket://name.invalid:{{port}}\"\n", "pushd.toml:2: worker[0].listen: "},
+	{"no folder for a socket", "[[worker]]\nlisten = \"websocket://{{dir}}/none/x.sock\"\n", "pushd.toml:2: worker[0].listen: open listener"},
+	{"a file where a socket is to be", "[[worker]]\nlisten = \"websocket://{{dir}}/pushd.toml\"\n", "exists and is no socket"},
+	{"a long socket", "[[worker]]\nlisten = \"websocket:///" + strings.Repeat("x", 108) + "\"\n", "pushd.toml:2: worker[0].listen: "},
+	{"no such user", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nuser = \"nobody-at-all\"\n", `user "nobody-at-all"`},
+	{"no such group", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\ngroup = \"nobody-at-all\"\n", `group "nobody-at-all"`},
+	{"no folder for the log", "log_file = \"none/pushd.log\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\n", "pushd.toml:1: log_file: "},
+	{"a folder as the log", "log_file = \"..\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\n", "pushd.toml:1: log_file: "},
+}
+
+// TestCheckFindsWhatAStartWouldRefuse, and says where; a restart then stops
+// nothing, and a reload replaces nothing.
+func TestCheckFindsWhatAStartWouldRefuse(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})
+	good, err := os.ReadFile(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Status()
+	for i, tc := range unfit {
+		s.WriteConfig(tc.config)
+		r := s.Run("check")
+		if r.Code != 1 || !strings.Contains(r.Stderr, tc.want) {
+			t.Errorf("%s: check: exit %d, %q; want %q", tc.name, r.Code, r.Stderr, tc.want)
+		}
+		if r := s.Run("restart", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, tc.want) {
+			t.Errorf("%s: restart: exit %d, %q", tc.name, r.Code, r.Stderr)
+		}
+		if i%8 > 0 {
+			continue // a reload makes the same plan
+		}
+		if r := s.Run("reload"); r.Code != 1 {
+			t.Errorf("%s: reload: exit %d, %q", tc.name, r.Code, r.Stderr)
+		}
+	}
+	if err := os.WriteFile(s.Config, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if after := s.Status(); after.Master.PID != before.Master.PID || after.Workers[0].PID != before.Workers[0].PID {
+		t.Errorf("it runs as %+v, before %+v", after, before)
+	}
+	s.MustRun("check")
+}
+
+// TestCheckJudgesTheMachine: folders that cannot be written, and addresses that
+// are in use, which only a start minds.
+func TestCheckJudgesTheMachine(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: fmt.Sprintf("[[worker]]\nlisten = \"text://%s\"\nhandler = \"echo\"\n", busy.Addr())})
+	if out := s.MustRun("check"); !strings.Contains(out, "note: ") || !strings.Contains(out, "pushd.toml:2: worker[0].listen: open listener text://"+busy.Addr().String()) {
+		t.Errorf("check beside a program that has the port: %q", out)
+	}
+	s.WriteConfig(twoWorkers)
+	file := filepath.Join(s.Dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ variable, value, want string }{
+		{"PUSHD_DATA_DIR", file + "/data", "PUSHD_DATA_DIR: "},
+		{"PUSHD_RUNTIME_DIR", file, "PUSHD_RUNTIME_DIR: "},
+		{"PUSHD_RUNTIME_DIR", "/tmp/" + strings.Repeat("x", 91), "PUSHD_RUNTIME_DIR: "},
+	} {
+		ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
+		c := s.Command(ctx, "check")
+		c.Env = append(c.Env, tc.variable+"="+tc.value)
+		out, err := c.CombinedOutput()
+		cancel()
+		if err == nil || !strings.Contains(string(out), tc.want) {
+			t.Errorf("%s=%s: %v %q", tc.variable, tc.value, err, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.Dir, "run")); !os.IsNotExist(err) {
+		t.Errorf("check has made the runtime folder: %v", err)
+	}
+	s.MustRun("check")
+}
+
+// TestOneErrorForWSS and not a second, wrong one.
+func TestOneErrorForWSS(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: "[[worker]]\nlisten = \"wss://127.0.0.1:{{port}}\"\nroutes = { \"/echo\" = \"echo\" }\n"})
+	if r := s.Run("check"); r.Code != 1 || strings.Contains(r.Stderr, "\n/") || strings.Count(r.Stderr, "worker[0]") != 1 {
+		t.Errorf("%d %q", r.Code, r.Stderr)
+	}
+}
+
+// TestRestartKeepsTheSockets: who comes while nothing serves waits in the
+// queue; addresses of the old config are freed, those of the new one bound.
+func TestRestartKeepsTheSockets(t *testing.T) {
+	t.Parallel()
+	config := func(more string) string {
+		return "drain = \"1s\"\n[[worker]]\nname = \"push\"\nlisten = [\"websocket://127.0.0.1:{{port}}\"" + more + "]\ncount = 1\nroutes = { \"/echo\" = \"echo\" }\n"
+	}
+	s := pushdtest.Start(t, pushdtest.Options{Config: config(`, "websocket://{{dir}}/old.sock", "websocket://{{dir}}/kept.sock"`)})
+	first := s.Status()
+	s.WriteConfig(config(`, "websocket://{{dir}}/new.sock", "websocket://{{dir}}/kept.sock"`))
+	for _, name := range []string{"old", "kept"} {
+		if _, err := net.Dial("unix", filepath.Join(s.Dir, name+".sock")); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	over, dialled := make(chan struct{}), make(chan error, 1)
+	go func() {
+		n := 0
+		for {
+			for _, at := range [][2]string{{"tcp", fmt.Sprintf("127.0.0.1:%d", s.Port)}, {"unix", filepath.Join(s.Dir, "kept.sock")}} {
+				c, err := net.Dial(at[0], at[1])
+				if err != nil {
+					dialled <- fmt.Errorf("dial %d: %w", n, err)
+					return
+				}
+				c.Close()
+				n++
+			}
+			select {
+			case <-over:
+				dialled <- nil
+				return
+			default:
+			}
+		}
+	}()
+	s.MustRun("restart", "-d")
+	close(over)
+	if err := <-dialled; err != nil {
+		t.Errorf("a client was refused: %v", err)
+	}
+	if now := s.Status(); now.Master.PID == first.Master.PID || len(now.Workers) != 1 {
+		t.Errorf("after the restart: %+v", now)
+	}
+	c := s.Dial("/echo")
+	c.SendText("x")
+	c.WantText("x")
+	c.Close()
+	for name, want := range map[string]bool{"old": false, "kept": true, "new": true} {
+		c, err := net.Dial("unix", filepath.Join(s.Dir, name+".sock"))
+		if (err == nil) != want {
+			t.Errorf("%s.sock: %v", name, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
+
+	// A listener that takes in an old one can only be bound once that is gone.
+	raw, err := os.ReadFile(s.Config)
+	if err == nil {
+		err = os.WriteFile(s.Config, []byte(strings.Replace(string(raw), "websocket://127.0.0.1", "websocket://0.0.0.0", 1)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.MustRun("restart", "-d")
+	s.Dial("/echo").Close()
+	s.Stop()
+	if left, _ := filepath.Glob(filepath.Join(s.Dir, "*.sock")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestRestartInTheForeground takes the sockets over itself, and one whose new
+// address is somebody else's stops nothing.
+func TestRestartInTheForeground(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Status()
+	s.WriteConfig(fmt.Sprintf("[[worker]]\nlisten = [\"websocket://127.0.0.1:{{port}}\", \"websocket://%s\"]\nroutes = { \"/echo\" = \"echo\" }\n", busy.Addr()))
+	if r := s.Run("restart", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, "nothing has been stopped") || !strings.Contains(r.Stderr, busy.Addr().String()) {
+		t.Errorf("%d %q", r.Code, r.Stderr)
+	}
+	if now := s.Status(); now.Master.PID != before.Master.PID {
+		t.Errorf("it was stopped: %+v", now)
+	}
+	busy.Close()
+	c, ended := s.Foreground(func(c *exec.Cmd) { c.Args[1] = "restart" })
+	s.Dial("/echo").Close()
+	if now := s.Status(); now.Master.PID != c.Process.Pid {
+		t.Errorf("it runs as %+v, not as process %d", now, c.Process.Pid)
+	}
+	s.Stop()
+	if err := <-ended; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
