@@ -113,7 +113,9 @@ func (t *turns) note(at, took time.Duration) {
 
 // measure notes how long the turn took.
 func (l *loop) measure() {
-	l.counts.turns.note(l.now, l.mark-l.now)
+	took := l.mark - l.now
+	l.counts.turns.note(l.now, took)
+	l.rest.note(l, took)
 }
 
 // snapshot returns the counters as status shows them.

@@ -173,6 +173,7 @@ func (x *export) freeze(n int) {
 		}
 		l.reactor.Detach(c.sock)
 		c.set(flagMoving)
+		c.clear(flagRest)
 		x.held = append(x.held, c)
 		x.size += w
 	}

@@ -63,6 +63,10 @@ func (l *loop) sweep() {
 
 // due acts on a deadline.
 func (l *loop) due(c *Conn) {
+	if c.has(flagRest) && c.stage != stageClosing && c.stage != stageDrain {
+		l.expect(c, time.Second) // it has spoken: we are late, not the client
+		return
+	}
 	switch c.stage {
 	case stageHTTP:
 		l.dueHTTP(c)
@@ -76,6 +80,14 @@ func (l *loop) due(c *Conn) {
 func (l *loop) dueHTTP(c *Conn) {
 	if c.has(flagHeld) {
 		c.more.held.expire()
+		return
+	}
+	if c.out != nil {
+		l.failSend("slow")
+		l.destroy(c, ErrSlow)
+		return
+	}
+	if l.unheard(c) {
 		return
 	}
 	if c.in != nil { // half a request
@@ -110,8 +122,22 @@ func (l *loop) dueWebSocket(c *Conn) {
 	}
 }
 
+// unheard reports whether the client has sent something that we have not read
+// yet, and if so gives us time to: a loop that was stopped or busy for long finds
+// its deadlines passed before it sees the answers that came in time.
+func (l *loop) unheard(c *Conn) bool {
+	if c.has(flagMuted) || !c.sock.Unread() {
+		return false
+	}
+	l.expect(c, time.Second)
+	return true
+}
+
 // unanswered ends a connection whose client is silent.
 func (l *loop) unanswered(c *Conn) {
+	if l.unheard(c) {
+		return
+	}
 	if c.route.onTimeout != nil {
 		c.extra().err = ErrTimeout
 		c.route.timedOut(c)
@@ -123,7 +149,7 @@ func (l *loop) unanswered(c *Conn) {
 
 var pingFrame = websocket.AppendFrame(nil, websocket.Ping, nil)
 
-func (l *loop) ping(c *Conn) { l.share(c, pingFrame, mark{}) }
+func (l *loop) ping(c *Conn) { l.control(c, pingFrame, pingMark) }
 
 // beatFrom starts the heartbeat of a connection. The first ping comes up to a
 // tenth early, so that clients that came together are not pinged together.

@@ -140,6 +140,7 @@ func (l *loop) replay(conns []*Conn, v vector) {
 		}
 		d := newDelivery(*p)
 		d.mark = l.w.markOf(p)
+		l.progress.Add(1)
 		for _, c := range conns {
 			if d.targets(c, l) && d.includes(c) {
 				d.reached += d.act(l, c)

@@ -34,6 +34,7 @@ type loop struct {
 	alarm  alarm
 	cork   cork
 	dying  []dying
+	rest   waitlist
 	thaw   []*Conn // reading resumed during this turn
 	fan    fanout
 	accept admission
@@ -46,6 +47,8 @@ type loop struct {
 	counts counters
 	panics atomic.Int64
 	tasks  atomic.Int64
+
+	progress atomic.Uint64 // raised by each step of work; see serving.pulse
 
 	closing   bool        // stop was asked for: no new clients
 	parting   func(*Conn) // since disperse: sends one away
@@ -67,6 +70,7 @@ type dying struct {
 
 // Begin starts a turn: one entry from the reactor.
 func (l *loop) Begin() {
+	l.progress.Add(1)
 	l.now = monotonic()
 	l.mark = l.now
 }
@@ -79,6 +83,7 @@ func (l *loop) End() {
 		for len(l.thaw) > 0 {
 			t := l.thaw[0]
 			l.thaw = l.thaw[1:]
+			l.progress.Add(1)
 			l.melt(t)
 		}
 		l.reap()
@@ -91,6 +96,7 @@ func (l *loop) End() {
 func (l *loop) reap() {
 	for i := 0; i < len(l.dying); i++ {
 		d := l.dying[i]
+		l.progress.Add(1)
 		if d.err != nil && d.c.extra().err == nil {
 			d.c.more.err = d.err
 		}
@@ -128,6 +134,7 @@ func (l *loop) Readable(c *Conn, p []byte) {
 
 // Writable goes on with a queue.
 func (l *loop) Writable(c *Conn) {
+	l.progress.Add(1)
 	if c.out != nil {
 		l.drain(c)
 	}
@@ -155,6 +162,7 @@ func (l *loop) Lost(c *Conn) bool {
 		return false
 	}
 	c.sock = reactor.Handle{}
+	c.clear(flagRest)
 	if c.out == nil {
 		c.out = &queue{}
 	}
@@ -194,7 +202,7 @@ func (l *loop) Restarted() {
 }
 
 // Woken is the loop's turn for everything that is not a socket: posted
-// functions, timers, a fan-out to go on with.
+// functions, timers, a fan-out and input to go on with.
 func (l *loop) Woken(posted []func()) {
 	for _, fn := range posted {
 		l.run(fn)
@@ -203,11 +211,13 @@ func (l *loop) Woken(posted []func()) {
 		l.wheel.Advance(l.now)
 	}
 	l.fan.step(l)
+	l.rest.step(l)
 }
 
 // run calls a posted function; a panic in it is logged and counted.
 func (l *loop) run(fn func()) {
 	defer l.contain("Post", nil)
+	l.progress.Add(1)
 	fn()
 }
 

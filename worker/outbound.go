@@ -1,6 +1,10 @@
 package worker
 
-import "github.com/pushd/pushd/protocol/websocket"
+import (
+	"strings"
+
+	"github.com/pushd/pushd/protocol/websocket"
+)
 
 // What a socket does not take is kept in a queue, as references to encoded
 // frames: a frame that went to a thousand slow clients is in memory once.
@@ -134,6 +138,44 @@ func (l *loop) transmit(c *Conn, buf []byte, ends []int) {
 	l.crowded(c)
 }
 
+// Pings of ours and answers to the client's: of each, only the newest waits (RFC
+// 6455, 5.5.3), like the messages of a channel of SlowLatest. No channel's name
+// begins so.
+var (
+	pingMark = mark{"\x00ping", SlowLatest}
+	pongMark = mark{"\x00pong", SlowLatest}
+)
+
+// control reports whether the frame is no message.
+func (m mark) control() bool { return strings.HasPrefix(m.channel, "\x00") }
+
+// control sends a control frame. One that finds no room in the queue is not
+// sent: the client does not read.
+func (l *loop) control(c *Conn, frame []byte, m mark) {
+	if l.cork.c == c {
+		l.uncork()
+	}
+	l.supersede(c, m.channel)
+	if n := len(frame); !l.fits(c, n) {
+		if l.dropLoose(c, l.w.Limits.MaxQueue-n); !l.fits(c, n) {
+			l.failSend("control")
+			return
+		}
+	}
+	if !c.has(flagDead) {
+		l.share(c, frame, m)
+	}
+}
+
+// pong answers a ping.
+func (l *loop) pong(c *Conn, data []byte) {
+	if l.uncorkFor(c, len(data)); c.out == nil {
+		l.emit(c, func(dst []byte) []byte { return websocket.AppendFrame(dst, websocket.Pong, data) })
+		return
+	}
+	l.control(c, websocket.AppendFrame(nil, websocket.Pong, data), pongMark)
+}
+
 // share sends a frame that others are sent too. It is queued by reference and
 // must never change.
 func (l *loop) share(c *Conn, frame []byte, m mark) {
@@ -217,6 +259,9 @@ func (l *loop) drained(c *Conn) {
 	if c.has(flagEnd) {
 		l.finish(c)
 		return
+	}
+	if c.stage == stageHTTP {
+		l.resume(c) // requests behind the one whose answer is out
 	}
 	if c.has(flagFull) {
 		c.clear(flagFull)

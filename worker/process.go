@@ -38,6 +38,8 @@ type serving struct {
 
 	stop chan control.Stop // an order to stop; the second one ends a graceful stop
 
+	seen uint64 // of loop.progress at the last ping; obey's
+
 	given atomic.Pointer[export] // the hand-over under way, or that may be taken back until stop
 }
 
@@ -198,7 +200,7 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 			s.order(o)
 		}
 	case control.TypePing:
-		s.l.post(func() { go s.send(control.Message{Type: control.TypePong, ID: m.ID}) })
+		s.pulse(m.ID)
 	case control.TypeQuery:
 		s.question(m)
 	case control.TypeImport, control.TypeExport:
@@ -214,6 +216,20 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 			}
 		}
 	}
+}
+
+// pulse answers the master's ping: at once if the loop has done anything since
+// the last one, else when it gets to the question. A loop that is busy is alive,
+// however much it has to do before it looks at its door; one that hangs does
+// neither.
+func (s *serving) pulse(id uint64) {
+	pong := func() { go s.send(control.Message{Type: control.TypePong, ID: id}) }
+	if n := s.l.progress.Load(); n != s.seen {
+		s.seen = n
+		pong()
+		return
+	}
+	s.l.post(pong)
 }
 
 // handover starts one side of a hand-over on a goroutine of its own.
@@ -380,6 +396,7 @@ func (l *loop) disperse(code int, reason string, drain time.Duration) {
 		l.after(time.Duration(rand.Int64N(int64(drain))), func() { l.closeConn(c, code, reason, nil) })
 	}
 	for _, c := range l.conns.snapshot() {
+		l.progress.Add(1)
 		l.parting(c)
 	}
 }

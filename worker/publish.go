@@ -270,6 +270,7 @@ const maxSnapshot = 32 << 10
 func (d *delivery) run(l *loop, n int) int {
 	end := min(d.next+n, len(d.members))
 	for i := d.next; i < end; i++ {
+		l.progress.Add(1)
 		if c := d.members[i]; d.includes(c) {
 			if n := d.act(l, c); !d.told {
 				d.reached += n

@@ -15,6 +15,17 @@ func (c *Conn) receive(p []byte) {
 	if c.has(flagDead) || c.stage == stageDrain {
 		return
 	}
+	l := c.loop
+	if c.has(flagRest) { // read before it was put off
+		c.in.wait.add(p)
+		return
+	}
+	if l.rest.crowded(l) && !c.has(flagPaused|flagHeld|flagMoving) {
+		c.input().wait.add(p)
+		l.putOff(c)
+		return
+	}
+	l.rest.grant(l, turnTime)
 	if c.in != nil && c.in.wait.len() > 0 {
 		c.in.wait.add(p)
 		c.consume()
@@ -22,7 +33,7 @@ func (c *Conn) receive(p []byte) {
 	}
 	if rest := c.work(p); len(rest) > 0 {
 		c.input().wait.add(rest)
-		c.loop.watch(c)
+		c.await()
 	}
 	c.emptied()
 }
@@ -34,12 +45,22 @@ func (c *Conn) consume() {
 	rest := c.work(p)
 	in.wait.drop(len(p) - len(rest))
 	if len(rest) > 0 {
-		c.loop.watch(c)
+		c.await()
 	}
 	c.emptied()
 }
 
-// work works on p until it is used up or has to wait, and returns what has to.
+// await decides when the bytes that wait are worked on.
+func (c *Conn) await() {
+	if c.unfinished() {
+		c.loop.putOff(c)
+		return
+	}
+	c.loop.watch(c)
+}
+
+// work works on p, in the turn that was granted, until it is used up or has to
+// wait, and returns what has to.
 func (c *Conn) work(p []byte) []byte {
 	if c.has(flagPaused | flagHeld | flagMoving) {
 		return p
@@ -60,15 +81,15 @@ func (c *Conn) work(p []byte) []byte {
 	return p
 }
 
-// held is the most that is read ahead while an answer is deferred; the socket
-// is watched so that a client that gives up is noticed.
+// maxAhead is the most that is read ahead while an answer is deferred or unsent;
+// the socket is watched so that a client that gives up is noticed.
 const maxAhead = reactor.ReadChunk
 
 // watch turns reading on or off as the flags demand.
 func (l *loop) watch(c *Conn) {
-	ahead := c.has(flagHeld) || l.waiting && c.stage == stageHTTP
+	ahead := c.has(flagHeld) || c.stage == stageHTTP && (l.waiting || c.out != nil)
 	mute := c.has(flagPaused) || ahead && c.in != nil && c.in.wait.len() > maxAhead
-	if mute == c.has(flagMuted) || !c.sock.Valid() || c.has(flagDead|flagMoving) {
+	if mute == c.has(flagMuted) || !c.sock.Valid() || c.has(flagDead|flagMoving|flagRest) {
 		return
 	}
 	if err := l.reactor.Mute(c.sock, mute); err != nil {
@@ -83,13 +104,18 @@ func (l *loop) resume(c *Conn) { l.thaw = append(l.thaw, c) }
 
 // melt works on held-back input.
 func (l *loop) melt(c *Conn) {
-	if c.has(flagDead|flagPaused|flagHeld|flagMoving) || !c.sock.Valid() {
+	if c.has(flagDead|flagPaused|flagHeld|flagMoving|flagRest) || !c.sock.Valid() {
 		return
 	}
 	l.watch(c)
 	if c.in == nil || c.in.wait.len() == 0 {
 		return
 	}
+	if l.rest.crowded(l) {
+		l.putOff(c)
+		return
+	}
+	l.rest.grant(l, turnTime)
 	c.consume()
 	l.uncork()
 }
@@ -104,7 +130,7 @@ func (c *Conn) packets(p []byte) []byte {
 		seen, in.seen, in.need = in.seen, 0, 0
 	}
 	proto, limit := c.port.addr.packet, c.loop.w.Limits.MaxMessage
-	for ; len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd); seen = 0 {
+	for ; len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd) && !c.loop.turnOver(); seen = 0 {
 		n, err := protocol.Input(proto, p, seen, limit)
 		if err != nil {
 			c.loop.fail(c, websocket.ClosePolicy, err)
@@ -122,12 +148,13 @@ func (c *Conn) packets(p []byte) []byte {
 		}
 		p = p[n:]
 		c.route.message(c, Message{Data: payload})
+		c.loop.worked(0)
 	}
 	return p
 }
 
 // frames decodes p and delivers messages. It returns what is left when reading
-// was paused.
+// was paused or the turn is over.
 func (c *Conn) frames(p []byte) []byte {
 	l := c.loop
 	limits := l.frameLimits()
@@ -136,7 +163,7 @@ func (c *Conn) frames(p []byte) []byte {
 	if c.in != nil {
 		dec = &c.in.dec
 	}
-	for len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd) && c.stage != stageDrain {
+	for len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd) && c.stage != stageDrain && !l.turnOver() {
 		ev, rest, ok, err := dec.Next(p, &limits, c.has(flagDeflate))
 		if err != nil {
 			e := err.(*websocket.CloseError)
@@ -147,7 +174,12 @@ func (c *Conn) frames(p []byte) []byte {
 		if !ok {
 			break
 		}
+		inflated := 0
+		if c.has(flagDeflate) {
+			inflated = len(ev.Data)
+		}
 		c.frame(ev)
+		l.worked(inflated)
 	}
 	c.retain(dec)
 	return p
@@ -174,7 +206,7 @@ func (c *Conn) frame(ev websocket.Event) {
 		}
 	case websocket.Ping:
 		if c.withinRate() && c.stage == stageWebSocket {
-			l.emit(c, func(dst []byte) []byte { return websocket.AppendFrame(dst, websocket.Pong, ev.Data) })
+			l.pong(c, ev.Data)
 		}
 	case websocket.Pong:
 		c.withinRate()

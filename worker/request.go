@@ -91,7 +91,7 @@ func (w *Response) Flush() {
 		w.c.loop.expect(w.c, 0) // a stream has no deadline
 	}
 	if len(w.body) > 0 && w.hasBody() {
-		w.emit(func(dst []byte) []byte { return http.AppendChunk(dst, w.body) })
+		w.emit(len(w.body), func(dst []byte) []byte { return http.AppendChunk(dst, w.body) })
 	}
 	w.body = w.body[:0]
 }
@@ -107,12 +107,12 @@ func (w *Response) End() {
 	if w.chunked {
 		w.Flush()
 		if w.hasBody() {
-			w.emit(func(dst []byte) []byte { return append(dst, http.LastChunk...) })
+			w.emit(len(http.LastChunk), func(dst []byte) []byte { return append(dst, http.LastChunk...) })
 		}
 	} else {
 		w.sendHead(len(w.body))
 		if w.hasBody() {
-			w.emit(func(dst []byte) []byte { return append(dst, w.body...) })
+			w.emit(len(w.body), func(dst []byte) []byte { return append(dst, w.body...) })
 		}
 	}
 	w.done = true
@@ -138,18 +138,22 @@ func (w *Response) sendHead(length int) {
 	if w.header.Get("Content-Type") == "" && len(w.body) > 0 {
 		w.header.Set("Content-Type", nethttp.DetectContentType(w.body))
 	}
-	w.emit(func(dst []byte) []byte {
+	w.emit(0, func(dst []byte) []byte {
 		return http.AppendHead(dst, w.status, w.header, length, w.closing, w.c.loop.date())
 	})
 }
 
-// emit sends bytes under the rules for slow clients.
-func (w *Response) emit(encode func([]byte) []byte) {
+// emit sends n bytes and their framing. What is streamed is under the rules for
+// slow clients; a whole response begins when the one before is out, so it is
+// alone in the queue.
+func (w *Response) emit(n int, encode func([]byte) []byte) {
 	l := w.c.loop
-	if limit := l.w.Limits.MaxQueue; limit > 0 && w.started && w.c.out.len() > limit {
-		l.failSend("slow")
-		l.destroy(w.c, ErrSlow)
-		return
+	if w.chunked {
+		if l.uncorkFor(w.c, n); !l.fits(w.c, n) {
+			l.failSend("slow")
+			l.destroy(w.c, ErrSlow)
+			return
+		}
 	}
 	l.emit(w.c, encode)
 }
@@ -183,8 +187,8 @@ func (h *held) abort() {
 }
 
 // requests serves the requests in p and returns what is left: an incomplete
-// header or line, requests behind a deferred one, or frames behind an upgrade.
-// While a hand-over waits for answers that are due, it begins none: who has got
+// header or line, requests behind a deferred one or behind an answer that the
+// client has not taken yet, or frames behind an upgrade. While a hand-over waits for answers that are due, it begins none: who has got
 // one and asks at once again, as long polls do, moves in between.
 func (c *Conn) requests(p []byte) []byte {
 	l := c.loop
@@ -194,7 +198,7 @@ func (c *Conn) requests(p []byte) []byte {
 	if c.in != nil && c.in.http != nil {
 		rd = c.in.http
 	}
-	for more := true; more && len(p) > 0 && !l.waiting && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd); {
+	for more := true; more && len(p) > 0 && c.takesRequests() && !l.turnOver(); l.worked(0) {
 		var err error
 		if p, more, err = c.request(rd, p, &lim); err != nil {
 			c.malformed(err)
@@ -202,10 +206,15 @@ func (c *Conn) requests(p []byte) []byte {
 		}
 	}
 	c.suspend(rd)
-	if (len(p) > 0 || !rd.Idle()) && c.stage == stageHTTP && !c.has(flagHeld|flagPaused|flagDead|flagEnd) {
+	if (len(p) > 0 && !l.turnOver() || !rd.Idle()) && c.takesRequests() {
 		l.hurry(c, l.w.Limits.HandshakeTimeout)
 	}
 	return p
+}
+
+// takesRequests reports whether the next request may be worked on.
+func (c *Conn) takesRequests() bool {
+	return c.stage == stageHTTP && c.out == nil && !c.loop.waiting && !c.has(flagHeld|flagPaused|flagDead|flagEnd)
 }
 
 // suspend keeps the Reader of a request that is not whole.

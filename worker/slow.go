@@ -80,6 +80,7 @@ func (l *loop) room(c *Conn, n int, m mark) error {
 	if m.slow == SlowLatest {
 		l.supersede(c, m.channel)
 	}
+	l.uncorkFor(c, n)
 	if l.fits(c, n) {
 		return nil
 	}
@@ -109,6 +110,16 @@ func (l *loop) room(c *Conn, n int, m mark) error {
 		return ErrClosed // by OnError
 	}
 	return nil
+}
+
+// uncorkFor sends what is corked for c if it would not fit together with n more
+// bytes: what the cork holds has not been asked room for yet.
+func (l *loop) uncorkFor(c *Conn, n int) {
+	limit := l.w.Limits.MaxQueue
+	if corked := len(l.cork.buf); l.cork.c == c && corked > 0 && limit > 0 && c.out.len()+corked+n > limit {
+		l.uncork()
+		l.holdFor(c)
+	}
 }
 
 // fits reports whether n more bytes do not exceed max_queue.
@@ -145,15 +156,17 @@ func (l *loop) supersede(c *Conn, channel string) {
 }
 
 // drop forgets the whole frames that which names, from the oldest on; not the
-// one that is partly sent. It returns how many.
+// one that is partly sent. It returns how many messages that were.
 func (q *queue) drop(l *loop, c *Conn, cause string, which func(i int) bool) (n int) {
 	kept := 0
 	for i, f := range q.frames {
 		if (i > 0 || q.off == 0) && which(i) {
 			q.bytes -= len(f)
 			l.counts.queueBytes -= int64(len(f))
-			l.dropped(c, cause)
-			n++
+			if !q.mark(i).control() {
+				l.dropped(c, cause)
+				n++
+			}
 			continue
 		}
 		q.frames[kept] = f

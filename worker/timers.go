@@ -51,6 +51,7 @@ func (l *loop) schedule(d, period time.Duration, fn func()) *Timer {
 	t := &Timer{l: l}
 	l.wheel.Schedule(&t.t, monotonic()+d, period, func() {
 		defer l.contain("timer", nil)
+		l.progress.Add(1)
 		fn()
 	})
 	return t

@@ -169,6 +169,11 @@ func LowestFree() int {
 
 func shutWrite(fd int) bool { return unix.Shutdown(fd, unix.SHUT_WR) == nil }
 
+func unread(fd int) bool {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	return err == nil && n > 0
+}
+
 // Duplicate returns another descriptor of what fd refers to. Any goroutine.
 func Duplicate(fd int) (int, error) {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)

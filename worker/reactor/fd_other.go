@@ -23,6 +23,7 @@ func epollAdd(int, int, uint32) error    { return ErrLinux }
 func epollModify(int, int, uint32) error { return ErrLinux }
 func epollDelete(int, int)               {}
 func shutWrite(int) bool                 { return false }
+func unread(int) bool                    { return false }
 func closeFD(int)                        {}
 
 // OpenFiles returns a guess.

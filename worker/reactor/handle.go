@@ -56,6 +56,9 @@ func (h Handle) Write(p []byte) (int, error) {
 	}
 }
 
+// Unread reports whether there are bytes that have not been read yet.
+func (h Handle) Unread() bool { return unread(h.conn.Fd()) }
+
 // ErrFull says that a socket takes no datagram now; this one is lost.
 var ErrFull = errors.New("socket is full")
 
@@ -101,10 +104,14 @@ func (r *Reactor[C]) Mute(h Handle, mute bool) error {
 // It forgets AwaitWritable too.
 func (r *Reactor[C]) Detach(h Handle) {
 	r.writable.forget(h)
-	epollDelete(r.engine.epoll, h.FD())
+	r.Ignore(h)
 }
 
-// Attach undoes Detach; the socket is not muted.
+// Ignore takes a socket's input out of the loop's sight, its end too, however
+// that comes.
+func (r *Reactor[C]) Ignore(h Handle) { epollDelete(r.engine.epoll, h.FD()) }
+
+// Attach undoes Detach and Ignore; the socket is not muted.
 func (r *Reactor[C]) Attach(h Handle) error { return epollAdd(r.engine.epoll, h.FD(), eventsRead) }
 
 // AwaitWritable asks for one call of Writable, when the socket takes bytes again.
