@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -230,4 +231,60 @@ func knowsVerbs(t *testing.T, b block) {
 			t.Errorf("%q: %v\n%s", m[0], err, out)
 		}
 	}
+}
+
+// TestBrowserClient runs the README's client for pages: it gets what is said,
+// and comes back by itself after a restart.
+func TestBrowserClient(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(pushdtest.Root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```js\n(function connect.*?)```").FindSubmatch(readme)
+	if m == nil {
+		t.Fatal("the README has no client")
+	}
+	s := pushdtest.Start(t, pushdtest.Options{Env: []string{"PUSHD_LISTEN=127.0.0.1:2346", "PUSHD_DRAIN=0s"}})
+	script := filepath.Join(s.Dir, "page.mjs")
+	if err := os.WriteFile(script, m[1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	node := exec.Command("node", "--experimental-websocket", "--no-warnings", script)
+	node.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var heard lines
+	node.Stdout, node.Stderr = &heard, &heard
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		node.Process.Kill()
+		node.Wait()
+	}()
+	hears := func(text string) {
+		pushdtest.Eventually(t, "the page hears "+text, func() bool {
+			s.Post("/v1/publish", map[string]any{"channel": "chat:lobby", "data": text})
+			return strings.Contains(heard.String(), text)
+		})
+	}
+	hears("before")
+	s.MustRun("restart", "-d")
+	hears("after")
+}
+
+// lines is what a process has printed, for several goroutines.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

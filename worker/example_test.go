@@ -1,0 +1,26 @@
+package worker_test
+
+import (
+	"github.com/pushd/pushd/worker"
+)
+
+// lookUp stands for a query that takes 50 ms.
+func lookUp(token string) (name string) { return "somebody with " + token }
+
+// A callback must not wait: while it does, no other client of the process is
+// served. What takes time goes to Go; its result comes back through Post. The
+// connection may be elsewhere by then, gone or moved by a reload, so it is
+// named by its id.
+func ExampleWorker_Go() {
+	w := worker.New("websocket://127.0.0.1:2346")
+	w.OnMessage = func(c *worker.Conn, m worker.Message) {
+		id, token := c.ID(), m.String() // m.Data is valid until the return; String copies
+		err := w.Go(func() {
+			name := lookUp(token)
+			_ = w.Post(func() { _ = w.SendToConn(id, worker.Text("hello, "+name)) })
+		})
+		if err != nil { // 1,024 look-ups are under way
+			c.Close(1013, "busy")
+		}
+	}
+}
