@@ -5,51 +5,90 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/pushd/pushd/master"
 )
 
-// key returns the configured API key, else the one of the key file, which the
-// first start writes.
-func (a apiSpec) key() (string, error) {
-	if a.Key != "" {
-		return a.Key, nil
+// keyName is the file in data_dir that holds the API's generated key.
+const keyName = "api.key"
+
+// maxKey is the longest key file in bytes.
+const maxKey = 64 << 10
+
+// apiKey returns the configured API key, else the one of the key file, which the
+// first start writes. In both cases a data_dir of a stranger is refused: more
+// than the key is kept there.
+func (s brokerSpec) apiKey() (string, error) {
+	made := os.MkdirAll(s.DataDir, 0o700)
+	if made != nil && s.API.Key == "" {
+		return "", fmt.Errorf("create data_dir: %w (choose another, or set key in [api])", made)
 	}
-	key, err := readKey(a.KeyFile)
+	dir, err := master.OpenFolder(s.DataDir)
+	if made != nil && errors.Is(err, fs.ErrNotExist) {
+		return s.API.Key, nil // whoever needs it will say so
+	}
+	if err != nil {
+		return "", fmt.Errorf("data_dir: %w", err)
+	}
+	defer dir.Close()
+	if s.API.Key != "" {
+		return s.API.Key, nil
+	}
+	return generatedKey(dir)
+}
+
+func generatedKey(dir *master.Folder) (string, error) {
+	key, err := readKey(dir)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	if err := os.MkdirAll(filepath.Dir(a.KeyFile), 0o700); err != nil {
-		return "", fmt.Errorf("create data_dir: %w (choose another, or set key in [api])", err)
-	}
-	key, err = writeKey(a.KeyFile)
+	key, err = writeKey(dir)
 	if errors.Is(err, fs.ErrExist) { // another process was faster
-		return readKey(a.KeyFile)
+		return readKey(dir)
 	}
 	return key, err
 }
 
-func readKey(file string) (string, error) {
-	raw, err := os.ReadFile(file)
+// readKey reads the key file, if nobody else could have written or read it.
+func readKey(dir *master.Folder) (string, error) {
+	f, err := dir.Open(keyName)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !dir.Owns(info) {
+		return "", fmt.Errorf("%s belongs to another user: remove it, and a new key is made at the next start", f.Name())
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s is open to others (mode %04o): chmod 600 it, or remove it if they may have seen the key, and a new one is made at the next start",
+			f.Name(), info.Mode().Perm())
+	}
+	raw, err := io.ReadAll(io.LimitReader(f, maxKey))
 	if err != nil {
 		return "", err
 	}
 	key := strings.TrimSpace(string(raw))
 	if key == "" {
-		return "", fmt.Errorf("%s is empty: remove it, or write a key into it", file)
+		return "", fmt.Errorf("%s is empty: remove it, or write a key into it", f.Name())
 	}
 	return key, nil
 }
 
 // writeKey makes a key of 256 random bits. The file appears whole or not at
 // all.
-func writeKey(file string) (string, error) {
+func writeKey(dir *master.Folder) (string, error) {
 	var bits [32]byte
 	rand.Read(bits[:]) // never fails
 	key := base64.RawURLEncoding.EncodeToString(bits[:])
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".api.key-*") // mode 0600
+	tmp, err := os.CreateTemp(dir.Place(""), "."+keyName+"-*") // mode 0600
 	if err != nil {
 		return "", fmt.Errorf("write API key: %w", err)
 	}
@@ -59,7 +98,7 @@ func writeKey(file string) (string, error) {
 		err = e
 	}
 	if err == nil {
-		err = os.Link(tmp.Name(), file) // fails if there is one already
+		err = os.Link(tmp.Name(), dir.Place(keyName)) // fails if there is one already
 	}
 	if err != nil {
 		return "", fmt.Errorf("write API key: %w", err)

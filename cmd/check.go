@@ -75,10 +75,13 @@ func (c *call) dataDir(cfg *config.Config) error {
 	if err := master.Writable(cfg.DataDir); err != nil {
 		return err
 	}
-	if cfg.API.Key != "" {
-		return nil
+	dir, err := master.OpenFolder(cfg.DataDir)
+	if err == nil {
+		defer dir.Close()
+		if cfg.API.Key == "" {
+			_, err = readKey(dir)
+		}
 	}
-	_, err := readKey(cfg.KeyFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the first start writes it
 	}
@@ -106,6 +109,9 @@ func notes(cfg *config.Config) []string {
 	}
 	out = append(out, shortSecrets(cfg)...)
 	out = append(out, oddIDs(cfg)...)
+	if cfg.DataTemporary {
+		out = append(out, fmt.Sprintf("data_dir is %s, for want of a place that lasts: set data_dir to keep the API key and webhooks that wait", cfg.DataDir))
+	}
 	if cfg.Drain == 0 {
 		out = append(out, "drain = 0: a stop or restart cuts all clients at the same moment")
 	}

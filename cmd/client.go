@@ -62,12 +62,22 @@ func (e *notRunning) Error() string {
 
 func (e *notRunning) Is(target error) bool { return target == master.ErrNotRunning }
 
+// keyOf reads the generated key, of this user's pushd or, as root, of any.
+func keyOf(cfg *config.Config) (string, error) {
+	dir, err := master.OpenShared(cfg.DataDir)
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	return readKey(dir)
+}
+
 // apiKey returns the key that the API asks for.
 func apiKey(cfg *config.Config) (string, error) {
 	if cfg.API.Key != "" {
 		return cfg.API.Key, nil
 	}
-	key, err := readKey(cfg.KeyFile())
+	key, err := keyOf(cfg)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("there is no API key in the config and none in %s yet: is pushd running with this config?",
 			cfg.KeyFile())

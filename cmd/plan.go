@@ -220,7 +220,7 @@ func (b *planner) fix() {
 // broker plans the broker process; it comes last, when all users are known.
 func (b *planner) broker() {
 	c := b.config
-	spec := brokerSpec{processSpec: b.process(), UIDs: b.uids, DataDir: c.DataDir, API: apiSpec{Key: c.API.Key, KeyFile: c.KeyFile()}}
+	spec := brokerSpec{processSpec: b.process(), UIDs: b.uids, DataDir: c.DataDir, DataTemporary: c.DataTemporary, API: apiSpec{Key: c.API.Key, KeyFile: c.KeyFile()}}
 	var listen []string
 	add := func(addr string) string {
 		listen = append(listen, addr)

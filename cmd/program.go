@@ -38,7 +38,8 @@ type Program struct {
 	// Workers are declared in code. Without any they come from the config.
 	Workers []*worker.Worker
 
-	calledAs string // what was typed, see typed
+	calledAs  string // what was typed, see typed
+	inherited []int  // descriptors of whoever has started this process
 }
 
 // Main is pushd with the handlers that the program has imported. It does not
@@ -51,6 +52,7 @@ func Run(workers ...*worker.Worker) { Program{Workers: workers}.Main() }
 // Main obeys the command line or, in a child process, the master. It does not
 // return.
 func (p Program) Main() {
+	p.inherited = sealDescriptors()
 	noHeapProfile()
 	if p.Name == "" {
 		p.Name = programName(os.Args)

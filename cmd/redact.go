@@ -3,7 +3,6 @@ package cmd
 import (
 	"bytes"
 	"encoding/json"
-	"net/url"
 	"strings"
 
 	"github.com/pushd/pushd/master"
@@ -13,7 +12,7 @@ import (
 const redacted = "[redacted]"
 
 // secretWords make a key of a spec secret, in whatever handler's options.
-var secretWords = []string{"key", "secret", "token", "passw", "credential", "auth"}
+var secretWords = []string{"key", "secret", "token", "pass", "pwd", "credential", "auth", "dsn"}
 
 // redactPlan returns the plan as people may see it.
 func redactPlan(p master.Plan) (master.Plan, error) {
@@ -55,9 +54,12 @@ func redact(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, e := range v {
-			if isSecret(key) && !isEmpty(e) {
+			switch values, isTable := e.(map[string]any); {
+			case isTable && strings.EqualFold(key, "headers"):
+				redactAll(values)
+			case isSecret(key) && !isEmpty(e):
 				v[key] = redacted
-			} else {
+			default:
 				v[key] = redact(e)
 			}
 		}
@@ -66,9 +68,16 @@ func redact(v any) any {
 			v[i] = redact(e)
 		}
 	case string:
-		return redactURL(v)
+		return redactURLs(v)
 	}
 	return v
+}
+
+// redactAll leaves the names.
+func redactAll(values map[string]any) {
+	for name := range values {
+		values[name] = redacted
+	}
 }
 
 func isSecret(key string) bool {
@@ -84,20 +93,39 @@ func isSecret(key string) bool {
 // isEmpty: that a secret is not set is no secret.
 func isEmpty(v any) bool { return v == nil || v == "" || v == false }
 
-// redactURL hides what stands before the "@" of addresses.
-func redactURL(s string) string {
-	if !strings.Contains(s, "://") || !strings.Contains(s, "@") {
+// redactURLs leaves scheme and host of the addresses in s: a name and password
+// stand before the host, and a path or query can be as good as a password.
+func redactURLs(s string) string {
+	if !strings.Contains(s, "://") {
 		return s
 	}
 	parts := strings.Split(s, ",")
 	for i, p := range parts {
-		u, err := url.Parse(strings.TrimSpace(p))
-		if err != nil {
-			parts[i] = redacted
-		} else if u.User != nil {
-			u.User = url.User("redacted")
-			parts[i] = u.String()
+		p = strings.TrimSpace(p)
+		scheme, rest, isURL := strings.Cut(p, "://")
+		switch {
+		case !isURL && strings.Contains(p, "@"):
+			return redacted // the rest of a password that has a comma
+		case isURL && !strings.HasPrefix(rest, "/"): // a path of this machine is none
+			parts[i] = redactURL(scheme, rest)
 		}
 	}
 	return strings.Join(parts, ",")
+}
+
+func redactURL(scheme, rest string) string {
+	authority, more := rest, ""
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		authority, more = rest[:end], rest[end:]
+	}
+	if strings.Contains(more, "@") {
+		return redacted // perhaps a password that has a slash
+	}
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		authority = "redacted" + authority[at:]
+	}
+	if more != "" && more != "/" {
+		more = "/" + redacted
+	}
+	return scheme + "://" + authority + more
 }

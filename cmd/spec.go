@@ -68,12 +68,14 @@ type brokerSpec struct {
 	Metrics string       `json:"metrics,omitempty"` // address, "" = off
 	Ingest  []ingestSpec `json:"ingest,omitempty"`
 	DataDir string       `json:"data_dir"` // for services
+	// DataTemporary: DataDir does not outlive a container.
+	DataTemporary bool `json:"data_temporary,omitempty"`
 }
 
 type apiSpec struct {
 	Listen  string `json:"listen,omitempty"` // address, "" = off
 	Key     string `json:"key,omitempty"`    // "" = from KeyFile, generated when missing
-	KeyFile string `json:"file"`
+	KeyFile string `json:"file"`             // in DataDir
 }
 
 type ingestSpec struct {

@@ -43,6 +43,7 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 	if c.flags.Bool("daemon") {
 		return c.daemonize(cfg, path, sockets)
 	}
+	closeInherited(c.program.inherited)
 	o := c.options(cfg, path)
 	o.Foreground, o.Sockets = true, sockets
 	o.Announce = func(s master.Started) {

@@ -25,7 +25,7 @@ type Client struct {
 
 // Dial connects to the master that runs in runtimeDir.
 func Dial(runtimeDir string) (*Client, error) {
-	dir, err := openShared(runtimeDir)
+	dir, err := OpenShared(runtimeDir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("%w in %s", ErrNotRunning, runtimeDir)
 	}

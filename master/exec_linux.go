@@ -2,7 +2,9 @@ package master
 
 import (
 	"os"
+	"runtime"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,4 +40,21 @@ func setInherited(fd int, is bool) error {
 	}
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, flag)
 	return err
+}
+
+// forkUnprivileged is syscall.ForkExec for a process that, with all that it will
+// start, can gain no privilege by executing a file: programs that are setuid, or
+// have capabilities, run as the user they are started by. The flag is a thread's
+// and goes to what it starts, so a thread that ends with this carries it.
+func forkUnprivileged(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked
+		if err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err == nil {
+			pid, err = syscall.ForkExec(path, argv, attr)
+		}
+	}()
+	<-done
+	return pid, err
 }

@@ -28,11 +28,11 @@ func OpenFolder(path string, owners ...int) (*Folder, error) {
 	return openFolder(path, append(owners, 0, os.Geteuid()), false)
 }
 
-// openShared is OpenFolder for those who only talk to a master: as root, or as
+// OpenShared is OpenFolder for those who only talk to a master: as root, or as
 // a member of a group, one controls the master of another user too. Such a
 // folder counts where nobody but root can put one.
-func openShared(path string) (*Folder, error) {
-	return openFolder(path, []int{0, os.Geteuid()}, true)
+func OpenShared(path string, owners ...int) (*Folder, error) {
+	return openFolder(path, append(owners, 0, os.Geteuid()), true)
 }
 
 func openFolder(path string, owners []int, shared bool) (*Folder, error) {
@@ -125,6 +125,13 @@ func (d *Folder) Close() {
 	if d.file != nil {
 		d.file.Close()
 	}
+}
+
+// Owns says whether the owner of the folder, this process's user or root has
+// what info describes.
+func (d *Folder) Owns(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (st.Uid == d.owner || st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
 // Open opens a file of the folder for reading.

@@ -105,7 +105,7 @@ func readOwner(dir *Folder) (o owner, ok bool) {
 // left behind by a killed master is no match, whoever has it now, and neither is
 // one that stands in a stranger's folder.
 func MasterPID(runtimeDir string) (pid int, ok bool) {
-	dir, err := openShared(runtimeDir)
+	dir, err := OpenShared(runtimeDir)
 	if err != nil {
 		return 0, false
 	}

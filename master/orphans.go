@@ -60,7 +60,7 @@ func FindOrphans(runtimeDir string) ([]Orphan, error) {
 	if pid, ok := MasterPID(runtimeDir); ok {
 		return nil, &AlreadyRunningError{PID: pid, Dir: runtimeDir}
 	}
-	dir, err := openShared(runtimeDir)
+	dir, err := OpenShared(runtimeDir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -96,7 +96,7 @@ func readOrphans(dir *Folder) ([]Orphan, error) {
 // waits for them, kills those that take longer than timeout, and removes the
 // files of that master. It returns how many there were.
 func ClearOrphans(ctx context.Context, runtimeDir string, timeout time.Duration) (int, error) {
-	dir, err := openShared(runtimeDir)
+	dir, err := OpenShared(runtimeDir)
 	if err != nil {
 		return 0, fmt.Errorf("look for processes of a killed master: %w", err)
 	}

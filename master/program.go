@@ -81,7 +81,7 @@ func (p *program) start(argv, env []string, files []uintptr, cred *syscall.Crede
 		return nil, fmt.Errorf("duplicate the program's descriptor above %d: %w", beyond, err)
 	}
 	defer syscall.Close(fd)
-	pid, err := syscall.ForkExec(procFD(fd), argv, &syscall.ProcAttr{
+	pid, err := forkUnprivileged(procFD(fd), argv, &syscall.ProcAttr{
 		Env:   env,
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Credential: cred},
@@ -251,6 +251,20 @@ func readEnds(r io.Reader, max int) string {
 			return strings.TrimSpace(strings.ToValidUTF8(string(head)+gap+string(tail), "?"))
 		}
 	}
+}
+
+// secretWords are parts of the names of variables that hold secrets of the config.
+var secretWords = []string{"KEY", "SECRET", "TOKEN", "PASS", "URL"}
+
+// servingEnv is the environment of workers and of the broker process: childEnv
+// without the secrets of the config. Each gets what it needs of these by message,
+// and what they run needs none.
+func servingEnv() []string {
+	return slices.DeleteFunc(childEnv(), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return strings.HasPrefix(name, "PUSHD_") &&
+			slices.ContainsFunc(secretWords, func(w string) bool { return strings.Contains(name, w) })
+	})
 }
 
 // childEnv is the environment without what is meant for the master alone.

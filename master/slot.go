@@ -131,7 +131,7 @@ func (m *master) spawn(s *slot, u *unit) (*process, error) {
 		hello.BusFD = len(files)
 		files = append(files, uintptr(m.busFD))
 	}
-	env := append(childEnv(), control.RoleEnv+"="+string(u.role))
+	env := append(servingEnv(), control.RoleEnv+"="+string(u.role))
 	proc, err := m.kin.start(u.program, []string{"pushd: " + u.slotName(s.index)}, env, files, u.cred)
 	if err != nil {
 		parent.Close()

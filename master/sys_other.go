@@ -14,6 +14,9 @@ var errLinuxOnly = errors.New("pushd runs on Linux only")
 
 func supported() error { return errLinuxOnly }
 
+func forkUnprivileged(string, []string, *syscall.ProcAttr) (int, error) {
+	return 0, errLinuxOnly
+}
 func redirect(int, int) error                            { return errLinuxOnly }
 func dupAbove(int, int) (int, error)                     { return -1, errLinuxOnly }
 func setUserTimeout(int, int64) error                    { return errLinuxOnly }

@@ -25,6 +25,7 @@ type Config struct {
 
 	RuntimeDir     string // absolute
 	DataDir        string // absolute
+	DataTemporary  bool   // DataDir is the one of the last resort
 	LogFile        string // absolute, "" = stderr
 	LogLevel       slog.Level
 	LogFormat      string // "text" or "json"

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -368,6 +369,44 @@ func TestFolders(t *testing.T) {
 	}
 	if !reflect.DeepEqual(dirs, want) {
 		t.Errorf("searched %q, want %q", dirs, want)
+	}
+}
+
+// TestDataDirOfTheLastResort: where the default cannot be made, data_dir is the
+// user's folder in the temporary one; a folder that somebody has named is not
+// replaced.
+func TestDataDirOfTheLastResort(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	file := filepath.Join(tmp, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	last := filepath.Join(tmp, fmt.Sprintf("chat-%d-data", os.Geteuid()))
+	nowhere := []string{"HOME", file}
+	for _, c := range []struct {
+		env  []string
+		text string
+		want string
+		temp bool
+	}{
+		{nowhere, "", last, true},
+		{nil, "", last, true},
+		{append(nowhere, "STATE_DIRECTORY", "/state"), "", "/state", false},
+		{append(nowhere, "PUSHD_DATA_DIR", file+"/x"), "", file + "/x", false},
+		{nowhere, "data_dir = \"" + file + "/y\"", file + "/y", false},
+	} {
+		cfg, err := Parse(Source{Getenv: env(c.env...), Name: "chat", Root: file}, "", []byte(c.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg.DataDir != c.want || cfg.DataTemporary != c.temp {
+			t.Errorf("%q %q: %s, temporary %v", c.env, c.text, cfg.DataDir, cfg.DataTemporary)
+		}
+	}
+	good := Source{Getenv: env("HOME", tmp), Name: "chat", Root: tmp}
+	if cfg, _ := Parse(good, "", nil); !strings.HasPrefix(cfg.DataDir, tmp) || cfg.DataTemporary {
+		t.Errorf("a home: %s", cfg.DataDir)
 	}
 }
 

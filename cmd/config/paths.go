@@ -1,10 +1,14 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // base is the folder that relative paths count from: the config file's, else
@@ -79,22 +83,42 @@ func (s Source) RuntimeDirs() []string {
 	return dirs
 }
 
-// dataDir is the default of data_dir.
-func (s Source) dataDir() string {
+// dataDir is the default of data_dir. Where it cannot be made, as in a container
+// that runs as an arbitrary user, it is a folder of the user in the temporary
+// one; whoever opens that sees to it that it is the user's.
+func (s Source) dataDir() (dir string, temporary bool) {
 	if dir := firstOf(s.env("STATE_DIRECTORY")); dir != "" {
-		return dir
+		return dir, false
 	}
+	if dir := s.stateDir(); dir != "" && canMake(dir) {
+		return dir, false
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d-data", s.name(), os.Geteuid())), true
+}
+
+// stateDir is where programs of this user keep their data, "" if nothing says so.
+func (s Source) stateDir() string {
 	if os.Geteuid() == 0 {
 		return s.Root + "/var/lib/" + s.name()
 	}
 	if dir := s.env("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, s.name())
 	}
-	home := s.env("HOME")
-	if !filepath.IsAbs(home) {
-		home = os.TempDir()
+	if home := s.env("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local/state", s.name())
 	}
-	return filepath.Join(home, ".local/state", s.name())
+	return ""
+}
+
+// canMake says whether this process may write to dir, or make it.
+func canMake(dir string) bool {
+	for {
+		err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+		if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return err == nil
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // firstOf returns the first of the folders that systemd lists.

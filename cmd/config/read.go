@@ -20,8 +20,9 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	if r.env == nil {
 		r.env = s.env
 	}
+	data, temporary := s.dataDir()
 	c := &Config{
-		File: file, RuntimeDir: s.RuntimeDirs()[0], DataDir: s.dataDir(),
+		File: file, RuntimeDir: s.RuntimeDirs()[0], DataDir: data,
 		LogFormat: "text", Drain: 5 * time.Second, Watchdog: 5 * time.Second,
 		API: API{Listen: "127.0.0.1:2347"}, places: map[string]string{},
 	}
@@ -30,6 +31,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	}
 	t := r.table("", values, "PUSHD_")
 	t.process(c)
+	c.DataTemporary = temporary && c.DataDir == data
 	if s.RuntimeDir != "" {
 		c.RuntimeDir, _ = filepath.Abs(s.RuntimeDir)
 		c.places["runtime_dir"] = "--runtime-dir"

@@ -145,6 +145,9 @@ func secretFile(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o002 != 0 {
+		return "", fmt.Errorf("%s can be written to by everybody: chmod o-w it", name)
+	}
 	s := strings.TrimRight(string(b), "\r\n")
 	if s == "" {
 		return "", fmt.Errorf("%s is empty", name)

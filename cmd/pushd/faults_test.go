@@ -40,8 +40,15 @@ func TestWorkersOfAnotherUser(t *testing.T) {
 	s.MustRun("start", "-d")
 	st := s.Status()
 	for pid, want := range map[int]string{st.Workers[0].PID: "65534", st.Workers[1].PID: "65534", st.Broker.PID: "0", st.Master.PID: "0"} {
-		if got := uids(t, pid); got != strings.Join([]string{want, want, want, want}, " ") {
-			t.Errorf("process %d has the user ids %s, want %s", pid, got, want)
+		four := strings.Join([]string{want, want, want, want}, " ")
+		if uid, gid := statusOf(t, pid, "Uid"), statusOf(t, pid, "Gid"); uid != four || gid != four {
+			t.Errorf("process %d has the user ids %s, group ids %s, want %s", pid, uid, gid, want)
+		}
+		if groups := statusOf(t, pid, "Groups"); want == "65534" && groups != "65534" {
+			t.Errorf("process %d is in the groups %q", pid, groups) // those of nobody, none of root's
+		}
+		if flag := statusOf(t, pid, "NoNewPrivs"); (flag == "1") != (pid != st.Master.PID) {
+			t.Errorf("process %d has NoNewPrivs %q", pid, flag)
 		}
 	}
 	all, inSlot := crowd(t, s, "/chat")
@@ -54,14 +61,15 @@ func TestWorkersOfAnotherUser(t *testing.T) {
 	closedToOthers(t, s.Dir)
 }
 
-// uids are the real, effective, saved and file system user of a process.
-func uids(t *testing.T, pid int) string {
+// statusOf is a line of a process's status; user and group ids are the real,
+// effective, saved and file system one.
+func statusOf(t *testing.T, pid int, key string) string {
 	t.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(raw), "\nUid:")
+	_, rest, _ := strings.Cut(string(raw), "\n"+key+":")
 	line, _, _ := strings.Cut(rest, "\n")
 	return strings.Join(strings.Fields(line), " ")
 }
@@ -102,13 +110,19 @@ key = "ingest-SECRET"
 [[worker]]
 listen = "websocket://127.0.0.1:{{port}}"
 count = 2
-routes = { "/notify" = { handler = "notify", options = { secret = "login-SECRET-of-a-test", cookie = "login" } } }
+routes = { "/notify" = { handler = "notify", options = { secret = "login-SECRET-of-a-test", cookie = "login" } }, "/app/{key}" = "pusher", "/apps/*" = "pusher" }
+[[app]]
+id = "shop"
+key = "shop"
+secret = "app-SECRET-of-a-test"
+webhooks = [ { url = "http://127.0.0.1:1/hooks/SECRET?t=SECRET", events = ["connected"], headers = { Cookie = "s=SECRET", X-Shop = "SECRET" } } ]
 `
 
 // TestSecretsAreToldNowhere: neither those of the config nor those of clients,
 // right or wrong, at the highest log level.
 func TestSecretsAreToldNowhere(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: withSecrets, Env: []string{"PUSHD_API_KEY="}})
+	s := pushdtest.Start(t, pushdtest.Options{Config: withSecrets, Env: []string{"PUSHD_API_KEY=",
+		"PUSHD_APP_ID=env", "PUSHD_APP_KEY=env", "PUSHD_APP_SECRET=env-SECRET-of-a-test"}})
 	s.Key = "api-SECRET"
 	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
 	token := strings.TrimSpace(s.MustRun("token", "--uid", "42"))
@@ -131,13 +145,20 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 	defer udp.Close()
 	fmt.Fprint(udp, `{"key":"guess-SECRET","uid":"42","data":"x"}`)
 	pushdtest.Eventually(t, "the refused datagram is logged", func() bool { return strings.Contains(s.Log(), "ingest") })
+	pushdtest.Dial(t, addr, "/app/shop?protocol=7")
+	pushdtest.Eventually(t, "the webhook fails", func() bool { return strings.Contains(s.Log(), "webhook") })
 	s.MustRun("reload")
 	shown := map[string]string{"the log": s.Log()}
 	for _, command := range []string{"status", "status --json", "plan", "plan --json", "check", "connections", "connections --json"} {
 		shown[command] = s.MustRun(strings.Fields(command)...)
 	}
+	master := s.Status().Master.PID
 	for _, p := range s.Processes() {
 		shown["ps"] += p.Args + "\n"
+		if p.PID != master { // which has to keep its own for the plans to come
+			env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID))
+			shown["the environment of processes that serve"] += string(env)
+		}
 	}
 	for where, text := range shown {
 		if i := strings.Index(text, "SECRET"); i >= 0 {
