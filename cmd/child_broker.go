@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
@@ -115,8 +116,12 @@ func (b *brokerProcess) open() error {
 	if err := b.openBus(); err != nil {
 		return atStep("open broker", err)
 	}
-	apps := b.program.apps(b.spec.processSpec)
-	host, err := broker.StartHost(broker.HostOptions{Client: b.client, Apps: apps, DataDir: b.spec.DataDir, Logger: b.log})
+	services := b.program.services(b.spec.processSpec)
+	apps, err := config.AppIDs(services)
+	if err != nil {
+		return err
+	}
+	host, err := broker.StartHost(broker.HostOptions{Client: b.client, Options: services, DataDir: b.spec.DataDir, Logger: b.log})
 	if err != nil {
 		return atStep("start services", err)
 	}

@@ -21,7 +21,7 @@ func (c *child) runWorker() error {
 	if err != nil {
 		return atStep("load handlers", err)
 	}
-	w.Apps = c.program.apps(spec.processSpec)
+	w.Services = c.program.services(spec.processSpec)
 	bus, err := c.bus(&spec)
 	if err != nil {
 		return atStep("connect to broker", err)

@@ -19,6 +19,7 @@ func TestLayers(t *testing.T) {
 	rules := []struct{ who, never, why string }{
 		{"worker", "master", "a worker must run without a master in the same program"},
 		{"worker", "worker/handler", "handlers are plugins of the worker"},
+		{"worker", "protocol/pusher", "the worker knows no protocol's applications"},
 		{"worker", "worker/broker", "the broker comes in through an interface"},
 		{"worker", "worker/api", "the API is a client of the worker's bus"},
 		{"worker", "cmd", "flags and config live in cmd"},

@@ -40,7 +40,7 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 	if p.own() {
 		b.programGroups()
 	}
-	if err := worker.CheckApps(p.apps(b.process())); err != nil {
+	if err := p.services(b.process()).Check(); err != nil {
 		b.errs = append(b.errs, err)
 	}
 	for _, w := range c.Workers {
@@ -84,7 +84,7 @@ func (b *planner) fail(at string, err error) {
 func (b *planner) process() processSpec {
 	return processSpec{
 		LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL,
-		Apps: b.config.WorkerApps(),
+		Services: b.config.Services(),
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
-	"slices"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/worker"
@@ -20,20 +19,22 @@ type processSpec struct {
 	LogLevel  slog.Level `json:"log_level"`
 	LogFormat string     `json:"log_format"`
 	BrokerURL string     `json:"broker_url,omitempty"` // "" = embedded
-	// Apps are those of the Pusher protocol.
-	Apps []worker.App `json:"apps,omitempty"`
+	// Services are the options of services in the config.
+	Services worker.ServiceOptions `json:"services,omitempty"`
 }
 
-// apps returns the apps of the config and those that the program's workers
-// declare; the first of an id counts.
-func (p *Program) apps(spec processSpec) []worker.App {
-	all := slices.Clone(spec.Apps)
-	for _, w := range p.Workers {
-		for _, a := range w.Apps {
-			if !slices.ContainsFunc(all, func(b worker.App) bool { return b.ID == a.ID }) {
-				all = append(all, a)
-			}
+// services returns the options of services: those of the config, and behind them
+// those that the program's workers declare.
+func (p *Program) services(spec processSpec) worker.ServiceOptions {
+	all := worker.ServiceOptions{}
+	add := func(more worker.ServiceOptions) {
+		for name, list := range more {
+			all[name] = append(all[name], list...)
 		}
+	}
+	add(spec.Services)
+	for _, w := range p.Workers {
+		add(w.Services)
 	}
 	return all
 }

@@ -94,7 +94,7 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 
 // newLoop makes a loop that does not run yet.
 func newLoop(w *Worker, p Process) (*loop, error) {
-	if err := errors.Join(w.Settings.Validate(), CheckApps(w.Apps)); err != nil {
+	if err := w.Settings.Validate(); err != nil {
 		return nil, err
 	}
 	l := &loop{

@@ -50,7 +50,7 @@ type Metric struct {
 
 // ServiceEnv is what a service may use.
 type ServiceEnv struct {
-	Apps    []App
+	Options []Options // the service's own, of ServiceOptions
 	DataDir string // may not exist yet; "" = keep nothing
 	Log     *slog.Logger
 	// Publish queues publications in order, all or none. It waits while the
@@ -63,6 +63,31 @@ type ServiceEnv struct {
 	After func(d time.Duration, fn func())
 	// Now is the clock.
 	Now func() time.Time
+}
+
+// ServiceOptions are the options of services, and of the handlers that go with
+// them: by the service's name a list, whose meaning is the service's (of
+// "pusher" each is an app). Unlike the options of a route they hold for the whole
+// server: all workers and the broker process get the lists of the config and of
+// every worker of the program, one behind the other.
+type ServiceOptions map[string][]Options
+
+// A CheckedService finds what is wrong with its options before anything runs.
+// Check must not have effects.
+type CheckedService interface {
+	Check(options []Options) error
+}
+
+// Check asks the services that the program has. Options of others are nobody's.
+func (o ServiceOptions) Check() error {
+	for _, name := range ServiceNames() {
+		if c, ok := NewService(name).(CheckedService); ok {
+			if err := c.Check(o[name]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 var (

@@ -37,9 +37,10 @@ type Worker struct {
 	// Origins is the Route.Origins of the callbacks below.
 	Origins []string
 
-	// Apps are applications of the Pusher protocol that the handler "pusher"
-	// serves, besides those of the config. All workers of a program share them.
-	Apps []App
+	// Services are the options of services, and of the handlers that go with
+	// them, see ServiceOptions. A handler's package has a function that sets
+	// what is its own, such as pusher.SetApps.
+	Services ServiceOptions
 
 	// OnWorkerStart runs before the first client is accepted. An error stops
 	// the process from becoming ready.

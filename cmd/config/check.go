@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/api"
 )
@@ -70,7 +71,7 @@ func check(c *Config, r *reader) {
 	}
 	ids := map[string]string{}
 	for _, a := range c.Apps {
-		if err := a.Validate(); err != nil {
+		if err := errors.Join(a.Validate(), worker.ChannelsTaken(a.ID)); err != nil {
 			r.fail(a.At, "%v", err)
 		}
 		claim("the app id "+a.ID, a.At, "id "+a.ID, ids)
@@ -330,7 +331,7 @@ func (t *table) checkPattern(r Route) {
 	}
 }
 
-func (t *table) checkWebhook(h worker.Webhook) {
+func (t *table) checkWebhook(h pusher.Webhook) {
 	for name, value := range h.Headers {
 		if !headerName.MatchString(name) || strings.ContainsFunc(value, unicode.IsControl) {
 			t.fail(t.where("headers"), "%q is no header that can be sent", name)

@@ -9,12 +9,14 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -79,7 +81,7 @@ type Ingest struct {
 // App is an application of the Pusher protocol.
 type App struct {
 	At string
-	worker.App
+	pusher.App
 }
 
 // Worker is a group of equal worker processes.
@@ -115,13 +117,37 @@ func (c *Config) Place(of string) string {
 	return of
 }
 
-// WorkerApps returns the apps as the processes get them.
-func (c *Config) WorkerApps() []worker.App {
-	apps := make([]worker.App, len(c.Apps))
-	for i, a := range c.Apps {
-		apps[i] = a.App
+// appService is whose options the apps are.
+const appService = "pusher"
+
+// Services returns the options of services that the config has: the apps.
+func (c *Config) Services() worker.ServiceOptions {
+	if len(c.Apps) == 0 {
+		return nil
 	}
-	return apps
+	list := make([]worker.Options, len(c.Apps))
+	for i := range c.Apps {
+		raw, err := json.Marshal(&c.Apps[i].App)
+		if err != nil {
+			panic(fmt.Sprintf("encode an app: %v", err)) // plain values only
+		}
+		list[i] = raw
+	}
+	return worker.ServiceOptions{appService: list}
+}
+
+// AppIDs returns the ids of the apps among the options of services.
+func AppIDs(services worker.ServiceOptions) ([]string, error) {
+	list := services[appService]
+	ids := make([]string, len(list))
+	for i, o := range list {
+		var a pusher.App
+		if err := o.Decode(&a); err != nil {
+			return nil, fmt.Errorf("app: %w", err)
+		}
+		ids[i] = a.ID
+	}
+	return ids, nil
 }
 
 // Errors are all the mistakes that were found, each with its place.

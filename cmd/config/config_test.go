@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -55,7 +56,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("default worker: %+v", w)
 	}
 	page := `{"api":"http://127.0.0.1:2347","key_file":"` + c.KeyFile() + `"}`
-	if len(w.Routes) != 6 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || !reflect.DeepEqual(w.Settings, worker.DefaultSettings()) {
+	if len(w.Routes) != 7 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || !reflect.DeepEqual(w.Settings, worker.DefaultSettings()) {
 		t.Errorf("default routes or settings: %+v", w)
 	}
 }
@@ -431,12 +432,15 @@ subscription_count = true
 activity_timeout = "30s"
 webhooks = [ { url = "https://example.com/hook", headers = { X-Tenant = "t" }, channel_name_starts_with = ["a"], channel_name_ends_with = ["z"] } ]
 `, env("PUSHD_APP_ID", "2", "PUSHD_APP_KEY", "x", "PUSHD_APP_SECRET", "y", "PUSHD_APP_CLIENT_EVENTS", "1"))
-	want := worker.App{
+	want := pusher.App{
 		ID: "1", Key: "a", Secret: "b", Disabled: true, MaxConnections: 7, MaxChannels: 8, MaxPresenceMembers: 9,
 		MaxEvent: 64 << 10, MaxMember: 2 << 10, AnonymousTimeout: 40 * time.Second, ClientEvents: true, ClientEventRate: 3, SubscriptionRate: 4, SubscriptionCount: true, ActivityTimeout: 30 * time.Second,
-		Webhooks: []worker.Webhook{{URL: "https://example.com/hook", Headers: map[string]string{"X-Tenant": "t"}, StartsWith: []string{"a"}, EndsWith: []string{"z"}}},
+		Webhooks: []pusher.Webhook{{URL: "https://example.com/hook", Headers: map[string]string{"X-Tenant": "t"}, StartsWith: []string{"a"}, EndsWith: []string{"z"}}},
 	}
-	apps := c.WorkerApps()
+	apps := make([]pusher.App, 0, 2)
+	for _, a := range c.Apps {
+		apps = append(apps, a.App)
+	}
 	if len(apps) != 2 || !reflect.DeepEqual(apps[0], want) {
 		t.Errorf("apps: %+v\nwant   %+v", apps, want)
 	}

@@ -11,6 +11,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -294,7 +295,7 @@ func (t *table) apps() (out []App) {
 
 // app reads one app.
 func (t *table) app(at string) App {
-	app := App{At: at, App: worker.DefaultApp()}
+	app := App{At: at, App: pusher.DefaultApp()}
 	t.str("id", &app.ID)
 	t.secret("key", &app.Key)
 	t.secret("secret", &app.Secret)
@@ -311,7 +312,7 @@ func (t *table) app(at string) App {
 	t.duration("activity_timeout", &app.ActivityTimeout)
 	t.duration("anonymous_timeout", &app.AnonymousTimeout)
 	for _, h := range t.subs("webhooks") {
-		var hook worker.Webhook
+		var hook pusher.Webhook
 		h.str("url", &hook.URL)
 		h.list("events", &hook.Events)
 		h.list("channel_name_starts_with", &hook.StartsWith)
@@ -325,7 +326,7 @@ func (t *table) app(at string) App {
 }
 
 // headers reads what is sent along with a webhook.
-func (t *table) headers(h *worker.Webhook) {
+func (t *table) headers(h *pusher.Webhook) {
 	sub := t.sub("headers", "")
 	for _, name := range slices.Sorted(maps.Keys(sub.values)) {
 		var v string

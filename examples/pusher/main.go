@@ -15,22 +15,22 @@ import (
 	"net/http"
 
 	"github.com/pushd/pushd/cmd"
-	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher"
+	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 //go:embed index.html channels.js
 var page embed.FS
 
 func main() {
-	app := worker.DefaultApp()
+	app := pusher.DefaultApp()
 	app.ID, app.Key, app.Secret = "1001", "demo-key", "demo-secret" // yours come from the environment
 	app.ClientEvents = true
 
 	w := worker.New("websocket://0.0.0.0:8090")
 	w.Name, w.Count = "pusher", 2
-	w.Apps = []worker.App{app}
+	pusher.SetApps(w, app)
 	w.Routes = []worker.Route{
 		{Pattern: "/app/{key}", Handler: &pusher.Handler{}}, // pusher-js, Laravel Echo
 		{Pattern: "/apps/*", Handler: &pusher.Handler{}},    // server SDKs
@@ -46,7 +46,7 @@ func serve(h http.Handler) func(*worker.Response, *worker.Request) {
 
 // backEnd is the web app: its page, whom it lets into which channel, and an
 // event that it sends.
-func backEnd(w *worker.Worker, app worker.App) http.Handler {
+func backEnd(w *worker.Worker, app pusher.App) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(page))
 

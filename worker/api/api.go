@@ -36,8 +36,8 @@ type Options struct {
 	Client *broker.Client
 	// Key is the bearer key of the HTTP API. Needed.
 	Key string
-	// Apps are those that requests may name. Default: none.
-	Apps []worker.App
+	// Apps are the ids of those that requests may name. Default: none.
+	Apps []string
 	// Stats returns the object of `status --json`.
 	Stats func(ctx context.Context) (json.RawMessage, error)
 	// Ready says why the server is not ready, nil = it is. Default: always.
@@ -106,8 +106,8 @@ func New(o Options) (*Server, error) {
 		roster: newRoster(),
 		busy:   make(chan struct{}, o.MaxRequests),
 	}
-	for i := range o.Apps {
-		s.apps[o.Apps[i].ID] = true
+	for _, id := range o.Apps {
+		s.apps[id] = true
 	}
 	s.doors.http, s.doors.admit = map[*boundedListener]string{}, map[string]func(net.Conn){}
 	s.http = s.httpServer(unlessTaken(s.handler()))

@@ -31,7 +31,7 @@ const (
 // HostOptions say what the services of a program get.
 type HostOptions struct {
 	Client  *Client // started
-	Apps    []worker.App
+	Options worker.ServiceOptions
 	DataDir string
 	Logger  *slog.Logger
 }
@@ -169,7 +169,7 @@ func (h *Host) start(name string, service worker.Service) error {
 		mail: make(chan func(), mailboxItems), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	env := &worker.ServiceEnv{
-		Apps: h.o.Apps, DataDir: h.o.DataDir, Log: s.log,
+		Options: h.o.Options[name], DataDir: h.o.DataDir, Log: s.log,
 		Publish: s.publish, After: s.after, Now: time.Now,
 	}
 	if err := service.Start(env); err != nil {

@@ -12,7 +12,10 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-func init() { worker.RegisterHandler("chat", New) }
+func init() {
+	worker.RegisterHandler("chat", New)
+	worker.OwnChannels("chat", "the rooms of the handler chat")
+}
 
 // What a room hears when greetings are on.
 const (

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"sync"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/keeper"
 )
@@ -20,6 +21,21 @@ func init() { worker.RegisterHandler("pusher", New) }
 
 // Handler serves one route. All of its state is that of the process.
 type Handler struct{ *process }
+
+// App is an application, DefaultApp one with the default limits.
+type App = wire.App
+
+// DefaultApp returns an app without credentials and with the default limits.
+func DefaultApp() App { return wire.DefaultApp() }
+
+// SetApps gives a worker of a program its apps. They hold for the whole server,
+// like those of the config; of an id those of the config count.
+func SetApps(w *worker.Worker, apps ...App) {
+	if w.Services == nil {
+		w.Services = worker.ServiceOptions{}
+	}
+	w.Services[keeper.Service] = keeper.Options(apps)
+}
 
 // New makes a handler; it has no options, since apps belong to all routes.
 func New(o worker.Options) (worker.Handler, error) {
@@ -45,7 +61,7 @@ type process struct {
 
 // app is an app and what this process knows of it.
 type app struct {
-	worker.App
+	wire.App
 	counted bool // the keeper wants to know how many are in its channels
 	room    room // where connections are limited
 
@@ -68,7 +84,11 @@ func (h *Handler) OnWorkerStart(w *worker.Worker) error {
 	processesMu.Lock()
 	defer processesMu.Unlock()
 	if processes[w] == nil {
-		processes[w] = newProcess(w)
+		p, err := newProcess(w)
+		if err != nil {
+			return err
+		}
+		processes[w] = p
 	}
 	h.process = processes[w]
 	return nil
@@ -94,17 +114,21 @@ func (h *Handler) OnWorkerStop(w *worker.Worker) {
 	keeper.Forget(w)
 }
 
-func newProcess(w *worker.Worker) *process {
+func newProcess(w *worker.Worker) (*process, error) {
+	apps, err := keeper.Apps(w.Services[keeper.Service])
+	if err != nil {
+		return nil, err
+	}
 	p := &process{
 		w: w, log: slog.Default().With("worker", w.Name, "slot", w.Slot()),
 		keeper: keeper.For(w),
 		byKey:  map[string]*app{}, byID: map[string]*app{}, events: newLimiter(w), subscriptions: newLimiter(w),
 	}
-	for _, a := range w.Apps {
+	for _, a := range apps {
 		own := &app{App: a, counted: keeper.Counted(&a)}
 		p.byKey[a.Key], p.byID[a.ID] = own, own
 	}
-	return p
+	return p, nil
 }
 
 // app returns the app of a connection, nil if there is none of its key.

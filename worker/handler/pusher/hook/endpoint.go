@@ -10,14 +10,14 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/protocol/pusher"
 )
 
 // endpoint is one URL of one app with all that waits for it. It belongs to the
 // queue's goroutine.
 type endpoint struct {
-	app    *worker.App
-	hook   *worker.Webhook
+	app    *pusher.App
+	hook   *pusher.Webhook
 	log    *slog.Logger
 	timing *timing
 
@@ -46,7 +46,7 @@ type item struct {
 	mark  int64 // of a held one: tells it from an earlier one of the same subject
 }
 
-func newEndpoint(dir string, app *worker.App, hook *worker.Webhook, tm *timing, log *slog.Logger) *endpoint {
+func newEndpoint(dir string, app *pusher.App, hook *pusher.Webhook, tm *timing, log *slog.Logger) *endpoint {
 	sum := sha256.Sum256([]byte(app.ID + "\x00" + hook.URL))
 	name := safeName(hook.URL)
 	return &endpoint{

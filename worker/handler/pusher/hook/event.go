@@ -9,7 +9,7 @@ import (
 // Event is one thing that happened, as it stands in a POST's "events". Which
 // fields it has depends on its name.
 type Event struct {
-	Name    string `json:"name"`    // one of worker.HookEvents
+	Name    string `json:"name"`    // one of HookEvents of protocol/pusher
 	Channel string `json:"channel"` // without the app's id; "" but there: Pusher's PHP SDK takes it for granted
 
 	Event string `json:"event,omitempty"` // client_event: its name …

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/protocol/pusher"
 	"go.uber.org/goleak"
 )
 
@@ -40,13 +40,13 @@ var quick = timing{
 	giveUp: time.Minute, answer: patience, maxBytes: 32 << 20,
 }
 
-func appOf(urls ...string) []worker.App {
-	a := worker.DefaultApp()
+func appOf(urls ...string) []pusher.App {
+	a := pusher.DefaultApp()
 	a.ID, a.Key, a.Secret = "1", testKey, testSecret
 	for _, u := range urls {
-		a.Webhooks = append(a.Webhooks, worker.Webhook{URL: u})
+		a.Webhooks = append(a.Webhooks, pusher.Webhook{URL: u})
 	}
-	return []worker.App{a}
+	return []pusher.App{a}
 }
 
 // text is a log that tests read.
@@ -70,7 +70,7 @@ func (l *text) String() string {
 func (l *text) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // mustOpen opens a queue that is closed at the end.
-func mustOpen(t testing.TB, dir string, apps []worker.App, tm timing) (*Queue, *text) {
+func mustOpen(t testing.TB, dir string, apps []pusher.App, tm timing) (*Queue, *text) {
 	t.Helper()
 	l := &text{}
 	q, err := open(dir, apps, l.logger(), &tm, newClient())

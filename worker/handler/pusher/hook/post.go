@@ -13,7 +13,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/protocol/pusher"
 )
 
 // Sign returns the X-Pusher-Signature of a body: HMAC-SHA256 in hex.
@@ -25,7 +25,7 @@ func Sign(secret string, body []byte) string {
 
 // post sends one body; any answer but 2xx is an error. Errors do not hold the
 // URL, whose path or query may be a secret.
-func post(ctx context.Context, c *http.Client, app *worker.App, hook *worker.Webhook, body []byte, answer time.Duration) error {
+func post(ctx context.Context, c *http.Client, app *pusher.App, hook *pusher.Webhook, body []byte, answer time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, answer)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.URL, bytes.NewReader(body))

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/protocol/pusher"
 )
 
 // Queue keeps the events of all apps until their endpoints have them. All
@@ -71,11 +71,11 @@ type Stats struct {
 //
 // If another process still has the journals, as when one broker process
 // replaces another, events wait in memory until it is gone.
-func Open(dir string, apps []worker.App, log *slog.Logger) (*Queue, error) {
+func Open(dir string, apps []pusher.App, log *slog.Logger) (*Queue, error) {
 	return open(dir, apps, log, &defaults, newClient())
 }
 
-func open(dir string, apps []worker.App, log *slog.Logger, tm *timing, client *http.Client) (*Queue, error) {
+func open(dir string, apps []pusher.App, log *slog.Logger, tm *timing, client *http.Client) (*Queue, error) {
 	q := &Queue{
 		dir: filepath.Join(dir, "webhooks"), log: log, timing: tm, client: client,
 		byApp: map[string][]*endpoint{}, lost: map[string]int{},

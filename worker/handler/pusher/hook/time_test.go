@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/protocol/pusher"
 )
 
 // These tests run on a clock of their own, with the real delays.
@@ -53,7 +53,7 @@ func (w *wire) all() []string {
 }
 
 // onOwnClock runs fn with a queue of one endpoint and the real delays.
-func onOwnClock(t *testing.T, apps []worker.App, fn func(t *testing.T, q *Queue, w *wire, log *text)) {
+func onOwnClock(t *testing.T, apps []pusher.App, fn func(t *testing.T, q *Queue, w *wire, log *text)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

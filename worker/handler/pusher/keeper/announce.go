@@ -30,7 +30,7 @@ func (c *Client) hello() {
 	c.asking = true
 	next := c.next
 	raw, _ := json.Marshal(question{Hello: &hello{c.instance, next}})
-	c.bus.Ask(service, raw, askTimeout, func(raw []byte, err error) {
+	c.bus.Ask(Service, raw, askTimeout, func(raw []byte, err error) {
 		c.asking = false
 		var s standing
 		if err == nil && json.Unmarshal(raw, &s) == nil {

@@ -192,7 +192,7 @@ func (c *Client) Count(channel string) {
 
 // Counted reports whether the channels of an app are to be counted: only then
 // does a channel cost the keeper anything.
-func Counted(a *worker.App) bool {
+func Counted(a *wire.App) bool {
 	return a.SubscriptionCount || a.Hooks("subscription_count") || a.Hooks("channel_occupied") || a.Hooks("channel_vacated")
 }
 
@@ -253,7 +253,7 @@ func (c *Client) event(o op) error {
 	c.flush()
 	_, raw := portion([]op{o})
 	h := header{Instance: c.instance}
-	return c.bus.Tell(service, h.word(raw))
+	return c.bus.Tell(Service, h.word(raw))
 }
 
 // flush sends the ops of this turn. What is not taken is announced later.
@@ -294,5 +294,5 @@ func (c *Client) tellCounts() {
 func (c *Client) send(h header, n int, ops []byte) error {
 	h.Instance, h.First = c.instance, c.next
 	c.next += uint64(n)
-	return c.bus.Tell(service, h.word(ops))
+	return c.bus.Tell(Service, h.word(ops))
 }

@@ -142,7 +142,7 @@ func (k *Keeper) tellCount(name string, t *tally, now time.Time) {
 }
 
 // tellSubscriptions tells how many connections a channel has.
-func (k *Keeper) tellSubscriptions(app *worker.App, name, channel string, n int) {
+func (k *Keeper) tellSubscriptions(app *wire.App, name, channel string, n int) {
 	if wire.IsPresence(channel) {
 		return
 	}

@@ -6,13 +6,12 @@ import (
 	"time"
 
 	wire "github.com/pushd/pushd/protocol/pusher"
-	"github.com/pushd/pushd/worker"
 )
 
 // TestCountIsOfTheHub: however often and in what order callbacks tell of a
 // channel, its count is the number of connections in it.
 func TestCountIsOfTheHub(t *testing.T) {
-	a := worker.DefaultApp()
+	a := wire.DefaultApp()
 	a.ID, a.SubscriptionCount = "a", true
 	s := newSim(t, 1, a)
 	p := s.start(0, 1)
@@ -57,7 +56,7 @@ func TestPendingJoinHasMoved(t *testing.T) {
 // TestReloadFails: the new process dies with what it has taken, the old one
 // goes on with the rest.
 func TestReloadFails(t *testing.T) {
-	a := worker.DefaultApp()
+	a := wire.DefaultApp()
 	a.ID, a.SubscriptionCount = "a", true
 	s := newSim(t, 1, a)
 	p, q := s.start(0, 1), s.start(1, 1)

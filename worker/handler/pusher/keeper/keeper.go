@@ -20,15 +20,13 @@ import (
 	"fmt"
 	"time"
 
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
 )
 
-// service is the name that workers tell.
-const service = "pusher"
-
 func init() {
-	worker.RegisterService(service, func() worker.Service { return &Keeper{} })
+	worker.RegisterService(Service, func() worker.Service { return &Keeper{} })
 }
 
 // hooks is where webhooks get their events: a hook.Queue.
@@ -41,7 +39,7 @@ type hooks interface {
 // Keeper is the service. All of it belongs to the service's goroutine.
 type Keeper struct {
 	env   *worker.ServiceEnv
-	apps  map[string]*worker.App
+	apps  map[string]*wire.App
 	hooks hooks // nil: no app has an endpoint
 
 	leases  leases
@@ -67,12 +65,16 @@ const maxWaiting = 256 << 10
 
 // Start implements worker.Service.
 func (k *Keeper) Start(env *worker.ServiceEnv) error {
+	apps, err := Apps(env.Options)
+	if err != nil {
+		return err
+	}
 	k.env = env
-	k.apps = map[string]*worker.App{}
+	k.apps = map[string]*wire.App{}
 	hooked := false
-	for i := range env.Apps {
-		k.apps[env.Apps[i].ID] = &env.Apps[i]
-		hooked = hooked || len(env.Apps[i].Webhooks) > 0
+	for i := range apps {
+		k.apps[apps[i].ID] = &apps[i]
+		hooked = hooked || len(apps[i].Webhooks) > 0
 	}
 	k.entries, k.rooms = map[key]*entry{}, map[string]*room{}
 	k.buried = map[key]bool{}
@@ -92,7 +94,7 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 		if env.DataDir == "" {
 			return errors.New("webhooks need a data_dir")
 		}
-		q, err := hook.Open(env.DataDir, env.Apps, env.Log)
+		q, err := hook.Open(env.DataDir, apps, env.Log)
 		if err != nil {
 			return fmt.Errorf("open queue of webhooks: %w", err)
 		}
@@ -208,7 +210,7 @@ func (k *Keeper) Roster(workers []string) {
 
 // app returns the app of a name on the bus, nil for none that is configured,
 // and the channel as clients know it.
-func (k *Keeper) app(name string) (*worker.App, string) {
+func (k *Keeper) app(name string) (*wire.App, string) {
 	id, channel := Split(name)
 	return k.apps[id], channel
 }

@@ -28,7 +28,7 @@ func (s *sim) counts(p *proc, channels ...string) (counts []int) {
 }
 
 func TestPresenceLimit(t *testing.T) {
-	a := worker.DefaultApp()
+	a := wire.DefaultApp()
 	a.ID, a.MaxPresenceMembers = "a", 2
 	s := newSim(t, 1, a)
 	p := s.start(0, 1)
@@ -185,7 +185,7 @@ func TestCacheOutlivesTheService(t *testing.T) {
 }
 
 func TestCounts(t *testing.T) {
-	a := worker.DefaultApp()
+	a := wire.DefaultApp()
 	a.ID, a.SubscriptionCount = "a", true
 	s := newSim(t, 1, a)
 	p, q := s.start(0, 1), s.start(1, 1)
@@ -236,7 +236,7 @@ func sorted(list []string) string {
 // TestCrowdIsToldSeldom: a channel of more than a hundred is told of its size
 // every five seconds only.
 func TestCrowdIsToldSeldom(t *testing.T) {
-	a := worker.DefaultApp()
+	a := wire.DefaultApp()
 	a.ID, a.SubscriptionCount = "a", true
 	s := newSim(t, 1, a)
 	p := s.start(0, 1)
@@ -294,7 +294,7 @@ func TestWatchlists(t *testing.T) {
 // TestManyJoinAtOnce: each member gets few writes, and the list is made few
 // times.
 func TestManyJoinAtOnce(t *testing.T) {
-	a := worker.DefaultApp()
+	a := wire.DefaultApp()
 	a.ID, a.MaxPresenceMembers = "a", 0
 	s := newSim(t, 1, a)
 	procs := []*proc{s.start(0, 1), s.start(1, 1)}

@@ -14,8 +14,8 @@ import (
 // TestMoments: whoever was in a channel only for a moment was there: what is
 // counted at the end of a pause, or of a turn, is not all that webhooks hear.
 func TestMoments(t *testing.T) {
-	a := worker.DefaultApp()
-	a.ID, a.Webhooks = "a", []worker.Webhook{{URL: "http://127.0.0.1"}}
+	a := wire.DefaultApp()
+	a.ID, a.Webhooks = "a", []wire.Webhook{{URL: "http://127.0.0.1"}}
 	s := newSim(t, 1, a)
 	p := s.start(0, 1)
 	s.run(time.Second)
@@ -52,8 +52,8 @@ func TestMoments(t *testing.T) {
 // TestOccupiedOutlivesTheKeeper: a presence channel whose members a new keeper
 // is told of is not occupied anew, and is vacated once.
 func TestOccupiedOutlivesTheKeeper(t *testing.T) {
-	a := worker.DefaultApp()
-	a.ID, a.Webhooks = "a", []worker.Webhook{{URL: "http://127.0.0.1"}}
+	a := wire.DefaultApp()
+	a.ID, a.Webhooks = "a", []wire.Webhook{{URL: "http://127.0.0.1"}}
 	s := newSim(t, 1, a)
 	p := s.start(0, 1)
 	c := s.connect(p, "u")
@@ -75,9 +75,9 @@ func TestOccupiedOutlivesTheKeeper(t *testing.T) {
 // TestTerminate: the keeper names the connections that presence channels alone
 // know as a user's; who has signed in is reached otherwise.
 func TestTerminate(t *testing.T) {
-	b := worker.DefaultApp()
+	b := wire.DefaultApp()
 	b.ID = "b"
-	a := worker.DefaultApp()
+	a := wire.DefaultApp()
 	a.ID = "a"
 	s := newSim(t, 1, a, b)
 	p, q := s.start(0, 1), s.start(1, 1)

@@ -39,7 +39,7 @@ func (c *Client) query(q question, into any, done func(error)) {
 		raw = nil // strings only
 	}
 	c.flush() // so that what was done before is in the answer
-	c.bus.Ask(service, raw, askTimeout, func(answer []byte, err error) {
+	c.bus.Ask(Service, raw, askTimeout, func(answer []byte, err error) {
 		if err == nil {
 			if err = json.Unmarshal(answer, into); err != nil {
 				err = fmt.Errorf("read the keeper's answer: %w", err)

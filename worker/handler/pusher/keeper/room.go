@@ -24,7 +24,7 @@ type entry struct {
 // room is a presence channel with somebody in it.
 type room struct {
 	name    string // on the bus
-	app     *worker.App
+	app     *wire.App
 	channel string // for clients
 
 	users   map[string]*user

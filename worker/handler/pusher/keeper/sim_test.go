@@ -22,7 +22,7 @@ import (
 type sim struct {
 	t      *testing.T
 	rng    *rand.Rand
-	apps   []worker.App
+	apps   []wire.App
 	now    time.Time
 	keeper *Keeper // nil: dead
 	timers []simTimer
@@ -76,11 +76,14 @@ type sub struct {
 	view  map[string]bool // users, as the client sees them
 }
 
-func newSim(t *testing.T, seed int64, apps ...worker.App) *sim {
+func newSim(t *testing.T, seed int64, apps ...wire.App) *sim {
 	if len(apps) == 0 {
-		a := worker.DefaultApp()
+		a := wire.DefaultApp()
 		a.ID = "a"
-		apps = []worker.App{a}
+		apps = []wire.App{a}
+	}
+	for i := range apps {
+		apps[i].Key, apps[i].Secret = "key-of-"+apps[i].ID, "secret"
 	}
 	s := &sim{t: t, rng: rand.New(rand.NewSource(seed)), apps: apps, now: time.Unix(1e9, 0), strict: true}
 	s.startKeeper()
@@ -100,7 +103,7 @@ func (s *sim) startKeeper() {
 	k := &Keeper{hooks: s}
 	s.keeper = k
 	err := k.Start(&worker.ServiceEnv{
-		Apps: s.apps, Log: slog.New(slog.DiscardHandler),
+		Options: Options(s.apps), Log: slog.New(slog.DiscardHandler),
 		Publish: func(ps ...worker.Publication) error {
 			for _, p := range ps {
 				s.note("keeper: %c %s %v %s", p.Kind, p.Target, p.Conns, short(p.Data))

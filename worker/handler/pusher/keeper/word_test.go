@@ -16,7 +16,7 @@ import (
 // TestWordsFitTheBus: what JSON libraries like to write in six bytes must
 // neither fill words nor lists, nor reach members like that.
 func TestWordsFitTheBus(t *testing.T) {
-	a := worker.DefaultApp()
+	a := wire.DefaultApp()
 	a.ID, a.MaxPresenceMembers = "a", 0
 	s := newSim(t, 1, a)
 	p := s.start(0, 1)

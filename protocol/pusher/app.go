@@ -1,4 +1,4 @@
-package worker
+package pusher
 
 import (
 	"errors"
@@ -95,6 +95,10 @@ var HookEvents = []string{
 // maxAppName bounds ids and keys, in bytes.
 const maxAppName = 128
 
+// MaxEventData bounds App.MaxEvent: a publication carries twice as much, since
+// text may grow when it is escaped.
+const MaxEventData = 512 << 10
+
 // MaxMemberSize bounds App.MaxMember: a connection holds 64 KiB of session
 // values, and the list of a channel's members is one message.
 const MaxMemberSize = 32 << 10
@@ -106,15 +110,13 @@ func (a *App) Validate() error {
 		return errors.New("an app needs id, key and secret")
 	case !appName(a.ID):
 		return fmt.Errorf("id %q: use up to %d letters, digits, '.', '_' and '-'", a.ID, maxAppName)
-	case a.ID == "chat":
-		return errors.New("the id chat is taken: chat:NAME are the rooms of the handler chat")
 	case !appName(a.Key):
 		return fmt.Errorf("key: use up to %d letters, digits, '.', '_' and '-'", maxAppName)
 	case a.MaxMember < 0 || a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 ||
 		a.ClientEventRate < 0 || a.SubscriptionRate < 0:
 		return errors.New("a limit is negative: 0 means no limit")
-	case a.MaxEvent > maxPublication/2:
-		return fmt.Errorf("max_event is over %d KiB, which is the most that a publication carries", maxPublication/2>>10)
+	case a.MaxEvent > MaxEventData:
+		return fmt.Errorf("max_event is over %d KiB, which is the most that a publication carries", MaxEventData>>10)
 	case a.MaxMember > MaxMemberSize:
 		return fmt.Errorf("max_member_size is over %d KiB, which is the most that a connection holds beside the rest", MaxMemberSize>>10)
 	case a.AnonymousTimeout < 0 || a.AnonymousTimeout > 0 && a.AnonymousTimeout < time.Second:

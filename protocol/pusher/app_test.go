@@ -1,4 +1,4 @@
-package worker
+package pusher
 
 import (
 	"strings"
@@ -31,7 +31,6 @@ func TestCheckApps(t *testing.T) {
 		{"no key", []App{app("1", "")}, "needs id, key"},
 		{"colon", []App{app("1:2", "a")}, "id \"1:2\""},
 		{"long", []App{app(strings.Repeat("x", 129), "a")}, "up to 128"},
-		{"chat", []App{app("chat", "a")}, "is taken"},
 		{"same webhook", []App{hooks("a", "b", "a")}, "same url"},
 		{"nothing", []App{{}}, "needs id"},
 	} {
