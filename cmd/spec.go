@@ -54,10 +54,11 @@ type groupSpec struct {
 }
 
 type routeSpec struct {
-	Pattern string         `json:"pattern,omitempty"`
-	Handler string         `json:"handler"`
-	Origins []string       `json:"origins,omitempty"`
-	Options worker.Options `json:"options,omitempty"`
+	Pattern   string         `json:"pattern,omitempty"`
+	Handler   string         `json:"handler"`
+	Origins   []string       `json:"origins,omitempty"`
+	Protocols []string       `json:"protocols,omitempty"`
+	Options   worker.Options `json:"options,omitempty"`
 }
 
 // brokerSpec tells the broker process what it runs. The addresses are those of
@@ -97,7 +98,7 @@ func groupOf(w config.Worker) *groupSpec {
 }
 
 func routeOf(r config.Route) routeSpec {
-	return routeSpec{Pattern: r.Pattern, Handler: r.Handler, Origins: r.Origins, Options: worker.Options(r.Options)}
+	return routeSpec{Pattern: r.Pattern, Handler: r.Handler, Origins: r.Origins, Protocols: r.Protocols, Options: worker.Options(r.Options)}
 }
 
 // newWorker makes the worker that the spec describes.
@@ -109,14 +110,14 @@ func (g *groupSpec) newWorker(name string, listen []string) (*worker.Worker, err
 		if err != nil {
 			return nil, err
 		}
-		w.Handler, w.Origins = h, g.Handler.Origins
+		w.Handler, w.Origins, w.Protocols = h, g.Handler.Origins, g.Handler.Protocols
 	}
 	for _, r := range g.Routes {
 		h, err := r.newHandler()
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", r.Pattern, err)
 		}
-		w.Routes = append(w.Routes, worker.Route{Pattern: r.Pattern, Handler: h, Origins: r.Origins})
+		w.Routes = append(w.Routes, worker.Route{Pattern: r.Pattern, Handler: h, Origins: r.Origins, Protocols: r.Protocols})
 	}
 	return w, nil
 }

@@ -126,6 +126,10 @@ type Route struct {
 	Handler Handler
 	// Origins lists the origins from which browsers may connect besides the
 	// host that they connect to: "https://example.com" (scheme and port count
-	// when given), "example.com", "*.example.com", or "*" for any.
+	// when given), "example.com", "*.example.com", "*" for any, and exactly
+	// "null" and "file://", which pages of many makers have.
 	Origins []string
+	// Protocols lists subprotocols, best first: the first that the client offers
+	// is agreed on, unless OnHandshake chooses.
+	Protocols []string
 }

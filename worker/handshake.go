@@ -32,10 +32,10 @@ const (
 // Path returns the path that was asked for.
 func (h *Handshake) Path() string { return h.c.Path() }
 
-// Query returns the query's values; malformed parts are left out.
+// Query returns the query's values, as ParseQuery reads them.
 func (h *Handshake) Query() url.Values {
 	if h.query == nil {
-		h.query, _ = url.ParseQuery(h.c.RawQuery())
+		h.query = ParseQuery(h.c.RawQuery())
 	}
 	return h.query
 }
@@ -62,23 +62,14 @@ func (h *Handshake) Header(name string) string {
 	return string(h.req.Header(strings.ToLower(name)))
 }
 
-// Cookie returns the value of a cookie, or "".
+// Cookie returns the value of a cookie, or "". Malformed ones beside it do no harm.
 func (h *Handshake) Cookie(name string) string {
 	if h.req == nil {
 		return ""
 	}
-	for k, v := range h.req.Headers() {
-		if !strings.EqualFold(string(k), "cookie") {
-			continue
-		}
-		cookies, err := http.ParseCookie(string(v))
-		if err != nil {
-			continue
-		}
-		for _, c := range cookies {
-			if c.Name == name {
-				return c.Value
-			}
+	for _, line := range h.req.Values("cookie") {
+		if value := findCookie(line, name); value != "" {
+			return value
 		}
 	}
 	return ""
@@ -94,8 +85,22 @@ func (h *Handshake) Subprotocols() (list []string) {
 	return list
 }
 
-// Choose answers with a subprotocol, which must be among those offered.
+// Choose answers with a subprotocol, which must be among those offered, in place
+// of the one that the route's Protocols have led to.
 func (h *Handshake) Choose(subprotocol string) { h.answer.Subprotocol = subprotocol }
+
+// Chosen returns the subprotocol of the answer so far, "" for none.
+func (h *Handshake) Chosen() string { return h.answer.Subprotocol }
+
+// choose takes the first of the route's subprotocols that the client offers.
+func (h *Handshake) choose(protocols []string) {
+	for _, p := range protocols {
+		if h.req.Offers(p) {
+			h.answer.Subprotocol = p
+			return
+		}
+	}
+}
 
 // SetHeader adds a header to the response.
 func (h *Handshake) SetHeader(name, value string) {
@@ -225,6 +230,7 @@ func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
 		l.refusedOrigin(c, string(r.Origin), host)
 		return refusal(http.StatusForbidden, "origin", "origin not allowed")
 	}
+	h.choose(rt.protocols)
 	rt.handshake(c, h)
 	if c.has(flagDead | flagEnd) {
 		return refusal(http.StatusInternalServerError, "panic", "internal error")

@@ -3,7 +3,10 @@ package worker
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,6 +15,7 @@ import (
 // browser and passes.
 type origins struct {
 	any     bool
+	exact   []string // of no host
 	allowed []origin
 }
 
@@ -21,32 +25,63 @@ type origin struct {
 	sub                bool // "*.example.com"
 }
 
-// parseOrigins reads "https://example.com:8443", "example.com",
-// "*.example.com" and "*".
+// parseOrigins reads "https://example.com:8443", "example.com", "*.example.com",
+// "*", and "null" and "file://", which stand for themselves.
 func parseOrigins(list []string) (o origins, err error) {
 	for _, s := range list {
-		if s == "*" {
+		switch s {
+		case "*":
 			o.any = true
+			continue
+		case "null", "file://":
+			o.exact = append(o.exact, s)
 			continue
 		}
 		a := origin{}
 		rest := s
 		if scheme, after, ok := strings.Cut(s, "://"); ok {
-			a.scheme, rest = strings.ToLower(scheme), after
+			if a.scheme, rest = strings.ToLower(scheme), after; !isScheme(a.scheme) {
+				return o, badOrigin(s)
+			}
 		}
 		a.host, a.port = splitHost(rest)
-		if a.port == defaultPort(a.scheme) {
-			a.port = "" // browsers leave it out
-		}
 		if strings.HasPrefix(a.host, "*.") {
 			a.sub, a.host = true, a.host[1:]
 		}
-		if a.host == "" || strings.ContainsAny(a.host, "*/ ") {
-			return o, fmt.Errorf(`origin %q: write "https://example.com", "example.com", "*.example.com" or "*"`, s)
+		if a.host == "null" || a.sub && a.host == "." || !isHostName(a.host) || !isPort(a.port, strings.HasSuffix(rest, ":")) {
+			return o, badOrigin(s)
 		}
 		o.allowed = append(o.allowed, a)
 	}
 	return o, nil
+}
+
+// badOrigin refuses what no browser sends, so that no entry stands there in vain.
+func badOrigin(s string) error {
+	return fmt.Errorf(`origin %q: write "https://example.com", "example.com", "*.example.com", "file://", "null" or "*", without a path, other letters as browsers send them (xn--…)`, s)
+}
+
+// isScheme reports whether pages can come from there. ws and wss are where they
+// connect to; files have no host.
+func isScheme(s string) bool {
+	return s != "" && s != "ws" && s != "wss" && s != "file" && 'a' <= s[0] && s[0] <= 'z' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
+}
+
+// isHostName reports whether a browser can send that host, or what follows "*".
+func isHostName(s string) bool {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return a.Zone() == "" && a.String() == s
+	}
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-._~") == "" && s != ".." && !strings.Contains(s[1:], "..")
+}
+
+// isPort reports whether s is a port as browsers write it, or none.
+func isPort(s string, colon bool) bool {
+	if s == "" {
+		return !colon
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == s
 }
 
 // defaultPort returns the port that a scheme implies, "-" for others.
@@ -71,22 +106,23 @@ func splitHost(s string) (host, port string) {
 // allows reports whether a browser page from origin may connect to host, the
 // value of the Host header.
 func (o *origins) allows(from, host string) bool {
-	if o.any {
+	if o.any || slices.Contains(o.exact, from) {
 		return true
 	}
 	u, err := url.Parse(from)
 	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
 		return false // "null" among them
 	}
+	scheme := strings.ToLower(u.Scheme)
 	name, port := splitHost(u.Host)
-	if port == defaultPort(strings.ToLower(u.Scheme)) {
-		port = ""
+	if port == "" {
+		port = defaultPort(scheme) // browsers leave it out
 	}
 	if own, _ := splitHost(host); name == own && own != "" {
 		return true
 	}
 	for _, a := range o.allowed {
-		if a.scheme != "" && a.scheme != strings.ToLower(u.Scheme) || a.port != "" && a.port != port {
+		if a.scheme != "" && a.scheme != scheme || a.port != "" && a.port != port {
 			continue
 		}
 		if a.host == name || a.sub && strings.HasSuffix(name, a.host) && len(name) > len(a.host) {

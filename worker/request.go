@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	nethttp "net/http"
+	"net/url"
 	"time"
 
 	"github.com/pushd/pushd/protocol/http"
@@ -18,6 +19,10 @@ type Request struct {
 // Conn returns the connection that the request came by. It serves one request
 // after the other.
 func (r *Request) Conn() *Conn { return r.conn }
+
+// Query returns the query's values, as ParseQuery reads them; URL.Query would drop
+// what is malformed.
+func (r *Request) Query() url.Values { return ParseQuery(r.URL.RawQuery) }
 
 // Param returns a parameter of the route's pattern.
 func (r *Request) Param(name string) string { return r.conn.Param(name) }

@@ -4,18 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/pushd/pushd/protocol/websocket"
 )
 
 // route is a Route made ready: its callbacks and its origin rule.
 type route struct {
 	callbacks
-	pattern string
-	exact   string            // the path, when the pattern is one; of a copy, the path that it is for
-	parts   []string          // of a pattern with parameters, split at the slashes
-	copies  map[string]*route // of it, by path
-	seats   []*seat           // of its connections, one for each listener that some came by
-	bare    bool              // takes WebSockets even without a callback for them
-	origins origins
+	pattern   string
+	exact     string            // the path, when the pattern is one; of a copy, the path that it is for
+	parts     []string          // of a pattern with parameters, split at the slashes
+	copies    map[string]*route // of it, by path
+	seats     []*seat           // of its connections, one for each listener that some came by
+	bare      bool              // takes WebSockets even without a callback for them
+	origins   origins
+	protocols []string // subprotocols, best first
 }
 
 // pathMap finds the route of a path: exact, then patterns with parameters, then
@@ -35,7 +38,20 @@ func newRoute(r Route) (*route, error) {
 	if err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Pattern, err)
 	}
-	return &route{callbacks: ofHandler(r.Handler), pattern: r.Pattern, origins: o}, nil
+	if err := checkProtocols(r.Protocols); err != nil {
+		return nil, fmt.Errorf("route %s: %w", r.Pattern, err)
+	}
+	return &route{callbacks: ofHandler(r.Handler), pattern: r.Pattern, origins: o, protocols: r.Protocols}, nil
+}
+
+// checkProtocols refuses a subprotocol that no client can offer.
+func checkProtocols(list []string) error {
+	for _, p := range list {
+		if !websocket.IsToken(p) {
+			return fmt.Errorf("protocols: %q is no name of a subprotocol: letters, digits and !#$%%&'*+-.^_`|~", p)
+		}
+	}
+	return nil
 }
 
 // CheckRoutes finds what is wrong with a group's routes.
@@ -200,7 +216,10 @@ func (l *loop) routes(w *Worker) error {
 	if err != nil {
 		return err
 	}
-	l.plain = &route{callbacks: ofWorker(w), origins: o}
+	if err := checkProtocols(w.Protocols); err != nil {
+		return err
+	}
+	l.plain = &route{callbacks: ofWorker(w), origins: o, protocols: w.Protocols}
 	if w.Handler != nil {
 		l.plain.callbacks = ofHandler(w.Handler)
 	}

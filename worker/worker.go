@@ -34,8 +34,9 @@ type Worker struct {
 	// route matches goes to Handler if set, else to the callbacks below.
 	Routes  []Route
 	Handler Handler
-	// Origins is the Route.Origins of the callbacks below.
-	Origins []string
+	// Origins and Protocols are those of a Route, for Handler and the callbacks
+	// below.
+	Origins, Protocols []string
 
 	// Services are the options of services, and of the handlers that go with
 	// them, see ServiceOptions. A handler's package has a function that sets

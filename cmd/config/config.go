@@ -98,11 +98,12 @@ type Worker struct {
 
 // Route names a handler and its options.
 type Route struct {
-	At      string
-	Pattern string // "" for a group's own handler
-	Handler string
-	Origins []string
-	Options json.RawMessage // nil = none
+	At        string
+	Pattern   string // "" for a group's own handler
+	Handler   string
+	Origins   []string
+	Protocols []string
+	Options   json.RawMessage // nil = none
 }
 
 // KeyFile is where the generated API key is kept.

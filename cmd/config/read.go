@@ -253,6 +253,7 @@ func (t *table) route(key string) (Route, bool) {
 		sub := t.table(join(t.path, key), raw, "")
 		sub.str("handler", &r.Handler)
 		sub.list("origins", &r.Origins)
+		sub.list("protocols", &r.Protocols)
 		sub.options(&r.Options)
 		sub.done()
 	default:

@@ -47,6 +47,9 @@ func all[T []byte | string](b T, class byte) bool {
 // isToken reports whether b is a token of RFC 9110.
 func isToken[T []byte | string](b T) bool { return len(b) > 0 && all(b, charToken) }
 
+// IsToken reports whether s may be the name of a subprotocol.
+func IsToken(s string) bool { return isToken(s) }
+
 // equalFold compares a token of the peer with lower, which is in lower case.
 // Unlike bytes.EqualFold it folds ASCII only: "ſ" is no "s".
 func equalFold[T []byte | string](b T, lower string) bool {

@@ -3,11 +3,16 @@
 package notify
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -22,18 +27,20 @@ type Options struct {
 	Anonymous bool     `json:"anonymous"` // let clients without a token in; default no
 	Cookie    string   `json:"cookie"`    // name of a cookie that may carry the token; "" = none
 	Channels  []string `json:"channels"`  // what every client joins
+	Leeway    string   `json:"leeway"`    // by how much a token's nbf may be ahead of this clock; default "30s", at most "5m"
 }
 
 // Handler is one notify route.
 type Handler struct {
 	opt      Options
+	leeway   time.Duration
 	parser   *jwt.Parser
 	expiries expiries
 }
 
 // New makes a handler of its options.
 func New(o worker.Options) (worker.Handler, error) {
-	h := &Handler{parser: jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired())}
+	h := &Handler{parser: jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithoutClaimsValidation())}
 	if err := o.Decode(&h.opt); err != nil {
 		return nil, err
 	}
@@ -45,10 +52,41 @@ func New(o worker.Options) (worker.Handler, error) {
 			return nil, fmt.Errorf("options: secret: %w", err)
 		}
 	}
+	var err error
+	if h.leeway, err = time.ParseDuration(cmp.Or(h.opt.Leeway, "30s")); err != nil || h.leeway < 0 || h.leeway > maxLeeway {
+		return nil, fmt.Errorf("options: leeway: %q is no duration from \"0s\" to \"5m\"", h.opt.Leeway)
+	}
 	if err := checkNames(h.opt.Channels); err != nil {
 		return nil, fmt.Errorf("options: channels: %w", err)
 	}
 	return h, nil
+}
+
+// maxLeeway is more than two clocks that are looked after differ.
+const maxLeeway = 5 * time.Minute
+
+// bearer is the scheme of the Authorization header, and the subprotocol that
+// stands before a token: browsers can send no header, but subprotocols.
+const bearer = "bearer"
+
+// tokenOf returns the token of a handshake, "" for none.
+func (h *Handler) tokenOf(hs *worker.Handshake, query url.Values) string {
+	if raw := query.Get("token"); raw != "" {
+		return raw
+	}
+	if h.opt.Cookie != "" {
+		if raw := hs.Cookie(h.opt.Cookie); raw != "" {
+			return raw
+		}
+	}
+	if scheme, raw, ok := strings.Cut(hs.Header("Authorization"), " "); ok && strings.EqualFold(scheme, bearer) {
+		return strings.TrimSpace(raw)
+	}
+	list := hs.Subprotocols()
+	if i := slices.Index(list, bearer); i >= 0 && i+1 < len(list) {
+		return list[i+1]
+	}
+	return ""
 }
 
 // OnHandshake lets in whoever has a good token. The token is not kept and never
@@ -56,10 +94,10 @@ func New(o worker.Options) (worker.Handler, error) {
 func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 	query := hs.Query()
 	hs.ForgetQuery()
-	raw := query.Get("token")
-	if raw == "" && h.opt.Cookie != "" {
-		raw = hs.Cookie(h.opt.Cookie)
+	if hs.Chosen() == "" && slices.Contains(hs.Subprotocols(), bearer) {
+		hs.Choose(bearer)
 	}
+	raw := h.tokenOf(hs, query)
 	var claims Claims
 	switch {
 	case raw != "":
@@ -68,15 +106,15 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 			return
 		}
 	case !h.opt.Anonymous:
-		hs.Refuse(http.StatusUnauthorized, "a token is needed: ?token= or the cookie")
+		hs.Refuse(http.StatusUnauthorized, "a token is needed: ?token=, the cookie, Authorization: Bearer, or the subprotocols bearer and the token")
 		return
 	}
 	login, err := json.Marshal(session{UID: string(claims.Subject), Channels: claims.Channels, Hello: query.Get("hello") == "1"})
 	if err == nil && string(login) != "{}" {
 		err = c.Set(sessionKey, string(login))
 	}
-	if err == nil && claims.ExpiresAt != nil {
-		err = c.Set(expiryKey, strconv.FormatInt(claims.ExpiresAt.Unix(), 10))
+	if err == nil && claims.Expires != 0 {
+		err = c.Set(expiryKey, strconv.FormatInt(claims.Expires, 10))
 	}
 	if err != nil {
 		hs.Refuse(http.StatusRequestEntityTooLarge, "token is too large")

@@ -123,6 +123,17 @@ func TestCookie(t *testing.T) {
 	}
 }
 
+// critical signs a token with an extension that has to be understood.
+func critical(t testing.TB, c claims) string {
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, c)
+	token.Header["crit"], token.Header["b64x"] = []string{"b64x"}, true
+	raw, err := token.SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
 // refused are the tokens that must not let anyone in, and what the client hears.
 func refused(t testing.TB) map[string]struct{ token, reason string } {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -135,6 +146,17 @@ func refused(t testing.TB) map[string]struct{ token, reason string } {
 	return map[string]struct{ token, reason string }{
 		"expired":           {hmac(claims{"sub": "42", "exp": time.Now().Add(-time.Second).Unix()}), "expired"},
 		"not yet":           {hmac(claims{"sub": "42", "exp": soon(), "nbf": soon()}), "not valid yet"},
+		"exp is a text":     {hmac(claims{"sub": "42", "exp": fmt.Sprint(soon())}), "invalid"},
+		"exp is null":       {hmac(claims{"sub": "42", "exp": nil}), "invalid"},
+		"exp is EXP":        {hmac(claims{"sub": "42", "EXP": soon()}), "invalid"},
+		"exp is no date":    {hmac(claims{"sub": "42", "exp": 1e300}), "invalid"},
+		"exp is negative":   {hmac(claims{"sub": "42", "exp": -1}), "invalid"},
+		"nbf is no date":    {hmac(claims{"sub": "42", "exp": soon(), "nbf": 1e300}), "invalid"},
+		"nbf is a text":     {hmac(claims{"sub": "42", "exp": soon(), "nbf": "1"}), "invalid"},
+		"nbf over leeway":   {hmac(claims{"sub": "42", "exp": soon(), "nbf": time.Now().Add(time.Minute).Unix()}), "not valid yet"},
+		"SUB":               {hmac(claims{"sub": 4.5, "SUB": "42", "exp": soon()}), "invalid"},
+		"channels is text":  {hmac(claims{"sub": "42", "exp": soon(), "channels": "news"}), "invalid"},
+		"crit":              {critical(t, good), "invalid"},
 		"no exp":            {hmac(claims{"sub": "42"}), "invalid"},
 		"alg none":          {sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, good), "invalid"},
 		"alg RS256":         {sign(t, jwt.SigningMethodRS256, key, good), "invalid"},
@@ -211,8 +233,55 @@ func TestTokenIsToldNowhere(t *testing.T) {
 	}
 }
 
+// TestWaysOfTheToken: a client logs in by a header, by subprotocols, and by a
+// cookie among those of others; and while the back end's clock is ahead.
+func TestWaysOfTheToken(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config + `"/chosen" = { handler = "notify", protocols = ["v2", "v1"], options = { secret = "` + secret + `" } }
+`})
+	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
+	good := token(t, claims{"sub": "42", "exp": soon()})
+	ahead := token(t, claims{"sub": "42", "exp": soon(), "nbf": time.Now().Add(10 * time.Second).Unix(), "iat": soon()})
+	bad := token(t, claims{"sub": "42", "exp": 1})
+	for name, c := range map[string]struct {
+		path   string
+		header []string
+		status int
+		chosen string
+	}{
+		"Authorization":          {"/notify", []string{"Authorization: Bearer " + good}, 101, ""},
+		"in any case":            {"/notify", []string{"authorization: bearer  " + good}, 101, ""},
+		"another scheme":         {"/notify", []string{"Authorization: Basic " + good}, 401, ""},
+		"a bad one":              {"/notify", []string{"Authorization: Bearer " + bad}, 401, ""},
+		"on a route for anybody": {"/both", []string{"Authorization: Bearer " + bad}, 401, ""},
+		"of a proxy":             {"/both", []string{"Authorization: Basic dXNlcjpwYXNz"}, 101, ""},
+		"subprotocols":           {"/notify", []string{"Sec-WebSocket-Protocol: bearer, " + good}, 101, "bearer"},
+		"in two lines":           {"/notify", []string{"Sec-WebSocket-Protocol: chat, bearer", "Sec-WebSocket-Protocol: " + good}, 101, "bearer"},
+		"the word alone":         {"/notify", []string{"Sec-WebSocket-Protocol: bearer"}, 401, ""},
+		"bad subprotocols":       {"/notify", []string{"Sec-WebSocket-Protocol: bearer, " + bad}, 401, ""},
+		"and one of the route":   {"/chosen", []string{"Sec-WebSocket-Protocol: bearer, " + good + ", v1"}, 101, "v1"},
+		"none of the route":      {"/chosen", []string{"Sec-WebSocket-Protocol: bearer, " + good + ", v3"}, 101, "bearer"},
+		"route, best first":      {"/chosen?token=" + good, []string{"Sec-WebSocket-Protocol: v1, v2"}, 101, "v2"},
+		"route, nothing offered": {"/chosen?token=" + good, nil, 101, ""},
+		"no name":                {"/notify", []string{"Cookie: flag; login=" + good}, 101, ""},
+		"JSON":                   {"/notify", []string{`Cookie: prefs={"a":1,"b":"c d"}; login=` + good}, 101, ""},
+		"an umlaut":              {"/notify", []string{"Cookie: login=" + good + "; city=Zürich"}, 101, ""},
+		"quotes":                 {"/notify", []string{`Cookie: =x; ;login="` + good + `";;a=b`}, 101, ""},
+		"an empty one before":    {"/notify", []string{"Cookie: login=; login=" + good}, 101, ""},
+		"another query":          {"/notify?x=%zz&y=a;b&100%&token=" + good + "&%", nil, 101, ""},
+		"ahead":                  {"/notify?token=" + ahead, nil, 101, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := pushdtest.Handshake(t, addr, c.path, c.header...).Response
+			if chosen := r.Header.Get("Sec-WebSocket-Protocol"); r.StatusCode != c.status || chosen != c.chosen {
+				t.Errorf("%s, subprotocol %q; want %d, %q", r.Status, chosen, c.status, c.chosen)
+			}
+		})
+	}
+}
+
 func TestOptionsAreChecked(t *testing.T) {
-	for _, o := range []string{``, `{}`, `{"secret":""}`, `{"Secret2":"x"}`, `{"secret":"…"}`, `{"secret":"fifteen-bytes-1"}`, `{"anonymous":true,"channels":[""]}`, `{"anonymous":true,"channels":["a\n"]}`} {
+	for _, o := range []string{``, `{}`, `{"secret":""}`, `{"Secret2":"x"}`, `{"secret":"…"}`, `{"secret":"fifteen-bytes-1"}`, `{"anonymous":true,"channels":[""]}`, `{"anonymous":true,"channels":["a\n"]}`,
+		`{"anonymous":true,"leeway":"x"}`, `{"anonymous":true,"leeway":"6m"}`, `{"anonymous":true,"leeway":"-1s"}`} {
 		if _, err := New(worker.Options(o)); err == nil {
 			t.Errorf("options %s are taken", o)
 		}

@@ -2,9 +2,12 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -14,9 +17,54 @@ import (
 // Claims is the content of a token. exp is required; when it comes, the client
 // is closed.
 type Claims struct {
-	Subject              subject  `json:"sub"`      // user id; none = only the channels
-	Channels             []string `json:"channels"` // to join
-	jwt.RegisteredClaims          // exp, nbf
+	Subject   subject  // sub: user id; none = only the channels
+	Channels  []string // channels: to join
+	Expires   int64    // exp, Unix seconds, rounded up
+	NotBefore int64    // nbf, rounded down; 0 = none
+
+	jwt.RegisteredClaims `json:"-"` // which nobody looks at: it makes Claims one of the parser's
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Names are taken as they are written,
+// not in any case, and no claim as another type than its own.
+func (c *Claims) UnmarshalJSON(b []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(b, &fields); err != nil {
+		return err
+	}
+	for name, into := range map[string]any{"sub": &c.Subject, "channels": &c.Channels} {
+		if raw, ok := fields[name]; ok {
+			if err := json.Unmarshal(raw, into); err != nil {
+				return fmt.Errorf("claim %s: %w", name, err)
+			}
+		}
+	}
+	exp, err := date(fields["exp"])
+	if err != nil || exp == 0 {
+		return fmt.Errorf("claim exp: %w", cmp.Or(err, errDate))
+	}
+	nbf, err := date(fields["nbf"])
+	if err != nil {
+		return fmt.Errorf("claim nbf: %w", err)
+	}
+	c.Expires, c.NotBefore = int64(math.Ceil(exp)), int64(math.Floor(nbf))
+	return nil
+}
+
+var errDate = errors.New("must be a number of seconds since 1970")
+
+// maxDate is in the year 11000 or so: what is later is no date.
+const maxDate = 1 << 38
+
+// date reads a NumericDate (RFC 7519, section 2); none is 0.
+func date(raw json.RawMessage) (t float64, err error) {
+	if raw == nil {
+		return 0, nil
+	}
+	if raw[0] == '"' || json.Unmarshal(raw, &t) != nil || string(raw) == "null" || t < 0 || t > maxDate {
+		return 0, errDate
+	}
+	return t, nil
 }
 
 // subject is a user id: a string or, as back ends with numeric keys write it, a
@@ -40,14 +88,32 @@ const (
 	maxName     = 200 // bytes
 )
 
+var (
+	errExpired  = errors.New("token has expired")
+	errNotYet   = errors.New("token is not valid yet")
+	errCritical = errors.New("header crit names what is not known here")
+)
+
 // verify reads a token into claims, or says why it is not good.
 func (h *Handler) verify(raw string, claims *Claims) error {
 	if h.opt.Secret == "" {
 		return errors.New("this route takes no tokens")
 	}
-	_, err := h.parser.ParseWithClaims(raw, claims, func(*jwt.Token) (any, error) { return []byte(h.opt.Secret), nil })
+	_, err := h.parser.ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
+		if _, ok := t.Header["crit"]; ok { // RFC 7515, section 4.1.11
+			return nil, errCritical
+		}
+		return []byte(h.opt.Secret), nil
+	})
 	if err != nil {
 		return err
+	}
+	now := time.Now()
+	switch {
+	case claims.Expires <= now.Unix():
+		return errExpired
+	case claims.NotBefore > now.Add(time.Duration(h.leeway)).Unix():
+		return errNotYet
 	}
 	if claims.Subject != "" {
 		err = checkName(string(claims.Subject))
@@ -85,9 +151,9 @@ func checkName(name string) error {
 // reason tells a client no more than it can know.
 func reason(err error) string {
 	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
+	case errors.Is(err, errExpired):
 		return "expired"
-	case errors.Is(err, jwt.ErrTokenNotValidYet):
+	case errors.Is(err, errNotYet):
 		return "not valid yet"
 	}
 	return "invalid"

@@ -65,8 +65,7 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 // place in the app.
 func (h *Handler) admit(c *worker.Conn) *goodbye {
 	if q := c.RawQuery(); q != "" {
-		values, _ := url.ParseQuery(q) // malformed parts are left out
-		if bye := checkVersion(values); bye != nil {
+		if bye := checkVersion(worker.ParseQuery(q)); bye != nil {
 			return bye
 		}
 	}
