@@ -107,7 +107,7 @@ type BusQuery struct {
 
 // Broker carries publications between the processes. worker/broker implements
 // it; it is made outside and handed to Serve. All methods but Start and Close
-// are called on the loop and never block.
+// are called on the loop, unless they say otherwise, and never block.
 type Broker interface {
 	// Start connects, subscribes and returns once every publication published
 	// from then on will be delivered to in.
@@ -117,6 +117,13 @@ type Broker interface {
 	Publish(p *Publication) error
 	// PublishAll queues all of ps in their order or, with an error, none.
 	PublishAll(ps []Publication) error
+	// Barrier calls reached when all that was published here before has reached
+	// the broker; with arrived, when besides all that had reached the broker by
+	// then has been given to the Inbox. No other process is asked or woken. A
+	// broker that dies meanwhile may never answer: ask again. Errors as of
+	// Publish. Any goroutine may call it; reached runs on one of the broker
+	// client's, as the methods of the Inbox do.
+	Barrier(arrived bool, reached func()) error
 	// Answer queues an answer. One that finds the queue full is dropped: the
 	// asker then reports complete = false.
 	Answer(reply string, a Answer)

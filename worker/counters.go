@@ -19,6 +19,7 @@ type counters struct {
 	published    uint64
 	gaps         uint64
 	queueBytes   int64
+	woken        uint64 // turns that had posted functions to run
 	failuresBy   tally
 	refusedBy    tally
 	turns        turns

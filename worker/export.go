@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,20 +16,21 @@ import (
 
 // export is the old worker's side of a hand-over.
 type export struct {
-	l     *loop
-	k     *courier
-	out   control.Exported
-	most  int           // bytes of a connection that can move
-	reads byte          // version of records that the new worker reads
-	held  []*Conn       // the batch that is not committed
-	size  int           // bytes that its records take, at most; as weighed in freeze
-	at    vector        // of held
-	over  chan struct{} // closed when run has ended
-	back  sync.Once     // resume
+	l      *loop
+	k      *courier
+	out    control.Exported
+	most   int           // bytes of a connection that can move
+	reads  byte          // version of records that the new worker reads
+	held   []*Conn       // the batch that is not committed
+	size   int           // bytes that its records take, at most; as weighed in freeze
+	at     vector        // of held
+	unsent vector        // what at has beyond the batch before
+	over   chan struct{} // closed when run has ended
+	back   sync.Once     // resume
 }
 
 func newExport(l *loop, k *courier) *export {
-	return &export{l: l, k: k, most: maxRecord, reads: RecordVersion, over: make(chan struct{})}
+	return &export{l: l, k: k, most: maxRecord, reads: RecordVersion, at: vector{}, unsent: vector{}, over: make(chan struct{})}
 }
 
 // errorAt is an error with the step at which it happened.
@@ -58,10 +60,7 @@ func (x *export) run() error {
 	if err != nil {
 		return at("hello", err)
 	}
-	if err := x.l.do(x.begin); err != nil {
-		return at("begin", err)
-	}
-	if err := x.l.sync(); err != nil {
+	if err := x.start(); err != nil {
 		return at("begin", err)
 	}
 	began := monotonic()
@@ -79,12 +78,23 @@ func (x *export) run() error {
 	return at("report", x.end())
 }
 
+// start begins, and returns when all that had reached the broker by then has been
+// delivered here: the new worker's journal has only what comes later.
+func (x *export) start() error {
+	var b *barrier
+	if err := x.l.do(func() { x.begin(); b = x.l.barrier(true) }); err != nil {
+		return err
+	}
+	return b.wait()
+}
+
 // begin stops everything that would change under the hand-over. It runs on the
 // loop.
 func (x *export) begin() {
 	l := x.l
 	l.moving = true
 	l.fan.journal.on = true
+	l.fan.seen.noteNews()
 	l.reactor.Deafen(true)
 	_ = l.each(func(r *route) error {
 		if r.onWorkerReload != nil {
@@ -100,15 +110,12 @@ func (x *export) begin() {
 func (x *export) batch(n int) (more bool, err error) {
 	l := x.l
 	frozen := monotonic()
-	if err := l.do(func() { x.freeze(n) }); err != nil {
-		return false, err
-	}
-	failpoint("export freeze")
 	var body []byte
 	var fds []int
-	if doErr := l.do(func() { body, fds, err = x.pack() }); doErr != nil {
+	if doErr := l.do(func() { x.freeze(n) }, func() { body, fds, err = x.pack() }); doErr != nil {
 		return false, doErr
 	}
+	failpoint("export freeze")
 	defer func() {
 		for _, fd := range fds {
 			closeFD(fd)
@@ -120,9 +127,7 @@ func (x *export) batch(n int) (more bool, err error) {
 	if len(fds) == 0 {
 		return x.wait(), nil
 	}
-	if err := l.sync(); err != nil {
-		return false, err
-	}
+	published := l.barrier(false) // is under way while the batch is
 	binary.BigEndian.PutUint64(body, uint64(frozen))
 	if err := x.k.send(msgBatch, body, fds); err != nil {
 		return false, err
@@ -132,6 +137,10 @@ func (x *export) batch(n int) (more bool, err error) {
 		return false, err
 	}
 	failpoint("export ack")
+	if err := published.wait(); err != nil {
+		return false, err
+	}
+	x.unsent = vector{}
 	x.out.Bytes += int64(len(body))
 	return true, x.commit(len(body))
 }
@@ -152,7 +161,9 @@ func (x *export) freeze(n int) {
 	l.fan.complete(l)
 	l.uncork()
 	l.waiting = false
-	x.at = l.fan.seen.vector()
+	news := l.fan.seen.takeNews()
+	maps.Copy(x.at, news)
+	maps.Copy(x.unsent, news)
 	x.size = 0
 	n = min(n, l.headroom())
 	var stay []*Conn
@@ -188,7 +199,11 @@ func (x *export) freeze(n int) {
 // and duplicates their sockets. It runs on the loop.
 func (x *export) pack() (body []byte, fds []int, err error) {
 	x.held = slices.DeleteFunc(x.held, func(c *Conn) bool { return !c.sock.Valid() }) // left in the last moment
-	body = x.at.append(make([]byte, 8, 12+vectorEntry*len(x.at)+x.size))
+	at := x.at
+	if x.reads >= 2 {
+		at = x.unsent
+	}
+	body = at.append(make([]byte, 8, 12+vectorEntry*len(at)+x.size))
 	for _, c := range x.held {
 		fd, err := reactor.Duplicate(c.sock.FD())
 		if err != nil {
@@ -295,6 +310,7 @@ func (x *export) resume() {
 	l := x.l
 	l.moving, l.waiting = false, false
 	l.fan.complete(l)
+	l.fan.seen.news = nil
 	for _, c := range x.held {
 		if c.has(flagDead) {
 			continue // its client left meanwhile

@@ -230,38 +230,3 @@ func rights(oob []byte) (fds []int, err error) {
 	}
 	return fds, nil
 }
-
-// kindSync is a publication that only its sender heeds: when it has come back,
-// everything published before it has reached the broker, and everything that
-// had reached the broker before it has been delivered here.
-const kindSync Kind = 's'
-
-// sync waits for that. It must not run on the loop.
-func (l *loop) sync() error {
-	done, token := make(chan struct{}, handoverTurns), newID().String()
-	published := error(nil)
-	for range handoverTurns {
-		if err := l.do(func() {
-			l.syncs[token] = func() { done <- struct{}{} }
-			published = l.broker.Publish(&Publication{Kind: kindSync, Scope: ScopeConn, Target: token, Shard: Shard(ScopeConn, token)})
-		}); err != nil {
-			return fmt.Errorf("wait for the broker: %w", err)
-		}
-		select {
-		case <-done:
-			return nil
-		case <-time.After(handoverTurn): // perhaps the broker has died, and its successor can be asked
-		}
-	}
-	if published == nil {
-		published = errors.New("no answer")
-	}
-	return fmt.Errorf("wait for the broker: %w", published)
-}
-
-func (l *loop) synced(token string) {
-	if fn := l.syncs[token]; fn != nil {
-		delete(l.syncs, token)
-		fn()
-	}
-}

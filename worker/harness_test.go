@@ -38,21 +38,22 @@ type bus struct {
 
 // loopback is a worker's end of a bus.
 type loopback struct {
-	bus     *bus
-	id      uint64
-	seq     map[uint8]uint64
-	in      Inbox
-	ch      chan Publication
-	done    chan struct{}
-	answers chan Answer
-	fail    error
+	bus      *bus
+	id       uint64
+	seq      map[uint8]uint64
+	in       Inbox
+	ch       chan func()
+	done     chan struct{}
+	answers  chan Answer
+	fail     error
+	barriers int
 }
 
 func (b *bus) client() *loopback {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.nextID++
-	return &loopback{bus: b, id: b.nextID, seq: map[uint8]uint64{}, ch: make(chan Publication, 1<<16),
+	return &loopback{bus: b, id: b.nextID, seq: map[uint8]uint64{}, ch: make(chan func(), 1<<16),
 		done: make(chan struct{}), answers: make(chan Answer, 1024)}
 }
 
@@ -63,8 +64,8 @@ func (c *loopback) Start(in Inbox) error {
 	c.bus.mu.Unlock()
 	go func() {
 		defer close(c.done)
-		for p := range c.ch {
-			in.Deliver([]Publication{p})
+		for deliver := range c.ch {
+			deliver()
 		}
 	}()
 	return nil
@@ -79,9 +80,20 @@ func (c *loopback) Publish(p *Publication) error {
 	c.seq[p.Shard]++
 	p.Publisher, p.Seq = c.id, c.seq[p.Shard]
 	for _, to := range c.bus.clients {
-		to.ch <- *p
+		p := *p
+		to.ch <- func() { to.in.Deliver([]Publication{p}) }
 	}
 	return nil
+}
+
+func (c *loopback) Barrier(_ bool, reached func()) error {
+	c.bus.mu.Lock()
+	defer c.bus.mu.Unlock()
+	if c.fail == nil {
+		c.barriers++
+		c.ch <- reached
+	}
+	return c.fail
 }
 
 func (c *loopback) PublishAll(ps []Publication) error {

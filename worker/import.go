@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -20,12 +21,14 @@ type imports struct {
 	out    control.Exported
 	landed chan struct{} // of the batch: closed when its last connection is in place
 	open   int           // connections on their way into the reactor; the loop's
+	at     vector        // where the old worker stands; the loop's
+	ahead  bool          // of this one; the loop's
 }
 
 // shipment is a batch that has been read and not yet touched.
 type shipment struct {
 	frozen  time.Duration
-	at      vector
+	at      vector // what has changed since the batch before, at least
 	arrived []*arrival
 	files   []int
 }
@@ -145,14 +148,14 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 func (m *imports) admit(s *shipment) {
 	l := m.l
 	l.fan.complete(l)
-	ahead := !l.fan.seen.vector().covers(s.at)
+	m.advance(s.at)
 	conns, files, homeless := m.enrol(s)
-	if ahead {
-		l.skip.add(conns, s.at)
+	if m.ahead {
+		l.skip.add(conns, maps.Clone(m.at))
 		l.after(skipFor, func() { l.skip.drop(conns) })
 	}
 	l.beatAgain()
-	l.replay(conns, s.at)
+	l.replay(conns, m.at)
 	if m.open = len(conns); m.open == 0 {
 		close(m.landed)
 	}
@@ -170,6 +173,19 @@ func (m *imports) admit(s *shipment) {
 			l.parting(c)
 		}
 	}
+}
+
+// advance takes what has changed of where the old worker stands. Where it was
+// not ahead before, only that can have brought it there.
+func (m *imports) advance(changed vector) {
+	if m.at == nil {
+		m.at = vector{}
+	}
+	maps.Copy(m.at, changed)
+	if m.ahead {
+		changed = m.at
+	}
+	m.ahead = !m.l.fan.seen.covers(changed)
 }
 
 // enrol gives the connections their places in this process: the registry, the

@@ -25,6 +25,7 @@ const sourceIdle = 10 * time.Minute
 type heard struct {
 	recent, older vector
 	turned        time.Duration // when recent became older
+	news          vector        // since takeNews; nil when nobody takes them
 }
 
 func (h *heard) note(s source, seq uint64, now time.Duration) {
@@ -32,6 +33,31 @@ func (h *heard) note(s source, seq uint64, now time.Duration) {
 		h.recent, h.older, h.turned = vector{}, h.recent, now
 	}
 	h.recent[s] = seq
+	if h.news != nil {
+		h.news[s] = seq
+	}
+}
+
+// noteNews begins: at first all is news.
+func (h *heard) noteNews() { h.news = h.vector() }
+
+// takeNews returns what has changed since it was called last.
+func (h *heard) takeNews() vector {
+	news := h.news
+	if len(news) > 0 {
+		h.news = vector{}
+	}
+	return news
+}
+
+// covers reports whether everything in v has been delivered here.
+func (h *heard) covers(v vector) bool {
+	for s, n := range v {
+		if h.recent[s] < n && h.older[s] < n {
+			return false
+		}
+	}
+	return true
 }
 
 // vector returns a copy.
@@ -87,16 +113,6 @@ func (l *loop) closeJournal() {
 
 // has reports whether a connection that was at v has had p.
 func (v vector) has(p *Publication) bool { return p.Seq <= v[source{p.Publisher, p.Shard}] }
-
-// covers reports whether everything in o is in v.
-func (v vector) covers(o vector) bool {
-	for s, n := range o {
-		if v[s] < n {
-			return false
-		}
-	}
-	return true
-}
 
 const (
 	vectorEntry = 8 + 1 + 8

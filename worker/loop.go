@@ -204,6 +204,9 @@ func (l *loop) Restarted() {
 // Woken is the loop's turn for everything that is not a socket: posted
 // functions, timers, a fan-out and input to go on with.
 func (l *loop) Woken(posted []func()) {
+	if len(posted) > 0 {
+		l.counts.woken++
+	}
 	for _, fn := range posted {
 		l.run(fn)
 	}
@@ -222,7 +225,7 @@ func (l *loop) run(fn func()) {
 }
 
 // do runs fn on the loop and waits for it; see reactor.Do.
-func (l *loop) do(fn func()) error { return l.reactor.Do(fn) }
+func (l *loop) do(fns ...func()) error { return l.reactor.Do(fns...) }
 
 // post is for the worker's own use: nothing bounds it.
 func (l *loop) post(fn func()) { _ = l.reactor.Post(fn, 0) } // a stopped worker wants nothing any more

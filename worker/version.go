@@ -9,7 +9,11 @@ import "fmt"
 // a new kind of connection, or a new state, whose fields an older reader would
 // be wrong to skip, raises the version for those that have it and for nobody
 // else. So a program moves its plain connections to the one before it.
-const RecordVersion = 1
+//
+//	1  all that has no entry here
+//	2  nothing of a connection: the reader knows that the vector of a batch may
+//	   have only what has changed since the batch before
+const RecordVersion = 2
 
 // later are the kinds that came after version 1, see RecordVersion.
 var later []recordKind

@@ -7,9 +7,9 @@ import (
 	"github.com/pushd/pushd/protocol/control"
 )
 
-// withToys makes connections that have a toy a kind of version 2.
+// withToys makes connections that have a toy a kind of version 3.
 func withToys(t *testing.T) {
-	later = []recordKind{{2, func(c *Conn) bool { return c.Get("toy") != "" }}}
+	later = []recordKind{{3, func(c *Conn) bool { return c.Get("toy") != "" }}}
 	t.Cleanup(func() { later = nil })
 }
 
@@ -68,7 +68,7 @@ func TestRecordVersions(t *testing.T) {
 		t.Errorf("%+v", answer)
 	}
 	answer = control.Records{}
-	s.query(control.QueryRecords, control.Records{Version: 2}, &answer)
+	s.query(control.QueryRecords, control.Records{Version: 3}, &answer)
 	if answer.Unreadable != 0 {
 		t.Errorf("%+v", answer)
 	}

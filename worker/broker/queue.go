@@ -7,9 +7,10 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-// item is what the sending goroutine works on: a publication, or raw bytes for
-// a subject of their own (answers and queries).
+// item is what the sending goroutine works on: a publication, raw bytes for a
+// subject of their own (answers and queries), or a barrier.
 type item struct {
+	barrier func()             // if not nil; must not block
 	pub     worker.Publication // if subject is empty
 	subject string
 	reply   string

@@ -148,6 +148,13 @@ func (r *receiver) onQuery(m *nats.Msg) {
 	r.in.Query(q)
 }
 
+// empty delivers what has been decoded.
+func (r *receiver) empty() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flush()
+}
+
 func (r *receiver) hold(fn func(Vector)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

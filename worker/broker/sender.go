@@ -143,6 +143,12 @@ func (s *sender) drop(err error) {
 
 // publish numbers it; the number counts as used once nats.go has taken it.
 func (s *sender) publish(it *item) error {
+	if it.barrier != nil {
+		s.turn.Lock() // not into a pause
+		it.barrier()
+		s.turn.Unlock()
+		return nil
+	}
 	if it.subject != "" {
 		return s.send(it.subject, it.reply, it.raw)
 	}

@@ -106,11 +106,12 @@ func (r *Reactor[C]) Posted() int {
 	return len(r.tasks.queue)
 }
 
-// Do runs fn on the loop and waits for it, or for the loop's end for good, which
-// is ErrStopped. Any goroutine but the loop.
-func (r *Reactor[C]) Do(fn func()) error {
+// Do runs the functions on the loop, each in a turn of its own, and waits for
+// the last, or for the loop's end for good, which is ErrStopped. Any goroutine
+// but the loop.
+func (r *Reactor[C]) Do(fns ...func()) error {
 	done := make(chan struct{})
-	if err := r.tasks.post(func() { defer close(done); fn() }, 0); err != nil {
+	if err := r.tasks.post(func() { r.inTurn(fns, done) }, 0); err != nil {
 		return err
 	}
 	select {
@@ -124,4 +125,16 @@ func (r *Reactor[C]) Do(fn func()) error {
 	default:
 		return ErrStopped
 	}
+}
+
+// inTurn runs the first function now, the others in turns to come.
+func (r *Reactor[C]) inTurn(fns []func(), done chan struct{}) {
+	defer func() {
+		if fns = fns[1:]; len(fns) == 0 {
+			close(done)
+			return
+		}
+		_ = r.tasks.post(func() { r.inTurn(fns, done) }, 0) // fails when there is no loop any more
+	}()
+	fns[0]()
 }

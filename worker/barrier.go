@@ -1,0 +1,77 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A barrier is a question to the broker that nobody but this process hears of:
+// has what was published here before reached you, and what had reached you
+// before that arrived here? A hand-over asks both once, at its beginning, and
+// the first for each batch: its clients must not overtake in the new process
+// what they have published in the old one.
+
+// kindSync is a publication that is never sent: it follows what the broker had
+// into the loop, and tells that this has been delivered. Workers of the version
+// before publish it for that.
+const kindSync Kind = 's'
+
+// barrier is one such question. It may be asked again: the broker may have died,
+// and its successor can answer.
+type barrier struct {
+	l     *loop
+	token string // of the mark; "" = what was published is all that is waited for
+	done  chan struct{}
+	err   error // of the last asking
+}
+
+// barrier asks, with arrived both things. It runs on the loop if arrived, else
+// on any goroutine.
+func (l *loop) barrier(arrived bool) *barrier {
+	b := &barrier{l: l, done: make(chan struct{}, handoverTurns)}
+	if arrived {
+		b.token = newID().String()
+		l.syncs[b.token] = b.passed
+	}
+	b.ask()
+	return b
+}
+
+func (b *barrier) ask() {
+	reached := b.passed
+	if b.token != "" {
+		reached = func() { b.l.Deliver([]Publication{{Kind: kindSync, Scope: ScopeConn, Target: b.token}}) }
+	}
+	b.err = b.l.broker.Barrier(b.token != "", reached)
+}
+
+// passed runs once for each asking at most, so that there is room.
+func (b *barrier) passed() { b.done <- struct{}{} }
+
+// wait must not run on the loop.
+func (b *barrier) wait() error {
+	for turn := 1; ; turn++ {
+		select {
+		case <-b.done:
+			return nil
+		case <-time.After(handoverTurn):
+		}
+		if turn == handoverTurns {
+			break
+		}
+		b.ask()
+	}
+	if b.err == nil {
+		b.err = errors.New("no answer")
+	}
+	return fmt.Errorf("wait for the broker: %w", b.err)
+}
+
+// synced runs on the loop when a mark is at the head of the stream.
+func (l *loop) synced(token string) {
+	if passed := l.syncs[token]; passed != nil {
+		delete(l.syncs, token)
+		passed()
+	}
+}
