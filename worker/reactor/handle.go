@@ -43,12 +43,12 @@ func (h Handle) Peer() netip.AddrPort {
 // says that the socket is broken.
 func (h Handle) Write(p []byte) (int, error) {
 	for {
-		n, err := unix.Write(h.conn.Fd(), p)
-		switch {
-		case err == nil:
+		n, err := sendNow(h.conn.Fd(), p)
+		switch err {
+		case 0:
 			return n, nil
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
+		case unix.EINTR:
+		case unix.EAGAIN:
 			return 0, nil
 		default:
 			return 0, err

@@ -83,6 +83,7 @@ func start(ctx context.Context, c *comparison, s server) (*process, error) {
 	} else {
 		p.cmd = exec.CommandContext(ctx, c.Peers, s.name, "--listen", p.address, "--loops", strconv.Itoa(c.Loops))
 	}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a scheduler group of its own, apart from the client's
 	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = stopTime
 	return p, p.launch()
