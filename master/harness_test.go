@@ -388,15 +388,6 @@ func ctxFor(t *testing.T) context.Context {
 }
 
 // eventually waits until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(bound); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", bound, what)
-		}
-	}
-}
-
 func freePort(t *testing.T) string {
 	t.Helper()
 	return strconv.Itoa(pushdtest.FreePort(t))

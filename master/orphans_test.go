@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // killMaster leaves the master's processes behind.
@@ -22,7 +24,7 @@ func TestOrphansLeaveByThemselves(t *testing.T) {
 	r := newRig(t, 2)
 	i := r.start()
 	i.killMaster()
-	eventually(t, "nothing is left", func() bool {
+	testkit.Eventually(t, "nothing is left", func() bool {
 		orphans, err := FindOrphans(r.path("run"))
 		return err == nil && len(orphans) == 0 && len(r.processes()) == 0
 	})
@@ -49,7 +51,7 @@ func TestClearOrphans(t *testing.T) {
 	if n, err := ClearOrphans(ctxFor(t), r.path("run"), 300*time.Millisecond); n != 3 || err != nil {
 		t.Errorf("ClearOrphans: %d, %v", n, err)
 	}
-	eventually(t, "the killed are reaped by their new parent", func() bool { return len(r.processes()) == 0 })
+	testkit.Eventually(t, "the killed are reaped by their new parent", func() bool { return len(r.processes()) == 0 })
 	r.nothingLeft()
 }
 

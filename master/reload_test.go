@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 func TestReloadReplacesEverySlot(t *testing.T) {
@@ -51,7 +53,7 @@ func TestReloadReplacesEverySlot(t *testing.T) {
 	if !strings.Contains(r.read("stop"), "push/0/1 code=1012 graceful=false drain=200") {
 		t.Errorf("stop messages: %q", r.read("stop"))
 	}
-	eventually(t, "the roster has the new ones", func() bool { return strings.HasSuffix(r.read("roster"), rosterLine("push/0/2", "push/1/2")) })
+	testkit.Eventually(t, "the roster has the new ones", func() bool { return strings.HasSuffix(r.read("roster"), rosterLine("push/0/2", "push/1/2")) })
 	i.stop()
 }
 
@@ -244,7 +246,7 @@ func TestReloadOfBroker(t *testing.T) {
 		t.Errorf("reload: %+v", e)
 	}
 	r.behave("broker", "")
-	eventually(t, "the old version of the broker process is back", func() bool {
+	testkit.Eventually(t, "the old version of the broker process is back", func() bool {
 		b := i.status().Broker
 		return b.State == Ready && b.PID != pid
 	})
@@ -317,7 +319,7 @@ func TestReloadStormCoalesces(t *testing.T) {
 		_, err := i.client.Reload(ctxFor(t), nil)
 		first <- err
 	}()
-	eventually(t, "a reload runs", func() bool { return strings.Contains(r.read("log"), "reload begins") })
+	testkit.Eventually(t, "a reload runs", func() bool { return strings.Contains(r.read("log"), "reload begins") })
 	var group sync.WaitGroup
 	for range 10 {
 		group.Go(func() {
@@ -356,8 +358,8 @@ func TestDaemonReloadsAndReopensLogOnHangUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.signal(syscall.SIGHUP)
-	eventually(t, "a reload is written to the new file", func() bool { return strings.Contains(r.read("pushd.log"), "reload done") })
-	eventually(t, "the kept broker process writes there too", func() bool {
+	testkit.Eventually(t, "a reload is written to the new file", func() bool { return strings.Contains(r.read("pushd.log"), "reload done") })
+	testkit.Eventually(t, "the kept broker process writes there too", func() bool {
 		return strings.Contains(r.read("pushd.log"), fmt.Sprintf("reopened by %d", i.status().Broker.PID))
 	})
 	target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/2", i.cmd.Process.Pid))
@@ -399,7 +401,7 @@ func TestReloadLeaksNothing(t *testing.T) {
 		r.savePlan()
 		i.reload()
 	}
-	eventually(t, "as many descriptors as before", func() bool { return count() <= before })
+	testkit.Eventually(t, "as many descriptors as before", func() bool { return count() <= before })
 	if n := len(r.processes()); n != 4 { // master, broker process, two workers
 		t.Errorf("%d processes", n)
 	}

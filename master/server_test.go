@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // rawClient speaks to the control socket in bytes.
@@ -69,7 +71,7 @@ func TestControlClientsAreBounded(t *testing.T) {
 		t.Errorf("one too many is answered %s", got)
 	}
 	crowd[0].c.Close()
-	eventually(t, "room again", func() bool {
+	testkit.Eventually(t, "room again", func() bool {
 		c, err := Dial(r.path("run"))
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 func TestStartServesAndStops(t *testing.T) {
@@ -179,8 +181,8 @@ func TestRunLeavesNothingBehind(t *testing.T) {
 	r.runHere()
 	fds, goroutines := openFiles(t), runtime.NumGoroutine()
 	r.runHere()
-	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
-	eventually(t, "the same descriptors as before", func() bool { return len(openFiles(t)) <= len(fds) })
+	testkit.Eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+	testkit.Eventually(t, "the same descriptors as before", func() bool { return len(openFiles(t)) <= len(fds) })
 	for _, f := range []string{stateFile, controlSock, busSock} {
 		if _, err := os.Lstat(r.path("run/" + f)); err == nil {
 			t.Errorf("%s is left", f)

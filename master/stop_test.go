@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 func TestSignalsThatStop(t *testing.T) {
@@ -32,7 +34,7 @@ func TestUSR1AndStrayVerbsDoNotStop(t *testing.T) {
 	i.signal(syscall.SIGUSR2) // there is no log file
 	i.signal(syscall.SIGPIPE)
 	i.signal(syscall.SIGUSR1)
-	eventually(t, "the reload of USR1", func() bool { return i.worker(0).Generation == 2 })
+	testkit.Eventually(t, "the reload of USR1", func() bool { return i.worker(0).Generation == 2 })
 	i.stop()
 }
 
@@ -42,7 +44,7 @@ func TestGracefulStopWaitsForClients(t *testing.T) {
 	p := dialPeer(t, r.addr)
 	p.ask("who")
 	i.signal(syscall.SIGQUIT)
-	eventually(t, "the stop is under way", func() bool { return strings.Contains(r.read("stop"), "graceful=true") })
+	testkit.Eventually(t, "the stop is under way", func() bool { return strings.Contains(r.read("stop"), "graceful=true") })
 	if got := p.ask("still here"); got != "still here" {
 		t.Errorf("during a graceful stop: %q", got)
 	}
@@ -75,7 +77,7 @@ func TestPlainStopEndsGracefulOne(t *testing.T) {
 	i := r.start()
 	dialPeer(t, r.addr).ask("who")
 	i.signal(syscall.SIGQUIT)
-	eventually(t, "the graceful stop is under way", func() bool { return strings.Contains(r.read("stop"), "graceful=true") })
+	testkit.Eventually(t, "the graceful stop is under way", func() bool { return strings.Contains(r.read("stop"), "graceful=true") })
 	i.stop()
 }
 
@@ -97,7 +99,7 @@ func TestStopDuringStart(t *testing.T) {
 	r := newRig(t, 1)
 	r.behave("worker", "hang")
 	i := r.launch()
-	eventually(t, "the worker hangs", func() bool { return r.read("hang") != "" })
+	testkit.Eventually(t, "the worker hangs", func() bool { return r.read("hang") != "" })
 	i.signal(syscall.SIGTERM)
 	if word, rest := i.said(); word != "error" || rest != errInterrupted.Error() {
 		t.Errorf("the master says %s %s", word, rest)
@@ -110,7 +112,7 @@ func TestSignalDuringPlan(t *testing.T) {
 	r := newRig(t, 1)
 	r.write("plan", "hang ")
 	i := r.launch()
-	eventually(t, "plan hangs", func() bool { return len(r.processes()) == 2 })
+	testkit.Eventually(t, "plan hangs", func() bool { return len(r.processes()) == 2 })
 	i.signal(syscall.SIGINT)
 	if word, rest := i.said(); word != "error" || rest != errInterrupted.Error() {
 		t.Errorf("the master says %s %s", word, rest)
@@ -128,7 +130,7 @@ func TestStopDuringReload(t *testing.T) {
 		_, err := i.client.Reload(ctxFor(t), nil)
 		result <- err
 	}()
-	eventually(t, "the reload hangs", func() bool { return r.read("hang") != "" })
+	testkit.Eventually(t, "the reload hangs", func() bool { return r.read("hang") != "" })
 	i.signal(syscall.SIGTERM)
 	if err := <-result; err == nil || !strings.Contains(err.Error(), "the master stops") {
 		t.Errorf("reload ends with %v", err)
@@ -142,6 +144,6 @@ func TestStopWhileSlotIsDown(t *testing.T) {
 	r.args.Timing["delayMax"] = time.Hour
 	i := r.start()
 	kill(t, i.worker(0).PID, syscall.SIGKILL)
-	eventually(t, "the slot is down", func() bool { return i.worker(0).State == Stopped })
+	testkit.Eventually(t, "the slot is down", func() bool { return i.worker(0).State == Stopped })
 	i.stop()
 }

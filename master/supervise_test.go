@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // worker returns the status of a slot of the group "push".
@@ -39,7 +41,7 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 	i := r.start()
 	before := i.status()
 	kill(t, before.Workers[0].PID, syscall.SIGKILL)
-	eventually(t, "slot 0 has a new process", func() bool {
+	testkit.Eventually(t, "slot 0 has a new process", func() bool {
 		w := i.worker(0)
 		return w.State == Ready && w.PID != before.Workers[0].PID && w.Restarts == 1
 	})
@@ -49,7 +51,7 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 	if !strings.Contains(r.read("log"), `exit="signal: killed"`) {
 		t.Error("the log does not say how it ended")
 	}
-	eventually(t, "the roster has both", func() bool { return strings.HasSuffix(r.read("roster"), rosterLine("push/0/1", "push/1/1")) })
+	testkit.Eventually(t, "the roster has both", func() bool { return strings.HasSuffix(r.read("roster"), rosterLine("push/0/1", "push/1/1")) })
 	i.stop()
 }
 
@@ -65,7 +67,7 @@ func TestBackOffAndDegraded(t *testing.T) {
 	r.behave("worker.0", "exit")
 	kill(t, before.Workers[0].PID, syscall.SIGKILL)
 	start := time.Now()
-	eventually(t, "slot 0 is degraded", func() bool { return i.worker(0).State == Degraded })
+	testkit.Eventually(t, "slot 0 is degraded", func() bool { return i.worker(0).State == Degraded })
 	// Six deaths lie five delays apart: 10, 20, 40, 80 and 160 ms.
 	if took := time.Since(start); took < 310*time.Millisecond {
 		t.Errorf("degraded after %s: it was respawned without back-off", took)
@@ -78,7 +80,7 @@ func TestBackOffAndDegraded(t *testing.T) {
 	}
 	deaths := i.worker(0).Restarts
 	r.behave("worker.0", "")
-	eventually(t, "slot 0 is tried again and serves", func() bool { return i.worker(0).State == Ready })
+	testkit.Eventually(t, "slot 0 is tried again and serves", func() bool { return i.worker(0).State == Ready })
 	if n := i.worker(0).Restarts - deaths; n > 3 {
 		t.Errorf("%d more deaths while it was degraded", n)
 	}
@@ -117,7 +119,7 @@ func TestDieWhenReadyIsSupervised(t *testing.T) {
 	i := r.start()
 	r.behave("worker", "die-when-ready")
 	kill(t, i.worker(0).PID, syscall.SIGKILL)
-	eventually(t, "the slot is degraded", func() bool { return i.worker(0).State == Degraded })
+	testkit.Eventually(t, "the slot is degraded", func() bool { return i.worker(0).State == Degraded })
 	i.stop()
 }
 
@@ -127,14 +129,14 @@ func TestHangingRespawnIsBounded(t *testing.T) {
 	i := r.start()
 	r.behave("worker", "hang")
 	kill(t, i.worker(0).PID, syscall.SIGKILL)
-	eventually(t, "an attempt hangs", func() bool { return r.read("hang") != "" })
+	testkit.Eventually(t, "an attempt hangs", func() bool { return r.read("hang") != "" })
 	w := i.worker(0)
 	if w.State != Starting {
 		t.Errorf("while it hangs: %+v", w)
 	}
 	hung := w.PID
 	r.behave("worker", "")
-	eventually(t, "the next attempt serves", func() bool { w := i.worker(0); return w.State == Ready && w.PID != hung })
+	testkit.Eventually(t, "the next attempt serves", func() bool { w := i.worker(0); return w.State == Ready && w.PID != hung })
 	i.stop()
 }
 
@@ -145,7 +147,7 @@ func TestKilledBrokerIsReplaced(t *testing.T) {
 	p := dialPeer(t, r.addr)
 	p.ask("who")
 	kill(t, before.Broker.PID, syscall.SIGKILL)
-	eventually(t, "a new broker process", func() bool {
+	testkit.Eventually(t, "a new broker process", func() bool {
 		b := i.status().Broker
 		return b.State == Ready && b.PID != before.Broker.PID
 	})
@@ -176,7 +178,7 @@ func TestWatchdog(t *testing.T) {
 				victim = before.Broker.PID
 			}
 			kill(t, victim, syscall.SIGSTOP)
-			eventually(t, "it is replaced", func() bool {
+			testkit.Eventually(t, "it is replaced", func() bool {
 				st := i.status()
 				return st.Workers[0].State == Ready && st.Broker.State == Ready && st.Workers[0].PID != victim && st.Broker.PID != victim
 			})
@@ -202,7 +204,7 @@ func TestWatchdogOnDeafWorker(t *testing.T) {
 	r.behave("worker", "deaf")
 	deaf := i.reload().Slots[0].NewPID
 	r.behave("worker", "")
-	eventually(t, "it is replaced", func() bool { w := i.worker(0); return w.State == Ready && w.PID != deaf })
+	testkit.Eventually(t, "it is replaced", func() bool { w := i.worker(0); return w.State == Ready && w.PID != deaf })
 	i.stop()
 }
 
@@ -289,7 +291,7 @@ func TestNoRespawnFromAnUnapprovedFile(t *testing.T) {
 	old := i.worker(0)
 	replaceFile(t, prog, "not a program") // a deploy in the middle of its work
 	kill(t, old.PID, syscall.SIGKILL)
-	eventually(t, "the slot serves again", func() bool { w := i.worker(0); return w.State == Ready && w.PID != old.PID })
+	testkit.Eventually(t, "the slot serves again", func() bool { w := i.worker(0); return w.State == Ready && w.PID != old.PID })
 	if e := i.failedReload(); e.Step != "plan" || !strings.Contains(e.Error(), "exec format error") {
 		t.Errorf("reload: %v", e)
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 func TestListenerOptions(t *testing.T) {
@@ -188,7 +190,7 @@ func TestReapStrangers(t *testing.T) {
 	if err := exec.Command("/bin/sh", "-c", "/bin/sh -c 'exit 3' & exit 0").Run(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the orphan is reaped", func() bool { return reapStrangers(kin) > 0 })
+	testkit.Eventually(t, "the orphan is reaped", func() bool { return reapStrangers(kin) > 0 })
 	if err := own.Wait(); err != nil {
 		t.Errorf("the reaper took the master's own child: %v", err)
 	}

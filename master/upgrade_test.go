@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/protocol/control"
 )
 
@@ -81,7 +82,7 @@ func TestMasterThatCannotBeExecutedGoesOn(t *testing.T) {
 	if err := os.Chmod(r.path("prog"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a dead worker is replaced", func() bool { return i.worker(0).PID != st.Workers[0].PID && i.worker(0).State == Ready })
+	testkit.Eventually(t, "a dead worker is replaced", func() bool { return i.worker(0).PID != st.Workers[0].PID && i.worker(0).State == Ready })
 	if report := i.reload(); report.Master == nil {
 		t.Errorf("the next reload: %+v", report)
 	}
@@ -128,7 +129,7 @@ func TestNoReloadIsLostWhileTheMasterIsReplaced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the new plan is in force", func() bool { return len(i.status().Workers) == 3-count })
+		testkit.Eventually(t, "the new plan is in force", func() bool { return len(i.status().Workers) == 3-count })
 	}
 	i.stop()
 }

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -368,23 +369,7 @@ func connect(t testing.TB, addr, path string, header ...string) *client {
 }
 
 // mask returns a masked client frame.
-func mask(first byte, payload []byte) []byte {
-	f := []byte{first}
-	switch n := len(payload); {
-	case n < 126:
-		f = append(f, 0x80|byte(n))
-	case n < 1<<16:
-		f = binary.BigEndian.AppendUint16(append(f, 0x80|126), uint16(n))
-	default:
-		f = binary.BigEndian.AppendUint64(append(f, 0x80|127), uint64(n))
-	}
-	key := [4]byte{0x37, 0xfa, 0x21, 0x3d}
-	f = append(f, key[:]...)
-	for i, b := range payload {
-		f = append(f, b^key[i&3])
-	}
-	return f
-}
+func mask(first byte, payload []byte) []byte { return testkit.Frame(first, payload) }
 
 func (c *client) write(b []byte) {
 	c.t.Helper()
@@ -395,29 +380,7 @@ func (c *client) write(b []byte) {
 func (c *client) text(s string) { c.t.Helper(); c.write(mask(0x81, []byte(s))) }
 
 // frame reads one server frame.
-func (c *client) frame() (first byte, payload []byte, err error) {
-	var h [2]byte
-	if _, err = io.ReadFull(c.r, h[:]); err != nil {
-		return 0, nil, err
-	}
-	n := uint64(h[1])
-	switch n {
-	case 126:
-		var b [2]byte
-		_, err = io.ReadFull(c.r, b[:])
-		n = uint64(binary.BigEndian.Uint16(b[:]))
-	case 127:
-		var b [8]byte
-		_, err = io.ReadFull(c.r, b[:])
-		n = binary.BigEndian.Uint64(b[:])
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	payload = make([]byte, n)
-	_, err = io.ReadFull(c.r, payload)
-	return h[0], payload, err
-}
+func (c *client) frame() (first byte, payload []byte, err error) { return testkit.ReadFrame(c.r) }
 
 // want reads a text message and compares it.
 func (c *client) want(text string) {

@@ -51,7 +51,7 @@ type Metric struct {
 // ServiceEnv is what a service may use.
 type ServiceEnv struct {
 	Options []Options // the service's own, of ServiceOptions
-	DataDir string // may not exist yet; "" = keep nothing
+	DataDir string    // may not exist yet; "" = keep nothing
 	Log     *slog.Logger
 	// Publish queues publications in order, all or none. It waits while the
 	// queue is full or the broker away, so a publication is lost only with the

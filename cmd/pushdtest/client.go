@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // WebSocket opcodes and close codes that tests ask for.
@@ -108,24 +110,7 @@ func (c *Client) Try(op byte, payload []byte) error {
 }
 
 // Frame encodes an unfragmented frame as clients send it.
-func Frame(op byte, payload []byte) []byte {
-	frame := []byte{0x80 | op}
-	switch n := len(payload); {
-	case n < 126:
-		frame = append(frame, 0x80|byte(n))
-	case n < 1<<16:
-		frame = binary.BigEndian.AppendUint16(append(frame, 0x80|126), uint16(n))
-	default:
-		frame = binary.BigEndian.AppendUint64(append(frame, 0x80|127), uint64(n))
-	}
-	var mask [4]byte
-	rand.Read(mask[:])
-	frame = append(frame, mask[:]...)
-	for i, b := range payload {
-		frame = append(frame, b^mask[i&3])
-	}
-	return frame
-}
+func Frame(op byte, payload []byte) []byte { return testkit.Frame(0x80|op, payload) }
 
 // SendText sends a text message.
 func (c *Client) SendText(s string) { c.t.Helper(); c.Send(OpText, []byte(s)) }
@@ -149,28 +134,11 @@ func (c *Client) Next(timeout time.Duration) (op byte, payload []byte, err error
 }
 
 func (c *Client) frame() (op byte, payload []byte, err error) {
-	var head [10]byte
-	if _, err = io.ReadFull(c.r, head[:2]); err != nil {
-		return 0, nil, err
+	first, payload, err := testkit.ReadFrame(c.r)
+	if err == nil && first&0xf0 != 0x80 {
+		return 0, nil, fmt.Errorf("frame begins with %x", first)
 	}
-	n := uint64(head[1] & 0x7f)
-	switch n {
-	case 126:
-		_, err = io.ReadFull(c.r, head[2:4])
-		n = uint64(binary.BigEndian.Uint16(head[2:4]))
-	case 127:
-		_, err = io.ReadFull(c.r, head[2:10])
-		n = binary.BigEndian.Uint64(head[2:10])
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	if head[0]&0xf0 != 0x80 || head[1]&0x80 != 0 || n > 64<<20 {
-		return 0, nil, fmt.Errorf("frame begins with %x %x", head[0], head[1])
-	}
-	payload = make([]byte, n)
-	_, err = io.ReadFull(c.r, payload)
-	return head[0] & 0x0f, payload, err
+	return first & 0x0f, payload, err
 }
 
 // Read returns the next message, text or binary. Anything else fails the test.

@@ -35,6 +35,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // Timeout bounds every wait of this package: far beyond what a loaded machine
@@ -305,11 +307,7 @@ const pause = 10 * time.Millisecond
 // Eventually waits until ok returns true and fails the test if it never does.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(Timeout); !ok(); time.Sleep(pause) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened within %s: %s", Timeout, what)
-		}
-	}
+	testkit.Eventually(t, what, ok)
 }
 
 // FreeAddr is FreePort as "127.0.0.1:port".

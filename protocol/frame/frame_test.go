@@ -1,90 +1,33 @@
 package frame
 
 import (
-	"bytes"
-	"errors"
 	"testing"
 
-	"github.com/pushd/pushd/protocol"
+	"github.com/pushd/pushd/internal/testkit"
 )
 
-// TestInput: n is the packet's length, -1 an error.
 func TestInput(t *testing.T) {
-	for _, c := range []struct {
-		buf   string
-		limit int
-		n     int
-	}{
-		{"", 2, 0}, {"\x00\x00\x00", 2, 0}, {"\x00\x00\x00\x00", 2, -1}, {"\x00\x00\x00\x01", 2, -1}, {"\x00\x00\x00\x02", 2, -1},
-		{"\x00\x00\x00\x03", 2, -1}, {"\x00\x00\x00\x04", 2, 4}, {"\x00\x00\x00\x06", 2, 6}, {"\x00\x00\x00\x07", 2, -1},
-		{"\xff\xff\xff\xff", 2, -1}, {"\xff\xff\xff\xff", 0, 1<<32 - 1}, {"\x00\x00\x00\x05abc", 2, 5},
-	} {
-		n, err := Protocol{}.Input([]byte(c.buf), c.limit)
-		if err != nil {
-			n = -1
-		}
-		if n != c.n {
-			t.Errorf("%q with limit %d: %d, %v; want %d", c.buf, c.limit, n, err, c.n)
-		}
-	}
+	check := testkit.Input(t, Protocol{})
+	check("", 2, 0)
+	check("\x00\x00\x00", 2, 0)
+	check("\x00\x00\x00\x00", 2, -1)
+	check("\x00\x00\x00\x01", 2, -1)
+	check("\x00\x00\x00\x02", 2, -1)
+	check("\x00\x00\x00\x03", 2, -1)
+	check("\x00\x00\x00\x04", 2, 4)
+	check("\x00\x00\x00\x06", 2, 6)
+	check("\x00\x00\x00\x07", 2, -1)
+	check("\xff\xff\xff\xff", 2, -1)
+	check("\xff\xff\xff\xff", 0, 1<<32 - 1)
+	check("\x00\x00\x00\x05abc", 2, 5)
 }
 
-// play cuts a stream that arrives in pieces of step bytes into messages.
-func play(t testing.TB, stream []byte, step, limit int) (out [][]byte, failed bool) {
-	var buf []byte
-	for len(stream) > 0 {
-		k := min(step, len(stream))
-		buf, stream = append(buf, stream[:k]...), stream[k:]
-		for len(buf) > 0 {
-			n, err := Protocol{}.Input(buf, limit)
-			if err != nil {
-				return out, true
-			}
-			if n == 0 || n > len(buf) {
-				break
-			}
-			m, err := Protocol{}.Decode(buf[:n])
-			if err != nil || limit > 0 && len(m) > limit {
-				t.Fatalf("message of %d bytes, limit %d, %v", len(m), limit, err)
-			}
-			out, buf = append(out, bytes.Clone(m)), buf[n:]
-		}
-	}
-	return out, false
-}
+func TestRoundTrip(t *testing.T) { testkit.RoundTrip(t, Protocol{}) }
 
-func TestRoundTrip(t *testing.T) {
-	var stream []byte
-	want := []string{"", "a", "hello ✓", "\x00\xff"}
-	for _, m := range want {
-		stream = Protocol{}.Encode(stream, []byte(m))
-	}
-	for step := 1; step <= len(stream); step++ {
-		got, failed := play(t, stream, step, 9)
-		if failed || string(bytes.Join(got, []byte("|"))) != "|a|hello ✓|\x00\xff" {
-			t.Fatalf("in pieces of %d: %q, failed %v", step, got, failed)
-		}
-	}
-}
-
-// FuzzInput: however a stream arrives, its messages are the same.
 func FuzzInput(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x05a\x00\x00\x00\x04"), 1, 8)
 	f.Add([]byte("\x00\x00\x00\x03\r\n"), 2, 0)
-	f.Fuzz(func(t *testing.T, stream []byte, step, limit int) {
-		if step < 1 || limit < 0 {
-			return
-		}
-		whole, wholeFailed := play(t, stream, len(stream), limit)
-		parts, failed := play(t, stream, step, limit)
-		if failed != wholeFailed || len(parts) != len(whole) || !bytes.Equal(bytes.Join(parts, nil), bytes.Join(whole, nil)) {
-			t.Fatalf("in parts: %q, failed %v; whole: %q, failed %v", parts, failed, whole, wholeFailed)
-		}
-	})
+	testkit.FuzzPackets(f, Protocol{})
 }
 
-func TestTooLongHasItsName(t *testing.T) {
-	if _, err := (Protocol{}).Input([]byte("\x00\x00\x00\x07"), 2); !errors.Is(err, protocol.ErrTooLong) {
-		t.Fatal(err)
-	}
-}
+func TestTooLongHasItsName(t *testing.T) { testkit.TooLong(t, Protocol{}, "\x00\x00\x00\x07") }

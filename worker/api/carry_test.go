@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // counted are connections that count what is read of them.
@@ -101,7 +103,7 @@ func TestCarriedConnections(t *testing.T) {
 					t.Fatal(err)
 				}
 				sent += int64(len(s))
-				eventually(t, "it is read", func() bool { return here.read.Load() == sent })
+				testkit.Eventually(t, "it is read", func() bool { return here.read.Load() == sent })
 			}
 			send(c.first)
 			for i, answer := range c.answers {

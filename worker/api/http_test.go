@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/order"
 )
@@ -250,7 +251,7 @@ func TestRosterChangeEndsTheWait(t *testing.T) {
 	silent := st.worker("push/1/1")
 	silent.mute = true
 	go func() {
-		eventually(t, "the question", func() bool {
+		testkit.Eventually(t, "the question", func() bool {
 			silent.mu.Lock()
 			defer silent.mu.Unlock()
 			return silent.asked > 0
@@ -322,7 +323,7 @@ func TestBrokerAwayIs503(t *testing.T) {
 	st := newStage(t)
 	st.worker("push/0/1")
 	st.bus.Close()
-	eventually(t, "noticed", func() bool { return !st.api.o.Client.Stats().Connected })
+	testkit.Eventually(t, "noticed", func() bool { return !st.api.o.Client.Stats().Connected })
 	for _, r := range []*http.Request{
 		st.request("POST", "/v1/publish", `{"channel":"a","data":1}`),
 		st.request("POST", "/v1/batch", `{"items":[{"op":"publish","channel":"a","data":1}]}`),
@@ -343,14 +344,14 @@ func TestRequestsInFlightAreBounded(t *testing.T) {
 	wg.Go(func() {
 		st.want("POST", "/v1/publish", `{"channel":"a","data":1}`, 200, `{"reached":0,"complete":true}`)
 	})
-	eventually(t, "one in flight", func() bool { return len(st.api.busy) == 1 })
+	testkit.Eventually(t, "one in flight", func() bool { return len(st.api.busy) == 1 })
 	status, header, body := st.do(st.request("GET", "/v1/stats", ""))
 	if status != 503 || header.Get("Retry-After") != "1" || !isError(body, "", "in flight") {
 		t.Errorf("second: %d %v %s", status, header, body)
 	}
 	st.api.SetRoster(nil)
 	wg.Wait()
-	eventually(t, "room again", func() bool { status, _ := st.call("GET", "/v1/stats", ""); return status == 200 })
+	testkit.Eventually(t, "room again", func() bool { status, _ := st.call("GET", "/v1/stats", ""); return status == 200 })
 }
 
 func TestCloseFinishesRequests(t *testing.T) {
@@ -361,10 +362,10 @@ func TestCloseFinishesRequests(t *testing.T) {
 	wg.Go(func() {
 		st.want("POST", "/v1/publish", `{"channel":"a","data":1}`, 200, `{"reached":0,"complete":true}`)
 	})
-	eventually(t, "in flight", func() bool { return len(st.api.busy) == 1 })
+	testkit.Eventually(t, "in flight", func() bool { return len(st.api.busy) == 1 })
 	closed := make(chan error, 1)
 	go func() { closed <- st.api.Close(context.Background()) }()
-	eventually(t, "no new connections", func() bool {
+	testkit.Eventually(t, "no new connections", func() bool {
 		resp, err := http.Get(st.url + "/healthz")
 		if err == nil {
 			resp.Body.Close()
@@ -412,7 +413,7 @@ func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
 		t.Error("one more is served")
 	}
 	conns[0].Close()
-	eventually(t, "room again", func() bool { return ask(dial(t, "tcp", ln.Addr().String())) == nil })
+	testkit.Eventually(t, "room again", func() bool { return ask(dial(t, "tcp", ln.Addr().String())) == nil })
 	h.Close()
 	<-served
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // dial connects to an ingest address.
@@ -54,7 +56,7 @@ func TestIngestStream(t *testing.T) {
 				fmt.Fprintf(c, `{%s,"data":"%d","key":"s3cret"}`+"\r\n", target, i)
 				want = append(want, fmt.Sprintf("text:%d", i))
 			}
-			eventually(t, "all delivered", func() bool { return len(w.received(0)) >= len(want) })
+			testkit.Eventually(t, "all delivered", func() bool { return len(w.received(0)) >= len(want) })
 			if got := w.received(0); !slices.Equal(got, want) {
 				t.Errorf("out of order: %q", got)
 			}
@@ -116,19 +118,19 @@ func TestIngestDatagrams(t *testing.T) {
 
 	fmt.Fprintln(c, `{"channel":"news","data":{"n":1}}`)
 	fmt.Fprint(c, `{"uid":"42","data_base64":"AP8=","key":"not asked for"}`)
-	eventually(t, "delivered", func() bool { return len(w.received(0)) == 2 })
+	testkit.Eventually(t, "delivered", func() bool { return len(w.received(0)) == 2 })
 	if got := w.received(0); !slices.Equal(got, []string{`text:{"n":1}`, "binary:\x00\xff"}) {
 		t.Errorf("got %q", got)
 	}
 	fmt.Fprint(c, "")
 	fmt.Fprint(c, `{"channel":"news","data":1}{"channel":"news","data":2}`)
 	fmt.Fprint(c, "\xff\xfe")
-	eventually(t, "three refusals", func() bool { return count(causeSyntax) == 3 })
+	testkit.Eventually(t, "three refusals", func() bool { return count(causeSyntax) == 3 })
 	fmt.Fprint(c, `{"to":"news"}`)
-	eventually(t, "no target", func() bool { return count(causeInvalid) == 1 })
+	testkit.Eventually(t, "no target", func() bool { return count(causeInvalid) == 1 })
 
 	st.bus.Close()
-	eventually(t, "away", func() bool {
+	testkit.Eventually(t, "away", func() bool {
 		fmt.Fprint(c, `{"channel":"news","data":3}`)
 		return count(causeAway) > 0
 	})
@@ -167,7 +169,7 @@ func TestLastDatagramCounts(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("ServeIngestPackets: %v", err)
 	}
-	eventually(t, "delivered", func() bool { return slices.Equal(w.received(0), []string{"text:1"}) })
+	testkit.Eventually(t, "delivered", func() bool { return slices.Equal(w.received(0), []string{"text:1"}) })
 }
 
 // proven connects and has an object taken.
@@ -176,7 +178,7 @@ func proven(t *testing.T, st *stage, addr string) net.Conn {
 	taken := st.api.ingest.published.Load()
 	c := dial(t, "tcp", addr)
 	fmt.Fprintln(c, `{"channel":"a","data":1,"key":"k"}`)
-	eventually(t, "taken", func() bool { return st.api.ingest.published.Load() > taken })
+	testkit.Eventually(t, "taken", func() bool { return st.api.ingest.published.Load() > taken })
 	return c
 }
 
@@ -202,7 +204,7 @@ func TestIngestConnectionsAreBounded(t *testing.T) {
 		t.Errorf("%d counted", n)
 	}
 	first.Close()
-	eventually(t, "room again", func() bool {
+	testkit.Eventually(t, "room again", func() bool {
 		c := dial(t, "tcp", addr)
 		defer c.Close()
 		fmt.Fprintln(c, "x")
@@ -224,7 +226,7 @@ func TestSilenceKeepsNobodyOut(t *testing.T) {
 	var silent []net.Conn
 	for n := range 3 {
 		silent = append(silent, dial(t, "tcp", addr))
-		eventually(t, "it has its place", func() bool { return places() == n+2 })
+		testkit.Eventually(t, "it has its place", func() bool { return places() == n+2 })
 	}
 	fmt.Fprintln(silent[0], `{"channel":"a","data":1,"key":"guess"}`) // proves nothing
 	if line, _ := bufio.NewReader(silent[0]).ReadString('\n'); !strings.Contains(line, "wrong") {
@@ -238,7 +240,7 @@ func TestSilenceKeepsNobodyOut(t *testing.T) {
 	}
 	taken := st.api.ingest.published.Load()
 	fmt.Fprintln(settled, `{"channel":"a","data":1,"key":"k"}`)
-	eventually(t, "who had proved itself stays", func() bool { return st.api.ingest.published.Load() > taken })
+	testkit.Eventually(t, "who had proved itself stays", func() bool { return st.api.ingest.published.Load() > taken })
 	if last := lastLine(dial(t, "tcp", addr)); last != tooMany {
 		t.Errorf("all are proven, one more: %q", last)
 	}
@@ -320,9 +322,9 @@ func TestLongLinesShareRoom(t *testing.T) {
 	}
 	c = dial(t, "tcp", addr)
 	fmt.Fprintln(c, `{"channel":"a","data":"`+strings.Repeat("x", 100<<10)+`"}`)
-	eventually(t, "a shorter one", func() bool { return st.api.ingest.published.Load() == 1 })
+	testkit.Eventually(t, "a shorter one", func() bool { return st.api.ingest.published.Load() == 1 })
 	c.Close()
-	eventually(t, "the room is given back", func() bool { return st.api.ingest.long.Load() == maxLong-100<<10 })
+	testkit.Eventually(t, "the room is given back", func() bool { return st.api.ingest.long.Load() == maxLong-100<<10 })
 }
 
 func TestIdleIngestConnectionsEnd(t *testing.T) {

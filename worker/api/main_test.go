@@ -307,16 +307,6 @@ func conn(id, uid string, channels ...string) *fakeConn {
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // eventually polls ok, for at most a minute: the machine may be busy.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 // logs is a buffer that many goroutines may write to.
 type logs struct {
 	mu sync.Mutex

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -54,5 +55,5 @@ func TestAskOfAnAbsentBroker(t *testing.T) {
 	c := b.client("push/0/1", &in)
 	b.kill()
 	called := func([]worker.Answer) { t.Error("answers of nobody") }
-	eventually(t, "an error", func() bool { return c.Ask(worker.BusQuery{What: "stats"}, time.Hour, called) != nil })
+	testkit.Eventually(t, "an error", func() bool { return c.Ask(worker.BusQuery{What: "stats"}, time.Hour, called) != nil })
 }

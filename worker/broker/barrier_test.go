@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -35,14 +36,14 @@ func TestBarrier(t *testing.T) {
 	if n := pass(c, true, &in) + int(in.missing()); n != 2*each {
 		t.Errorf("%d of %d have been delivered", n, 2*each)
 	}
-	eventually(t, "the other has all", func() bool { return other.count()+int(other.missing()) == 2*each })
+	testkit.Eventually(t, "the other has all", func() bool { return other.count()+int(other.missing()) == 2*each })
 	before := received(t, b)
 	for range 10 {
 		pass(c, false, &in)
 		pass(c, true, &in)
 	}
 	patient(t, talker, message("x", "last"))
-	eventually(t, "the last has come", func() bool { return other.count()+int(other.missing()) == 2*each+1 })
+	testkit.Eventually(t, "the last has come", func() bool { return other.count()+int(other.missing()) == 2*each+1 })
 	if n := received(t, b) - before; n != 1 {
 		t.Errorf("the server got %d messages for 20 barriers and a publication", n)
 	}
@@ -59,7 +60,7 @@ func TestBarrierWithoutBroker(t *testing.T) {
 	lost := make(chan bool, 100)
 	_ = c.Barrier(true, func() { lost <- true }) // may be refused
 	b.serve()
-	eventually(t, "it is passed", func() bool {
+	testkit.Eventually(t, "it is passed", func() bool {
 		if err := c.Barrier(true, func() { lost <- true }); err != nil && err != worker.ErrBrokerAway {
 			t.Fatal(err)
 		}

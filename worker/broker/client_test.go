@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -51,7 +52,7 @@ func TestExactlyOnceInOrderPerPublisher(t *testing.T) {
 	wg.Wait()
 	for i := range ins {
 		in := &ins[i]
-		eventually(t, "all delivered or lost", func() bool { return in.count()+int(in.missing()) >= publishers*each })
+		testkit.Eventually(t, "all delivered or lost", func() bool { return in.count()+int(in.missing()) >= publishers*each })
 		if n := in.missing(); n != 0 {
 			t.Errorf("subscriber %d: %d counted as lost", i, n)
 		}
@@ -82,7 +83,7 @@ func TestPublicationArrivesWhole(t *testing.T) {
 	if err := c.Publish(&sent); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "delivery", func() bool { return in.count() == 1 })
+	testkit.Eventually(t, "delivery", func() bool { return in.count() == 1 })
 	got := in.got[0]
 	want := sent
 	want.Publisher, want.Shard, want.Seq = c.id, worker.Shard(sent.Scope, sent.Target), 1
@@ -147,18 +148,18 @@ func TestInboxOverflowIsCounted(t *testing.T) {
 	sub := b.client("slow/0/1", &in, func(o *Options) { o.InboxItems = 100 })
 	pub := b.client("pub/0/1", nil)
 	patient(t, pub, message("c", "first"))
-	eventually(t, "first", func() bool { return in.count() == 1 })
+	testkit.Eventually(t, "first", func() bool { return in.count() == 1 })
 
 	in.gate.Lock()
 	for i := range sent {
 		patient(t, pub, message("c", strconv.Itoa(i)))
 	}
-	eventually(t, "all sent", func() bool { return pub.Stats().Published == sent+1 })
+	testkit.Eventually(t, "all sent", func() bool { return pub.Stats().Published == sent+1 })
 	// The loss is at the end, where only the announced position can show it.
-	eventually(t, "all handled by nats.go", func() bool { return sub.link.nc.Stats().InMsgs >= sent+1 })
+	testkit.Eventually(t, "all handled by nats.go", func() bool { return sub.link.nc.Stats().InMsgs >= sent+1 })
 	in.gate.Unlock()
 
-	eventually(t, "every publication delivered or counted as lost", func() bool {
+	testkit.Eventually(t, "every publication delivered or counted as lost", func() bool {
 		return in.count()+int(in.missing()) == sent+1
 	})
 	st := sub.Stats()
@@ -181,7 +182,7 @@ func TestQueueFullAndTooLarge(t *testing.T) {
 	if err := c.PublishAll(ps[:10]); err != nil {
 		t.Errorf("10 into a queue of 10: %v", err)
 	}
-	eventually(t, "queue drained", c.queue.empty)
+	testkit.Eventually(t, "queue drained", c.queue.empty)
 	if st := c.Stats(); st.Published != 10 || st.Refused != 11 {
 		t.Errorf("stats %+v, want 10 published and 11 refused", st)
 	}
@@ -193,7 +194,7 @@ func TestQueueFullAndTooLarge(t *testing.T) {
 	if err := c.Publish(message("c", string(make([]byte, 1<<20)))); err != nil {
 		t.Errorf("1 MiB: %v", err)
 	}
-	eventually(t, "1 MiB delivered", func() bool { return in.count() == 1 && len(in.got[0].Data) == 1<<20 })
+	testkit.Eventually(t, "1 MiB delivered", func() bool { return in.count() == 1 && len(in.got[0].Data) == 1<<20 })
 }
 
 func TestHoldSeesWhatWasDelivered(t *testing.T) {
@@ -270,7 +271,7 @@ func TestExternalCluster(t *testing.T) {
 	if err := c.Publish(message("c", "hello")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "delivery", func() bool { return in.count() == 1 })
+	testkit.Eventually(t, "delivery", func() bool { return in.count() == 1 })
 	if err := c.Publish(message("c", string(make([]byte, 5000)))); !errors.Is(err, worker.ErrTooLarge) {
 		t.Errorf("over the cluster's max_payload: %v", err)
 	}
@@ -309,7 +310,7 @@ func TestGarbageOnTheBusIsIgnored(t *testing.T) {
 		pub.put(item{subject: sub.subjects.query, raw: raw, queued: time.Now()})
 	}
 	patient(t, pub, message("c", "fine"))
-	eventually(t, "delivery after garbage", func() bool { return in.count() == 1 })
+	testkit.Eventually(t, "delivery after garbage", func() bool { return in.count() == 1 })
 	if !strings.Contains(out.String(), "ignored") {
 		t.Errorf("log says %q", out.String())
 	}
@@ -332,7 +333,7 @@ func BenchmarkPublish(b *testing.B) {
 				patient(b, c, p)
 			}
 			for i := range ins {
-				eventually(b, "delivery", func() bool { return ins[i].n.Load() == uint64(b.N) })
+				testkit.Eventually(b, "delivery", func() bool { return ins[i].n.Load() == uint64(b.N) })
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "publications/s")
 		})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -27,19 +28,19 @@ func TestBrokerKilledAndRespawned(t *testing.T) {
 	sub := b.client("sub/0/1", &in)
 	pub := b.client("pub/0/1", nil)
 	patient(t, pub, message("c", "before"))
-	eventually(t, "before", func() bool { return in.count() == 1 })
+	testkit.Eventually(t, "before", func() bool { return in.count() == 1 })
 
 	b.kill()
-	eventually(t, "both notice", func() bool { return !pub.link.up() && !sub.link.up() })
+	testkit.Eventually(t, "both notice", func() bool { return !pub.link.up() && !sub.link.up() })
 	patient(t, pub, message("c", "waits"))
 	b.serve()
 	// The subscriber may be back later than the publisher: then "waits" is
 	// lost, and must be counted.
-	eventually(t, "waits arrives or is counted", func() bool { return in.count()+int(in.missing()) == 2 })
+	testkit.Eventually(t, "waits arrives or is counted", func() bool { return in.count()+int(in.missing()) == 2 })
 
-	eventually(t, "both are back", func() bool { return pub.link.up() && sub.link.up() })
+	testkit.Eventually(t, "both are back", func() bool { return pub.link.up() && sub.link.up() })
 	patient(t, pub, message("c", "after"))
-	eventually(t, "after", func() bool { return strings.HasSuffix(strings.Join(in.texts(), " "), "after") })
+	testkit.Eventually(t, "after", func() bool { return strings.HasSuffix(strings.Join(in.texts(), " "), "after") })
 	if st := pub.Stats(); st.Expired != 0 || st.Published != 3 || !st.Connected {
 		t.Errorf("publisher: %+v", st)
 	}
@@ -56,7 +57,7 @@ func TestPublishersAreKnownAsAWhole(t *testing.T) {
 	patient(t, pub, message("c", "x"))
 	last := b.client("late/0/1", &late)
 	for _, c := range []*Client{first, last} {
-		eventually(t, "it knows the publisher", func() bool {
+		testkit.Eventually(t, "it knows the publisher", func() bool {
 			c.receiver.mu.Lock()
 			defer c.receiver.mu.Unlock()
 			p := c.receiver.seqs.publishers[pub.id]
@@ -78,19 +79,19 @@ func TestLossAtTheEndOfABurst(t *testing.T) {
 	sub := b.client("slow/0/1", &in, func(o *Options) { o.InboxItems = 100 })
 	pub := b.client("pub/0/1", nil)
 	patient(t, pub, message("c", "first"))
-	eventually(t, "first", func() bool { return in.count() == 1 })
+	testkit.Eventually(t, "first", func() bool { return in.count() == 1 })
 	arrived := func() uint64 { return sub.link.nc.Stats().InMsgs }
 
 	in.gate.Lock()
 	for i := range sent {
 		patient(t, pub, message("c", strconv.Itoa(i)))
 	}
-	eventually(t, "all arrive", func() bool { return arrived() > sent && pub.queue.empty() })
+	testkit.Eventually(t, "all arrive", func() bool { return arrived() > sent && pub.queue.empty() })
 	before := arrived()
-	eventually(t, "the end is announced", func() bool { return arrived() >= before+2 })
+	testkit.Eventually(t, "the end is announced", func() bool { return arrived() >= before+2 })
 	in.gate.Unlock()
 
-	eventually(t, "each is delivered or counted", func() bool { return in.count()+int(in.missing()) == sent+1 })
+	testkit.Eventually(t, "each is delivered or counted", func() bool { return in.count()+int(in.missing()) == sent+1 })
 	if in.missing() == 0 {
 		t.Error("nothing was lost: the test shows nothing")
 	}
@@ -106,22 +107,22 @@ func TestBrokerAwayRefusesAfterASecond(t *testing.T) {
 	b.client("sub/0/1", &in)
 	pub := b.client("pub/0/1", nil)
 	b.kill()
-	eventually(t, "noticed", func() bool { return !pub.link.up() })
+	testkit.Eventually(t, "noticed", func() bool { return !pub.link.up() })
 	noticed := time.Now()
 	patient(t, pub, message("c", "expires"))
-	eventually(t, "given up", func() bool { return pub.Stats().Expired == 1 })
+	testkit.Eventually(t, "given up", func() bool { return pub.Stats().Expired == 1 })
 	if waited := time.Since(noticed); waited < 900*time.Millisecond {
 		t.Errorf("given up after %v, want about 1s", waited)
 	}
-	eventually(t, "refused", func() bool { return errors.Is(pub.Publish(message("c", "no")), worker.ErrBrokerAway) })
+	testkit.Eventually(t, "refused", func() bool { return errors.Is(pub.Publish(message("c", "no")), worker.ErrBrokerAway) })
 	if st := pub.Stats(); st.Refused == 0 || st.Connected {
 		t.Errorf("stats %+v", st)
 	}
 	b.serve()
-	eventually(t, "accepted again", func() bool { return pub.Publish(message("c", "yes")) == nil })
-	eventually(t, "back", pub.link.up)
+	testkit.Eventually(t, "accepted again", func() bool { return pub.Publish(message("c", "yes")) == nil })
+	testkit.Eventually(t, "back", pub.link.up)
 	// "yes" may have met a subscriber still on its way back; the next cannot.
-	eventually(t, "delivered again", func() bool {
+	testkit.Eventually(t, "delivered again", func() bool {
 		pub.Publish(message("c", "yes"))
 		return in.count() > 0
 	})
@@ -134,7 +135,7 @@ func TestStoppedBrokerNeverBlocksTheLoop(t *testing.T) {
 	b.client("sub/0/1", &in)
 	pub := b.client("pub/0/1", nil)
 	patient(t, pub, message("c", "first"))
-	eventually(t, "first", func() bool { return in.n.Load() == 1 })
+	testkit.Eventually(t, "first", func() bool { return in.n.Load() == 1 })
 
 	b.signal(syscall.SIGSTOP)
 	p := message("c", string(make([]byte, 16<<10)))
@@ -161,7 +162,7 @@ func TestStoppedBrokerNeverBlocksTheLoop(t *testing.T) {
 	}
 	b.signal(syscall.SIGCONT)
 	seen := in.n.Load()
-	eventually(t, "delivery again", func() bool {
+	testkit.Eventually(t, "delivery again", func() bool {
 		pub.Publish(message("c", "again"))
 		return in.n.Load() > seen && pub.Stats().Connected
 	})
@@ -198,7 +199,7 @@ func TestCloseSendsWhatIsQueued(t *testing.T) {
 		}
 		pub.Close()
 	}
-	eventually(t, "all delivered", func() bool { return in.n.Load() == 20*500 })
+	testkit.Eventually(t, "all delivered", func() bool { return in.n.Load() == 20*500 })
 	if in.lost.Load() != 0 {
 		t.Errorf("%d lost", in.lost.Load())
 	}

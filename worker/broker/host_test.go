@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -107,7 +108,7 @@ func TestServiceIsToldInOrder(t *testing.T) {
 	d.want(t, "push/0/1: publish x") // the panic left no note
 	d.want(t, "push/0/1: after")
 	d.want(t, "later")
-	eventually(t, "the publications", func() bool { return in.count() == 2 })
+	testkit.Eventually(t, "the publications", func() bool { return in.count() == 2 })
 	if got := strings.Join(in.texts(), ","); got != "x,and again" {
 		t.Errorf("published %q", got)
 	}
@@ -250,7 +251,7 @@ func TestStuckServiceHoldsNobodyUp(t *testing.T) {
 	gate := make(chan struct{})
 	s := h.services[0]
 	s.post(func() { <-gate })
-	eventually(t, "the service is stuck", func() bool { return len(s.mail) == 0 })
+	testkit.Eventually(t, "the service is stuck", func() bool { return len(s.mail) == 0 })
 	for range cap(s.mail) {
 		s.post(func() {})
 	}

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/pushd/pushd/worker"
 	"go.uber.org/goleak"
@@ -213,16 +212,6 @@ func (in *inbox) texts() (texts []string) {
 }
 
 // eventually polls ok, for at most a minute: the machine may be busy.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func message(channel, data string) *worker.Publication {
 	return &worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: channel, Data: []byte(data)}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 func TestClientThroughADescriptor(t *testing.T) {
@@ -22,7 +24,7 @@ func TestClientThroughADescriptor(t *testing.T) {
 	var in inbox
 	c := b.client("push/0/1", &in, func(o *Options) { o.Path = FDPath(fd) })
 	patient(t, c, message("c", "x"))
-	eventually(t, "own publication", func() bool { return in.count() == 1 })
+	testkit.Eventually(t, "own publication", func() bool { return in.count() == 1 })
 }
 
 func TestStrangersAreRefused(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // The vector of the protocol's description.
@@ -133,7 +135,7 @@ func TestEndpointsThatMisbehave(t *testing.T) {
 			q, log := mustOpen(t, t.TempDir(), appOf(r.url), tm)
 			events, want := numbered(10)
 			q.Add("1", events...)
-			eventually(t, "three attempts", func() bool { return r.attempts() >= 3 })
+			testkit.Eventually(t, "three attempts", func() bool { return r.attempts() >= 3 })
 			r.behave(nil)
 			r.want(want...)
 			waits(t, q, 0)
@@ -161,7 +163,7 @@ func TestEndpointVanishes(t *testing.T) {
 	waits(t, q, 0) // the answer has come, or the event is rightly sent again
 	r.stop()
 	q.Add("1", occupied("b"), occupied("c"))
-	eventually(t, "attempts fail", func() bool { return q.Stats()[0].Failures >= 3 })
+	testkit.Eventually(t, "attempts fail", func() bool { return q.Stats()[0].Failures >= 3 })
 	ln, err := net.Listen("tcp", strings.TrimSuffix(strings.TrimPrefix(r.url, "http://"), "/hooks"))
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +181,7 @@ func TestEndlessAnswer(t *testing.T) {
 	})
 	q, _ := mustOpen(t, t.TempDir(), appOf(r.url), quick)
 	q.Add("1", occupied("a"))
-	eventually(t, "it is delivered", func() bool { return q.Stats()[0].Delivered == 1 })
+	testkit.Eventually(t, "it is delivered", func() bool { return q.Stats()[0].Delivered == 1 })
 }
 
 // The log has one line for many drops, and neither it nor errors hold what may
@@ -199,7 +201,7 @@ func TestQueueIsFull(t *testing.T) {
 	for range 50 {
 		q.Add("1", events...)
 	}
-	eventually(t, "drops are counted", func() bool { return q.Stats()[0].DroppedFull == 500 })
+	testkit.Eventually(t, "drops are counted", func() bool { return q.Stats()[0].DroppedFull == 500 })
 	r.behave(nil)
 	r.want(slices.Repeat(want, 10)...)
 	q.Close()
@@ -228,7 +230,7 @@ func TestAddConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "all are delivered", func() bool { return q.Stats()[0].Delivered == 1600 })
+	testkit.Eventually(t, "all are delivered", func() bool { return q.Stats()[0].Delivered == 1600 })
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := map[string]int{}
@@ -251,7 +253,7 @@ func TestCloseWhileHanging(t *testing.T) {
 	tm.answer = time.Hour
 	q, _ := mustOpen(t, t.TempDir(), appOf(r.url), tm)
 	q.Add("1", occupied("a"))
-	eventually(t, "the POST hangs", func() bool { return r.attempts() == 1 })
+	testkit.Eventually(t, "the POST hangs", func() bool { return r.attempts() == 1 })
 	if err := q.Close(); err != nil {
 		t.Error(err)
 	}

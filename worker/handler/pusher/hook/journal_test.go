@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pushd/pushd/internal/testkit"
 )
 
 // refuse lets events wait.
@@ -147,7 +149,7 @@ func TestJournalStaysSmall(t *testing.T) {
 	most := int64(0)
 	for n := range uint64(30) { // 2 MB of lines
 		q.Add("1", events...)
-		eventually(t, "all are delivered", func() bool { return q.Stats()[0].Delivered == 1000*(n+1) })
+		testkit.Eventually(t, "all are delivered", func() bool { return q.Stats()[0].Delivered == 1000*(n+1) })
 		most = max(most, fileSize(t, dir))
 	}
 	if most > compactAt+256<<10 {

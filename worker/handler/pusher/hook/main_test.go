@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/internal/testkit"
 	"github.com/pushd/pushd/protocol/pusher"
 	"go.uber.org/goleak"
 )
@@ -179,7 +180,7 @@ func (r *receiver) attempts() int {
 // want waits until exactly these events have come.
 func (r *receiver) want(want ...string) {
 	r.t.Helper()
-	eventually(r.t, fmt.Sprintf("%d events come", len(want)), func() bool { return len(r.got()) >= len(want) })
+	testkit.Eventually(r.t, fmt.Sprintf("%d events come", len(want)), func() bool { return len(r.got()) >= len(want) })
 	if got := r.got(); !slices.Equal(got, want) {
 		r.t.Fatalf("got  %.300q\nwant %.300q", got, want)
 	}
@@ -204,19 +205,10 @@ func numbered(n int) (events []Event, short []string) {
 	return events, short
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never happened within %s: %s", patience, what)
-		}
-	}
-}
-
 // waits waits until so many events are in the journals.
 func waits(t testing.TB, q *Queue, n int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d events wait", n), func() bool {
+	testkit.Eventually(t, fmt.Sprintf("%d events wait", n), func() bool {
 		sum := 0
 		for _, s := range q.Stats() {
 			sum += s.Waiting
