@@ -10,24 +10,41 @@ import (
 	"os"
 	"strings"
 
+	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
 )
 
 // keyName is the file in data_dir that holds the API's generated key.
 const keyName = "api.key"
 
+// dataFiles are the files and folders in data_dir: this one, and what the
+// services of the broker process keep.
+var dataFiles = []string{keyName, "webhooks", "cached-events.json", "keeper-heard.json"}
+
+// brokerOwner is the user whom data_dir may belong to beside root and this one.
+func brokerOwner(cfg *config.Config) (uids []int) {
+	if cfg.Broker.User == "" {
+		return nil
+	}
+	if uid, err := lookUpUID(cfg.Broker.User); err == nil {
+		uids = append(uids, int(uid))
+	}
+	return uids
+}
+
 // maxKey is the longest key file in bytes.
 const maxKey = 64 << 10
 
 // apiKey returns the configured API key, else the one of the key file, which the
 // first start writes. In both cases a data_dir of a stranger is refused: more
-// than the key is kept there.
-func (s brokerSpec) apiKey() (string, error) {
+// than the key is kept there. It may still be that of former, the user of the
+// process before.
+func (s brokerSpec) apiKey(former int) (string, error) {
 	made := os.MkdirAll(s.DataDir, 0o700)
 	if made != nil && s.API.Key == "" {
 		return "", fmt.Errorf("create data_dir: %w (choose another, or set key in [api])", made)
 	}
-	dir, err := master.OpenFolder(s.DataDir)
+	dir, err := master.OpenShared(s.DataDir, former)
 	if made != nil && errors.Is(err, fs.ErrNotExist) {
 		return s.API.Key, nil // whoever needs it will say so
 	}

@@ -35,7 +35,7 @@ func TestKeysOfStrangers(t *testing.T) {
 		if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(key, []byte("known\n"), 0o600), c.prepare(dir, key)); err != nil {
 			t.Fatal(err)
 		}
-		servers, errServer := brokerSpec{DataDir: dir}.apiKey()
+		servers, errServer := brokerSpec{DataDir: dir}.apiKey(0)
 		asked, errClient := keyOf(&config.Config{DataDir: dir})
 		if c.says == "" {
 			if servers != "known" || asked != "known" {
@@ -56,7 +56,7 @@ func TestKeysOfStrangers(t *testing.T) {
 func TestDataDirIsLookedAt(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	spec := brokerSpec{DataDir: dir, API: apiSpec{Key: "configured"}}
-	if key, err := spec.apiKey(); key != "configured" || err != nil {
+	if key, err := spec.apiKey(0); key != "configured" || err != nil {
 		t.Errorf("%q, %v", key, err)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
@@ -68,26 +68,26 @@ func TestDataDirIsLookedAt(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := spec.apiKey(); err == nil {
+	if _, err := spec.apiKey(0); err == nil {
 		t.Error("a folder for everybody is taken")
 	}
 	nowhere := brokerSpec{DataDir: "/proc/none/data", API: apiSpec{Key: "configured"}}
-	if key, err := nowhere.apiKey(); key != "configured" || err != nil {
+	if key, err := nowhere.apiKey(0); key != "configured" || err != nil {
 		t.Errorf("no data_dir can be made and none is needed: %q, %v", key, err)
 	}
 	nowhere.API.Key = ""
-	if _, err := nowhere.apiKey(); err == nil || !strings.Contains(err.Error(), "create data_dir") {
+	if _, err := nowhere.apiKey(0); err == nil || !strings.Contains(err.Error(), "create data_dir") {
 		t.Errorf("no data_dir can be made: %v", err)
 	}
 }
 
 func TestGeneratedKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "data")
-	first, err := brokerSpec{DataDir: dir}.apiKey()
+	first, err := brokerSpec{DataDir: dir}.apiKey(0)
 	if err != nil || len(first) != 43 {
 		t.Fatalf("%q, %v", first, err)
 	}
-	if again, err := (brokerSpec{DataDir: dir}).apiKey(); again != first || err != nil {
+	if again, err := (brokerSpec{DataDir: dir}).apiKey(0); again != first || err != nil {
 		t.Errorf("%q, %v", again, err)
 	}
 	left, _ := os.ReadDir(dir)

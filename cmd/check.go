@@ -75,7 +75,7 @@ func (c *call) dataDir(cfg *config.Config) error {
 	if err := master.Writable(cfg.DataDir); err != nil {
 		return err
 	}
-	dir, err := master.OpenFolder(cfg.DataDir)
+	dir, err := master.OpenShared(cfg.DataDir, brokerOwner(cfg)...)
 	if err == nil {
 		defer dir.Close()
 		if cfg.API.Key == "" {
@@ -191,7 +191,7 @@ func (c *call) tellPlan(p *master.Plan) {
 		row(g.Name, g.User, g.Listen, g.Count)
 	}
 	if p.Broker != nil {
-		row("broker", "", p.Broker.Listen, 1)
+		row("broker", p.Broker.User, p.Broker.Listen, 1)
 	}
 	t.write(c.out)
 	fmt.Fprintf(c.out, "\nruntime dir %s; --json shows all of it, without secrets\n", p.RuntimeDir)

@@ -104,7 +104,7 @@ func (b *brokerProcess) prepare() (err error) {
 	if b.spec.DataTemporary {
 		b.log.Warn("data_dir lies in the temporary folder: the API key and webhooks that wait do not outlive it; set data_dir", "data_dir", b.spec.DataDir)
 	}
-	if b.key, err = b.spec.apiKey(); err != nil {
+	if b.key, err = b.spec.apiKey(b.init.FormerUID); err != nil {
 		return atStep("load API key", err)
 	}
 	b.client, err = broker.NewClient(broker.Options{ID: "api", URL: b.spec.BrokerURL, Server: b.server, Logger: b.log})

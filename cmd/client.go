@@ -64,7 +64,7 @@ func (e *notRunning) Is(target error) bool { return target == master.ErrNotRunni
 
 // keyOf reads the generated key, of this user's pushd or, as root, of any.
 func keyOf(cfg *config.Config) (string, error) {
-	dir, err := master.OpenShared(cfg.DataDir)
+	dir, err := master.OpenShared(cfg.DataDir, brokerOwner(cfg)...)
 	if err != nil {
 		return "", err
 	}

@@ -191,18 +191,24 @@ func (b *planner) allow(name string) error {
 	if name == "" {
 		return nil
 	}
+	uid, err := lookUpUID(name)
+	if err == nil && !slices.Contains(b.uids, uid) {
+		b.uids = append(b.uids, uid)
+	}
+	return err
+}
+
+// lookUpUID returns the id of a user who is named by it or by name.
+func lookUpUID(name string) (uint32, error) {
 	id := name
 	if u, err := user.Lookup(name); err == nil {
 		id = u.Uid
 	}
 	uid, err := strconv.ParseUint(id, 10, 32)
 	if err != nil {
-		return fmt.Errorf("user %q is not known on this machine", name)
+		return 0, fmt.Errorf("user %q is not known on this machine", name)
 	}
-	if !slices.Contains(b.uids, uint32(uid)) {
-		b.uids = append(b.uids, uint32(uid))
-	}
-	return nil
+	return uint32(uid), nil
 }
 
 // fix names what a reload cannot change. Workers are replaced one by one, and
@@ -238,7 +244,13 @@ func (b *planner) broker() {
 			spec.Ingest = append(spec.Ingest, ingestSpec{Listen: add(in.Listen), Key: in.Key})
 		}
 	}
-	b.plan.Broker = &master.BrokerPlan{Listen: listen, Spec: mustJSON(spec)}
+	b.plan.Broker = &master.BrokerPlan{Listen: listen, User: c.Broker.User, Group: c.Broker.Group, Spec: mustJSON(spec),
+		Data: &master.DataPlan{Dir: c.DataDir, Files: dataFiles}}
+	if c.Broker.User != "" {
+		if _, err := lookUpUID(c.Broker.User); err != nil {
+			b.fail(c.Place("broker"), err)
+		}
+	}
 }
 
 // serviceAddress gives "host:port" the form of the plan's addresses.

@@ -32,7 +32,9 @@ func redactPlan(p master.Plan) (master.Plan, error) {
 		if err != nil {
 			return p, err
 		}
-		p.Broker = &master.BrokerPlan{Listen: p.Broker.Listen, Spec: spec}
+		shown := *p.Broker
+		shown.Spec = spec
+		p.Broker = &shown
 	}
 	return p, nil
 }

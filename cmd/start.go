@@ -141,7 +141,7 @@ func (c *call) announce(cfg *config.Config, s master.Started) {
 		}
 	}
 	for i, addr := range orNone(s.Broker) {
-		name, user, count, state := "broker", userName(""), "1", "ready"
+		name, user, count, state := "broker", userName(s.BrokerUser), "1", "ready"
 		if i > 0 {
 			name, user, count, state = "", "", "", ""
 		}

@@ -180,7 +180,7 @@ func (a *adopter) socket(s carriedSocket) *listener {
 func (a *adopter) unit(c carriedUnit) *unit {
 	u := &unit{
 		role: c.Role, name: c.Name, generation: c.Generation,
-		bus: c.Bus, cred: c.Cred, spec: c.Spec, drainMS: c.DrainMS,
+		bus: c.Bus, cred: c.Cred, data: c.Data, spec: c.Spec, drainMS: c.DrainMS,
 	}
 	if c.Program >= 0 {
 		u.program = a.programs[c.Program]

@@ -20,5 +20,6 @@ func (d *Folder) Place(name string) string { return name }
 func (d *Folder) Remove(string) error { return errLinuxOnly }
 
 func (d *Folder) socket(string) (int, error)        { return -1, errLinuxOnly }
+func (d *Folder) fd() int                           { return -1 }
 func (d *Folder) openFor(string, os.FileMode) error { return errLinuxOnly }
 func (d *Folder) rename(string, string) error       { return errLinuxOnly }

@@ -31,6 +31,7 @@ type foundation struct {
 	bus      *listener
 	sockets  map[endpoint]*listener // bound already
 	fixed    map[string]string      // keys that must not change
+	broker   *syscall.Credential    // of the broker process that runs
 	patience time.Duration          // with sockets that others still close
 }
 
@@ -75,6 +76,15 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 			return "user", fmt.Errorf("worker group %q: %w", w.Name, err)
 		}
 	}
+	var brokerCred *syscall.Credential
+	if b := g.plan.Broker; b != nil {
+		if brokerCred, err = credentialOf(b.User, b.Group); err != nil {
+			return "user", fmt.Errorf("the broker process: %w", err)
+		}
+		if on.broker != nil && brokerCred != nil && on.broker.Uid != brokerCred.Uid {
+			return "user", errors.New("broker.user has changed to a third one, and while both run data_dir can belong to one only: use restart")
+		}
+	}
 	if err := g.bindAll(ctx, on); err != nil {
 		return "bind", err
 	}
@@ -87,7 +97,7 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 	}
 	if b := g.plan.Broker; b != nil {
 		g.broker = &unit{
-			role: control.RoleBroker, name: "broker", spec: b.Spec,
+			role: control.RoleBroker, name: "broker", spec: b.Spec, cred: brokerCred, data: b.Data,
 			generation: g.number, program: g.program, drainMS: g.plan.DrainMS,
 			listen: append([]inherited{{busAddress, on.bus}}, g.inherit(b.Listen)...),
 		}

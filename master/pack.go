@@ -74,7 +74,7 @@ func (k *packer) unit(u *unit) int {
 	}
 	c := carriedUnit{
 		Role: u.role, Name: u.name, Generation: u.generation, Program: k.program(u.program),
-		Bus: u.bus, Cred: u.cred, Spec: u.spec, DrainMS: u.drainMS,
+		Bus: u.bus, Cred: u.cred, Data: u.data, Spec: u.spec, DrainMS: u.drainMS,
 	}
 	for _, l := range u.listen {
 		socket := slices.Index(k.sockets, l.listener) // -1 = the bus

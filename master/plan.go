@@ -70,6 +70,9 @@ type Group struct {
 // of Listen.
 type BrokerPlan struct {
 	Listen []string        `json:"listen"`
+	User   string          `json:"user,omitempty"` // "" = the master's
+	Group  string          `json:"group,omitempty"`
+	Data   *DataPlan       `json:"data,omitempty"` // nil = it keeps nothing
 	Spec   json.RawMessage `json:"spec,omitempty"`
 }
 

@@ -39,6 +39,10 @@ func Rehearse(ctx context.Context, p *Plan, taken []Socket) (obstacles, busy []O
 		_, err := credentialOf(g.User, g.Group)
 		note(g.Name, err)
 	}
+	if b := p.Broker; b != nil {
+		_, err := credentialOf(b.User, b.Group)
+		note("broker", err)
+	}
 	for _, l := range p.Listeners {
 		e, err := endpointOf(l.Address)
 		if err == nil && !slices.ContainsFunc(taken, func(s Socket) bool { return s.endpoint() == e }) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -94,6 +95,9 @@ func (r *reload) run(ctx context.Context) error {
 		m.generation++
 		on.number = m.generation
 		on.sockets, on.fixed = maps.Clone(m.listeners), m.plan.Fixed
+		if m.broker != nil {
+			on.broker = m.broker.unit.cred
+		}
 	})
 	next, err := m.prepare(ctx, on)
 	if err != nil {
@@ -291,7 +295,7 @@ func failedAt(u *unit, s *slot, err error) *ReloadError {
 
 // equal says whether a process of v would do what one of u does.
 func (u *unit) equal(v *unit) bool {
-	return string(u.spec) == string(v.spec) && u.drainMS == v.drainMS &&
+	return string(u.spec) == string(v.spec) && u.drainMS == v.drainMS && reflect.DeepEqual(u.cred, v.cred) &&
 		slices.Equal(u.listen, v.listen) && u.program.same(v.program)
 }
 

@@ -270,6 +270,7 @@ func (m *master) startedTable() Started {
 	}
 	if m.broker != nil {
 		t.Broker = m.broker.unit.shown()
+		t.BrokerUser = userOf(Group{User: m.plan.Broker.User, Group: m.plan.Broker.Group})
 	}
 	return t
 }

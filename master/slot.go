@@ -21,6 +21,7 @@ type unit struct {
 	listen     []inherited
 	bus        bool                // it talks to the broker process
 	cred       *syscall.Credential // nil = the master's
+	data       *DataPlan           // what it keeps on disk, nil = nothing
 	spec       json.RawMessage
 	drainMS    int64
 	standby    bool // a broker process that is to open nothing before it is told to
@@ -109,6 +110,11 @@ func (s *slot) state() State {
 // spawn starts a process of u for s. It runs on the loop, which owns the
 // descriptors that the child inherits; waiting for readiness does not.
 func (m *master) spawn(s *slot, u *unit) (*process, error) {
+	if u.cred != nil {
+		if err := u.entrust(s.unit.cred); err != nil {
+			return nil, err
+		}
+	}
 	parent, child, err := control.Pair()
 	if err != nil {
 		return nil, err
@@ -149,6 +155,9 @@ func (m *master) introduce(s *slot, u *unit) control.Init {
 	hello := control.Init{
 		Version: control.Version, Role: u.role, Name: u.name, Slot: s.index,
 		Generation: u.generation, DrainMS: u.drainMS, Spec: u.spec, Standby: u.standby,
+	}
+	if s.unit.cred != nil {
+		hello.FormerUID = int(s.unit.cred.Uid)
 	}
 	for _, l := range u.listen {
 		hello.Listeners = append(hello.Listeners, control.Listener{Address: l.address})

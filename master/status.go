@@ -110,6 +110,7 @@ type Started struct {
 	RuntimeDir string
 	LogFile    string // "" = stderr
 	Groups     []StartedGroup
+	BrokerUser string   // "" = the master's
 	Broker     []string // listeners of the broker process, with the port that was bound
 }
 

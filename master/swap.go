@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -26,7 +27,8 @@ func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
 	standby.standby = true
 	next, err := m.boot(ctx, s, &standby)
 	if err != nil {
-		return failedAt(u, s, err) // nothing has been touched
+		m.giveBack(s.unit, u)
+		return failedAt(u, s, err) // nothing else has been touched
 	}
 	var old *process
 	var workers []*process
@@ -38,12 +40,16 @@ func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
 		m.silence(ctx, old, next, workers)
 		m.dismiss(ctx, old, control.Stop{Code: codeReload}, m.t.leaveBus)
 	}
-	err = m.busStep(ctx, next, control.BusOpen, m.t.boot)
+	err = u.entrust(s.unit.cred) // what the old one has left
+	if err == nil {
+		err = m.busStep(ctx, next, control.BusOpen, m.t.boot)
+	}
 	if err == nil {
 		m.do(func() { _, err = m.exchange(s, u, next) })
 	}
 	if err != nil {
 		next.destroy()
+		m.giveBack(s.unit, u)
 		m.do(func() { s.held = false; m.respawn(s) }) // its unit is still the old one
 		m.busSteps(ctx, workers, control.BusProceed)
 		return failedAt(u, s, &bootError{step: "open", err: err})
@@ -52,6 +58,18 @@ func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
 	m.busSteps(ctx, workers, control.BusProceed)
 	r.through(u, s, e, begin)
 	return nil
+}
+
+// giveBack is for an old broker process that goes on, or is started again.
+func (m *master) giveBack(old, next *unit) {
+	if reflect.DeepEqual(old.cred, next.cred) {
+		return
+	}
+	back := *old
+	back.data = next.data // an older program knew nothing of it
+	if err := back.entrust(next.cred); err != nil {
+		m.log.Error("data_dir not given back to the user of the broker process before", "error", err)
+	}
 }
 
 // silence brings the bus of old to a stand at which nothing is under way, and

@@ -75,6 +75,7 @@ type carriedUnit struct {
 	Listen     []carriedListen     `json:"listen"`
 	Bus        bool                `json:"bus"`
 	Cred       *syscall.Credential `json:"cred"`
+	Data       *DataPlan           `json:"data,omitempty"`
 	Spec       json.RawMessage     `json:"spec"`
 	DrainMS    int64               `json:"drain_ms"`
 }

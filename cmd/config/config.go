@@ -66,7 +66,8 @@ type Metrics struct {
 
 // Broker is the broker's table.
 type Broker struct {
-	URL string // "" = embedded, else "nats://…"
+	URL         string // "" = embedded, else "nats://…"
+	User, Group string // of the broker process; "" = the master's
 }
 
 // Ingest is a port that takes pushes from a back end.

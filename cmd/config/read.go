@@ -131,6 +131,9 @@ func (t *table) services(c *Config) {
 
 	broker := t.sub("broker", "PUSHD_BROKER_")
 	broker.secret("url", &c.Broker.URL)
+	broker.str("user", &c.Broker.User)
+	broker.str("group", &c.Broker.Group)
+	c.places["broker"] = broker.where("user")
 	broker.checkBroker(c.Broker)
 	broker.done()
 }

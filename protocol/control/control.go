@@ -82,6 +82,9 @@ type Init struct {
 	// Standby makes a broker process that opens nothing before bus says so: the
 	// one before it still serves.
 	Standby bool `json:"standby,omitempty"`
+
+	// FormerUID is the user of the broker process before, 0 = root's or none.
+	FormerUID int `json:"former_uid,omitempty"`
 }
 
 // Listener is an inherited socket, already bound and listening.
