@@ -14,6 +14,7 @@ type State string
 const (
 	Starting State = "starting" // spawned, not yet ready
 	Ready    State = "ready"    // it serves
+	Full     State = "full"     // it serves, and has no place for one more connection; told by the worker
 	Draining State = "draining" // told to leave, closing its clients
 	Degraded State = "degraded" // dies again and again; tried every 10 s
 	Stopped  State = "stopped"  // no process, the next attempt is due within 10 s
@@ -89,6 +90,9 @@ func (w WorkerStatus) MarshalJSON() ([]byte, error) {
 		if err := json.Unmarshal(object, &all); err != nil {
 			return nil, err
 		}
+	}
+	if w.State == Ready && string(all["accept_paused"]) == "true" {
+		all["state"] = json.RawMessage(`"` + Full + `"`)
 	}
 	return json.Marshal(all)
 }

@@ -13,9 +13,14 @@ type port struct{ addr listenAddr }
 // admission decides who gets in. An accept that fails for want of descriptors
 // would stop the reactor, so accepting pauses before there are none left.
 type admission struct {
-	files  int // descriptor limit
-	paused bool
-	byIP   map[netip.Addr]*visitor // only when a limit by address is set
+	files  int  // descriptor limit
+	paused bool // there is no place but for guests
+
+	guests  int           // connections beyond the limit
+	looking bool          // look runs
+	waited  time.Duration // since when somebody has, as of the last look; 0 = nobody
+
+	byIP map[netip.Addr]*visitor // only when a limit by address is set
 }
 
 // reserve is how many descriptors accepting leaves to the rest of the process:
@@ -36,7 +41,8 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 		return nil
 	}
 	l.conns.add(c)
-	if l.full(h.FD()) {
+	guest := l.accept.paused
+	if !guest && l.full(h.FD()) {
 		l.pause()
 	}
 	if p.addr.packet != nil {
@@ -46,6 +52,9 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 		c.stage = stageHTTP
 		l.expect(c, l.w.Limits.HandshakeTimeout)
 	}
+	if guest {
+		l.greet(c)
+	}
 	return c
 }
 
@@ -53,18 +62,28 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 // newest descriptor: the kernel gives out the lowest free one, so it tells how
 // many are in use, unless there are holes: after a rescue there are.
 func (l *loop) full(fd int) bool {
-	if n := l.w.Limits.MaxConnections; n > 0 && l.conns.len() >= n {
+	if n := l.w.Limits.MaxConnections; n > 0 && l.conns.len()-l.accept.guests >= n {
 		return true
 	}
 	return max(fd, l.conns.len()) >= l.accept.files-reserve
 }
 
+// limit returns how many connections there may be.
+func (l *loop) limit() int {
+	most := max(l.accept.files-reserve, 0)
+	if n := l.w.Limits.MaxConnections; n > 0 {
+		return min(n, most)
+	}
+	return most
+}
+
 // pause stops accepting until admitAgain finds room. Clients wait in the accept
-// queue, or go to the other processes, which share it.
+// queue, or go to the other processes, which share it; see look.
 func (l *loop) pause() {
 	if !l.accept.paused {
 		l.accept.paused = true
 		l.reactor.Deafen(false)
+		l.startLooking()
 		if l.counts.acceptLog.allow(l.now) {
 			l.log.Warn("accepting is paused: no descriptors or connections left",
 				"connections", l.conns.len(), "max_connections", l.w.Limits.MaxConnections, "descriptors", l.accept.files)
@@ -80,6 +99,7 @@ func (l *loop) admitAgain() {
 	}
 	fd := reactor.LowestFree()
 	if fd < 0 || l.full(fd) {
+		l.startLooking()
 		return
 	}
 	l.accept.paused = false

@@ -57,6 +57,7 @@ const (
 	flagBody                        // in stageHTTP: header is read, body is not
 	flagMoving                      // on its way to another process
 	flagSkip                        // has had some publications before it came; see skips
+	flagGuest                       // there was no place for it when it came
 	flagRest                        // on the waitlist: has input that waits for a turn, and is not in epoll
 )
 

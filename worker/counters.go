@@ -125,7 +125,7 @@ func (l *loop) snapshot() Stats {
 	n.turns.note(l.now, 0)
 	b := l.broker.Stats()
 	s := Stats{
-		Connections: l.conns.len(), MessagesIn: n.messagesIn, MessagesOut: n.messagesOut,
+		Connections: l.conns.len(), Limit: l.limit(), AcceptPaused: l.accept.paused, MessagesIn: n.messagesIn, MessagesOut: n.messagesOut,
 		SendFailures: n.sendFailures + b.Refused + b.Expired, QueueBytes: n.queueBytes, Timers: l.wheel.Len(), Goroutines: runtime.NumGoroutine(),
 		LoopLagMS: float64(max(n.turns.now, n.turns.before).Microseconds()) / 1000, Listen: l.w.listen,
 		Opened: n.opened, Panics: uint64(l.panics.Load()),

@@ -19,6 +19,7 @@ type Handshake struct {
 	query  url.Values
 	state  handshakeState
 	block  []byte // the request, kept while the answer is deferred
+	tells  bool   // TellFull
 }
 
 type handshakeState uint8
@@ -197,6 +198,9 @@ func (c *Conn) shake(block []byte, decide func(*websocket.Request) websocket.Ans
 	l.beatFrom(c)
 	c.shed()
 	c.route.connect(c)
+	if c.Full() { // has been told
+		l.closeConn(c, int(websocket.CloseTryLater), "there is no place left", nil)
+	}
 }
 
 func (c *Conn) refusedUpgrade(err error) {
@@ -205,7 +209,7 @@ func (c *Conn) refusedUpgrade(err error) {
 	if errors.As(err, &e) {
 		cause = e.Cause
 	}
-	if cause != "origin" && cause != "route" { // told in full by decide
+	if cause != "origin" && cause != "route" && cause != "full" { // told in full by decide
 		c.loop.refused(cause, c.RemoteAddr().String(), err.Error())
 	}
 	c.loop.finishAfter(c, stageDrain)
@@ -231,9 +235,14 @@ func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
 		return refusal(http.StatusForbidden, "origin", "origin not allowed")
 	}
 	h.choose(rt.protocols)
+	l.promote(c)
 	rt.handshake(c, h)
-	if c.has(flagDead | flagEnd) {
+	switch {
+	case c.has(flagDead | flagEnd):
 		return refusal(http.StatusInternalServerError, "panic", "internal error")
+	case c.Full() && !h.tells && h.answer.Status == 0:
+		h.state, h.answer.Deferred = handshakeDone, false
+		return l.noPlace(c)
 	}
 	return h.answer
 }

@@ -286,7 +286,8 @@ func (c *Conn) answer(r *nethttp.Request) {
 	}
 	path := c.locate(target)
 	c.believe(r.Host, func(name string) []string { return r.Header.Values(name) })
-	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, old: !r.ProtoAtLeast(1, 1), closing: r.Close || l.closing}
+	l.promote(c)
+	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, old: !r.ProtoAtLeast(1, 1), closing: r.Close || l.closing || c.Full()}
 	rt := l.match(path)
 	switch {
 	case !l.pass(c):

@@ -29,6 +29,7 @@ type Limits struct {
 	HandshakeTimeout time.Duration `json:"handshake_timeout"` // from accept to the request's end; default 10 s
 	MaxQueue         int           `json:"max_queue"`         // unsent bytes of a connection; default 1 MiB
 	MaxConnections   int           `json:"max_connections"`   // of this process; 0 = the descriptor limit less a reserve
+	FullWait         time.Duration `json:"full_wait"`         // how long who finds no place waits before it is told; default 0
 	PerIP            int           `json:"per_ip"`            // connections of one address in this process; default 0
 	PerIPRate        int           `json:"per_ip_rate"`       // new connections a second of one address; default 0
 }
@@ -92,7 +93,7 @@ func (s *Settings) Validate() error {
 		{"limits.max_control_rate", int64(l.MaxControlRate)}, {"limits.max_header", int64(l.MaxHeader)},
 		{"limits.max_headers", int64(l.MaxHeaders)}, {"limits.handshake_timeout", int64(l.HandshakeTimeout)},
 		{"limits.max_queue", int64(l.MaxQueue)}, {"limits.max_connections", int64(l.MaxConnections)},
-		{"limits.per_ip", int64(l.PerIP)}, {"limits.per_ip_rate", int64(l.PerIPRate)},
+		{"limits.full_wait", int64(l.FullWait)}, {"limits.per_ip", int64(l.PerIP)}, {"limits.per_ip_rate", int64(l.PerIPRate)},
 		{"ping_interval", int64(s.PingInterval)}, {"ping_timeout", int64(s.PingTimeout)},
 	} {
 		if v.n < 0 {

@@ -6,6 +6,8 @@ import "time"
 // the master knows (state, restarts) it is an entry of `status --json`.
 type Stats struct {
 	Connections  int      `json:"connections"`
+	Limit        int      `json:"connections_limit"` // max_connections, or what the descriptors allow
+	AcceptPaused bool     `json:"accept_paused"`     // there is no place left; the state is "full"
 	MessagesIn   uint64   `json:"messages_in"`
 	MessagesOut  uint64   `json:"messages_out"`
 	SendFailures uint64   `json:"send_failures"`

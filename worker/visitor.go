@@ -81,8 +81,9 @@ func (l *loop) pass(c *Conn) bool {
 	return v == nil || l.arrives(v)
 }
 
-// farewell undoes welcome and recount.
+// farewell undoes welcome, recount and greet.
 func (l *loop) farewell(c *Conn) {
+	l.ungreet(c)
 	if c.more != nil && c.more.counted != nil {
 		c.more.counted.conns--
 		c.more.counted = nil

@@ -206,6 +206,7 @@ func (t *table) settings(s *worker.Settings) {
 	limits.duration("handshake_timeout", &l.HandshakeTimeout)
 	limits.size("max_queue", &l.MaxQueue)
 	limits.integer("max_connections", &l.MaxConnections)
+	limits.duration("full_wait", &l.FullWait)
 	limits.integer("per_ip", &l.PerIP)
 	limits.integer("per_ip_rate", &l.PerIPRate)
 	limits.done()

@@ -273,7 +273,7 @@ func TestReloadServesDatagrams(t *testing.T) {
 // let in by the next ones, which have room.
 func TestReloadServesTheAcceptQueue(t *testing.T) {
 	t.Parallel()
-	full := strings.Replace(reloadConfig, "count  = 2", "count  = 2\nlimits = { max_connections = 3 }", 1)
+	full := strings.Replace(reloadConfig, "count  = 2", "count  = 2\nlimits = { max_connections = 3, full_wait = \"5m\" }", 1)
 	s := pushdtest.Start(t, pushdtest.Options{Config: full})
 	var inside []*pushdtest.Client
 	for range 6 {

@@ -19,6 +19,8 @@ const statsTimeout = 2 * time.Second
 // The metrics. Names are the contract with dashboards.
 var (
 	descConnections   = desc("connections", "Open connections.", "worker", "slot")
+	descLimit         = desc("connections_limit", "Connections that there may be.", "worker", "slot")
+	descPaused        = desc("accept_paused", "1 while there is no place for one more connection.", "worker", "slot")
 	descOpened        = desc("connections_opened_total", "Connections accepted.")
 	descReceived      = desc("messages_received_total", "Messages received from clients.")
 	descSent          = desc("messages_sent_total", "Messages queued for clients.")
@@ -35,7 +37,7 @@ var (
 	descIngestRefused = desc("ingest_refused_total", "Ingest objects refused.", "cause")
 
 	descs = []*prometheus.Desc{
-		descConnections, descOpened, descReceived, descSent, descFailures, descQueue, descRefused, descPanics,
+		descConnections, descLimit, descPaused, descOpened, descReceived, descSent, descFailures, descQueue, descRefused, descPanics,
 		descLag, descRestarts, descReloads, descPause, descPublished, descGaps, descIngestRefused,
 	}
 )
@@ -63,9 +65,32 @@ func (s *Server) metricsHandler() http.Handler {
 			fail(w, &problem{Status: http.StatusServiceUnavailable, Message: "not ready: " + err.Error()})
 			return
 		}
-		reply(w, http.StatusOK, map[string]bool{"ready": true})
+		reply(w, http.StatusOK, ready{Ready: true, Full: s.full()})
 	})
 	return mux
+}
+
+// ready is the answer of /readyz.
+type ready struct {
+	Ready bool     `json:"ready"`
+	Full  []string `json:"full,omitempty"` // processes with no place for one more connection
+}
+
+// fullTimeout bounds how long /readyz waits for the word of the processes.
+const fullTimeout = 500 * time.Millisecond
+
+// full lists the processes that are full, as far as they can be asked.
+func (s *Server) full() (names []string) {
+	st, err := s.status(fullTimeout)
+	if err != nil {
+		return nil
+	}
+	for _, w := range st.Workers {
+		if w.AcceptPaused {
+			names = append(names, fmt.Sprintf("%s/%d", w.Name, w.Slot))
+		}
+	}
+	return names
 }
 
 // status is what the metrics need of the object of `status --json`.
@@ -105,7 +130,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	st, err := c.status()
+	st, err := c.s.status(statsTimeout)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(descConnections, err)
 	}
@@ -126,11 +151,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (c *collector) status() (status, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), statsTimeout)
+func (s *Server) status(timeout time.Duration) (status, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	var st status
-	raw, err := c.s.o.Stats(ctx)
+	raw, err := s.o.Stats(ctx)
 	if err != nil {
 		return st, fmt.Errorf("ask for status: %w", err)
 	}
@@ -156,11 +181,16 @@ type slot struct {
 }
 
 func (c *collector) gauges(ch chan<- prometheus.Metric, st status) {
-	open := map[slot]int{}
+	open, limit, paused := map[slot]int{}, map[slot]int{}, map[slot]int{}
 	var queued int64
 	var lag float64
 	for _, w := range st.Workers {
-		open[slot{w.Name, w.Slot}] += w.Connections
+		at := slot{w.Name, w.Slot}
+		open[at] += w.Connections
+		limit[at] = max(limit[at], w.Limit)
+		if w.AcceptPaused {
+			paused[at] = 1
+		}
 		queued += w.QueueBytes
 		lag = max(lag, w.LoopLagMS)
 	}
@@ -168,7 +198,10 @@ func (c *collector) gauges(ch chan<- prometheus.Metric, st status) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	for at, n := range open {
-		gauge(descConnections, float64(n), at.name, fmt.Sprint(at.slot))
+		labels := []string{at.name, fmt.Sprint(at.slot)}
+		gauge(descConnections, float64(n), labels...)
+		gauge(descLimit, float64(limit[at]), labels...)
+		gauge(descPaused, float64(paused[at]), labels...)
 	}
 	gauge(descQueue, float64(queued))
 	gauge(descLag, lag/1000)

@@ -55,12 +55,24 @@ func TestMetrics(t *testing.T) {
 		slices.Sort(lines)
 		return lines
 	}
-	want := `pushd_broker_gaps_total 1
+	want := `pushd_accept_paused{slot="0",worker="push"} 0
+pushd_accept_paused{slot="1",worker="push"} 0
+pushd_broker_gaps_total 1
 pushd_callback_panics_total 1
+pushd_connections_limit{slot="0",worker="push"} 0
+pushd_connections_limit{slot="1",worker="push"} 0
 pushd_connections_opened_total 50
 pushd_connections{slot="0",worker="push"} 5
 pushd_connections{slot="1",worker="push"} 6
+pushd_handshakes_refused_total{cause="datagram"} 0
+pushd_handshakes_refused_total{cause="full"} 0
+pushd_handshakes_refused_total{cause="handler"} 0
 pushd_handshakes_refused_total{cause="origin"} 3
+pushd_handshakes_refused_total{cause="panic"} 0
+pushd_handshakes_refused_total{cause="per_ip"} 0
+pushd_handshakes_refused_total{cause="request"} 0
+pushd_handshakes_refused_total{cause="route"} 0
+pushd_handshakes_refused_total{cause="timeout"} 0
 pushd_ingest_refused_total{cause="syntax"} 3
 pushd_loop_lag_seconds 0.025
 pushd_messages_received_total 101
@@ -73,7 +85,12 @@ pushd_reload_pause_seconds 0.12
 pushd_reloads_total{result="failed"} 1
 pushd_reloads_total{result="ok"} 3
 pushd_send_failures_total{cause="broker"} 3
+pushd_send_failures_total{cause="control"} 0
+pushd_send_failures_total{cause="datagram"} 0
+pushd_send_failures_total{cause="dropped"} 0
 pushd_send_failures_total{cause="slow"} 4
+pushd_send_failures_total{cause="superseded"} 0
+pushd_send_failures_total{cause="write"} 0
 pushd_worker_restarts_total 2`
 	if got := strings.Join(scrape(), "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

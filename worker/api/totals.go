@@ -60,6 +60,12 @@ func (t *totals) update(workers []workerStatus) map[series]uint64 {
 	return maps.Clone(t.sums)
 }
 
+// knownCauses are there before their first event, so that an increase shows.
+var knownCauses = map[*prometheus.Desc][]string{
+	descFailures: {"slow", "dropped", "superseded", "control", "write", "datagram", "broker"},
+	descRefused:  {"origin", "route", "handler", "request", "timeout", "per_ip", "full", "datagram", "panic"},
+}
+
 // counters lists what a worker counts, with zeros, so that a series exists
 // before its first event. Send failures without a cause of their own are those
 // of its end of the bus.
@@ -70,6 +76,11 @@ func (w *workerStatus) counters() map[series]uint64 {
 		{desc: descSent, plain: true}:     w.MessagesOut,
 		{desc: descPanics, plain: true}:   w.Panics,
 		{desc: descGaps, plain: true}:     w.BrokerGaps,
+	}
+	for d, causes := range knownCauses {
+		for _, label := range causes {
+			m[series{desc: d, label: label}] = 0
+		}
 	}
 	for d, by := range map[*prometheus.Desc]map[string]uint64{
 		descFailures: w.SendFailuresBy, descRefused: w.HandshakesRefused, descPublished: w.PublishedBy, descIngestRefused: w.IngestRefused,

@@ -182,6 +182,13 @@ func sendNow(fd int, p []byte) (int, unix.Errno) {
 
 func shutWrite(fd int) bool { return unix.Shutdown(fd, unix.SHUT_WR) == nil }
 
+// readable reports whether a read, or an accept, would not block.
+func readable(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0
+}
+
 func unread(fd int) bool {
 	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
 	return err == nil && n > 0

@@ -28,6 +28,7 @@ func sendNow(int, []byte) (int, unix.Errno) { return 0, unix.ENOSYS }
 func shutWrite(int) bool                    { return false }
 func unread(int) bool                       { return false }
 func closeFD(int)                           {}
+func readable(int) bool                     { return false }
 
 // OpenFiles returns a guess.
 func OpenFiles() int { return 1024 }

@@ -78,6 +78,26 @@ func (r *Reactor[C]) Listen() error {
 	return nil
 }
 
+// Waits reports whether a client waits to be accepted by listener i, whoever may
+// do that.
+func (r *Reactor[C]) Waits(i int) bool {
+	ln := r.listeners[i]
+	return ln.placed && readable(ln.fd)
+}
+
+// Hear is Listen for listener i alone.
+func (r *Reactor[C]) Hear(i int) error {
+	ln := r.listeners[i]
+	if !ln.placed || ln.heard {
+		return nil
+	}
+	if err := epollAdd(r.engine.epoll, ln.fd, eventsRead); err != nil {
+		return err
+	}
+	ln.heard = true
+	return nil
+}
+
 // Deafen stops accepting, and datagrams too if it is told so. The socket is
 // shared with other processes, so closing it would not end the events: it has to
 // leave the epoll.

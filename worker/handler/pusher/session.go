@@ -24,6 +24,10 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 		hs.Refuse(http.StatusNotFound, "WebSockets are at /app/{key}: give the handler pusher that route")
 		return
 	}
+	if c.Full() {
+		hs.TellFull()
+		return
+	}
 	if checkVersion(hs.Query()) == nil {
 		hs.ForgetQuery()
 		h.awaitRoom(h.app(c), hs)
@@ -64,6 +68,9 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 // admit says why the client cannot be served, nil if it can; then it has its
 // place in the app.
 func (h *Handler) admit(c *worker.Conn) *goodbye {
+	if c.Full() {
+		return &goodbye{wire.CodeOverCapacity, "there is no place left, come back later"}
+	}
 	if q := c.RawQuery(); q != "" {
 		if bye := checkVersion(worker.ParseQuery(q)); bye != nil {
 			return bye
