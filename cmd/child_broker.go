@@ -17,6 +17,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
 )
@@ -107,7 +108,7 @@ func (b *brokerProcess) prepare() (err error) {
 	if b.key, err = b.spec.apiKey(b.init.FormerUID); err != nil {
 		return atStep("load API key", err)
 	}
-	b.client, err = broker.NewClient(broker.Options{ID: "api", URL: b.spec.BrokerURL, Server: b.server, Logger: b.log})
+	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: b.spec.Node, URL: b.spec.BrokerURL, Server: b.server, Logger: b.log})
 	return atStep("open broker", err)
 }
 
@@ -121,15 +122,21 @@ func (b *brokerProcess) open() error {
 	if err != nil {
 		return err
 	}
-	host, err := broker.StartHost(broker.HostOptions{Client: b.client, Options: services, DataDir: b.spec.DataDir, Logger: b.log})
-	if err != nil {
-		return atStep("start services", err)
-	}
-	b.host = host
-	b.api, err = api.New(api.Options{Client: b.client, Key: b.key, Apps: apps, Stats: b.stats, Ready: b.ready, Services: host.Metrics, Logger: b.log})
+	server, err := api.New(api.Options{
+		Client: b.client, Key: b.key, Apps: apps, Stats: b.stats, Ready: b.ready, Logger: b.log,
+		Services: func() []worker.Metric { return b.host.Metrics() },
+	})
 	if err != nil {
 		return atStep("open API", err)
 	}
+	b.host, err = broker.StartHost(broker.HostOptions{
+		Client: b.client, Options: services, DataDir: b.spec.DataDir, Logger: b.log,
+		OnRoster: server.SetRoster, OnConflict: b.giveUp,
+	})
+	if err != nil {
+		return atStep("start services", err)
+	}
+	b.api = server
 	return atStep("open listeners", b.openListeners())
 }
 
@@ -197,6 +204,14 @@ func (b *brokerProcess) meet() {
 	b.api.Meet(ctx)
 	b.openDoors()
 	b.admitGuests()
+}
+
+// giveUp ends this process; the master starts another one.
+func (b *brokerProcess) giveUp(err error) {
+	select {
+	case b.broken <- err:
+	default:
+	}
 }
 
 func (b *brokerProcess) openDoors() { b.opening.Do(func() { close(b.met) }) }
@@ -310,7 +325,6 @@ func (b *brokerProcess) handle(m control.Message) {
 			b.workers.Store(int64(len(r.Workers)))
 			b.draining.Store(r.Draining)
 			b.host.SetRoster(r.Workers)
-			b.api.SetRoster(r.Workers)
 			b.meeting.Do(func() { go b.meet() })
 			b.tidy.Reset(tidyAfter)
 		}

@@ -27,7 +27,7 @@ func (c *child) runWorker() error {
 		return atStep("connect to broker", err)
 	}
 	return w.Serve(worker.Process{ // which reports its own failures to the master
-		Control: c.control, Init: c.init, Broker: bus, TrustedProxies: spec.TrustedProxies, Log: c.log,
+		Control: c.control, Init: c.init, Node: spec.Node, Broker: bus, TrustedProxies: spec.TrustedProxies, Log: c.log,
 	})
 }
 
@@ -50,7 +50,7 @@ func (c *child) worker(spec *workerSpec) (*worker.Worker, error) {
 
 // bus makes the client; Serve starts it.
 func (c *child) bus(spec *workerSpec) (worker.Broker, error) {
-	o := broker.Options{ID: c.identity(), URL: spec.BrokerURL, Logger: c.log}
+	o := broker.Options{ID: c.init.Identity().On(spec.Node).String(), Node: spec.Node, URL: spec.BrokerURL, Logger: c.log}
 	if o.URL == "" {
 		if c.init.BusFD <= 0 {
 			return nil, errors.New("the master gave no descriptor of its socket")
@@ -58,9 +58,4 @@ func (c *child) bus(spec *workerSpec) (worker.Broker, error) {
 		o.Path = broker.FDPath(c.init.BusFD)
 	}
 	return broker.NewClient(o)
-}
-
-// identity is how control.Roster names this process.
-func (c *child) identity() string {
-	return fmt.Sprintf("%s/%d/%d", c.init.Name, c.init.Slot, c.init.Generation)
 }

@@ -82,8 +82,12 @@ func (b *planner) fail(at string, err error) {
 }
 
 func (b *planner) process() processSpec {
+	node := b.config.Cluster.Node
+	if b.config.Broker.URL == "" { // the embedded bus has one node, which needs no name
+		node = ""
+	}
 	return processSpec{
-		LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL,
+		LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL, Node: node,
 		Services: b.config.Services(),
 	}
 }
@@ -217,7 +221,7 @@ func lookUpUID(name string) (uint32, error) {
 func (b *planner) fix() {
 	slices.Sort(b.uids)
 	b.plan.Fixed = map[string]string{}
-	for key, value := range map[string]any{"broker.url": b.config.Broker.URL, "user": b.uids} {
+	for key, value := range map[string]any{"broker.url": b.config.Broker.URL, "cluster.node": b.process().Node, "user": b.uids} {
 		sum := sha256.Sum256(mustJSON(value)) // a URL may hold a password
 		b.plan.Fixed[key] = hex.EncodeToString(sum[:])
 	}

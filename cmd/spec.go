@@ -19,6 +19,7 @@ type processSpec struct {
 	LogLevel  slog.Level `json:"log_level"`
 	LogFormat string     `json:"log_format"`
 	BrokerURL string     `json:"broker_url,omitempty"` // "" = embedded
+	Node      string     `json:"node,omitempty"`       // of the cluster; "" = there is no other
 	// Services are the options of services in the config.
 	Services worker.ServiceOptions `json:"services,omitempty"`
 }

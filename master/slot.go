@@ -183,7 +183,7 @@ func (m *master) newProcess(s *slot, u *unit, proc *os.Process, ctl *control.Con
 
 // id is the name under which a worker is known on the bus.
 func (p *process) id() string {
-	return fmt.Sprintf("%s/%d/%d", p.unit.name, p.slot.index, p.unit.generation)
+	return control.Identity{Group: p.unit.name, Slot: p.slot.index, Generation: p.unit.generation}.String()
 }
 
 // userOf names whom a group runs as, for people.

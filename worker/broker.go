@@ -65,6 +65,7 @@ type Publication struct {
 	Code   uint16   // of KindKick: close code; of KindService: Notice.Code
 	Except []string // connection ids that are left out
 	Data   []byte   // immutable once published
+	Local  bool     // only for connections of the publisher's node; not part of what is sent
 
 	// Reply, when not empty, asks each worker to call Broker.Answer with it
 	// when the publication has been queued for its connections.
@@ -92,7 +93,7 @@ func Shard(scope Scope, target string) uint8 {
 // Answer is what one worker process says to a publication or query with a
 // Reply.
 type Answer struct {
-	Worker  string          `json:"w"`           // "name/slot/generation", as in control.Roster
+	Worker  string          `json:"w"`           // text of the control.Identity
 	Reached int             `json:"n,omitempty"` // connections it was queued for, closed, bound …
 	Data    json.RawMessage `json:"d,omitempty"` // of a query
 	Error   string          `json:"e,omitempty"`
@@ -100,9 +101,10 @@ type Answer struct {
 
 // BusQuery is a question to every worker process, outside the stream.
 type BusQuery struct {
-	What  string          `json:"q"` // as control.Query.What
-	Args  json.RawMessage `json:"a,omitempty"`
-	Reply string          `json:"-"`
+	What   string          `json:"q"` // as control.Query.What
+	Args   json.RawMessage `json:"a,omitempty"`
+	Roster bool            `json:"r,omitempty"` // the asker also wants to know who has to answer
+	Reply  string          `json:"-"`
 }
 
 // Broker carries publications between the processes. worker/broker implements

@@ -19,7 +19,7 @@ type loop struct {
 	log        *slog.Logger
 	slot       int
 	generation int
-	identity   string // "name/slot/generation"
+	identity   string // text of the control.Identity
 	broker     Broker
 	proxies    proxies
 	reactor    *reactor.Reactor[*Conn]

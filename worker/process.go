@@ -26,6 +26,7 @@ import (
 type Process struct {
 	Control        *control.Conn // to the master; its Init has been received
 	Init           control.Init
+	Node           string // "" = the only one; else as in the Broker's options
 	Broker         Broker
 	TrustedProxies []netip.Prefix
 	Log            *slog.Logger // default slog.Default()
@@ -103,7 +104,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	}
 	l := &loop{
 		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, broker: p.Broker,
-		identity: fmt.Sprintf("%s/%d/%d", p.Init.Name, p.Init.Slot, p.Init.Generation),
+		identity: p.Init.Identity().On(p.Node).String(),
 		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
 	}
 	if l.log == nil {

@@ -23,12 +23,13 @@ import (
 type Service interface {
 	// Start prepares the service. env stays valid until Stop.
 	Start(env *ServiceEnv) error
-	// Tell is a word of the worker process from ("name/slot/generation"), in
-	// the order in which it was told. data is the service's to keep.
+	// Tell is a word of the worker process from (text of its control.Identity),
+	// in the order in which it was told; what came by TellAll may come from
+	// other nodes, in an order of its own. data is the service's to keep.
 	Tell(from string, data []byte)
 	// Ask is a question; answer is called once, from any goroutine, with JSON.
 	Ask(from string, data []byte, answer func(json []byte, err error))
-	// Roster names the worker processes that live now, as in control.Roster.
+	// Roster names the worker processes of this node that live now.
 	Roster(workers []string)
 	// Stop ends the service.
 	Stop()
@@ -53,7 +54,8 @@ type ServiceEnv struct {
 	Options []Options // the service's own, of ServiceOptions
 	DataDir string    // may not exist yet; "" = keep nothing
 	Log     *slog.Logger
-	// Publish queues publications in order, all or none. It waits while the
+	// Publish queues publications in order, all or none, for the connections of
+	// this node: where there are several nodes, each has its own service. It waits while the
 	// queue is full or the broker away, so a publication is lost only with the
 	// process. Errors: ErrTooLarge, and ErrBrokerAway when the service is being
 	// stopped.

@@ -16,6 +16,8 @@ type ServiceBus interface {
 	// Tell queues data for the service, behind everything that was published
 	// before. It copies data.
 	Tell(service, from string, data []byte) error
+	// TellAll is Tell to the service of every node.
+	TellAll(service, from string, data []byte) error
 	// AskService is Tell with an answer, or ErrNoAnswer when none came in time.
 	AskService(service, from string, data []byte, wait time.Duration, done func(Answer, error)) error
 	// Gather asks every worker process, this one included, and tells whether
@@ -29,7 +31,7 @@ var (
 	ErrNoAnswer   = errors.New("the service did not answer in time")
 )
 
-// Identity names this process: "name/slot/generation". Any goroutine.
+// Identity names this process, see control.Identity. Any goroutine.
 func (w *Worker) Identity() string { return w.loop.identity }
 
 // Tell tells the service something, in the order of the calls and behind what
@@ -43,6 +45,15 @@ func (w *Worker) Tell(service string, data []byte) error {
 		return ErrNoServices
 	}
 	return b.Tell(service, w.loop.identity, data)
+}
+
+// TellAll is Tell to the service of every node, not only of this one's.
+func (w *Worker) TellAll(service string, data []byte) error {
+	b, ok := w.loop.broker.(ServiceBus)
+	if !ok {
+		return ErrNoServices
+	}
+	return b.TellAll(service, w.loop.identity, data)
 }
 
 // Ask puts a question to the service and calls done once on the loop, with its

@@ -38,6 +38,7 @@ type Config struct {
 	API     API
 	Metrics Metrics
 	Broker  Broker
+	Cluster Cluster
 	Ingest  []Ingest
 	Apps    []App
 	Workers []Worker // never empty, unless Source.Program
@@ -68,6 +69,11 @@ type Metrics struct {
 type Broker struct {
 	URL         string // "" = embedded, else "nats://…"
 	User, Group string // of the broker process; "" = the master's
+}
+
+// Cluster is the table of what several machines have in common.
+type Cluster struct {
+	Node string // name of this machine's pushd; default: the host's name
 }
 
 // Ingest is a port that takes pushes from a back end.

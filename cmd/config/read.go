@@ -136,6 +136,15 @@ func (t *table) services(c *Config) {
 	c.places["broker"] = broker.where("user")
 	broker.checkBroker(c.Broker)
 	broker.done()
+
+	cluster := t.sub("cluster", "PUSHD_CLUSTER_")
+	cluster.str("node", &c.Cluster.Node)
+	if c.Cluster.Node == "" {
+		c.Cluster.Node = hostNode()
+	} else if err := CheckName(c.Cluster.Node); err != nil {
+		cluster.fail(cluster.where("node"), "%v", err)
+	}
+	cluster.done()
 }
 
 // ingest reads the i-th [[ingest]].

@@ -163,7 +163,7 @@ type Carried struct {
 // Roster names the live workers, so that the broker process knows whose answer
 // to wait for.
 type Roster struct {
-	Workers  []string `json:"workers"`            // "name/slot/generation"
+	Workers  []string `json:"workers"`            // texts of Identity, without a node
 	Draining bool     `json:"draining,omitempty"` // the master is stopping: readiness fails from now on
 }
 

@@ -101,10 +101,12 @@ func (s *Server) gather(ctx context.Context, r *broker.Replies, n int, workers [
 	changed := s.excuse(missing)
 	for len(missing) > 0 {
 		select {
-		case a := <-r.C:
-			if a.Index >= 0 && a.Index < n {
-				take(a)
-				delete(missing, expected{a.Index, a.Worker})
+		case <-r.C:
+			for _, a := range r.Take() {
+				if a.Index >= 0 && a.Index < n {
+					take(a)
+					delete(missing, expected{a.Index, a.Worker})
+				}
 			}
 		case <-changed:
 			changed = s.excuse(missing)

@@ -4,9 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // roster is the list of live workers.
@@ -49,16 +50,10 @@ func (r *roster) group(group string) []string {
 	return names
 }
 
-// groupOf returns the group of "group/slot/generation".
+// groupOf returns the group of a worker, "" of what is none.
 func groupOf(worker string) string {
-	for range 2 {
-		i := strings.LastIndexByte(worker, '/')
-		if i < 0 {
-			break
-		}
-		worker = worker[:i]
-	}
-	return worker
+	id, _ := control.ParseIdentity(worker)
+	return id.Group
 }
 
 // meetTry is how long one question of Meet waits for its answers.

@@ -22,12 +22,14 @@ type asker struct {
 
 // Replies collects the answers to up to a number of questions. Close it.
 type Replies struct {
-	// C takes the answers as they come. One that finds it full is dropped.
-	C <-chan Reply
+	// C has a token when there is something to Take.
+	C <-chan struct{}
 
-	c     chan Reply
+	c     chan struct{}
+	limit int
 	asker *asker
 	token uint64
+	got   []Reply // guarded by asker.mu
 }
 
 // Reply is the answer to question Index.
@@ -47,14 +49,15 @@ func (a *asker) subscribe(nc *nats.Conn) error {
 	return nil
 }
 
-// Replies opens a place for room answers. The client must have been started.
-func (c *Client) Replies(room int) *Replies {
+// Replies opens a place for limit answers at a time; more are dropped. The
+// client must have been started.
+func (c *Client) Replies(limit int) *Replies {
 	a := c.asker
-	ch := make(chan Reply, room)
+	ch := make(chan struct{}, 1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
-	r := &Replies{C: ch, c: ch, asker: a, token: a.next}
+	r := &Replies{C: ch, c: ch, limit: limit, asker: a, token: a.next}
 	a.open[r.token] = r
 	return r
 }
@@ -62,6 +65,15 @@ func (c *Client) Replies(room int) *Replies {
 // Subject is the Reply of question index.
 func (r *Replies) Subject(index int) string {
 	return r.asker.prefix + "." + strconv.FormatUint(r.token, 36) + "." + strconv.Itoa(index)
+}
+
+// Take returns the answers that have come since the last call.
+func (r *Replies) Take() []Reply {
+	r.asker.mu.Lock()
+	defer r.asker.mu.Unlock()
+	got := r.got
+	r.got = nil
+	return got
 }
 
 // Close forgets what is still to come.
@@ -91,8 +103,13 @@ func (a *asker) onReply(m *nats.Msg) {
 	if err := json.Unmarshal(m.Data, &reply.Answer); err != nil {
 		return // counts as not answered
 	}
+	a.mu.Lock()
+	if len(r.got) < r.limit {
+		r.got = append(r.got, reply)
+	}
+	a.mu.Unlock()
 	select {
-	case r.c <- reply:
+	case r.c <- struct{}{}:
 	default:
 	}
 }

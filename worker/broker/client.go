@@ -57,7 +57,7 @@ func NewClient(o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{o: o, id: randomID(), queue: newQueue(o.QueueItems, o.QueueBytes), link: newLink(o.Logger), closed: make(chan struct{})}
-	c.subjects = newSubjects(o.Prefix, c.id)
+	c.subjects = newSubjects(o.Prefix, o.Node, c.id)
 	c.sender = newSender(c)
 	return c, nil
 }
@@ -96,8 +96,8 @@ func (c *Client) subscribe(in worker.Inbox) error {
 	c.asker = newAsker(c.subjects.replies)
 	err := c.asker.subscribe(nc)
 	if err == nil && in != nil {
-		c.receiver = newReceiver(in, &c.counts, c.o.Logger, c.link.nudge)
-		err = c.receiver.subscribe(nc, c.subjects, &c.o)
+		c.receiver = newReceiver(in, c.subjects, &c.counts, c.o.Logger, c.link.nudge)
+		err = c.receiver.subscribe(nc, &c.o)
 	}
 	if err != nil {
 		return err

@@ -15,10 +15,6 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-// rosterIdentity is the Worker of the Host's answer to a gathering. No worker
-// has that name: they have slots.
-const rosterIdentity = "roster"
-
 const (
 	mailboxItems = 1024     // functions that wait for a service's goroutine
 	wordItems    = 64 << 10 // words that wait for the mailbox, and their bytes
@@ -34,6 +30,11 @@ type HostOptions struct {
 	Options worker.ServiceOptions
 	DataDir string
 	Logger  *slog.Logger
+	// OnRoster, if not nil, is told the workers of all nodes at each change. It
+	// must not block.
+	OnRoster func(all []string)
+	// OnConflict, if not nil, is told that another process has this node's name.
+	OnConflict func(error)
 }
 
 // Host runs the program's services, each on a goroutine of its own, and knows
@@ -41,7 +42,9 @@ type HostOptions struct {
 // any goroutine.
 type Host struct {
 	o        HostOptions
-	roster   atomic.Pointer[[]string]
+	nodes    *nodes
+	roster   atomic.Pointer[[]string] // of all nodes; nil = not known yet
+	own      atomic.Pointer[[]string] // of this one
 	services []*hosted
 	query    *nats.Subscription
 	panics   atomic.Int64
@@ -51,7 +54,8 @@ type Host struct {
 // it are stopped and the error names it.
 func StartHost(o HostOptions) (*Host, error) {
 	h := &Host{o: o}
-	err := h.answerRoster()
+	h.nodes = newNodes(o.Client, h.rosterChanged, h.conflict)
+	err := errors.Join(h.answerRoster(), h.nodes.join())
 	for _, name := range worker.ServiceNames() {
 		if err != nil {
 			break
@@ -75,24 +79,41 @@ func (h *Host) answerRoster() (err error) {
 	h.query, err = h.o.Client.link.nc.Subscribe(h.o.Client.subjects.query, func(m *nats.Msg) {
 		var q worker.BusQuery
 		roster := h.roster.Load()
-		if json.Unmarshal(m.Data, &q) != nil || q.What != worker.GatherQuery || roster == nil {
+		if json.Unmarshal(m.Data, &q) != nil || !q.Roster && q.What != worker.GatherQuery || roster == nil {
 			return
 		}
 		if raw, err := json.Marshal(*roster); err == nil {
-			h.o.Client.Answer(m.Reply, worker.Answer{Worker: rosterIdentity, Data: raw})
+			h.o.Client.Answer(m.Reply, worker.Answer{Worker: rosterOf(h.o.Client.o.Node), Data: raw})
 		}
 	})
 	return err
 }
 
-// SetRoster names the workers that live. It does not wait for the services: one
-// that is stuck is told of the latest roster only.
-func (h *Host) SetRoster(workers []string) {
-	workers = slices.Clone(workers)
-	if workers == nil {
-		workers = []string{}
+// rosterChanged notes the workers of all nodes, once those of this one are
+// known.
+func (h *Host) rosterChanged(all []string) {
+	if h.own.Load() == nil {
+		return
 	}
-	h.roster.Store(&workers)
+	h.roster.Store(&all)
+	if h.o.OnRoster != nil {
+		h.o.OnRoster(all)
+	}
+}
+
+func (h *Host) conflict(err error) {
+	if h.o.OnConflict != nil {
+		h.o.OnConflict(err)
+	}
+}
+
+// SetRoster names the workers of this node that live, as the master calls them.
+// It does not wait for the services: one that is stuck is told of the latest
+// roster only.
+func (h *Host) SetRoster(workers []string) {
+	h.own.CompareAndSwap(nil, &[]string{})
+	own := h.nodes.set(workers)
+	h.own.Store(&own)
 	for _, s := range h.services {
 		s.announce()
 	}
@@ -142,6 +163,7 @@ func (h *Host) wordsLost() (n int) {
 
 // Close stops the services, the last started first.
 func (h *Host) Close() {
+	h.nodes.leave()
 	if h.query != nil {
 		_ = h.query.Unsubscribe()
 	}
@@ -156,6 +178,7 @@ type hosted struct {
 	service worker.Service
 	log     *slog.Logger
 	words   *nats.Subscription
+	events  *nats.Subscription // words to the services of all nodes; nil = there are no others
 	mail    chan func()
 	quit    chan struct{} // closed: no more mail is taken
 	done    chan struct{} // closed by run
@@ -177,13 +200,21 @@ func (h *Host) start(name string, service worker.Service) error {
 		return err
 	}
 	var err error
-	s.words, err = h.o.Client.link.nc.Subscribe(h.o.Client.subjects.serviceOf(name), s.onWord)
-	if err == nil {
-		err = s.words.SetPendingLimits(wordItems, wordBytes)
+	s.words, err = s.listen(h.o.Client.subjects.serviceOf(name))
+	if all := h.o.Client.subjects.allOf(name); err == nil && all != s.words.Subject {
+		s.events, err = s.listen(all)
 	}
 	go s.run()
 	h.services = append(h.services, s)
 	return err
+}
+
+func (s *hosted) listen(subject string) (*nats.Subscription, error) {
+	sub, err := s.host.o.Client.link.nc.Subscribe(subject, s.onWord)
+	if err == nil {
+		err = sub.SetPendingLimits(wordItems, wordBytes)
+	}
+	return sub, err
 }
 
 // run is the service's goroutine.
@@ -236,7 +267,7 @@ func (s *hosted) announce() {
 	}
 	tell := func() {
 		s.due.Store(false) // first: a roster that comes now is announced anew
-		s.service.Roster(*s.host.roster.Load())
+		s.service.Roster(*s.host.own.Load())
 	}
 	if !s.tryPost(tell) {
 		go s.post(tell)
@@ -250,6 +281,9 @@ func (s *hosted) stop() {
 		if s.words != nil {
 			s.finish()
 			_ = s.words.Unsubscribe()
+			if s.events != nil {
+				_ = s.events.Unsubscribe()
+			}
 		}
 		close(s.quit)
 		<-s.done
@@ -308,6 +342,9 @@ func (s *hosted) onWord(m *nats.Msg) {
 
 // publish implements ServiceEnv.Publish.
 func (s *hosted) publish(ps ...worker.Publication) error {
+	for i := range ps {
+		ps[i].Local = true // the other nodes have services of their own
+	}
 	for {
 		err := s.host.o.Client.PublishAll(ps)
 		if !errors.Is(err, worker.ErrBrokerBusy) && !errors.Is(err, worker.ErrBrokerAway) {

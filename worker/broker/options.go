@@ -17,8 +17,11 @@ import (
 // Path, URL and Server is needed.
 type Options struct {
 	// ID names the client to the broker and, in questions for one worker, to
-	// the asker: "name/slot/generation".
+	// the asker: of a worker the text of its control.Identity.
 	ID string
+	// Node is the name of this machine's pushd among those on the same
+	// cluster. Default "": there is no other.
+	Node string
 
 	Path   string  // unix socket of the broker process; FDPath for a descriptor
 	URL    string  // external cluster: "nats://user:secret@host:4222,nats://…"
@@ -112,31 +115,60 @@ func hosts(list string) ([]string, error) {
 
 // subjects of the bus. Shards and queries are few and fixed: a channel never
 // gets a subject of its own.
+//
+// With a node, what a process publishes stands under its node, "prefix.NODE.s.…",
+// and so do the words to the node's own services. All read what all nodes
+// publish, through one subscription, so that each publisher's order stays; what
+// is local to another node is numbered with the rest and thrown away.
 type subjects struct {
 	shard   [worker.Shards]string
-	stream  string // all shards
-	query   string // questions to all workers
-	service string // first tokens of the words to services
-	replies string // first tokens of the answers to this client
+	local   [worker.Shards]string // for this node only
+	own     string                // first tokens of what this node publishes; "" = there are no others
+	stream  string                // all shards of all nodes
+	query   string                // questions to all workers
+	service string                // first tokens of the words to services of this node
+	all     string                // first tokens of the words to services of all nodes
+	replies string                // first tokens of the answers to this client
+	nodes   string                // signs of life
 }
 
-func newSubjects(prefix string, publisher uint64) *subjects {
+func newSubjects(prefix, node string, publisher uint64) *subjects {
 	s := &subjects{
 		stream:  prefix + ".s.*",
 		query:   prefix + ".q",
 		service: prefix + ".v.",
+		all:     prefix + ".v.",
 		replies: fmt.Sprintf("%s.r.%016x", prefix, publisher),
+		nodes:   prefix + ".n",
+	}
+	own, local := prefix, ""
+	if node != "" {
+		own, local = prefix+"."+token(node), "l"
+		s.own, s.stream, s.service = own+".", prefix+".*.s.*", own+".v."
 	}
 	for i := range s.shard {
-		s.shard[i] = prefix + ".s." + strconv.Itoa(i)
+		s.shard[i] = own + ".s." + strconv.Itoa(i)
+		s.local[i] = own + ".s." + local + strconv.Itoa(i)
 	}
 	return s
 }
 
+// token makes a name one token of a subject.
+func token(name string) string { return hex.EncodeToString([]byte(name)) }
+
+// foreign reports whether what came on the subject of a shard is local to
+// another node.
+func (s *subjects) foreign(subject string) bool {
+	return s.own != "" && subject[strings.LastIndexByte(subject, '.')+1] == 'l' && !strings.HasPrefix(subject, s.own)
+}
+
 // serviceOf is the subject of words to the service of that name.
-func (s *subjects) serviceOf(name string) string { return s.service + hex.EncodeToString([]byte(name)) }
+func (s *subjects) serviceOf(name string) string { return s.service + token(name) }
+
+// allOf is serviceOf for the services of all nodes.
+func (s *subjects) allOf(name string) string { return s.all + token(name) }
 
 // queryOf is the subject of questions to the one worker named id.
 func (s *subjects) queryOf(id string) string {
-	return s.query + "." + hex.EncodeToString([]byte(id))
+	return s.query + "." + token(id)
 }

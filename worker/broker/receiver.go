@@ -19,6 +19,7 @@ const batchMax = 256
 // one order and one bounded queue, which nats.go keeps.
 type receiver struct {
 	in     worker.Inbox
+	subj   *subjects
 	counts *counters
 	log    *slog.Logger
 	broken limiter
@@ -30,11 +31,12 @@ type receiver struct {
 	batch []worker.Publication // decoded, not delivered
 }
 
-func newReceiver(in worker.Inbox, counts *counters, log *slog.Logger, met func()) *receiver {
-	return &receiver{in: in, counts: counts, log: log, seqs: newSequences(), met: met}
+func newReceiver(in worker.Inbox, s *subjects, counts *counters, log *slog.Logger, met func()) *receiver {
+	return &receiver{in: in, subj: s, counts: counts, log: log, seqs: newSequences(), met: met}
 }
 
-func (r *receiver) subscribe(nc *nats.Conn, s *subjects, o *Options) error {
+func (r *receiver) subscribe(nc *nats.Conn, o *Options) error {
+	s := r.subj
 	stream, err := nc.Subscribe(s.stream, r.onPublication)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.stream, err)
@@ -86,7 +88,7 @@ func (r *receiver) take(m *nats.Msg) {
 	}
 	fresh, missing := r.seqs.advance(src, p.Seq, now)
 	r.gap(src, missing)
-	if !fresh {
+	if !fresh || r.subj.foreign(m.Subject) {
 		return
 	}
 	p.Reply = m.Reply

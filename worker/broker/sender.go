@@ -157,7 +157,11 @@ func (s *sender) publish(it *item) error {
 	p.Shard = worker.Shard(p.Scope, p.Target)
 	p.Seq = s.seq[p.Shard] + 1
 	s.buf = appendEnvelope(s.buf[:0], p)
-	if err := s.send(s.c.subjects.shard[p.Shard], p.Reply, s.buf); err != nil {
+	subject := &s.c.subjects.shard[p.Shard]
+	if p.Local {
+		subject = &s.c.subjects.local[p.Shard]
+	}
+	if err := s.send(*subject, p.Reply, s.buf); err != nil {
 		return err
 	}
 	s.seq[p.Shard]++

@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 )
 
 var _ worker.ServiceBus = (*Client)(nil)
+
+// maxAnswers bounds what one question of Gather collects: more processes than
+// there may be on many nodes.
+const maxAnswers = 64 << 10
 
 // A word to a service is who tells it, then what: a uvarint length and the
 // identity, then the rest. With a reply subject it is a question.
@@ -28,21 +33,26 @@ func parseWord(b []byte) (from string, data []byte, err error) {
 
 // Tell implements worker.ServiceBus.
 func (c *Client) Tell(service, from string, data []byte) error {
-	return c.word(service, "", from, data)
+	return c.word(c.subjects.serviceOf(service), "", from, data)
 }
 
-func (c *Client) word(service, reply, from string, data []byte) error {
+// TellAll implements worker.ServiceBus.
+func (c *Client) TellAll(service, from string, data []byte) error {
+	return c.word(c.subjects.allOf(service), "", from, data)
+}
+
+func (c *Client) word(subject, reply, from string, data []byte) error {
 	raw := appendWord(make([]byte, 0, binary.MaxVarintLen64+len(from)+len(data)), from, data)
 	if limit := min(MaxEnvelope, int(c.link.maxPayload.Load())); len(raw) > limit {
-		return fmt.Errorf("%w: word of %d bytes to the service %q, the broker takes %d", worker.ErrTooLarge, len(raw), service, limit)
+		return fmt.Errorf("%w: word of %d bytes to a service, the broker takes %d", worker.ErrTooLarge, len(raw), limit)
 	}
-	return c.put(item{subject: c.subjects.serviceOf(service), reply: reply, raw: raw, queued: time.Now(), size: len(raw)})
+	return c.put(item{subject: subject, reply: reply, raw: raw, queued: time.Now(), size: len(raw)})
 }
 
 // AskService implements worker.ServiceBus.
 func (c *Client) AskService(service, from string, data []byte, wait time.Duration, done func(worker.Answer, error)) error {
 	replies := c.Replies(1)
-	if err := c.word(service, replies.Subject(0), from, data); err != nil {
+	if err := c.word(c.subjects.serviceOf(service), replies.Subject(0), from, data); err != nil {
 		replies.Close()
 		return err
 	}
@@ -51,8 +61,8 @@ func (c *Client) AskService(service, from string, data []byte, wait time.Duratio
 		t := time.NewTimer(wait)
 		defer t.Stop()
 		select {
-		case r := <-replies.C:
-			done(r.Answer, nil)
+		case <-replies.C:
+			done(replies.Take()[0].Answer, nil)
 		case <-t.C:
 			done(worker.Answer{}, worker.ErrNoAnswer)
 		case <-c.closed:
@@ -63,11 +73,11 @@ func (c *Client) AskService(service, from string, data []byte, wait time.Duratio
 }
 
 // Gather implements worker.ServiceBus. The Host of the broker process answers
-// too, with the roster: so it is known who must answer, and nobody waits longer
-// than for the last of them.
+// of this node answers too, with the roster of all nodes: so it is known who
+// must answer, and nobody waits longer than for the last of them.
 func (c *Client) Gather(q worker.BusQuery, wait time.Duration, done func([]worker.Answer, bool)) error {
 	replies := c.Replies(maxAnswers)
-	q.Reply = replies.Subject(0)
+	q.Reply, q.Roster = replies.Subject(0), true
 	if err := c.Query(q, ""); err != nil {
 		replies.Close()
 		return err
@@ -76,11 +86,13 @@ func (c *Client) Gather(q worker.BusQuery, wait time.Duration, done func([]worke
 		defer replies.Close()
 		t := time.NewTimer(wait)
 		defer t.Stop()
-		var g gathering
+		g := gathering{host: rosterOf(c.o.Node)}
 		for !g.complete() {
 			select {
-			case r := <-replies.C:
-				g.take(r.Answer)
+			case <-replies.C:
+				for _, r := range replies.Take() {
+					g.take(r.Answer)
+				}
 				continue
 			case <-t.C:
 			case <-c.closed:
@@ -94,14 +106,17 @@ func (c *Client) Gather(q worker.BusQuery, wait time.Duration, done func([]worke
 
 // gathering is what has been answered so far.
 type gathering struct {
+	host    string // who tells the roster
 	answers []worker.Answer
 	roster  []string // nil: not known yet
 }
 
 func (g *gathering) take(a worker.Answer) {
-	if a.Worker == rosterIdentity {
+	if a.Worker == g.host {
 		_ = json.Unmarshal(a.Data, &g.roster) // one that cannot be read leaves it incomplete
-		return
+	}
+	if _, ok := control.ParseIdentity(a.Worker); !ok {
+		return // the host of another node
 	}
 	g.answers = append(g.answers, a)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher/keeper"
 )
@@ -193,18 +194,14 @@ func (p *process) pause(fn func()) error {
 
 // moving reports whether two processes have answered for one slot.
 func moving(answers []worker.Answer) bool {
-	slots := make(map[string]bool, len(answers))
+	slots := make(map[control.Identity]bool, len(answers))
 	for _, a := range answers {
-		slot := slotOf(a.Worker)
+		id, _ := control.ParseIdentity(a.Worker)
+		slot := id.Place()
 		if slots[slot] {
 			return true
 		}
 		slots[slot] = true
 	}
 	return false
-}
-
-// slotOf cuts the generation off "name/slot/generation".
-func slotOf(identity string) string {
-	return identity[:max(strings.LastIndexByte(identity, '/'), 0)]
 }

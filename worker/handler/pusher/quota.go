@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -27,10 +28,10 @@ const (
 
 // room is what a process knows of the room in an app with max_connections.
 type room struct {
-	left    int            // so many may be admitted …
-	full    bool           // … or none, since there was no room
-	until   time.Time      // when it has to be asked again
-	others  map[string]int // connections elsewhere by slot, as heard last
+	left    int                      // so many may be admitted …
+	full    bool                     // … or none, since there was no room
+	until   time.Time                // when it has to be asked again
+	others  map[control.Identity]int // connections elsewhere by place, as heard last
 	waiting []*worker.Handshake
 }
 
@@ -78,15 +79,17 @@ func (p *process) askRoom(a *app, n int) {
 // that ends during a reload need not answer any more: its successor does.
 func (r *room) heard(answers []worker.Answer, complete bool, own string) {
 	before := r.others // of our slot: what our predecessor said
-	r.others = make(map[string]int, len(answers))
+	r.others = make(map[control.Identity]int, len(answers))
 	for _, answer := range answers {
 		var n int
 		if answer.Worker != own && answer.Data != nil && json.Unmarshal(answer.Data, &n) == nil {
-			r.others[slotOf(answer.Worker)] += n
+			id, _ := control.ParseIdentity(answer.Worker)
+			r.others[id.Place()] += n
 		}
 	}
+	me, _ := control.ParseIdentity(own)
 	for slot, n := range before {
-		if _, heard := r.others[slot]; !heard && !complete && slot != slotOf(own) {
+		if _, heard := r.others[slot]; !heard && !complete && slot != me.Place() {
 			r.others[slot] = n
 		}
 	}

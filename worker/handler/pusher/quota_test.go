@@ -175,9 +175,16 @@ func TestHeard(t *testing.T) {
 		// of our own predecessor nothing is left once it does not answer
 		{[]worker.Answer{answer("w/0/0", "5"), answer("w/2/2", "3")}, true, map[string]int{"w/0": 5, "w/2": 3}},
 		{[]worker.Answer{answer("w/2/2", "3")}, false, map[string]int{"w/2": 3}},
+		// the same place on another node is another place
+		{[]worker.Answer{answer("n/w/0/1", "7"), answer("w/2/2", "3")}, true, map[string]int{"n/w/0": 7, "w/2": 3}},
 	} {
-		if r.heard(step.answers, step.complete, "w/0/1"); !maps.Equal(r.others, step.want) {
-			t.Errorf("%+v: %v, want %v", step.answers, r.others, step.want)
+		r.heard(step.answers, step.complete, "w/0/1")
+		got := map[string]int{}
+		for id, n := range r.others {
+			got[strings.TrimSuffix(id.String(), "/0")] = n
+		}
+		if !maps.Equal(got, step.want) {
+			t.Errorf("%+v: %v, want %v", step.answers, got, step.want)
 		}
 	}
 }

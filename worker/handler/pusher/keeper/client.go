@@ -13,6 +13,7 @@ import (
 // bus is what a Client needs of its worker.
 type bus interface {
 	Tell(service string, data []byte) error
+	TellAll(service string, data []byte) error // of all nodes
 	Ask(service string, data []byte, wait time.Duration, done func(json []byte, err error))
 	After(d time.Duration, fn func())
 	Post(fn func()) error
@@ -253,7 +254,10 @@ func (c *Client) event(o op) error {
 	c.flush()
 	_, raw := portion([]op{o})
 	h := header{Instance: c.instance}
-	return c.bus.Tell(Service, h.word(raw))
+	if o.Kind == opHook { // told to the endpoints once, by the node that saw it
+		return c.bus.Tell(Service, h.word(raw))
+	}
+	return c.bus.TellAll(Service, h.word(raw))
 }
 
 // flush sends the ops of this turn. What is not taken is announced later.

@@ -3,13 +3,14 @@ package keeper
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // A lease is what one worker process has told: it ends with the process.
 type lease struct {
-	from     string // "name/slot/generation"
+	from     string // text of the process's control.Identity
 	instance uint64 // of its client
 	next     uint64 // number of the op that is expected
 	synced   bool   // no op of it was lost
@@ -273,23 +274,16 @@ func (k *Keeper) end(l *lease) {
 	}
 }
 
-// slotOf returns "name/slot".
-func slotOf(from string) string {
-	if i := strings.LastIndexByte(from, '/'); i >= 0 {
-		return from[:i]
-	}
-	return from
-}
-
 // moving reports whether a slot has two processes, between which connections
 // are on their way: sums over all leases are too high then.
 func (ls *leases) moving() bool {
 	if len(ls.ended) > 0 {
 		return true
 	}
-	seen := make(map[string]bool, len(ls.byName))
+	seen := make(map[control.Identity]bool, len(ls.byName))
 	for from := range ls.byName {
-		slot := slotOf(from)
+		id, _ := control.ParseIdentity(from)
+		slot := id.Place()
 		if seen[slot] {
 			return true
 		}

@@ -176,6 +176,8 @@ func (s *sim) end(p *proc) {
 }
 
 // Tell and the next five make a proc the bus of a Client.
+func (p *proc) TellAll(service string, data []byte) error { return p.Tell(service, data) }
+
 func (p *proc) Tell(_ string, data []byte) error {
 	if p.s.rng.Float64() < p.s.loss || p.busy {
 		return worker.ErrBrokerBusy

@@ -1,0 +1,185 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/pushd/pushd/internal/testkit"
+	"github.com/pushd/pushd/worker"
+)
+
+// cluster is a NATS server of somebody else.
+func cluster(t testing.TB) (url string) {
+	t.Helper()
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: MaxEnvelope})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(time.Minute) {
+		t.Fatal("NATS does not start")
+	}
+	return ns.ClientURL()
+}
+
+// node is one machine's host, and a worker of it.
+type node struct {
+	t      *testing.T
+	name   string
+	url    string
+	host   *Host
+	diary  *diary
+	in     inbox
+	worker *Client
+	all    atomic.Pointer[[]string]
+	lost   atomic.Pointer[error]
+}
+
+func (n *node) client(id string, in worker.Inbox) *Client {
+	n.t.Helper()
+	c, err := NewClient(Options{ID: id, Node: n.name, URL: n.url, Logger: quiet()})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := c.Start(in); err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (n *node) start() (err error) {
+	n.t.Helper()
+	n.diary = &diary{notes: make(chan string, 4096)}
+	theDiary = n.diary
+	n.host, err = StartHost(HostOptions{
+		Client: n.client("api", nil), Logger: quiet(),
+		OnRoster:   func(all []string) { n.all.Store(&all) },
+		OnConflict: func(err error) { n.lost.Store(&err) },
+	})
+	if err == nil {
+		n.t.Cleanup(n.host.Close)
+		n.host.SetRoster([]string{"push/0/1"})
+	}
+	return err
+}
+
+func newNode(t *testing.T, url, name string) *node {
+	t.Helper()
+	n := &node{t: t, name: name, url: url}
+	if err := n.start(); err != nil {
+		t.Fatal(err)
+	}
+	id := name + "/push/0/1"
+	ready := make(chan struct{})
+	n.in.onQuery = func(q worker.BusQuery) {
+		<-ready
+		n.worker.Answer(q.Reply, worker.Answer{Worker: id, Data: json.RawMessage("1")})
+	}
+	n.worker = n.client(id, &n.in)
+	close(ready)
+	return n
+}
+
+func (n *node) knows(all ...string) {
+	n.t.Helper()
+	testkit.Eventually(n.t, fmt.Sprintf("%s knows %v", n.name, all), func() bool {
+		got := n.all.Load()
+		return got != nil && slices.Equal(slices.Sorted(slices.Values(*got)), all)
+	})
+}
+
+// TestNodesOfOneCluster: processes of the same names on two nodes are told apart,
+// whoever asks waits for all of them, and services are the node's own.
+func TestNodesOfOneCluster(t *testing.T) {
+	url := cluster(t)
+	a, b := newNode(t, url, "a.example.org"), newNode(t, url, "b")
+	both := []string{"a.example.org/push/0/1", "b/push/0/1"}
+	a.knows(both...)
+	b.knows(both...)
+	for _, n := range []*node{a, b} {
+		got := make(chan []string, 1)
+		if err := n.worker.Gather(worker.BusQuery{What: "x"}, time.Minute, func(answers []worker.Answer, complete bool) {
+			var from []string
+			for _, a := range answers {
+				from = append(from, a.Worker)
+			}
+			if !complete {
+				t.Errorf("%s: not complete: %v", n.name, from)
+			}
+			slices.Sort(from)
+			got <- from
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if from := <-got; !slices.Equal(from, both) {
+			t.Errorf("%s heard %v", n.name, from)
+		}
+	}
+
+	// Publications reach all nodes, words and what services publish one.
+	patient(t, a.worker, message("room", "to all"))
+	testkit.Eventually(t, "both have it", func() bool { return a.in.count() == 1 && b.in.count() == 1 })
+	a.diary.want(t, "[a.example.org/push/0/1]")
+	b.diary.want(t, "[b/push/0/1]")
+	if err := a.worker.Tell("diary", both[0], []byte("publish local")); err != nil {
+		t.Fatal(err)
+	}
+	a.diary.want(t, both[0]+": publish local")
+	testkit.Eventually(t, "the own worker has both", func() bool { return a.in.count() == 3 })
+	patient(t, a.worker, message("room", "last"))
+	testkit.Eventually(t, "the other has what is not local", func() bool { return b.in.count() == 2 })
+	if err := b.worker.TellAll("diary", both[1], []byte("to every service")); err != nil {
+		t.Fatal(err)
+	}
+	a.diary.want(t, both[1]+": to every service")
+	b.diary.want(t, both[1]+": to every service")
+	if got := strings.Join(b.in.texts(), ","); got != "to all,last" || a.in.missing()+b.in.missing() != 0 {
+		t.Errorf("the other got %q; gaps %d and %d", got, a.in.missing(), b.in.missing())
+	}
+
+	// A process that is replaced is a node that goes on; one that ends is missed.
+	b.host.Close()
+	if err := b.start(); err != nil {
+		t.Fatal(err)
+	}
+	a.knows(both...)
+	a.host.nodes.sweep(time.Now().Add(lostAfter / 2))
+	a.knows(both...)
+	b.host.Close()
+	a.host.nodes.sweep(time.Now().Add(lostAfter + time.Second))
+	a.knows(both[0])
+}
+
+// TestTwoNodesOfOneName: the later one does not serve, and says why.
+func TestTwoNodesOfOneName(t *testing.T) {
+	url := cluster(t)
+	first := newNode(t, url, "same")
+	second := &node{t: t, name: "same", url: url}
+	if err := second.start(); err == nil || !strings.Contains(err.Error(), `the node "same"`) || !strings.Contains(err.Error(), "[cluster] node") {
+		t.Errorf("the second of a name: %v", err)
+	}
+	if p := first.lost.Load(); p != nil {
+		t.Errorf("the first one gives up: %v", *p)
+	}
+}
+
+// TestAloneThereIsNoNode: on a bus of its own nothing has another name than it
+// had before there were nodes.
+func TestAloneThereIsNoNode(t *testing.T) {
+	s := newSubjects("pushd", "", 1)
+	if s.shard[7] != "pushd.s.7" || s.local[7] != "pushd.s.7" || s.stream != "pushd.s.*" || s.query != "pushd.q" ||
+		s.serviceOf("x") != "pushd.v.78" || s.allOf("x") != s.serviceOf("x") || s.queryOf("a/0/1") != "pushd.q.612f302f31" || s.foreign("pushd.s.l7") {
+		t.Errorf("%+v", s)
+	}
+	if rosterOf("") != "roster" {
+		t.Error(rosterOf(""))
+	}
+}

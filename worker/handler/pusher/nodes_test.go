@@ -1,0 +1,141 @@
+package pusher
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// nats is a server of somebody else, such as several machines share.
+func nats(t testing.TB) (url string) {
+	t.Helper()
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(pushdtest.Timeout) {
+		t.Fatal("NATS does not start")
+	}
+	return ns.ClientURL()
+}
+
+// get asks the HTTP API.
+func get(t testing.TB, s *pushdtest.Server, path string) (status int, answer map[string]any) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+s.API+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.Key)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: pushdtest.Timeout}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, answer
+}
+
+// TestTwoNodes: two daemons of one config, but for name, folders and ports, on
+// one NATS. What is counted is counted over both, whoever is asked.
+func TestTwoNodes(t *testing.T) {
+	url := nats(t)
+	var s [2]*pushdtest.Server
+	for i := range s {
+		s[i] = pushdtest.Start(t, pushdtest.Options{
+			Config: strings.Replace(config, "max_connections = 1", "max_connections = 3", 1),
+			Env:    []string{"PUSHD_BROKER_URL=" + url, fmt.Sprintf("PUSHD_CLUSTER_NODE=n%d", i)},
+		})
+	}
+	var clients []*pusher
+	for _, s := range s {
+		a, b := crowd(t, s)
+		a.subscribe("news")
+		b.subscribe("news")
+		clients = append(clients, a, b)
+	}
+	publish := func(i int) (reached float64, complete bool) {
+		t.Helper()
+		status, answer := s[i].Post("/v1/publish", object{"app": appID, "event": "e", "channel": "news", "data": 1})
+		if status != 200 {
+			t.Fatalf("%d %v", status, answer)
+		}
+		for _, c := range clients {
+			c.want("e", "news", "1")
+		}
+		return answer["reached"].(float64), answer["complete"].(bool)
+	}
+	for i := range s { // until the nodes have heard of each other
+		pushdtest.Eventually(t, "all are counted", func() bool { n, whole := publish(i); return n == 4 && whole })
+	}
+	for n := range 10 {
+		if reached, complete := publish(n % 2); complete && reached != 4 {
+			t.Errorf("node %d: reached %v of 4 clients, complete", n%2, reached)
+		}
+		for at, c := range clients {
+			for what, body := range map[string]object{
+				"send": {"connection": c.id, "app": appID, "event": "x", "data": 1},
+				"join": {"connection": c.id, "channel": "lobby"},
+				"bind": {"connection": c.id, "uid": 7},
+			} {
+				status, answer := s[n%2].Post("/v1/"+what, body)
+				if status == 404 || status == 200 && what == "send" && answer["complete"] == true && answer["online"] != true {
+					t.Errorf("node %d, %s to client %d: %d %v", n%2, what, at, status, answer)
+				}
+			}
+			c.want("x", "", "1")
+		}
+		if status, answer := get(t, s[n%2], "/v1/connections?channel=lobby"); status != 200 || answer["complete"] == true && len(answer["connections"].([]any)) != 4 {
+			t.Errorf("node %d: %d %v", n%2, status, answer)
+		}
+	}
+
+	// Services are a node's own: each tells its own members, once.
+	a, b := clients[0], clients[2]
+	equal(t, a.enter("presence-r", "1"), "1")
+	equal(t, b.enter("presence-r", "2"), "2")
+	a.quiet()
+	b.quiet()
+	newBackend(t, s[0]).want(200, "{}", "POST", "events", object{"name": "last", "channel": "cache-c", "data": "d"})
+	for i, c := range []*pusher{a, b} {
+		pushdtest.Eventually(t, "the last event is known", func() bool {
+			code, got := newBackend(t, s[i]).do("GET", "channels/cache-c", nil, "info", "cache")
+			return code == 200 && strings.Contains(got, `"data":"d"`)
+		})
+		c.ask("cache-c", "")
+		c.want("pusher_internal:subscription_succeeded", "cache-c", "{}")
+		c.want("last", "cache-c", "d")
+	}
+	newBackend(t, s[1]).want(200, "{}", "POST", "events", object{"name": "next", "channel": "cache-c", "data": "d"})
+	for _, c := range []*pusher{a, b} {
+		c.want("next", "cache-c", "d")
+		c.quiet()
+	}
+
+	// An app's limit is one for both.
+	full := [2]fullApp{{t: t, s: s[0]}, {t: t, s: s[1]}}
+	in := 0
+	for n := range 8 {
+		if full[n%2].knock() {
+			in++
+		}
+	}
+	if in != 3 {
+		t.Errorf("%d clients of an app with max_connections = 3 are let in", in)
+	}
+	for i := range s {
+		if log := s[i].Log(); !strings.Contains(log, "another node is here") {
+			t.Errorf("node %d: %s", i, log)
+		}
+	}
+}
