@@ -175,3 +175,28 @@ func TestWordsOfAMasterAreShown(t *testing.T) {
 		}
 	}
 }
+
+// TestFewDescriptors are warned of before anything is started.
+func TestFewDescriptors(t *testing.T) {
+	dir := sandbox(t)
+	write(t, "pushd.toml", okConfig)
+	if err := os.Mkdir(filepath.Join(dir, "run"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for limit, want := range map[int]bool{90: true, 200: false} {
+		c := exec.Command("sh", "-c", fmt.Sprintf("ulimit -n %d; exec %q -test.run TestFewDescriptorsInside -test.v", limit, os.Args[0]))
+		c.Env = append(os.Environ(), insideTest+"=", "PUSHD_FEW=1")
+		out, err := c.CombinedOutput()
+		if err != nil || strings.Contains(string(out), "warning: a process may have 90 files open") != want {
+			t.Errorf("ulimit -n %d: %v\n%s", limit, err, out)
+		}
+	}
+}
+
+// TestFewDescriptorsInside is what TestFewDescriptors runs under a limit.
+func TestFewDescriptorsInside(t *testing.T) {
+	if os.Getenv("PUSHD_FEW") == "" {
+		return // it is part of the other
+	}
+	(&call{err: os.Stdout}).warnOfDescriptors()
+}

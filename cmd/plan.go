@@ -178,12 +178,16 @@ func (b *planner) group(at string, g master.Group, spec *groupSpec, s worker.Set
 	b.plan.Workers = append(b.plan.Workers, g)
 }
 
+// minUserTimeout lets a lost packet be sent again before its connection is given
+// up, however short the pings of a program are.
+const minUserTimeout = time.Second
+
 // listener adds a socket. A peer that is gone without a word is noticed by the
 // kernel when data for it stays unacknowledged for as long as a ping would.
 func (b *planner) listener(addr string, s worker.Settings) {
 	l := master.Listener{Address: addr}
 	if !isDatagram(addr) && s.PingInterval > 0 {
-		l.UserTimeoutMS = int64((s.PingInterval + s.PingTimeout) / time.Millisecond)
+		l.UserTimeoutMS = max(s.PingInterval+s.PingTimeout, minUserTimeout).Milliseconds()
 	}
 	b.plan.Listeners = append(b.plan.Listeners, l)
 }

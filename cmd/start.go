@@ -40,6 +40,7 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 	if ready := readyPipe(); ready != nil {
 		return c.startAsDaemon(cfg, path, ready)
 	}
+	c.warnOfDescriptors()
 	if c.flags.Bool("daemon") {
 		return c.daemonize(cfg, path, sockets)
 	}
@@ -180,5 +181,16 @@ func startedJSON(s master.Started, foreground bool) any {
 	return map[string]any{
 		"ok": true, "pid": s.PID, "version": s.Version, "runtime_dir": s.RuntimeDir,
 		"log_file": s.LogFile, "foreground": foreground, "workers": groups, "broker": s.Broker,
+	}
+}
+
+// fewDescriptors is a limit of open files under which each worker has room for
+// hardly any client beside what it needs itself.
+const fewDescriptors = 128
+
+// warnOfDescriptors says so before anything is started.
+func (c *call) warnOfDescriptors() {
+	if soft, hard := nofile(); max(soft, hard) < fewDescriptors {
+		fmt.Fprintf(c.err, "warning: a process may have %d files open, a connection is one: workers will let hardly anybody in (`ulimit -n` of the shell that starts it raises it)\n", max(soft, hard))
 	}
 }

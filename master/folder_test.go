@@ -164,3 +164,33 @@ func TestFolderOfAnotherUser(t *testing.T) {
 		t.Error("a user's folder had root's process stopped")
 	}
 }
+
+// TestOfAnotherBoot: what a folder on disk says of the time before the machine
+// was started names nobody, whoever has the number and the start time now.
+func TestOfAnotherBoot(t *testing.T) {
+	dir := t.TempDir()
+	me, err := readStat(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for boot, want := range map[string]bool{"": true, bootID(): true, "another": false} {
+		lock, _ := json.Marshal(owner{PID: os.Getpid(), Start: me.start, Boot: boot})
+		state, _ := json.Marshal(savedState{Children: []Orphan{{PID: os.Getpid(), Start: me.start}}, Boot: boot})
+		if err := os.WriteFile(filepath.Join(dir, stateFile), state, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := FindOrphans(dir); err != nil || (len(found) == 1) != want {
+			t.Errorf("boot %q: orphans %v, %v", boot, found, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, lockFile), lock, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := MasterPID(dir); ok != want {
+			t.Errorf("boot %q: a master is found: %v", boot, ok)
+		}
+		os.Remove(filepath.Join(dir, lockFile))
+	}
+	if bootID() == "" {
+		t.Error("this system tells no boot id")
+	}
+}

@@ -4,7 +4,9 @@ package master
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -44,7 +46,14 @@ func FuzzStat(f *testing.F) {
 	f.Add([]byte("1 (a) b) (c) S 1 2"))
 	f.Add([]byte(")"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		_, _ = parseStat(line)
+		s, err := parseStat(line)
+		if err != nil {
+			return
+		}
+		again := fmt.Appendf(nil, "1 (%s) %s %d%s %d 0 %d", line, []byte{s.state}, s.parent, strings.Repeat(" 0", 17), s.start, s.rss)
+		if t2, err := parseStat(again); err != nil || t2 != s {
+			t.Errorf("%q is read as %+v, and as %+v, %v with itself as the name", line, s, t2, err)
+		}
 	})
 }
 

@@ -39,6 +39,7 @@ const ownerMax = 4 << 10
 type owner struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"` // procStat.start, so that a reused pid is no match
+	Boot  string `json:"boot,omitempty"`
 }
 
 // takeLock locks dir for this process until the returned file is closed. The
@@ -68,7 +69,7 @@ func writeOwner(f *os.File) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(owner{PID: os.Getpid(), Start: s.start})
+	data, err := json.Marshal(owner{PID: os.Getpid(), Start: s.start, Boot: bootID()})
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func readOwner(dir *Folder) (o owner, ok bool) {
 	if err != nil || json.Unmarshal(data, &o) != nil {
 		return owner{}, false
 	}
-	return o, o.PID > 0 && aliveSince(o.PID, o.Start)
+	return o, o.PID > 0 && thisBoot(o.Boot) && aliveSince(o.PID, o.Start)
 }
 
 // MasterPID returns the pid of the master that runs in runtimeDir. A number

@@ -28,6 +28,7 @@ func (o Orphan) alive() bool { return aliveSince(o.PID, o.Start) }
 // savedState is what a master leaves for the one after it.
 type savedState struct {
 	Children []Orphan `json:"children"`
+	Boot     string   `json:"boot,omitempty"` // a folder may outlive the machine's uptime
 }
 
 // stateMax bounds what is read of the state file, in bytes.
@@ -36,7 +37,7 @@ const stateMax = 4 << 20
 // saveState writes the list of processes to the state file, by an atomic
 // rename. It runs on the loop, with each spawn and each end.
 func (m *master) saveState() {
-	var state savedState
+	state := savedState{Boot: bootID()}
 	for p := range m.live {
 		state.Children = append(state.Children, Orphan{p.pid, p.start, p.unit.role, p.unit.name, p.slot.index})
 	}
@@ -85,7 +86,7 @@ func readOrphans(dir *Folder) ([]Orphan, error) {
 	}
 	var found []Orphan
 	for _, o := range state.Children {
-		if o.alive() && dir.speaksFor(o.PID) {
+		if thisBoot(state.Boot) && o.alive() && dir.speaksFor(o.PID) {
 			found = append(found, o)
 		}
 	}

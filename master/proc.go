@@ -44,6 +44,20 @@ func parseStat(line []byte) (s procStat, err error) {
 	return s, nil
 }
 
+// bootID names the time since the machine was started: pids and start times
+// come again in the next. "" = the system has none.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(id))
+}
+
+// thisBoot says whether a file was written since the machine was started. Older
+// programs wrote no id.
+func thisBoot(id string) bool { return id == "" || id == bootID() }
+
 func readStat(pid int) (procStat, error) {
 	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

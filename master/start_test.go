@@ -133,7 +133,7 @@ func TestFailedStarts(t *testing.T) {
 		"plan fails":   {func(r *rig) { r.write("plan", "fail push.toml:3: unknown key") }, []string{"plan: push.toml:3: unknown key"}},
 		"plan panics":  {func(r *rig) { r.write("plan", "panic ") }, []string{"plan: panic: planted"}},
 		"plan hangs":   {func(r *rig) { r.write("plan", "hang "); r.args.Timing["plan"] = 200 * time.Millisecond }, []string{"not finished within 200ms"}},
-		"plan floods":  {func(r *rig) { r.write("plan", "flood ") }, []string{"exceeds 16777216 bytes"}},
+		"plan floods":  {func(r *rig) { r.write("plan", "flood "); r.args.Timing["plan"] = bound }, []string{"exceeds 16777216 bytes"}},
 		"plan garbage": {func(r *rig) { r.write("plan", "{") }, []string{"read the plan"}},
 		"plan newer":   {func(r *rig) { r.plan.Version++; r.savePlan() }, []string{"version 2", "use restart"}},
 		"other dir":    {func(r *rig) { r.plan.RuntimeDir = "/elsewhere"; r.savePlan() }, []string{"runtime_dir is /elsewhere", "use restart"}},

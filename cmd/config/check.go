@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -19,6 +20,10 @@ import (
 // MaxProcesses is how many worker processes there may be in all groups
 // together: so many the bus, the master and the API are made for.
 const MaxProcesses = 1000
+
+// minPing is the shortest ping_interval. The kernel gives a peer about as long
+// to acknowledge what was sent, and a lost packet is sent again after 0.2 s.
+const minPing = time.Second
 
 var groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
 
@@ -269,6 +274,9 @@ func (t *table) checkWorker(w Worker) {
 		t.fail(t.where("routes"), "only http and websocket have paths: set handler instead")
 	case known && !hasRoutes && w.Handler == nil:
 		t.fail(w.At, "has neither routes nor a handler")
+	}
+	if p := w.Settings.PingInterval; p > 0 && p < minPing {
+		t.fail(t.where("ping_interval"), "%s is shorter than %s: one lost packet would end a connection (0 = never)", p, minPing)
 	}
 	if err := w.Settings.Validate(); err != nil {
 		at := w.At

@@ -180,6 +180,7 @@ func TestErrors(t *testing.T) {
 		{"public API", "[api]\nlisten = \"0.0.0.0:2347\"\n", "f.toml:2: api.listen: [api] listen = \"0.0.0.0:2347\" can be reached from other machines"},
 		{"API port", "[api]\nlisten = \"127.0.0.1:99999\"\n", "f.toml:2: api.listen: "},
 		{"API key", "[api]\nkey = \"a b\"\n", "f.toml:2: api.key: the key may hold"},
+		{"ping_interval", "[[worker]]\nping_interval = \"10ms\"\n", "f.toml:2: worker[0].ping_interval: 10ms is shorter than 1s"},
 		{"placeholder for a key", "[api]\nkey = \"changeme\"\n", "f.toml:2: api.key: is a placeholder"},
 		{"placeholder for a secret", "[[app]]\nid = \"1\"\nkey = \"k\"\nsecret = \"…\"\n", "f.toml:4: app[0].secret: is a placeholder"},
 		{"ingest without listen", "[[ingest]]\nkey = \"x\"\n", "f.toml:1: ingest[0]: needs listen"},
