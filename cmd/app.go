@@ -135,7 +135,27 @@ func (p *Program) noCommand(verb string, commands []*cli.Command) error {
 }
 
 func (p *Program) usageError(c *cli.Context, err error, _ bool) error {
+	_, flag, _ := strings.Cut(err.Error(), "not defined: ")
+	if hint := p.otherFlag(c.Command.Name, flag); hint != "" {
+		return misuse{errors.New(hint)}
+	}
 	return misusef("%v (`%s %s --help` lists the flags)", err, p.typed(), c.Command.Name)
+}
+
+// otherFlag says what to type in the place of a flag that a command of
+// Workerman has, or that another one of ours has.
+func (p *Program) otherFlag(command, flag string) string {
+	switch {
+	case flag == "-d" && (command == "status" || command == "connections"):
+		return fmt.Sprintf("%s has no -d: `%s status --watch` shows it again every second", command, p.typed())
+	case flag == "-d":
+		return fmt.Sprintf("%s has no -d: only start and restart go to the background", command)
+	case flag == "-g" && command == "reload":
+		return "reload has no -g: every reload keeps its clients"
+	case flag == "-g":
+		return fmt.Sprintf("%s has no -g: stop and restart can wait for their clients", command)
+	}
+	return ""
 }
 
 // command makes a command with the flags that all have.

@@ -98,7 +98,7 @@ func TestStatusTableFits(t *testing.T) {
 		})
 	}
 	var b bytes.Buffer
-	tellStatus(&b, "pushd", s, nil)
+	tellStatus(&b, "pushd", s, nil, 0)
 	for line := range strings.Lines(b.String()) {
 		if n := len([]rune(line)) - 1; n > 110 {
 			t.Errorf("line of %d characters: %q", n, line)
@@ -106,6 +106,33 @@ func TestStatusTableFits(t *testing.T) {
 	}
 	if !strings.Contains(b.String(), "200000") {
 		t.Errorf("no sum of connections:\n%s", b.String())
+	}
+	b.Reset()
+	tellStatus(&b, "pushd", s, nil, 80)
+	for line := range strings.Lines(b.String()) {
+		if n := len([]rune(line)) - 1; n > 80 {
+			t.Errorf("line of %d characters on a screen of 80: %q", n, line)
+		}
+	}
+	for _, want := range []string{"STATE", "CONNS", "200000", "(--wide shows "} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("on a screen of 80 there is no %q:\n%s", want, b.String())
+		}
+	}
+}
+
+// TestFlagsOfOthers are answered with what to type instead.
+func TestFlagsOfOthers(t *testing.T) {
+	for line, want := range map[string]string{
+		"status -d": "status --watch", "stop -d": "only start and restart", "reload -g": "every reload", "start -g": "stop and restart", "start -q": "--help",
+	} {
+		args := strings.Fields(line)
+		if code, _, errOut := run(t, args...); code != 2 || !strings.Contains(errOut, want) {
+			t.Errorf("%s: %d %q", line, code, errOut)
+		}
+	}
+	if code, _, errOut := run(t, "connections", "--ip", "foo"); code != 2 || !strings.Contains(errOut, `"foo" is no address`) {
+		t.Errorf("--ip foo: %d %q", code, errOut)
 	}
 }
 

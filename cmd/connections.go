@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,11 +24,19 @@ func connections(c *call) error {
 			return misusef("--ip %q is no address, such as 203.0.113.7", ip)
 		}
 	}
+	if ip := c.flags.String("ip"); ip != "" {
+		if _, err := netip.ParseAddr(ip); err != nil {
+			return misusef("--ip %q is no address: write 203.0.113.9 or 2001:db8::1", ip)
+		}
+	}
 	client, err := c.dial()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	if err := knownGroup(client, c.flags.String("worker")); err != nil {
+		return err
+	}
 	q := master.ConnQuery{
 		Worker: c.flags.String("worker"), UID: c.flags.String("uid"),
 		Channel: c.flags.String("channel"), IP: c.flags.String("ip"),
@@ -40,6 +49,27 @@ func connections(c *call) error {
 		return writeJSON(c.out, map[string]any{"connections": list, "complete": complete, "more": more})
 	}
 	return c.tellConnections(list, complete, more)
+}
+
+// knownGroup fails if the master has no worker group of that name.
+func knownGroup(client *master.Client, name string) error {
+	if name == "" {
+		return nil
+	}
+	s, err := getStatus(client)
+	if err != nil {
+		return err
+	}
+	names := []string{}
+	for _, w := range s.Workers {
+		if w.Name == name {
+			return nil
+		}
+		if !slices.Contains(names, w.Name) {
+			names = append(names, w.Name)
+		}
+	}
+	return fmt.Errorf("there is no worker group %q, but %s", name, strings.Join(names, ", "))
 }
 
 // pageSize is what is asked for at once; the master takes up to 1,000.
@@ -81,7 +111,8 @@ func (c *call) tellConnections(list []json.RawMessage, complete, more bool) erro
 			channelsText(i.Channels), i.ID)
 	}
 	if !c.flags.Bool("wide") {
-		t.fit(screenWidth(c.out), "PROTO", "RECV-Q", "AGE", "IN", "PID", "CHANNELS", "OUT", "IDLE", "PATH", "SEND-Q")
+		hidden := t.fit(screenWidth(c.out), "PROTO", "RECV-Q", "AGE", "IN", "PID", "CHANNELS", "OUT", "IDLE", "PATH", "SEND-Q")
+		defer tellHidden(c.out, hidden)
 	}
 	t.write(c.out)
 	if more {

@@ -104,10 +104,13 @@ func checkConnections(t *testing.T, s *pushdtest.Server) {
 			t.Errorf("line of %d characters: %s", n, line)
 		}
 	}
-	for _, filter := range [][]string{{"--uid", "nobody"}, {"--channel", "none"}, {"--ip", "10.9.9.9"}, {"--worker", "other"}} {
+	for _, filter := range [][]string{{"--uid", "nobody"}, {"--channel", "none"}, {"--ip", "10.9.9.9"}} {
 		if out := s.MustRun(append([]string{"connections"}, filter...)...); strings.Contains(out, id) {
 			t.Errorf("connections %v lists it:\n%s", filter, out)
 		}
+	}
+	if r := s.Run("connections", "--worker", "other"); r.Code != 1 || !strings.Contains(r.Stderr, `no worker group "other", but push`) {
+		t.Errorf("connections of a group that is none: %d %q", r.Code, r.Stderr)
 	}
 }
 

@@ -63,7 +63,7 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 func (c *call) options(cfg *config.Config, path string) master.Options {
 	args := append([]string{"plan"}, c.sameFlags(cfg)...)
 	return master.Options{
-		Program: path, PlanArgs: args, RuntimeDir: cfg.RuntimeDir, Version: Version,
+		Program: path, PlanArgs: args, RuntimeDir: cfg.RuntimeDir, Dir: master.WorkingDir(), Version: Version,
 	}
 }
 

@@ -34,7 +34,7 @@ func status(c *call) error {
 		if c.json() {
 			return writeJSON(c.out, s)
 		}
-		tellStatus(c.out, c.program.Name, s, nil)
+		tellStatus(c.out, c.program.Name, s, nil, c.width())
 		return nil
 	}
 	return c.watch(client)
@@ -69,7 +69,7 @@ func (c *call) watch(client *master.Client) error {
 			writeJSON(c.out, s)
 		default:
 			var b strings.Builder
-			tellStatus(&b, c.program.Name, s, rates)
+			tellStatus(&b, c.program.Name, s, rates, c.width())
 			if isTerminal(c.out) {
 				fmt.Fprint(c.out, "\x1b[H\x1b[2J")
 			}
@@ -124,8 +124,16 @@ func statsOf(w master.WorkerStatus) (s worker.Stats) {
 	return s
 }
 
-// tellStatus prints the tables of `status`.
-func tellStatus(out io.Writer, program string, s *master.Status, r *rates) {
+// width is how many characters a line may have, 0 = any: pipes have no width.
+func (c *call) width() int {
+	if c.flags.Bool("wide") || !isTerminal(c.out) && os.Getenv("COLUMNS") == "" {
+		return 0
+	}
+	return screenWidth(c.out)
+}
+
+// tellStatus prints the tables of `status`, in lines of width characters.
+func tellStatus(out io.Writer, program string, s *master.Status, r *rates, width int) {
 	broker := string(s.Broker.State)
 	if s.Broker.PID > 0 {
 		broker = fmt.Sprintf("%d %s", s.Broker.PID, s.Broker.State)
@@ -143,7 +151,12 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates) {
 	fmt.Fprintln(out)
 	listen.write(out)
 	fmt.Fprintln(out)
-	workerTable(s, r).write(out)
+	t, hidden := workerTable(s, r), 0
+	if width > 0 {
+		hidden = t.fit(width, "TIMERS", "QUEUED", "FAILED", "LAG", "GEN", "OUT", "MEM", "UP", "DIED", "PID", "QPS")
+	}
+	t.write(out)
+	tellHidden(out, hidden)
 }
 
 // workerTable has one line for each process and one for all.

@@ -44,17 +44,26 @@ func (t *table) widths() []int {
 }
 
 // fit drops columns until the table is at most limit characters wide, those
-// named first in expendable first.
-func (t *table) fit(limit int, expendable ...string) {
+// named first in expendable first. It returns how many.
+func (t *table) fit(limit int, expendable ...string) (hidden int) {
 	for _, name := range expendable {
 		total := -gap
 		for _, w := range t.widths() {
 			total += w + gap
 		}
 		if total <= limit {
-			return
+			return hidden
 		}
 		t.drop(name)
+		hidden++
+	}
+	return hidden
+}
+
+// tellHidden says what the width of the screen has cost.
+func tellHidden(w io.Writer, hidden int) {
+	if hidden > 0 {
+		fmt.Fprintf(w, "(--wide shows %s)\n", counted(hidden, "more column", "more columns"))
 	}
 }
 

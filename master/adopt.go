@@ -70,6 +70,7 @@ func adopt(ctx context.Context, t *takeover, version string, bounds timing) erro
 	}
 	return m.govern(ctx, srv, func() error {
 		m.do(func() { a.revive() })
+		m.manage(isReady)
 		a.answer(srv)
 		m.log.Info("reload done, the master's own code too", "version", version, "was", t.Options.Version,
 			"slots", len(t.Report.Slots), "drained", t.Report.Drained, "stood_still", time.Since(t.Begin).Round(time.Millisecond))

@@ -39,12 +39,15 @@ type foundation struct {
 // failure everything that was opened is closed again. The error is a
 // *ReloadError that names the step.
 func (m *master) prepare(ctx context.Context, on foundation) (*generation, error) {
+	back := m.arrive()
 	prog, err := openProgram(m.o.Program)
 	if err != nil {
+		back()
 		return nil, &ReloadError{Step: "open program", Err: err}
 	}
 	g := &generation{number: on.number, program: prog}
 	if step, err := m.fill(ctx, g, on); err != nil {
+		back()
 		g.discard()
 		return nil, &ReloadError{Step: step, Err: err}
 	}

@@ -133,6 +133,8 @@ func (m *master) loop() {
 	ended := m.verbs.Done()
 	watch := newWatch()
 	defer watch.timer.Stop()
+	alive, quiet := keepAlive()
+	defer quiet()
 	for {
 		select {
 		case f := <-m.events:
@@ -141,6 +143,8 @@ func (m *master) loop() {
 			m.onSignal(sig)
 		case <-watch.timer.C:
 			m.patrol(watch)
+		case <-alive:
+			m.manage(isAlive)
 		case <-ended:
 			ended = nil
 			if m.stopping == nil { // it was Run's own context

@@ -38,7 +38,7 @@ func openProgram(path string) (*program, error) {
 		if strings.Contains(path, "/go-build") {
 			hint = " (`go run` removes its binary: build the program to reload it)"
 		}
-		return nil, fmt.Errorf("open program: %w%s", err, hint)
+		return nil, fmt.Errorf("%w%s", err, hint)
 	}
 	return &program{path: path, file: f}, nil
 }
@@ -270,6 +270,7 @@ func servingEnv() []string {
 // childEnv is the environment without what is meant for the master alone.
 func childEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		return strings.HasPrefix(kv, "NOTIFY_SOCKET=") || strings.HasPrefix(kv, PlanFDEnv+"=")
+		key, _, _ := strings.Cut(kv, "=")
+		return key == PlanFDEnv || slices.Contains(managerEnv, key)
 	})
 }

@@ -53,6 +53,7 @@ func (m *master) reloadForAll() {
 			w.progress(p)
 		}
 	}}
+	m.manage(isReloading())
 	m.log.Info("reload begins")
 	start := time.Now()
 	err := r.run(m.verbs)
@@ -67,6 +68,7 @@ func (m *master) reloadForAll() {
 	}
 	r.report.OK = err == nil
 	m.do(func() { m.reloads.add(&r.report) }) // before a caller who knows the result can ask
+	m.manage(isReady)
 	for _, w := range waiters {
 		w.result(&r.report, err)
 	}

@@ -25,6 +25,7 @@ type Options struct {
 	Program    string        // absolute path; opened anew with each reload
 	PlanArgs   []string      // arguments that make Program write its plan to $PUSHD_PLAN_FD
 	RuntimeDir string        // absolute; created with mode 0750
+	Dir        string        // absolute, entered before each plan; "" = stay
 	Version    string        // for status
 	Foreground bool          // without it stdout and stderr go to the log file
 	LogFile    string        // when the plan names none; "" = stderr, as PID 1 stdout
@@ -177,7 +178,7 @@ func (m *master) start() error {
 	if !m.o.Foreground {
 		m.adoptLog()
 	}
-	m.manage("READY=1")
+	m.manage(isReady)
 	m.log.Info("ready", "version", m.o.Version, "groups", len(told.Groups))
 	return nil
 }

@@ -32,7 +32,7 @@ func (m *master) requestStop(o StopOptions) {
 // shutdown carries out the verb: readiness fails, workers drain, then the broker
 // process goes, and nothing is left. After a failed start nobody is drained.
 func (m *master) shutdown(startErr error) {
-	m.manage("STOPPING=1")
+	m.manage(isStopping)
 	var o StopOptions
 	var workers, others []*process
 	var waiters []*waiter

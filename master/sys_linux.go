@@ -133,3 +133,10 @@ func tryBind(typ int, ip net.IP, port int) error {
 	}
 	return unix.Bind(fd, addr)
 }
+
+// monotonicMicros is CLOCK_MONOTONIC in microseconds.
+func monotonicMicros() int64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // never fails
+	return t.Nano() / 1000
+}

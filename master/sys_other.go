@@ -21,6 +21,7 @@ func redirect(int, int) error                            { return errLinuxOnly }
 func dupAbove(int, int) (int, error)                     { return -1, errLinuxOnly }
 func setUserTimeout(int, int64) error                    { return errLinuxOnly }
 func setKeepAlive(int, int64) error                      { return errLinuxOnly }
+func monotonicMicros() int64                             { return 0 }
 func mayWrite(string) error                              { return errLinuxOnly }
 func tryBind(int, net.IP, int) error                     { return errLinuxOnly }
 func peerOf(*net.UnixConn) (uid, gid uint32, err error)  { return 0, 0, errLinuxOnly }

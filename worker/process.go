@@ -337,8 +337,15 @@ func (s *serving) leave(o control.Stop) {
 	}
 	drain := time.Duration(o.DrainMS) * time.Millisecond
 	_ = l.do(func() { l.disperse(o.Code, o.Reason, drain) })
-	s.wait(drain + drainTimeout)
+	s.wait(drain + leaveTimeout)
+	if n := s.count(); n > 0 {
+		l.log.Warn("clients that have not answered the goodbye are cut", "clients", n)
+	}
 }
+
+// leaveTimeout is how long clients may take to answer the goodbye of a process
+// that leaves, beyond the time over which they are closed. Some never do.
+const leaveTimeout = time.Second
 
 // empty waits until the clients have left by themselves; a further order or the
 // timeout (0 = none) ends it with false.

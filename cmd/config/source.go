@@ -50,11 +50,10 @@ func (s *Source) find() (file string, searched []string, err error) {
 		file, err = filepath.Abs(s.File)
 		return file, []string{file}, err
 	}
-	here, err := filepath.Abs("pushd.toml")
-	if err != nil {
-		return "", nil, err
+	searched = []string{s.Root + "/etc/pushd/pushd.toml"}
+	if here, err := filepath.Abs("pushd.toml"); err == nil { // else the working directory is gone
+		searched = append([]string{here}, searched...)
 	}
-	searched = []string{here, s.Root + "/etc/pushd/pushd.toml"}
 	for _, f := range searched {
 		if _, err := os.Stat(f); !errors.Is(err, fs.ErrNotExist) {
 			return f, searched, nil // unreadable is an error for the reader, not a reason to go on

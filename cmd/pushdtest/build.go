@@ -1,9 +1,11 @@
 package pushdtest
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path"
 	"path/filepath"
 	"strings"
@@ -19,9 +21,14 @@ var builds = struct {
 	binary map[string]string
 }{binary: map[string]string{}}
 
-// Main runs the tests and removes what was built for them. A package that uses
+// Main runs the tests and removes what was built for them. Whatever ends the
+// test program, no process that it has started outlives it. A package that uses
 // Build or Start calls it from TestMain.
 func Main(m *testing.M) (code int) {
+	if what := os.Getenv(guardEnv); what != "" {
+		guard(what)
+		return 0
+	}
 	dir, err := os.MkdirTemp("", "pushd-build-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -29,8 +36,25 @@ func Main(m *testing.M) (code int) {
 	}
 	defer os.RemoveAll(dir)
 	builds.dir = dir
+	mark := rand.Text()
+	if err := startGuard(runMark+"="+mark, dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	os.Setenv(runMark, mark) // what is started from here on has it, and its children
+	heedSignals()
 	syscall.Umask(0o022) // whatever the caller's is: workers of another user must reach the program
 	return m.Run()
+}
+
+// heedSignals undoes that SIGHUP and SIGINT are ignored, as in the background
+// of a script: what the tests start would ignore them too.
+func heedSignals() {
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 }
 
 // Build builds the main package, a path below the module's root such as

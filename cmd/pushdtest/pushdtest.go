@@ -87,7 +87,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s := &Server{Binary: BuildAs(t, o.Package, path.Base(o.Package), o.Flags...), Dir: shortDir(t), Port: FreePort(t), API: FreeAddr(t), Key: "test-key", t: t}
 	s.mark = "PUSHDTEST_ID=" + rand.Text()
-	s.env = append(cleanEnv(), s.mark, "HOME="+s.Dir,
+	s.env = append(cleanEnv(), s.mark, runMark+"="+os.Getenv(runMark), "HOME="+s.Dir,
 		"PUSHD_RUNTIME_DIR="+s.Dir+"/run", "PUSHD_DATA_DIR="+s.Dir+"/data",
 		"PUSHD_API_LISTEN="+s.API, "PUSHD_API_KEY="+s.Key)
 	if o.Config == "" {
