@@ -101,7 +101,9 @@ func TestHandoverKeepsConnections(t *testing.T) {
 	for _, c := range clients {
 		c.want("to all")
 	}
-	connect(t, s2.addrs[0], "/").text("new ones come in")
+	fresh := connect(t, s2.addrs[0], "/")
+	fresh.text("new ones come in")
+	fresh.want("new ones come in")
 }
 
 // TestHandoverAtEveryByte moves a connection after each byte of a fragmented,
@@ -382,7 +384,9 @@ func TestRollback(t *testing.T) {
 					t.Errorf("OnClose %d, %d connections", e.closes, w.CountConnections())
 				}
 			})
-			connect(t, s.addrs[0], "/").text("accepting again")
+			fresh := connect(t, s.addrs[0], "/")
+			fresh.text("accepting again")
+			fresh.want("accepting again")
 		})
 	}
 }

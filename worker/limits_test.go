@@ -302,7 +302,9 @@ func TestAcceptErrorKeepsConnections(t *testing.T) {
 			t.Errorf("%d closed, %d left", closed, w.CountConnections())
 		}
 	})
-	connect(t, s.addrs[0], "/").text("new clients come in")
+	fresh := connect(t, s.addrs[0], "/")
+	fresh.text("new clients come in")
+	fresh.want("new clients come in")
 }
 
 func TestPacketProtocols(t *testing.T) {
