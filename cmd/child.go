@@ -10,7 +10,9 @@ import (
 	"os/signal"
 	"runtime/pprof"
 	"syscall"
+	"time"
 
+	"github.com/pushd/pushd/internal/logwriter"
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/protocol/control"
 )
@@ -22,6 +24,7 @@ type child struct {
 	control *control.Conn
 	init    control.Init
 	log     *slog.Logger
+	lines   *logwriter.Writer // of log
 }
 
 // stepError says at which step of its start a child gave up.
@@ -52,12 +55,17 @@ func runChild(p *Program, role control.Role) int {
 		fmt.Fprintf(os.Stderr, "%s: start as %s: %v\n", p.Name, role, err)
 		return 1
 	}
+	defer c.lines.Flush(flushWait)
 	if err := c.run(role); err != nil {
 		c.report(err)
 		return 1
 	}
 	return 0
 }
+
+// flushWait bounds how long a child that ends waits for its last lines to be
+// read.
+const flushWait = 200 * time.Millisecond
 
 // swallowSignals makes this process leave only when the master orders it, or is
 // gone: terminals and service managers send their signals to all processes.
@@ -98,7 +106,7 @@ func openChild(p *Program) (*child, error) {
 	for _, f := range files {
 		f.Close()
 	}
-	c := &child{program: p, control: conn, log: slog.Default()}
+	c := &child{program: p, control: conn, log: slog.Default(), lines: logwriter.New(func() *os.File { return os.Stderr })}
 	if m.Type != control.TypeInit {
 		return nil, fmt.Errorf("first control message is %q, not %q", m.Type, control.TypeInit)
 	}
@@ -141,9 +149,9 @@ func (c *child) report(err error) {
 }
 
 // setLog makes the default logger of this process. Lines go to stderr, which
-// the master has pointed at the log.
-func (c *child) setLog(p processSpec, w io.Writer) {
-	c.log = newLogger(w, p.LogLevel, p.LogFormat)
+// the master has pointed at the log; nobody waits for its reader.
+func (c *child) setLog(p processSpec) {
+	c.log = newLogger(c.lines, p.LogLevel, p.LogFormat)
 	slog.SetDefault(c.log)
 }
 

@@ -61,7 +61,7 @@ func (c *child) runBroker() error {
 	if err := json.Unmarshal(c.init.Spec, &b.spec); err != nil {
 		return atStep("read plan", err)
 	}
-	c.setLog(b.spec.processSpec, os.Stderr)
+	c.setLog(b.spec.processSpec)
 	for _, l := range c.init.Listeners {
 		b.sockets[l.Address] = os.NewFile(uintptr(l.FD), l.Address)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
@@ -16,7 +15,7 @@ func (c *child) runWorker() error {
 	if err := json.Unmarshal(c.init.Spec, &spec); err != nil {
 		return atStep("read plan", err)
 	}
-	c.setLog(spec.processSpec, os.Stderr)
+	c.setLog(spec.processSpec)
 	w, err := c.worker(&spec)
 	if err != nil {
 		return atStep("load handlers", err)

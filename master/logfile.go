@@ -8,6 +8,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/pushd/pushd/internal/logwriter"
 )
 
 // logOutput is where the master's lines and its children's stdout and stderr
@@ -18,7 +21,28 @@ type logOutput struct {
 	file *os.File // nil = stderr, or stdout as PID 1 of a container
 
 	handler atomic.Pointer[slog.Handler]
+	lines   *logwriter.Writer
 }
+
+func newLogOutput() *logOutput {
+	l := &logOutput{}
+	l.lines = logwriter.New(l.current)
+	return l
+}
+
+// current returns where a line goes now.
+func (l *logOutput) current() *os.File {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != nil {
+		return l.file
+	}
+	return standard()
+}
+
+// flushWait bounds how long a master that ends or replaces its code waits for
+// its last lines to be read.
+const flushWait = 200 * time.Millisecond
 
 // openLog opens path for appending. "" is the master's own stderr.
 func openLog(path string) (*os.File, error) {
@@ -67,15 +91,9 @@ func standard() *os.File {
 	return os.Stderr
 }
 
-// Write implements io.Writer for the master's logger, by any goroutine.
-func (l *logOutput) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.file != nil {
-		return l.file.Write(line)
-	}
-	return standard().Write(line)
-}
+// Write implements io.Writer for the master's logger, by any goroutine. It
+// waits for no reader.
+func (l *logOutput) Write(line []byte) (int, error) { return l.lines.Write(line) }
 
 // format sets level and format of the lines to come, as the plan asks for.
 func (l *logOutput) format(p *Plan) {

@@ -86,7 +86,7 @@ type master struct {
 
 func newMaster(o Options, t timing) *master {
 	m := &master{
-		o: o, t: t, out: &logOutput{}, kin: &family{own: map[int]bool{}},
+		o: o, t: t, out: newLogOutput(), kin: &family{own: map[int]bool{}},
 		events: make(chan func(), 64), quit: make(chan struct{}), done: make(chan struct{}),
 		wanted: make(chan struct{}, 1), hurry: make(chan struct{}),
 		started: time.Now(), plan: &Plan{}, signals: make(chan os.Signal, 16),

@@ -146,6 +146,7 @@ func (m *master) govern(ctx context.Context, srv *server, begin func() error) er
 	srv.close()
 	close(m.quit)
 	<-m.done
+	m.out.lines.Flush(flushWait)
 	m.out.swap("", nil)
 	return err
 }

@@ -194,6 +194,7 @@ func (u *upgrade) execute(begin time.Time) error {
 	defer record.Close()
 	fd := k.luggage.addFile(record)
 	m.log.Info("master executes its new version", "old", m.o.Version, "new", u.report.Master.NewVersion)
+	m.out.lines.Flush(flushWait)
 	return u.program.exec(append(os.Environ(), TakeoverEnv+"="+strconv.Itoa(fd)), k.luggage.fds)
 }
 

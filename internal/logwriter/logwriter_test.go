@@ -1,0 +1,62 @@
+package logwriter
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A reader that stands still holds nobody up; what is dropped is told.
+func TestUnreadPipe(t *testing.T) {
+	r, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	w := New(func() *os.File { return out })
+	const n, size = 2000, 1000
+	for i := range n { // 2 MB: more than the pipe and the queue take
+		if _, err := fmt.Fprintf(w, "%05d %s\n", i, strings.Repeat("x", size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.waiting > maxWaiting || w.dropped == 0 {
+		t.Fatalf("%d bytes wait, %d lines are dropped", w.waiting, w.dropped)
+	}
+	got, told := 0, 0
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for lines := bufio.NewScanner(r); lines.Scan(); {
+			if _, after, ok := strings.Cut(lines.Text(), "lines="); ok {
+				_, _ = fmt.Sscan(after, &told)
+			} else if lines.Text()[:5] == fmt.Sprintf("%05d", got) {
+				got++
+			}
+		}
+	}()
+	w.Flush(time.Minute)
+	out.Close()
+	<-done
+	if got == 0 || got+told != n {
+		t.Errorf("%d lines in order and %d told of, of %d", got, told, n)
+	}
+}
+
+// A file has each line when Write returns.
+func TestFile(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := New(func() *os.File { return f })
+	fmt.Fprintln(w, "a line")
+	if b, err := os.ReadFile(f.Name()); err != nil || string(b) != "a line\n" || w.running {
+		t.Fatalf("%q %v", b, err)
+	}
+}
