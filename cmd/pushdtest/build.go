@@ -37,10 +37,12 @@ func Main(m *testing.M) (code int) {
 	defer os.RemoveAll(dir)
 	builds.dir = dir
 	mark := rand.Text()
-	if err := startGuard(runMark+"="+mark, dir); err != nil {
+	alive, err := startGuard(runMark+"="+mark, dir)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer alive.Close()
 	os.Setenv(runMark, mark) // what is started from here on has it, and its children
 	heedSignals()
 	syscall.Umask(0o022) // whatever the caller's is: workers of another user must reach the program

@@ -23,16 +23,16 @@ const guardEnv = "PUSHDTEST_GUARD"
 // runMark is that variable's name.
 const runMark = "PUSHDTEST_RUN"
 
-// startGuard starts the guard: it ends when this process has, however that
-// comes, since then nobody has the pipe open any more.
-func startGuard(mark, dir string) error {
+// startGuard starts the guard: it acts when the pipe that is returned is closed,
+// as the kernel does at the end of this process, however that comes.
+func startGuard(mark, dir string) (io.Closer, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
 	c := exec.Command(self)
@@ -41,13 +41,10 @@ func startGuard(mark, dir string) error {
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // signals to our group are not for it
 	if err := c.Start(); err != nil {
 		w.Close()
-		return fmt.Errorf("start the guard: %w", err)
+		return nil, fmt.Errorf("start the guard: %w", err)
 	}
-	guardPipe = w // closed by the kernel
-	return nil
+	return w, nil
 }
-
-var guardPipe *os.File
 
 // guard is the life of that process.
 func guard(what string) {
