@@ -15,9 +15,9 @@ import (
 	"net/http"
 
 	"github.com/pushd/pushd/cmd"
+	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/pusher"
-	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 //go:embed index.html channels.js

@@ -18,7 +18,7 @@ func TestInput(t *testing.T) {
 	check("\x00\x00\x00\x06", 2, 6)
 	check("\x00\x00\x00\x07", 2, -1)
 	check("\xff\xff\xff\xff", 2, -1)
-	check("\xff\xff\xff\xff", 0, 1<<32 - 1)
+	check("\xff\xff\xff\xff", 0, 1<<32-1)
 	check("\x00\x00\x00\x05abc", 2, 5)
 }
 

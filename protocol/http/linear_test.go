@@ -2,7 +2,6 @@ package http
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -169,7 +168,7 @@ func FuzzPieces(f *testing.F) {
 			t.Fatalf("cut at %d: status %d", cut, status)
 		}
 		if b, _ := io.ReadAll(next.Body); !bytes.Equal(b, body) {
-			t.Fatal(fmt.Sprintf("cut at %d: body %q, want %q", cut, b, body))
+			t.Fatalf("cut at %d: body %q, want %q", cut, b, body)
 		}
 	})
 }

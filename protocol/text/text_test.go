@@ -21,7 +21,7 @@ func TestInput(t *testing.T) {
 	check("ab\rc", 2, -1)
 	check("ab\r\r\n", 2, -1)
 	check("abc\n", 0, 4)
-	check("ab\n", 1<<63 - 1, 3)
+	check("ab\n", 1<<63-1, 3)
 }
 
 func TestRoundTrip(t *testing.T) { testkit.RoundTrip(t, Protocol{}) }
