@@ -36,7 +36,9 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 		sock: h, loop: l, seat: l.plain.at(p), id: newID(),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
-	if l.accept.byIP != nil && !l.behindProxy(c) && !l.welcome(c) {
+	if l.expectsHeader(c) {
+		c.set(flagHeader)
+	} else if l.accept.byIP != nil && !l.behindProxy(c) && !l.welcome(c) {
 		l.refused(tooMany, c.peer().String(), tooManyDetail)
 		return nil
 	}
@@ -45,11 +47,12 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 	if !guest && l.full(h.FD()) {
 		l.pause()
 	}
-	if p.addr.packet != nil {
+	if c.stage = stageHTTP; p.addr.packet != nil {
 		c.stage = stagePacket
+	}
+	if c.stage == stagePacket && !c.has(flagHeader) {
 		c.route.connect(c)
 	} else {
-		c.stage = stageHTTP
 		l.expect(c, l.w.Limits.HandshakeTimeout)
 	}
 	if guest {

@@ -59,6 +59,7 @@ const (
 	flagSkip                        // has had some publications before it came; see skips
 	flagGuest                       // there was no place for it when it came
 	flagRest                        // on the waitlist: has input that waits for a turn, and is not in epoll
+	flagHeader                      // a header of the PROXY protocol comes first
 )
 
 // Conn is one client. It is cheap on purpose: what an idle connection does not
@@ -305,9 +306,6 @@ func (c *Conn) RemoteIP() string {
 	}
 	return ""
 }
-
-// peer returns the address at the other end of the socket.
-func (c *Conn) peer() netip.AddrPort { return c.sock.Peer() }
 
 // LocalAddr returns the address of the listener, as configured.
 func (c *Conn) LocalAddr() string { return c.port.addr.local }

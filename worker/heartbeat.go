@@ -68,6 +68,10 @@ func (l *loop) due(c *Conn) {
 		return
 	}
 	switch c.stage {
+	case stagePacket:
+		if c.has(flagHeader) { // its proxy has not said who it is
+			l.destroy(c, ErrHandshake)
+		}
 	case stageHTTP:
 		l.dueHTTP(c)
 	case stageWebSocket:

@@ -66,6 +66,11 @@ func (c *Conn) work(p []byte) []byte {
 		return p
 	}
 	c.loop.holdFor(c)
+	if c.has(flagHeader) {
+		if p = c.introduce(p); c.has(flagHeader) {
+			return p
+		}
+	}
 	if c.stage == stageHTTP {
 		p = c.requests(p)
 	}

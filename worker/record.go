@@ -40,10 +40,11 @@ const (
 	fieldDeadline
 	fieldMark // policy, NUL, channel: of the frame before
 	fieldDropped
+	fieldPeer // who a proxy that passes bytes through says that the client is
 )
 
 // movedFlags are those that mean the same in the next process.
-const movedFlags = flagConnected | flagPaused | flagPinged | flagDeflate | flagFull | flagBody
+const movedFlags = flagConnected | flagPaused | flagPinged | flagDeflate | flagFull | flagBody | flagHeader
 
 var errRecord = errors.New("connection record is damaged")
 
@@ -171,7 +172,7 @@ func (a *arrival) field(tag byte, v []byte) error {
 		a.uid = string(v)
 	case fieldChannel:
 		a.channels = append(a.channels, string(v))
-	case fieldQuery, fieldSubprotocol, fieldIP, fieldHeader, fieldValue:
+	case fieldQuery, fieldSubprotocol, fieldIP, fieldPeer, fieldHeader, fieldValue:
 		return a.text(tag, v)
 	case fieldInput:
 		if len(v) > 0 {

@@ -15,6 +15,9 @@ type Settings struct {
 	PingInterval time.Duration `json:"ping_interval"`      // silence before a ping; default 55 s, 0 = never
 	PingTimeout  time.Duration `json:"ping_timeout"`       // silence after it before closing; default 10 s
 	Compression  bool          `json:"compression"`        // permessage-deflate; default off
+	// ProxyProtocol says that connections from trusted proxies begin with a header
+	// of the PROXY protocol, version 1 or 2, which names the client; default off.
+	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
 }
 
 // Limits bound what one client, or all of them, can make a process hold. 0

@@ -14,11 +14,12 @@ const tooMany = "per_ip"
 
 const tooManyDetail = "limits.per_ip or limits.per_ip_rate"
 
-// behindProxy reports whether the client's address is not the peer's: a request
-// has to tell it. It is counted then, and not on accept.
+// behindProxy reports whether the client's address is not the peer's: a request,
+// or the header of the PROXY protocol, has to tell it. It is counted then, and not
+// on accept.
 func (l *loop) behindProxy(c *Conn) bool {
 	peer := c.peer().Addr()
-	return !peer.IsValid() || c.port.addr.packet == nil && l.proxies.believed(peer)
+	return c.has(flagHeader) || !peer.IsValid() || c.port.addr.packet == nil && l.proxies.believed(peer)
 }
 
 // visitor returns what is counted for the client's address, nil where nothing is:
@@ -92,7 +93,7 @@ func (l *loop) farewell(c *Conn) {
 
 // recount counts a connection that another process has let in.
 func (l *loop) recount(c *Conn) {
-	if l.accept.byIP == nil || c.more != nil && c.more.counted != nil || c.stage == stageHTTP && l.behindProxy(c) {
+	if l.accept.byIP == nil || c.more != nil && c.more.counted != nil || (c.stage == stageHTTP || c.has(flagHeader)) && l.behindProxy(c) {
 		return
 	}
 	if v := l.visitor(c); v != nil {

@@ -10,9 +10,9 @@ import "github.com/pushd/pushd/protocol/websocket"
 // stageFlags are the flags that a connection can have at each stage; others
 // mean nothing there.
 var stageFlags = [...]flags{
-	stageHTTP:      flagPaused | flagBody,
+	stageHTTP:      flagPaused | flagBody | flagHeader,
 	stageWebSocket: flagConnected | flagPaused | flagPinged | flagDeflate | flagFull,
-	stagePacket:    flagConnected | flagPaused | flagFull,
+	stagePacket:    flagConnected | flagPaused | flagFull | flagHeader,
 }
 
 // check refuses a record that is in itself a contradiction. It runs on any

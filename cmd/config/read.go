@@ -180,6 +180,9 @@ func (t *table) worker(c *Config, i int) Worker {
 	if w.Routes == nil && w.Handler == nil && takesRoutes(w.Listen) {
 		w.Routes = c.defaultRoutes()
 	}
+	if w.Settings.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		t.fail(t.where("proxy_protocol"), "needs trusted_proxies: a header of the PROXY protocol is believed of nobody else")
+	}
 	t.checkWorker(w)
 	t.done()
 	c.places[w.Name] = t.where("user")
@@ -205,6 +208,7 @@ func (t *table) settings(s *worker.Settings) {
 	t.duration("ping_interval", &s.PingInterval)
 	t.duration("ping_timeout", &s.PingTimeout)
 	t.boolean("compression", &s.Compression)
+	t.boolean("proxy_protocol", &s.ProxyProtocol)
 	l, limits := &s.Limits, t.sub("limits", "")
 	limits.size("max_message", &l.MaxMessage)
 	limits.size("max_body", &l.MaxBody)
