@@ -331,12 +331,13 @@ func (e *events[C]) OnTraffic(s gnet.Conn) gnet.Action {
 
 // woken is the turn for everything that is not a socket with input.
 func (r *Reactor[C]) woken() {
+	posted := r.tasks.take() // first: whoever rings from here on is heard in another turn
 	r.writable.flush(func(h Handle) {
 		if c, ok := h.conn.Context().(C); ok {
 			r.h.Writable(c)
 		}
 	})
-	r.h.Woken(r.tasks.take())
+	r.h.Woken(posted)
 }
 
 // datagram delivers a UDP packet.

@@ -29,6 +29,9 @@ type shouter struct {
 	closed chan error
 	landed chan *peer
 	again  chan struct{}
+
+	peers    []*peer
+	writable func(*peer) // may be nil
 }
 
 type peer struct {
@@ -55,7 +58,9 @@ func (s *shouter) note(what string) {
 
 func (s *shouter) Opened(h Handle, i int) (*peer, bool) {
 	s.note(fmt.Sprint("opened ", i))
-	return &peer{h: h, udp: i == 1}, h.Peer().IsValid()
+	c := &peer{h: h, udp: i == 1}
+	s.peers = append(s.peers, c)
+	return c, h.Peer().IsValid()
 }
 
 func (s *shouter) Readable(c *peer, p []byte) {
@@ -83,6 +88,9 @@ func (s *shouter) write(c *peer, p []byte) {
 }
 
 func (s *shouter) Writable(c *peer) {
+	if s.writable != nil {
+		s.writable(c)
+	}
 	n, err := c.h.Write(c.out)
 	must(s.t, err)
 	if c.out = c.out[n:]; len(c.out) > 0 {
@@ -371,4 +379,35 @@ func TestSurplus(t *testing.T) {
 			t.Error("gnet's connection has other fields than trim expects: look at what it keeps, then at findSurplus")
 		}
 	})
+}
+
+// TestWritableWhileWoken: a socket that is found to take bytes again while the
+// loop is at work on another one that does is not forgotten.
+func TestWritableWhileWoken(t *testing.T) {
+	s, tcp, _ := start(t)
+	var peers []*peer
+	for range 2 {
+		says(t, dial(t, tcp), "x", "X")
+	}
+	s.on(func() { peers = s.peers })
+	find := func(p *peer) { // as collect does
+		fd := int32(p.h.FD())
+		s.r.writable.waiting[fd] = waiter{h: p.h, tag: -1}
+		s.r.writable.mu.Lock()
+		s.r.writable.ready = append(s.r.writable.ready, unix.EpollEvent{Fd: fd, Pad: -1})
+		s.r.writable.mu.Unlock()
+		s.r.Wake()
+	}
+	served := make(chan struct{})
+	s.on(func() {
+		s.writable = func(p *peer) {
+			if p == peers[0] {
+				find(peers[1])
+			} else {
+				close(served)
+			}
+		}
+		find(peers[0])
+	})
+	await(t, "Writable of the second", served)
 }
