@@ -50,7 +50,7 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 		if in.Handler != nil {
 			b.configGroup(config.Worker{
 				At: in.At, Name: config.IngestName(i), Listen: []string{in.Listen}, Count: 1,
-				Handler: in.Handler, Settings: worker.DefaultSettings(),
+				Handler: in.Handler, Socket: in.Socket, Settings: worker.DefaultSettings(),
 			})
 		}
 	}
@@ -105,7 +105,7 @@ func (b *planner) configGroup(w config.Worker) {
 		}
 		b.rules(r.At, r.Pattern, r.Origins)
 	}
-	b.group(w.At, master.Group{Name: w.Name, Listen: w.Listen, Count: w.Count, User: w.User, Group: w.Group},
+	b.group(w.At, master.Group{Name: w.Name, Listen: w.Listen, Count: w.Count, User: w.User, Group: w.Group}, w.Socket,
 		groupOf(w), w.Settings)
 }
 
@@ -149,13 +149,13 @@ func (b *planner) programGroups() {
 		if err := errors.Join(worker.CheckOrigins(w.Origins), worker.CheckRoutes(w.Routes)); err != nil {
 			b.fail(at, err)
 		}
-		b.group(at, master.Group{Name: w.Name, Listen: listens[i], Count: counts[i], User: w.User, Group: w.Group},
+		b.group(at, master.Group{Name: w.Name, Listen: listens[i], Count: counts[i], User: w.User, Group: w.Group}, config.Socket{},
 			nil, w.Settings)
 	}
 }
 
 // group adds a worker group and its listeners.
-func (b *planner) group(at string, g master.Group, spec *groupSpec, s worker.Settings) {
+func (b *planner) group(at string, g master.Group, socket config.Socket, spec *groupSpec, s worker.Settings) {
 	if g.Count < 0 {
 		b.fail(at, fmt.Errorf("count is %d", g.Count))
 	}
@@ -169,7 +169,7 @@ func (b *planner) group(at string, g master.Group, spec *groupSpec, s worker.Set
 		if err := config.CheckListen(addr); err != nil {
 			b.fail(at, err)
 		}
-		b.listener(addr, s)
+		b.listener(addr, socket, s)
 	}
 	if err := b.allow(g.User); err != nil {
 		b.fail(at, err)
@@ -184,8 +184,8 @@ const minUserTimeout = time.Second
 
 // listener adds a socket. A peer that is gone without a word is noticed by the
 // kernel when data for it stays unacknowledged for as long as a ping would.
-func (b *planner) listener(addr string, s worker.Settings) {
-	l := master.Listener{Address: addr}
+func (b *planner) listener(addr string, socket config.Socket, s worker.Settings) {
+	l := listenerOf(addr, socket)
 	if !isDatagram(addr) && s.PingInterval > 0 {
 		l.UserTimeoutMS = max(s.PingInterval+s.PingTimeout, minUserTimeout).Milliseconds()
 	}
@@ -231,25 +231,34 @@ func (b *planner) fix() {
 	}
 }
 
+// listenerOf is a socket of the plan; who may connect counts for unix ones only.
+func listenerOf(addr string, s config.Socket) master.Listener {
+	l := master.Listener{Address: addr}
+	if _, rest, _ := strings.Cut(addr, "://"); strings.HasPrefix(rest, "/") {
+		l.Mode, l.Group = s.Mode, s.Group
+	}
+	return l
+}
+
 // broker plans the broker process; it comes last, when all users are known.
 func (b *planner) broker() {
 	c := b.config
 	spec := brokerSpec{processSpec: b.process(), UIDs: b.uids, DataDir: c.DataDir, DataTemporary: c.DataTemporary, API: apiSpec{Key: c.API.Key, KeyFile: c.KeyFile()}}
 	var listen []string
-	add := func(addr string) string {
+	add := func(addr string, socket config.Socket) string {
 		listen = append(listen, addr)
-		b.plan.Listeners = append(b.plan.Listeners, master.Listener{Address: addr})
+		b.plan.Listeners = append(b.plan.Listeners, listenerOf(addr, socket))
 		return addr
 	}
 	if c.API.Listen != "" {
-		spec.API.Listen = add(serviceAddress(c.API.Listen))
+		spec.API.Listen = add(serviceAddress(c.API.Listen), c.API.Socket)
 	}
 	if c.Metrics.Listen != "" {
-		spec.Metrics = add(serviceAddress(c.Metrics.Listen))
+		spec.Metrics = add(serviceAddress(c.Metrics.Listen), config.Socket{})
 	}
 	for _, in := range c.Ingest {
 		if in.Handler == nil {
-			spec.Ingest = append(spec.Ingest, ingestSpec{Listen: add(in.Listen), Key: in.Key})
+			spec.Ingest = append(spec.Ingest, ingestSpec{Listen: add(in.Listen, in.Socket), Key: in.Key})
 		}
 	}
 	b.plan.Broker = &master.BrokerPlan{Listen: listen, User: c.Broker.User, Group: c.Broker.Group, Spec: mustJSON(spec),

@@ -130,7 +130,7 @@ func (g *generation) bindAll(ctx context.Context, on foundation) error {
 				return err
 			}
 			g.opened = append(g.opened, s)
-		} else if err := s.setOptions(l.UserTimeoutMS); err != nil {
+		} else if err := s.setOptions(l); err != nil {
 			return fmt.Errorf("set options of %s: %w", l.Address, err)
 		}
 		g.sockets[e] = s

@@ -68,7 +68,7 @@ func bind(ctx context.Context, l Listener, patience time.Duration) (*listener, e
 	if err != nil {
 		return nil, explainBind(l.Address, e, err)
 	}
-	if err := s.setOptions(l.UserTimeoutMS); err != nil {
+	if err := s.setOptions(l); err != nil {
 		s.close()
 		return nil, fmt.Errorf("open listener %s: %w", l.Address, err)
 	}
@@ -122,22 +122,41 @@ func open(ctx context.Context, e endpoint) (*listener, error) {
 	return l, nil
 }
 
-func (l *listener) setOptions(userTimeoutMS int64) error {
+func (l *listener) setOptions(o Listener) error {
 	switch l.endpoint.network {
 	case "tcp":
 		if err := syscall.SetsockoptInt(l.fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1); err != nil {
 			return fmt.Errorf("set TCP_NODELAY: %w", err)
 		}
-		if err := setUserTimeout(l.fd, userTimeoutMS); err != nil {
+		if err := setUserTimeout(l.fd, o.UserTimeoutMS); err != nil {
 			return fmt.Errorf("set TCP_USER_TIMEOUT: %w", err)
 		}
-		if err := setKeepAlive(l.fd, userTimeoutMS); err != nil {
+		if err := setKeepAlive(l.fd, o.UserTimeoutMS); err != nil {
 			return fmt.Errorf("set keep-alive: %w", err)
 		}
 	case "unix":
-		return os.Chmod(l.endpoint.address, 0o660)
+		return setOwner(l.endpoint.address, o)
 	}
 	return nil
+}
+
+// setOwner says who may connect to a unix socket: the group before the mode, so
+// that nobody gets in who is meant to stay out.
+func setOwner(path string, o Listener) error {
+	if o.Group != "" {
+		gid, err := lookUpGroup(o.Group)
+		if err != nil {
+			return err
+		}
+		if err := os.Lchown(path, -1, int(number(gid))); err != nil {
+			return fmt.Errorf("give the socket to group %s: %w (only root may give it to a group that it is not in)", o.Group, err)
+		}
+	}
+	mode := os.FileMode(o.Mode)
+	if mode == 0 {
+		mode = 0o660
+	}
+	return os.Chmod(path, mode)
 }
 
 // close closes the master's descriptor and removes a unix socket's name. The

@@ -53,6 +53,8 @@ const specMax = 100 << 10
 type Listener struct {
 	Address       string `json:"address"`
 	UserTimeoutMS int64  `json:"user_timeout_ms,omitempty"` // TCP_USER_TIMEOUT and TCP_KEEPIDLE of accepted sockets
+	Mode          uint32 `json:"mode,omitempty"`            // of a unix socket; 0 = 0660
+	Group         string `json:"group,omitempty"`           // that a unix socket belongs to, name or number; "" = as it is
 }
 
 // Group is a group of equal worker processes, one per slot.

@@ -57,6 +57,13 @@ type API struct {
 	Listen   string // "host:port" or "unix:///path", "" = off
 	Key      string // "" = generated at first start, kept in KeyFile
 	Insecure bool   // allows a public address without TLS
+	Socket   Socket
+}
+
+// Socket says who may connect to a unix socket.
+type Socket struct {
+	Mode  uint32 // 0 = the default, 0660
+	Group string // name or number; "" = that of pushd
 }
 
 // Metrics is the table of the metrics listener.
@@ -82,6 +89,7 @@ type Ingest struct {
 	Listen   string // "udp://…", "tcp://…" or "unix:///path"
 	Key      string
 	Insecure bool
+	Socket   Socket
 	Handler  *Route // nil = JSON pushes
 }
 
@@ -98,6 +106,7 @@ type Worker struct {
 	Listen      []string
 	Count       int // 0 = CPUs()
 	User, Group string
+	Socket      Socket // of all its unix sockets
 	Handler     *Route // for what no route takes; nil = none
 	Routes      []Route
 	Settings    worker.Settings
