@@ -29,11 +29,11 @@ const reserve = 64
 
 // admit makes a connection of an accepted socket, or returns nil to refuse it.
 func (l *loop) admit(h reactor.Handle, p *port) *Conn {
-	if l.closing {
+	if l.phase.leaving() {
 		return nil
 	}
 	c := &Conn{
-		sock: h, loop: l, seat: l.plain.at(p), id: newID(),
+		sock: h, loop: l, seat: l.plain.at(p, p.addr.speaks), id: newID(),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
 	if l.expectsHeader(c) {
@@ -47,13 +47,10 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 	if !guest && l.full(h.FD()) {
 		l.pause()
 	}
-	if c.stage = stageHTTP; p.addr.packet != nil {
-		c.stage = stagePacket
-	}
-	if c.stage == stagePacket && !c.has(flagHeader) {
-		c.route.connect(c)
-	} else {
+	if c.has(flagHeader) {
 		l.expect(c, l.w.Limits.HandshakeTimeout)
+	} else {
+		c.transport.open(c)
 	}
 	if guest {
 		l.greet(c)
@@ -97,7 +94,7 @@ func (l *loop) pause() {
 // admitAgain resumes accepting when there is room. It runs once a second and
 // after a close while paused.
 func (l *loop) admitAgain() {
-	if !l.accept.paused || l.closing || l.moving { // a hand-over wants no newcomers
+	if !l.accept.paused || l.phase != phaseServing { // a hand-over wants no newcomers
 		return
 	}
 	fd := reactor.LowestFree()

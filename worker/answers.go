@@ -14,7 +14,7 @@ const lateBy = 60 * time.Millisecond
 
 // answerFor tells whoever asked how many connections a publication reached.
 func (l *loop) answerFor(d *delivery) {
-	if l.fan.journal.on && !l.moving {
+	if l.fan.journal.on && !l.phase.moving() {
 		l.late = append(l.late, lateAnswer{d, l.now + lateBy})
 		if len(l.late) == 1 {
 			l.after(lateBy, l.answerLate)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
@@ -18,7 +17,7 @@ const (
 // closeConn begins an orderly close: what is queued goes out first, then the
 // goodbye of the protocol. err is what OnClose will get.
 func (l *loop) closeConn(c *Conn, code int, reason string, err error) {
-	if c.has(flagDead|flagEnd|flagMoving) || c.stage == stageClosing || c.stage == stageDrain || c.datagram() {
+	if c.has(flagDead|flagEnd|flagMoving) || c.stage != stageOpen || c.datagram() {
 		return
 	}
 	if err != nil {
@@ -27,13 +26,16 @@ func (l *loop) closeConn(c *Conn, code int, reason string, err error) {
 	if errors.Is(err, ErrSlow) {
 		l.abandon(c) // it would not read it anyway
 	}
-	if c.stage != stageWebSocket {
+	if c.transport.goodbye == nil {
 		l.finishAfter(c, stageDrain)
 		return
 	}
 	c.stage = stageClosing
 	c.route.closing(c)
-	l.say(c, code, reason)
+	if !c.transport.goodbye(c, code, reason) {
+		l.finishAfter(c, stageDrain)
+		return
+	}
 	l.expect(c, closeTimeout)
 	l.hearOut(c)
 }
@@ -53,35 +55,15 @@ func (l *loop) fail(c *Conn, code uint16, err error) {
 	if c.extra().err == nil {
 		c.more.err = err
 	}
-	if c.stage == stageWebSocket {
+	if c.stage == stageOpen && c.transport.goodbye != nil {
 		var e *CloseError
 		reason := ""
 		if errors.As(err, &e) {
 			reason = e.Reason
 		}
-		l.say(c, int(code), reason)
+		c.transport.goodbye(c, int(code), reason)
 	}
 	l.finishAfter(c, stageDrain)
-}
-
-// say sends a close frame.
-func (l *loop) say(c *Conn, code int, reason string) {
-	l.emit(c, func(dst []byte) []byte { return websocket.AppendClose(dst, uint16(code), reason) })
-}
-
-// peerClosed acts on a close frame: ours was first, or is due now.
-func (l *loop) peerClosed(c *Conn, ev websocket.Event) {
-	if c.stage == stageWebSocket {
-		if ev.Code != websocket.CloseNormal && ev.Code != websocket.CloseGoingAway && ev.Code != websocket.CloseNoStatus {
-			c.extra().err = &CloseError{Code: ev.Code, Reason: string(ev.Data)}
-		}
-		code := ev.Code
-		if code == websocket.CloseNoStatus {
-			code = 0
-		}
-		l.say(c, int(code), "")
-	}
-	l.finishAfter(c, stageClosing)
 }
 
 // finishAfter ends the connection once everything is sent: with stageClosing at
@@ -141,8 +123,8 @@ func (c *Conn) cause(err error) error {
 		return c.more.err
 	case err == nil || c.has(flagEnd) || c.stage == stageClosing:
 		return nil
-	case errors.Is(err, io.EOF) && c.stage == stageWebSocket:
-		return &CloseError{Code: websocket.CloseAbnormal, Reason: "client left without a close frame"}
+	case errors.Is(err, io.EOF) && c.stage == stageOpen:
+		return c.transport.cut
 	case errors.Is(err, io.EOF):
 		return nil
 	}

@@ -28,16 +28,13 @@ var (
 // CloseError says with which close code a WebSocket client left or was failed.
 type CloseError = websocket.CloseError
 
-// stage is what the bytes of a connection mean now.
+// stage is how far the end of a connection is, whatever it speaks.
 type stage uint8
 
 const (
-	stageHTTP      stage = iota // requests; an upgrade leads to stageWebSocket
-	stageWebSocket              // frames
-	stagePacket                 // packets of a protocol.Protocol
-	stageClosing                // a close frame is sent; waiting for the peer's
-	stageDrain                  // our side is done: bytes are thrown away until the peer closes
-	stageDatagram               // one UDP packet; not in the registry
+	stageOpen    stage = iota
+	stageClosing       // our goodbye is said; waiting for the peer's
+	stageDrain         // our side is done: bytes are thrown away until the peer closes
 )
 
 // flags of a connection.
@@ -54,11 +51,11 @@ const (
 	flagDead                        // to be closed at the end of this turn
 	flagMuted                       // its socket is not read
 	flagTimers                      // owns timers
-	flagBody                        // in stageHTTP: header is read, body is not
+	flagBody                        // of a request: header is read, body is not
 	flagMoving                      // on its way to another process
 	flagSkip                        // has had some publications before it came; see skips
 	flagGuest                       // there was no place for it when it came
-	flagRest                        // on the waitlist: has input that waits for a turn, and is not in epoll
+	flagRest                        // on the waitlist: has input that waits for a turn, and is not listened to
 	flagHeader                      // a header of the PROXY protocol comes first
 )
 
@@ -68,7 +65,7 @@ const (
 type Conn struct {
 	sock     reactor.Handle // not valid once closed
 	loop     *loop          //
-	*seat                   // port and route
+	*seat                   // port, route, transport
 	id       ID
 	in       *input // bytes of an unfinished message
 	out      *queue // unsent frames
@@ -87,8 +84,9 @@ type Conn struct {
 // seat is what connections have in common that came in at the same place. It
 // never changes; a connection that goes elsewhere takes another one.
 type seat struct {
-	port  *port  // the listener
-	route *route // callbacks and rules; never nil
+	port      *port      // the listener
+	route     *route     // callbacks and rules; never nil
+	transport *transport // what they speak; nil only in a record that is being read
 }
 
 // extra holds what few connections have.
@@ -127,11 +125,11 @@ func (c *Conn) clear(f flags)    { c.flags &^= f }
 
 // open reports whether the connection can be sent messages.
 func (c *Conn) open() bool {
-	return c.has(flagConnected) && !c.has(flagDead|flagEnd|flagMoving) && (c.stage == stageWebSocket || c.stage == stagePacket)
+	return c.has(flagConnected) && !c.has(flagDead|flagEnd|flagMoving) && c.stage == stageOpen && c.transport.talks
 }
 
 // datagram reports whether c stands for a single UDP packet.
-func (c *Conn) datagram() bool { return c.stage == stageDatagram }
+func (c *Conn) datagram() bool { return c.transport.once }
 
 // Memberships implements hub.Member; it is of no use to callbacks.
 func (c *Conn) Memberships() *hub.List[*Conn] { return &c.groups }
@@ -279,11 +277,8 @@ func (c *Conn) Subprotocol() string { return c.text(fieldSubprotocol, "") }
 
 // Protocol returns "websocket", "http", "text" and so on.
 func (c *Conn) Protocol() string {
-	switch {
-	case c.stage == stageHTTP:
-		return "http"
-	case c.port.addr.packet == nil:
-		return "websocket"
+	if name := c.transport.name; name != "" {
+		return name
 	}
 	return c.port.addr.scheme
 }

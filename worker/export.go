@@ -82,17 +82,24 @@ func (x *export) run() error {
 // delivered here: the new worker's journal has only what comes later.
 func (x *export) start() error {
 	var b *barrier
-	if err := x.l.do(func() { x.begin(); b = x.l.barrier(true) }); err != nil {
-		return err
+	var err error
+	if doErr := x.l.do(func() {
+		if err = x.begin(); err == nil {
+			b = x.l.barrier(true)
+		}
+	}); doErr != nil || err != nil {
+		return errors.Join(doErr, err)
 	}
 	return b.wait()
 }
 
 // begin stops everything that would change under the hand-over. It runs on the
 // loop.
-func (x *export) begin() {
+func (x *export) begin() error {
 	l := x.l
-	l.moving = true
+	if !l.become(phaseHanding) {
+		return errors.New("this worker has been told to stop")
+	}
 	l.fan.journal.on = true
 	l.fan.seen.noteNews()
 	l.reactor.Deafen(true)
@@ -103,6 +110,7 @@ func (x *export) begin() {
 		}
 		return nil
 	})
+	return nil
 }
 
 // batch moves up to n connections. It reports false when there are none left to
@@ -160,7 +168,7 @@ func (x *export) freeze(n int) {
 	l := x.l
 	l.fan.complete(l)
 	l.uncork()
-	l.waiting = false
+	l.become(phaseHanding)
 	news := l.fan.seen.takeNews()
 	maps.Copy(x.at, news)
 	maps.Copy(x.unsent, news)
@@ -220,7 +228,7 @@ func (x *export) pack() (body []byte, fds []int, err error) {
 // movable reports whether the connection can leave now. One with a deferred
 // answer leaves once that is given; one that is about to end does not.
 func (c *Conn) movable() bool {
-	return c.sock.Valid() && !c.has(flagDead|flagEnd|flagHeld|flagMoving) && c.stage <= stagePacket
+	return c.sock.Valid() && !c.has(flagDead|flagEnd|flagHeld|flagMoving) && c.stage == stageOpen && c.transport.moves
 }
 
 // wait gives connections that cannot move yet some time, which deferTimeout
@@ -235,7 +243,9 @@ func (x *export) wait() bool {
 				pending++
 			}
 		}
-		x.l.waiting = pending > 0
+		if x.l.become(phaseHanding); pending > 0 {
+			x.l.become(phaseWaiting)
+		}
 	})
 	if pending > 0 && !movable {
 		time.Sleep(emptyCheck)
@@ -308,7 +318,7 @@ func (x *export) end() error {
 // be dead.
 func (x *export) resume() {
 	l := x.l
-	l.moving, l.waiting = false, false
+	l.become(phaseServing)
 	l.fan.complete(l)
 	l.fan.seen.news = nil
 	for _, c := range x.held {
@@ -325,7 +335,7 @@ func (x *export) resume() {
 		l.resume(c)
 	}
 	for _, c := range l.conns.all { // their requests have waited
-		if c.stage == stageHTTP && c.in != nil {
+		if c.asks() && c.in != nil {
 			l.resume(c)
 		}
 	}
@@ -334,7 +344,7 @@ func (x *export) resume() {
 	}
 	x.held = nil
 	l.closeJournal()
-	if l.closing {
+	if l.phase.leaving() {
 		return
 	}
 	_ = l.each(func(r *route) error {

@@ -5,15 +5,13 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/pushd/pushd/protocol/websocket"
 )
 
 // A process without a place for one more connection leaves those who come to the
 // others, which share the accept queue. Who still waits there at the next look,
-// and after FullWait, finds a place nowhere and is let in as a guest, to be told so: an upgrade is
-// refused with 503, a plain request is served, so that a back end gets in
-// whatever its clients do, and then the connection is closed.
+// and after FullWait, finds a place nowhere and is let in as a guest, to be told
+// so: an upgrade is refused with 503, a plain request is served, so that a back
+// end gets in whatever its clients do, and then the connection is closed.
 const (
 	maxGuests     = 24 // at a time, beyond max_connections; of the descriptors of reserve
 	guestLook     = 100 * time.Millisecond
@@ -30,14 +28,14 @@ func (l *loop) startLooking() {
 // look lets guests in when somebody has waited since the last look.
 func (l *loop) look() {
 	a := &l.accept
-	if !a.paused || l.closing || l.moving {
+	if !a.paused || l.phase != phaseServing {
 		a.looking, a.waited = false, 0
 		return
 	}
 	l.after(guestLook, l.look)
 	waits := false
 	for i, p := range l.ports {
-		if p.addr.packet != nil || p.addr.udp || !l.reactor.Waits(i) {
+		if !p.addr.speaks.requests || !l.reactor.Waits(i) {
 			continue
 		}
 		waits = true
@@ -82,10 +80,10 @@ func (l *loop) ungreet(c *Conn) {
 
 // noPlace refuses a guest's upgrade. Clients are to come back spread over some
 // seconds.
-func (l *loop) noPlace(c *Conn) websocket.Answer {
+func (l *loop) noPlace(c *Conn) answer {
 	l.refused("full", c.RemoteAddr().String(), "limits.max_connections, or the limit of descriptors")
 	a := refusal(http.StatusServiceUnavailable, "full", "there is no place left, come back later")
-	a.Header = []websocket.Field{{Name: "Retry-After", Value: strconv.Itoa(1 + rand.IntN(10))}}
+	a.header = [][2]string{{"Retry-After", strconv.Itoa(1 + rand.IntN(10))}}
 	return a
 }
 

@@ -207,7 +207,7 @@ func importer(t *testing.T, s *server) *courier {
 
 // record is that of a connection at a listener of l, which has not got it.
 func record(l *loop, id byte, change func(*Conn)) []byte {
-	c := &Conn{loop: l, seat: l.plain.at(l.ports[0]), id: ID{id}, stage: stageWebSocket, flags: flagConnected}
+	c := &Conn{loop: l, seat: l.plain.at(l.ports[0], transportWebSocket), id: ID{id}, flags: flagConnected}
 	if change != nil {
 		change(c)
 	}
@@ -237,9 +237,9 @@ func TestBadBatches(t *testing.T) {
 		"more records than descriptors": {1, [][]byte{good, record(l, 2, nil)}},
 		"more descriptors than records": {2, [][]byte{good}},
 		"deflate without a window":      {1, [][]byte{record(l, 3, func(c *Conn) { c.set(flagDeflate) })}},
-		"packets of a WebSocket":        {1, [][]byte{record(l, 3, func(c *Conn) { c.stage = stagePacket })}},
-		"a request in a channel":        {1, [][]byte{record(l, 3, func(c *Conn) { c.stage = stageHTTP; l.hub.Join(hub.Channel, "x", c) })}},
-		"closing":                       {1, [][]byte{record(l, 3, func(c *Conn) { c.stage = stageClosing })}},
+		"packets of a WebSocket":        {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportPacket) })}},
+		"a request in a channel":        {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportHTTP); l.hub.Join(hub.Channel, "x", c) })}},
+		"a transport that is not here":  {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(&transport{number: 3}) })}},
 		"too many session values": {1, [][]byte{record(l, 3, func(c *Conn) {
 			c.remember(fieldValue, "k", strings.Repeat("v", maxSession))
 		})}},
@@ -363,7 +363,7 @@ func TestMessagesOfAHandover(t *testing.T) {
 // TestMessagesAreCountedBeyond32Bits, also in the process after.
 func TestMessagesAreCountedBeyond32Bits(t *testing.T) {
 	l := paper(t)
-	c := &Conn{loop: l, seat: l.plain.at(l.ports[0]), id: ID{1}}
+	c := &Conn{loop: l, seat: l.plain.at(l.ports[0], transportHTTP), id: ID{1}}
 	c.msgs.in, c.msgs.out = math.MaxUint32, math.MaxUint32-1
 	c.gotMessage()
 	c.sentMessages(3)

@@ -17,7 +17,7 @@ func TestHandoverOfLongPolls(t *testing.T) {
 	begun := 0 // requests, while the old worker waited for answers that were due
 	w1, _ := newEchoer(anyWS)
 	w1.OnRequest = func(w *Response, r *Request) {
-		if w1.loop.waiting {
+		if w1.loop.phase == phaseWaiting {
 			begun++
 		}
 		w.Defer()
@@ -55,7 +55,7 @@ func TestEventLoopEndsWhileLeaving(t *testing.T) {
 	s := serve(t, w)
 	connect(t, s.addrs[0], "/")
 	must(t, s.master.Send(control.TypeStop, 0, control.Stop{Code: 1001, DrainMS: 60_000}))
-	s.eventually("it is leaving", func() bool { return w.loop.closing })
+	s.eventually("it is leaving", func() bool { return w.loop.phase.leaving() })
 	w.loop.post(w.loop.reactor.Halt)
 	select {
 	case err := <-s.ended:

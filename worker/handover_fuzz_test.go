@@ -42,16 +42,14 @@ func paper(tb testing.TB) *loop {
 // seeds are records of connections in many states.
 func seeds(l *loop) (list [][]byte) {
 	for i, p := range l.ports {
-		c := &Conn{loop: l, seat: l.plain.at(p), id: ID{byte(i + 1)}}
-		if p.addr.packet != nil {
-			c.stage = stagePacket
-		}
+		c := &Conn{loop: l, seat: l.plain.at(p, p.addr.speaks), id: ID{byte(i + 1)}}
 		l.conns.add(c)
 		list = append(list, c.appendRecord(nil))
 		c.input().wait.add([]byte("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab"))
 		list = append(list, c.appendRecord(nil))
 		if i == 0 {
-			c.stage, c.flags, c.bits = stageWebSocket, flagConnected|flagDeflate|flagFull, 9
+			c.speak(transportWebSocket)
+			c.flags, c.bits = flagConnected|flagDeflate|flagFull, 9
 			c.out = &queue{frames: [][]byte{[]byte("ab"), []byte("c")}, off: 1, bytes: 2}
 			c.in = &input{}
 			_, _, _, _ = c.in.dec.Next(mask(0x01, []byte("half of it")), &websocket.Limits{}, false)

@@ -185,7 +185,7 @@ func TestHandoverOfEveryKind(t *testing.T) {
 	s1.eventually("all bytes are read", func() bool {
 		n := uint64(0)
 		for _, c := range s1.w.loop.conns.all {
-			if c.stage != stageWebSocket {
+			if c.transport != transportWebSocket {
 				in, _ := c.traffic()
 				n += in
 			}
@@ -232,7 +232,7 @@ func TestHandoverWithDeferredAnswer(t *testing.T) {
 	w2.OnRequest = func(w *Response, _ *Request) { _, _ = w.WriteString("second worker") }
 	done := make(chan control.Exported)
 	go func() { _, r := s1.replace(w2, b); done <- r }()
-	s1.eventually("the hand-over has begun", func() bool { return w1.loop.moving })
+	s1.eventually("the hand-over has begun", func() bool { return w1.loop.phase.moving() })
 	s1.on(func() { _, _ = held.WriteString("first worker"); held.End() })
 	if _, body := c.response("GET"); body != "first worker" {
 		t.Fatal(body)

@@ -1,25 +1,44 @@
 package worker
 
 import (
-	"errors"
+	"iter"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"strings"
-
-	"github.com/pushd/pushd/protocol/websocket"
 )
 
-// Handshake is a WebSocket upgrade that waits for its answer. What it tells of
-// the request is valid until OnHandshake returns.
+// Handshake is a client that wants to stay, as by a WebSocket upgrade, and waits
+// for the answer. What it tells of the request is valid until OnHandshake
+// returns.
 type Handshake struct {
 	c      *Conn
-	req    *websocket.Request
-	answer websocket.Answer
+	req    offer // nil when OnHandshake is over
+	host   string
+	answer answer
 	query  url.Values
 	state  handshakeState
-	block  []byte // the request, kept while the answer is deferred
-	tells  bool   // TellFull
+	tells  bool         // TellFull
+	late   func(answer) // what becomes of a deferred answer; nil within OnHandshake
+}
+
+// offer is the request, in the hands of the transport that has parsed it. The
+// slices are its own.
+type offer interface {
+	Headers() iter.Seq2[[]byte, []byte]
+	Header(lower string) []byte // the first of that name, nil for none
+	Values(lower string) []string
+	Protocols() iter.Seq[[]byte] // subprotocols on offer, best first
+	Offers(protocol string) bool
+}
+
+// answer is what the client gets.
+type answer struct {
+	status      int    // 0 is yes
+	cause, body string // of a no: for the counters, and for the client
+	subprotocol string
+	header      [][2]string // names and values
+	deferred    bool        // not known yet
 }
 
 type handshakeState uint8
@@ -52,7 +71,7 @@ func (h *Handshake) Host() string {
 	if h.req == nil {
 		return ""
 	}
-	return string(h.req.Host)
+	return h.host
 }
 
 // Header returns the first header of that name, or "".
@@ -88,16 +107,16 @@ func (h *Handshake) Subprotocols() (list []string) {
 
 // Choose answers with a subprotocol, which must be among those offered, in place
 // of the one that the route's Protocols have led to.
-func (h *Handshake) Choose(subprotocol string) { h.answer.Subprotocol = subprotocol }
+func (h *Handshake) Choose(subprotocol string) { h.answer.subprotocol = subprotocol }
 
 // Chosen returns the subprotocol of the answer so far, "" for none.
-func (h *Handshake) Chosen() string { return h.answer.Subprotocol }
+func (h *Handshake) Chosen() string { return h.answer.subprotocol }
 
 // choose takes the first of the route's subprotocols that the client offers.
 func (h *Handshake) choose(protocols []string) {
 	for _, p := range protocols {
 		if h.req.Offers(p) {
-			h.answer.Subprotocol = p
+			h.answer.subprotocol = p
 			return
 		}
 	}
@@ -105,7 +124,7 @@ func (h *Handshake) choose(protocols []string) {
 
 // SetHeader adds a header to the response.
 func (h *Handshake) SetHeader(name, value string) {
-	h.answer.Header = append(h.answer.Header, websocket.Field{Name: name, Value: value})
+	h.answer.header = append(h.answer.header, [2]string{name, value})
 }
 
 // Keep stores headers of the request, for Conn.Header later on.
@@ -122,13 +141,13 @@ func (h *Handshake) Refuse(status int, text string) {
 	if status < 400 || status > 599 {
 		status = http.StatusForbidden
 	}
-	h.answer.Status, h.answer.Body, h.answer.Cause = status, text+"\n", "handler"
+	h.answer.status, h.answer.body, h.answer.cause = status, text+"\n", "handler"
 	h.settle()
 }
 
 // Accept answers a deferred handshake with yes. Without Defer it is not needed.
 func (h *Handshake) Accept() {
-	h.answer.Status = 0
+	h.answer.status = 0
 	h.settle()
 }
 
@@ -137,14 +156,14 @@ func (h *Handshake) Accept() {
 func (h *Handshake) Defer() {
 	if h.state == handshakeOpen {
 		h.state = handshakeDeferred
-		h.answer.Deferred = true
+		h.answer.deferred = true
 	}
 }
 
 // settle gives the answer to a deferred handshake whose OnHandshake is over.
 func (h *Handshake) settle() {
-	h.answer.Deferred = false
-	if h.state == handshakeDeferred && h.block == nil {
+	h.answer.deferred = false
+	if h.state == handshakeDeferred && h.late == nil {
 		h.state = handshakeOpen // answered within OnHandshake after all
 	}
 	if h.state != handshakeDeferred || h.c.has(flagDead|flagEnd) {
@@ -154,73 +173,27 @@ func (h *Handshake) settle() {
 	c := h.c
 	c.more.held = nil
 	c.clear(flagHeld)
-	c.shake(h.block, func(*websocket.Request) websocket.Answer { return h.answer })
+	h.late(h.answer)
 	c.loop.resume(c)
 }
 
 func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
 
-// upgrade answers the upgrade in block, a whole header block.
-func (c *Conn) upgrade(block []byte) {
-	h := &Handshake{c: c}
-	c.shake(block, func(r *websocket.Request) websocket.Answer { return c.decide(r, h) })
-	h.req = nil
-	if h.state == handshakeDeferred {
-		h.block = append([]byte(nil), block...)
-		c.set(flagHeld)
-		c.extra().held = &held{handshake: h}
-		c.loop.expect(c, deferTimeout)
-	}
+// hold waits for the answer to a deferred handshake, which late gets.
+func (h *Handshake) hold(late func(answer)) {
+	h.late = late
+	c := h.c
+	c.set(flagHeld)
+	c.extra().held = &held{handshake: h}
+	c.loop.expect(c, deferTimeout)
 }
 
-// shake runs the handshake and acts on its result.
-func (c *Conn) shake(block []byte, decide func(*websocket.Request) websocket.Answer) {
-	l := c.loop
-	opts := websocket.Options{Compression: l.w.Compression, MaxHeaders: l.w.Limits.MaxHeaders}
-	resp, res, err := websocket.Upgrade(l.fan.scratch[:0], block, opts, decide)
-	if errors.Is(err, websocket.ErrDeferred) {
-		return
-	}
-	l.fan.scratch = resp
-	l.uncork()
-	l.transmit(c, resp, nil)
-	if err != nil {
-		c.refusedUpgrade(err)
-		return
-	}
-	l.holdFor(c)
-	c.stage = stageWebSocket
-	if res.Deflate {
-		c.set(flagDeflate)
-		c.bits = res.ServerBits
-	}
-	c.remember(fieldSubprotocol, "", res.Subprotocol)
-	l.beatFrom(c)
-	c.shed()
-	c.route.connect(c)
-	if c.Full() { // has been told
-		l.closeConn(c, int(websocket.CloseTryLater), "there is no place left", nil)
-	}
-}
-
-func (c *Conn) refusedUpgrade(err error) {
-	var e *websocket.HandshakeError
-	cause := "handshake"
-	if errors.As(err, &e) {
-		cause = e.Cause
-	}
-	if cause != "origin" && cause != "route" && cause != "full" { // told in full by decide
-		c.loop.refused(cause, c.RemoteAddr().String(), err.Error())
-	}
-	c.loop.finishAfter(c, stageDrain)
-}
-
-// decide finds the route and asks its rules and its handler.
-func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
-	l := c.loop
-	h.req = r
-	path := c.locate(string(r.URI))
-	host := c.believe(string(r.Host), r.Values)
+// decide finds the route of a handshake to target, path and query, and asks its
+// rules and its handler. origin is nil when the client is no browser.
+func (h *Handshake) decide(target string, origin []byte) answer {
+	c, l := h.c, h.c.loop
+	path := c.locate(target)
+	host := c.believe(h.host, h.req.Values)
 	if !l.welcome(c) {
 		return refusal(http.StatusTooManyRequests, tooMany, "there are too many connections from your address")
 	}
@@ -230,8 +203,8 @@ func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
 		return refusal(http.StatusNotFound, "route", "there is nothing at this path")
 	}
 	c.enter(rt, path)
-	if r.Origin != nil && !rt.origins.allows(string(r.Origin), host) {
-		l.refusedOrigin(c, string(r.Origin), host)
+	if origin != nil && !rt.origins.allows(string(origin), host) {
+		l.refusedOrigin(c, string(origin), host)
 		return refusal(http.StatusForbidden, "origin", "origin not allowed")
 	}
 	h.choose(rt.protocols)
@@ -240,15 +213,15 @@ func (c *Conn) decide(r *websocket.Request, h *Handshake) websocket.Answer {
 	switch {
 	case c.has(flagDead | flagEnd):
 		return refusal(http.StatusInternalServerError, "panic", "internal error")
-	case c.Full() && !h.tells && h.answer.Status == 0:
-		h.state, h.answer.Deferred = handshakeDone, false
+	case c.Full() && !h.tells && h.answer.status == 0:
+		h.state, h.answer.deferred = handshakeDone, false
 		return l.noPlace(c)
 	}
 	return h.answer
 }
 
-func refusal(status int, cause, body string) websocket.Answer {
-	return websocket.Answer{Status: status, Cause: cause, Body: body + "\n"}
+func refusal(status int, cause, body string) answer {
+	return answer{status: status, cause: cause, body: body + "\n"}
 }
 
 // locate splits a request target and remembers the query.
@@ -262,10 +235,10 @@ func (c *Conn) locate(target string) (path string) {
 // does not tell it.
 func (c *Conn) enter(rt *route, path string) {
 	if known := rt.of(path); known != nil {
-		c.seat = known.at(c.port)
+		c.seat = known.at(c.port, c.transport)
 		c.remember(fieldPath, "", "")
 		return
 	}
-	c.seat = rt.at(c.port)
+	c.seat = rt.at(c.port, c.transport)
 	c.remember(fieldPath, "", path)
 }

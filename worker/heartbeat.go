@@ -3,8 +3,6 @@ package worker
 import (
 	"math/rand/v2"
 	"time"
-
-	"github.com/pushd/pushd/protocol/websocket"
 )
 
 // The heartbeat finds connections whose time has come by scanning a slice of
@@ -63,66 +61,17 @@ func (l *loop) sweep() {
 
 // due acts on a deadline.
 func (l *loop) due(c *Conn) {
-	if c.has(flagRest) && c.stage != stageClosing && c.stage != stageDrain {
+	if c.has(flagRest) && c.stage == stageOpen {
 		l.expect(c, time.Second) // it has spoken: we are late, not the client
 		return
 	}
-	switch c.stage {
-	case stagePacket:
-		if c.has(flagHeader) { // its proxy has not said who it is
-			l.destroy(c, ErrHandshake)
-		}
-	case stageHTTP:
-		l.dueHTTP(c)
-	case stageWebSocket:
-		l.dueWebSocket(c)
-	case stageClosing, stageDrain:
-		l.destroy(c, nil)
-	}
-}
-
-func (l *loop) dueHTTP(c *Conn) {
-	if c.has(flagHeld) {
-		c.more.held.expire()
-		return
-	}
-	if c.out != nil {
-		l.failSend("slow")
-		l.destroy(c, ErrSlow)
-		return
-	}
-	if l.unheard(c) {
-		return
-	}
-	if c.in != nil { // half a request
-		l.refused("timeout", c.peer().String(), "limits.handshake_timeout")
-		l.reject(c, 408, "the request took too long")
-		return
-	}
-	l.destroy(c, ErrHandshake)
-}
-
-// dueWebSocket pings a silent client and closes one that stays silent.
-func (l *loop) dueWebSocket(c *Conn) {
-	silent := time.Duration(seconds(l.now)-c.lastRecv) * time.Second
-	interval, timeout := l.w.PingInterval, l.w.PingTimeout
 	switch {
-	case interval == 0:
-	case silent < interval*9/10:
-		c.clear(flagPinged)
-		l.expect(c, interval-silent)
-	case c.has(flagPaused) || timeout == 0: // we do not, or need not, see an answer
-		c.clear(flagPinged)
-		l.ping(c)
-		l.expect(c, max(interval, time.Second))
-	case !c.has(flagPinged):
-		c.set(flagPinged)
-		l.ping(c)
-		l.expect(c, max(timeout, time.Second))
-	case silent >= interval+timeout:
-		l.unanswered(c)
-	default:
-		l.expect(c, interval+timeout-silent)
+	case c.stage != stageOpen:
+		l.destroy(c, nil)
+	case c.has(flagHeader) && !c.transport.requests: // its proxy has not said who it is
+		l.destroy(c, ErrHandshake)
+	case c.transport.due != nil:
+		c.transport.due(c)
 	}
 }
 
@@ -136,24 +85,6 @@ func (l *loop) unheard(c *Conn) bool {
 	l.expect(c, time.Second)
 	return true
 }
-
-// unanswered ends a connection whose client is silent.
-func (l *loop) unanswered(c *Conn) {
-	if l.unheard(c) {
-		return
-	}
-	if c.route.onTimeout != nil {
-		c.extra().err = ErrTimeout
-		c.route.timedOut(c)
-	}
-	if c.stage == stageWebSocket {
-		l.destroy(c, ErrTimeout)
-	}
-}
-
-var pingFrame = websocket.AppendFrame(nil, websocket.Ping, nil)
-
-func (l *loop) ping(c *Conn) { l.control(c, pingFrame, pingMark) }
 
 // beatFrom starts the heartbeat of a connection. The first ping comes up to a
 // tenth early, so that clients that came together are not pinged together.

@@ -37,16 +37,16 @@ func (c *Conn) introduce(p []byte) []byte {
 	}
 	if !l.behindProxy(c) && !l.welcome(c) {
 		l.refused(tooMany, c.peer().String(), tooManyDetail)
-		if c.stage == stageHTTP {
+		if c.asks() {
 			l.reject(c, 429, "there are too many connections from your address")
 		} else {
 			l.destroy(c, nil)
 		}
 		return nil
 	}
-	if c.stage == stagePacket {
+	if !c.transport.requests { // a request is due when the header was
 		l.expect(c, 0)
-		c.route.connect(c)
+		c.transport.open(c)
 	}
 	return p[n:]
 }

@@ -134,8 +134,9 @@ func TestPacketsAreLookedAtOnce(t *testing.T) {
 			var got []string
 			l := &loop{w: New(), log: slog.New(slog.DiscardHandler)}
 			rt := &route{callbacks: callbacks{onMessage: func(_ *Conn, m Message) { got = append(got, string(m.Data)) }}}
-			c := &Conn{loop: l, seat: rt.at(&port{addr: listenAddr{packet: c.proto}}), stage: stagePacket}
+			c := &Conn{loop: l, seat: rt.at(&port{addr: listenAddr{packet: c.proto}}, transportPacket)}
 			for i := range raw {
+				l.Begin()
 				c.receive([]byte{raw[i]})
 			}
 			if strings.Join(got, "") != raw || len(got) != 2 || c.in != nil {
@@ -151,7 +152,7 @@ func TestPacketsAreLookedAtOnce(t *testing.T) {
 // TestTextsOfARecordAreLinear: a thousand session values cost what they are long.
 func TestTextsOfARecordAreLinear(t *testing.T) {
 	l := &loop{plain: &route{}}
-	c := &Conn{loop: l, seat: l.plain.at(&port{addr: listenAddr{text: anyWS}}), id: ID{1}, out: &queue{}}
+	c := &Conn{loop: l, seat: l.plain.at(&port{addr: listenAddr{text: anyWS}}, transportHTTP), id: ID{1}, out: &queue{}}
 	for i := range 1000 {
 		must(t, c.Set(fmt.Sprint(i), "some value"))
 	}

@@ -16,7 +16,8 @@ type listenAddr struct {
 	text   string            // as configured
 	scheme string            // "websocket", "http", "text" …
 	local  string            // "host:port" or a path
-	packet protocol.Protocol // nil for the HTTP front
+	speaks *transport        // what a connection speaks at first
+	packet protocol.Protocol // of transportPacket and transportDatagram, else nil
 	udp    bool
 }
 
@@ -30,10 +31,13 @@ func parseListen(addr string) (listenAddr, error) {
 	switch scheme {
 	case "ws":
 		a.scheme = "websocket"
-	case "websocket", "http":
 	case "wss", "https":
 		return a, fmt.Errorf("listen address %q: %w", addr, errTLS(scheme))
-	default:
+	}
+	if a.speaks = schemes[a.scheme]; a.speaks == nil {
+		a.speaks = transportPacket
+	}
+	if a.speaks == transportPacket || a.udp {
 		if a.packet, ok = protocol.Lookup(scheme); !ok {
 			return a, fmt.Errorf("listen address %q: no protocol %q (there are websocket, http and %s)",
 				addr, scheme, strings.Join(protocol.Names(), ", "))

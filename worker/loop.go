@@ -50,11 +50,8 @@ type loop struct {
 
 	progress atomic.Uint64 // raised by each step of work; see serving.pulse
 
-	closing   bool        // stop was asked for: no new clients
+	phase     phase
 	parting   func(*Conn) // since disperse: sends one away
-	retired   bool        // another process has taken over
-	moving    bool        // connections are being handed over: timers rest
-	waiting   bool        // nothing is frozen and answers are due first: timers run, requests wait
 	skip      skips
 	importing int                     // hand-overs to this process under way
 	landing   map[*Conn]func(ok bool) // connections of a hand-over that are not in the reactor yet
@@ -116,7 +113,7 @@ func (l *loop) destroy(c *Conn, err error) {
 // Opened makes a connection of an accepted socket, or of a datagram.
 func (l *loop) Opened(h reactor.Handle, i int) (*Conn, bool) {
 	p := l.ports[i]
-	if p.addr.udp {
+	if p.addr.speaks.once {
 		return l.datagram(h, p), true
 	}
 	c := l.admit(h, p)
@@ -126,7 +123,7 @@ func (l *loop) Opened(h reactor.Handle, i int) (*Conn, bool) {
 // Readable takes what was read.
 func (l *loop) Readable(c *Conn, p []byte) {
 	if c.datagram() {
-		c.packet(p)
+		c.transport.receive(c, p)
 		return
 	}
 	c.receive(p)
@@ -210,7 +207,7 @@ func (l *loop) Woken(posted []func()) {
 	for _, fn := range posted {
 		l.run(fn)
 	}
-	if !l.moving || l.waiting { // the process that takes over has timers of its own
+	if l.phase != phaseHanding { // the process that takes over has timers of its own
 		l.wheel.Advance(l.now)
 	}
 	l.fan.step(l)

@@ -67,7 +67,7 @@ func (l *loop) tidy() (again bool) {
 	if !grown && !left {
 		return false
 	}
-	if t.cpu-before > calm || l.moving || l.importing > 0 {
+	if t.cpu-before > calm || l.phase.moving() || l.importing > 0 {
 		return true
 	}
 	t.conns = l.conns.len()

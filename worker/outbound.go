@@ -1,10 +1,6 @@
 package worker
 
-import (
-	"strings"
-
-	"github.com/pushd/pushd/protocol/websocket"
-)
+import "strings"
 
 // What a socket does not take is kept in a queue, as references to encoded
 // frames: a frame that went to a thousand slow clients is in memory once.
@@ -65,31 +61,12 @@ func (l *loop) send(c *Conn, m Message) error {
 	}
 	c.sentMessages(1)
 	l.counts.messagesOut++
-	l.emit(c, func(dst []byte) []byte { return c.encode(dst, m) })
+	l.emit(c, func(dst []byte) []byte { return c.transport.encode(c, dst, m) })
 	if c.has(flagDead) {
 		return ErrClosed
 	}
 	return nil
 }
-
-// encode appends m in c's protocol.
-func (c *Conn) encode(dst []byte, m Message) []byte {
-	if p := c.port.addr.packet; p != nil {
-		return p.Encode(dst, m.Data)
-	}
-	op := websocket.Text
-	if m.Binary {
-		op = websocket.Binary
-	}
-	if c.has(flagDeflate) && len(m.Data) >= compressFrom {
-		return websocket.AppendCompressed(dst, op, m.Data, c.bits)
-	}
-	return websocket.AppendFrame(dst, op, m.Data)
-}
-
-// compressFrom is the payload, in bytes, below which deflate makes most messages
-// longer (113 bytes of JSON became 122).
-const compressFrom = 150
 
 // emit appends one frame to the cork, or to scratch memory that is sent at once.
 func (l *loop) emit(c *Conn, encode func(dst []byte) []byte) {
@@ -165,15 +142,6 @@ func (l *loop) control(c *Conn, frame []byte, m mark) {
 	if !c.has(flagDead) {
 		l.share(c, frame, m)
 	}
-}
-
-// pong answers a ping.
-func (l *loop) pong(c *Conn, data []byte) {
-	if l.uncorkFor(c, len(data)); c.out == nil {
-		l.emit(c, func(dst []byte) []byte { return websocket.AppendFrame(dst, websocket.Pong, data) })
-		return
-	}
-	l.control(c, websocket.AppendFrame(nil, websocket.Pong, data), pongMark)
 }
 
 // share sends a frame that others are sent too. It is queued by reference and
@@ -260,7 +228,7 @@ func (l *loop) drained(c *Conn) {
 		l.finish(c)
 		return
 	}
-	if c.stage == stageHTTP {
+	if c.asks() {
 		l.resume(c) // requests behind the one whose answer is out
 	}
 	if c.has(flagFull) {

@@ -315,10 +315,9 @@ func (s *serving) send(m control.Message) {
 func (s *serving) leave(o control.Stop) {
 	l := s.l
 	_ = l.do(func() {
-		l.closing = true
-		l.retired, l.moving = l.moving, false
+		l.become(phaseLeaving)
 		l.reactor.Deafen(true)
-		if !l.retired && o.Code == int(websocket.CloseRestart) {
+		if l.phase == phaseLeaving && o.Code == int(websocket.CloseRestart) {
 			_ = l.each(func(r *route) error {
 				if r.onWorkerReload != nil {
 					defer l.contain("OnWorkerReload", nil)
@@ -387,7 +386,7 @@ func (s *serving) count() (n int) {
 // closeIdle closes the HTTP connections that wait for a next request.
 func (l *loop) closeIdle() {
 	for _, c := range l.conns.all {
-		if c.stage == stageHTTP && !c.has(flagHeld) && c.in == nil {
+		if c.asks() && !c.has(flagHeld) && c.in == nil {
 			l.closeConn(c, 0, "", nil)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"sync"
 
-	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker/hub"
 )
 
@@ -362,46 +361,4 @@ func (d *delivery) count() uint32 {
 		}
 	}
 	return uint32(max(d.several, 0))
-}
-
-// frames holds one message in each encoding that was asked for, so that it is
-// encoded once, however many get it.
-type frames struct {
-	plain    []byte
-	deflated [16][]byte
-	packets  map[*port][]byte
-}
-
-func (f *frames) of(c *Conn, p *Publication) []byte {
-	switch packet := c.port.addr.packet; {
-	case packet != nil:
-		b, ok := f.packets[c.port]
-		if !ok {
-			if f.packets == nil {
-				f.packets = map[*port][]byte{}
-			}
-			b = c.encodeAll(p)
-			f.packets[c.port] = b
-		}
-		return b
-	case c.has(flagDeflate) && len(p.Data) >= compressFrom:
-		if f.deflated[c.bits] == nil {
-			f.deflated[c.bits] = c.encodeAll(p)
-		}
-		return f.deflated[c.bits]
-	}
-	if f.plain == nil {
-		f.plain = c.encodeAll(p)
-	}
-	return f.plain
-}
-
-// encodeAll encodes what the publication has for clients in c's protocol.
-func (c *Conn) encodeAll(p *Publication) []byte {
-	b := make([]byte, 0, len(p.Data)+websocket.HeaderLen(len(p.Data)))
-	if p.Kind != KindMessages {
-		return c.encode(b, Message{Data: p.Data, Binary: p.Binary})
-	}
-	_, _ = EachMessage(p.Data, func(m []byte) { b = c.encode(b, Message{Data: m, Binary: p.Binary}) })
-	return b
 }

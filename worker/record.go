@@ -70,7 +70,7 @@ func appendText(dst []byte, tag byte, s string) []byte {
 func (c *Conn) appendRecord(dst []byte) []byte {
 	dst = appendField(dst, fieldID, c.id[:])
 	dst = appendText(dst, fieldPort, c.port.addr.text)
-	dst = appendNumber(dst, fieldStage, uint64(c.stage))
+	dst = appendNumber(dst, fieldStage, c.transport.number)
 	dst = appendNumber(dst, fieldFlags, uint64(c.flags&movedFlags))
 	dst = appendNumber(dst, fieldBits, uint64(c.bits))
 	if c.text(fieldPath, "") == "" {
@@ -132,6 +132,7 @@ type arrival struct {
 	uid      string
 	channels []string
 	texts    []byte // as a texts
+	speaks   *transport
 	deadline uint32
 	weight   int // see Conn.weight
 }
@@ -139,7 +140,7 @@ type arrival struct {
 // parseRecord makes a connection of a record. Nothing in the result aliases b.
 // The connection has no socket, so all that is sent to it is queued.
 func parseRecord(l *loop, b []byte) (*arrival, error) {
-	a := &arrival{c: &Conn{loop: l, seat: l.plain.at(nil), out: &queue{}}}
+	a := &arrival{c: &Conn{loop: l, seat: l.plain.at(nil, nil), out: &queue{}}}
 	for len(b) > 0 {
 		tag := b[0]
 		n, w := binary.Uvarint(b[1:])
@@ -260,7 +261,7 @@ func (a *arrival) number(tag byte, v []byte) error {
 	c := a.c
 	switch tag {
 	case fieldStage:
-		c.stage = stage(min(n, 255))
+		a.speaks = numbered(n)
 	case fieldFlags:
 		c.flags = flags(n) & movedFlags
 	case fieldBits:
@@ -285,8 +286,8 @@ func (a *arrival) number(tag byte, v []byte) error {
 // It returns false when the config has none for it.
 func (a *arrival) settle(l *loop) bool {
 	c := a.c
-	if c.seat = l.plain.at(l.portFor(a.port)); c.port == nil {
-		c.seat = l.plain.at(nowhere) // for its few last moments
+	if c.seat = l.plain.at(l.portFor(a.port), a.speaks); c.port == nil {
+		c.seat = l.plain.at(nowhere, a.speaks) // for its few last moments
 		return false
 	}
 	fits := true
@@ -295,7 +296,7 @@ func (a *arrival) settle(l *loop) bool {
 		switch {
 		case rt != nil:
 			c.enter(rt, a.path)
-		case c.stage == stageWebSocket:
+		case a.speaks.talks:
 			fits = false
 		}
 	}
@@ -316,12 +317,8 @@ var nowhere = &port{}
 func (a *arrival) watch(l *loop) {
 	c := a.c
 	*l.conns.when(c) = a.deadline
-	switch {
-	case a.deadline != 0:
-	case c.stage == stageWebSocket:
-		l.beatFrom(c)
-	case c.stage == stageHTTP:
-		l.expect(c, l.w.Limits.HandshakeTimeout)
+	if a.deadline == 0 && a.speaks.await != nil {
+		a.speaks.await(c)
 	}
 }
 
@@ -336,7 +333,7 @@ func (l *loop) portFor(addr string) *port {
 		if p.addr.text == addr {
 			return p
 		}
-		if p.addr.packet == nil && want.packet == nil || p.addr.packet != nil && p.addr.scheme == want.scheme {
+		if p.addr.speaks == want.speaks && (want.packet == nil || p.addr.scheme == want.scheme) {
 			same = p
 		}
 	}

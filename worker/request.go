@@ -1,13 +1,11 @@
 package worker
 
 import (
-	"errors"
 	nethttp "net/http"
 	"net/url"
 	"time"
 
 	"github.com/pushd/pushd/protocol/http"
-	"github.com/pushd/pushd/protocol/websocket"
 )
 
 // Request is a plain HTTP request, its body already read. It may be kept.
@@ -126,7 +124,7 @@ func (w *Response) End() {
 		c.shed()
 	}
 	c.clear(flagHeld)
-	if w.closing || c.loop.closing {
+	if w.closing || c.loop.phase.leaving() {
 		c.loop.finishAfter(c, stageDrain)
 		return
 	}
@@ -139,7 +137,7 @@ const keepAlive = 75 * time.Second
 
 func (w *Response) sendHead(length int) {
 	w.started = true
-	w.closing = w.closing || w.c.loop.closing
+	w.closing = w.closing || w.c.loop.phase.leaving()
 	if w.header.Get("Content-Type") == "" && len(w.body) > 0 {
 		w.header.Set("Content-Type", nethttp.DetectContentType(w.body))
 	}
@@ -191,90 +189,6 @@ func (h *held) abort() {
 	}
 }
 
-// requests serves the requests in p and returns what is left: an incomplete
-// header or line, requests behind a deferred one or behind an answer that the
-// client has not taken yet, or frames behind an upgrade. While a hand-over waits for answers that are due, it begins none: who has got
-// one and asks at once again, as long polls do, moves in between.
-func (c *Conn) requests(p []byte) []byte {
-	l := c.loop
-	lim := http.Limits{MaxHeader: l.w.Limits.MaxHeader, MaxHeaders: l.w.Limits.MaxHeaders, MaxBody: l.w.Limits.MaxBody}
-	var fresh http.Reader
-	rd := &fresh
-	if c.in != nil && c.in.http != nil {
-		rd = c.in.http
-	}
-	for more := true; more && len(p) > 0 && c.takesRequests() && !l.turnOver(); l.worked(0) {
-		var err error
-		if p, more, err = c.request(rd, p, &lim); err != nil {
-			c.malformed(err)
-			return nil
-		}
-	}
-	c.suspend(rd)
-	if (len(p) > 0 && !l.turnOver() || !rd.Idle()) && c.takesRequests() {
-		l.hurry(c, l.w.Limits.HandshakeTimeout)
-	}
-	return p
-}
-
-// takesRequests reports whether the next request may be worked on.
-func (c *Conn) takesRequests() bool {
-	return c.stage == stageHTTP && c.out == nil && !c.loop.waiting && !c.has(flagHeld|flagPaused|flagDead|flagEnd)
-}
-
-// suspend keeps the Reader of a request that is not whole.
-func (c *Conn) suspend(rd *http.Reader) {
-	switch {
-	case rd.Idle():
-		if c.in != nil {
-			c.in.http = nil
-		}
-	case !c.has(flagDead | flagEnd):
-		in := c.input()
-		if in.http == nil {
-			in.http = new(http.Reader)
-			*in.http = *rd
-		}
-		in.http.Keep()
-	}
-}
-
-// request works on one request at the beginning of p, or the rest of one, and
-// returns what follows. more is false when bytes are needed.
-func (c *Conn) request(rd *http.Reader, p []byte, lim *http.Limits) (rest []byte, more bool, err error) {
-	expects := false
-	if !rd.Begun() {
-		skip, n, err := rd.Head(p, lim)
-		if p = p[skip:]; n == 0 || err != nil {
-			return p, false, err
-		}
-		block := p[:n]
-		p = p[n:]
-		if websocket.IsUpgrade(block) {
-			*rd = http.Reader{}
-			c.upgrade(block)
-			return p, true, nil
-		}
-		if expects, err = rd.Begin(block, lim); err != nil {
-			return p, false, err
-		}
-	}
-	r, used, err := rd.Body(p, lim)
-	if err != nil {
-		return p, false, err
-	}
-	if r == nil {
-		if expects && !c.has(flagBody) {
-			c.set(flagBody)
-			c.loop.emit(c, func(dst []byte) []byte { return append(dst, http.Continue...) })
-		}
-		return p[used:], false, nil
-	}
-	c.clear(flagBody)
-	c.answer(r)
-	return p[used:], true, nil
-}
-
 // answer finds the route of a request and calls its handler.
 func (c *Conn) answer(r *nethttp.Request) {
 	l := c.loop
@@ -287,7 +201,7 @@ func (c *Conn) answer(r *nethttp.Request) {
 	path := c.locate(target)
 	c.believe(r.Host, func(name string) []string { return r.Header.Values(name) })
 	l.promote(c)
-	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, old: !r.ProtoAtLeast(1, 1), closing: r.Close || l.closing || c.Full()}
+	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, old: !r.ProtoAtLeast(1, 1), closing: r.Close || l.phase.leaving() || c.Full()}
 	rt := l.match(path)
 	switch {
 	case !l.pass(c):
@@ -345,28 +259,4 @@ func (l *loop) containRequest(w *Response) {
 		}
 	}
 	l.contain("OnRequest", nil)
-}
-
-// malformed answers a request that cannot be served and ends the connection.
-func (c *Conn) malformed(err error) {
-	if errors.Is(err, http.ErrTLS) {
-		c.loop.refused("tls", c.peer().String(), "a TLS client at a port without TLS: let it use ws:// or http:// "+
-			"(forceTLS: false in pusher-js and Echo), or put a TLS proxy in front (docs/proxy.md)")
-		c.loop.emit(c, func(dst []byte) []byte { return append(dst, http.TLSAlert...) })
-		c.loop.finishAfter(c, stageDrain)
-		return
-	}
-	status, cause := nethttp.StatusBadRequest, "malformed request"
-	var e *http.Error
-	if errors.As(err, &e) {
-		status, cause = e.Status, e.Cause
-	}
-	c.loop.refused("request", c.peer().String(), cause)
-	c.loop.reject(c, status, cause)
-}
-
-// reject sends an error response and ends the connection.
-func (l *loop) reject(c *Conn, status int, text string) {
-	l.emit(c, func(dst []byte) []byte { return http.AppendError(dst, status, text, l.date()) })
-	l.finishAfter(c, stageDrain)
 }

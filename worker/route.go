@@ -15,7 +15,7 @@ type route struct {
 	exact     string            // the path, when the pattern is one; of a copy, the path that it is for
 	parts     []string          // of a pattern with parameters, split at the slashes
 	copies    map[string]*route // of it, by path
-	seats     []*seat           // of its connections, one for each listener that some came by
+	seats     []*seat           // of its connections, one for each listener and transport of some
 	bare      bool              // takes WebSockets even without a callback for them
 	origins   origins
 	protocols []string // subprotocols, best first
@@ -198,14 +198,15 @@ func (r *route) of(path string) *route {
 	return &c
 }
 
-// at returns what the connections of the route that came by p have in common.
-func (r *route) at(p *port) *seat {
+// at returns what the connections of the route have in common that came by p and
+// speak t.
+func (r *route) at(p *port, t *transport) *seat {
 	for _, s := range r.seats {
-		if s.port == p {
+		if s.port == p && s.transport == t {
 			return s
 		}
 	}
-	s := &seat{port: p, route: r}
+	s := &seat{port: p, route: r, transport: t}
 	r.seats = append(r.seats, s)
 	return s
 }

@@ -106,7 +106,7 @@ func TestNothingIsLeftOfAValue(t *testing.T) {
 func TestTextsTravel(t *testing.T) {
 	values := map[string]string{"room": "chat:red", "empty key": "✓", "": "no name", "nul": "a\x00b"}
 	l := &loop{plain: &route{exact: "/other"}}
-	c := &Conn{loop: l, seat: l.plain.at(&port{addr: listenAddr{text: anyWS}}), id: newID(), stage: stageWebSocket}
+	c := &Conn{loop: l, seat: l.plain.at(&port{addr: listenAddr{text: anyWS}}, transportWebSocket), id: newID()}
 	for k, v := range values {
 		must(t, c.Set(k, v))
 	}
@@ -119,7 +119,7 @@ func TestTextsTravel(t *testing.T) {
 	// As it was written when values were a map.
 	want := appendField(nil, fieldID, c.id[:])
 	want = appendText(want, fieldPort, c.port.addr.text)
-	want = appendNumber(want, fieldStage, uint64(stageWebSocket))
+	want = appendNumber(want, fieldStage, 1)
 	want = appendText(want, fieldPath, "/a/b")
 	want = appendText(want, fieldQuery, "x=1")
 	want = appendText(want, fieldSubprotocol, "v1")

@@ -23,7 +23,7 @@ func (l *loop) newWheel() {
 // arm sets the alarm to the earliest entry. It runs at the end of each turn.
 func (l *loop) arm() {
 	at, ok := l.wheel.Next()
-	ok = ok && (!l.moving || l.waiting)
+	ok = ok && l.phase != phaseHanding
 	switch {
 	case !ok:
 		if l.alarm.at != 0 {
@@ -61,7 +61,7 @@ func (l *loop) schedule(d, period time.Duration, fn func()) *Timer {
 // have moved to another one, its timers are silent: those of the other one run.
 func (l *loop) users(fn func()) func() {
 	return func() {
-		if !l.retired {
+		if l.phase != phaseRetired {
 			fn()
 		}
 	}

@@ -77,7 +77,7 @@ func TestRecordVersions(t *testing.T) {
 		t.Fatalf("%+v, %d moved", report, taken)
 	}
 	s.on(func() {
-		if w.loop.moving || reloads > 0 {
+		if w.loop.phase.moving() || reloads > 0 {
 			t.Error("the hand-over had begun")
 		}
 	})

@@ -4,7 +4,7 @@ import "time"
 
 // What a client sends is worked on in turns. A connection whose turn is over
 // with something left goes to the end of the waitlist, and its socket out of
-// epoll: no more is read of it, and its end is seen, when the rest is done. So
+// sight: no more is read of it, and its end is seen, when the rest is done. So
 // what one client sends at once costs another one no more than a turn, and
 // whoever comes by the door (timers, the master, publications) waits for no
 // more than batchTime.

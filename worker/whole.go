@@ -7,34 +7,25 @@ import "github.com/pushd/pushd/protocol/websocket"
 // says is checked here before anything acts on it, so that no record ends the
 // process that reads it, nor goes round its limits.
 
-// stageFlags are the flags that a connection can have at each stage; others
-// mean nothing there.
-var stageFlags = [...]flags{
-	stageHTTP:      flagPaused | flagBody | flagHeader,
-	stageWebSocket: flagConnected | flagPaused | flagPinged | flagDeflate | flagFull,
-	stagePacket:    flagConnected | flagPaused | flagFull | flagHeader,
-}
-
 // check refuses a record that is in itself a contradiction. It runs on any
 // goroutine.
 func (a *arrival) check() error {
-	c := a.c
-	if c.id == (ID{}) || a.port == "" || int(c.stage) >= len(stageFlags) {
+	c, t := a.c, a.speaks
+	if c.id == (ID{}) || a.port == "" || t == nil {
 		return errRecord
 	}
 	// One whose address says nothing here finds no listener, so it is closed.
 	at, err := parseListen(a.port)
-	if err == nil && (at.udp || (at.packet != nil) != (c.stage == stagePacket)) {
+	if err == nil && at.speaks != t && at.speaks != t.behind {
 		return errRecord
 	}
-	c.flags &= stageFlags[c.stage]
-	if c.has(flagDeflate) && (c.bits < websocket.MinBits || c.bits > websocket.MaxBits) {
-		return errRecord
+	c.flags &= t.flags
+	if t.check != nil {
+		if err := t.check(a); err != nil {
+			return err
+		}
 	}
-	if c.stage == stageHTTP && (len(a.channels) > 0 || a.uid != "") {
-		return errRecord
-	}
-	if c.in != nil && !c.in.dec.Idle() && c.stage != stageWebSocket {
+	if c.in != nil && !c.in.dec.Idle() && t != transportWebSocket {
 		return errRecord
 	}
 	if len(a.texts) > 0 {

@@ -176,7 +176,7 @@ func (w *Worker) After(d time.Duration, fn func()) *Timer { return w.loop.after(
 func (w *Worker) Every(d time.Duration, fn func()) *Timer {
 	l := w.loop
 	return l.every(d, l.users(func() {
-		if !l.moving { // the one that takes over runs its own already
+		if !l.phase.moving() { // the one that takes over runs its own already
 			fn()
 		}
 	}))

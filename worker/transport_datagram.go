@@ -7,27 +7,34 @@ import (
 	"github.com/pushd/pushd/worker/reactor"
 )
 
-// A UDP packet comes on a Conn that lives for one turn only: Send answers its
+// transportDatagram: a UDP packet. It comes on a Conn that lives for one turn only: Send answers its
 // sender, everything that needs a lasting connection does nothing.
+var transportDatagram = &transport{}
+
+func init() {
+	*transportDatagram = transport{once: true, receive: (*Conn).packet}
+	register(transportDatagram, "udp")
+}
 
 // datagram makes that Conn.
 func (l *loop) datagram(h reactor.Handle, p *port) *Conn {
 	return &Conn{
-		sock: h, loop: l, seat: l.plain.at(p), stage: stageDatagram,
+		sock: h, loop: l, seat: l.plain.at(p, transportDatagram),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
 }
 
 // packet delivers it.
-func (c *Conn) packet(p []byte) {
+func (c *Conn) packet(p []byte) []byte {
 	l := c.loop
 	c.received(len(p))
 	if limit := l.w.Limits.MaxMessage; limit > 0 && len(p) > limit {
 		l.refused("datagram", c.peer().String(), "limits.max_message")
-		return
+		return nil
 	}
 	c.set(flagConnected)
 	c.route.message(c, Message{Data: p})
+	return nil
 }
 
 // sendDatagram answers the sender of a datagram. A full socket drops it.
