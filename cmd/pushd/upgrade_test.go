@@ -120,6 +120,21 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	u.swapUnderLoad("one", build(t, "one"), "two", build(t, "two"))
 }
 
+// TestUpgradeFromOld is TestUpgradeUnderLoad between this code and an older
+// program, the file that PUSHD_TEST_OLD names: there and back, twice.
+func TestUpgradeFromOld(t *testing.T) {
+	old := os.Getenv("PUSHD_TEST_OLD")
+	if old == "" {
+		t.Skip("PUSHD_TEST_OLD names no older pushd")
+	}
+	u := &upgradable{pushdtest.Start(t, pushdtest.Options{Config: reloadConfig, Manual: true}), t}
+	u.Binary = filepath.Join(u.Dir, "pushd")
+	u.install(old)
+	u.MustRun("start", "-d")
+	version, _ := u.version()
+	u.swapUnderLoad(version, old, "two", build(t, "two"))
+}
+
 // swapUnderLoad reloads a server that runs version one to version two and back,
 // twice, as TestUpgradeUnderLoad says.
 func (u *upgradable) swapUnderLoad(one, first, two, second string) {
