@@ -80,7 +80,7 @@ func (v *visitors) run(command string) string {
 	defer cancel()
 	c := exec.CommandContext(ctx, "sh", "-c", command)
 	c.Dir = v.Dir
-	c.Env = append(v.Command(ctx).Env, "PATH="+filepath.Dir(v.Binary)+":"+os.Getenv("PATH"))
+	c.Env = append(v.Command(ctx).Env, "PATH="+links(v.t)+":"+os.Getenv("PATH"))
 	out, err := c.CombinedOutput()
 	if err != nil {
 		v.t.Fatalf("%s: %v\n%s", command, err, out)
