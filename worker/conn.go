@@ -50,7 +50,7 @@ const (
 	flagEnd                         // destroy when the queue is empty
 	flagDead                        // to be closed at the end of this turn
 	flagMuted                       // its socket is not read
-	flagTimers                      // owns timers
+	_                               // meant something once; the bits of the others are in records
 	flagBody                        // of a request: header is read, body is not
 	flagMoving                      // on its way to another process
 	flagSkip                        // has had some publications before it came; see skips
