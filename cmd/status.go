@@ -83,38 +83,52 @@ func (c *call) watch(client *master.Client) error {
 	}
 }
 
-// rates turns the counters of two looks into messages a second.
+// rates turns the counters of two looks into messages a second of each slot. In
+// a reload two processes share one, and what has ended counts with what follows.
 type rates struct {
 	at     time.Time
-	counts map[int]uint64  // by pid
-	qps    map[int]float64 // by pid
+	counts map[slot]uint64
+	qps    map[slot]float64
+	newest map[slot]int // pid of the process that the rate is shown with
 }
+
+type slot struct {
+	group string
+	index int
+}
+
+func slotOf(w master.WorkerStatus) slot { return slot{w.Name, w.Slot} }
 
 func (r *rates) update(s *master.Status, now time.Time) {
-	counts, qps := map[int]uint64{}, map[int]float64{}
+	counts, qps, newest := map[slot]uint64{}, map[slot]float64{}, map[slot]int{}
 	for _, w := range s.Workers {
-		n := statsOf(w).MessagesIn
-		if before, known := r.counts[w.PID]; known && n >= before {
-			qps[w.PID] = float64(n-before) / now.Sub(r.at).Seconds()
-		}
-		counts[w.PID] = n
+		counts[slotOf(w)] += statsOf(w).MessagesIn
+		newest[slotOf(w)] = w.PID
 	}
-	r.at, r.counts, r.qps = now, counts, qps
+	for at, n := range counts {
+		if before, known := r.counts[at]; known && n >= before {
+			qps[at] = float64(n-before) / now.Sub(r.at).Seconds()
+		}
+	}
+	r.at, r.counts, r.qps, r.newest = now, counts, qps, newest
 }
 
-// of returns the messages a second of a worker: since the last look, or on the
-// first, and without a watch, on average since the process was started.
+// of returns the messages a second of a worker: of its slot since the last look,
+// or on the first, and without a watch, on average since the process was started.
 func (r *rates) of(w master.WorkerStatus) float64 {
 	if r != nil {
-		if q, ok := r.qps[w.PID]; ok {
+		if q, ok := r.qps[slotOf(w)]; ok && r.newest[slotOf(w)] == w.PID {
 			return q
+		} else if ok {
+			return 0 // the other process of the slot has it
 		}
 	}
 	age := time.Since(w.Started).Seconds()
 	if w.PID == 0 || age < 1 {
 		return 0
 	}
-	return float64(statsOf(w).MessagesIn) / age
+	n := statsOf(w).MessagesIn
+	return float64(n-min(n, w.Ended.MessagesIn)) / age
 }
 
 // statsOf reads what the worker said of itself, as far as it is understood: a

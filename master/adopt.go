@@ -169,6 +169,9 @@ func (a *adopter) restore() {
 		c := t.Processes[i]
 		a.process(i, &slot{unit: a.units[c.Unit], index: c.Index, removed: true})
 	}
+	for _, e := range t.Ended {
+		m.ended[e.place] = e.Counters
+	}
 	if t.Wanted {
 		m.wanted <- struct{}{}
 	}

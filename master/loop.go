@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // timing holds the bounds that tests shorten.
@@ -77,6 +79,7 @@ type master struct {
 	slots      []*slot // of workers, by group in plan order and index
 	broker     *slot   // nil = no broker process
 	live       map[*process]bool
+	ended      map[place]control.Counters
 	orphans    []Orphan // of the killed master before this one
 	waiters    []*waiter
 	stopping   *StopOptions // nil = not stopping
@@ -92,6 +95,7 @@ func newMaster(o Options, t timing) *master {
 		started: time.Now(), plan: &Plan{}, signals: make(chan os.Signal, 16),
 		upward:   make(chan struct{}, 16),
 		programs: map[*program]bool{}, listeners: map[endpoint]*listener{}, live: map[*process]bool{},
+		ended: map[place]control.Counters{},
 	}
 	m.log = newLogger(m.out, m.plan)
 	return m

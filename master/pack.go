@@ -46,6 +46,9 @@ func (m *master) pack(report *ReloadReport) *packer {
 		s := k.slot(m.broker)
 		t.Broker = &s
 	}
+	for at, c := range m.ended {
+		t.Ended = append(t.Ended, ended{at, c})
+	}
 	for _, p := range k.procs {
 		t.Processes = append(t.Processes, k.process(p))
 	}

@@ -54,10 +54,11 @@ type process struct {
 	onExited func(*process)
 	still    atomic.Pointer[standstill] // not nil while the master comes to a stand
 
-	mu     sync.Mutex
-	lastID uint64
-	asked  map[uint64]chan control.Message
-	stats  json.RawMessage // last answer to "stats"
+	mu      sync.Mutex
+	lastID  uint64
+	asked   map[uint64]chan control.Message
+	stats   json.RawMessage // newest answer to "stats", or report
+	statsID uint64          // of the question that it answers
 
 	onAbort atomic.Pointer[func()] // what is to end before the child runs on to write its stacks
 
@@ -154,6 +155,8 @@ func (p *process) receive(m control.Message) {
 		if c != nil {
 			c <- m // has room for one
 		}
+	case control.TypeReport:
+		p.heard(lastWord, m.Body)
 	case control.TypeQuery:
 		p.onQuery(p, m)
 	default:
@@ -299,6 +302,7 @@ func (p *process) ask(ctx context.Context, typ string, body any, files ...*os.Fi
 // stop tells the child to leave. A busy child is left to the caller's bound.
 func (p *process) stop(s control.Stop) {
 	p.leaving.Store(true)
+	s.Report = true
 	if err := p.tell(control.TypeStop, s); err != nil {
 		p.log.Warn("stop not sent", "error", err)
 	}

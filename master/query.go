@@ -54,7 +54,11 @@ type line struct {
 func (m *master) askStatus() *Status {
 	st := &Status{Version: m.o.Version, Master: MasterStatus{PID: os.Getpid(), Started: m.started, Goroutines: runtime.NumGoroutine()}}
 	var lines []line
-	m.do(func() { lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads })
+	var before []control.Counters
+	m.do(func() {
+		lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads
+		before, st.Ended = m.endedIn(lines)
+	})
 	ctx, cancel := context.WithTimeout(context.Background(), m.t.query)
 	defer cancel()
 	var asked sync.WaitGroup
@@ -68,7 +72,8 @@ func (m *master) askStatus() *Status {
 	}
 	asked.Wait()
 	st.Workers = make([]WorkerStatus, 0, len(lines))
-	for _, l := range lines {
+	for i, l := range lines {
+		l.Ended, l.Stats = before[i], plus(l.Stats, before[i])
 		st.Workers = append(st.Workers, l.WorkerStatus)
 	}
 	return st
@@ -77,26 +82,23 @@ func (m *master) askStatus() *Status {
 // askStats returns the newest numbers that p has given.
 func (p *process) askStats(ctx context.Context) json.RawMessage {
 	if p.isReady.Load() {
-		raw, err := p.ask(ctx, control.TypeQuery, control.Query{What: "stats"})
-		if object := (map[string]json.RawMessage{}); err == nil && json.Unmarshal(raw, &object) == nil {
-			p.mu.Lock()
-			p.stats = raw
-			p.mu.Unlock()
+		if q, err := p.begin(control.TypeQuery, control.Query{What: "stats"}); err == nil {
+			if raw, err := q.await(ctx); err == nil {
+				p.heard(q.id, raw)
+			}
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stats == nil {
-		return noStats
+	if n := p.numbers(); n != nil {
+		return n
 	}
-	return p.stats
+	return noStats
 }
 
 // linesOf makes the status of every slot, and of processes that drain beside
 // them. It runs on the loop.
 func (m *master) linesOf() []line {
 	var lines []line
-	order := map[string]int{}
+	order, serves := map[string]int{}, map[*process]bool{}
 	for _, s := range m.slots {
 		if _, ok := order[s.unit.name]; !ok {
 			order[s.unit.name] = len(order)
@@ -105,10 +107,11 @@ func (m *master) linesOf() []line {
 		if p == nil {
 			p = s.booting
 		}
+		serves[p] = true
 		lines = append(lines, lineOf(s, p, s.state(), order[s.unit.name]))
 	}
 	for p := range m.live {
-		if p.unit.role == control.RoleWorker && p.leaving.Load() && p.slot.proc != p {
+		if p.unit.role == control.RoleWorker && (p.leaving.Load() || p.slot.removed && p.isReady.Load()) && !serves[p] {
 			n, ok := order[p.unit.name]
 			if !ok {
 				n = len(order)

@@ -87,7 +87,9 @@ func (m *master) exchange(s *slot, u *unit, next *process) (old *process, err er
 	if !m.live[next] {
 		return nil, &bootError{step: "start", err: errors.New("it ended as soon as it was ready (" + next.exit + "); see the log")}
 	}
-	old = s.suspend()
+	if old = s.suspend(); old != nil {
+		old.leaving.Store(true) // retire says so to itself
+	}
 	s.held = false
 	s.unit, s.proc = u, next
 	next.readySince = time.Now()

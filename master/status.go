@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // A State says what a slot's process does. The words are part of `status`.
@@ -27,6 +29,10 @@ type Status struct {
 	Workers []WorkerStatus `json:"workers"` // by group in plan order, slot, generation
 	Broker  BrokerStatus   `json:"broker"`
 	Reloads ReloadStatus   `json:"reloads"`
+
+	// Ended is what worker groups had counted that are no more. With it the
+	// counters of Workers add up to all that was counted since the master started.
+	Ended control.Counters `json:"ended"`
 }
 
 // MasterStatus describes the master process.
@@ -64,8 +70,12 @@ type WorkerStatus struct {
 	RSSBytes   int64     `json:"rss_bytes"`
 	Restarts   int       `json:"restarts"` // of the slot, since the master started
 
-	// Stats is what the worker said last to the query "stats": an object that
-	// the master passes on unread (worker.Stats). Never nil.
+	// Ended is the part of the counters that earlier processes of the slot have
+	// counted, and those of slots that the group had.
+	Ended control.Counters `json:"ended"`
+
+	// Stats is what the worker said last to the query "stats" (worker.Stats), its
+	// counters with Ended. The master passes on what it does not know. Never nil.
 	Stats json.RawMessage `json:"-"`
 }
 

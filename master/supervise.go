@@ -21,6 +21,7 @@ func (m *master) adopt(s *slot, p *process) bool {
 // exited takes note of a process that is gone.
 func (m *master) exited(p *process) {
 	delete(m.live, p)
+	m.keep(p)
 	m.saveState()
 	s := p.slot
 	serving := s.proc == p

@@ -46,6 +46,7 @@ type takeover struct {
 	Orphans    []Orphan        `json:"orphans"`
 	Talks      []carriedTalk   `json:"talks"`
 	Wanted     bool            `json:"wanted"` // one more reload is
+	Ended      []ended         `json:"ended"`
 	Report     *ReloadReport   `json:"report"` // of the reload that ends with this
 	Begin      time.Time       `json:"begin"`  // of the standstill
 }

@@ -12,6 +12,8 @@ import (
 type watch struct {
 	timer *time.Timer
 	last  time.Time
+
+	counted time.Time // when the workers were asked for their numbers
 }
 
 // turnMax is the time between two turns, or less if the watchdog is short.
@@ -22,7 +24,8 @@ func newWatch() *watch {
 }
 
 // patrol pings every process that is ready and deals with those that have not
-// answered for the plan's watchdog time. It runs on the loop.
+// answered for the plan's watchdog time. Once a second it asks the workers for
+// their numbers. It runs on the loop.
 func (m *master) patrol(w *watch) {
 	limit := time.Duration(m.plan.WatchdogMS) * time.Millisecond
 	turn := turnMax
@@ -34,6 +37,10 @@ func (m *master) patrol(w *watch) {
 		}
 	}
 	w.last = time.Now()
+	if !m.frozen && w.last.Sub(w.counted) >= countEvery {
+		w.counted = w.last
+		m.count()
+	}
 	w.timer.Reset(turn)
 }
 

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // slowCallback is how long a callback may take before the log names it.
@@ -125,12 +127,15 @@ func (l *loop) snapshot() Stats {
 	n.turns.note(l.now, 0)
 	b := l.broker.Stats()
 	s := Stats{
-		Connections: l.conns.len(), Limit: l.limit(), AcceptPaused: l.accept.paused, MessagesIn: n.messagesIn, MessagesOut: n.messagesOut,
-		SendFailures: n.sendFailures + b.Refused + b.Expired, QueueBytes: n.queueBytes, Timers: l.wheel.Len(), Goroutines: runtime.NumGoroutine(),
+		Connections: l.conns.len(), Limit: l.limit(), AcceptPaused: l.accept.paused,
+		QueueBytes: n.queueBytes, Timers: l.wheel.Len(), Goroutines: runtime.NumGoroutine(),
 		LoopLagMS: float64(max(n.turns.now, n.turns.before).Microseconds()) / 1000, Listen: l.w.listen,
-		Opened: n.opened, Panics: uint64(l.panics.Load()),
-		HandshakesRefused: n.refusedBy.copy(), SendFailuresBy: n.failuresBy.copy(),
-		PublishedBy: map[string]uint64{"worker": n.published}, BrokerGaps: n.gaps,
+		Counters: control.Counters{
+			MessagesIn: n.messagesIn, MessagesOut: n.messagesOut, SendFailures: n.sendFailures + b.Refused + b.Expired,
+			Opened: n.opened, Panics: uint64(l.panics.Load()),
+			HandshakesRefused: n.refusedBy.copy(), SendFailuresBy: n.failuresBy.copy(),
+			PublishedBy: map[string]uint64{"worker": n.published}, BrokerGaps: n.gaps,
+		},
 	}
 	return s
 }

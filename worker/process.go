@@ -162,7 +162,7 @@ func (s *serving) run() error {
 	case order := <-s.stop:
 		s.l.reactor.Last()
 		s.leave(order)
-		return s.shutdown()
+		return s.shutdown(order.Report)
 	}
 }
 
@@ -412,8 +412,23 @@ func (l *loop) disperse(code int, reason string, drain time.Duration) {
 	}
 }
 
-// shutdown ends the loop and the broker client.
-func (s *serving) shutdown() error {
+// report tells the master all that this process has counted. Nothing is counted
+// after it but what happens to clients that are cut.
+func (s *serving) report() {
+	var raw json.RawMessage
+	var err error
+	if s.l.do(func() { raw, err = json.Marshal(s.l.snapshot()) }) != nil || err != nil {
+		return // the loop has ended before its time, and has said so
+	}
+	_ = s.ctl.SetWriteDeadline(time.Now().Add(reportBound))
+	s.send(control.Message{Type: control.TypeReport, Body: raw})
+}
+
+// reportBound is how long a master that does not read holds up the end.
+const reportBound = time.Second
+
+// shutdown ends the loop and the broker client, after a report if one is wanted.
+func (s *serving) shutdown(report bool) error {
 	l := s.l
 	_ = l.do(func() {
 		_ = l.each(func(r *route) error {
@@ -424,6 +439,9 @@ func (s *serving) shutdown() error {
 			return nil
 		})
 	})
+	if report {
+		s.report()
+	}
 	err := l.broker.Close()
 	l.fan.mu.Lock()
 	l.fan.shut = true

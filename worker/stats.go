@@ -1,6 +1,10 @@
 package worker
 
-import "time"
+import (
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
 
 // Stats is what one worker process reports about itself. Together with what
 // the master knows (state, restarts) it is an entry of `status --json`.
@@ -8,23 +12,13 @@ type Stats struct {
 	Connections  int      `json:"connections"`
 	Limit        int      `json:"connections_limit"` // max_connections, or what the descriptors allow
 	AcceptPaused bool     `json:"accept_paused"`     // there is no place left; the state is "full"
-	MessagesIn   uint64   `json:"messages_in"`
-	MessagesOut  uint64   `json:"messages_out"`
-	SendFailures uint64   `json:"send_failures"`
 	QueueBytes   int64    `json:"queue_bytes"`
 	Timers       int      `json:"timers"`
 	Goroutines   int      `json:"goroutines"`
 	LoopLagMS    float64  `json:"loop_lag_ms"` // longest turn of the loop in the last 5 to 10 s
 	Listen       []string `json:"listen"`
 
-	// Counters behind the metrics of the same names.
-	Opened            uint64            `json:"opened"`
-	Panics            uint64            `json:"callback_panics"`
-	HandshakesRefused map[string]uint64 `json:"handshakes_refused,omitempty"` // by cause
-	SendFailuresBy    map[string]uint64 `json:"send_failures_by,omitempty"`   // by cause
-	PublishedBy       map[string]uint64 `json:"published_by,omitempty"`       // by source
-	BrokerGaps        uint64            `json:"broker_gaps"`
-	IngestRefused     map[string]uint64 `json:"ingest_refused,omitempty"` // by cause
+	control.Counters
 }
 
 // ConnInfo is an entry of `connections --json` and of GET /v1/connections.

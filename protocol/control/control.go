@@ -52,6 +52,7 @@ const (
 	TypeFailed = "failed" // child → master: Failed; it exits on its own
 	TypePong   = "pong"   // child → master, with the ID of the ping
 	TypeAnswer = "answer" // either way, with the ID of the question
+	TypeReport = "report" // worker → master, once its clients have left: all that it has counted, as "stats"
 )
 
 // Message is one datagram.
@@ -96,13 +97,15 @@ type Listener struct {
 // Stop asks a child to leave: stop accepting at once, close its clients with
 // Code spread over DrainMS, then exit 0. With Graceful it waits for clients to
 // leave by themselves, up to TimeoutMS (0 = no bound), and then does the same; a
-// second Stop without Graceful ends that wait.
+// second Stop without Graceful ends that wait. With Report a worker says what it
+// has counted before it ends.
 type Stop struct {
 	Graceful  bool   `json:"graceful,omitempty"`
 	Code      int    `json:"code"`
 	Reason    string `json:"reason,omitempty"`
 	DrainMS   int64  `json:"drain_ms"`
 	TimeoutMS int64  `json:"timeout_ms,omitempty"`
+	Report    bool   `json:"report,omitempty"` // not of a master that does not know TypeReport
 }
 
 // Failed says at which step a child gave up and why.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -49,7 +50,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // metricsHandler serves /metrics, /healthz and /readyz, without a key.
 func (s *Server) metricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(&collector{s: s, totals: newTotals()})
+	registry.MustRegister(&collector{s: s, totals: &totals{sums: map[series]uint64{}}})
 	if s.o.Services != nil {
 		registry.MustRegister(serviceCollector(s.o.Services))
 	}
@@ -95,7 +96,8 @@ func (s *Server) full() (names []string) {
 
 // status is what the metrics need of the object of `status --json`.
 type status struct {
-	Workers []workerStatus `json:"workers"`
+	Workers []workerStatus   `json:"workers"`
+	Ended   control.Counters `json:"ended"` // of groups that are no more
 	Reloads *struct {
 		OK      uint64  `json:"ok"`
 		Failed  uint64  `json:"failed"`
@@ -133,8 +135,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	st, err := c.s.status(statsTimeout)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(descConnections, err)
+	} else {
+		c.totals.update(&st)
 	}
-	sums := c.totals.update(st.Workers)
+	sums := c.totals.all()
 	c.own(sums)
 	for series, n := range sums {
 		counter(series.desc, n, series.labels()...)

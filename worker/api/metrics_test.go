@@ -18,10 +18,11 @@ const twoWorkers = `{"workers":[
 	 "published_by":{"worker":1}}],
 	"reloads":{"ok":3,"failed":1,"pause_max_ms":120}}`
 
-// The second worker was replaced: its counters start again.
-const replaced = `{"workers":[
+// The second worker was replaced, what the first had counted is in its own
+// counters; a whole group is no more.
+const replaced = `{"ended":{"messages_in":50},"workers":[
 	{"name":"push","slot":0,"pid":10,"generation":1,"restarts":2,"connections":5,"messages_in":101},
-	{"name":"push","slot":1,"pid":12,"generation":2,"restarts":1,"connections":1,"messages_in":4}]}`
+	{"name":"push","slot":1,"pid":12,"generation":2,"restarts":1,"connections":1,"messages_in":5,"ended":{"messages_in":1}}]}`
 
 func TestMetrics(t *testing.T) {
 	var body atomic.Value
@@ -96,8 +97,8 @@ pushd_worker_restarts_total 2`
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	body.Store(replaced)
-	if got := scrape(); !slices.Contains(got, "pushd_messages_received_total 106") || !slices.Contains(got, "pushd_worker_restarts_total 3") {
-		t.Errorf("after a replacement (101 + 1 + 4 received):\n%s", strings.Join(got, "\n"))
+	if got := scrape(); !slices.Contains(got, "pushd_messages_received_total 156") || !slices.Contains(got, "pushd_worker_restarts_total 3") {
+		t.Errorf("after a replacement (101 + 5 + 50 received):\n%s", strings.Join(got, "\n"))
 	}
 	body.Store("")
 	if got := strings.Join(scrape(), "\n"); !strings.Contains(got, `pushd_publish_total{source="api"} 2`) || strings.Contains(got, "pushd_connections{") {

@@ -5,15 +5,14 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/pushd/pushd/protocol/control"
 )
 
-// totals adds up the counters of all worker processes so that a sum never goes
-// back when one of them is replaced. What a process counted after the last look
-// at it is lost with it.
+// totals are the counters of all worker processes, as of the last answer of the
+// master: it adds what processes had counted that have ended.
 type totals struct {
 	mu   sync.Mutex
 	sums map[series]uint64
-	last map[process]map[series]uint64
 }
 
 // series is one time series: a metric and the value of its label.
@@ -30,33 +29,21 @@ func (s series) labels() []string {
 	return []string{s.label}
 }
 
-// process names a worker process for as long as it lives.
-type process struct {
-	name                  string
-	slot, generation, pid int
-}
-
-func newTotals() *totals {
-	return &totals{sums: map[series]uint64{}, last: map[process]map[series]uint64{}}
-}
-
-// update takes in what the processes count now and returns the sums.
-func (t *totals) update(workers []workerStatus) map[series]uint64 {
+// update takes in what the master says.
+func (t *totals) update(st *status) {
+	sum := st.Ended
+	for i := range st.Workers {
+		sum = sum.Plus(st.Workers[i].Counters)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	seen := make(map[process]map[series]uint64, len(workers))
-	for i := range workers {
-		w := &workers[i]
-		id := process{w.Name, w.Slot, w.Generation, w.PID}
-		now, before := w.counters(), t.last[id]
-		for s, n := range now {
-			if n >= before[s] {
-				t.sums[s] += n - before[s]
-			}
-		}
-		seen[id] = now
-	}
-	t.last = seen
+	t.sums = seriesOf(&sum)
+}
+
+// all returns a copy.
+func (t *totals) all() map[series]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return maps.Clone(t.sums)
 }
 
@@ -66,10 +53,10 @@ var knownCauses = map[*prometheus.Desc][]string{
 	descRefused:  {"origin", "route", "handler", "request", "timeout", "per_ip", "full", "datagram", "panic"},
 }
 
-// counters lists what a worker counts, with zeros, so that a series exists
-// before its first event. Send failures without a cause of their own are those
-// of its end of the bus.
-func (w *workerStatus) counters() map[series]uint64 {
+// seriesOf lists what workers count, with zeros, so that a series exists before
+// its first event. Send failures without a cause of their own are those of a
+// worker's end of the bus.
+func seriesOf(w *control.Counters) map[series]uint64 {
 	m := map[series]uint64{
 		{desc: descOpened, plain: true}:   w.Opened,
 		{desc: descReceived, plain: true}: w.MessagesIn,
