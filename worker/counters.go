@@ -27,6 +27,8 @@ type counters struct {
 	turns        turns
 
 	acceptLog, slowLog, gapLog, panicLog rateLimit
+	rateLog                              rateLimit
+	rates                                rates
 	refusedLog                           map[string]*rateLimit // by cause
 
 	dateAt uint32 // second in which dateText was made

@@ -26,6 +26,7 @@ type Limits struct {
 	MaxMessage       int           `json:"max_message"`       // bytes of a message; default 64 KiB
 	MaxBody          int           `json:"max_body"`          // bytes of a request's body; default 256 KiB
 	MaxFragments     int           `json:"max_fragments"`     // frames of one WebSocket message; default 1024
+	MaxRate          int           `json:"max_rate"`          // messages of a connection a second; default 0
 	MaxControlRate   int           `json:"max_control_rate"`  // control frames a second; default 100
 	MaxHeader        int           `json:"max_header"`        // bytes of a request's header; default 8 KiB
 	MaxHeaders       int           `json:"max_headers"`       // lines of a request's header; default 100
@@ -93,7 +94,7 @@ func (s *Settings) Validate() error {
 		n   int64
 	}{
 		{"limits.max_message", int64(l.MaxMessage)}, {"limits.max_body", int64(l.MaxBody)}, {"limits.max_fragments", int64(l.MaxFragments)},
-		{"limits.max_control_rate", int64(l.MaxControlRate)}, {"limits.max_header", int64(l.MaxHeader)},
+		{"limits.max_rate", int64(l.MaxRate)}, {"limits.max_control_rate", int64(l.MaxControlRate)}, {"limits.max_header", int64(l.MaxHeader)},
 		{"limits.max_headers", int64(l.MaxHeaders)}, {"limits.handshake_timeout", int64(l.HandshakeTimeout)},
 		{"limits.max_queue", int64(l.MaxQueue)}, {"limits.max_connections", int64(l.MaxConnections)},
 		{"limits.full_wait", int64(l.FullWait)}, {"limits.per_ip", int64(l.PerIP)}, {"limits.per_ip_rate", int64(l.PerIPRate)},

@@ -48,6 +48,9 @@ func (c *Conn) packets(p []byte) []byte {
 			in.seen, in.need = len(p), n
 			break
 		}
+		if !c.withinRate() {
+			return nil
+		}
 		payload, err := proto.Decode(p[:n])
 		if err != nil {
 			c.loop.fail(c, websocket.ClosePolicy, err)

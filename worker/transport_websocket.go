@@ -124,6 +124,9 @@ func (c *Conn) frames(p []byte) []byte {
 		dec = &c.in.dec
 	}
 	for len(p) > 0 && !c.has(flagPaused|flagDead|flagEnd) && c.stage != stageDrain && !l.turnOver() {
+		if c.stage == stageOpen && dec.Idle() && websocket.Begins(p) && !c.withinRate() {
+			return nil
+		}
 		ev, rest, ok, err := dec.Next(p, &limits, c.has(flagDeflate))
 		if err != nil {
 			e := err.(*websocket.CloseError)
@@ -165,31 +168,14 @@ func (c *Conn) frame(ev websocket.Event) {
 			c.route.message(c, Message{Data: ev.Data, Binary: ev.Op == websocket.Binary})
 		}
 	case websocket.Ping:
-		if c.withinRate() && c.stage == stageOpen {
+		if c.withinControlRate() && c.stage == stageOpen {
 			l.pong(c, ev.Data)
 		}
 	case websocket.Pong:
-		c.withinRate()
+		c.withinControlRate()
 	case websocket.Close:
 		c.peerClosed(ev)
 	}
-}
-
-// withinRate counts a control frame against max_control_rate.
-func (c *Conn) withinRate() bool {
-	limit := c.loop.w.Limits.MaxControlRate
-	if limit == 0 {
-		return true
-	}
-	if s := c.lastRecv << 16; c.control&0xffff0000 != s {
-		c.control = s
-	}
-	if n := int(c.control & 0xffff); n >= limit {
-		c.loop.fail(c, websocket.ClosePolicy, &CloseError{Code: websocket.ClosePolicy, Reason: "too many control frames"})
-		return false
-	}
-	c.control++
-	return true
 }
 
 // pong answers a ping.

@@ -216,6 +216,7 @@ func (t *table) settings(s *worker.Settings) {
 	limits.size("max_message", &l.MaxMessage)
 	limits.size("max_body", &l.MaxBody)
 	limits.integer("max_fragments", &l.MaxFragments)
+	limits.integer("max_rate", &l.MaxRate)
 	limits.integer("max_control_rate", &l.MaxControlRate)
 	limits.size("max_header", &l.MaxHeader)
 	limits.integer("max_headers", &l.MaxHeaders)

@@ -46,7 +46,7 @@ routes = { "/echo" = "echo", "/chat" = { handler = "chat", origins = [] } }
 slow = "close"
 ping_interval = "55s"
 compression = false
-limits = { max_message = "64KiB", max_header = "8KiB", per_ip = 0 }
+limits = { max_message = "64KiB", max_header = "8KiB", max_rate = 0, per_ip = 0 }
 `
 
 // keyChange is a change of the config and what a reload makes of it.
@@ -190,6 +190,17 @@ func TestEveryKeyIsRenewedOrRefused(t *testing.T) {
 			c.WantClose(1009)
 		}},
 		{key: "limits.max_header", old: `max_header = "8KiB"`, new: `max_header = "1KiB"`, check: upgrade("", "/echo", 431, "X-Long: "+strings.Repeat("x", 2000))},
+		{key: "limits.max_rate", old: "max_rate = 0", new: "max_rate = 20", check: func(t *testing.T, s *pushdtest.Server) {
+			c := s.Dial("/echo")
+			defer c.Conn.Close()
+			if _, err := io.WriteString(c.Conn, strings.Repeat(string(pushdtest.Frame(pushdtest.OpText, []byte("x"))), 21)); err != nil {
+				t.Fatal(err)
+			}
+			for range 20 {
+				c.WantText("x")
+			}
+			c.WantClose(1008)
+		}},
 		{key: "limits.per_ip", old: "per_ip = 0", new: "per_ip = 1", check: refusesSecond},
 	}
 	if os.Geteuid() == 0 {

@@ -41,6 +41,12 @@ type Decoder struct {
 // is begun.
 func (d *Decoder) Idle() bool { return !d.inFrame && d.op == 0 && d.headLen == 0 }
 
+// Begins says whether p, read by an idle decoder, is the begin of a message.
+func Begins(p []byte) bool {
+	op := Op(p[0] & 0x0f)
+	return op == Text || op == Binary
+}
+
 // Buffered returns the bytes of memory that hold an unfinished message or
 // control frame; 0 when Idle.
 func (d *Decoder) Buffered() int { return cap(d.msg) + cap(d.ctl) }
