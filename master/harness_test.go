@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -38,6 +39,11 @@ func TestMain(m *testing.M) {
 		masterMain()
 	default:
 		syscall.Umask(0o022) // whatever the caller's is: workers of another user leave notes
+		for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
+			if signal.Ignored(sig) { // as in the background of a script: masters would ignore them too
+				signal.Notify(make(chan os.Signal, 1), sig)
+			}
+		}
 		os.Exit(m.Run())
 	}
 }

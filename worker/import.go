@@ -161,7 +161,11 @@ func (m *imports) admit(s *shipment) {
 	}
 	for i, c := range conns {
 		l.landing[c] = func(ok bool) { m.land(c, ok, s.frozen) }
-		l.reactor.Adopt(c, files[i])
+		if c.transport.stays {
+			l.reactor.AdoptSettled(c, files[i])
+		} else {
+			l.reactor.Adopt(c, files[i])
+		}
 		l.bound(c)
 	}
 	for _, c := range homeless {

@@ -191,6 +191,19 @@ func (l *loop) Landed(c *Conn, h reactor.Handle, err error) {
 	l.resume(c)
 }
 
+// Settled goes on with a connection whose socket has left gnet.
+func (l *loop) Settled(c *Conn, h reactor.Handle) {
+	c.sock = h
+	c.clear(flagMuted)
+	if c.has(flagRest) {
+		l.reactor.Ignore(h)
+	}
+	l.watch(c)
+	if c.out != nil && len(c.out.frames) > 0 {
+		l.awaitRoom(c)
+	}
+}
+
 // Restarted lets clients in again, if they may come.
 func (l *loop) Restarted() {
 	l.accept.files = reactor.OpenFiles()

@@ -15,6 +15,7 @@ type transport struct {
 	talks    bool // it has members and users and is sent messages, from OnConnect on
 	moves    bool // it can go to another process
 	requests bool // it answers requests, and begins none while a hand-over waits for answers that are due
+	stays    bool // its socket has come to stay: see reactor.Settle
 	once     bool // it lasts for one datagram and is in no registry
 
 	// open begins with a client that has just come in.

@@ -11,8 +11,11 @@ var transportPacket = &transport{}
 func init() {
 	*transportPacket = transport{
 		number: 2, flags: flagConnected | flagPaused | flagFull | flagHeader,
-		talks: true, moves: true,
-		open:    func(c *Conn) { c.route.connect(c) },
+		talks: true, moves: true, stays: true,
+		open: func(c *Conn) {
+			c.loop.reactor.Settle(c.sock)
+			c.route.connect(c)
+		},
 		receive: (*Conn).packets, encode: (*Conn).encodePacket,
 		variant: func(c *Conn, _ int) variant { return variant{transport: transportPacket, port: c.port} },
 	}

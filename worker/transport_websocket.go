@@ -14,7 +14,7 @@ func init() {
 	*transportWebSocket = transport{
 		name: "websocket", number: 1, behind: transportHTTP,
 		flags: flagConnected | flagPaused | flagPinged | flagDeflate | flagFull,
-		talks: true, moves: true,
+		talks: true, moves: true, stays: true,
 		await: func(c *Conn) { c.loop.beatFrom(c) }, receive: (*Conn).frames,
 		encode: (*Conn).encodeFrame, variant: (*Conn).frameVariant,
 		goodbye: (*Conn).sayClose, due: (*Conn).dueWebSocket, check: checkWebSocket,
@@ -71,6 +71,7 @@ func (c *Conn) shake(block []byte, decide func(*websocket.Request) answer) {
 	c.remember(fieldSubprotocol, "", res.Subprotocol)
 	l.beatFrom(c)
 	c.shed()
+	l.reactor.Settle(c.sock)
 	c.route.connect(c)
 	if c.Full() { // has been told
 		l.closeConn(c, int(websocket.CloseTryLater), "there is no place left", nil)

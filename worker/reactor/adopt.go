@@ -55,7 +55,7 @@ func (r *Reactor[C]) openAdoptions() error {
 	// After a restart of gnet those that were on their way still are.
 	r.adopting = adoptions[C]{to: to, queue: r.adopting.queue}
 	r.sendDummies()
-	return epollAdd(r.engine.epoll, r.engine.first, eventsRead)
+	return epollAdd(r.engine.epoll, r.engine.first, eventsRead, 0)
 }
 
 // sendDummies keeps the accept queue supplied.
@@ -84,15 +84,17 @@ func (r *Reactor[C]) arrived(s gnet.Conn) gnet.Action {
 	if len(q.queue) == 0 {
 		q.queue = nil
 	}
-	h := Handle{s}
+	g := &guest[C]{front: front{s}, c: a.c}
+	h := g.handle()
+	r.own.busy = true
 	r.enter(h)
 	r.sendDummies()
-	s.SetContext(a.c)
+	s.SetContext(g)
 	r.trim(s)
 	err := replace(a.fd, s.Fd())
 	closeFD(a.fd)
 	if err == nil {
-		err = epollAdd(r.engine.epoll, s.Fd(), eventsRead)
+		err = epollAdd(r.engine.epoll, s.Fd(), eventsRead, 0)
 	}
 	if a.rescued {
 		r.returned()

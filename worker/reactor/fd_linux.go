@@ -93,7 +93,7 @@ func installWake(fd int) (epoll, event int, err error) {
 		return -1, -1, os.NewSyscallError("eventfd", err)
 	}
 	if err = replace(event, fd); err == nil {
-		err = epollAdd(epoll, fd, unix.EPOLLIN)
+		err = epollAdd(epoll, fd, unix.EPOLLIN, 0)
 	}
 	if err != nil {
 		unix.Close(event)
@@ -122,14 +122,15 @@ func deafen(fd int) {
 	}
 }
 
-func epollAdd(epoll, fd int, events uint32) error {
+// epollAdd watches fd; its events carry the number and the tag.
+func epollAdd(epoll, fd int, events, tag uint32) error {
 	return os.NewSyscallError("epoll_ctl add",
-		unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}))
+		unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Fd: int32(fd), Pad: int32(tag), Events: events}))
 }
 
-func epollModify(epoll, fd int, events uint32) error {
+func epollModify(epoll, fd int, events, tag uint32) error {
 	return os.NewSyscallError("epoll_ctl mod",
-		unix.EpollCtl(epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}))
+		unix.EpollCtl(epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Fd: int32(fd), Pad: int32(tag), Events: events}))
 }
 
 func epollDelete(epoll, fd int) {
@@ -178,6 +179,26 @@ func sendNow(fd int, p []byte) (int, unix.Errno) {
 	n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	return int(n), e
+}
+
+// recvNow is a recv(2) of the same kind.
+func recvNow(fd int, p []byte) (int, unix.Errno) {
+	n, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		unix.MSG_DONTWAIT, 0, 0)
+	return int(n), e
+}
+
+// epollNow is an epoll_wait(2) of at most ms milliseconds of which Go's scheduler
+// does not hear: a wait that short is the usual one under load. A signal ends it,
+// so that the collector does not wait for it. It returns the number of events, 0
+// also for an error.
+func epollNow(epoll int, events []unix.EpollEvent, ms int) int {
+	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)),
+		uintptr(ms), 0, 0)
+	if e != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 func shutWrite(fd int) bool { return unix.Shutdown(fd, unix.SHUT_WR) == nil }

@@ -15,20 +15,20 @@ import (
 // ErrLinux says so.
 var ErrLinux = errors.New("pushd runs on Linux only")
 
-func twin(int) (int, error)                 { return -1, ErrLinux }
-func boundAddr(int) (net.Addr, error)       { return nil, ErrLinux }
-func installWake(int) (int, int, error)     { return -1, -1, ErrLinux }
-func signal(int)                            {}
-func replace(int, int) error                { return ErrLinux }
-func deafen(int)                            {}
-func epollAdd(int, int, uint32) error       { return ErrLinux }
-func epollModify(int, int, uint32) error    { return ErrLinux }
-func epollDelete(int, int)                  {}
-func sendNow(int, []byte) (int, unix.Errno) { return 0, unix.ENOSYS }
-func shutWrite(int) bool                    { return false }
-func unread(int) bool                       { return false }
-func closeFD(int)                           {}
-func readable(int) bool                     { return false }
+func twin(int) (int, error)                      { return -1, ErrLinux }
+func boundAddr(int) (net.Addr, error)            { return nil, ErrLinux }
+func installWake(int) (int, int, error)          { return -1, -1, ErrLinux }
+func signal(int)                                 {}
+func replace(int, int) error                     { return ErrLinux }
+func deafen(int)                                 {}
+func epollAdd(int, int, uint32, uint32) error    { return ErrLinux }
+func epollModify(int, int, uint32, uint32) error { return ErrLinux }
+func epollDelete(int, int)                       {}
+func sendNow(int, []byte) (int, unix.Errno)      { return 0, unix.ENOSYS }
+func shutWrite(int) bool                         { return false }
+func unread(int) bool                            { return false }
+func closeFD(int)                                {}
+func readable(int) bool                          { return false }
 
 // OpenFiles returns a guess.
 func OpenFiles() int { return 1024 }

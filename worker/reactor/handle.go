@@ -10,32 +10,49 @@ import (
 )
 
 // Handle is the loop's name of a socket: two words to keep and to compare. The
-// zero one is none. It is good from Opened or Landed to Closed or Lost.
-type Handle struct{ conn gnet.Conn }
+// zero one is none. It is good from Opened, Settled or Landed to Closed or Lost.
+type Handle struct {
+	front *front // gnet has the socket; nil: it is in our own set
+	fd    int32
+	gen   uint32 // in our own set: which of those that have had the number
+}
+
+// front is a socket that gnet has.
+type front struct{ conn gnet.Conn }
+
+// guest is what gnet keeps with a socket of ours.
+type guest[C any] struct {
+	front
+	c C
+}
+
+func (g *guest[C]) handle() Handle { return Handle{front: &g.front, fd: int32(g.conn.Fd())} }
 
 // Valid reports whether it is a socket's.
-func (h Handle) Valid() bool { return h.conn != nil }
+func (h Handle) Valid() bool { return h != Handle{} }
 
 // FD returns the descriptor, -1 for the zero handle. It must not be closed, and
 // may be another one after an adoption.
 func (h Handle) FD() int {
-	if h.conn == nil {
+	if !h.Valid() {
 		return -1
 	}
-	return h.conn.Fd()
+	return int(h.fd)
 }
 
 // Peer returns the address at the other end; it is not valid for unix sockets
 // and where the peer has left.
 func (h Handle) Peer() netip.AddrPort {
-	if h.conn == nil {
+	if !h.Valid() {
 		return netip.AddrPort{}
 	}
-	if a, ok := h.conn.RemoteAddr().(*net.UDPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	if h.front != nil {
+		if a, ok := h.front.conn.RemoteAddr().(*net.UDPAddr); ok {
+			ap := a.AddrPort()
+			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+		}
 	}
-	return peerOf(h.conn.Fd())
+	return peerOf(h.FD())
 }
 
 // Write writes what the socket takes now, which may be nothing. It never blocks
@@ -43,7 +60,7 @@ func (h Handle) Peer() netip.AddrPort {
 // says that the socket is broken.
 func (h Handle) Write(p []byte) (int, error) {
 	for {
-		n, err := sendNow(h.conn.Fd(), p)
+		n, err := sendNow(h.FD(), p)
 		switch err {
 		case 0:
 			return n, nil
@@ -57,14 +74,14 @@ func (h Handle) Write(p []byte) (int, error) {
 }
 
 // Unread reports whether there are bytes that have not been read yet.
-func (h Handle) Unread() bool { return unread(h.conn.Fd()) }
+func (h Handle) Unread() bool { return unread(h.FD()) }
 
 // ErrFull says that a socket takes no datagram now; this one is lost.
 var ErrFull = errors.New("socket is full")
 
 // Reply sends a datagram to the sender of the one that the handle stands for.
 func (h Handle) Reply(p []byte) error {
-	_, err := h.conn.Write(p)
+	_, err := h.front.conn.Write(p)
 	if errors.Is(err, unix.EAGAIN) {
 		return ErrFull
 	}
@@ -73,19 +90,21 @@ func (h Handle) Reply(p []byte) error {
 
 // ShutWrite ends our side of a stream and reports whether the peer's is still
 // worth waiting for.
-func (h Handle) ShutWrite() bool { return shutWrite(h.conn.Fd()) }
+func (h Handle) ShutWrite() bool { return shutWrite(h.FD()) }
 
 // Close closes the socket: at once, or at the end of the turn if that is about
 // it. Closed follows, with nil. The zero handle and a closed one are no matter.
 func (r *Reactor[C]) Close(h Handle) {
 	switch {
 	case !h.Valid():
+	case h.front == nil:
+		r.closeOwn(h, nil)
 	case h == r.current:
 		r.doomed = true
 	default:
 		before := r.closing
 		r.closing = h
-		_ = h.conn.EventLoop().Close(h.conn)
+		_ = h.front.conn.EventLoop().Close(h.front.conn)
 		r.closing = before
 	}
 }
@@ -93,10 +112,11 @@ func (r *Reactor[C]) Close(h Handle) {
 // Mute stops reading, or goes on with it. Meanwhile what the peer sends waits in
 // the kernel, and that it leaves orderly is not noticed.
 func (r *Reactor[C]) Mute(h Handle, mute bool) error {
+	events := uint32(eventsRead)
 	if mute {
-		return epollModify(r.engine.epoll, h.FD(), eventsNone)
+		events = eventsNone
 	}
-	return epollModify(r.engine.epoll, h.FD(), eventsRead)
+	return epollModify(r.epollOf(h), h.FD(), events, h.gen)
 }
 
 // Detach takes a socket out of the loop's sight, as long as its descriptor is in
@@ -109,10 +129,32 @@ func (r *Reactor[C]) Detach(h Handle) {
 
 // Ignore takes a socket's input out of the loop's sight, its end too, however
 // that comes.
-func (r *Reactor[C]) Ignore(h Handle) { epollDelete(r.engine.epoll, h.FD()) }
+func (r *Reactor[C]) Ignore(h Handle) {
+	if !h.Valid() {
+		return
+	}
+	epollDelete(r.epollOf(h), h.FD())
+	if h.front == nil {
+		r.own.deafen(h, true)
+		return
+	}
+	r.own.yield = true // gnet may have fetched an event of it
+}
 
 // Attach undoes Detach and Ignore; the socket is not muted.
-func (r *Reactor[C]) Attach(h Handle) error { return epollAdd(r.engine.epoll, h.FD(), eventsRead) }
+func (r *Reactor[C]) Attach(h Handle) error {
+	if h.front == nil {
+		r.own.deafen(h, false)
+	}
+	return epollAdd(r.epollOf(h), h.FD(), eventsRead, h.gen)
+}
+
+func (r *Reactor[C]) epollOf(h Handle) int {
+	if h.front == nil {
+		return r.own.epoll
+	}
+	return r.engine.epoll
+}
 
 // AwaitWritable asks for one call of Writable, when the socket takes bytes again.
 func (r *Reactor[C]) AwaitWritable(h Handle) error { return r.writable.await(h) }

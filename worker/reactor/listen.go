@@ -69,7 +69,7 @@ func (r *Reactor[C]) Listen() error {
 	}
 	for _, ln := range r.listeners {
 		if !ln.heard {
-			if err := epollAdd(r.engine.epoll, ln.fd, eventsRead); err != nil {
+			if err := epollAdd(r.engine.epoll, ln.fd, eventsRead, 0); err != nil {
 				return err
 			}
 			ln.heard = true
@@ -91,7 +91,7 @@ func (r *Reactor[C]) Hear(i int) error {
 	if !ln.placed || ln.heard {
 		return nil
 	}
-	if err := epollAdd(r.engine.epoll, ln.fd, eventsRead); err != nil {
+	if err := epollAdd(r.engine.epoll, ln.fd, eventsRead, 0); err != nil {
 		return err
 	}
 	ln.heard = true

@@ -42,6 +42,9 @@ type Handler[C any] interface {
 	// Closed: the socket is closed, by Close (then err is nil), by the peer
 	// (errors.Is io.EOF) or by an error. The handle must not be used any more.
 	Closed(c C, err error)
+	// Settled: what Settle asked for is done; h is the socket's handle from now on.
+	// It is neither muted nor waited for.
+	Settled(c C, h Handle)
 	// Landed: the socket of an Adopt is in the loop under that handle, or was lost
 	// on the way. Then the handle is only good for Close.
 	Landed(c C, h Handle, err error)
@@ -76,10 +79,13 @@ type Reactor[C any] struct {
 	adopting adoptions[C]
 	rescue   rescue[C]
 	surplus  surplus
+	own      own[C]
+	packet   front // gnet's socket of the datagram at hand
 
 	depth   int    // of nested entries; the outermost is the turn
 	current Handle // what the turn is about; gnet has it in hand, so it is closed at the end
 	doomed  bool   // current is to be closed
+	settles bool   // current leaves gnet at the end of the turn
 	closing Handle // what Close is about
 
 	engine  engine
@@ -123,8 +129,10 @@ func New[C any](h Handler[C], log *slog.Logger, listeners []Listener) (*Reactor[
 	}
 	r.rescue.spare = newSpares()
 	var err error
-	r.writable, err = newWritable(r.Wake)
-	return r, err
+	if r.writable, err = newWritable(r.Wake); err != nil {
+		return r, err
+	}
+	return r, r.own.open()
 }
 
 // Start runs the loop and returns when it takes posted functions. Clients are
@@ -209,6 +217,7 @@ func (r *Reactor[C]) Shutdown() {
 	<-r.over
 	r.tasks.close()
 	r.writable.close()
+	r.own.close()
 	r.rescue.spare.release()
 	closeFD(r.engine.wakeFD)
 	r.engine.wakeFD = -1
@@ -232,7 +241,7 @@ func (e *events[C]) OnBoot(eng gnet.Engine) gnet.Action {
 		return gnet.Shutdown
 	}
 	r.engine.first = first
-	go r.dialWake(addr)
+	go r.dialWake(addr, r.engine.booted)
 	return gnet.None
 }
 
@@ -241,7 +250,7 @@ var wakeMu sync.Mutex
 
 // dialWake connects to the throw-away listener; OnOpen turns the accepted end
 // into the wake-up.
-func (r *Reactor[C]) dialWake(addr net.Addr) {
+func (r *Reactor[C]) dialWake(addr net.Addr, booted <-chan struct{}) {
 	wakeMu.Lock()
 	c, err := net.Dial("tcp", addr.String())
 	if err == nil {
@@ -252,7 +261,7 @@ func (r *Reactor[C]) dialWake(addr net.Addr) {
 		r.log.Error("event loop cannot reach itself", "error", err)
 		return
 	}
-	<-r.engine.booted
+	<-booted
 	c.Close()
 }
 
@@ -275,6 +284,10 @@ func (r *Reactor[C]) becomeWake(s gnet.Conn) gnet.Action {
 		r.log.Error("event loop cannot take connections over", "error", err)
 		return gnet.Shutdown
 	}
+	if err := r.own.watch(epoll); err != nil {
+		r.log.Error("event loop cannot watch gnet's", "error", err)
+		return gnet.Shutdown
+	}
 	close(r.engine.booted)
 	return gnet.None
 }
@@ -295,12 +308,14 @@ func (e *events[C]) OnOpen(s gnet.Conn) ([]byte, gnet.Action) {
 }
 
 func (r *Reactor[C]) accepted(s gnet.Conn, i int) gnet.Action {
-	h := Handle{s}
+	g := &guest[C]{front: front{s}}
+	h := g.handle()
+	r.own.busy = true
 	r.enter(h)
 	r.trim(s)
-	c, ok := r.h.Opened(h, i)
-	if ok {
-		s.SetContext(c)
+	var ok bool
+	if g.c, ok = r.h.Opened(h, i); ok {
+		s.SetContext(g)
 	} else {
 		r.doomed = true // without a context OnClose tells nobody
 	}
@@ -311,29 +326,38 @@ func (r *Reactor[C]) accepted(s gnet.Conn, i int) gnet.Action {
 func (e *events[C]) OnTraffic(s gnet.Conn) gnet.Action {
 	r := e.r
 	buf, _ := s.Next(-1)
-	if c, ok := s.Context().(C); ok {
-		r.enter(Handle{s})
-		r.h.Readable(c, buf)
+	if g, ok := s.Context().(*guest[C]); ok {
+		r.own.busy = true
+		r.enter(g.handle())
+		r.h.Readable(g.c, buf)
 		return r.exit()
 	}
 	if s != r.engine.wake {
 		r.datagram(s, buf)
 		return gnet.None
 	}
-	r.enter(Handle{})
-	r.woken()
-	r.exit()
+	r.wakened()
+	if !r.engine.leave {
+		r.spin()
+	}
 	if r.engine.leave {
+		r.closeOwned()
 		return gnet.Shutdown
 	}
 	return gnet.None
 }
 
-// woken is the turn for everything that is not a socket with input.
+// wakened is the turn for everything that is not a socket with input.
+func (r *Reactor[C]) wakened() {
+	r.enter(Handle{})
+	r.woken()
+	r.exit()
+}
+
 func (r *Reactor[C]) woken() {
 	posted := r.tasks.take() // first: whoever rings from here on is heard in another turn
 	r.writable.flush(func(h Handle) {
-		if c, ok := h.conn.Context().(C); ok {
+		if c, ok := r.keeperOf(h); ok {
 			r.h.Writable(c)
 		}
 	})
@@ -347,7 +371,8 @@ func (r *Reactor[C]) datagram(s gnet.Conn, p []byte) {
 		return
 	}
 	r.enter(Handle{})
-	if c, ok := r.h.Opened(Handle{s}, i-1); ok {
+	r.packet.conn = s
+	if c, ok := r.h.Opened(Handle{front: &r.packet, fd: int32(s.Fd())}, i-1); ok {
 		r.h.Readable(c, p)
 		r.h.Closed(c, nil)
 	}
@@ -357,13 +382,15 @@ func (r *Reactor[C]) datagram(s gnet.Conn, p []byte) {
 // OnClose runs for every close, ours or the peer's. err is nil when it was ours,
 // and when gnet is going down.
 func (e *events[C]) OnClose(s gnet.Conn, err error) gnet.Action {
-	r, h := e.r, Handle{s}
-	ours := h == r.closing
+	r := e.r
+	g, ok := s.Context().(*guest[C])
+	closing := r.closing
 	r.closing = Handle{}
-	c, ok := s.Context().(C)
 	if !ok {
 		return gnet.None
 	}
+	c, h := g.c, g.handle()
+	ours := h == closing
 	r.enter(Handle{})
 	if err == nil && !ours && !r.engine.leave {
 		r.keep(c, h)
@@ -382,7 +409,7 @@ func (r *Reactor[C]) closed(c C, h Handle, err error) {
 // enter begins an entry from gnet about h. The outermost one is a turn.
 func (r *Reactor[C]) enter(h Handle) {
 	if r.depth++; r.depth == 1 {
-		r.current, r.doomed = h, false
+		r.current, r.doomed, r.settles = h, false, false
 		r.h.Begin()
 	}
 }
@@ -396,11 +423,14 @@ func (r *Reactor[C]) exit() gnet.Action {
 	if r.depth > 0 {
 		return gnet.None
 	}
-	h := r.current
-	r.current = Handle{}
-	if !r.doomed {
-		return gnet.None
+	h, settles := r.current, r.settles
+	r.current, r.settles = Handle{}, false
+	switch {
+	case r.doomed:
+		r.doomed, r.closing = false, h
+		return gnet.Close
+	case settles && r.settle(h):
+		return gnet.Close // what gnet has of it: the socket has another number now
 	}
-	r.doomed, r.closing = false, h
-	return gnet.Close
+	return gnet.None
 }

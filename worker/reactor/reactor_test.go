@@ -73,6 +73,9 @@ func (s *shouter) Readable(c *peer, p []byte) {
 		must(s.t, c.h.Reply(p))
 	case strings.HasPrefix(string(p), "BYE"):
 		s.r.Close(c.h) // the very socket that the turn is about
+	case strings.HasPrefix(string(p), "STAY"):
+		s.write(c, p)
+		s.r.Settle(c.h)
 	case strings.HasPrefix(string(p), "MUCH"):
 		c.out = make([]byte, 16<<20)
 		s.Writable(c)
@@ -105,6 +108,11 @@ func (s *shouter) Closed(c *peer, err error) {
 	if !c.udp {
 		s.closed <- err
 	}
+}
+
+func (s *shouter) Settled(c *peer, h Handle) {
+	s.note("settled")
+	c.h = h
 }
 
 func (s *shouter) Landed(c *peer, h Handle, err error) {
@@ -253,7 +261,10 @@ func TestWritable(t *testing.T) {
 
 // TestAdopt takes sockets in that the reactor did not accept, more than there are
 // dummies at a time, and with input that came before.
-func TestAdopt(t *testing.T) {
+func TestAdopt(t *testing.T)        { testAdopt(t, (*Reactor[*peer]).Adopt) }
+func TestAdoptSettled(t *testing.T) { testAdopt(t, (*Reactor[*peer]).AdoptSettled) }
+
+func testAdopt(t *testing.T, adopt func(*Reactor[*peer], *peer, int)) {
 	s, _, _ := start(t)
 	const n = 3 * maxDummies
 	var ends []net.Conn
@@ -268,7 +279,7 @@ func TestAdopt(t *testing.T) {
 		_, err = io.WriteString(c, "early ")
 		must(t, err)
 		ends = append(ends, c)
-		s.on(func() { s.r.Adopt(&peer{}, pair[1]) })
+		s.on(func() { adopt(s.r, &peer{}, pair[1]) })
 	}
 	for _, c := range ends {
 		says(t, c, "", "EARLY\x00")
@@ -278,11 +289,14 @@ func TestAdopt(t *testing.T) {
 
 // TestDetach: what comes to a socket out of the loop's sight waits until it is
 // back; and so with a muted one.
-func TestDetach(t *testing.T) {
+func TestDetach(t *testing.T)        { testDetach(t, (*Reactor[*peer]).Adopt) }
+func TestDetachSettled(t *testing.T) { testDetach(t, (*Reactor[*peer]).AdoptSettled) }
+
+func testDetach(t *testing.T, adopt func(*Reactor[*peer], *peer, int)) {
 	s, _, _ := start(t)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	must(t, err)
-	s.on(func() { s.r.Adopt(&peer{}, pair[0]) })
+	s.on(func() { adopt(s.r, &peer{}, pair[0]) })
 	p := await(t, "Landed", s.landed)
 	s.on(func() { s.r.Detach(p.h) })
 	_, err = unix.Write(pair[1], []byte("b"))
@@ -316,11 +330,15 @@ func TestRescue(t *testing.T) {
 	s, tcp, _ := start(t)
 	const n = 20
 	var clients []net.Conn
-	for range n {
+	for i := range 2 * n {
 		c := dial(t, tcp)
 		says(t, c, "before", "BEFORE")
+		if i%2 == 1 { // these do not notice
+			says(t, c, "stay", "STAY")
+		}
 		clients = append(clients, c)
 	}
+	s.on(func() {}) // the last one has settled
 	trigger, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	defer unix.Close(trigger)

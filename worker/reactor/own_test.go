@@ -1,0 +1,137 @@
+package reactor
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// settled opens a client whose socket has left gnet.
+func settled(t *testing.T, s *shouter, tcp net.Addr) net.Conn {
+	t.Helper()
+	c := dial(t, tcp)
+	says(t, c, "stay", "STAY")
+	return c
+}
+
+// TestSettle: a settled socket is read, written and closed as one of gnet's, and
+// gnet has forgotten it.
+func TestSettle(t *testing.T) {
+	s, tcp, _ := start(t)
+	c := settled(t, s, tcp)
+	says(t, c, "hello", "HELLO")
+	s.on(func() {
+		if got := strings.Join(s.events, ", "); got != "opened 0, readable, settled, readable" {
+			t.Error(got)
+		}
+		if s.r.own.n != 1 {
+			t.Errorf("%d sockets are settled", s.r.own.n)
+		}
+	})
+	says(t, c, "bye", "")
+	if err := await(t, "Closed", s.closed); err != nil {
+		t.Errorf("our own close has error %v", err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the client reads %v", err)
+	}
+	gone := settled(t, s, tcp)
+	gone.Close()
+	if err := await(t, "Closed", s.closed); !errors.Is(err, io.EOF) {
+		t.Errorf("the peer's close has error %v", err)
+	}
+	s.on(func() {
+		if s.r.own.n != 0 {
+			t.Errorf("%d sockets are left", s.r.own.n)
+		}
+	})
+	says(t, settled(t, s, tcp), "next", "NEXT") // at a number that was used before
+}
+
+// TestSettleLater: in a turn about something else, as after a deferred answer.
+func TestSettleLater(t *testing.T) {
+	s, tcp, _ := start(t)
+	c := dial(t, tcp)
+	says(t, c, "hello", "HELLO")
+	s.on(func() {
+		for _, conn := range s.peers {
+			s.r.Settle(conn.h)
+			s.r.Settle(conn.h) // is one already
+		}
+	})
+	says(t, c, "again", "AGAIN")
+	s.on(func() {
+		if s.r.own.n != 1 || len(s.closed) != 0 {
+			t.Errorf("%d settled, %d closed", s.r.own.n, len(s.closed))
+		}
+	})
+}
+
+func TestSettledWritable(t *testing.T) {
+	s, tcp, _ := start(t)
+	c := settled(t, s, tcp)
+	says(t, c, "much", "")
+	if n, err := io.CopyN(io.Discard, c, 16<<20); n != 16<<20 {
+		t.Fatalf("%d bytes came: %v", n, err)
+	}
+	says(t, c, "still here", "STILL\x00HERE")
+}
+
+// TestBothKinds: neither gnet's sockets nor the settled ones starve the others,
+// and clients still get in.
+func TestBothKinds(t *testing.T) {
+	s, tcp, udp := start(t)
+	own, guest := settled(t, s, tcp), dial(t, tcp)
+	for range 100 {
+		says(t, own, "a", "A")
+		says(t, guest, "b", "B")
+		says(t, dial(t, udp), "c", "C")
+		says(t, dial(t, tcp), "d", "D")
+	}
+}
+
+// TestStaleEvent: an event of a socket that has closed is not its successor's,
+// and one that is out of sight has none.
+func TestStaleEvent(t *testing.T) {
+	s, tcp, _ := start(t)
+	settled(t, s, tcp)
+	s.on(func() {
+		for _, p := range s.peers {
+			s.r.read(p.h.fd, p.h.gen+1)
+			s.r.Close(Handle{fd: p.h.fd, gen: p.h.gen + 1})
+			s.r.Detach(p.h)
+			s.r.read(p.h.fd, p.h.gen)
+			must(t, s.r.Attach(p.h))
+		}
+		if got := strings.Join(s.events, ", "); got != "opened 0, readable, settled" {
+			t.Error(got)
+		}
+	})
+}
+
+// TestHaltClosesSettled: what is open when the loop ends is told so.
+func TestHaltClosesSettled(t *testing.T) {
+	s, tcp, _ := start(t)
+	settled(t, s, tcp)
+	settled(t, s, tcp)
+	s.r.Shutdown()
+	if len(s.closed) != 2 {
+		t.Errorf("%d of 2 were told", len(s.closed))
+	}
+}
+
+// TestFallback leaves everything to gnet.
+func TestFallback(t *testing.T) {
+	t.Setenv(FallbackEnv, "gnet")
+	s, tcp, _ := start(t)
+	c := dial(t, tcp)
+	says(t, c, "stay", "STAY")
+	says(t, c, "hello", "HELLO")
+	s.on(func() {
+		if s.r.own.n != 0 {
+			t.Error("a socket has left gnet")
+		}
+	})
+}
