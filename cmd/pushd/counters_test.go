@@ -167,3 +167,18 @@ func TestCountersOfAKilledWorker(t *testing.T) {
 		t.Fatalf("after: status %+v, metrics %+v", status, page)
 	}
 }
+
+// TestCountersGoOnOverUpgrades, which replace the broker process and the
+// master's code as well.
+func TestCountersGoOnOverUpgrades(t *testing.T) {
+	metrics := pushdtest.FreeAddr(t)
+	u := startUpgradable(t, fmt.Sprintf(counting, metrics, 2), false)
+	burstsOf(t, []*pushdtest.Client{u.Dial("/echo"), u.Dial("/echo")}, 500)
+	want := counted{2, 1000, 1000}
+	for _, version := range []string{"two", "one"} {
+		u.upgrade(version)
+		if status, page := countedBy(t, u.Server, metrics); status != want || page != want {
+			t.Fatalf("after the upgrade to %s: status %+v, metrics %+v, want %+v", version, status, page, want)
+		}
+	}
+}
