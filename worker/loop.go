@@ -191,7 +191,7 @@ func (l *loop) Landed(c *Conn, h reactor.Handle, err error) {
 	l.resume(c)
 }
 
-// Settled goes on with a connection whose socket has left gnet.
+// Settled goes on with a connection whose socket has been settled: it has another handle.
 func (l *loop) Settled(c *Conn, h reactor.Handle) {
 	c.sock = h
 	c.clear(flagMuted)
