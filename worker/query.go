@@ -20,17 +20,13 @@ func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error)
 	case "stats":
 		return json.Marshal(l.snapshot())
 	case "connections":
-		var q ConnQuery
-		if err := decode(args, &q); err != nil {
-			return nil, err
-		}
-		return control.Marshal(l.listConns(q))
+		return answerTo(args, l.listConns)
 	case "channels":
-		var q ChannelQuery
-		if err := decode(args, &q); err != nil {
-			return nil, err
-		}
-		return control.Marshal(l.listChannels(q))
+		return answerTo(args, l.listChannels)
+	case "count":
+		return answerTo(args, l.countMembers)
+	case "online":
+		return answerTo(args, l.countOnline)
 	case control.QueryRecords:
 		var q control.Records
 		if err := decode(args, &q); err != nil {
@@ -41,6 +37,15 @@ func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error)
 		return l.askHandlers(args)
 	}
 	return nil, fmt.Errorf("worker does not know the query %q", what)
+}
+
+// answerTo has fn answer a question whose arguments are a Q.
+func answerTo[Q, A any](args json.RawMessage, fn func(Q) A) (json.RawMessage, error) {
+	var q Q
+	if err := decode(args, &q); err != nil {
+		return nil, err
+	}
+	return control.Marshal(fn(q))
 }
 
 func decode(args json.RawMessage, v any) error {

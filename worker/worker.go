@@ -147,13 +147,9 @@ func (w *Worker) Has(id string) bool {
 	return ok && w.loop.conns.find(&at) != nil
 }
 
-// CountMembers returns how many connections of this process have joined channel.
-func (w *Worker) CountMembers(channel string) int {
-	if g := w.loop.hub.Group(hub.Channel, channel); g != nil {
-		return len(g.Members())
-	}
-	return 0
-}
+// CountMembers returns how many connections of this process have joined channel;
+// CountAll asks all processes.
+func (w *Worker) CountMembers(channel string) int { return w.loop.size(hub.Channel, channel) }
 
 // Channels calls visit for each channel that connections of this process have
 // joined until it returns false, in no order.

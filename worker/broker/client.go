@@ -138,11 +138,14 @@ func (c *Client) publication(p *worker.Publication) (item, error) {
 }
 
 // Query asks the worker named to, or with "" all of them. q.Reply takes the
-// answers.
+// answers. Errors: ErrBrokerBusy, ErrBrokerAway, ErrTooLarge.
 func (c *Client) Query(q worker.BusQuery, to string) error {
 	raw, err := json.Marshal(q)
 	if err != nil {
 		return fmt.Errorf("encode query %q: %w", q.What, err)
+	}
+	if limit := min(MaxEnvelope, int(c.link.maxPayload.Load())); len(raw) > limit {
+		return fmt.Errorf("%w: query %q of %d bytes, the broker takes %d", worker.ErrTooLarge, q.What, len(raw), limit)
 	}
 	subject := c.subjects.query
 	if to != "" {

@@ -188,6 +188,9 @@ func TestQueueFullAndTooLarge(t *testing.T) {
 	if st := c.Stats(); st.Published != 10 || st.Refused != 11 {
 		t.Errorf("stats %+v, want 10 published and 11 refused", st)
 	}
+	if err := c.Query(worker.BusQuery{What: "big", Args: []byte(`"` + strings.Repeat("x", MaxEnvelope) + `"`)}, ""); !errors.Is(err, worker.ErrTooLarge) {
+		t.Errorf("a question over the limit: %v", err)
+	}
 	if err := c.Publish(message("c", string(make([]byte, MaxEnvelope)))); !errors.Is(err, worker.ErrTooLarge) {
 		t.Errorf("too large: %v", err)
 	}

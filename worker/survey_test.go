@@ -1,0 +1,164 @@
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// meeting is a loopback whose questions reach every worker of its bus.
+type meeting struct {
+	*loopback
+	strange []Answer // of others
+	late    bool     // somebody has not answered
+}
+
+func (b *meeting) Gather(q BusQuery, _ time.Duration, done func([]Answer, bool)) error {
+	if b.fail != nil {
+		return b.fail
+	}
+	b.bus.mu.Lock()
+	all := append([]*loopback(nil), b.bus.clients...)
+	b.bus.mu.Unlock()
+	q.Reply = "here"
+	go func() {
+		answers := append([]Answer(nil), b.strange...)
+		for _, c := range all {
+			c.in.Query(q)
+			answers = append(answers, <-c.answers)
+		}
+		done(answers, !b.late)
+	}()
+	return nil
+}
+
+func (b *meeting) Tell(string, string, []byte) error    { return nil }
+func (b *meeting) TellAll(string, string, []byte) error { return nil }
+func (b *meeting) AskService(string, string, []byte, time.Duration, func(Answer, error)) error {
+	return nil
+}
+
+// pair is two workers on one bus. In the first there are n connections, in the
+// second m; who connects is handed to greet.
+func pair(t *testing.T, n, m int, greet func(c *Conn)) (*server, *meeting) {
+	t.Helper()
+	b := &bus{}
+	first := []*server{}
+	for _, count := range []int{n, m} {
+		w := New(anyWS)
+		w.Name = fmt.Sprintf("w%d", len(first))
+		w.OnConnect = greet
+		s := launch(t, w, b, nil)
+		for range count {
+			connect(t, s.addrs[0], "/")
+		}
+		s.eventually("all are there", func() bool { return w.CountConnections() == count })
+		first = append(first, s)
+	}
+	ask := &meeting{loopback: first[0].broker}
+	first[0].on(func() { first[0].w.loop.broker = ask })
+	return first[0], ask
+}
+
+func TestCountAllAddsUpTheProcesses(t *testing.T) {
+	const odd = "a \xff name\x00<of any bytes>"
+	s, bus := pair(t, 2, 3, func(c *Conn) { c.Join(odd) })
+	type answer struct {
+		n        int
+		complete bool
+	}
+	got := make(chan answer, 1)
+	count := func(channel string) answer {
+		t.Helper()
+		s.on(func() {
+			must(t, s.w.CountAll(channel, func(n int, complete bool) {
+				if s.w.loop.conns.len() != 2 { // of the loop: the race detector watches
+					t.Error("connections have gone")
+				}
+				got <- answer{n, complete}
+			}))
+		})
+		return <-got
+	}
+	if a := count(odd); a != (answer{5, true}) {
+		t.Errorf("got %+v, want 5 members of both processes", a)
+	}
+	if a := count("nobody's"); a != (answer{0, true}) {
+		t.Errorf("an empty channel: %+v", a)
+	}
+	for _, a := range []Answer{{Worker: "w2/0/1", Error: "does not know"}, {Worker: "w2/0/1", Data: json.RawMessage(`{}`)}, {Worker: "w2/0/1"}} {
+		bus.strange = []Answer{a}
+		if a := count(odd); a != (answer{5, false}) {
+			t.Errorf("with a process that cannot answer: %+v", a)
+		}
+	}
+	bus.strange, bus.late = nil, true
+	if a := count(odd); a != (answer{5, false}) {
+		t.Errorf("with a process that does not answer: %+v", a)
+	}
+}
+
+func TestOnlineAllAsksForManyAtOnce(t *testing.T) {
+	var n atomic.Int32 // of both loops
+	s, _ := pair(t, 3, 3, func(c *Conn) { c.Bind([]string{"", "42", "a\xff"}[n.Add(1)%3]) })
+	got := make(chan map[string]int, 1)
+	online := func(uids ...string) map[string]int {
+		t.Helper()
+		s.on(func() {
+			must(t, s.w.OnlineAll(uids, func(online map[string]int, complete bool) {
+				if !complete {
+					t.Error("incomplete")
+				}
+				got <- online
+			}))
+		})
+		return <-got
+	}
+	many := make([]string, MaxSurvey)
+	for i := range many {
+		many[i] = fmt.Sprint(i)
+	}
+	for _, c := range []struct {
+		ask  []string
+		want map[string]int
+	}{
+		{many, map[string]int{"42": 2}},
+		{[]string{"42", "a\xff", "42", "", "nobody"}, map[string]int{"42": 2, "a\xff": 2}},
+		{nil, map[string]int{}},
+	} {
+		if got := online(c.ask...); !maps.Equal(got, c.want) {
+			t.Errorf("%.60q: got %v, want %v", c.ask, got, c.want)
+		}
+	}
+	s.on(func() {
+		if err := s.w.OnlineAll(append(many, "x"), nil); !errors.Is(err, ErrTooMany) {
+			t.Errorf("1,001 uids: %v", err)
+		}
+	})
+}
+
+func TestSurveysSayWhyTheyCannotAsk(t *testing.T) {
+	s, bus := pair(t, 0, 0, nil)
+	surveys := map[string]func() error{
+		"CountAll":  func() error { return s.w.CountAll("news", nil) },
+		"OnlineAll": func() error { return s.w.OnlineAll([]string{"42"}, nil) },
+	}
+	s.on(func() {
+		for name, ask := range surveys {
+			bus.fail = ErrBrokerAway
+			s.w.loop.broker = bus
+			if err := ask(); !errors.Is(err, ErrBrokerAway) {
+				t.Errorf("%s, broker away: %v", name, err)
+			}
+			bus.fail = nil
+			s.w.loop.broker = bus.loopback
+			if err := ask(); !errors.Is(err, ErrNoServices) {
+				t.Errorf("%s, a broker that cannot ask: %v", name, err)
+			}
+		}
+	})
+}
