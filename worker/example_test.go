@@ -1,6 +1,8 @@
 package worker_test
 
 import (
+	"net/http"
+
 	"github.com/pushd/pushd/worker"
 )
 
@@ -23,4 +25,22 @@ func ExampleWorker_Go() {
 			c.Close(1013, "busy")
 		}
 	}
+}
+
+// A net/http handler serves the requests of the port that takes the WebSockets. It
+// may block; what it tells connections goes through Post.
+func ExampleHTTP() {
+	w := worker.New("websocket://127.0.0.1:2346")
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /news/{channel}", func(rw http.ResponseWriter, r *http.Request) {
+		if lookUp(r.Header.Get("Authorization")) == "" {
+			http.Error(rw, "who are you?", http.StatusForbidden)
+			return
+		}
+		body, channel := r.FormValue("text"), r.PathValue("channel")
+		if err := w.Post(func() { _ = w.Publish(channel, worker.Text(body)) }); err != nil {
+			http.Error(rw, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+	w.OnRequest = worker.HTTP(mux)
 }

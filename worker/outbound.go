@@ -228,6 +228,9 @@ func (l *loop) drained(c *Conn) {
 		l.finish(c)
 		return
 	}
+	if c.more != nil && c.more.held != nil {
+		c.more.held.drained()
+	}
 	if c.asks() {
 		l.resume(c) // requests behind the one whose answer is out
 	}

@@ -26,7 +26,8 @@ func (r *Request) Query() url.Values { return ParseQuery(r.URL.RawQuery) }
 func (r *Request) Param(name string) string { return r.conn.Param(name) }
 
 // Response answers a Request. It is an http.ResponseWriter and http.Flusher, so
-// net/http's handlers can be used; they run on the loop and must not block.
+// net/http's handlers can be used; they run on the loop and must not block. HTTP
+// runs them elsewhere.
 //
 // What is written is sent with a Content-Length when OnRequest returns. Flush
 // sends what there is and makes the response a stream of chunks; Defer keeps it
@@ -43,6 +44,8 @@ type Response struct {
 	started bool // the header is sent
 	late    bool // Defer was called
 	done    bool
+	over    func() // runs once when done; nil = nothing
+	taken   func() // runs when the queue is empty, see whenTaken
 }
 
 var _ nethttp.Flusher = (*Response)(nil)
@@ -103,7 +106,7 @@ func (w *Response) Flush() {
 func (w *Response) End() {
 	c := w.c
 	if w.done || c.has(flagDead|flagEnd) {
-		w.done = true
+		w.finish()
 		return
 	}
 	w.WriteHeader(nethttp.StatusOK)
@@ -118,7 +121,7 @@ func (w *Response) End() {
 			w.emit(len(w.body), func(dst []byte) []byte { return append(dst, w.body...) })
 		}
 	}
-	w.done = true
+	w.finish()
 	if c.more != nil {
 		c.more.held = nil
 		c.shed()
@@ -130,6 +133,26 @@ func (w *Response) End() {
 	}
 	c.loop.expect(c, keepAlive)
 	c.loop.resume(c)
+}
+
+// finish marks the end of the answer, sent or not.
+func (w *Response) finish() {
+	w.done = true
+	if over := w.over; over != nil {
+		w.over = nil
+		over()
+	}
+}
+
+// whenTaken runs fn once the client has taken all that was flushed, for which it
+// has deferTimeout. A client that is gone has the answer finished instead.
+func (w *Response) whenTaken(fn func()) {
+	if w.c.out == nil {
+		fn()
+		return
+	}
+	w.taken = fn
+	w.c.loop.expect(w.c, deferTimeout)
 }
 
 // keepAlive is how long an HTTP connection may be idle between requests.
@@ -176,6 +199,20 @@ func (h *held) expire() {
 		h.response.status = nethttp.StatusGatewayTimeout
 		h.response.body = h.response.body[:0]
 		h.response.End()
+	case h.response.taken != nil:
+		l := h.response.c.loop
+		l.failSend("slow")
+		l.destroy(h.response.c, ErrSlow)
+	}
+}
+
+// drained tells that the queue of the connection is empty.
+func (h *held) drained() {
+	if w := h.response; w != nil && w.taken != nil {
+		fn := w.taken
+		w.taken = nil
+		w.c.loop.expect(w.c, 0)
+		fn()
 	}
 }
 
@@ -185,7 +222,7 @@ func (h *held) abort() {
 		h.handshake.state = handshakeDone
 	}
 	if h.response != nil {
-		h.response.done = true
+		h.response.finish()
 	}
 }
 
@@ -232,7 +269,11 @@ func (w *Response) serve(rt *route, r *Request) {
 		defer c.loop.containRequest(w)
 		rt.onRequest(w, r)
 	}()
-	if w.done || c.has(flagDead|flagEnd) {
+	if w.done {
+		return
+	}
+	if c.has(flagDead | flagEnd) {
+		w.finish()
 		return
 	}
 	if !w.late {
@@ -250,13 +291,18 @@ func (w *Response) serve(rt *route, r *Request) {
 func (l *loop) containRequest(w *Response) {
 	if r := recover(); r != nil {
 		l.panicked("OnRequest", nil, r, stack())
-		w.closing, w.late = true, false
-		if w.started {
-			l.destroy(w.c, ErrPanic)
-		} else {
-			w.header = nethttp.Header{}
-			w.fail(nethttp.StatusInternalServerError, "internal error")
-		}
+		w.broken()
 	}
 	l.contain("OnRequest", nil)
+}
+
+// broken ends an answer that will not be finished: with 500 if that can be said.
+func (w *Response) broken() {
+	w.closing, w.late = true, false
+	if w.started {
+		w.c.loop.destroy(w.c, ErrPanic)
+		return
+	}
+	w.header = nethttp.Header{}
+	w.fail(nethttp.StatusInternalServerError, "internal error")
 }
