@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pushd/pushd/internal/logwriter"
+	"github.com/pushd/pushd/master/logwriter"
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/protocol/control"
 )

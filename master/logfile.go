@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pushd/pushd/internal/logwriter"
+	"github.com/pushd/pushd/master/logwriter"
 )
 
 // logOutput is where the master's lines and its children's stdout and stderr

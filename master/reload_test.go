@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushd/pushd/internal/testkit"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
 func TestReloadReplacesEverySlot(t *testing.T) {

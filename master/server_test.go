@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushd/pushd/internal/testkit"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
 // rawClient speaks to the control socket in bytes.

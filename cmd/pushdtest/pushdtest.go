@@ -36,7 +36,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushd/pushd/internal/testkit"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
 // Timeout bounds every wait of this package: far beyond what a loaded machine

@@ -3,7 +3,7 @@ package frame
 import (
 	"testing"
 
-	"github.com/pushd/pushd/internal/testkit"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
 func TestInput(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushd/pushd/internal/testkit"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker"
 )
 

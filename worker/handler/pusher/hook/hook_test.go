@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushd/pushd/internal/testkit"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
 // The vector of the protocol's description.
