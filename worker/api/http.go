@@ -25,6 +25,7 @@ func (s *Server) handler() http.Handler {
 		"/v1/batch":       {http.MethodPost, s.batch},
 		"/v1/connections": {http.MethodGet, s.connections},
 		"/v1/channels":    {http.MethodGet, s.channels},
+		"/v1/online":      {http.MethodPost, s.online},
 		"/v1/stats":       {http.MethodGet, s.stats},
 	}
 	for _, verb := range order.Verbs() {

@@ -257,8 +257,24 @@ func (w *fakeWorker) Query(q worker.BusQuery) {
 		var args worker.ChannelQuery
 		json.Unmarshal(q.Args, &args)
 		a.Data, _ = json.Marshal(w.channels(args))
+	case "online":
+		var args worker.OnlineQuery
+		json.Unmarshal(q.Args, &args)
+		a.Data, _ = json.Marshal(w.online(args))
 	}
 	w.bus.Answer(q.Reply, a)
+}
+
+func (w *fakeWorker) online(q worker.OnlineQuery) []int {
+	counts := make([]int, len(q))
+	for i, uid := range q {
+		for _, c := range w.conns {
+			if c.UID == string(uid) {
+				counts[i]++
+			}
+		}
+	}
+	return counts
 }
 
 func (w *fakeWorker) page(q worker.ConnQuery) worker.ConnPage {

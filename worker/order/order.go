@@ -90,6 +90,21 @@ func Parse(verb string, f Fields, apps Apps, b *Budget) ([]worker.Publication, e
 	return d.publications(apps, b)
 }
 
+// UIDs reads the fields uid and uids of a question about users, 1 to MaxTargets
+// of them together. Its error is an *Error.
+func UIDs(f Fields) ([]string, error) {
+	r, err := parseRequest(f, []string{"uid", "uids"})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(r.uids) == 0:
+		return nil, invalid("uids", "uid or uids is needed")
+	case len(r.uids) > MaxTargets:
+		return nil, &Error{Cause: TooMany, Field: "uids", Message: fmt.Sprintf("at most %d uids", MaxTargets)}
+	}
+	return r.uids, nil
+}
+
 // VerbOf tells, of an object that names no verb, which one is meant, and takes
 // away the field that says nothing else.
 func VerbOf(f Fields) (string, error) {
