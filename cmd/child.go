@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pushd/pushd/master/logwriter"
 	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/master/logwriter"
 	"github.com/pushd/pushd/protocol/control"
 )
 
