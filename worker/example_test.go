@@ -44,3 +44,16 @@ func ExampleHTTP() {
 	})
 	w.OnRequest = worker.HTTP(mux)
 }
+
+// Processes tell each other that what they have cached is no longer true.
+func ExampleWorker_On() {
+	w := worker.New("websocket://127.0.0.1:2346")
+	names := map[string]string{} // of this process, by token
+	w.OnWorkerStart = func(w *worker.Worker) error {
+		w.On("name-changed", func(m worker.Message) { delete(names, m.String()) })
+		return nil
+	}
+	w.OnMessage = func(_ *worker.Conn, m worker.Message) { // from whoever has renamed one
+		_ = w.Publish("name-changed", m)
+	}
+}

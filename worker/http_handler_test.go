@@ -28,7 +28,9 @@ func TestHTTPHandler(t *testing.T) {
 		w.Header().Set("X-Late", "not sent")
 		fmt.Fprintf(w, "%s %d %d", r.PathValue("id"), len(body), bytes.Count(body, []byte("b")))
 	})
-	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there", http.StatusTemporaryRedirect) })
+	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/there", http.StatusTemporaryRedirect)
+	})
 	mux.HandleFunc("/nothing", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	mux.HandleFunc("/panic", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "half"); panic("on purpose") })

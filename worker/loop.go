@@ -40,7 +40,8 @@ type loop struct {
 	accept admission
 	beat   heartbeat
 
-	tidying tidying
+	tidying   tidying
+	listeners listeners // nil: nobody has called On
 
 	now    time.Duration // monotonic, at the start of the turn
 	mark   time.Duration // when the last callback ended

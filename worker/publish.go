@@ -144,6 +144,7 @@ func (f *fanout) step(l *loop) {
 			if len(f.queue) == 0 {
 				return
 			}
+			budget -= l.hear(&f.queue[0])
 			f.current = l.begins(f.queue[0])
 			f.current.tell(l)
 			f.queue[0] = Publication{}
