@@ -27,6 +27,10 @@ func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error)
 		return answerTo(args, l.countMembers)
 	case "online":
 		return answerTo(args, l.countOnline)
+	case "members":
+		return answerTo(args, l.listMembers)
+	case "session":
+		return answerTo(args, l.sessionValue)
 	case control.QueryRecords:
 		var q control.Records
 		if err := decode(args, &q); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -141,11 +142,76 @@ func TestOnlineAllAsksForManyAtOnce(t *testing.T) {
 	})
 }
 
+func TestMembersAllAndTheirSessions(t *testing.T) {
+	var n atomic.Int32 // of both loops
+	s, bus := pair(t, 3, 4, func(c *Conn) {
+		me := fmt.Sprintf("%d\xff", n.Add(1))
+		c.Join("news")
+		c.Bind("uid " + me)
+		must(t, c.Set("name\xff", "name "+me))
+	})
+	type list struct {
+		members  []Member
+		total    int
+		complete bool
+	}
+	members := func(limit int) list {
+		t.Helper()
+		got := make(chan list, 1)
+		s.on(func() {
+			must(t, s.w.MembersAll("news", limit, func(m []Member, total int, complete bool) { got <- list{m, total, complete} }))
+		})
+		return <-got
+	}
+	for limit, want := range map[int]int{0: 7, 1: 1, 5: 5, 1001: 7} {
+		if l := members(limit); len(l.members) != want || l.total != 7 || !l.complete {
+			t.Errorf("limit %d: %+v", limit, l)
+		}
+	}
+	all := members(0)
+	twin, err := json.Marshal(membersAnswer{1, []memberInfo{{all.members[0].ID, []byte("moved")}}})
+	must(t, err)
+	bus.strange = []Answer{{Worker: "w3/0/1", Data: twin}}
+	if l := members(0); len(l.members) != 7 || l.members[0].UID != "moved" {
+		t.Errorf("one is told by two processes: %+v", l)
+	}
+	bus.strange = nil
+	session := func(id, key string) (value string, found bool) {
+		t.Helper()
+		done := make(chan struct{})
+		s.on(func() {
+			must(t, s.w.SessionOf(id, key, func(v string, f, complete bool) {
+				if value, found = v, f; !complete {
+					t.Error("incomplete")
+				}
+				close(done)
+			}))
+		})
+		<-done
+		return value, found
+	}
+	for _, m := range all.members {
+		if v, found := session(m.ID, "name\xff"); !found || "uid "+strings.TrimPrefix(v, "name ") != m.UID {
+			t.Errorf("session of %+v: %q %v", m, v, found)
+		}
+	}
+	if v, found := session(all.members[6].ID, "other"); v != "" || !found {
+		t.Errorf("a key that is not set: %q %v", v, found)
+	}
+	for _, id := range []string{"1.1", "", "nonsense"} {
+		if v, found := session(id, "name\xff"); v != "" || found {
+			t.Errorf("session of %q: %q %v", id, v, found)
+		}
+	}
+}
+
 func TestSurveysSayWhyTheyCannotAsk(t *testing.T) {
 	s, bus := pair(t, 0, 0, nil)
 	surveys := map[string]func() error{
-		"CountAll":  func() error { return s.w.CountAll("news", nil) },
-		"OnlineAll": func() error { return s.w.OnlineAll([]string{"42"}, nil) },
+		"CountAll":   func() error { return s.w.CountAll("news", nil) },
+		"OnlineAll":  func() error { return s.w.OnlineAll([]string{"42"}, nil) },
+		"MembersAll": func() error { return s.w.MembersAll("news", 10, nil) },
+		"SessionOf":  func() error { return s.w.SessionOf("1.1", "name", nil) },
 	}
 	s.on(func() {
 		for name, ask := range surveys {
