@@ -111,9 +111,11 @@ func TestTheTerminalGoes(t *testing.T) {
 			if upgrade {
 				u.upgrade("two")
 			}
-			generation := u.Status().Workers[0].Generation
+			generation, reloads := u.Status().Workers[0].Generation, strings.Count(u.Log(), "reload done")
 			signalMaster(t, c.Process.Pid, syscall.SIGHUP)
-			pushdtest.Eventually(t, "it reloads", func() bool { return u.Status().Workers[0].Generation == generation+1 })
+			pushdtest.Eventually(t, "it reloads", func() bool {
+				return u.Status().Workers[0].Generation == generation+1 && strings.Count(u.Log(), "reload done") > reloads
+			})
 			client.SendText("still here")
 			client.WantText("still here")
 			term.close()
