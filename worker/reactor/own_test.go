@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 // settled opens a client whose socket has left gnet.
@@ -96,19 +97,24 @@ func TestBothKinds(t *testing.T) {
 // and one that is out of sight has none.
 func TestStaleEvent(t *testing.T) {
 	s, tcp, _ := start(t)
-	settled(t, s, tcp)
+	c := settled(t, s, tcp)
 	s.on(func() {
-		for _, p := range s.peers {
-			s.r.read(p.h.fd, p.h.gen+1)
-			s.r.Close(Handle{fd: p.h.fd, gen: p.h.gen + 1})
-			s.r.Detach(p.h)
-			s.r.read(p.h.fd, p.h.gen)
-			must(t, s.r.Attach(p.h))
+		p := s.peers[0]
+		s.r.Detach(p.h)
+		_, err := io.WriteString(c, "late") // so that whoever reads finds something
+		must(t, err)
+		for end := time.Now().Add(patience); !p.h.Unread() && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
 		}
+		s.r.read(p.h.fd, p.h.gen)
+		must(t, s.r.Attach(p.h))
+		s.r.read(p.h.fd, p.h.gen+1)
+		s.r.Close(Handle{fd: p.h.fd, gen: p.h.gen + 1})
 		if got := strings.Join(s.events, ", "); got != "opened 0, readable, settled" {
 			t.Error(got)
 		}
 	})
+	says(t, c, "", "LATE")
 }
 
 // TestHaltClosesSettled: what is open when the loop ends is told so.
