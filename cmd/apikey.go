@@ -41,19 +41,19 @@ const maxKey = 64 << 10
 // process before.
 func (s brokerSpec) apiKey(former int) (string, error) {
 	made := os.MkdirAll(s.DataDir, 0o700)
-	if made != nil && s.API.Key == "" {
+	if made != nil && s.APIKey == "" {
 		return "", fmt.Errorf("create data_dir: %w (choose another, or set key in [api])", made)
 	}
 	dir, err := master.OpenShared(s.DataDir, former)
 	if made != nil && errors.Is(err, fs.ErrNotExist) {
-		return s.API.Key, nil // whoever needs it will say so
+		return s.APIKey, nil // whoever needs it will say so
 	}
 	if err != nil {
 		return "", fmt.Errorf("data_dir: %w", err)
 	}
 	defer dir.Close()
-	if s.API.Key != "" {
-		return s.API.Key, nil
+	if s.APIKey != "" {
+		return s.APIKey, nil
 	}
 	return generatedKey(dir)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/worker/brokerd"
 )
 
 // TestKeysOfStrangers: a key that others have written or could have read is none,
@@ -35,7 +36,7 @@ func TestKeysOfStrangers(t *testing.T) {
 		if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(key, []byte("known\n"), 0o600), c.prepare(dir, key)); err != nil {
 			t.Fatal(err)
 		}
-		servers, errServer := brokerSpec{DataDir: dir}.apiKey(0)
+		servers, errServer := brokerSpec{Settings: brokerd.Settings{DataDir: dir}}.apiKey(0)
 		asked, errClient := keyOf(&config.Config{DataDir: dir})
 		if c.says == "" {
 			if servers != "known" || asked != "known" {
@@ -55,7 +56,7 @@ func TestKeysOfStrangers(t *testing.T) {
 // in it.
 func TestDataDirIsLookedAt(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	spec := brokerSpec{DataDir: dir, API: apiSpec{Key: "configured"}}
+	spec := brokerSpec{Settings: brokerd.Settings{DataDir: dir}, APIKey: "configured"}
 	if key, err := spec.apiKey(0); key != "configured" || err != nil {
 		t.Errorf("%q, %v", key, err)
 	}
@@ -71,11 +72,11 @@ func TestDataDirIsLookedAt(t *testing.T) {
 	if _, err := spec.apiKey(0); err == nil {
 		t.Error("a folder for everybody is taken")
 	}
-	nowhere := brokerSpec{DataDir: "/proc/none/data", API: apiSpec{Key: "configured"}}
+	nowhere := brokerSpec{Settings: brokerd.Settings{DataDir: "/proc/none/data"}, APIKey: "configured"}
 	if key, err := nowhere.apiKey(0); key != "configured" || err != nil {
 		t.Errorf("no data_dir can be made and none is needed: %q, %v", key, err)
 	}
-	nowhere.API.Key = ""
+	nowhere.APIKey = ""
 	if _, err := nowhere.apiKey(0); err == nil || !strings.Contains(err.Error(), "create data_dir") {
 		t.Errorf("no data_dir can be made: %v", err)
 	}
@@ -83,11 +84,11 @@ func TestDataDirIsLookedAt(t *testing.T) {
 
 func TestGeneratedKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "data")
-	first, err := brokerSpec{DataDir: dir}.apiKey(0)
+	first, err := brokerSpec{Settings: brokerd.Settings{DataDir: dir}}.apiKey(0)
 	if err != nil || len(first) != 43 {
 		t.Fatalf("%q, %v", first, err)
 	}
-	if again, err := (brokerSpec{DataDir: dir}).apiKey(0); again != first || err != nil {
+	if again, err := (brokerSpec{Settings: brokerd.Settings{DataDir: dir}}).apiKey(0); again != first || err != nil {
 		t.Errorf("%q, %v", again, err)
 	}
 	left, _ := os.ReadDir(dir)

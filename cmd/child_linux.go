@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -12,10 +13,16 @@ func title(name string) { os.WriteFile("/proc/self/comm", []byte(name), 0) }
 
 // redirect makes f this process's stdout and stderr.
 func redirect(f *os.File) error {
-	for _, to := range []int{1, 2} {
-		if err := unix.Dup3(int(f.Fd()), to, 0); err != nil {
-			return err
-		}
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return err
 	}
-	return nil
+	ctlErr := rc.Control(func(fd uintptr) {
+		for _, std := range []int{1, 2} {
+			if e := unix.Dup3(int(fd), std, 0); e != nil {
+				err = os.NewSyscallError("dup3", e)
+			}
+		}
+	})
+	return errors.Join(err, ctlErr)
 }

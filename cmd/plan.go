@@ -15,6 +15,7 @@ import (
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/brokerd"
 )
 
 // planner turns a config and the program's own workers into a plan. Errors are
@@ -243,7 +244,8 @@ func listenerOf(addr string, s config.Socket) master.Listener {
 // broker plans the broker process; it comes last, when all users are known.
 func (b *planner) broker() {
 	c := b.config
-	spec := brokerSpec{processSpec: b.process(), UIDs: b.uids, DataDir: c.DataDir, DataTemporary: c.DataTemporary, API: apiSpec{Key: c.API.Key, KeyFile: c.KeyFile()}}
+	spec := brokerSpec{processSpec: b.process(), APIKey: c.API.Key, DataTemporary: c.DataTemporary}
+	spec.UIDs, spec.DataDir = b.uids, c.DataDir
 	var listen []string
 	add := func(addr string, socket config.Socket) string {
 		listen = append(listen, addr)
@@ -251,14 +253,14 @@ func (b *planner) broker() {
 		return addr
 	}
 	if c.API.Listen != "" {
-		spec.API.Listen = add(serviceAddress(c.API.Listen), c.API.Socket)
+		spec.API = add(serviceAddress(c.API.Listen), c.API.Socket)
 	}
 	if c.Metrics.Listen != "" {
 		spec.Metrics = add(serviceAddress(c.Metrics.Listen), config.Socket{})
 	}
 	for _, in := range c.Ingest {
 		if in.Handler == nil {
-			spec.Ingest = append(spec.Ingest, ingestSpec{Listen: add(in.Listen, in.Socket), Key: in.Key})
+			spec.Ingest = append(spec.Ingest, brokerd.Ingest{Listen: add(in.Listen, in.Socket), Key: in.Key})
 		}
 	}
 	b.plan.Broker = &master.BrokerPlan{Listen: listen, User: c.Broker.User, Group: c.Broker.Group, Spec: mustJSON(spec),

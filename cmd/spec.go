@@ -9,6 +9,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/brokerd"
 )
 
 // The specs travel in the plan, from the program that read the config to the
@@ -62,28 +63,13 @@ type routeSpec struct {
 	Options   worker.Options `json:"options,omitempty"`
 }
 
-// brokerSpec tells the broker process what it runs. The addresses are those of
-// the plan's listeners.
+// brokerSpec tells the broker process what it runs.
 type brokerSpec struct {
 	processSpec
-	UIDs    []uint32     `json:"uids"` // users that may connect to the bus
-	API     apiSpec      `json:"api"`
-	Metrics string       `json:"metrics,omitempty"` // address, "" = off
-	Ingest  []ingestSpec `json:"ingest,omitempty"`
-	DataDir string       `json:"data_dir"` // for services
+	brokerd.Settings
+	APIKey string `json:"api_key,omitempty"` // "" = from the key file in DataDir, generated when missing
 	// DataTemporary: DataDir does not outlive a container.
 	DataTemporary bool `json:"data_temporary,omitempty"`
-}
-
-type apiSpec struct {
-	Listen  string `json:"listen,omitempty"` // address, "" = off
-	Key     string `json:"key,omitempty"`    // "" = from KeyFile, generated when missing
-	KeyFile string `json:"file"`             // in DataDir
-}
-
-type ingestSpec struct {
-	Listen string `json:"listen"`
-	Key    string `json:"key,omitempty"`
 }
 
 func groupOf(w config.Worker) *groupSpec {

@@ -29,7 +29,8 @@ type Process struct {
 	Node           string // "" = the only one; else as in the Broker's options
 	Broker         Broker
 	TrustedProxies []netip.Prefix
-	Log            *slog.Logger // default slog.Default()
+	Reopen         func(*os.File) error // makes a file the log; default: the order to do so is ignored
+	Log            *slog.Logger         // default slog.Default()
 }
 
 // serving is a running worker process.
@@ -37,6 +38,8 @@ type serving struct {
 	l    *loop
 	ctl  *control.Conn
 	init control.Init
+
+	reopen func(*os.File) error
 
 	stop chan control.Stop // an order to stop; the second one ends a graceful stop
 
@@ -55,7 +58,7 @@ func (w *Worker) Serve(p Process) error {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(min(threads, runtime.NumCPU()))
 	}
-	s := &serving{ctl: p.Control, init: p.Init, stop: make(chan control.Stop, 2)}
+	s := &serving{ctl: p.Control, init: p.Init, reopen: p.Reopen, stop: make(chan control.Stop, 2)}
 	step, err := s.prepare(w, p)
 	if err != nil {
 		_ = p.Control.Send(control.TypeFailed, 0, control.Failed{Step: step, Error: err.Error()})
@@ -215,8 +218,8 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 	case control.TypeResume:
 		go s.takeBack(s.given.Load(), m.ID)
 	case control.TypeReopen:
-		if len(files) == 1 {
-			if err := reopenStderr(files[0]); err != nil {
+		if len(files) == 1 && s.reopen != nil {
+			if err := s.reopen(files[0]); err != nil {
 				s.l.log.Error("reopen log", "error", err)
 			}
 		}

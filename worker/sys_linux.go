@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"errors"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,22 +21,6 @@ func bootClock() time.Duration {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
 	return time.Duration(ts.Nano())
-}
-
-// reopenStderr makes f the process's stdout and stderr.
-func reopenStderr(f *os.File) error {
-	rc, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	ctlErr := rc.Control(func(fd uintptr) {
-		for _, std := range []int{1, 2} {
-			if e := unix.Dup3(int(fd), std, 0); e != nil {
-				err = os.NewSyscallError("dup3", e)
-			}
-		}
-	})
-	return errors.Join(err, ctlErr)
 }
 
 // processorTime returns what this process has used so far, in user and system

@@ -1,4 +1,4 @@
-package cmd
+package brokerd
 
 import (
 	"context"
@@ -20,7 +20,7 @@ const (
 )
 
 // export sends the clients' connections through f.
-func (b *brokerProcess) export(ctx context.Context, f *os.File) error {
+func (b *serving) export(ctx context.Context, f *os.File) error {
 	to, err := control.Open(f)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func sendCarried(to *control.Conn, c api.Carried) error {
 
 // receive collects the connections that come through f until its other end is
 // closed.
-func (b *brokerProcess) receive(f *os.File) error {
+func (b *serving) receive(f *os.File) error {
 	from, err := control.Open(f)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (b *brokerProcess) receive(f *os.File) error {
 		var all []api.Carried
 		err := receiveCarried(from, &all)
 		if !errors.Is(err, io.EOF) {
-			b.log.Error("connections of the process before not received", "received", len(all), "error", err)
+			b.Log.Error("connections of the process before not received", "received", len(all), "error", err)
 		}
 		b.guests <- all
 	}()
@@ -93,7 +93,7 @@ func receiveCarried(from *control.Conn, all *[]api.Carried) error {
 }
 
 // admitGuests serves what was received, once there are doors for it.
-func (b *brokerProcess) admitGuests() {
+func (b *serving) admitGuests() {
 	if b.guests == nil {
 		return
 	}
@@ -101,10 +101,10 @@ func (b *brokerProcess) admitGuests() {
 	case all := <-b.guests:
 		for _, c := range all {
 			if err := b.api.Import(c); err != nil {
-				b.log.Warn("connection of the process before not served", "error", err)
+				b.Log.Warn("connection of the process before not served", "error", err)
 			}
 		}
 	case <-time.After(carryReceive):
-		b.log.Error("connections of the process before do not come to an end")
+		b.Log.Error("connections of the process before do not come to an end")
 	}
 }

@@ -1,0 +1,258 @@
+package brokerd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/api"
+)
+
+// bound is only reached by what hangs.
+const bound = 30 * time.Second
+
+// process is a broker process in this one, of whose master the test plays the
+// part.
+type process struct {
+	t    *testing.T
+	to   *control.Conn
+	over chan error
+}
+
+func start(t *testing.T, p Process) *process {
+	t.Helper()
+	mine, theirs, err := control.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Control, err = control.Open(theirs); err != nil {
+		t.Fatal(err)
+	}
+	p.Key, p.Log = "key", slog.New(slog.NewTextHandler(io.Discard, nil))
+	b := &process{t: t, to: mine, over: make(chan error, 1)}
+	go func() { b.over <- Serve(p) }()
+	t.Cleanup(func() { mine.Close() })
+	return b
+}
+
+// hear returns the next message of a type.
+func (b *process) hear(typ string) control.Message {
+	b.t.Helper()
+	_ = b.to.SetReadDeadline(time.Now().Add(bound))
+	for {
+		m, files, err := b.to.Receive()
+		for _, f := range files {
+			f.Close()
+		}
+		if err != nil {
+			b.t.Fatalf("waiting for %q: %v", typ, err)
+		}
+		if m.Type == typ {
+			return m
+		}
+	}
+}
+
+// order sends a message and returns the error in its answer.
+func (b *process) order(typ string, body any, files ...*os.File) string {
+	b.t.Helper()
+	if err := b.to.Send(typ, 1, body, files...); err != nil {
+		b.t.Fatal(err)
+	}
+	return b.hear(control.TypeAnswer).Error
+}
+
+func (b *process) end() error {
+	b.t.Helper()
+	select {
+	case err := <-b.over:
+		return err
+	case <-time.After(bound):
+		b.t.Fatal("the process does not end")
+		return nil
+	}
+}
+
+// inherited are the sockets that a master gives: of the bus, and of the API.
+func inherited(t *testing.T) (list []control.Listener, apiAddress string) {
+	t.Helper()
+	bus, err := net.Listen("unix", filepath.Join(t.TempDir(), "bus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	http, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ln := range []net.Listener{bus, http} {
+		f, err := ln.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := syscall.Dup(int(f.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		ln.Close()
+		list = append(list, control.Listener{Address: ln.Addr().String(), FD: fd})
+	}
+	return list, http.Addr().String()
+}
+
+// TestLife takes a broker process from its start to its end as a master does.
+func TestLife(t *testing.T) {
+	listeners, address := inherited(t)
+	b := start(t, Process{Init: control.Init{Listeners: listeners}, Settings: Settings{API: address, UIDs: []uint32{uint32(os.Geteuid())}}})
+	b.hear(control.TypeReady)
+	if err := b.to.Send(control.TypePing, 7, nil); err != nil {
+		t.Fatal(err)
+	}
+	if m := b.hear(control.TypePong); m.ID != 7 {
+		t.Errorf("pong to ping %d", m.ID)
+	}
+	if err := b.order(control.TypeRoster, control.Roster{}); err != "" {
+		t.Errorf("roster: %s", err)
+	}
+	client := http.Client{Timeout: bound}
+	resp, err := client.Get("http://" + address + "/v1/publish") // the workers, none, have met
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the API without a key answers %d", resp.StatusCode)
+	}
+	if err := b.order(control.TypeQuery, control.Query{What: "stats"}); err == "" {
+		t.Error("a query was answered")
+	}
+	for _, do := range []string{control.BusPause, control.BusDrain} {
+		if err := b.order(control.TypeBus, control.Bus{Do: do, BoundMS: bound.Milliseconds()}); err != "" {
+			t.Errorf("%s: %s", do, err)
+		}
+	}
+	if err := b.to.Send(control.TypeStop, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFailureIsReported: the master is told at which step the process gave up.
+func TestFailureIsReported(t *testing.T) {
+	b := start(t, Process{})
+	var f control.Failed
+	if err := json.Unmarshal(b.hear(control.TypeFailed).Body, &f); err != nil {
+		t.Fatal(err)
+	}
+	if f.Step != "open broker" || f.Error == "" {
+		t.Errorf("reported %+v", f)
+	}
+	if b.end() == nil {
+		t.Error("Serve returned no error")
+	}
+}
+
+// TestCarriedConnections: what was read of a client goes with its connection,
+// however long it is, and a message that makes no sense is refused.
+func TestCarriedConnections(t *testing.T) {
+	to, theirs, err := control.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := control.Open(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	prefixes := [][]byte{nil, []byte("short"), bytes.Repeat([]byte("long"), partMax)}
+	sent := make(chan error, 1)
+	go func() {
+		var errs []error
+		for _, p := range prefixes {
+			r, w, err := os.Pipe()
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			w.Close()
+			errs = append(errs, sendCarried(to, api.Carried{Door: "door", File: r, Prefix: p}))
+			r.Close()
+		}
+		errs = append(errs, to.Send(control.TypeCarried, 0, control.Carried{Door: "door"})) // without a socket
+		to.Close()
+		sent <- errors.Join(errs...)
+	}()
+	var all []api.Carried
+	if err := receiveCarried(from, &all); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("a connection without a socket: %v", err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != len(prefixes) {
+		t.Fatalf("%d of %d connections came", len(all), len(prefixes))
+	}
+	for i, c := range all {
+		if !bytes.Equal(c.Prefix, prefixes[i]) || c.Door != "door" {
+			t.Errorf("connection %d came with %d bytes, door %q", i, len(c.Prefix), c.Door)
+		}
+		c.File.Close()
+	}
+}
+
+// TestAsker: an answer reaches who asked, an error is one, and who waits no more
+// is forgotten.
+func TestAsker(t *testing.T) {
+	to, theirs, err := control.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	from, err := control.Open(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &asker{control: to}
+	go func() {
+		for {
+			m, _, err := from.Receive()
+			if err != nil {
+				return
+			}
+			var q control.Query
+			_ = json.Unmarshal(m.Body, &q)
+			switch q.What {
+			case "good":
+				a.answered(control.Message{Type: control.TypeAnswer, ID: m.ID, Body: []byte(`1`)})
+			case "bad":
+				a.answered(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: "no"})
+			}
+		}
+	}()
+	defer from.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	if raw, err := a.ask(ctx, control.Query{What: "good"}); string(raw) != "1" || err != nil {
+		t.Errorf("%s, %v", raw, err)
+	}
+	if _, err := a.ask(ctx, control.Query{What: "bad"}); err == nil || err.Error() != "no" {
+		t.Errorf("%v", err)
+	}
+	cancel()
+	if _, err := a.ask(ctx, control.Query{What: "never"}); !errors.Is(err, context.Canceled) || len(a.waiting) != 0 {
+		t.Errorf("%v, %d waiting", err, len(a.waiting))
+	}
+}

@@ -1,0 +1,120 @@
+package brokerd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// obey works on the master's messages. It closes over when told to stop, gone
+// when the master has died.
+func (b *serving) obey(over, gone chan<- struct{}) {
+	for {
+		m, files, err := b.Control.Receive()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				b.Log.Error("control channel", "error", err)
+			}
+			close(gone)
+			return
+		}
+		if m.Type == control.TypeReopen && len(files) == 1 && b.Reopen != nil {
+			if err := b.Reopen(files[0]); err != nil {
+				b.Log.Error("reopen log", "error", err)
+			}
+		}
+		if m.Type == control.TypeBus {
+			b.busStep(m, files)
+		}
+		for _, f := range files {
+			f.Close()
+		}
+		if m.Type == control.TypeStop {
+			close(over)
+			return
+		}
+		b.handle(m)
+	}
+}
+
+func (b *serving) handle(m control.Message) {
+	switch m.Type {
+	case control.TypePing:
+		b.send(control.Message{Type: control.TypePong, ID: m.ID})
+	case control.TypeAnswer:
+		b.master.answered(m)
+	case control.TypeQuery:
+		b.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: "the broker process answers no queries"})
+	case control.TypeRoster:
+		var r control.Roster
+		answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
+		if err := json.Unmarshal(m.Body, &r); err != nil {
+			answer.Error = err.Error()
+		} else {
+			b.workers.Store(int64(len(r.Workers)))
+			b.draining.Store(r.Draining)
+			b.host.SetRoster(r.Workers)
+			b.meeting.Do(func() { go b.meet() })
+			b.tidy.Reset(tidyAfter)
+		}
+		b.send(answer)
+	}
+}
+
+// busStep is this process's part when the broker process is replaced.
+func (b *serving) busStep(m control.Message, files []*os.File) {
+	var step control.Bus
+	err := json.Unmarshal(m.Body, &step)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(step.BoundMS)*time.Millisecond)
+	defer cancel()
+	switch {
+	case err != nil:
+	case step.Do == control.BusReceive && len(files) == 1:
+		err = b.receive(files[0])
+	case step.Do == control.BusOpen && b.api == nil:
+		err = b.open()
+	case step.Do == control.BusPause:
+		b.openDoors()
+		if len(files) == 1 {
+			err = b.export(ctx, files[0])
+		}
+		err = errors.Join(err, b.api.Close(ctx))
+	case step.Do == control.BusDrain:
+		b.host.Close()
+		err = b.client.Close()
+	}
+	answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
+	if err != nil {
+		answer.Error = err.Error()
+	}
+	b.send(answer)
+}
+
+func (b *serving) send(m control.Message) {
+	if err := b.Control.SendMessage(m); err != nil {
+		b.Log.Debug("answer the master", "error", err)
+	}
+}
+
+// stats asks the master for the object of `status --json`.
+func (b *serving) stats(ctx context.Context) (json.RawMessage, error) {
+	return b.master.ask(ctx, control.Query{What: "stats"})
+}
+
+// ready says why a balancer should send no clients here.
+func (b *serving) ready() error {
+	switch {
+	case b.draining.Load():
+		return errors.New("stopping")
+	case !b.client.Stats().Connected:
+		return errors.New("broker is away")
+	case b.workers.Load() == 0:
+		return errors.New("no worker is ready")
+	}
+	return nil
+}

@@ -1,0 +1,253 @@
+// Package brokerd is the broker process: the embedded bus, the services of
+// handlers, the HTTP API, metrics and JSON ingest. It is to the broker process
+// what worker.Serve is to a worker process: the program has read its spec and
+// calls Serve, which obeys the master until it may leave.
+package brokerd
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/api"
+	"github.com/pushd/pushd/worker/broker"
+)
+
+// closeBound is how long requests in flight may take when the process leaves.
+const closeBound = 2 * time.Second
+
+// tidyAfter is how long after the last change of the workers, as in a reload or
+// the start, the process gives memory back that it no longer needs.
+const tidyAfter = 2 * time.Second
+
+// Settings are what the config says about the broker process. They travel in the
+// plan; the addresses are those of the plan's listeners.
+type Settings struct {
+	UIDs    []uint32 `json:"uids"`              // users that may connect to the bus
+	API     string   `json:"api,omitempty"`     // address of the HTTP API, "" = off
+	Metrics string   `json:"metrics,omitempty"` // address, "" = off
+	Ingest  []Ingest `json:"ingest,omitempty"`
+	DataDir string   `json:"data_dir"` // for services
+}
+
+// Ingest is an address that takes lines or datagrams of JSON.
+type Ingest struct {
+	Listen string `json:"listen"`
+	Key    string `json:"key,omitempty"` // "" = whoever can connect may order
+}
+
+// Process is what the broker process gets from outside.
+type Process struct {
+	Control  *control.Conn // to the master; its Init has been received
+	Init     control.Init
+	Settings Settings
+	URL      string                // of an external NATS cluster; "" = the bus is embedded
+	Node     string                // "" = the only one
+	Key      string                // of the HTTP API
+	Apps     []string              // ids that the API takes
+	Services worker.ServiceOptions // of the config and the program
+	Reopen   func(*os.File) error  // makes a file the log; default: the order to do so is ignored
+	Log      *slog.Logger          // default slog.Default()
+}
+
+// serving is a running broker process.
+type serving struct {
+	Process
+	sockets map[string]*os.File // inherited listeners by address
+	server  *broker.Server      // nil with an external cluster
+	client  *broker.Client
+	host    *broker.Host // of the services
+	api     *api.Server  // nil until open: on standby
+	master  asker
+
+	draining atomic.Bool // the master is stopping
+	workers  atomic.Int64
+	broken   chan error    // a listener gave up
+	met      chan struct{} // closed: the workers are on the bus
+	meeting  sync.Once
+	opening  sync.Once          // closes met
+	guests   chan []api.Carried // one value: connections of the process before; nil = none come
+	tidy     *time.Timer
+}
+
+// Serve runs the broker process until the master tells it to stop, or is gone,
+// and returns nil then. It reports readiness and failures to the master. Call it
+// once.
+func Serve(p Process) error {
+	err := serve(p)
+	var s *stepError
+	if errors.As(err, &s) {
+		_ = p.Control.Send(control.TypeFailed, 0, control.Failed{Step: s.step, Error: s.err.Error()}) // the master may be gone
+	}
+	return err
+}
+
+// stepError says at which step of its life the process gave up.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+func atStep(step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stepError{step, err}
+}
+
+func serve(p Process) error {
+	if p.Log == nil {
+		p.Log = slog.Default()
+	}
+	b := &serving{Process: p, sockets: map[string]*os.File{}, broken: make(chan error, 8), met: make(chan struct{})}
+	b.master.control = p.Control
+	b.tidy = time.AfterFunc(tidyAfter, debug.FreeOSMemory)
+	defer b.tidy.Stop()
+	for _, l := range p.Init.Listeners {
+		b.sockets[l.Address] = os.NewFile(uintptr(l.FD), l.Address)
+	}
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	if err := b.prepare(); err != nil {
+		return atStep("open broker", err)
+	}
+	if !p.Init.Standby {
+		if err := b.open(); err != nil {
+			return err
+		}
+	}
+	over, gone := make(chan struct{}), make(chan struct{})
+	go b.obey(over, gone)
+	if err := p.Control.Send(control.TypeReady, 0, nil); err != nil {
+		p.Log.Warn("the master is gone", "error", err)
+	}
+	select {
+	case <-over:
+	case err := <-b.broken:
+		b.close()
+		return atStep("serve", err)
+	case <-gone:
+		b.outliveMaster(terminated)
+	}
+	b.close()
+	return nil
+}
+
+// prepare does what needs no socket and disturbs no other broker process.
+func (b *serving) prepare() (err error) {
+	if b.URL == "" {
+		if len(b.Init.Listeners) == 0 {
+			return errors.New("the master gave no socket")
+		}
+		if b.server, err = broker.NewServer(broker.ServerOptions{UIDs: b.Settings.UIDs, Logger: b.Log}); err != nil {
+			return err
+		}
+	}
+	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: b.Node, URL: b.URL, Server: b.server, Logger: b.Log})
+	return err
+}
+
+// open serves.
+func (b *serving) open() error {
+	if err := b.openBus(); err != nil {
+		return atStep("open broker", err)
+	}
+	server, err := api.New(api.Options{
+		Client: b.client, Key: b.Key, Apps: b.Apps, Stats: b.stats, Ready: b.ready, Logger: b.Log,
+		Services: func() []worker.Metric { return b.host.Metrics() },
+	})
+	if err != nil {
+		return atStep("open API", err)
+	}
+	b.host, err = broker.StartHost(broker.HostOptions{
+		Client: b.client, Options: b.Services, DataDir: b.Settings.DataDir, Logger: b.Log,
+		OnRoster: server.SetRoster, OnConflict: b.giveUp,
+	})
+	if err != nil {
+		return atStep("start services", err)
+	}
+	b.api = server
+	return atStep("open listeners", b.openListeners())
+}
+
+// openBus serves the bus on the inherited socket, if it is embedded, and
+// connects to it.
+func (b *serving) openBus() error {
+	if b.server != nil {
+		ln, err := b.listener(b.Init.Listeners[0].Address)
+		if err != nil {
+			return err
+		}
+		b.serve(func() error { return b.server.Serve(ln) })
+	}
+	return b.client.Start(nil)
+}
+
+// giveUp ends this process; the master starts another one.
+func (b *serving) giveUp(err error) {
+	select {
+	case b.broken <- err:
+	default:
+	}
+}
+
+// serve runs a listener until it is closed.
+func (b *serving) serve(run func() error) {
+	go func() {
+		if err := run(); err != nil {
+			b.broken <- err
+		}
+	}()
+}
+
+// outliveMaster frees the addresses at once, so that a new start can bind them,
+// and keeps the bus for the workers while they drain. SIGTERM ends the wait; as
+// long as there is a master it means nothing, since service managers send it to
+// all processes and the master decides who leaves when.
+func (b *serving) outliveMaster(terminated <-chan os.Signal) {
+	b.Log.Warn("the master is gone: leaving", "drain_ms", b.Init.DrainMS)
+	b.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
+	defer cancel()
+	b.openDoors() // a listener that does not serve yet would stay open
+	if b.api != nil {
+		b.api.Close(ctx)
+	}
+	drained := time.NewTimer(time.Duration(b.Init.DrainMS)*time.Millisecond + closeBound)
+	defer drained.Stop()
+	for len(terminated) > 0 {
+		<-terminated // of the time before
+	}
+	select {
+	case <-terminated:
+	case <-drained.C:
+	}
+}
+
+// close ends everything in the order of the data's way.
+func (b *serving) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
+	defer cancel()
+	if b.api != nil { // else it was on standby
+		if err := b.api.Close(ctx); err != nil {
+			b.Log.Debug("close API", "error", err)
+		}
+		b.host.Close()
+	}
+	b.client.Close()
+	if b.server != nil {
+		b.server.Close()
+	}
+}
