@@ -48,6 +48,7 @@ func TestLayers(t *testing.T) {
 		{"protocol/websocket", "", "bytes in, messages out"},
 		{"protocol/http", "", "bytes in, messages out"},
 		{"protocol/pusher", "", "bytes in, messages out"},
+		{"protocol/script", "", "bytes in, frames out"},
 	}
 	outside := []struct{ who, only, why string }{
 		{"github.com/panjf2000/gnet/v2", "worker/reactor", "one package stands on gnet"},

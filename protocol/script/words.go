@@ -1,0 +1,50 @@
+package script
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Config is what a worker says first, as JSON in a Setup frame.
+type Config struct {
+	Version    int    `json:"version"`     // of the wire that the worker speaks, Version
+	Worker     string `json:"worker"`      // name of the group
+	Slot       int    `json:"slot"`        // of the worker process, from 0
+	Count      int    `json:"count"`       // of worker processes in the group, 0 = not known
+	Generation int    `json:"generation"`  // of the worker process
+	Births     int    `json:"births"`      // which handler process of this worker process it is, from 1
+	MaxFrame   int    `json:"max_frame"`   // bytes of the longest payload that will come, but CARRIED
+	MaxReply   int    `json:"max_reply"`   // bytes of the longest payload that is taken, but CARRY
+	CallbackMS int64  `json:"callback_ms"` // how long a batch may take
+	Memory     int64  `json:"memory"`      // bytes; 0 = no limit
+}
+
+// Welcome is what a handler process says when it can take events, as JSON in a
+// Ready frame.
+type Welcome struct {
+	Version int      `json:"version"`
+	Wants   []string `json:"wants,omitempty"` // of Wants
+	Title   string   `json:"title,omitempty"` // for logs and `status`: "chat.php"
+	Files   []string `json:"files,omitempty"` // what it has loaded, for `watch`
+}
+
+// What a program may want to be told beside messages.
+const (
+	WantOpen      = "open"      // of each connection at once; else with its first message
+	WantClose     = "close"     // of the end of connections that it was not told of; those that it was it hears in any case
+	WantFull      = "full"      // FULL and DRAIN
+	WantHandshake = "handshake" // before the answer to it
+	WantRequest   = "request"   // plain HTTP requests; else they are answered with 426
+)
+
+// ParseWelcome reads the payload of Ready. A version that is not spoken here is
+// an error.
+func ParseWelcome(p []byte) (w Welcome, err error) {
+	if err := json.Unmarshal(p, &w); err != nil {
+		return w, fmt.Errorf("READY: %w: %w", ErrPayload, err)
+	}
+	if w.Version < 1 || w.Version > Version {
+		return w, fmt.Errorf("READY: it speaks version %d of the script protocol, this pushd up to %d", w.Version, Version)
+	}
+	return w, nil
+}
