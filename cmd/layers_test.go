@@ -43,6 +43,7 @@ func TestLayers(t *testing.T) {
 		{"master", "cmd", "the master acts on the plan, not on flags"},
 		{"timer", "", "the wheel is a library"},
 		{"worker/hub", "", "the hub is plain maps"},
+		{"worker/history", "", "the history is plain bytes: no bus, no files, no clock"},
 		{"protocol", "", "bytes in, messages out"},
 		{"worker/reactor", "", "sockets in, bytes out: it does not know what is said"},
 		{"protocol/websocket", "", "bytes in, messages out"},

@@ -1,0 +1,92 @@
+package history
+
+// Bounds of what an app may ask to be remembered about its publishes.
+const (
+	KeyAge  = 5 * 60 * 1000 // milliseconds that an idempotency key is known
+	MaxKeys = 64 << 10      // of an app, and as many versions; beyond them the oldest go, counted
+	MaxKey  = 200           // bytes of a key
+)
+
+// keys are the idempotency keys of an app, each for one channel.
+type keys struct {
+	known map[string]keyed
+	order []string // in the order of coming, from front on
+	front int
+}
+
+type keyed struct {
+	position Position
+	at       int64
+}
+
+// Known returns what was answered to a publish into the channel with that key,
+// if it was within KeyAge.
+func (s *Store) Known(app, name, key string, now int64) (Position, bool) {
+	_, q := s.sequenceOf(app)
+	k, ok := q.keys.known[keyOf(name, key)]
+	return k.position, ok && now-k.at < KeyAge
+}
+
+func keyOf(name, key string) string { return name + "\x00" + key }
+
+// Remember notes what was answered to a publish with a key. It returns how many
+// keys went before their time for want of room.
+func (s *Store) Remember(app, name, key string, p Position, now int64) (early int) {
+	_, q := s.sequenceOf(app)
+	k := &q.keys
+	if k.known == nil {
+		k.known = map[string]keyed{}
+	}
+	for k.front < len(k.order) {
+		old, ok := k.known[k.order[k.front]]
+		if ok && now-old.at < KeyAge {
+			if len(k.order)-k.front < MaxKeys {
+				break
+			}
+			early++
+		}
+		delete(k.known, k.order[k.front])
+		k.order[k.front] = ""
+		k.front++
+	}
+	if k.front > len(k.order)/2 {
+		n := copy(k.order, k.order[k.front:])
+		clear(k.order[n:])
+		k.order, k.front = k.order[:n], 0
+	}
+	id := keyOf(name, key)
+	k.known[id] = keyed{p, now}
+	k.order = append(k.order, id)
+	return early
+}
+
+// versions are the newest versions of channels whose publishers give some.
+type versions struct {
+	of    map[string]uint64
+	order []string
+}
+
+// Newer notes the version of a message for a channel, and reports whether it is
+// newer than all before it. early is 1 when another channel's was forgotten for
+// want of room.
+func (s *Store) Newer(app, name string, version uint64) (newer bool, early int) {
+	_, q := s.sequenceOf(app)
+	v := &q.versions
+	old, known := v.of[name]
+	if known && version <= old {
+		return false, 0
+	}
+	if v.of == nil {
+		v.of = map[string]uint64{}
+	}
+	if !known {
+		if len(v.order) == MaxKeys {
+			delete(v.of, v.order[0])
+			v.order = v.order[1:]
+			early = 1
+		}
+		v.order = append(v.order, name)
+	}
+	v.of[name] = version
+	return true, early
+}
