@@ -5,7 +5,7 @@ import "encoding/binary"
 // A channel's messages are in one piece of memory without pointers, so that a
 // million of them cost the collector nothing:
 //
-//	name · [moment, in an empty channel] · records from head on
+//	name · records from head on
 //	record: offset · milliseconds · bytes of data, all uvarint · kind 1 · data
 //
 // What is before head was kept once. 64 bytes are a size class of Go's heap; a
@@ -79,10 +79,6 @@ func (c *channel) first() record { return parse(c.buf[c.head:]) }
 // append adds a message. It makes room by moving what is kept to the front, or,
 // when little would be won by that, by a larger buffer.
 func (c *channel) append(offset, ms uint64, kind byte, data []byte) {
-	if c.n == 0 {
-		c.buf = c.buf[:c.name] // the moment of an empty one
-		c.head = uint32(c.name)
-	}
 	need := recordSize(offset, ms, data)
 	if free := cap(c.buf) - len(c.buf); free < need {
 		c.makeRoom(need)
@@ -116,35 +112,27 @@ func (c *channel) makeRoom(need int) {
 }
 
 // drop forgets the oldest message.
-func (c *channel) drop(why Reason, now uint64) {
+func (c *channel) drop(why Reason) {
 	r := c.first()
 	c.head += uint32(r.size)
 	c.lost, c.why = r.offset, why
 	c.n--
 	switch live := len(c.buf) - int(c.head); {
 	case c.n == 0:
-		c.empty(now)
+		c.empty()
 	case int(c.head)-int(c.name) > live/4+64:
 		c.makeRoom(0)
 	}
 }
 
-// empty notes that nothing is kept since now.
-func (c *channel) empty(now uint64) {
-	b := make([]byte, 0, int(c.name)+uvarintLen(now))
-	b = append(b, c.buf[:c.name]...)
-	c.buf = binary.AppendUvarint(b, now)
-	c.head, c.n = uint32(len(c.buf)), 0
-}
-
-// emptySince returns the moment of empty.
-func (c *channel) emptySince() uint64 {
-	ms, _ := binary.Uvarint(c.buf[c.name:])
-	return ms
+// empty gives back the memory of messages that are gone.
+func (c *channel) empty() {
+	c.buf = append(make([]byte, 0, c.name), c.buf[:c.name]...)
+	c.head, c.n = uint32(c.name), 0
 }
 
 // remove forgets one message, as if it had never been; false = it is not kept.
-func (c *channel) remove(offset, now uint64) bool {
+func (c *channel) remove(offset uint64) bool {
 	for at := int(c.head); at < len(c.buf); {
 		r := parse(c.buf[at:])
 		if r.offset == offset {
@@ -153,7 +141,7 @@ func (c *channel) remove(offset, now uint64) bool {
 			c.buf = c.buf[:at+n]
 			c.stale++
 			if c.n--; c.n == 0 {
-				c.empty(now)
+				c.empty()
 			}
 			return true
 		}

@@ -150,7 +150,7 @@ func (s *Store) First(app, name string, now int64) (first, last uint64) {
 
 // Purge forgets all messages of a channel and returns their number. Who has not
 // read them is told that they cannot be had.
-func (s *Store) Purge(app, name string, now int64) (n int) {
+func (s *Store) Purge(app, name string) (n int) {
 	i, _ := s.sequenceOf(app)
 	c := s.find(i, name)
 	if c == nil {
@@ -158,7 +158,7 @@ func (s *Store) Purge(app, name string, now int64) (n int) {
 	}
 	before := c.weight()
 	for ; c.n > 0; n++ {
-		s.dropFirst(c, Age, uint64(now))
+		s.dropFirst(c, Age)
 	}
 	s.live += c.weight() - before
 	s.tidy()
@@ -167,14 +167,14 @@ func (s *Store) Purge(app, name string, now int64) (n int) {
 
 // PurgeOne forgets one message of a channel as if it had never been published,
 // and reports whether it was there.
-func (s *Store) PurgeOne(app, name string, offset uint64, now int64) bool {
+func (s *Store) PurgeOne(app, name string, offset uint64) bool {
 	i, _ := s.sequenceOf(app)
 	c := s.find(i, name)
 	if c == nil {
 		return false
 	}
 	before := c.weight()
-	if !c.remove(offset, uint64(now)) {
+	if !c.remove(offset) {
 		return false
 	}
 	s.stale++

@@ -134,12 +134,12 @@ func (s *Store) put(seq uint16, name string, offset uint64, kind byte, data []by
 	prev = c.last
 	s.expire(c, keep, now)
 	for limit := keep.limit(); int(c.n) >= limit; {
-		s.dropFirst(c, Size, now)
+		s.dropFirst(c, Size)
 	}
 	c.append(offset, now, kind, data)
 	s.live += c.weight() - before
 	s.queue = append(s.queue, c)
-	s.evict(now)
+	s.evict()
 	return prev
 }
 
@@ -152,8 +152,8 @@ func (k Keep) limit() int {
 }
 
 // dropFirst forgets the oldest message of c; its entry in the queue is stale.
-func (s *Store) dropFirst(c *channel, why Reason, now uint64) {
-	c.drop(why, now)
+func (s *Store) dropFirst(c *channel, why Reason) {
+	c.drop(why)
 	c.stale++
 	s.stale++
 }
@@ -162,14 +162,14 @@ func (s *Store) dropFirst(c *channel, why Reason, now uint64) {
 func (s *Store) expire(c *channel, keep Keep, now uint64) {
 	age := uint64(keep.Age.Milliseconds())
 	for age > 0 && c.n > 0 && c.first().ms+age <= now {
-		s.dropFirst(c, Age, now)
+		s.dropFirst(c, Age)
 	}
 }
 
 // evict forgets the oldest messages of all until there is room: first names of
 // channels that have none, if they are many, then messages, and with the last one
 // of a channel its name. So what is forgotten is always older than what is not.
-func (s *Store) evict(now uint64) {
+func (s *Store) evict() {
 	for n := 0; s.Bytes() > s.o.Memory && s.idle > s.o.Memory/8 && n < 64; n++ {
 		s.place(func(c *channel) bool { return c.n == 0 && s.older(c) })
 	}
@@ -183,7 +183,7 @@ func (s *Store) evict(now uint64) {
 			continue
 		}
 		before := c.weight()
-		c.drop(Size, now)
+		c.drop(Size)
 		s.live += c.weight() - before
 		s.counts.Evicted++
 		if c.n == 0 {
@@ -243,7 +243,7 @@ func (s *Store) Sweep(places int, now int64) {
 			keep := s.o.Keep(c.text())
 			if keep.Messages == 0 { // the config has changed
 				for c.n > 0 {
-					s.dropFirst(c, Age, uint64(now))
+					s.dropFirst(c, Age)
 				}
 				return true
 			}

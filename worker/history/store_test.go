@@ -195,7 +195,7 @@ func TestPurge(t *testing.T) {
 	for _, text := range []string{"a", "secret", "c"} {
 		s.Append("", "x", 0, []byte(text), second)
 	}
-	if s.PurgeOne("", "x", 9, second) || s.PurgeOne("", "y", 2, second) || !s.PurgeOne("", "x", 2, second) || s.PurgeOne("", "x", 2, second) {
+	if s.PurgeOne("", "x", 9) || s.PurgeOne("", "y", 2) || !s.PurgeOne("", "x", 2) || s.PurgeOne("", "x", 2) {
 		t.Error("purge of one")
 	}
 	c := s.find(0, "x")
@@ -205,7 +205,7 @@ func TestPurge(t *testing.T) {
 	if a := s.From("", "x", Position{1, 0}, 1000, second); a.Reason != Whole || a.texts() != "1a 3c" {
 		t.Errorf("%v %q", a.Reason, a.texts())
 	}
-	if n := s.Purge("", "x", second); n != 2 || s.Purge("", "x", second) != 0 || s.Purge("", "y", second) != 0 {
+	if n := s.Purge("", "x"); n != 2 || s.Purge("", "x") != 0 || s.Purge("", "y") != 0 {
 		t.Errorf("purged %d", n)
 	}
 	if a := s.From("", "x", Position{1, 2}, 1000, second); a.Reason != Age {
@@ -286,7 +286,7 @@ func TestAgainstAModel(t *testing.T) {
 			case 1:
 				if list := log[name]; len(list) > 0 && r.IntN(4) == 0 {
 					i := r.IntN(len(list))
-					if s.PurgeOne("", name, list[i].Offset, now) {
+					if s.PurgeOne("", name, list[i].Offset) {
 						log[name] = slices.Delete(list, i, i+1)
 					}
 				}
