@@ -48,6 +48,7 @@ func TestLayers(t *testing.T) {
 		{"worker/reactor", "", "sockets in, bytes out: it does not know what is said"},
 		{"protocol/websocket", "", "bytes in, messages out"},
 		{"protocol/http", "", "bytes in, messages out"},
+		{"protocol/tls", "", "records in, bytes out: it has no socket and no clock"},
 		{"protocol/pusher", "", "bytes in, messages out"},
 		{"protocol/script", "", "bytes in, frames out"},
 	}

@@ -1,0 +1,195 @@
+package tls
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+)
+
+// Session is a TLS connection after its handshake: 208 bytes, which is a size
+// class of Go's heap.
+type Session struct{ in, out half }
+
+// half is one direction. Keys are kept beside the secret, since to derive them
+// costs more than a record.
+type half struct {
+	seq    uint64   // of the next record under this key
+	secret [48]byte // traffic secret; TLS 1.2 has none
+	key    [32]byte
+	iv     [nonceLen]byte
+	slot   uint16 // where the Ring had the cipher last
+	suite  uint8  // index into suites
+	flags  uint8
+}
+
+// Flags of a direction. The low bits of in are how many records in a row have
+// brought nothing.
+const (
+	flagShut  = 0x80 // no more records: the last one was received, or sealed
+	flagOwes  = 0x40 // out: a KeyUpdate goes out before the next data
+	flagAsked = 0x40 // in: the client was asked to change its key, and has not
+	flagAsks  = 0x20 // out: that KeyUpdate asks the client for one
+	idleMask  = 0x1f // in
+)
+
+const (
+	headerLen = 5
+	maxPlain  = 1 << 14        // data of a record
+	maxCipher = maxPlain + 256 // of a record, without its header
+
+	// MaxRecord is the longest record that Open takes.
+	MaxRecord = headerLen + maxCipher
+	// MaxData is how much data a record can have.
+	MaxData = maxPlain
+	// MaxOverhead is what Seal adds to data of one record at most, a KeyUpdate
+	// before it included.
+	MaxOverhead = 64
+)
+
+// Types of records, and of the one handshake message that comes after a handshake.
+const (
+	typeChangeCipherSpec = 20
+	typeAlert            = 21
+	typeHandshake        = 22
+	typeData             = 23
+	messageKeyUpdate     = 24
+)
+
+func (h *half) kind() *suite { return &suites[h.suite] }
+
+// adopt13 begins with a traffic secret of TLS 1.3. r may be nil where none has a
+// cipher of h.
+func (h *half) adopt13(r *Ring, secret []byte) {
+	r.forget(h)
+	s := h.kind()
+	h.secret, h.key = [48]byte{}, [32]byte{}
+	copy(h.secret[:], secret[:s.hashLen])
+	copy(h.key[:], s.expand(secret, "key", s.keyLen))
+	copy(h.iv[:], s.expand(secret, "iv", nonceLen))
+	h.seq = 0
+}
+
+// adopt12 begins with the keys of TLS 1.2, behind the Finished message, which was
+// record 0.
+func (h *half) adopt12(key, iv []byte) {
+	copy(h.key[:], key)
+	copy(h.iv[:], iv)
+	h.seq = 1
+}
+
+// update goes on to the next generation of keys (RFC 8446, 7.2).
+func (h *half) update(r *Ring) {
+	s := h.kind()
+	next := s.expand(h.secret[:s.hashLen], "traffic upd", s.hashLen)
+	h.adopt13(r, next)
+	clear(next)
+}
+
+// nonce writes the nonce of the next record to dst.
+func (h *half) nonce(dst *[nonceLen]byte) []byte {
+	if h.kind().explicit() > 0 {
+		copy(dst[:4], h.iv[:4])
+		binary.BigEndian.PutUint64(dst[4:], h.seq)
+		return dst[:]
+	}
+	*dst = h.iv
+	binary.BigEndian.PutUint64(dst[4:], binary.BigEndian.Uint64(dst[4:])^h.seq)
+	return dst[:]
+}
+
+// aad12 writes the additional data of a record of TLS 1.2 with n bytes of data.
+func (h *half) aad12(dst *[13]byte, typ byte, n int) []byte {
+	binary.BigEndian.PutUint64(dst[:8], h.seq)
+	dst[8], dst[9], dst[10] = typ, 3, 3
+	binary.BigEndian.PutUint16(dst[11:], uint16(n))
+	return dst[:]
+}
+
+// open decrypts one record in place, and counts it.
+func (h *half) open(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte, err error) {
+	if h.kind().tls12 {
+		typ, plain, err = h.open12(r, a, rec)
+	} else {
+		typ, plain, err = h.open13(r, a, rec)
+	}
+	if err == nil && len(plain) > maxPlain {
+		err = Alert{Code: alertRecordOverflow}
+	}
+	if h.seq++; h.seq == 0 {
+		err = Alert{Code: alertUnexpected}
+	}
+	return typ, plain, err
+}
+
+func (h *half) open12(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte, err error) {
+	body, n := rec[headerLen:], h.kind().explicit()
+	if len(body) < n+tagLen {
+		return 0, nil, Alert{Code: alertBadRecordMAC}
+	}
+	nonce := h.nonce(&r.nonce)
+	copy(nonce[nonceLen-n:], body[:n])
+	body = body[n:]
+	aad := h.aad12(&r.aad, rec[0], len(body)-tagLen)
+	if plain, err = a.Open(body[:0], nonce, body, aad); err != nil {
+		return 0, nil, Alert{Code: alertBadRecordMAC}
+	}
+	return rec[0], plain, nil
+}
+
+func (h *half) open13(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte, err error) {
+	if rec[0] != typeData { // in the clear; a change_cipher_spec has no place after Finished either
+		return 0, nil, Alert{Code: alertUnexpected}
+	}
+	body := rec[headerLen:]
+	if plain, err = a.Open(body[:0], h.nonce(&r.nonce), body, rec[:headerLen]); err != nil {
+		return 0, nil, Alert{Code: alertBadRecordMAC}
+	}
+	if len(plain) > maxPlain+1 {
+		return 0, nil, Alert{Code: alertRecordOverflow}
+	}
+	n := len(plain)
+	for n > 0 && plain[n-1] == 0 { // padding
+		n--
+	}
+	if n == 0 {
+		return 0, nil, Alert{Code: alertUnexpected}
+	}
+	return plain[n-1], plain[:n-1], nil
+}
+
+// seal appends one record with p, at most maxPlain bytes, and counts it.
+func (h *half) seal(r *Ring, dst []byte, typ byte, p []byte) []byte {
+	if h.seq == ^uint64(0) {
+		panic("tls: sequence number used up") // limits end a connection long before
+	}
+	s, at, a := h.kind(), len(dst), r.of(h)
+	nonce := h.nonce(&r.nonce)
+	sealing(h.key[:s.keyLen], nonce)
+	n := s.overhead() - headerLen + len(p)
+	if s.tls12 {
+		dst = append(dst, typ, 3, 3, byte(n>>8), byte(n))
+		dst = append(dst, nonce[nonceLen-s.explicit():]...)
+		dst = a.Seal(dst, nonce, p, h.aad12(&r.aad, typ, len(p)))
+	} else {
+		dst = append(dst, typeData, 3, 3, byte(n>>8), byte(n))
+		dst = append(append(dst, p...), typ)
+		dst = a.Seal(dst[:at+headerLen], nonce, dst[at+headerLen:], dst[at:at+headerLen])
+	}
+	h.seq++
+	return dst
+}
+
+// String tells version and cipher: "1.3 AES128".
+func (s *Session) String() string {
+	k := s.in.kind()
+	if k.tls12 {
+		return "1.2 " + k.name()
+	}
+	return "1.3 " + k.name()
+}
+
+// Drop ends the use of s here and wipes it.
+func (s *Session) Drop(r *Ring) {
+	r.forget(&s.in)
+	r.forget(&s.out)
+	*s = Session{}
+}
