@@ -27,6 +27,9 @@ func check(c *call) error {
 	if err != nil {
 		return invalid(err)
 	}
+	if name := c.flags.String("channel"); name != "" {
+		return c.tellChannel(cfg, name)
+	}
 	busy, err := c.rehearse(cfg, p, nil)
 	if err != nil {
 		return err
@@ -109,6 +112,7 @@ func notes(cfg *config.Config) []string {
 	}
 	out = append(out, shortSecrets(cfg)...)
 	out = append(out, oddIDs(cfg)...)
+	out = append(out, cfg.Idle()...)
 	if cfg.DataTemporary {
 		out = append(out, fmt.Sprintf("data_dir is %s, for want of a place that lasts: set data_dir to keep the API key and webhooks that wait", cfg.DataDir))
 	}

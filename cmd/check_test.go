@@ -44,6 +44,7 @@ var unfit = []struct{ name, config, want string }{
 	// settings and addresses
 	{"slow", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nslow = \"down\"\n", `pushd.toml:3: worker[0].slow: slow = "down"`},
 	{"slow of a channel", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nchannels = [ { match = \"a*b\", slow = \"latest\" } ]\n", `pushd.toml:3: worker[0].channels[0]: channels: match = "a*b"`},
+	{"a channel's rule", "[[channel]]\nmatch = \"a*b\"\nhistory = 1\n", `pushd.toml:2: channel[0].match: "a*b": write a channel's name`},
 	{"two that are one", "[metrics]\nlisten = \"127.0.0.1:{{port}}\"\n[[worker]]\nlisten = \"websocket://0.0.0.0:{{port}}\"\n", "cannot both be bound"},
 	{"localhost", "[metrics]\nlisten = \"127.0.0.1:{{port}}\"\n[[worker]]\nlisten = \"websocket://localhost:{{port}}\"\n", "cannot both be bound"},
 	{"no such address", "[[worker]]\nlisten = \"websocket://203.0.113.7:{{port}}\"\n", "pushd.toml:2: worker[0].listen: open listener websocket://203.0.113.7"},

@@ -20,7 +20,7 @@ func (c *child) runWorker() error {
 	if err != nil {
 		return atStep("load handlers", err)
 	}
-	w.Services = c.program.services(spec.processSpec)
+	w.Services, w.ChannelRules = c.program.services(spec.processSpec), c.program.channels(spec.processSpec)
 	bus, err := c.bus(&spec)
 	if err != nil {
 		return atStep("connect to broker", err)

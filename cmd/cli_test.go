@@ -199,6 +199,45 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheckChannel prints what holds for a channel, and which line says so.
+func TestCheckChannel(t *testing.T) {
+	sandbox(t)
+	write(t, "pushd.toml", okConfig+`
+[[app]]
+id = "1"
+key = "2"
+secret = "3"
+[[channel]]
+match = "chat-*"
+app = "1"
+history = 100
+[[channel]]
+match = "chat-vip"
+app = "1"
+history = 1
+slow = "close"
+[[channel]]
+match = "chat-a"
+app = "1"
+history = 2
+`)
+	code, out, _ := run(t, "check", "--channel", "1:private-chat-vip")
+	for _, want := range []string{"history", "100", "pushd.toml:24: channel[0]", "5m0s", "stream", "pushd.toml:28: channel[1]"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("code %d, without %q:\n%s", code, want, out)
+		}
+	}
+	if code, out, _ = run(t, "check", "--channel", "private-chat", "--json"); code != 0 || !strings.Contains(out, `"property":"history"`) {
+		t.Errorf("--json: code %d, %q", code, out)
+	}
+	if code, out, _ = run(t, "check", "--channel", "private-chat"); !strings.Contains(out, "note: channels of an app have its id") {
+		t.Errorf("code %d, no hint: %q", code, out)
+	}
+	if _, out, _ = run(t, "check"); !strings.Contains(out, `channel[2]: match = "chat-a" is never asked`) {
+		t.Errorf("no note: %q", out)
+	}
+}
+
 func TestMisuse(t *testing.T) {
 	sandbox(t)
 	for _, args := range [][]string{

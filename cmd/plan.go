@@ -44,6 +44,7 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 	if err := p.services(b.process()).Check(); err != nil {
 		b.errs = append(b.errs, err)
 	}
+	b.channels()
 	for _, w := range c.Workers {
 		b.configGroup(w)
 	}
@@ -65,6 +66,22 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 		return nil, err
 	}
 	return &b.plan, nil
+}
+
+// channels judges the rules that the program's workers declare; those of the
+// config have been.
+func (b *planner) channels() {
+	rules, read := b.program.channels(b.process()), len(b.config.Channels)
+	if len(rules) == read {
+		return
+	}
+	for _, f := range rules.Check() {
+		at := "ChannelRules of the program's workers"
+		if f.Rule < read {
+			at = b.config.Channels[f.Rule].At
+		}
+		b.fail(at, f.Err)
+	}
 }
 
 // checkProcesses bounds the processes of all groups together.
@@ -89,7 +106,7 @@ func (b *planner) process() processSpec {
 	}
 	return processSpec{
 		LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL, Node: node,
-		Services: b.config.Services(),
+		Services: b.config.Services(), Channels: b.config.Rules(),
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
+	"github.com/pushd/pushd/worker/channel"
 )
 
 // The specs travel in the plan, from the program that read the config to the
@@ -23,6 +25,7 @@ type processSpec struct {
 	Node      string     `json:"node,omitempty"`       // of the cluster; "" = there is no other
 	// Services are the options of services in the config.
 	Services worker.ServiceOptions `json:"services,omitempty"`
+	Channels channel.Rules         `json:"channels,omitempty"` // of the config
 }
 
 // services returns the options of services: those of the config, and behind them
@@ -37,6 +40,16 @@ func (p *Program) services(spec processSpec) worker.ServiceOptions {
 	add(spec.Services)
 	for _, w := range p.Workers {
 		add(w.Services)
+	}
+	return all
+}
+
+// channels returns the rules for channels: those of the config, and behind them
+// those that the program's workers declare.
+func (p *Program) channels(spec processSpec) channel.Rules {
+	all := slices.Clone(spec.Channels)
+	for _, w := range p.Workers {
+		all = append(all, w.ChannelRules...)
 	}
 	return all
 }

@@ -66,7 +66,7 @@ func TestEarlyResume(t *testing.T) {
 	s := launch(t, w, b, nil)
 	clients := echoes(s, canaryConns+2)
 	b.fails(s.broker, errors.New("the broker is away"))
-	ours, theirs := channel(t)
+	ours, theirs := socketpair(t)
 	k, err := newCourier(theirs)
 	must(t, err)
 	theirs.Close()

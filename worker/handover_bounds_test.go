@@ -188,7 +188,7 @@ func TestTighterLimits(t *testing.T) {
 
 // importer returns the other end of a channel on which s takes connections over.
 func importer(t *testing.T, s *server) *courier {
-	ours, theirs := channel(t)
+	ours, theirs := socketpair(t)
 	k, err := newCourier(ours)
 	must(t, err)
 	ours.Close()
@@ -285,7 +285,7 @@ func TestBadBatches(t *testing.T) {
 // pipes returns n socket pairs.
 func pipes(t *testing.T, n int) (ends []*os.File, fds []int) {
 	for range n {
-		a, b := channel(t)
+		a, b := socketpair(t)
 		fd, err := reactor.Duplicate(int(b.Fd()))
 		must(t, err)
 		b.Close()
@@ -304,7 +304,7 @@ func closeAll(fds []int) {
 // TestAnswersWithDescriptors: no answer brings any, and what comes is closed.
 func TestAnswersWithDescriptors(t *testing.T) {
 	for _, kind := range []byte{msgError, msgAck, msgLanded} {
-		a, b := channel(t)
+		a, b := socketpair(t)
 		from, err := newCourier(a)
 		must(t, err)
 		to, err := newCourier(b)
@@ -330,7 +330,7 @@ func TestMessagesOfAHandover(t *testing.T) {
 	if turnsFor(0) != handoverTurns || turnsFor(maxBatch) < handoverTurns+100 {
 		t.Errorf("%d turns for 1 GiB", turnsFor(maxBatch))
 	}
-	a, b := channel(t)
+	a, b := socketpair(t)
 	from, err := newCourier(a)
 	must(t, err)
 	to, err := newCourier(b)

@@ -123,11 +123,11 @@ func FuzzTakeover(f *testing.F) {
 	f.Add(slices.Concat(message(msgHello, 0, []byte{RecordVersion}), message(msgAck, 0, nil), message(msgLanded, 0, nil), message(msgReport, 0, []byte("{}"))), false)
 	f.Add(message(msgError, 1, []byte("no room")), false)
 	f.Fuzz(func(t *testing.T, written []byte, old bool) {
-		ours, theirs := channel(t)
+		ours, theirs := socketpair(t)
 		k, err := newCourier(theirs)
 		must(t, err)
 		theirs.Close()
-		client, sock := channel(t)
+		client, sock := socketpair(t)
 		send(t, ours, written, sock)
 		sock.Close()
 		must(t, unix.Shutdown(int(ours.Fd()), unix.SHUT_WR))

@@ -19,7 +19,7 @@ import (
 func (old *server) replace(w *Worker, b *bus) (*server, control.Exported) {
 	old.t.Helper()
 	fresh := launch(old.t, w, b, old)
-	ours, theirs := channel(old.t)
+	ours, theirs := socketpair(old.t)
 	must(old.t, fresh.master.Send(control.TypeImport, 1, nil, theirs))
 	theirs.Close()
 	if m := fresh.receive(); m.Type != control.TypeAnswer || m.Error != "" {
@@ -37,7 +37,7 @@ func (old *server) export(end *os.File) (report control.Exported) {
 	return report
 }
 
-func channel(t testing.TB) (a, b *os.File) {
+func socketpair(t testing.TB) (a, b *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|closeOnExec|nonBlocking, 0)
 	must(t, err)
@@ -340,7 +340,7 @@ func TestRollback(t *testing.T) {
 			for _, c := range clients {
 				c.write(half[:7])
 			}
-			ours, theirs := channel(t)
+			ours, theirs := socketpair(t)
 			go func() {
 				k, err := newCourier(theirs)
 				theirs.Close()

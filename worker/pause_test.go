@@ -47,7 +47,7 @@ func TestTimeOfFreezing(t *testing.T) {
 	w, _ := newEchoer(anyWS)
 	s := serve(t, w)
 	echoes(s, 1)
-	ours, theirs := channel(t)
+	ours, theirs := socketpair(t)
 	k, err := newCourier(theirs)
 	must(t, err)
 	theirs.Close()

@@ -212,7 +212,7 @@ func (a *arrival) partial(v []byte) error {
 func (a *arrival) mark(v []byte) error {
 	slow, channel, ok := strings.Cut(string(v), "\x00")
 	q := a.c.out
-	if !ok || Slow(slow).check() != nil || len(q.frames) == 0 {
+	if !ok || Slow(slow).Check() != nil || len(q.frames) == 0 {
 		return errRecord
 	}
 	for len(q.marks) < len(q.frames) {

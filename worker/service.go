@@ -6,6 +6,8 @@ import (
 	"sort"
 	"sync"
 	"time"
+
+	"github.com/pushd/pushd/worker/channel"
 )
 
 // A Service is the part of a handler that there is only one of: it runs in the
@@ -51,9 +53,10 @@ type Metric struct {
 
 // ServiceEnv is what a service may use.
 type ServiceEnv struct {
-	Options []Options // the service's own, of ServiceOptions
-	DataDir string    // may not exist yet; "" = keep nothing
-	Log     *slog.Logger
+	Options  []Options     // the service's own, of ServiceOptions
+	Channels channel.Rules // what the config and the program say of channels
+	DataDir  string        // may not exist yet; "" = keep nothing
+	Log      *slog.Logger
 	// Publish queues publications in order, all or none, for the connections of
 	// this node: where there are several nodes, each has its own service. It waits while the
 	// queue is full or the broker away, so a publication is lost only with the

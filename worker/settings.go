@@ -3,6 +3,8 @@ package worker
 import (
 	"fmt"
 	"time"
+
+	"github.com/pushd/pushd/worker/channel"
 )
 
 // Settings are the values that a config gives to a worker group. New fills in
@@ -11,7 +13,7 @@ import (
 type Settings struct {
 	Limits       Limits        `json:"limits"`
 	Slow         Slow          `json:"slow"`               // default SlowClose
-	SlowChannels []ChannelSlow `json:"channels,omitempty"` // in place of Slow; the first that matches counts
+	SlowChannels []ChannelSlow `json:"channels,omitempty"` // in place of Slow and of Worker.ChannelRules; the first that matches counts
 	PingInterval time.Duration `json:"ping_interval"`      // silence before a ping; default 55 s, 0 = never
 	PingTimeout  time.Duration `json:"ping_timeout"`       // silence after it before closing; default 10 s
 	Compression  bool          `json:"compression"`        // permessage-deflate; default off
@@ -39,12 +41,12 @@ type Limits struct {
 }
 
 // Slow says what happens to a connection whose queue is over MaxQueue.
-type Slow string
+type Slow = channel.Slow
 
 const (
-	SlowClose      Slow = "close"       // close it with 1013
-	SlowDropOldest Slow = "drop-oldest" // forget the messages that have waited longest
-	SlowLatest     Slow = "latest"      // keep only the newest message
+	SlowClose      = channel.SlowClose      // close it with 1013
+	SlowDropOldest = channel.SlowDropOldest // forget the messages that have waited longest
+	SlowLatest     = channel.SlowLatest     // keep only the newest message
 )
 
 // DefaultSettings returns the documented defaults.
@@ -80,7 +82,7 @@ func (e *SettingError) Unwrap() error { return e.Err }
 
 // Validate names the first setting that makes no sense, in a *SettingError.
 func (s *Settings) Validate() error {
-	if err := s.Slow.check(); err != nil {
+	if err := s.Slow.Check(); err != nil {
 		return &SettingError{"slow", err}
 	}
 	for i := range s.SlowChannels {

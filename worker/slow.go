@@ -30,23 +30,26 @@ func (s *ChannelSlow) matches(channel string) bool {
 	return channel == s.Match
 }
 
+// SlowOf returns the first rule of the group for the channel of that name and
+// its number; -1 says that there is none.
+func (s *Settings) SlowOf(channel string) (Slow, int) {
+	for i := range s.SlowChannels {
+		if s.SlowChannels[i].matches(channel) {
+			return s.SlowChannels[i].Slow, i
+		}
+	}
+	return "", -1
+}
+
 // check names what makes no sense.
 func (s *ChannelSlow) check() error {
 	if i := strings.IndexByte(s.Match, '*'); s.Match == "" || i >= 0 && i < len(s.Match)-1 {
 		return fmt.Errorf(`channels: match = %q: write a channel's name, or its beginning and "*"`, s.Match)
 	}
-	if err := s.Slow.check(); err != nil {
+	if err := s.Slow.Check(); err != nil {
 		return fmt.Errorf("channels: match = %q: %w", s.Match, err)
 	}
 	return nil
-}
-
-func (s Slow) check() error {
-	switch s {
-	case SlowClose, SlowDropOldest, SlowLatest:
-		return nil
-	}
-	return fmt.Errorf(`slow = %q: use "close", "drop-oldest" or "latest"`, string(s))
 }
 
 // mark says of a frame whose channel it is and what may be done with it. The
@@ -57,20 +60,24 @@ type mark struct {
 }
 
 // loose reports whether the frame may be forgotten for another one's sake.
-func (m mark) loose() bool { return m.slow == SlowDropOldest || m.slow == SlowLatest }
+func (m mark) loose() bool { return m.slow.Loose() }
 
-// markOf returns the mark of a publication: the first rule that matches.
+// markOf returns the mark of a publication: the first rule of the group that
+// matches, else what the config says of the channel.
 // KindMessages are what a service says of the channel, as who has come and
 // gone: no news about what is said in it, nor out of date because of that.
-func (s *Settings) markOf(p *Publication) mark {
-	if p.Scope == ScopeChannel && p.Kind != KindMessages {
-		for i := range s.SlowChannels {
-			if s.SlowChannels[i].matches(p.Target) {
-				return mark{p.Target, s.SlowChannels[i].Slow}
-			}
-		}
+func (w *Worker) markOf(p *Publication) mark {
+	if p.Scope != ScopeChannel || p.Kind == KindMessages {
+		return mark{}
 	}
-	return mark{}
+	slow, rule := w.SlowOf(p.Target)
+	if rule < 0 {
+		slow = w.ChannelRules.Of(p.Target).Slow
+	}
+	if slow == "" {
+		return mark{}
+	}
+	return mark{p.Target, slow}
 }
 
 // room makes room for n more bytes of that mark, by the policies of the

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/worker/channel"
 )
 
 // stuck is a worker with one client that does not read: its socket is full and
@@ -115,6 +117,20 @@ func TestLatestOfEachChannel(t *testing.T) {
 		t.Errorf("the connection missed %d after the hand-over", got)
 	}
 	x.reads("one", "y 100", "two", "x 110")
+}
+
+// The rules of the whole server come behind those of the group.
+func TestSlowOfTheServer(t *testing.T) {
+	w := New(anyWS)
+	w.SlowChannels = []ChannelSlow{{"price.a", SlowClose}}
+	w.ChannelRules = channel.Rules{{Match: "price.*", Slow: SlowLatest}, {Match: "*", History: new(10)}}
+	for name, want := range map[string]mark{
+		"price.a": {"price.a", SlowClose}, "price.b": {"price.b", SlowLatest}, "chat": {},
+	} {
+		if got := w.markOf(&Publication{Kind: KindMessage, Scope: ScopeChannel, Target: name}); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
 }
 
 // What a service says of a channel neither supersedes its messages, nor is

@@ -52,7 +52,7 @@ func TestRecordVersions(t *testing.T) {
 		s.on(func() { must(t, w.loop.conns.all[1].Set("toy", value)) })
 	}
 	hand := func() (control.Exported, int) {
-		ours, theirs := channel(t)
+		ours, theirs := socketpair(t)
 		k, err := newCourier(theirs)
 		must(t, err)
 		theirs.Close()
@@ -124,7 +124,7 @@ func TestHelloOfOneByte(t *testing.T) {
 	w, _ := newEchoer(anyWS)
 	s := serve(t, w)
 	for _, hello := range [][]byte{nil, {0}, {1, 1}} {
-		ours, theirs := channel(t)
+		ours, theirs := socketpair(t)
 		k, err := newCourier(theirs)
 		must(t, err)
 		theirs.Close()
@@ -136,7 +136,7 @@ func TestHelloOfOneByte(t *testing.T) {
 		must(t, s.master.Send(control.TypeResume, 3, nil))
 		s.receive()
 	}
-	ours, theirs := channel(t)
+	ours, theirs := socketpair(t)
 	must(t, s.master.Send(control.TypeImport, 4, nil, theirs))
 	theirs.Close()
 	s.receive()

@@ -181,7 +181,7 @@ func TestRestMoves(t *testing.T) {
 		all = append(all, mask(0x81, fmt.Appendf(nil, "%05d", i))...)
 	}
 	s2 := launch(t, w2.Worker, b, s1)
-	ours, theirs := channel(t)
+	ours, theirs := socketpair(t)
 	must(t, s2.master.Send(control.TypeImport, 1, nil, theirs))
 	theirs.Close()
 	if m := s2.receive(); m.Error != "" {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/timer"
+	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -42,6 +43,13 @@ type Worker struct {
 	// them, see ServiceOptions. A handler's package has a function that sets
 	// what is its own, such as pusher.SetApps.
 	Services ServiceOptions
+
+	// ChannelRules say how much of a channel's history is kept, and what becomes
+	// of its messages when a client reads too slowly, by the channel's name. Like
+	// Services they hold for the whole server: the entries [[channel]] of the
+	// config count first, behind them those of every worker of the program.
+	// SlowChannels of a group are asked before them, for that group.
+	ChannelRules channel.Rules
 
 	// OnWorkerStart runs before the first client is accepted. An error stops
 	// the process from becoming ready.

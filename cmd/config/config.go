@@ -18,6 +18,7 @@ import (
 
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/channel"
 )
 
 // Config is a complete, valid configuration.
@@ -35,13 +36,15 @@ type Config struct {
 	Watchdog       time.Duration // 0 = off
 	TrustedProxies []netip.Prefix
 
-	API     API
-	Metrics Metrics
-	Broker  Broker
-	Cluster Cluster
-	Ingest  []Ingest
-	Apps    []App
-	Workers []Worker // never empty, unless Source.Program
+	API      API
+	Metrics  Metrics
+	Broker   Broker
+	Cluster  Cluster
+	Ingest   []Ingest
+	Apps     []App
+	Channels []Channel
+	History  History
+	Workers  []Worker // never empty, unless Source.Program
 
 	// places are where values stand that only the machine can judge, by address
 	// or key.
@@ -99,6 +102,18 @@ type App struct {
 	pusher.App
 }
 
+// Channel is a rule for channels.
+type Channel struct {
+	At string
+	channel.Rule
+}
+
+// History is the table of what is kept of channels.
+type History struct {
+	Memory int    `json:"memory"` // bytes, of all channels together
+	Store  string `json:"store"`  // "memory" or "disk"
+}
+
 // Worker is a group of equal worker processes.
 type Worker struct {
 	At          string
@@ -134,23 +149,37 @@ func (c *Config) Place(of string) string {
 	return of
 }
 
-// appService is whose options the apps are.
-const appService = "pusher"
+// appService is whose options the apps are, historyService whose those of the
+// table [history].
+const (
+	appService     = "pusher"
+	historyService = "history"
+)
 
-// Services returns the options of services that the config has: the apps.
+// Services returns the options of services that the config has.
 func (c *Config) Services() worker.ServiceOptions {
-	if len(c.Apps) == 0 {
-		return nil
-	}
-	list := make([]worker.Options, len(c.Apps))
+	all := worker.ServiceOptions{historyService: {option(c.History)}}
 	for i := range c.Apps {
-		raw, err := json.Marshal(&c.Apps[i].App)
-		if err != nil {
-			panic(fmt.Sprintf("encode an app: %v", err)) // plain values only
-		}
-		list[i] = raw
+		all[appService] = append(all[appService], option(&c.Apps[i].App))
 	}
-	return worker.ServiceOptions{appService: list}
+	return all
+}
+
+func option(v any) worker.Options {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encode %T: %v", v, err)) // plain values only
+	}
+	return raw
+}
+
+// Rules returns what is said of channels.
+func (c *Config) Rules() channel.Rules {
+	rules := make(channel.Rules, len(c.Channels))
+	for i := range c.Channels {
+		rules[i] = c.Channels[i].Rule
+	}
+	return rules
 }
 
 // AppIDs returns the ids of the apps among the options of services.

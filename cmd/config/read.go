@@ -40,6 +40,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	r.checkRuntimeDir(c)
 	t.services(c)
 	c.Apps = t.apps()
+	t.channels(c)
 	for i, in := range t.subs("ingest") {
 		c.Ingest = append(c.Ingest, in.ingest(i))
 		c.places[c.Ingest[i].Listen] = in.where("listen")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/channel"
 )
 
 const (
@@ -26,10 +27,11 @@ const (
 
 // HostOptions say what the services of a program get.
 type HostOptions struct {
-	Client  *Client // started
-	Options worker.ServiceOptions
-	DataDir string
-	Logger  *slog.Logger
+	Client   *Client // started
+	Options  worker.ServiceOptions
+	Channels channel.Rules
+	DataDir  string
+	Logger   *slog.Logger
 	// OnRoster, if not nil, is told the workers of all nodes at each change. It
 	// must not block.
 	OnRoster func(all []string)
@@ -192,7 +194,7 @@ func (h *Host) start(name string, service worker.Service) error {
 		mail: make(chan func(), mailboxItems), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	env := &worker.ServiceEnv{
-		Options: h.o.Options[name], DataDir: h.o.DataDir, Log: s.log,
+		Options: h.o.Options[name], Channels: h.o.Channels, DataDir: h.o.DataDir, Log: s.log,
 		Publish: s.publish, After: s.after, Now: time.Now,
 	}
 	if err := service.Start(env); err != nil {

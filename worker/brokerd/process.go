@@ -20,6 +20,7 @@ import (
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
+	"github.com/pushd/pushd/worker/channel"
 )
 
 // closeBound is how long requests in flight may take when the process leaves.
@@ -47,16 +48,17 @@ type Ingest struct {
 
 // Process is what the broker process gets from outside.
 type Process struct {
-	Control  *control.Conn // to the master; its Init has been received
-	Init     control.Init
-	Settings Settings
-	URL      string                // of an external NATS cluster; "" = the bus is embedded
-	Node     string                // "" = the only one
-	Key      string                // of the HTTP API
-	Apps     []string              // ids that the API takes
-	Services worker.ServiceOptions // of the config and the program
-	Reopen   func(*os.File) error  // makes a file the log; default: the order to do so is ignored
-	Log      *slog.Logger          // default slog.Default()
+	Control      *control.Conn // to the master; its Init has been received
+	Init         control.Init
+	Settings     Settings
+	URL          string                // of an external NATS cluster; "" = the bus is embedded
+	Node         string                // "" = the only one
+	Key          string                // of the HTTP API
+	Apps         []string              // ids that the API takes
+	Services     worker.ServiceOptions // of the config and the program
+	ChannelRules channel.Rules         // likewise
+	Reopen       func(*os.File) error  // makes a file the log; default: the order to do so is ignored
+	Log          *slog.Logger          // default slog.Default()
 }
 
 // serving is a running broker process.
@@ -172,7 +174,7 @@ func (b *serving) open() error {
 		return atStep("open API", err)
 	}
 	b.host, err = broker.StartHost(broker.HostOptions{
-		Client: b.client, Options: b.Services, DataDir: b.Settings.DataDir, Logger: b.Log,
+		Client: b.client, Options: b.Services, Channels: b.ChannelRules, DataDir: b.Settings.DataDir, Logger: b.Log,
 		OnRoster: server.SetRoster, OnConflict: b.giveUp,
 	})
 	if err != nil {
