@@ -1,8 +1,11 @@
 package cmd
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -290,6 +293,37 @@ func TestSIGTERMToAll(t *testing.T) {
 	c.WantClose(1001)
 	c.Conn.Close()
 	pushdtest.Eventually(t, "all processes are gone", func() bool { return len(s.Processes()) == 0 })
+}
+
+// A master that is killed while `stop` waits for its answer has left processes
+// like any other.
+func TestKilledWhileStopWaits(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})
+	pid := s.Status().Master.PID
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // it accepts and does not answer
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
+	defer cancel()
+	stop := s.Command(ctx, "stop")
+	out, err := stop.StdoutPipe()
+	if err == nil {
+		err = stop.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewReader(out)
+	if line, err := said.ReadString('\n'); err != nil || !strings.Contains(line, "stopping") {
+		t.Fatalf("stop says %q, %v", line, err)
+	}
+	s.Kill(pid)
+	rest, _ := io.ReadAll(said)
+	if err := stop.Wait(); err != nil || !strings.Contains(string(rest), "was killed") {
+		t.Errorf("stop: %v, says %q", err, rest)
+	}
+	pushdtest.Eventually(t, "nothing is left", func() bool { return len(s.Processes()) == 0 })
 }
 
 func TestKilledMaster(t *testing.T) {

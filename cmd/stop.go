@@ -9,8 +9,10 @@ import (
 	"github.com/pushd/pushd/master"
 )
 
-// orphanGrace is how long the children of a killed master may take to leave.
-const orphanGrace = 10 * time.Second
+const (
+	orphanGrace = 10 * time.Second // how long the children of a killed master may take to leave
+	deathWait   = 10 * time.Second // how long a master that has hung up may take to be gone
+)
 
 // stop returns when everything is gone.
 func stop(c *call) error {
@@ -23,7 +25,7 @@ func stop(c *call) error {
 
 func (c *call) stop() error {
 	err := c.stopMaster(false)
-	if errors.Is(err, master.ErrNotRunning) {
+	if errors.Is(err, master.ErrNotRunning) || errors.Is(err, master.ErrHungUp) {
 		return c.stopOrphans(err)
 	}
 	return err
@@ -40,6 +42,9 @@ func (c *call) stopMaster(keep bool) error {
 	c.say("stopping …")
 	o := master.StopOptions{Graceful: c.flags.Bool("graceful"), Timeout: c.flags.Duration("timeout"), Keep: keep}
 	if err := client.Stop(context.Background(), o); err != nil {
+		if errors.Is(err, master.ErrHungUp) { // it was killed, just now
+			client.WaitGone(deathWait)
+		}
 		return fmt.Errorf("stop: %w", err)
 	}
 	c.say("stopped")

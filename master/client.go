@@ -16,6 +16,10 @@ import (
 // ErrNotRunning is wrapped by Dial's error when no master answers.
 var ErrNotRunning = errors.New("no pushd runs")
 
+// ErrHungUp is wrapped by the error of a call that the master has not answered,
+// because it ended before.
+var ErrHungUp = errors.New("hung up")
+
 // Client talks to a running master, one request at a time.
 type Client struct {
 	dir  string
@@ -48,6 +52,17 @@ func Dial(runtimeDir string) (*Client, error) {
 
 // Close ends the conversation.
 func (c *Client) Close() error { return c.conn.Close() }
+
+// WaitGone waits for the end of a master that has hung up, for at most timeout:
+// the kernel closes its sockets before it lets go of its lock, by which it seems
+// to run.
+func (c *Client) WaitGone(timeout time.Duration) {
+	for until := time.Now().Add(timeout); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if _, runs := MasterPID(c.dir); !runs {
+			return
+		}
+	}
+}
 
 // Status returns what `status` shows.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
@@ -148,5 +163,5 @@ func (c *Client) failed(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", op, context.Cause(ctx))
 	}
-	return fmt.Errorf("%s: the master in %s hung up: %w", op, c.dir, err)
+	return fmt.Errorf("%s: the master in %s %w: %w", op, c.dir, ErrHungUp, err)
 }
