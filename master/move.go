@@ -28,6 +28,9 @@ func (m *master) move(ctx context.Context, old, next *process) (control.Exported
 	if err == nil || old.isGone() {
 		return report, nil
 	}
+	if m.verbs.Err() != nil { // a stop: both say goodbye to the clients that they have
+		return report, err
+	}
 	if report.Step == stepReport && !next.waitGone(ctx, m.t.query) {
 		next.log.Warn("all clients have moved, but not the numbers of it", "error", err)
 		return report, nil

@@ -14,6 +14,7 @@ type port struct{ addr listenAddr }
 // would stop the reactor, so accepting pauses before there are none left.
 type admission struct {
 	files  int  // descriptor limit
+	others int  // descriptors that are no connections, as last counted
 	paused bool // there is no place but for guests
 
 	guests  int           // connections beyond the limit
@@ -23,9 +24,29 @@ type admission struct {
 	byIP map[netip.Addr]*visitor // only when a limit by address is set
 }
 
-// reserve is how many descriptors accepting leaves to the rest of the process:
-// files of callbacks, connections of Go, and the spares of the reactor.
+// reserve is how many descriptors accepting leaves free: for guests, for what a
+// hand-over opens, and for files and connections of callbacks until they are
+// counted.
 const reserve = 64
+
+// countOthers counts the descriptors that are no connections: what the reactor
+// has, and what the program has opened. It runs when the worker begins to accept,
+// and once a second. A hand-over has connections that are counted nowhere.
+func (l *loop) countOthers() {
+	if l.phase != phaseServing || l.importing > 0 {
+		return
+	}
+	if n := reactor.Descriptors(l.conns.len() < listable); n >= 0 {
+		l.accept.others = max(n-l.conns.len(), 0)
+	}
+}
+
+// listable is how many connections a process may have for its descriptors to be
+// listed each second, where the kernel keeps no count: that takes about 1 ms.
+const listable = 2000
+
+// used is how many descriptors are taken.
+func (l *loop) used() int { return l.conns.len() + l.accept.others }
 
 // admit makes a connection of an accepted socket, or returns nil to refuse it.
 func (l *loop) admit(h reactor.Handle, p *port) *Conn {
@@ -44,7 +65,7 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 	}
 	l.conns.add(c)
 	guest := l.accept.paused
-	if !guest && l.full(h.FD()) {
+	if !guest && l.full(h.FD()+1) {
 		l.pause()
 	}
 	if c.has(flagHeader) {
@@ -58,19 +79,20 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 	return c
 }
 
-// full reports whether no further connection should be accepted. fd is the
-// newest descriptor: the kernel gives out the lowest free one, so it tells how
-// many are in use, unless there are holes: after a rescue there are.
-func (l *loop) full(fd int) bool {
+// full reports whether no further connection should be accepted. At least so
+// many descriptors are taken: the kernel gives out the lowest free number, so that
+// each new one tells how many there are below it. A settled socket leaves a hole
+// behind, so that this alone would not do.
+func (l *loop) full(taken int) bool {
 	if n := l.w.Limits.MaxConnections; n > 0 && l.conns.len()-l.accept.guests >= n {
 		return true
 	}
-	return max(fd, l.conns.len()) >= l.accept.files-reserve
+	return max(taken, l.used()) >= l.accept.files-reserve
 }
 
 // limit returns how many connections there may be.
 func (l *loop) limit() int {
-	most := max(l.accept.files-reserve, 0)
+	most := max(l.accept.files-reserve-l.accept.others, 0)
 	if n := l.w.Limits.MaxConnections; n > 0 {
 		return min(n, most)
 	}
@@ -97,8 +119,8 @@ func (l *loop) admitAgain() {
 	if !l.accept.paused || l.phase != phaseServing { // a hand-over wants no newcomers
 		return
 	}
-	fd := reactor.LowestFree()
-	if fd < 0 || l.full(fd) {
+	free := reactor.LowestFree()
+	if free < 0 || l.full(free) {
 		l.startLooking()
 		return
 	}

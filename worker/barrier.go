@@ -17,6 +17,10 @@ import (
 // before publish it for that.
 const kindSync Kind = 's'
 
+// barrierTurns is how often it is asked, once a second. A broker process that has
+// died is back by then, and nothing is given away meanwhile.
+const barrierTurns = 5
+
 // barrier is one such question. It may be asked again: the broker may have died,
 // and its successor can answer.
 type barrier struct {
@@ -29,7 +33,7 @@ type barrier struct {
 // barrier asks, with arrived both things. It runs on the loop if arrived, else
 // on any goroutine.
 func (l *loop) barrier(arrived bool) *barrier {
-	b := &barrier{l: l, done: make(chan struct{}, handoverTurns)}
+	b := &barrier{l: l, done: make(chan struct{}, barrierTurns)}
 	if arrived {
 		b.token = newID().String()
 		l.syncs[b.token] = b.passed
@@ -57,7 +61,7 @@ func (b *barrier) wait() error {
 			return nil
 		case <-time.After(handoverTurn):
 		}
-		if turn == handoverTurns {
+		if turn == barrierTurns {
 			break
 		}
 		b.ask()

@@ -26,6 +26,7 @@ type export struct {
 	at     vector        // of held
 	unsent vector        // what at has beyond the batch before
 	over   chan struct{} // closed when run has ended
+	broken bool          // it has failed; valid after over
 	back   sync.Once     // resume
 }
 
@@ -93,12 +94,15 @@ func (x *export) start() error {
 	return b.wait()
 }
 
+// errStopping ends a hand-over between two batches.
+var errStopping = errors.New("this worker has been told to stop")
+
 // begin stops everything that would change under the hand-over. It runs on the
 // loop.
 func (x *export) begin() error {
 	l := x.l
 	if !l.become(phaseHanding) {
-		return errors.New("this worker has been told to stop")
+		return errStopping
 	}
 	l.fan.journal.on = true
 	l.fan.seen.noteNews()
@@ -120,8 +124,16 @@ func (x *export) batch(n int) (more bool, err error) {
 	frozen := monotonic()
 	var body []byte
 	var fds []int
-	if doErr := l.do(func() { x.freeze(n) }, func() { body, fds, err = x.pack() }); doErr != nil {
+	stopping := false
+	if doErr := l.do(func() {
+		if stopping = l.phase.leaving(); !stopping {
+			x.freeze(n)
+		}
+	}, func() { body, fds, err = x.pack() }); doErr != nil {
 		return false, doErr
+	}
+	if stopping {
+		return false, errStopping
 	}
 	failpoint("export freeze")
 	defer func() {
@@ -156,7 +168,7 @@ func (x *export) batch(n int) (more bool, err error) {
 // headroom is how many sockets can be duplicated at once, at least one: a worker
 // that is full moves in small batches, each of which makes room for a larger one.
 func (l *loop) headroom() int {
-	return max(l.accept.files-reserve/2-max(reactor.LowestFree(), l.conns.len()), 1)
+	return max(l.accept.files-reserve/2-max(reactor.LowestFree(), l.used()), 1)
 }
 
 // freeze takes up to n connections out of the loop's reach, and no more than
@@ -382,6 +394,7 @@ func (l *loop) retake(c *Conn) error {
 func (s *serving) hand(x *export, id uint64) {
 	defer x.k.close()
 	if err := x.run(); err != nil {
+		x.broken = true
 		var e *errorAt
 		x.out.Step, x.out.Error = "hand over", err.Error()
 		if errors.As(err, &e) {

@@ -51,6 +51,7 @@ func (l *loop) sweep() {
 			l.due(c)
 		}
 	}
+	l.countOthers()
 	l.admitAgain()
 	l.forgetVisitors()
 	if untidy := l.tidy(); l.conns.len() == 0 && !l.accept.paused && !untidy {

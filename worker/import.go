@@ -135,13 +135,16 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 			return nil, err
 		}
 	}
-	// Each needs a second number for a moment, in turn. The old worker may have
-	// been full, and this one has a few more descriptors of its own than that.
-	if fd := reactor.LowestFree(); fd < 0 || fd >= m.l.accept.files-reserve/2 {
-		return nil, fmt.Errorf("out of descriptors: %d of %d are taken", fd, m.l.accept.files)
+	// Each may need a second number for a moment, in turn. The old worker may have
+	// been full, and this one may have more descriptors of its own than that.
+	if !reactor.Spare(importSpare) {
+		return nil, fmt.Errorf("out of descriptors: fewer than %d of %d are free", importSpare, m.l.accept.files)
 	}
 	return s, nil
 }
+
+// importSpare is how many descriptors are to be free behind a batch.
+const importSpare = 8
 
 // admit takes the connections over: they are ours from here. It runs on the
 // loop, in one turn, so that no publication falls between replay and the hub.

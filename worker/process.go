@@ -92,6 +92,7 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 	}
 	step = "accept clients"
 	if doErr := l.do(func() {
+		l.countOthers()
 		err = l.reactor.Listen()
 		l.beatAgain() // tidies up after the start
 	}); doErr != nil || err != nil {
@@ -331,6 +332,7 @@ func (s *serving) leave(o control.Stop) {
 		}
 	})
 	l.reactor.CloseListeners()
+	s.breakOff()
 	if o.Graceful {
 		_ = l.do(l.closeIdle)
 	}
@@ -342,6 +344,26 @@ func (s *serving) leave(o control.Stop) {
 	s.wait(drain + leaveTimeout)
 	if n := s.count(); n > 0 {
 		l.log.Warn("clients that have not answered the goodbye are cut", "clients", n)
+	}
+}
+
+// breakOff ends a hand-over that a stop has come into: the batch at hand is
+// finished or taken back, so that each client has one process that says goodbye
+// to it. What has moved is told by the new one, which waits for the end of the
+// hand-over too; see count.
+func (s *serving) breakOff() {
+	x := s.given.Load()
+	if x == nil {
+		return
+	}
+	select {
+	case <-x.over:
+	case <-time.After(leaveTimeout): // the new one does not go on
+		x.k.close()
+		<-x.over
+	}
+	if x.broken {
+		x.back.Do(func() { _ = s.l.do(x.resume) })
 	}
 }
 
@@ -381,8 +403,10 @@ func (s *serving) wait(timeout time.Duration) {
 	}
 }
 
+// count returns how many clients are here, or may still come by a hand-over,
+// each of which counts as one.
 func (s *serving) count() (n int) {
-	_ = s.l.do(func() { n = s.l.conns.len() })
+	_ = s.l.do(func() { n = s.l.conns.len() + s.l.importing })
 	return n
 }
 
@@ -398,16 +422,18 @@ func (l *loop) closeIdle() {
 // disperse closes all clients at random moments within drain, so that they do
 // not come back all at once; who waits for an answer, at its end.
 func (l *loop) disperse(code int, reason string, drain time.Duration) {
-	l.parting = func(c *Conn) {
+	end := l.now + drain
+	l.parting = func(c *Conn) { // who comes late has what is left of the time
+		left := end - l.now
 		switch {
-		case drain > 0 && c.has(flagHeld): // an answer under way has time to end
-			l.after(drain, func() { l.closeConn(c, code, reason, nil) })
+		case left > 0 && c.has(flagHeld): // an answer under way has time to end
+			l.after(left, func() { l.closeConn(c, code, reason, nil) })
 			return
-		case drain <= 0 || !c.open():
+		case left <= 0 || !c.open():
 			l.closeConn(c, code, reason, nil)
 			return
 		}
-		l.after(time.Duration(rand.Int64N(int64(drain))), func() { l.closeConn(c, code, reason, nil) })
+		l.after(time.Duration(rand.Int64N(int64(left))), func() { l.closeConn(c, code, reason, nil) })
 	}
 	for _, c := range l.conns.snapshot() {
 		l.progress.Add(1)

@@ -99,6 +99,35 @@ func TestReloadOfFullWorkers(t *testing.T) {
 	echoes(t, all, "moved")
 }
 
+// TestRoomIsExact: a worker lets in as many as leave its reserve free, whatever
+// numbers the descriptors of its clients and its own have.
+func TestRoomIsExact(t *testing.T) {
+	t.Parallel()
+	const files, reserve = 200, 64
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(twoProcesses, "count = 2", "count = 1", 1), Manual: true})
+	limited(t, s, files)
+	clients := []*pushdtest.Client{s.Dial("/echo")} // while there is one the worker counts once a second
+	for range 2 { // the second process gets it by a hand-over
+		pid := s.Status().Workers[0].PID
+		open := func() int { return descriptors(t, pid) }
+		pushdtest.Eventually(t, "the limit is what is free", func() bool {
+			w := s.Status().Workers[0]
+			return w.Limit-w.Connections == files-reserve-open()
+		})
+		for w := s.Status().Workers[0]; len(clients) < w.Limit; {
+			clients = append(clients, s.Dial("/echo"))
+		}
+		if w := s.Status().Workers[0]; w.State != "full" || w.Connections != w.Limit || open() != files-reserve {
+			t.Errorf("%s with %d of %d connections and %d descriptors, want %d", w.State, w.Connections, w.Limit, open(), files-reserve)
+		}
+		for _, c := range clients[1:] { // holes among the numbers
+			c.Conn.Close()
+		}
+		clients = clients[:1]
+		s.MustRun("reload")
+	}
+}
+
 // survived fails the test unless workers and connections are what they were.
 func survived(t *testing.T, s *pushdtest.Server, before pushdtest.Status, members []*member) {
 	t.Helper()
@@ -129,15 +158,11 @@ func limited(t *testing.T, s *pushdtest.Server, files int) {
 func lowerLimits(t *testing.T, s *pushdtest.Server, hard bool) {
 	t.Helper()
 	for _, w := range s.Status().Workers {
-		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.PID))
-		if err != nil {
-			t.Fatal(err)
-		}
 		var limit unix.Rlimit
 		if err := unix.Prlimit(w.PID, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
 			t.Fatal(err)
 		}
-		if limit.Cur = uint64(len(open) + 10); hard {
+		if limit.Cur = uint64(descriptors(t, w.PID) + 10); hard {
 			limit.Max = limit.Cur
 		}
 		if err := unix.Prlimit(w.PID, unix.RLIMIT_NOFILE, &limit, nil); err != nil {

@@ -308,6 +308,39 @@ func TestKillBrokerDuringReload(t *testing.T) {
 	}
 }
 
+// TestStopDuringReload: whatever a hand-over has got to when the order comes, or
+// the master dies, each client is told goodbye by the process that has it.
+func TestStopDuringReload(t *testing.T) {
+	rows := []killPoint{{"export", 1}, {"import hello", 1}, {"export freeze", 2}, {"import ack", 2}, {"export close", 2}, {"import admit", 2}, {"import end", 1}}
+	for i, at := range rows {
+		how := []unix.Signal{unix.SIGTERM, unix.SIGKILL}[i%2] // the next row's neighbour is as good
+		t.Run(fmt.Sprintf("%s %s", unix.SignalName(how), at), func(t *testing.T) {
+			t.Parallel()
+			s := faulty(t)
+			ends := make(chan error)
+			const clients = 300
+			for range clients {
+				c := s.Dial("/echo")
+				go func() { ends <- c.Goodbye(1001) }()
+			}
+			order(t, s, at.point, at.n, how, s.Status().Master.PID)
+			if r := s.Run("reload"); r.Code != 1 {
+				t.Errorf("reload: %+v", r)
+			}
+			carriedOut(t, s)
+			bad := map[string]int{}
+			for range clients {
+				if err := <-ends; err != nil {
+					bad[err.Error()]++
+				}
+			}
+			if len(bad) > 0 {
+				t.Errorf("of %d clients: %v", clients, bad)
+			}
+		})
+	}
+}
+
 // TestKillMasterDuringReload: both workers of the slot leave, and a start works
 // meanwhile.
 func TestKillMasterDuringReload(t *testing.T) {

@@ -171,6 +171,19 @@ func (c *Client) WantClose(code int) {
 	}
 }
 
+// Goodbye waits for the server's close frame, answers it, and says what came
+// instead of one with that code. Any goroutine.
+func (c *Client) Goodbye(code int) error {
+	op, payload, err := c.Next(2 * Timeout)
+	switch {
+	case err != nil:
+		return fmt.Errorf("no goodbye: %w", err)
+	case op != OpClose || len(payload) < 2 || int(binary.BigEndian.Uint16(payload)) != code:
+		return fmt.Errorf("opcode %d %q instead of close %d", op, payload, code)
+	}
+	return c.Try(OpClose, payload[:2])
+}
+
 // Close closes in an orderly way: it sends the close frame and waits for the
 // server's.
 func (c *Client) Close() {

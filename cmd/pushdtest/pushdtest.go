@@ -185,6 +185,7 @@ type Status struct {
 		SendFailures          int    `json:"send_failures"`
 		QueueBytes            int    `json:"queue_bytes"`
 		BrokerGaps            int    `json:"broker_gaps"`
+		Limit                 int    `json:"connections_limit"`
 	}
 }
 

@@ -36,6 +36,12 @@ func OpenFiles() int { return 1024 }
 // LowestFree knows no number.
 func LowestFree() int { return -1 }
 
+// Descriptors knows no number.
+func Descriptors(bool) int { return -1 }
+
+// Spare says yes.
+func Spare(int) bool { return true }
+
 // Duplicate fails.
 func Duplicate(int) (int, error) { return -1, ErrLinux }
 
