@@ -59,6 +59,9 @@ func TestFanoutAllocatesOnce(t *testing.T) {
 		return n
 	}
 	one, many := perPublication(1), perPublication(400)
+	for range 4 { // other goroutines, and the collector's, are counted too: the least is the loop's
+		one, many = min(one, perPublication(1)), min(many, perPublication(400))
+	}
 	if one > once || many > one {
 		t.Errorf("allocations of a publication: %v to one member, %v to 400; want at most %d, and no more to many", one, many, once)
 	}
