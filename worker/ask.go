@@ -26,11 +26,7 @@ type ProcessStats struct {
 // being replaced both of its processes answer. Errors: ErrBrokerBusy,
 // ErrBrokerAway, ErrNoServices; then fn is not called.
 func (w *Worker) StatsAll(fn func(all []ProcessStats)) error {
-	b, ok := w.loop.broker.(ServiceBus)
-	if !ok {
-		return ErrNoServices
-	}
-	return b.Gather(BusQuery{What: "stats"}, askTimeout, func(answers []Answer, _ bool) {
+	return w.loop.broker.Gather(BusQuery{What: "stats"}, askTimeout, func(answers []Answer, _ bool) {
 		all := statsOf(answers)
 		w.loop.post(func() { fn(all) })
 	})

@@ -50,7 +50,7 @@ func TestStatsAllGathersEveryProcess(t *testing.T) {
 	}}
 	got := make(chan []ProcessStats, 1)
 	s.on(func() {
-		w.loop.broker = b
+		w.loop.broker = partsOf(b)
 		must(t, w.StatsAll(func(all []ProcessStats) { got <- all }))
 	})
 	all := <-got
@@ -66,7 +66,7 @@ func TestStatsAllGathersEveryProcess(t *testing.T) {
 			t.Errorf("broker away: %v", err)
 		}
 		b.fail = nil
-		w.loop.broker = b.loopback
+		w.loop.broker = partsOf(b.loopback)
 		if err := w.StatsAll(nil); !errors.Is(err, ErrNoServices) {
 			t.Errorf("broker that cannot ask: %v", err)
 		}

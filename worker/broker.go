@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 )
@@ -110,6 +109,9 @@ type BusQuery struct {
 // Broker carries publications between the processes. worker/broker implements
 // it; it is made outside and handed to Serve. All methods but Start and Close
 // are called on the loop, unless they say otherwise, and never block.
+//
+// That is what a worker cannot do without. A Broker may have further parts,
+// which are in broker_parts.go: ServiceBus and Pauser.
 type Broker interface {
 	// Start connects, subscribes and returns once every publication published
 	// from then on will be delivered to in.
@@ -146,24 +148,6 @@ type Inbox interface {
 	Query(q BusQuery)
 	// Gap reports publications that were lost on the way.
 	Gap(publisher uint64, shard uint8, missing uint64)
-}
-
-// Pauser is what a Broker offers beside, so that the broker process can be
-// replaced without a loss. The master takes all clients of the bus through
-// these steps at the same time, each step only when all have done the one
-// before; a pause that it does not end, ends after 3 s. Any goroutine may call
-// them, one at a time.
-type Pauser interface {
-	// Pause stops sending. What is published from now on waits in the queue,
-	// what was sent before has reached the broker when it returns.
-	Pause(ctx context.Context) error
-	// Drain returns when all that the broker had for this client has arrived.
-	Drain(ctx context.Context) error
-	// Rejoin returns when the client has subscribed at another broker than
-	// the one of Pause.
-	Rejoin(ctx context.Context) error
-	// Proceed sends again.
-	Proceed()
 }
 
 // BrokerStats counts since the process started.

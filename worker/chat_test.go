@@ -93,7 +93,7 @@ func TestChatAllocatesNothingOfItsOwn(t *testing.T) {
 	s := launch(t, w, &bus{}, nil)
 	s.crowd(1, "/chat?room="+strings.Repeat("r", 100))
 	taken := 0
-	s.on(func() { w.loop.broker = taker{w.loop.broker, &taken} })
+	s.on(func() { w.loop.broker = partsOf(taker{w.loop.broker, &taken}) })
 	frame := mask(0x82, make([]byte, 128))
 	buf := make([]byte, len(frame))
 	own := s.allocs(func(l *loop) { must(t, w.Publish("chat:x", Binary(frame), Except(l.conns.all[0]))) })

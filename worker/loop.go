@@ -20,7 +20,7 @@ type loop struct {
 	slot       int
 	generation int
 	identity   string // text of the control.Identity
-	broker     Broker
+	broker     parts
 	proxies    proxies
 	reactor    *reactor.Reactor[*Conn]
 

@@ -107,7 +107,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{
-		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, broker: p.Broker,
+		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, broker: partsOf(p.Broker),
 		identity: p.Init.Identity().On(p.Node).String(),
 		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
 	}
@@ -287,7 +287,7 @@ func (s *serving) busStep(m control.Message) {
 	var step control.Bus
 	answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
 	err := json.Unmarshal(m.Body, &step)
-	if p, ok := s.l.broker.(Pauser); ok && err == nil {
+	if p := s.l.broker; err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(step.BoundMS)*time.Millisecond)
 		defer cancel()
 		switch step.Do {

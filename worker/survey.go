@@ -75,15 +75,11 @@ func (q OnlineQuery) Add(online map[string]int, counts []int) {
 // survey puts a built-in question to all processes. take is called for each
 // answer, then done once on the loop.
 func survey[A any](l *loop, what string, args any, take func(A), done func(complete bool)) error {
-	b, ok := l.broker.(ServiceBus)
-	if !ok {
-		return ErrNoServices
-	}
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return err
 	}
-	return b.Gather(BusQuery{What: what, Args: raw}, askTimeout, func(answers []Answer, complete bool) {
+	return l.broker.Gather(BusQuery{What: what, Args: raw}, askTimeout, func(answers []Answer, complete bool) {
 		l.later(func() {
 			for i := range answers {
 				var a A

@@ -61,7 +61,7 @@ func pair(t *testing.T, n, m int, greet func(c *Conn)) (*server, *meeting) {
 		first = append(first, s)
 	}
 	ask := &meeting{loopback: first[0].broker}
-	first[0].on(func() { first[0].w.loop.broker = ask })
+	first[0].on(func() { first[0].w.loop.broker = partsOf(ask) })
 	return first[0], ask
 }
 
@@ -216,12 +216,12 @@ func TestSurveysSayWhyTheyCannotAsk(t *testing.T) {
 	s.on(func() {
 		for name, ask := range surveys {
 			bus.fail = ErrBrokerAway
-			s.w.loop.broker = bus
+			s.w.loop.broker = partsOf(bus)
 			if err := ask(); !errors.Is(err, ErrBrokerAway) {
 				t.Errorf("%s, broker away: %v", name, err)
 			}
 			bus.fail = nil
-			s.w.loop.broker = bus.loopback
+			s.w.loop.broker = partsOf(bus.loopback)
 			if err := ask(); !errors.Is(err, ErrNoServices) {
 				t.Errorf("%s, a broker that cannot ask: %v", name, err)
 			}

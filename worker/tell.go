@@ -8,23 +8,6 @@ import (
 	"time"
 )
 
-// A ServiceBus is a Broker that also carries words and questions to services,
-// and questions to the handlers of all worker processes. Its methods do not
-// block; done is called once, on a goroutine of its own, unless there is an
-// error: ErrBrokerBusy, ErrBrokerAway, ErrTooLarge.
-type ServiceBus interface {
-	// Tell queues data for the service, behind everything that was published
-	// before. It copies data.
-	Tell(service, from string, data []byte) error
-	// TellAll is Tell to the service of every node.
-	TellAll(service, from string, data []byte) error
-	// AskService is Tell with an answer, or ErrNoAnswer when none came in time.
-	AskService(service, from string, data []byte, wait time.Duration, done func(Answer, error)) error
-	// Gather asks every worker process, this one included, and tells whether
-	// all that live have answered within wait.
-	Gather(q BusQuery, wait time.Duration, done func(answers []Answer, complete bool)) error
-}
-
 // Errors of Tell, Ask and Gather.
 var (
 	ErrNoServices = errors.New("broker carries nothing to services")
@@ -40,20 +23,12 @@ func (w *Worker) Identity() string { return w.loop.identity }
 // what must not be. Errors: ErrBrokerBusy, ErrBrokerAway, ErrTooLarge,
 // ErrNoServices.
 func (w *Worker) Tell(service string, data []byte) error {
-	b, ok := w.loop.broker.(ServiceBus)
-	if !ok {
-		return ErrNoServices
-	}
-	return b.Tell(service, w.loop.identity, data)
+	return w.loop.broker.Tell(service, w.loop.identity, data)
 }
 
 // TellAll is Tell to the service of every node, not only of this one's.
 func (w *Worker) TellAll(service string, data []byte) error {
-	b, ok := w.loop.broker.(ServiceBus)
-	if !ok {
-		return ErrNoServices
-	}
-	return b.TellAll(service, w.loop.identity, data)
+	return w.loop.broker.TellAll(service, w.loop.identity, data)
 }
 
 // Ask puts a question to the service and calls done once on the loop, with its
@@ -61,16 +36,12 @@ func (w *Worker) TellAll(service string, data []byte) error {
 // before Ask returns.
 func (w *Worker) Ask(service string, data []byte, wait time.Duration, done func(json []byte, err error)) {
 	l := w.loop
-	b, ok := l.broker.(ServiceBus)
-	err := ErrNoServices
-	if ok {
-		err = b.AskService(service, l.identity, data, wait, func(a Answer, err error) {
-			if err == nil && a.Error != "" {
-				err = errors.New(a.Error)
-			}
-			l.later(func() { done(a.Data, err) })
-		})
-	}
+	err := l.broker.AskService(service, l.identity, data, wait, func(a Answer, err error) {
+		if err == nil && a.Error != "" {
+			err = errors.New(a.Error)
+		}
+		l.later(func() { done(a.Data, err) })
+	})
 	if err != nil {
 		l.later(func() { done(nil, err) })
 	}
@@ -86,15 +57,11 @@ func (w *Worker) Ask(service string, data []byte, wait time.Duration, done func(
 // error; name a question after the handler that it is for: "pusher.channels".
 func (w *Worker) Gather(what string, args []byte, wait time.Duration, done func(answers []Answer, complete bool)) {
 	l := w.loop
-	b, ok := l.broker.(ServiceBus)
-	err := ErrNoServices
-	if ok {
-		raw, jsonErr := json.Marshal(handlerQuery{what, args})
-		if err = jsonErr; err == nil {
-			err = b.Gather(BusQuery{What: GatherQuery, Args: raw}, wait, func(answers []Answer, complete bool) {
-				l.later(func() { done(answers, complete) })
-			})
-		}
+	raw, err := json.Marshal(handlerQuery{what, args})
+	if err == nil {
+		err = l.broker.Gather(BusQuery{What: GatherQuery, Args: raw}, wait, func(answers []Answer, complete bool) {
+			l.later(func() { done(answers, complete) })
+		})
 	}
 	if err != nil {
 		l.later(func() { done(nil, false) })

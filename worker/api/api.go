@@ -32,7 +32,7 @@ const (
 // Options configure a Server.
 type Options struct {
 	// Client is the API's own end of the bus, started with a nil Inbox. The
-	// Server does not close it.
+	// Server does not close it. Whose answers are waited for is on its roster.
 	Client *broker.Client
 	// Key is the bearer key of the HTTP API. Needed.
 	Key string
@@ -60,7 +60,6 @@ type Server struct {
 	log     *slog.Logger
 	key     secret
 	apps    order.Apps
-	roster  *roster
 	busy    chan struct{} // a token per request in flight
 	http    *http.Server
 	metrics *http.Server
@@ -99,12 +98,11 @@ func New(o Options) (*Server, error) {
 		o.IngestIdle = defaultIdle
 	}
 	s := &Server{
-		o:      o,
-		log:    o.Logger,
-		key:    newSecret(o.Key),
-		apps:   order.Apps{},
-		roster: newRoster(),
-		busy:   make(chan struct{}, o.MaxRequests),
+		o:    o,
+		log:  o.Logger,
+		key:  newSecret(o.Key),
+		apps: order.Apps{},
+		busy: make(chan struct{}, o.MaxRequests),
 	}
 	for _, id := range o.Apps {
 		s.apps[id] = true
@@ -130,10 +128,6 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 }
-
-// SetRoster names the live workers, "name/slot/generation": the ones whose
-// answers are waited for. Before the first call there are none.
-func (s *Server) SetRoster(workers []string) { s.roster.set(workers) }
 
 // Serve serves the HTTP API on ln until Close, which makes it return nil.
 func (s *Server) Serve(ln net.Listener) error { return s.serve(s.http, ln) }

@@ -256,7 +256,7 @@ func TestRosterChangeEndsTheWait(t *testing.T) {
 			defer silent.mu.Unlock()
 			return silent.asked > 0
 		})
-		st.api.SetRoster([]string{"push/0/1", "push/1/2"})
+		st.api.o.Client.SetRoster([]string{"push/0/1", "push/1/2"})
 	}()
 	st.want("POST", "/v1/publish", `{"channel":"news","data":1}`, 200, `{"reached":1,"complete":true}`)
 }
@@ -349,7 +349,7 @@ func TestRequestsInFlightAreBounded(t *testing.T) {
 	if status != 503 || header.Get("Retry-After") != "1" || !isError(body, "", "in flight") {
 		t.Errorf("second: %d %v %s", status, header, body)
 	}
-	st.api.SetRoster(nil)
+	st.api.o.Client.SetRoster(nil)
 	wg.Wait()
 	testkit.Eventually(t, "room again", func() bool { status, _ := st.call("GET", "/v1/stats", ""); return status == 200 })
 }
@@ -372,7 +372,7 @@ func TestCloseFinishesRequests(t *testing.T) {
 		}
 		return err != nil
 	})
-	st.api.SetRoster(nil)
+	st.api.o.Client.SetRoster(nil)
 	wg.Wait()
 	if err := <-closed; err != nil {
 		t.Error(err)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
 	"go.uber.org/goleak"
@@ -54,6 +55,7 @@ func newStage(t testing.TB, change ...func(*Options)) *stage {
 		// Long, so that a busy machine does not make an answer incomplete.
 		AnswerTimeout: 10 * time.Second,
 	}
+	o.Client.SetRoster(nil)
 	for _, f := range change {
 		f(&o)
 	}
@@ -108,7 +110,7 @@ func (st *stage) worker(id string, conns ...*fakeConn) *fakeWorker {
 	w.bus = st.join(id, w)
 	close(w.ready)
 	st.live = append(st.live, id)
-	st.api.SetRoster(st.live)
+	st.api.o.Client.SetRoster(st.live)
 	return w
 }
 
@@ -211,7 +213,8 @@ func (w *fakeWorker) selects(p *worker.Publication, c *fakeConn) bool {
 	case worker.ScopeConn:
 		return c.ID == p.Target
 	}
-	return p.Target == "" || p.Target == groupOf(w.id)
+	id, _ := control.ParseIdentity(w.id)
+	return p.Target == "" || p.Target == id.Group
 }
 
 func (w *fakeWorker) act(p *worker.Publication, c *fakeConn) {

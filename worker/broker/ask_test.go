@@ -63,3 +63,59 @@ func TestGatherOfAnAbsentBroker(t *testing.T) {
 	called := func([]worker.Answer, bool) {} // of those that were asked before it was noticed
 	testkit.Eventually(t, "an error", func() bool { return c.Gather(worker.BusQuery{What: "stats"}, time.Hour, called) != nil })
 }
+
+// TestWhoMustAnswer goes through what may happen while answers are waited for,
+// in a worker's client, which learns from a Host's answer who lives, and in that
+// of the broker process, which knows.
+func TestWhoMustAnswer(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		c := &Client{roster: newRoster(), asker: newAsker("r")}
+		names := []string{"push/0/1", "push/1/1", "chat/0/1"}
+		if !told {
+			c.SetRoster(names)
+		}
+		g := c.gather(2, "push")
+		if g.told != told {
+			t.Fatalf("told %v", g.told)
+		}
+		taken := 0
+		answer := func(question int, from, data string) {
+			g.answered(reply{question, worker.Answer{Worker: from, Data: json.RawMessage(data)}}, func(int, worker.Answer) { taken++ })
+			g.await()
+		}
+		g.await()
+		answer(0, "push/0/1", "1") // with told: before anybody knows who lives
+		if told {
+			if g.complete()[0] {
+				t.Error("complete, and nobody knows who must answer")
+			}
+			answer(0, "other/roster", `[]`) // of another node, though we have no name
+			answer(0, "roster", `null`)
+			if g.missing != nil {
+				t.Fatal("a roster that is none was taken")
+			}
+			raw, _ := json.Marshal(names)
+			answer(0, "roster", string(raw))
+		}
+		if len(g.missing) != 3 {
+			t.Errorf("told %v: missing %v", told, g.missing)
+		}
+		answer(0, "chat/0/1", "1")  // of another group
+		answer(2, "push/1/1", "1")  // to no question of these
+		answer(1, "push/0/1", "1")  // the second question
+		answer(0, "push/2/1", "1")  // has joined
+		answer(-1, "push/1/1", "1") // to no question either
+		if all := g.complete(); all[0] || all[1] || taken != 3 {
+			t.Errorf("told %v: complete %v, %d answers taken", told, all, taken)
+		}
+		g.roster.set([]string{"push/0/1", "push/2/1", "push/1/2"}) // push/1/1 was replaced
+		g.await()
+		if all := g.complete(); !all[0] || !all[1] || len(g.missing) != 0 {
+			t.Errorf("told %v: after one has left: %v, missing %v", told, all, g.missing)
+		}
+		g.close()
+		if len(c.asker.open) != 0 {
+			t.Error("a gathering that is closed is still open")
+		}
+	}
+}

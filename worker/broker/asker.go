@@ -17,29 +17,29 @@ type asker struct {
 
 	mu   sync.Mutex
 	next uint64
-	open map[uint64]*Replies
+	open map[uint64]*replies
 }
 
-// Replies collects the answers to up to a number of questions. Close it.
-type Replies struct {
-	// C has a token when there is something to Take.
+// replies collects the answers to up to a number of questions. Close it.
+type replies struct {
+	// C has a token when there is something to take.
 	C <-chan struct{}
 
 	c     chan struct{}
 	limit int
 	asker *asker
 	token uint64
-	got   []Reply // guarded by asker.mu
+	got   []reply // guarded by asker.mu
 }
 
-// Reply is the answer to question Index.
-type Reply struct {
-	Index int
+// reply is the answer to a question.
+type reply struct {
+	question int
 	worker.Answer
 }
 
 func newAsker(prefix string) *asker {
-	return &asker{prefix: prefix, open: map[uint64]*Replies{}}
+	return &asker{prefix: prefix, open: map[uint64]*replies{}}
 }
 
 func (a *asker) subscribe(nc *nats.Conn) error {
@@ -49,26 +49,26 @@ func (a *asker) subscribe(nc *nats.Conn) error {
 	return nil
 }
 
-// Replies opens a place for limit answers at a time; more are dropped. The
+// replies opens a place for limit answers at a time; more are dropped. The
 // client must have been started.
-func (c *Client) Replies(limit int) *Replies {
+func (c *Client) replies(limit int) *replies {
 	a := c.asker
 	ch := make(chan struct{}, 1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
-	r := &Replies{C: ch, c: ch, limit: limit, asker: a, token: a.next}
+	r := &replies{C: ch, c: ch, limit: limit, asker: a, token: a.next}
 	a.open[r.token] = r
 	return r
 }
 
-// Subject is the Reply of question index.
-func (r *Replies) Subject(index int) string {
+// subject is the Reply of question index.
+func (r *replies) subject(index int) string {
 	return r.asker.prefix + "." + strconv.FormatUint(r.token, 36) + "." + strconv.Itoa(index)
 }
 
-// Take returns the answers that have come since the last call.
-func (r *Replies) Take() []Reply {
+// take returns the answers that have come since the last call.
+func (r *replies) take() []reply {
 	r.asker.mu.Lock()
 	defer r.asker.mu.Unlock()
 	got := r.got
@@ -76,8 +76,8 @@ func (r *Replies) Take() []Reply {
 	return got
 }
 
-// Close forgets what is still to come.
-func (r *Replies) Close() {
+// close forgets what is still to come.
+func (r *replies) close() {
 	r.asker.mu.Lock()
 	defer r.asker.mu.Unlock()
 	delete(r.asker.open, r.token)
@@ -96,16 +96,16 @@ func (a *asker) onReply(m *nats.Msg) {
 	if r == nil {
 		return // too late
 	}
-	var reply Reply
-	if reply.Index, err = strconv.Atoi(index); err != nil {
+	var got reply
+	if got.question, err = strconv.Atoi(index); err != nil {
 		return
 	}
-	if err := json.Unmarshal(m.Data, &reply.Answer); err != nil {
+	if err := json.Unmarshal(m.Data, &got.Answer); err != nil {
 		return // counts as not answered
 	}
 	a.mu.Lock()
 	if len(r.got) < r.limit {
-		r.got = append(r.got, reply)
+		r.got = append(r.got, got)
 	}
 	a.mu.Unlock()
 	select {

@@ -26,8 +26,8 @@ const closeLimit = time.Second
 
 var _ worker.Broker = (*Client)(nil)
 
-// Client is one end of the bus. Publish, PublishAll, Query, Answer and Stats
-// may be called by any goroutine and never block.
+// Client is one end of the bus. Publish, PublishAll, Gather, Answer
+// and Stats may be called by any goroutine and never block.
 type Client struct {
 	o        Options
 	id       uint64 // Publisher of everything sent from here
@@ -37,6 +37,7 @@ type Client struct {
 	sender   *sender
 	receiver *receiver
 	asker    *asker
+	roster   *roster
 
 	started atomic.Bool // Start was called, or Close
 	running atomic.Bool // the sender runs
@@ -56,7 +57,7 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{o: o, id: randomID(), queue: newQueue(o.QueueItems, o.QueueBytes), link: newLink(o.Logger), closed: make(chan struct{})}
+	c := &Client{o: o, id: randomID(), queue: newQueue(o.QueueItems, o.QueueBytes), link: newLink(o.Logger), roster: newRoster(), closed: make(chan struct{})}
 	c.subjects = newSubjects(o.Prefix, o.Node, c.id)
 	c.sender = newSender(c)
 	return c, nil
@@ -137,9 +138,9 @@ func (c *Client) publication(p *worker.Publication) (item, error) {
 	return item{pub: *p, queued: time.Now(), size: size}, nil
 }
 
-// Query asks the worker named to, or with "" all of them. q.Reply takes the
-// answers. Errors: ErrBrokerBusy, ErrBrokerAway, ErrTooLarge.
-func (c *Client) Query(q worker.BusQuery, to string) error {
+// query asks all workers. q.Reply takes the answers. Errors: ErrBrokerBusy,
+// ErrBrokerAway, ErrTooLarge.
+func (c *Client) query(q worker.BusQuery) error {
 	raw, err := json.Marshal(q)
 	if err != nil {
 		return fmt.Errorf("encode query %q: %w", q.What, err)
@@ -147,11 +148,7 @@ func (c *Client) Query(q worker.BusQuery, to string) error {
 	if limit := min(MaxEnvelope, int(c.link.maxPayload.Load())); len(raw) > limit {
 		return fmt.Errorf("%w: query %q of %d bytes, the broker takes %d", worker.ErrTooLarge, q.What, len(raw), limit)
 	}
-	subject := c.subjects.query
-	if to != "" {
-		subject = c.subjects.queryOf(to)
-	}
-	return c.put(item{subject: subject, reply: q.Reply, raw: raw, queued: time.Now(), size: len(raw)})
+	return c.put(item{subject: c.subjects.query, reply: q.Reply, raw: raw, queued: time.Now(), size: len(raw)})
 }
 
 // Answer implements worker.Broker.
@@ -177,12 +174,6 @@ func (c *Client) put(items ...item) error {
 	}
 	return nil
 }
-
-// Hold calls fn with the vector of what has been delivered, while nothing is
-// being delivered; what arrives meanwhile waits in the queue. It waits for a
-// Deliver under way, so the loop must not call it. Only for a client that was
-// started with an Inbox.
-func (c *Client) Hold(fn func(Vector)) { c.receiver.hold(fn) }
 
 // Stats implements worker.Broker.
 func (c *Client) Stats() worker.BrokerStats {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,11 +75,11 @@ func TestPublicationArrivesWhole(t *testing.T) {
 	var in inbox
 	b.client("push/0/1", &in)
 	c := b.client("api", nil)
-	r := c.Replies(1)
-	defer r.Close()
+	r := c.replies(1)
+	defer r.close()
 	sent := worker.Publication{
 		Kind: worker.KindKick, Scope: worker.ScopeConn, Target: "12.34", Binary: true, Code: 4000,
-		Except: []string{"1.2", "3.4"}, Data: []byte("bye"), Reply: r.Subject(0),
+		Except: []string{"1.2", "3.4"}, Data: []byte("bye"), Reply: r.subject(0),
 	}
 	if err := c.Publish(&sent); err != nil {
 		t.Fatal(err)
@@ -108,38 +109,26 @@ func TestAnswersAndQueries(t *testing.T) {
 		close(ready)
 	}
 	asker := b.client("api", nil)
-	ask := func(to string, want int) []string {
-		r := asker.Replies(4)
-		defer r.Close()
-		if err := asker.Query(worker.BusQuery{What: "stats", Args: []byte(`{"x":1}`), Reply: r.Subject(7)}, to); err != nil {
-			t.Fatal(err)
-		}
+	asker.SetRoster([]string{"push.x/0/1", "push.x/1/1"})
+	ask := func(group string, want ...string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
 		var from []string
-		for len(from) < want {
-			select {
-			case <-r.C:
-				for _, a := range r.Take() {
-					if a.Index != 7 || string(a.Data) != `{"x":1}` {
-						t.Errorf("answer %+v", a)
-					}
-					from = append(from, a.Worker)
-				}
-			case <-time.After(10 * time.Second):
-				t.Fatalf("query to %q: %d of %d answers", to, len(from), want)
+		complete, err := asker.Collect(ctx, worker.BusQuery{What: "stats", Args: []byte(`{"x":1}`)}, group, func(a worker.Answer) {
+			if string(a.Data) != `{"x":1}` {
+				t.Errorf("answer %+v", a)
 			}
-		}
+			from = append(from, a.Worker)
+		})
 		slices.Sort(from)
-		return from
+		if err != nil || !complete || !slices.Equal(from, want) {
+			t.Errorf("group %q: answers of %v, complete %v, %v", group, from, complete, err)
+		}
 	}
-	if from := ask("", 2); !slices.Equal(from, []string{"push.x/0/1", "push.x/1/1"}) {
-		t.Errorf("all: %v", from)
-	}
-	if from := ask("push.x/1/1", 1); !slices.Equal(from, []string{"push.x/1/1"}) {
-		t.Errorf("one: %v", from)
-	}
-	if n := len(ins[0].queries); n != 1 {
-		t.Errorf("worker 0 saw %d queries, want 1", n)
-	}
+	ask("", "push.x/0/1", "push.x/1/1")
+	ask("push.x", "push.x/0/1", "push.x/1/1")
+	ask("others") // who has none needs not wait
 }
 
 func TestInboxOverflowIsCounted(t *testing.T) {
@@ -188,7 +177,7 @@ func TestQueueFullAndTooLarge(t *testing.T) {
 	if st := c.Stats(); st.Published != 10 || st.Refused != 11 {
 		t.Errorf("stats %+v, want 10 published and 11 refused", st)
 	}
-	if err := c.Query(worker.BusQuery{What: "big", Args: []byte(`"` + strings.Repeat("x", MaxEnvelope) + `"`)}, ""); !errors.Is(err, worker.ErrTooLarge) {
+	if err := c.query(worker.BusQuery{What: "big", Args: []byte(`"` + strings.Repeat("x", MaxEnvelope) + `"`)}); !errors.Is(err, worker.ErrTooLarge) {
 		t.Errorf("a question over the limit: %v", err)
 	}
 	if err := c.Publish(message("c", string(make([]byte, MaxEnvelope)))); !errors.Is(err, worker.ErrTooLarge) {
@@ -200,43 +189,6 @@ func TestQueueFullAndTooLarge(t *testing.T) {
 		t.Errorf("1 MiB: %v", err)
 	}
 	testkit.Eventually(t, "1 MiB delivered", func() bool { return in.count() == 1 && len(in.got[0].Data) == 1<<20 })
-}
-
-func TestHoldSeesWhatWasDelivered(t *testing.T) {
-	b := newBus(t)
-	b.serve()
-	var in inbox
-	sub := b.client("sub/0/1", &in)
-	pub := b.client("pub/0/1", nil)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				patient(t, pub, message(fmt.Sprintf("c%d", i%7), "x"))
-			}
-		}
-	})
-	for in.count() < 20000 {
-		sub.Hold(func(v Vector) {
-			in.mu.Lock()
-			defer in.mu.Unlock()
-			seen := Vector{}
-			for _, p := range in.got {
-				seen[Source{p.Publisher, p.Shard}] = p.Seq
-			}
-			delete(v, Source{sub.id, 0}) // greetings
-			delete(v, Source{pub.id, 0})
-			if fmt.Sprint(seen) != fmt.Sprint(v) {
-				t.Errorf("delivered %v, vector %v", seen, v)
-			}
-		})
-	}
-	close(stop)
-	wg.Wait()
 }
 
 func TestExternalCluster(t *testing.T) {

@@ -32,9 +32,6 @@ type HostOptions struct {
 	Channels channel.Rules
 	DataDir  string
 	Logger   *slog.Logger
-	// OnRoster, if not nil, is told the workers of all nodes at each change. It
-	// must not block.
-	OnRoster func(all []string)
 	// OnConflict, if not nil, is told that another process has this node's name.
 	OnConflict func(error)
 }
@@ -98,9 +95,7 @@ func (h *Host) rosterChanged(all []string) {
 		return
 	}
 	h.roster.Store(&all)
-	if h.o.OnRoster != nil {
-		h.o.OnRoster(all)
-	}
+	h.o.Client.SetRoster(all)
 }
 
 func (h *Host) conflict(err error) {

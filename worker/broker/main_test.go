@@ -153,7 +153,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 type inbox struct {
 	mu      sync.Mutex
 	got     []worker.Publication
-	gaps    map[Source]uint64
+	gaps    map[source]uint64
 	queries []worker.BusQuery
 	onQuery func(worker.BusQuery)
 	gate    sync.Mutex // hold it to block Deliver
@@ -182,9 +182,9 @@ func (in *inbox) Gap(publisher uint64, shard uint8, missing uint64) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.gaps == nil {
-		in.gaps = map[Source]uint64{}
+		in.gaps = map[source]uint64{}
 	}
-	in.gaps[Source{publisher, shard}] += missing
+	in.gaps[source{publisher, shard}] += missing
 }
 
 func (in *inbox) count() int {

@@ -38,7 +38,6 @@ type node struct {
 	diary  *diary
 	in     inbox
 	worker *Client
-	all    atomic.Pointer[[]string]
 	lost   atomic.Pointer[error]
 }
 
@@ -61,7 +60,6 @@ func (n *node) start() (err error) {
 	theDiary = n.diary
 	n.host, err = StartHost(HostOptions{
 		Client: n.client("api", nil), Logger: quiet(),
-		OnRoster:   func(all []string) { n.all.Store(&all) },
 		OnConflict: func(err error) { n.lost.Store(&err) },
 	})
 	if err == nil {
@@ -91,8 +89,8 @@ func newNode(t *testing.T, url, name string) *node {
 func (n *node) knows(all ...string) {
 	n.t.Helper()
 	testkit.Eventually(n.t, fmt.Sprintf("%s knows %v", n.name, all), func() bool {
-		got := n.all.Load()
-		return got != nil && slices.Equal(slices.Sorted(slices.Values(*got)), all)
+		got, _ := n.host.o.Client.roster.get()
+		return slices.Equal(slices.Sorted(slices.Values(got)), all)
 	})
 }
 
@@ -176,7 +174,7 @@ func TestTwoNodesOfOneName(t *testing.T) {
 func TestAloneThereIsNoNode(t *testing.T) {
 	s := newSubjects("pushd", "", 1)
 	if s.shard[7] != "pushd.s.7" || s.local[7] != "pushd.s.7" || s.stream != "pushd.s.*" || s.query != "pushd.q" ||
-		s.serviceOf("x") != "pushd.v.78" || s.allOf("x") != s.serviceOf("x") || s.queryOf("a/0/1") != "pushd.q.612f302f31" || s.foreign("pushd.s.l7") {
+		s.serviceOf("x") != "pushd.v.78" || s.allOf("x") != s.serviceOf("x") || s.foreign("pushd.s.l7") {
 		t.Errorf("%+v", s)
 	}
 	if rosterOf("") != "roster" {

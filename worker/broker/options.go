@@ -167,8 +167,3 @@ func (s *subjects) serviceOf(name string) string { return s.service + token(name
 
 // allOf is serviceOf for the services of all nodes.
 func (s *subjects) allOf(name string) string { return s.all + token(name) }
-
-// queryOf is the subject of questions to the one worker named id.
-func (s *subjects) queryOf(id string) string {
-	return s.query + "." + token(id)
-}

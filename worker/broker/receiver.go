@@ -44,14 +44,12 @@ func (r *receiver) subscribe(nc *nats.Conn, o *Options) error {
 	if err := stream.SetPendingLimits(o.InboxItems, o.InboxBytes); err != nil {
 		return fmt.Errorf("%s: %w", s.stream, err)
 	}
-	for _, subject := range []string{s.query, s.queryOf(o.ID)} {
-		sub, err := nc.Subscribe(subject, r.onQuery)
-		if err != nil {
-			return fmt.Errorf("%s: %w", subject, err)
-		}
-		if err := sub.SetPendingLimits(1024, 1<<20); err != nil {
-			return fmt.Errorf("%s: %w", subject, err)
-		}
+	queries, err := nc.Subscribe(s.query, r.onQuery)
+	if err == nil {
+		err = queries.SetPendingLimits(1024, 1<<20)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.query, err)
 	}
 	return nil
 }
@@ -81,7 +79,7 @@ func (r *receiver) take(m *nats.Msg) {
 	}
 	now := time.Now()
 	r.seqs.sweep(now)
-	src := Source{p.Publisher, p.Shard}
+	src := source{p.Publisher, p.Shard}
 	if p.Kind == kindPosition {
 		r.announced(&p, now)
 		return
@@ -99,7 +97,7 @@ func (r *receiver) take(m *nats.Msg) {
 // announced compares what a publisher says it has sent with what has come.
 func (r *receiver) announced(p *worker.Publication, now time.Time) {
 	settle := func(shard uint8, seq uint64) {
-		src := Source{p.Publisher, shard}
+		src := source{p.Publisher, shard}
 		r.gap(src, r.seqs.settle(src, seq, now))
 	}
 	settle(p.Shard, p.Seq)
@@ -113,7 +111,7 @@ func (r *receiver) announced(p *worker.Publication, now time.Time) {
 }
 
 // gap reports a loss, after what came before it.
-func (r *receiver) gap(src Source, missing uint64) {
+func (r *receiver) gap(src source, missing uint64) {
 	if missing == 0 {
 		return
 	}
@@ -131,7 +129,7 @@ func (r *receiver) flush() {
 	r.batch = r.batch[:0]
 }
 
-// onQuery runs on the goroutine of a query subject.
+// onQuery runs on the goroutine of the query subject.
 func (r *receiver) onQuery(m *nats.Msg) {
 	if r.closed.Load() {
 		return
@@ -155,11 +153,4 @@ func (r *receiver) empty() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.flush()
-}
-
-func (r *receiver) hold(fn func(Vector)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.flush()
-	fn(r.seqs.vector())
 }

@@ -6,14 +6,11 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-// Source is one ordered stream: what one publisher sends into one shard.
-type Source struct {
+// source is one ordered stream: what one publisher sends into one shard.
+type source struct {
 	Publisher uint64
 	Shard     uint8
 }
-
-// Vector says up to which sequence number each source has been delivered.
-type Vector map[Source]uint64
 
 // publisherIdle is how long a silent publisher is remembered. One that speaks
 // again later starts from a new base.
@@ -50,7 +47,7 @@ func (s *sequences) of(publisher uint64, now time.Time) *position {
 // that is not above the last one: a duplicate. missing counts the numbers that
 // were skipped; the first one heard from a source is its base and skips none,
 // unless the publisher is known to have sent nothing before.
-func (s *sequences) advance(src Source, seq uint64, now time.Time) (fresh bool, missing uint64) {
+func (s *sequences) advance(src source, seq uint64, now time.Time) (fresh bool, missing uint64) {
 	p := s.of(src.Publisher, now)
 	last := &p.last[src.Shard]
 	if seq <= *last {
@@ -65,7 +62,7 @@ func (s *sequences) advance(src Source, seq uint64, now time.Time) (fresh bool, 
 
 // settle handles an announced position: all numbers up to and including seq
 // were sent before it, so those above the last one are lost.
-func (s *sequences) settle(src Source, seq uint64, now time.Time) (missing uint64) {
+func (s *sequences) settle(src source, seq uint64, now time.Time) (missing uint64) {
 	p := s.of(src.Publisher, now)
 	last := &p.last[src.Shard]
 	if seq <= *last {
@@ -97,16 +94,4 @@ func (s *sequences) sweep(now time.Time) {
 			delete(s.publishers, id)
 		}
 	}
-}
-
-func (s *sequences) vector() Vector {
-	v := Vector{}
-	for id, p := range s.publishers {
-		for shard, seq := range p.last {
-			if seq != 0 {
-				v[Source{id, uint8(shard)}] = seq
-			}
-		}
-	}
-	return v
 }

@@ -175,7 +175,7 @@ func (b *serving) open() error {
 	}
 	b.host, err = broker.StartHost(broker.HostOptions{
 		Client: b.client, Options: b.Services, Channels: b.ChannelRules, DataDir: b.Settings.DataDir, Logger: b.Log,
-		OnRoster: server.SetRoster, OnConflict: b.giveUp,
+		OnConflict: b.giveUp,
 	})
 	if err != nil {
 		return atStep("start services", err)

@@ -1,0 +1,207 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker"
+)
+
+// maxAnswers bounds what one gathering keeps at a time: more processes than
+// there may be on many nodes.
+const maxAnswers = 64 << 10
+
+// gathering waits for what all workers, or those of a group, answer to n
+// questions. It is the one way to ask everybody: Gather, Collect and
+// PublishCollect differ in what they send.
+//
+// Who must answer are those who were on the roster when it was first known, as
+// long as they are on it: one who has joined may have missed the question, one
+// who has left will not answer. Answers of others are taken all the same.
+type gathering struct {
+	c       *Client
+	replies *replies
+	n       int
+	group   string // "" = all
+	roster  *roster
+	told    bool                  // the roster comes with a Host's answer
+	early   map[expected]struct{} // answered before the roster was known
+	missing map[expected]struct{} // nil: the roster is not known
+}
+
+// expected is one answer that is waited for.
+type expected struct {
+	question int
+	worker   string
+}
+
+// gather opens a gathering. Close it.
+func (c *Client) gather(n int, group string) *gathering {
+	g := &gathering{c: c, n: n, group: group, roster: c.roster, early: map[expected]struct{}{}}
+	names, _ := c.roster.get()
+	if g.told = names == nil; g.told {
+		g.roster = newRoster()
+	}
+	g.replies = c.replies(max(maxAnswers, 2*n*len(names))) // twice: workers may join meanwhile
+	return g
+}
+
+func (g *gathering) close() { g.replies.close() }
+
+// ask sends q as the only question.
+func (g *gathering) ask(q worker.BusQuery) error {
+	q.Reply, q.Roster = g.replies.subject(0), g.told
+	return g.c.query(q)
+}
+
+// collect hands over the answers until all that are expected are there, ctx is
+// over, or the client is closed.
+func (g *gathering) collect(ctx context.Context, take func(question int, a worker.Answer)) {
+	changed := g.await()
+	for g.missing == nil || len(g.missing) > 0 {
+		select {
+		case <-g.replies.C:
+			for _, r := range g.replies.take() {
+				g.answered(r, take)
+			}
+		case <-changed:
+			changed = g.await()
+		case <-ctx.Done():
+			return
+		case <-g.c.closed:
+			return
+		}
+	}
+}
+
+// answered takes in an answer: a worker's, or a Host's that names the workers.
+func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
+	var names []string
+	if g.told && r.Worker == rosterOf(g.c.o.Node) && json.Unmarshal(r.Data, &names) == nil && names != nil {
+		g.roster.set(names)
+		return
+	}
+	id, ok := control.ParseIdentity(r.Worker)
+	if !ok || g.group != "" && id.Group != g.group || r.question < 0 || r.question >= g.n {
+		return // the Host of another node, or nobody who was asked
+	}
+	take(r.question, r.Answer)
+	e := expected{r.question, r.Worker}
+	if g.missing == nil {
+		g.early[e] = struct{}{}
+	} else {
+		delete(g.missing, e)
+	}
+}
+
+// await looks at the roster and returns the channel that tells of its next
+// change.
+func (g *gathering) await() <-chan struct{} {
+	names, changed := g.roster.get()
+	switch {
+	case names == nil:
+	case g.missing == nil:
+		g.expect(names)
+	default:
+		g.excuse(names)
+	}
+	return changed
+}
+
+func (g *gathering) expect(names []string) {
+	g.missing = make(map[expected]struct{}, g.n*len(names))
+	for _, name := range names {
+		if id, _ := control.ParseIdentity(name); g.group != "" && id.Group != g.group {
+			continue
+		}
+		for i := range g.n {
+			e := expected{i, name}
+			if _, has := g.early[e]; !has {
+				g.missing[e] = struct{}{}
+			}
+		}
+	}
+}
+
+func (g *gathering) excuse(names []string) {
+	live := make(map[string]bool, len(names))
+	for _, name := range names {
+		live[name] = true
+	}
+	for e := range g.missing {
+		if !live[e.worker] {
+			delete(g.missing, e)
+		}
+	}
+}
+
+// complete tells of each question whether all have answered it.
+func (g *gathering) complete() []bool {
+	all := make([]bool, g.n)
+	if g.missing == nil {
+		return all
+	}
+	for i := range all {
+		all[i] = true
+	}
+	for e := range g.missing {
+		all[e.question] = false
+	}
+	return all
+}
+
+// Gather implements worker.ServiceBus.
+func (c *Client) Gather(q worker.BusQuery, wait time.Duration, done func([]worker.Answer, bool)) error {
+	g := c.gather(1, "")
+	if err := g.ask(q); err != nil {
+		g.close()
+		return err
+	}
+	go func() {
+		defer g.close()
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		var answers []worker.Answer
+		g.collect(ctx, func(_ int, a worker.Answer) { answers = append(answers, a) })
+		done(answers, g.complete()[0])
+	}()
+	return nil
+}
+
+// Collect is Gather for one who may wait, until ctx is over: it asks the workers
+// of a group, "" = all, and hands over each answer. Errors: as of Gather, and
+// ErrBrokerAway at once, since what is queued while the broker is away might
+// reach no one, or everyone a second later.
+func (c *Client) Collect(ctx context.Context, q worker.BusQuery, group string, take func(worker.Answer)) (complete bool, err error) {
+	if !c.Stats().Connected {
+		return false, worker.ErrBrokerAway
+	}
+	g := c.gather(1, group)
+	defer g.close()
+	if err := g.ask(q); err != nil {
+		return false, err
+	}
+	g.collect(ctx, func(_ int, a worker.Answer) { take(a) })
+	return g.complete()[0], nil
+}
+
+// PublishCollect publishes all of ps or, with an error, none, and hands over
+// what the workers answer to each; complete says of each whether all have.
+// Errors: as of PublishAll, and as of Collect.
+func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, take func(i int, a worker.Answer)) (complete []bool, err error) {
+	if !c.Stats().Connected {
+		return nil, worker.ErrBrokerAway
+	}
+	g := c.gather(len(ps), "")
+	defer g.close()
+	for i := range ps {
+		ps[i].Reply = g.replies.subject(i)
+	}
+	if err := c.PublishAll(ps); err != nil {
+		return nil, err
+	}
+	g.collect(ctx, take)
+	return g.complete(), nil
+}

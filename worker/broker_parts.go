@@ -1,0 +1,79 @@
+package worker
+
+import (
+	"context"
+	"time"
+)
+
+// parts is a Broker with all that one may have. Serve looks once at what it
+// offers; what is missing is there all the same and says so, so that nobody has
+// to ask.
+type parts struct {
+	Broker
+	ServiceBus
+	Pauser
+}
+
+func partsOf(b Broker) parts {
+	p := parts{b, noServices{}, noPause{}}
+	if s, ok := b.(ServiceBus); ok {
+		p.ServiceBus = s
+	}
+	if s, ok := b.(Pauser); ok {
+		p.Pauser = s
+	}
+	return p
+}
+
+// A ServiceBus is a Broker that also carries words and questions to services,
+// and questions to the handlers of all worker processes. Its methods do not
+// block; done is called once, on a goroutine of its own, unless there is an
+// error: ErrBrokerBusy, ErrBrokerAway, ErrTooLarge.
+type ServiceBus interface {
+	// Tell queues data for the service, behind everything that was published
+	// before. It copies data.
+	Tell(service, from string, data []byte) error
+	// TellAll is Tell to the service of every node.
+	TellAll(service, from string, data []byte) error
+	// AskService is Tell with an answer, or ErrNoAnswer when none came in time.
+	AskService(service, from string, data []byte, wait time.Duration, done func(Answer, error)) error
+	// Gather asks every worker process, this one included, and tells whether
+	// all that live have answered within wait.
+	Gather(q BusQuery, wait time.Duration, done func(answers []Answer, complete bool)) error
+}
+
+// Pauser is what a Broker offers beside, so that the broker process can be
+// replaced without a loss. The master takes all clients of the bus through
+// these steps at the same time, each step only when all have done the one
+// before; a pause that it does not end, ends after 3 s. Any goroutine may call
+// them, one at a time.
+type Pauser interface {
+	// Pause stops sending. What is published from now on waits in the queue,
+	// what was sent before has reached the broker when it returns.
+	Pause(ctx context.Context) error
+	// Drain returns when all that the broker had for this client has arrived.
+	Drain(ctx context.Context) error
+	// Rejoin returns when the client has subscribed at another broker than
+	// the one of Pause.
+	Rejoin(ctx context.Context) error
+	// Proceed sends again.
+	Proceed()
+}
+
+// noServices stands where a Broker has no ServiceBus.
+type noServices struct{}
+
+func (noServices) Tell(string, string, []byte) error    { return ErrNoServices }
+func (noServices) TellAll(string, string, []byte) error { return ErrNoServices }
+func (noServices) AskService(string, string, []byte, time.Duration, func(Answer, error)) error {
+	return ErrNoServices
+}
+func (noServices) Gather(BusQuery, time.Duration, func([]Answer, bool)) error { return ErrNoServices }
+
+// noPause stands where a Broker has no Pauser: what it has sent is not waited for.
+type noPause struct{}
+
+func (noPause) Pause(context.Context) error  { return nil }
+func (noPause) Drain(context.Context) error  { return nil }
+func (noPause) Rejoin(context.Context) error { return nil }
+func (noPause) Proceed()                     {}
