@@ -45,6 +45,7 @@ func TestLayers(t *testing.T) {
 		{"worker/hub", "", "the hub is plain maps"},
 		{"worker/history", "", "the history is plain bytes: no bus, no files, no clock"},
 		{"protocol", "", "bytes in, messages out"},
+		{"worker/handler/script/php", "", "PHP's files are data: nothing of ours runs in them"},
 		{"worker/reactor", "", "sockets in, bytes out: it does not know what is said"},
 		{"protocol/websocket", "", "bytes in, messages out"},
 		{"protocol/http", "", "bytes in, messages out"},

@@ -1,0 +1,294 @@
+package php_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/protocol/script"
+	"github.com/pushd/pushd/worker/handler/script/php"
+)
+
+// patience is how long a test waits for PHP.
+const patience = 60 * time.Second
+
+// host is what a worker is to a PHP program, written by the contract: it sends
+// events and reads orders, one frame after the other.
+type host struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	socket  net.Conn
+	in      *script.Reader
+	log     *logged
+	batch   uint64
+	welcome script.Welcome
+	ended   chan struct{}
+}
+
+// logged collects what a process prints.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// shim writes the PHP files once per test.
+func shim(t *testing.T) string {
+	t.Helper()
+	first, err := php.Write(t.TempDir())
+	must(t, err)
+	return first
+}
+
+// program writes a PHP program.
+func program(t *testing.T, code string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "start.php")
+	must(t, os.WriteFile(file, []byte("<?php\n"+code), 0o644))
+	return file
+}
+
+// serve starts a program as a handler and waits until it is ready. name is that
+// of the group, "start" unless the program names one.
+func serve(t *testing.T, file, name string) *host {
+	t.Helper()
+	h := begin(t, file, name)
+	f, err := h.in.Next()
+	if err != nil || f.Op != script.Ready {
+		t.Fatalf("first frame is %v, %v\n%s", f.Op, err, h.log)
+	}
+	h.welcome, err = script.ParseWelcome(f.Payload)
+	must(t, err)
+	return h
+}
+
+func begin(t *testing.T, file, name string) *host {
+	t.Helper()
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	must(t, err)
+	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
+	conn, err := net.FileConn(ours)
+	must(t, err)
+	ours.Close()
+	h := &host{t: t, socket: conn, in: script.NewReader(conn, script.FromHandler), log: &logged{}, ended: make(chan struct{})}
+	h.cmd = exec.Command("php", append(php.Args(shim(t), php.Handler), file, "start")...)
+	h.cmd.ExtraFiles = []*os.File{theirs}
+	h.cmd.Stdout, h.cmd.Stderr = h.log, h.log
+	h.cmd.Dir = filepath.Dir(file)
+	must(t, h.cmd.Start())
+	theirs.Close()
+	go func() { h.cmd.Wait(); close(h.ended) }()
+	t.Cleanup(func() {
+		conn.Close()
+		h.cmd.Process.Kill()
+		<-h.ended
+	})
+	must(t, conn.SetDeadline(time.Now().Add(patience)))
+	config, _ := json.Marshal(script.Config{Version: 1, Worker: name, Count: 1, Births: 1, MaxFrame: script.MaxPayload, MaxReply: script.MaxPayload})
+	h.event(script.Frame{Op: script.Setup, Payload: config})
+	return h
+}
+
+func (h *host) write(p []byte) {
+	h.t.Helper()
+	if _, err := h.socket.Write(p); err != nil {
+		h.t.Fatalf("write to PHP: %v\n%s", err, h.log)
+	}
+}
+
+func (h *host) event(f script.Frame) { h.t.Helper(); h.write(f.Append(nil)) }
+
+// tick ends the batch.
+func (h *host) tick() {
+	h.t.Helper()
+	h.batch++
+	h.event(script.Frame{Op: script.Tick, Conn: h.batch})
+}
+
+const head = "GET /chat?token=t1 HTTP/1.1\r\nHost: example.org\r\nOrigin: http://example.org\r\nX-Real-IP: 192.0.2.9\r\nCookie: a=b; c=d%20e\r\n\r\n"
+
+// open tells of a connection, or with Resume of one that was there.
+func (h *host) open(op script.Op, id uint64, session string) {
+	h.t.Helper()
+	h.openAt(op, id, session, "websocket://0.0.0.0:2346", "/chat?token=t1", head)
+}
+
+func (h *host) openAt(op script.Op, id uint64, session, local, target, head string) {
+	h.t.Helper()
+	h.write(script.AppendOpen(nil, op, id, script.Opening{Session: []byte(session), Remote: fmt.Sprintf("192.0.2.1:%d", 40000+id%1000), Local: local, Target: target, Head: []byte(head)}))
+}
+
+func (h *host) message(id uint64, data string) {
+	h.t.Helper()
+	h.event(script.Frame{Op: script.Message, Conn: id, Payload: []byte(data)})
+}
+
+func (h *host) closed(id uint64) { h.t.Helper(); h.event(script.Frame{Op: script.Close, Conn: id, Aux: 1000}) }
+
+// next returns the next order as words: "SEND 1 hello".
+func (h *host) next() string {
+	h.t.Helper()
+	f, err := h.in.Next()
+	if errors.Is(err, io.EOF) {
+		return "EOF"
+	}
+	if err != nil {
+		h.t.Fatalf("read from PHP: %v\n%s", err, h.log)
+	}
+	return words(f)
+}
+
+func words(f script.Frame) string {
+	text := string(f.Payload)
+	switch f.Op {
+	case script.Many:
+		ids, data, err := script.ParseMany(f.Payload)
+		if err != nil {
+			return err.Error()
+		}
+		text = ""
+		for i := range ids.Len() {
+			text += fmt.Sprint(ids.At(i), " ")
+		}
+		text += string(data)
+	case script.Publish:
+		name, data, err := script.ParseNamed(f.Op, f.Payload)
+		if err != nil {
+			return err.Error()
+		}
+		text = string(name) + " " + string(data)
+	case script.Poison:
+		n, _ := script.ParseCount(f.Op, f.Payload)
+		text = fmt.Sprint(n)
+	case script.Carry:
+		ids, _, err := script.ParseCarry(f.Payload)
+		if err != nil {
+			return err.Error()
+		}
+		list := []uint64{}
+		for i := range ids.Len() {
+			list = append(list, ids.At(i))
+		}
+		slices.Sort(list)
+		text = fmt.Sprint(list)
+	case script.Reply:
+		text = strings.ReplaceAll(text, "\x00", " ")
+	}
+	s := f.Op.String()
+	if f.Flags != 0 {
+		s += fmt.Sprintf("+%d", f.Flags)
+	}
+	if f.Aux != 0 {
+		s += fmt.Sprintf("/%d", f.Aux)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%s %d %s", s, f.Conn, text))
+}
+
+// done ends the batch and returns the orders that came before its DONE.
+func (h *host) done() (orders []string) {
+	h.t.Helper()
+	h.tick()
+	for {
+		o := h.next()
+		if o == fmt.Sprintf("DONE %d", h.batch) {
+			return orders
+		}
+		if o == "EOF" {
+			h.t.Fatalf("PHP has ended after %q\n%s", orders, h.log)
+		}
+		orders = append(orders, o)
+	}
+}
+
+// want ends the batch and compares all orders of it.
+func (h *host) want(want ...string) {
+	h.t.Helper()
+	if got := h.done(); !slices.Equal(got, want) {
+		h.t.Fatalf("orders\n got %q\nwant %q\n%s", got, want, h.log)
+	}
+}
+
+// stop has the process leave, and returns its last orders and what it carries.
+func (h *host) stop(flags byte) (orders []string, carried []byte) {
+	h.t.Helper()
+	h.event(script.Frame{Op: script.Stop, Flags: flags})
+	h.tick()
+	for {
+		f, err := h.in.Next()
+		if err != nil {
+			h.t.Fatalf("read from PHP: %v\n%s", err, h.log)
+		}
+		switch f.Op {
+		case script.Carry:
+			carried = append([]byte(nil), f.Payload...)
+			continue
+		case script.Bye:
+			h.socket.Close()
+			<-h.ended
+			return orders, carried
+		}
+		orders = append(orders, words(f))
+	}
+}
+
+// says waits until words stand in what PHP has printed.
+func (h *host) says(words string) {
+	h.t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(h.log.String(), words); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			h.t.Fatalf("%q was not printed:\n%s", words, h.log)
+		}
+	}
+}
+
+// plan runs a program for its plan.
+func plan(t *testing.T, file string, more ...string) (map[string]any, string) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	cmd := exec.Command("php", append(append(php.Args(shim(t), php.Plan), more...), file, "start")...)
+	cmd.ExtraFiles = []*os.File{w}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	must(t, cmd.Start())
+	w.Close()
+	raw, err := io.ReadAll(r)
+	must(t, err)
+	cmd.Wait()
+	var p map[string]any
+	if err := json.Unmarshal(raw, &p); err != nil {
+		t.Fatalf("plan is %q: %v\n%s", raw, err, out.String())
+	}
+	return p, out.String()
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

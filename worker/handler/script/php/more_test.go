@@ -1,0 +1,292 @@
+package php_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/protocol/script"
+)
+
+// TestTimers counts what timers send, by their order and not by a clock.
+func TestTimers(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+use Workerman\Timer;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onWorkerStart = function ($w) {
+    Timer::add(0.01, function ($a) { static $n = 0; if (++$n <= 3) Pushd\publish('x', "$a $n"); }, ['tick']);
+    $gone = Timer::add(0.01, function () { Pushd\publish('x', 'never'); });
+    Timer::del($gone);
+    Timer::add(0.001, function () { throw new Exception('in a timer'); }, [], false);
+    Timer::delay(0.2, function () { Pushd\publish('x', 'last'); });
+};
+Worker::runAll();
+`), "start")
+	for _, want := range []string{"PUBLISH 0 x tick 1", "PUBLISH 0 x tick 2", "PUBLISH 0 x tick 3", "PUBLISH 0 x last"} {
+		if got := h.next(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	h.says("Exception: in a timer")
+}
+
+// TestWords has what programs may say to pushd itself.
+func TestWords(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) {
+    Pushd\publish('news', ['a' => 1]);
+    Pushd\publish('news', 'x', $c, true);
+    Pushd\broadcast('all', $c);
+    Pushd\join($c, 'room');
+    Pushd\leave($c, 'room');
+    Pushd\bind($c, 42);
+    Pushd\unbind($c);
+    Pushd\sendToUid(42, 'hi');
+    Pushd\sendTo($c->id, "\xff");
+    Pushd\kick(42, 4001, 'elsewhere');
+    $c->send(json_encode([Pushd\members('room'), Pushd\isOnline(42), Pushd\order(['op' => 'publish', 'channel' => 'x', 'data' => 'y'])]));
+    try { Pushd\order(['op' => 'nonsense']); } catch (Exception $e) { $c->close($e->getMessage()); }
+};
+Worker::runAll();
+`), "start")
+	h.open(script.Open, 9, "")
+	h.message(9, "go")
+	h.message(9, "after") // comes while it waits for an answer
+	h.tick()
+	for _, want := range []string{
+		`PUBLISH 0 news {"a":1}`, "PUBLISH+1 9 news x", "ALL 9 all", "JOIN 9 room", "LEAVE 9 room", "BIND 9 42", "BIND 9",
+		`ORDER 0 {"op":"send","uid":"42","data":"hi"}`, `ORDER 0 {"op":"send","connection":"9","data_base64":"\/w=="}`,
+		`ORDER 0 {"op":"kick","uid":"42","code":4001,"reason":"elsewhere"}`,
+		`CALL 1 {"what":"members","channel":"room","limit":1000}`,
+	} {
+		if got := h.next(); got != want {
+			t.Fatalf("got  %q\nwant %q", got, want)
+		}
+	}
+	answer := func(n uint64, flags byte, json string) {
+		h.event(script.Frame{Op: script.Answer, Flags: flags, Conn: n, Payload: []byte(json)})
+	}
+	answer(1, 0, `{"members":[{"connection":9,"uid":"42"}],"total":1,"complete":true}`)
+	h.next()
+	answer(2, 0, `{"online":{"42":3},"complete":true}`)
+	h.next()
+	answer(3, 0, `{}`)
+	if got := h.next(); got != `SEND 9 [[{"connection":9,"uid":"42"}],3,[]]` {
+		t.Errorf("answers are %q", got)
+	}
+	h.next()
+	answer(4, 1, `{"error":"there is no order \"nonsense\""}`)
+	for _, want := range []string{`SEND 9 pushd: there is no order "nonsense"`, "END/1000 9"} {
+		if got := h.next(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestConnections asks for the list where connections are told late.
+func TestConnections(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) use ($w) {
+    foreach ($w->connections as $o) $o->seen = ($o->seen ?? 0) + 1;
+    $c->send(count($w->connections) . ' ' . isset($w->connections[2]) . ' ' . $c->seen);
+};
+Worker::runAll();
+`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "a")
+	h.tick()
+	if got := h.next(); got != "ASK_OPENS 1" {
+		t.Fatalf("got %q", got)
+	}
+	h.message(1, "b") // on its way already
+	h.open(script.Open, 2, `{"seen":5}`)
+	h.open(script.Open, 3, "")
+	h.event(script.Frame{Op: script.Answer, Conn: 1, Payload: []byte("{}")})
+	for _, want := range []string{"SEND 1 3 1 1", `SESSION 1 {"seen":1}`, `SESSION 2 {"seen":6}`, `SESSION 3 {"seen":1}`, "DONE 1"} {
+		if got := h.next(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	h.want("SEND 1 3 1 2", `SESSION 1 {"seen":2}`, `SESSION 2 {"seen":7}`, `SESSION 3 {"seen":2}`)
+}
+
+// TestHandshakeGlobals has what callbacks of Workerman 3, 4 and 5 look at.
+func TestHandshakeGlobals(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onConnect = function ($c) {
+    $c->onWebSocketConnect = function ($c, $request) {
+        $c->send(implode('|', [$_GET['token'], $_SERVER['HTTP_X_REAL_IP'], $_COOKIE['c'], $_SERVER['REQUEST_URI'], $request->get('token'),
+            $request->header('origin'), strpos($request, 'GET /chat'), $c->getRemoteIp(), $c->getRemotePort(), $c->getLocalPort()]));
+    };
+};
+Worker::runAll();
+`), "start")
+	h.open(script.Open, 1, "")
+	h.want("SEND 1 t1|192.0.2.9|d e|/chat?token=t1|t1|http://example.org|0|192.0.2.1|40001|2346")
+}
+
+// TestOwnProtocol cuts bytes into packets with a class of the program.
+func TestOwnProtocol(t *testing.T) {
+	file := program(t, `
+namespace Protocols {
+    class Lines {
+        static function input($b, $c) { if ($b[0] === '!') return -1; $at = strpos($b, ';'); return $at === false ? 0 : $at + 1; }
+        static function decode($b, $c) { return rtrim($b, ';'); }
+        static function encode($b, $c) { return "<$b>"; }
+    }
+}
+namespace {
+    $w = new Workerman\Worker('lines://0.0.0.0:2346');
+    $w->onMessage = function ($c, $data) { $c->send("got $data"); if ($data === 'raw') $c->send('bytes', true); if ($data === 'end') $c->close('bye'); };
+    Workerman\Worker::runAll();
+}`)
+	h := serve(t, file, "start")
+	h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
+	h.message(1, "one;two;th")
+	h.want("SEND 1 <got one>", "SEND 1 <got two>", `SESSION 1 {"pushd.rest":"th"}`)
+	h = serve(t, file, "start") // half a packet outlives a reload
+	h.openAt(script.Resume, 1, `{"pushd.rest":"th"}`, "tcp://0.0.0.0:2346", "", "")
+	h.message(1, "ree;raw;end;never;")
+	h.want("SEND 1 <got three>", "SEND 1 <got raw>", "SEND 1 bytes", "SEND 1 <got end>", "SEND 1 <bye>", "END/1000 1", "SESSION 1")
+	h.openAt(script.Open, 2, "", "tcp://0.0.0.0:2346", "", "")
+	h.message(2, "!wrong")
+	h.want("END/1000 2")
+}
+
+func TestHTTP(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+use Workerman\Protocols\Http\Response;
+$w = new Worker('http://0.0.0.0:2346');
+$w->onMessage = function ($c, $request) {
+    if ($request->path() === '/json') { $c->send(new Response(201, ['X-A' => 'b'], json_encode([$request->get('a'), $request->post('b'), $request->method()]))); return; }
+    $c->send('hello');
+};
+Worker::runAll();
+`), "start")
+	h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
+	h.message(1, "GET / HTTP/1.1\r\nHost: x\r\n\r\nPOST /json?a=1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\nb=")
+	orders := h.done()
+	if len(orders) != 2 || !strings.HasPrefix(orders[0], "SEND 1 HTTP/1.1 200 OK\r\n") || !strings.HasSuffix(orders[0], "Content-Length: 5\r\n\r\nhello") {
+		t.Fatalf("%q", orders)
+	}
+	h.message(1, "2")
+	orders = h.done()
+	if !strings.HasPrefix(orders[0], "SEND 1 HTTP/1.1 201 Created\r\nX-A: b\r\n") || !strings.HasSuffix(orders[0], "\r\n\r\n[\"1\",\"2\",\"POST\"]") {
+		t.Fatalf("%q", orders)
+	}
+	h.message(1, "NONSENSE\r\n\r\n")
+	if orders = h.done(); !strings.Contains(strings.Join(orders, ","), "400 Bad Request") || !strings.Contains(strings.Join(orders, ","), "END/1000 1") {
+		t.Errorf("%q", orders)
+	}
+}
+
+func TestUDP(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('udp://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) { $c->send("$data from " . $c->getRemoteIp()); };
+Workerman\Worker::runAll();
+`), "start")
+	h.write(script.AppendPacket(nil, script.Packet, "192.0.2.1:99", "udp://0.0.0.0:2346", []byte("hi")))
+	h.want("REPLY 0 192.0.2.1:99 udp://0.0.0.0:2346 hi from 192.0.2.1")
+}
+
+func TestFull(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) {
+    $c->maxSendBufferSize = 10;
+    $c->other = json_encode([$c->send('12345678'), $c->send('12345678')]);
+};
+$w->onError = function ($c, $code, $message) { echo "error $code: $message\n"; };
+$w->onBufferFull = function ($c) { $c->full = 1; };
+$w->onBufferDrain = function ($c) { $c->send("drain $c->full"); };
+Workerman\Worker::runAll();
+`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "a")
+	h.want("MANY 0 1 1 12345678", `SESSION 1 {"other":"[true,true]"}`)
+	h.event(script.Frame{Op: script.Full, Conn: 1})
+	h.message(1, "a")
+	h.want("SEND 1 12345678", `SESSION 1 {"other":"[true,false]","full":1}`)
+	h.says("error 2: send buffer full and drop package")
+	h.event(script.Frame{Op: script.Drain, Conn: 1})
+	h.want("SEND 1 drain 1")
+}
+
+// TestInner has a listener of PHP's own and a client of it in one program.
+func TestInner(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
+	must(t, err)
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	h := serve(t, program(t, fmt.Sprintf(`
+use Workerman\Worker;
+use Workerman\Connection\AsyncTcpConnection;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onWorkerStart = function ($w) {
+    $inner = new Worker('text://127.0.0.1:%[1]d');
+    $inner->onMessage = function ($c, $data) use ($inner) { $c->send("inner $data " . count($inner->connections)); Pushd\broadcast($data); };
+    $inner->onClose = function ($c) { Pushd\publish('x', 'inner closed'); };
+    $inner->listen();
+    $a = new AsyncTcpConnection('text://127.0.0.1:%[1]d');
+    $a->onConnect = function ($a) { $a->send('hello'); };
+    $a->onMessage = function ($a, $data) { Pushd\publish('x', "client $data"); $a->close(); };
+    $a->connect();
+    $b = new AsyncTcpConnection('tcp://127.0.0.1:1');
+    $b->onError = function ($b, $code, $text) { Pushd\publish('x', "error $code"); };
+    $b->connect();
+};
+Worker::runAll();
+`, port)), "start")
+	got := map[string]bool{}
+	for range 4 {
+		got[h.next()] = true
+	}
+	for _, want := range []string{"ALL 0 hello", "PUBLISH 0 x client inner hello 1", "PUBLISH 0 x inner closed", "PUBLISH 0 x error 1"} {
+		if !got[want] {
+			t.Errorf("%q is not among %v\n%s", want, got, h.log)
+		}
+	}
+	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), patience)
+	must(t, err)
+	defer c.Close()
+	must(t, c.SetDeadline(time.Now().Add(patience)))
+	io.WriteString(c, "from outside\n")
+	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "inner from outside 1\n" {
+		t.Errorf("answer is %q, %v", line, err)
+	}
+	if got := h.next(); got != "ALL 0 from outside" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestResume tells a program that wants to know who has come from the process before.
+func TestResume(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onConnect = function ($c) { $c->onMessage = function ($c) { $c->send('own'); }; };
+$w->onResume = function ($c) { $c->send("back $c->uid"); };
+$w->onWorkerStop = function ($w) { foreach ($w->connections as $c) $c->close(); };
+Workerman\Worker::runAll();
+`), "start")
+	h.open(script.Resume, 1, `{"uid":"ann"}`)
+	h.want("SEND 1 back ann")
+	h.open(script.Open, 2, "")
+	h.message(2, "x")
+	h.want("SEND 2 own") // not held: onResume can set it again
+	if orders, _ := h.stop(script.Successor); len(orders) != 1 {
+		t.Errorf("what onWorkerStop closes at a reload: %q", orders)
+	}
+}

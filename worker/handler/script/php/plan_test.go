@@ -1,0 +1,120 @@
+package php_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestPlan compares what programs say that they would listen on.
+func TestPlan(t *testing.T) {
+	for _, x := range []struct{ name, code, want string }{
+		{"one", echo, `[{"count":1,"group":"","listen":["websocket://0.0.0.0:2346"],"name":"start","user":""}]`},
+		{"several", `
+use Workerman\Worker;
+$a = new Worker('WebSocket://0.0.0.0:2346'); $a->name = 'My chat'; $a->count = 4; $a->user = 'www-data';
+$b = new Worker('text://0.0.0.0:2347'); $b->name = 'My chat';
+$c = new Worker('http://0.0.0.0:2348');
+$d = new Worker();
+$e = new Worker('udp://0.0.0.0:2349');
+Worker::runAll();`, `[{"count":4,"group":"","listen":["websocket://0.0.0.0:2346"],"name":"My-chat","user":"www-data"},` +
+			`{"count":1,"group":"","listen":["text://0.0.0.0:2347"],"name":"My-chat-2","user":""},` +
+			`{"count":1,"group":"","listen":["tcp://0.0.0.0:2348"],"name":"start","user":""},` +
+			`{"count":1,"group":"","listen":[],"name":"start-2","user":""},` +
+			`{"count":1,"group":"","listen":["udp://0.0.0.0:2349"],"name":"start-3","user":""}]`},
+		{"tls", `
+$w = new Workerman\Worker('websocket://0.0.0.0:443', ['ssl' => ['local_cert' => 'c.pem', 'local_pk' => 'k.pem']]);
+$w->transport = 'ssl';
+Workerman\Worker::runAll();`,
+			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:443"],"name":"start","tls":{"cert":"c.pem","key":"k.pem"},"user":""}]`},
+		{"own", `
+namespace Protocols { class Lines { static function input($b) { return strlen($b); } static function decode($b) { return $b; } static function encode($b) { return $b; } } }
+namespace { $w = new Workerman\Worker('lines://0.0.0.0:1'); Workerman\Worker::runAll(); }`,
+			`[{"count":1,"group":"","listen":["tcp://0.0.0.0:1"],"name":"start","user":""}]`},
+		{"unknown", `$w = new Workerman\Worker('lines://0.0.0.0:1'); Workerman\Worker::runAll();`,
+			`[{"count":1,"error":"lines://0.0.0.0:1: there is no class Protocols\\Lines","group":"","listen":["tcp://0.0.0.0:1"],"name":"start","user":""}]`},
+		{"ratchet", chatRatchet + `$s = Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Chat)), 8080); $s->run();`,
+			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:8080"],"name":"start","user":""}]`},
+		{"telnet", chatRatchet + `Ratchet\Server\IoServer::factory(new Chat, 8080)->run();`,
+			`[{"count":1,"group":"","listen":["tcp://0.0.0.0:8080"],"name":"start","user":""}]`},
+		{"swoole", `
+$s = new swoole_websocket_server("0.0.0.0", 9501);
+$s->addlistener("127.0.0.1", 9502, SWOOLE_SOCK_UDP);
+$s->on('Message', function ($s, $f) {});
+$s->start();`, `[{"count":1,"group":"","listen":["websocket://0.0.0.0:9501","udp://127.0.0.1:9502"],"name":"start","user":""}]`},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			p, out := plan(t, program(t, x.code))
+			got, err := json.Marshal(p["groups"])
+			must(t, err)
+			if string(got) != x.want {
+				t.Errorf("groups are\n%s\nwant\n%s\n%s%v", got, x.want, out, p)
+			}
+		})
+	}
+}
+
+// TestNoPlan has programs that come to no plan: each says why, in PHP's words.
+func TestNoPlan(t *testing.T) {
+	for _, x := range []struct{ name, code, key, want string }{
+		{"ends", `echo "hello\n";`, "error", "came to its end without Worker::runAll()"},
+		{"exits", `exit(3);`, "error", "came to its end without Worker::runAll()"},
+		{"throws", `throw new Exception("no database");`, "error", "Uncaught Exception: no database in "},
+		{"memory", `$a = str_repeat('x', 1 << 40);`, "error", "Allowed memory size of"},
+		{"missing", `new GatewayWorker\Gateway('x://y');`, "error", "not supported by pushd: Pushd\\bind, join and sendToUid"},
+		{"sockets", "\n\n$s = socket_create(AF_INET, SOCK_STREAM, 0);\nsocket_bind($s, '127.0.0.1', 8080);", "opens", "socket_bind"},
+		{"stream", `$s = stream_socket_server('tcp://127.0.0.1:0');`, "opens", "stream_socket_server"},
+		{"fork", `pcntl_fork();`, "opens", "pcntl_fork"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			file := program(t, x.code)
+			p, out := plan(t, file)
+			if got, _ := p[x.key].(string); !strings.Contains(got, x.want) {
+				t.Errorf("%s is %q, want %q in it\n%v\n%s", x.key, got, x.want, p, out)
+			}
+			if at, _ := p["at"].(string); x.name == "sockets" && at != file+":5" {
+				t.Errorf("the call is at %q", at)
+			}
+		})
+	}
+}
+
+// TestPlanOpensNothing holds a port and runs programs that would bind it.
+func TestPlanOpensNothing(t *testing.T) {
+	p, _ := plan(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://127.0.0.1:1');
+$w->onWorkerStart = function () { file_put_contents(__DIR__ . '/started', 'x'); };
+$inner = new Worker('http://127.0.0.1:2');
+$inner->listen();
+Worker::runAll();`))
+	if n := len(p["groups"].([]any)); n != 2 {
+		t.Errorf("%d groups", n)
+	}
+	if _, err := os.Stat(filepath.Join(t.TempDir(), "started")); err == nil {
+		t.Error("a plan run has called onWorkerStart")
+	}
+}
+
+const chatRatchet = `
+use Ratchet\MessageComponentInterface;
+use Ratchet\ConnectionInterface;
+class Chat implements MessageComponentInterface {
+    protected $clients;
+    public $names = [];
+    public function __construct() { $this->clients = new \SplObjectStorage; }
+    public function onOpen(ConnectionInterface $conn) { $this->clients->attach($conn); echo "New connection! ({$conn->resourceId})\n"; }
+    public function onMessage(ConnectionInterface $from, $msg) {
+        if ($msg === 'throw') throw new \Exception('a mistake');
+        if ($msg === 'type') strlen();
+        if ($msg === 'who') { $from->send($from->remoteAddress . ' ' . $from->httpRequest->getUri()->getQuery() . ' ' . $from->httpRequest->getHeader('Origin')[0]); return; }
+        if ($msg === 'name') { $this->names[$from->resourceId] = 'x'; $from->tag = 'y'; return; }
+        if ($msg === 'names') { $from->send(json_encode($this->names) . $from->tag); return; }
+        foreach ($this->clients as $client) if ($from !== $client) $client->send($msg);
+    }
+    public function onClose(ConnectionInterface $conn) { $this->clients->detach($conn); echo "gone {$conn->resourceId}\n"; }
+    public function onError(ConnectionInterface $conn, \Exception $e) { echo "An error has occurred: {$e->getMessage()}\n"; $conn->close(); }
+}
+`

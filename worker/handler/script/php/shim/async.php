@@ -1,0 +1,189 @@
+<?php
+namespace Workerman\Connection {
+
+    use Pushd\Loop;
+    use Pushd\Timers;
+
+    /** AsyncTcpConnection is a client of another server, within this process. */
+    class AsyncTcpConnection extends \Pushd\StreamConnection
+    {
+        public $reconnectable = false, $connectTime = 0;
+
+        protected $status = self::STATUS_INITIAL;
+        protected $remoteHost = '', $remotePort = 80, $remoteURI = '/', $contextOption, $scheme, $retry = 0;
+
+        public function __construct($remoteAddress, array $socketContext = [])
+        {
+            parent::__construct(null, '');
+            $this->contextOption = $socketContext;
+            $this->scheme = \strtolower((string)\strstr($remoteAddress, '://', true));
+            if ($this->scheme === 'unix') {
+                $this->remote = \substr($remoteAddress, 7);
+                $this->transport = 'unix';
+                return;
+            }
+            $url = \parse_url($remoteAddress);
+            if (!$url || !isset($url['host'])) {
+                throw new \InvalidArgumentException("$remoteAddress is no address to connect to");
+            }
+            $secure = \in_array($this->scheme, ['wss', 'https', 'ssl'], true);
+            $this->transport = $secure ? 'ssl' : 'tcp';
+            $this->remoteHost = $url['host'];
+            $this->remotePort = $url['port'] ?? ($secure ? 443 : 80);
+            $this->remoteURI = ($url['path'] ?? '/') . (isset($url['query']) ? "?$url[query]" : '');
+            $this->remote = "$this->remoteHost:$this->remotePort";
+            if (!\in_array($this->scheme, ['tcp', 'ssl'], true)) {
+                $class = \ucfirst($this->scheme === 'wss' ? 'ws' : ($this->scheme === 'https' ? 'http' : $this->scheme));
+                $this->protocol = \class_exists("\\Protocols\\$class") ? "\\Protocols\\$class" : "\\Workerman\\Protocols\\$class";
+                if (!\class_exists($this->protocol)) {
+                    throw new \RuntimeException("$remoteAddress: class $this->protocol is not there");
+                }
+            }
+        }
+
+        public function connect()
+        {
+            if ($this->status === self::STATUS_CONNECTING || $this->status === self::STATUS_ESTABLISHED) {
+                return;
+            }
+            $this->status = self::STATUS_CONNECTING;
+            $this->connectTime = \microtime(true);
+            $socket = @\stream_socket_client($this->transport === 'unix' ? "unix://$this->remote" : "tcp://$this->remote", $no, $text, 0,
+                \STREAM_CLIENT_ASYNC_CONNECT, \stream_context_create($this->contextOption));
+            if (!$socket) {
+                $this->failed($text ?: 'connect failed');
+                return;
+            }
+            $this->socket = $socket;
+            \stream_set_blocking($socket, false);
+            Loop::onWritable($socket, [$this, 'checkConnection']);
+        }
+
+        public function checkConnection()
+        {
+            Loop::onWritable($this->socket, null);
+            if (!\stream_socket_get_name($this->socket, true)) {
+                $this->failed('connect ' . $this->remote . ' fail');
+                return;
+            }
+            if ($this->transport === 'ssl') {
+                \stream_context_set_option($this->socket, ['ssl' => ($this->contextOption['ssl'] ?? []) + ['peer_name' => $this->remoteHost]]);
+                \stream_set_blocking($this->socket, true);
+                if (!@\stream_socket_enable_crypto($this->socket, true, \STREAM_CRYPTO_METHOD_TLS_CLIENT)) {
+                    $this->failed('TLS handshake with ' . $this->remote . ' failed');
+                    return;
+                }
+            }
+            $this->status = self::STATUS_ESTABLISHED;
+            $this->attach($this->socket);
+            if ($this->protocol !== null && \method_exists($this->protocol, 'onConnect')) {
+                ([$this->protocol, 'onConnect'])($this);
+            }
+            $this->tell($this->onConnect);
+            if ($this->out !== '' && $this->status === self::STATUS_ESTABLISHED) {
+                $this->baseWrite();
+            }
+        }
+
+        private function failed(string $text): void
+        {
+            if ($this->socket) {
+                Loop::onWritable($this->socket, null);
+                @\fclose($this->socket);
+                $this->socket = null;
+            }
+            $this->status = self::STATUS_CLOSED;
+            $this->tell($this->onError, self::CONNECT_FAIL, $text);
+            $this->tell($this->onClose);
+        }
+
+        public function reconnect($after = 0)
+        {
+            $this->cancelReconnect();
+            $this->status = self::STATUS_INITIAL;
+            $this->in = $this->out = '';
+            $this->context = new \stdClass();
+            if ($after > 0) {
+                $this->retry = Timers::add((float)$after, [$this, 'connect'], [], false);
+                return;
+            }
+            $this->connect();
+        }
+
+        public function cancelReconnect()
+        {
+            if ($this->retry) {
+                Timers::del($this->retry);
+                $this->retry = 0;
+            }
+        }
+
+        public function getRemoteHost()
+        {
+            return $this->remoteHost;
+        }
+
+        public function getRemoteURI()
+        {
+            return $this->remoteURI;
+        }
+    }
+
+    class AsyncUdpConnection extends UdpConnection
+    {
+        public $onMessage, $onConnect, $onClose, $onError;
+        private $address, $socket;
+
+        public function __construct($remoteAddress, array $context = [])
+        {
+            $this->address = \substr((string)\strstr($remoteAddress, '://'), 3);
+        }
+
+        public function connect()
+        {
+            $this->socket = @\stream_socket_client("udp://$this->address", $no, $text);
+            if (!$this->socket) {
+                \Pushd\Program::once("udp $this->address", "$this->address: $text");
+                return;
+            }
+            \stream_set_blocking($this->socket, false);
+            Loop::onReadable($this->socket, function ($socket) {
+                $data = @\fread($socket, 65535);
+                if ($data !== false && $data !== '' && $this->onMessage) {
+                    ($this->onMessage)($this, $data);
+                }
+            });
+            if ($this->onConnect) {
+                ($this->onConnect)($this);
+            }
+        }
+
+        public function send($data, $raw = false)
+        {
+            if (!$this->socket) {
+                $this->connect();
+            }
+            return $this->socket && @\fwrite($this->socket, \Pushd\text($data)) !== false;
+        }
+
+        public function close($data = null, $raw = false)
+        {
+            if ($data !== null) {
+                $this->send($data);
+            }
+            if ($this->socket) {
+                Loop::onReadable($this->socket, null);
+                \fclose($this->socket);
+                $this->socket = null;
+            }
+            if ($this->onClose) {
+                ($this->onClose)($this);
+            }
+        }
+
+        public function getRemoteAddress()
+        {
+            return $this->address;
+        }
+    }
+}

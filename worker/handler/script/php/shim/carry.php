@@ -1,0 +1,189 @@
+<?php
+namespace Pushd;
+
+/**
+ * Carry takes what refers to connections to the process that comes next: arrays,
+ * SplObjectStorages and objects that contain some, among the globals, the static
+ * properties and the properties of the Worker or component; connections as
+ * their numbers. Nothing else goes, so that new code keeps its new values.
+ */
+final class Carry
+{
+    const DEPTH = 6; // of arrays in arrays and objects
+    const SMALL = 65535; // as numbers of connections these are so rare that they are counts and indices
+
+    /** Connections that serialize or unserialize has met. */
+    public static $conns = [];
+
+    /** Hands over; what cannot be is dropped, so that who is held elsewhere shows. */
+    static function give(array $roots): void
+    {
+        $out = $names = self::$conns = [];
+        foreach (self::places($roots) as $place => $values) {
+            foreach ($values as $name => $value) {
+                if (!self::refers($value, self::DEPTH)) {
+                    continue;
+                }
+                try {
+                    $text = \serialize($value);
+                } catch (\Throwable $e) {
+                    Program::once("carry $place $name", "\$$name cannot be carried over: " . $e->getMessage());
+                    continue;
+                }
+                $out[$place][$name] = $text;
+                $names[] = '$' . $name;
+                self::put($roots, $place, $name, null);
+            }
+            unset($values, $value);
+        }
+        if ($out) {
+            $ids = \array_keys(self::$conns);
+            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$out, Conns::sessions($ids)]));
+        }
+        $out = null;
+        $stranded = Conns::stranded();
+        if ($names || $stranded) {
+            \fwrite(\STDERR, 'pushd: carried over: ' . ($names ? \implode(', ', $names) : 'nothing')
+                . ($stranded ? "; $stranded connections are in closures or objects that only this process has: they are closed with 1012" : '') . "\n");
+        }
+    }
+
+    /** What the process before has handed over. Who has left since then leaves the program now. */
+    static function take(Program $program, string $data): void
+    {
+        $n = \unpack('V', $data)[1];
+        $there = $n ? \array_flip(\unpack("P$n", $data, 4)) : [];
+        $roots = $program->roots();
+        self::$conns = [];
+        [$places, $sessions] = \unserialize(\substr($data, 4 + 8 * $n));
+        foreach ($sessions as $id => $text) { // of those that are there pushd tells again
+            Conns::restore($id, $text);
+        }
+        foreach ($places as $place => $values) {
+            foreach ($values as $name => $text) {
+                try {
+                    self::put($roots, $place, $name, \unserialize($text));
+                } catch (\Throwable $e) {
+                    \fwrite(\STDERR, "pushd: \$$name was not taken over: " . $e->getMessage() . "\n");
+                }
+            }
+        }
+        foreach (\array_diff_key(self::$conns, $there) as $id => $_) {
+            $program->close($id, 1006);
+            Conns::forget($id);
+        }
+    }
+
+    /** Where to look: "" the globals, "::CLASS" static properties, else a root. */
+    private static function places(array $roots): \Generator
+    {
+        foreach ($roots as $place => $object) {
+            yield $place => self::properties($object);
+        }
+        $globals = [];
+        foreach ($GLOBALS as $name => $value) {
+            if ($name !== 'GLOBALS' && $name[0] !== '_') {
+                $globals[$name] = $value;
+            }
+        }
+        yield '' => $globals;
+        foreach (\get_declared_classes() as $class) {
+            if (\strncmp($class, 'Pushd\\', 6) === 0 || \strncmp($class, 'Workerman\\', 10) === 0 || \strncmp($class, 'Composer\\', 9) === 0) {
+                continue;
+            }
+            $r = new \ReflectionClass($class);
+            if ($r->isUserDefined() && ($values = (array)$r->getStaticProperties())) {
+                yield "::$class" => $values;
+            }
+        }
+    }
+
+    /** All properties of an object, private ones too. */
+    private static function properties($object): array
+    {
+        $values = [];
+        foreach ((array)$object as $name => $value) {
+            $values[($at = \strrpos($name, "\0")) === false ? $name : \substr($name, $at + 1)] = $value;
+        }
+        return $values;
+    }
+
+    private static function put(array $roots, string $place, string $name, $value): void
+    {
+        if ($place === '') {
+            $GLOBALS[$name] = $value;
+            return;
+        }
+        $class = \strncmp($place, '::', 2) === 0 ? \substr($place, 2) : null;
+        $object = $roots[$place] ?? null;
+        if ($class === null && $object === null || $class !== null && !\class_exists($class)) {
+            return;
+        }
+        for ($r = new \ReflectionClass($class ?? $object); $r; $r = $r->getParentClass()) {
+            if ($r->hasProperty($name)) {
+                $p = $r->getProperty($name);
+                $p->setAccessible(true);
+                if ($value === null && ($t = $p->getType()) && !$t->allowsNull()) {
+                    $value = self::none($t); // a typed property is emptied, not unset
+                }
+                $class !== null ? $p->setValue($value) : $p->setValue($object, $value);
+                return;
+            }
+        }
+        if ($object !== null) {
+            $object->$name = $value;
+        }
+    }
+
+    private static function none(\ReflectionType $type)
+    {
+        $name = $type instanceof \ReflectionNamedType ? $type->getName() : '';
+        return $name === 'array' || $name === 'iterable' ? [] : new $name();
+    }
+
+    private static function refers($v, int $depth): bool
+    {
+        if (\is_object($v)) {
+            if (Conns::isOne($v)) {
+                return true;
+            }
+            if ($depth === 0 || $v instanceof \Closure || $v instanceof \Workerman\Worker || $v instanceof Program) {
+                return false;
+            }
+            if ($v instanceof \SplObjectStorage || $v instanceof \ArrayObject) {
+                return self::any($v, $depth - 1) || $v instanceof \SplObjectStorage && self::anyInfo($v, $depth - 1);
+            }
+            return (new \ReflectionObject($v))->isUserDefined() && self::any((array)$v, $depth - 1);
+        }
+        return \is_array($v) && $depth > 0 && self::any($v, $depth - 1);
+    }
+
+    /** Numbers of connections count as connections: they are drawn from 2^53, so nothing else is one by chance. */
+    private static function any(iterable $list, int $depth): bool
+    {
+        foreach ($list as $k => $x) {
+            if (self::isNumber($k) || self::isNumber($x)) {
+                return true;
+            }
+            if ((\is_array($x) || \is_object($x)) && self::refers($x, $depth)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static function isNumber($n): bool
+    {
+        return \is_int($n) && $n > self::SMALL && isset(Conns::$open[$n]);
+    }
+
+    private static function anyInfo(\SplObjectStorage $s, int $depth): bool
+    {
+        foreach ($s as $x) {
+            if (self::refers($s[$x], $depth)) {
+                return true;
+            }
+        }
+        return false;
+    }
+}

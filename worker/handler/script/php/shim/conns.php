@@ -1,0 +1,266 @@
+<?php
+namespace Pushd;
+
+/**
+ * Conns are the connections of this process. Their objects are flyweights: made
+ * when a callback needs one, gone after the batch unless the program holds it.
+ * What the program sets on one is in a table, is with pushd before the batch is
+ * done (its session), and so outlives this process.
+ */
+final class Conns
+{
+    /** Connections that pushd has told of: id => "remote NUL local NUL target NUL head". */
+    public static $open = [];
+    /** Makes the object of an id. */
+    public static $make;
+    /** Whether pushd tells of each connection. */
+    public static $told = false;
+    /** Whether the program has an onResume. */
+    public static $resumes = false;
+
+    private static $vars = [];  // id => properties: an array while in use, else the session's text
+    private static $own = [];   // id => callbacks and the like, which stay in this process
+    private static $turn = [];  // id => object, until the batch is over
+    private static $weak = [];  // id => WeakReference of those that the program holds
+    private static $held = [];  // id => true: pushd knows that only this process can find it
+    private static $used = [], $dirty = [], $last = [], $gone = [];
+
+    const SESSION = 65000; // bytes at most
+
+    static function get(int $id)
+    {
+        return self::$turn[$id] ?? self::object($id);
+    }
+
+    private static function object(int $id)
+    {
+        $c = isset(self::$weak[$id]) ? self::$weak[$id]->get() : null;
+        return self::$turn[$id] = $c ?? (self::$make)($id);
+    }
+
+    /** One object per connection, also of those that come out of unserialize. */
+    static function adopt(int $id, $c): void
+    {
+        if (!isset(self::$turn[$id])) {
+            self::$turn[$id] = $c;
+        }
+    }
+
+    /** All connections of this process, as the program's list. */
+    static function all(): array
+    {
+        if (!self::$told) {
+            self::$told = true;
+            Link::askOpens();
+        }
+        $all = [];
+        foreach (self::$open as $id => $_) {
+            if (!isset(self::$gone[$id])) {
+                $all[$id] = self::$turn[$id] ?? self::object($id);
+            }
+        }
+        return $all;
+    }
+
+    /** Part of what pushd told at the start: 0 remote address, 1 local address, 2 path and query, 3 head. */
+    static function told(int $id, int $part): string
+    {
+        return \explode("\0", self::$open[$id] ?? '', 4)[$part] ?? '';
+    }
+
+    /** The properties of a connection, to read or to change. */
+    static function &vars(int $id): array
+    {
+        if (!isset(self::$vars[$id])) {
+            self::$vars[$id] = [];
+            self::$used[$id] = true;
+        } elseif (!\is_array(self::$vars[$id])) {
+            self::$last[$id] = self::$vars[$id];
+            self::$vars[$id] = Session::decode(self::$vars[$id]);
+            self::$used[$id] = true;
+        }
+        return self::$vars[$id];
+    }
+
+    static function has(int $id): bool
+    {
+        return isset(self::$vars[$id]);
+    }
+
+    static function dirty(int $id): void
+    {
+        self::$dirty[$id] = true;
+    }
+
+    /** What belongs to a connection and cannot leave this process. */
+    static function &own(int $id): array
+    {
+        if (!isset(self::$own[$id])) {
+            self::$own[$id] = [];
+        }
+        return self::$own[$id];
+    }
+
+    static function callback(int $id, string $name)
+    {
+        return self::$own[$id][$name] ?? null;
+    }
+
+    static function isOpen(int $id): bool
+    {
+        return !isset(self::$gone[$id]);
+    }
+
+    /** The connection is closed: its object, if the program holds it, keeps its properties. */
+    static function forget(int $id): void
+    {
+        self::$gone[$id] = true;
+    }
+
+    /** The object of a connection that has ended, if there is one, says so. */
+    static function closed(int $id): void
+    {
+        $c = self::$turn[$id] ?? (isset(self::$weak[$id]) ? self::$weak[$id]->get() : null);
+        if ($c) {
+            $c->closed();
+        }
+    }
+
+    static function restore(int $id, string $session): void
+    {
+        unset(self::$gone[$id]);
+        if ($session !== '') {
+            self::$vars[$id] = $session;
+        }
+    }
+
+    /** The end of a batch, or of a timer: sessions go to pushd, objects that nobody holds go. */
+    static function settle(): void
+    {
+        if (self::$used || self::$dirty) {
+            self::save();
+        }
+        if (self::$turn) {
+            self::sweep();
+        }
+        if (self::$gone) {
+            self::bury();
+        }
+    }
+
+    private static function save(): void
+    {
+        foreach (self::$used + self::$dirty as $id => $_) {
+            $vars = self::$vars[$id] ?? [];
+            if (!\is_array($vars)) {
+                continue;
+            }
+            $last = self::$last[$id] ?? '';
+            $pure = true;
+            if (isset(self::$dirty[$id])) {
+                $text = Session::encode($vars, $pure);
+                if (\strlen($text) > self::SESSION) {
+                    Program::once('session', 'the properties of a connection are larger than 65,000 bytes: a reload does not keep them');
+                    $pure = false;
+                } elseif ($text !== $last && !isset(self::$gone[$id])) {
+                    Link::frame(Link::SESSION, $id, $text);
+                    $last = $text;
+                }
+            }
+            unset($vars);
+            if (!$pure) { // something in it stays in this process
+                self::$last[$id] = $last;
+                continue;
+            }
+            unset(self::$last[$id], self::$vars[$id]);
+            if ($last !== '') {
+                self::$vars[$id] = $last;
+            }
+        }
+        self::$used = self::$dirty = [];
+    }
+
+    /** What the program holds it could not find again after a crash: pushd has to know. */
+    private static function sweep(): void
+    {
+        foreach (\array_keys(self::$turn) as $id) {
+            $w = self::$weak[$id] ?? \WeakReference::create(self::$turn[$id]);
+            unset(self::$turn[$id]);
+            $holds = $w->get() !== null;
+            if ($holds) {
+                self::$weak[$id] = $w;
+            } else {
+                unset(self::$weak[$id]);
+            }
+            self::mark($id, $holds || self::bound($id));
+        }
+    }
+
+    private static function mark(int $id, bool $held): void
+    {
+        if ($held === isset(self::$held[$id]) || isset(self::$gone[$id])) {
+            return;
+        }
+        if ($held) {
+            self::$held[$id] = true;
+        } else {
+            unset(self::$held[$id]);
+        }
+        Link::frame(Link::HELD, $id, '', $held ? 1 : 0);
+    }
+
+    private static function bury(): void
+    {
+        foreach (self::$gone as $id => $_) {
+            $c = isset(self::$weak[$id]) ? self::$weak[$id]->get() : null;
+            if ($c) {
+                $c->bury(\is_array(self::$vars[$id] ?? []) ? self::$vars[$id] ?? [] : Session::decode(self::$vars[$id]), self::$open[$id] ?? '');
+            }
+            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id]);
+        }
+        self::$gone = [];
+    }
+
+    /** The sessions of these connections, as pushd has them. */
+    static function sessions(array $ids): array
+    {
+        $texts = [];
+        foreach ($ids as $id) {
+            $text = \is_string(self::$vars[$id] ?? null) ? self::$vars[$id] : self::$last[$id] ?? '';
+            if ($text !== '') {
+                $texts[$id] = $text;
+            }
+        }
+        return $texts;
+    }
+
+    /** Which connections somebody still holds, now that what can be carried is; pushd closes those. */
+    static function stranded(): int
+    {
+        \gc_collect_cycles();
+        $n = 0;
+        foreach (self::$weak as $id => $w) {
+            if ($w->get() !== null) {
+                $n++;
+            } else {
+                self::mark($id, self::bound($id));
+            }
+        }
+        foreach (self::$own as $id => $_) {
+            $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
+        }
+        return $n;
+    }
+
+    /** Whether callbacks of its own make a connection one of this process, unless the program can set them again. */
+    private static function bound(int $id): bool
+    {
+        return !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
+    }
+
+    /** Whether a value is, or contains, a connection of pushd's. */
+    static function isOne($v): bool
+    {
+        return $v instanceof Connection && $v->pushdId() !== 0;
+    }
+}

@@ -1,0 +1,419 @@
+<?php
+// What a program uses of Workerman's protocols where it brings no Workerman
+// along. Each class is only made when no loader of the program has it, so the
+// conditions below ask them.
+
+namespace Workerman\Protocols {
+
+    if (!\Pushd\Names::theirs('Workerman\Protocols\ProtocolInterface')) {
+        interface ProtocolInterface
+        {
+            public static function input($buffer, $connection);
+
+            public static function decode($buffer, $connection);
+
+            public static function encode($data, $connection);
+        }
+    }
+
+    if (!\Pushd\Names::theirs('Workerman\Protocols\Text')) {
+        class Text
+        {
+            public static function input($buffer, $connection)
+            {
+                if (isset($connection->maxPackageSize) && \strlen($buffer) >= $connection->maxPackageSize) {
+                    return -1;
+                }
+                $at = \strpos($buffer, "\n");
+                return $at === false ? 0 : $at + 1;
+            }
+
+            public static function encode($data)
+            {
+                return $data . "\n";
+            }
+
+            public static function decode($buffer)
+            {
+                return \rtrim($buffer, "\r\n");
+            }
+        }
+    }
+
+    if (!\Pushd\Names::theirs('Workerman\Protocols\Frame')) {
+        class Frame
+        {
+            public static function input($buffer, $connection = null)
+            {
+                return \strlen($buffer) < 4 ? 0 : (\unpack('N', $buffer)[1] >= 4 ? \unpack('N', $buffer)[1] : -1);
+            }
+
+            public static function encode($data)
+            {
+                return \pack('N', 4 + \strlen($data)) . $data;
+            }
+
+            public static function decode($buffer)
+            {
+                return \substr($buffer, 4);
+            }
+        }
+    }
+
+    if (!\Pushd\Names::theirs('Workerman\Protocols\Http')) {
+        class Http
+        {
+            const MAX_HEAD = 16384;
+
+            private static $class = Http\Request::class;
+
+            public static function requestClass($class = null)
+            {
+                return $class !== null ? self::$class = $class : self::$class;
+            }
+
+            public static function input($buffer, $connection)
+            {
+                $end = \strpos($buffer, "\r\n\r\n");
+                if ($end === false || $end > self::MAX_HEAD) {
+                    return \strlen($buffer) > self::MAX_HEAD ? self::refuse($connection, '431 Request Header Fields Too Large') : 0;
+                }
+                $head = \substr($buffer, 0, $end + 2);
+                if (!\preg_match('~^(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) [^ \r\n]+ HTTP/1\.[01]\r\n~', $head)) {
+                    return self::refuse($connection, '400 Bad Request');
+                }
+                if (\preg_match('/\r\nTransfer-Encoding:/i', $head)) {
+                    return self::refuse($connection, '411 Length Required');
+                }
+                $n = \preg_match_all('/\r\nContent-Length:[ \t]*([^\r]*)/i', $head, $m);
+                if ($n > 1 || $n === 1 && !\ctype_digit(\trim($m[1][0]))) {
+                    return self::refuse($connection, '400 Bad Request');
+                }
+                $length = $end + 4 + ($n === 1 ? (int)\trim($m[1][0]) : 0);
+                return $length > $connection->maxPackageSize ? self::refuse($connection, '413 Payload Too Large') : $length;
+            }
+
+            private static function refuse($connection, string $status): int
+            {
+                $connection->close("HTTP/1.1 $status\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", true);
+                return 0;
+            }
+
+            public static function decode($buffer, $connection)
+            {
+                $request = new self::$class($buffer);
+                $request->connection = $connection;
+                return $request;
+            }
+
+            public static function encode($response, $connection)
+            {
+                if (!\is_object($response)) {
+                    $response = new Http\Response(200, [], \Pushd\text($response));
+                } elseif (!$response instanceof Http\Response) {
+                    return (string)$response; // a chunk, an event
+                }
+                foreach ((array)$connection->headers as $name => $value) {
+                    $response->header($name, $value);
+                }
+                return (string)$response;
+            }
+        }
+    }
+}
+
+namespace Workerman\Protocols\Http {
+
+    if (!\Pushd\Names::theirs('Workerman\Protocols\Http\Request')) {
+        #[\AllowDynamicProperties]
+        class Request
+        {
+            public $connection;
+
+            private $buffer, $headers, $get, $post, $cookies;
+
+            public function __construct($buffer)
+            {
+                $this->buffer = $buffer;
+            }
+
+            private static function pick(array $all, $name, $default)
+            {
+                return $name === null ? $all : $all[$name] ?? $default;
+            }
+
+            private function line(int $i): string
+            {
+                return \explode(' ', (string)\strstr($this->buffer, "\r\n", true), 3)[$i] ?? '';
+            }
+
+            public function method()
+            {
+                return $this->line(0);
+            }
+
+            public function uri()
+            {
+                return $this->line(1);
+            }
+
+            public function path()
+            {
+                return (string)\parse_url('http://x' . $this->uri(), \PHP_URL_PATH);
+            }
+
+            public function queryString()
+            {
+                return (string)\parse_url('http://x' . $this->uri(), \PHP_URL_QUERY);
+            }
+
+            public function protocolVersion()
+            {
+                return \substr($this->line(2), 5);
+            }
+
+            public function header($name = null, $default = null)
+            {
+                if ($this->headers === null) {
+                    $this->headers = [];
+                    foreach (\array_slice(\explode("\r\n", $this->rawHead()), 1) as $line) {
+                        [$key, $value] = \explode(':', $line, 2) + [1 => ''];
+                        if ($key !== '') {
+                            $key = \strtolower($key);
+                            $this->headers[$key] = isset($this->headers[$key]) ? $this->headers[$key] . ',' . \trim($value) : \trim($value);
+                        }
+                    }
+                }
+                return self::pick($this->headers, $name === null ? null : \strtolower($name), $default);
+            }
+
+            public function host($withoutPort = false)
+            {
+                $host = (string)$this->header('host');
+                return $withoutPort ? \preg_replace('/:\d+$/', '', $host) : $host;
+            }
+
+            public function get($name = null, $default = null)
+            {
+                if ($this->get === null) {
+                    \parse_str($this->queryString(), $this->get);
+                }
+                return self::pick($this->get, $name, $default);
+            }
+
+            public function post($name = null, $default = null)
+            {
+                if ($this->post === null) {
+                    if (\stripos((string)$this->header('content-type'), 'json') !== false) {
+                        $this->post = (array)\json_decode($this->rawBody(), true);
+                    } else {
+                        \parse_str($this->rawBody(), $this->post);
+                    }
+                }
+                return self::pick($this->post, $name, $default);
+            }
+
+            public function cookie($name = null, $default = null)
+            {
+                if ($this->cookies === null) {
+                    $this->cookies = [];
+                    foreach (\explode(';', (string)$this->header('cookie')) as $pair) {
+                        [$key, $value] = \explode('=', $pair, 2) + [1 => ''];
+                        if (\trim($key) !== '') {
+                            $this->cookies[\trim($key)] = \urldecode(\trim($value));
+                        }
+                    }
+                }
+                return self::pick($this->cookies, $name, $default);
+            }
+
+            public function file($name = null)
+            {
+                return $name === null ? [] : null;
+            }
+
+            public function rawHead()
+            {
+                $head = \strstr($this->buffer, "\r\n\r\n", true);
+                return $head === false ? $this->buffer : $head;
+            }
+
+            public function rawBody()
+            {
+                return (string)\substr((string)\strstr($this->buffer, "\r\n\r\n"), 4);
+            }
+
+            public function rawBuffer()
+            {
+                return $this->buffer;
+            }
+
+            public function getRemoteIp()
+            {
+                return $this->connection ? $this->connection->getRemoteIp() : '';
+            }
+
+            public function __toString()
+            {
+                return $this->buffer;
+            }
+        }
+    }
+
+    if (!\Pushd\Names::theirs('Workerman\Protocols\Http\Response')) {
+        class Response
+        {
+            const REASONS = [101 => 'Switching Protocols', 200 => 'OK', 201 => 'Created', 202 => 'Accepted', 204 => 'No Content', 206 => 'Partial Content',
+                301 => 'Moved Permanently', 302 => 'Found', 304 => 'Not Modified', 400 => 'Bad Request', 401 => 'Unauthorized', 403 => 'Forbidden',
+                404 => 'Not Found', 405 => 'Method Not Allowed', 413 => 'Payload Too Large', 422 => 'Unprocessable Entity', 429 => 'Too Many Requests',
+                500 => 'Internal Server Error', 502 => 'Bad Gateway', 503 => 'Service Unavailable'];
+
+            private $status, $headers, $body, $reason, $version = '1.1';
+
+            public function __construct($status = 200, $headers = [], $body = '')
+            {
+                $this->status = $status;
+                $this->headers = $headers ?? [];
+                $this->body = (string)$body;
+            }
+
+            public function header($name, $value)
+            {
+                $this->headers[$name] = $value;
+                return $this;
+            }
+
+            public function withHeader($name, $value)
+            {
+                return $this->header($name, $value);
+            }
+
+            public function withHeaders($headers)
+            {
+                $this->headers = \array_merge($this->headers, $headers);
+                return $this;
+            }
+
+            public function withoutHeader($name)
+            {
+                unset($this->headers[$name]);
+                return $this;
+            }
+
+            public function getHeader($name)
+            {
+                return $this->headers[$name] ?? null;
+            }
+
+            public function getHeaders()
+            {
+                return $this->headers;
+            }
+
+            public function withStatus($code, $reason = null)
+            {
+                $this->status = $code;
+                $this->reason = $reason;
+                return $this;
+            }
+
+            public function getStatusCode()
+            {
+                return $this->status;
+            }
+
+            public function withProtocolVersion($version)
+            {
+                $this->version = $version;
+                return $this;
+            }
+
+            public function withBody($body)
+            {
+                $this->body = (string)$body;
+                return $this;
+            }
+
+            public function rawBody()
+            {
+                return $this->body;
+            }
+
+            public function withFile($file, $offset = 0, $length = 0)
+            {
+                if (!\is_file($file)) {
+                    return $this->withStatus(404)->withBody('<h3>404 Not Found</h3>');
+                }
+                $this->body = (string)\file_get_contents($file, false, null, $offset, $length ?: null);
+                return $this;
+            }
+
+            public function cookie($name, $value = '', $maxAge = null, $path = '', $domain = '', $secure = false, $httpOnly = false, $sameSite = '')
+            {
+                $this->headers['Set-Cookie'][] = $name . '=' . \rawurlencode($value) . ($maxAge === null ? '' : "; Max-Age=$maxAge")
+                    . ($path === '' ? '' : "; Path=$path") . ($domain === '' ? '' : "; Domain=$domain") . ($secure ? '; Secure' : '')
+                    . ($httpOnly ? '; HttpOnly' : '') . ($sameSite === '' ? '' : "; SameSite=$sameSite");
+                return $this;
+            }
+
+            public function __toString()
+            {
+                $reason = $this->reason ?? self::REASONS[$this->status] ?? '';
+                $head = "HTTP/$this->version $this->status $reason\r\n";
+                $names = \array_change_key_case($this->headers);
+                foreach ($this->headers as $name => $values) {
+                    foreach ((array)$values as $value) {
+                        $head .= "$name: " . \str_replace(["\r", "\n"], '', (string)$value) . "\r\n";
+                    }
+                }
+                $stream = isset($names['transfer-encoding']) || ($names['content-type'] ?? '') === 'text/event-stream';
+                $head .= isset($names['connection']) ? '' : "Connection: keep-alive\r\n";
+                $head .= isset($names['content-type']) ? '' : "Content-Type: text/html;charset=utf-8\r\n";
+                if (!$stream && !isset($names['content-length'])) {
+                    $head .= 'Content-Length: ' . \strlen($this->body) . "\r\n";
+                }
+                return "$head\r\n$this->body";
+            }
+        }
+    }
+
+    if (!\Pushd\Names::theirs('Workerman\Protocols\Http\Chunk')) {
+        class Chunk
+        {
+            private $data;
+
+            public function __construct($data)
+            {
+                $this->data = (string)$data;
+            }
+
+            public function __toString()
+            {
+                return \dechex(\strlen($this->data)) . "\r\n$this->data\r\n";
+            }
+        }
+    }
+
+    if (!\Pushd\Names::theirs('Workerman\Protocols\Http\ServerSentEvents')) {
+        class ServerSentEvents
+        {
+            private $fields;
+
+            public function __construct(array $fields)
+            {
+                $this->fields = $fields;
+            }
+
+            public function __toString()
+            {
+                $text = '';
+                foreach ($this->fields as $name => $value) {
+                    foreach (\explode("\n", (string)$value) as $line) {
+                        $text .= ($name === '' ? '' : $name) . ": $line\n";
+                    }
+                }
+                return "$text\n";
+            }
+        }
+    }
+}

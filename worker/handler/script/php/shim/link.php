@@ -1,0 +1,363 @@
+<?php
+namespace Pushd;
+
+/**
+ * Link is the socket to pushd: frames of docs/script-protocol.md, many per read
+ * and write. A frame is u32 length of the payload, u8 op, u8 flags, u16 aux,
+ * u64 connection, payload; little-endian.
+ */
+final class Link
+{
+    const VERSION = 1;
+    const OPEN = 1, MESSAGE = 2, CLOSE = 3, FULL = 4, DRAIN = 5, PACKET = 6, RESUME = 7, TICK = 8, STOP = 9, REQUEST = 10,
+        CARRIED = 11, HANDSHAKE = 12, CHANNEL = 13, ANSWER = 14, CONFIG = 15;
+    const READY = 32, SEND = 33, MANY = 34, END = 35, PAUSE = 36, GOON = 37, SESSION = 38, ALL = 39, DONE = 40, POISON = 41,
+        HELD = 42, CARRY = 43, BYE = 44, PUBLISH = 45, JOIN = 46, LEAVE = 47, BIND = 48, ORDER = 49, SUBSCRIBE = 50,
+        RESPOND = 51, ACCEPT = 52, CALL = 53, ASK_OPENS = 54, REPLY = 56;
+    const BINARY = 1, ON = 1, SUCCESSOR = 1, MORE = 1;
+    const HEADER = 16;
+    const READ = 262144; // bytes read at once, and written before a turn is over
+
+    /** The connection whose callback runs; 0: none. */
+    public static $current = 0;
+    /** A callback of the program runs: pushd may interrupt it. */
+    public static $busy = false;
+    /** No more frames are taken: pushd has said so, or the process ends. */
+    public static $stopped = false;
+    /** This process is being replaced: what is closed now is not. */
+    public static $leaving = false;
+    public static $config = [];
+
+    private static $socket, $pid = 0, $in = '', $at = 0, $out = '', $questions = 0;
+    private static $done = 0; // events of this batch that are done
+    private static $writing = false, $late = false;
+    private static $early = []; // connections whose OPEN was read ahead of its turn
+    // Sends of one string to many, one after the other, become one frame.
+    private static $same = '', $sameFlags = 0, $ids = '', $n = 0;
+
+    /** Opens the link; pushd's first frame is the configuration. */
+    static function open(): void
+    {
+        self::$pid = \getmypid();
+        self::$socket = \fopen('php://fd/3', 'r+');
+        if (!self::$socket) {
+            \fwrite(\STDERR, "pushd: descriptor 3 is not there: a handler is started by pushd\n");
+            exit(1);
+        }
+        \stream_set_blocking(self::$socket, true);
+        \stream_set_timeout(self::$socket, 1000000);
+        \stream_set_chunk_size(self::$socket, self::READ);
+        \stream_set_read_buffer(self::$socket, 0); // else PHP reads ahead, and a select does not see it
+        \stream_set_write_buffer(self::$socket, 0);
+        while (($config = self::take(self::CONFIG, 0)) === null && self::read());
+        self::$config = (array)\json_decode((string)$config, true);
+    }
+
+    static function socket()
+    {
+        return self::$socket;
+    }
+
+    static function frame(int $op, int $id = 0, string $data = '', int $flags = 0, int $aux = 0): void
+    {
+        if (self::$n) {
+            self::merge();
+        }
+        self::$out .= \pack('VCCvP', \strlen($data), $op, $flags, $aux, $id) . $data;
+        if (\strlen(self::$out) > self::READ) {
+            self::write();
+        }
+    }
+
+    static function send(int $id, string $data, int $flags = 0): void
+    {
+        if (self::$n && ($data !== self::$same || $flags !== self::$sameFlags)) {
+            self::merge();
+        }
+        self::$same = $data;
+        self::$sameFlags = $flags;
+        self::$ids .= \pack('P', $id);
+        self::$n++;
+    }
+
+    private static function merge(): void
+    {
+        if (self::$n === 1) {
+            self::$out .= \pack('VCCv', \strlen(self::$same), self::SEND, self::$sameFlags, 0) . self::$ids . self::$same;
+        } else {
+            $data = \pack('V', self::$n) . self::$ids . self::$same;
+            self::$out .= \pack('VCCvP', \strlen($data), self::MANY, self::$sameFlags, 0, 0) . $data;
+        }
+        self::$ids = self::$same = '';
+        self::$n = 0;
+        if (\strlen(self::$out) > self::READ) {
+            self::write();
+        }
+    }
+
+    /** Everything said so far is with pushd when flush returns. */
+    static function flush(): void
+    {
+        if (self::$n) {
+            self::merge();
+        }
+        if (self::$out !== '') {
+            self::write();
+        }
+    }
+
+    private static function write(): void
+    {
+        if (\getmypid() !== self::$pid) { // a child of the program: the link is not its own
+            self::$out = '';
+            return;
+        }
+        self::$writing = true;
+        while (self::$out !== '') {
+            $n = @\fwrite(self::$socket, self::$out);
+            if (!$n) { // pushd's worker is gone
+                self::$stopped = true;
+                self::$out = '';
+                exit(0);
+            }
+            self::$out = $n === \strlen(self::$out) ? '' : \substr(self::$out, $n);
+        }
+        self::$writing = false;
+        if (self::$late) {
+            self::$late = false;
+            self::interrupt();
+        }
+    }
+
+    /** pushd finds that this takes too long: the callback ends by an exception, but not within a frame. */
+    static function interrupt(): void
+    {
+        if (!self::$busy || \getmypid() !== self::$pid) {
+            return;
+        }
+        if (self::$writing) {
+            self::$late = true;
+            return;
+        }
+        throw new TookTooLong('this callback took too long, pushd has interrupted it');
+    }
+
+    /** Waits for more; false: pushd has closed its end. */
+    static function read(): bool
+    {
+        if (self::$at > 0) {
+            self::$in = self::$at === \strlen(self::$in) ? '' : \substr(self::$in, self::$at);
+            self::$at = 0;
+        }
+        do {
+            $more = @\fread(self::$socket, self::READ);
+        } while (($more === '' || $more === false) && !\feof(self::$socket));
+        if ($more === '' || $more === false) {
+            return false;
+        }
+        self::$in = self::$in === '' ? $more : self::$in . $more;
+        return true;
+    }
+
+    /** Gives the frames that have come to the program, each to its callback. */
+    static function dispatch(Program $program): void
+    {
+        while (!self::$stopped && \strlen(self::$in) - self::$at >= self::HEADER) {
+            $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, self::$at);
+            $l = $h['l'];
+            $from = self::$at + self::HEADER;
+            if ($from + $l > \strlen(self::$in)) {
+                break;
+            }
+            self::$at = $from + $l;
+            $id = self::$current = $h['c'];
+            self::$busy = $h['o'] !== self::TICK;
+            try {
+                switch ($h['o']) {
+                    case self::MESSAGE:
+                        $program->message($id, \substr(self::$in, $from, $l), $h['f']);
+                        break;
+                    case self::TICK:
+                        self::$current = 0;
+                        Conns::settle();
+                        self::frame(self::DONE, $id);
+                        self::$done = -1;
+                        self::$stopped = self::$leaving;
+                        break;
+                    default:
+                        self::event($program, $h['o'], $id, \substr(self::$in, $from, $l), $h['f'], $h['a']);
+                }
+                self::$busy = false;
+            } catch (\Throwable $e) { // costs one connection, as a panic of a Go handler does
+                self::$busy = false;
+                Program::uncaught($e);
+                if ($id && \in_array($h['o'], [self::MESSAGE, self::OPEN, self::RESUME, self::FULL, self::DRAIN], true)) {
+                    self::end($id, 1011, 'internal error');
+                }
+            }
+            self::$current = 0;
+            self::$done++;
+        }
+    }
+
+    /** The rarer frames. */
+    private static function event(Program $program, int $op, int $id, string $data, int $flags, int $aux): void
+    {
+        switch ($op) {
+            case self::OPEN:
+            case self::RESUME:
+                if (isset(self::$early[$id])) {
+                    unset(self::$early[$id]);
+                } else {
+                    Conns::restore($id, \substr($data, 0, $aux));
+                    Conns::$open[$id] = $aux ? \substr($data, $aux) : $data;
+                }
+                if ($op === self::OPEN) {
+                    $program->open($id);
+                } else {
+                    $program->resume($id);
+                }
+                break;
+            case self::CLOSE:
+                $program->close($id, $aux);
+                Conns::forget($id);
+                break;
+            case self::FULL:
+            case self::DRAIN:
+                $program->buffer($id, $op === self::FULL);
+                break;
+            case self::PACKET:
+                $program->packet(...\explode("\0", $data, 3));
+                break;
+            case self::REQUEST:
+                $program->request($id, ...\explode("\0", $data, 3));
+                break;
+            case self::HANDSHAKE:
+                $program->handshake($id, $data);
+                break;
+            case self::CHANNEL:
+                $program->channel(...self::named($data));
+                break;
+            case self::CARRIED:
+                Carry::take($program, $data);
+                break;
+            case self::STOP:
+                self::$leaving = true;
+                self::$current = 0;
+                $program->stop(($flags & self::SUCCESSOR) !== 0);
+                Conns::settle();
+                Carry::give($program->roots());
+        }
+    }
+
+    /** Closes a connection. */
+    static function end(int $id, int $code = 1000, string $reason = ''): void
+    {
+        if (!self::$leaving) {
+            self::frame(self::END, $id, $reason, 0, $code);
+        }
+    }
+
+    /** Takes the answer to a question out of what has come, and leaves the rest as it is. */
+    private static function take(int $op, int $id): ?string
+    {
+        for ($o = self::$at; \strlen(self::$in) - $o >= self::HEADER; $o += self::HEADER + $h['l']) {
+            $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, $o);
+            if ($o + self::HEADER + $h['l'] > \strlen(self::$in)) {
+                break;
+            }
+            if ($h['o'] === $op && $h['c'] === $id) {
+                $data = \substr(self::$in, $o + self::HEADER, $h['l']);
+                self::$in = \substr_replace(self::$in, '', $o, self::HEADER + $h['l']);
+                return $data;
+            }
+        }
+        return null;
+    }
+
+    /** Asks pushd something and waits for the answer, an object of JSON; other events wait meanwhile. */
+    static function ask(array $question, int $op = self::CALL): array
+    {
+        $id = ++self::$questions;
+        self::frame($op, $id, (string)\json_encode($question));
+        self::flush();
+        while (($answer = self::take(self::ANSWER, $id)) === null) {
+            if (!self::read()) {
+                exit(0);
+            }
+        }
+        return (array)\json_decode($answer, true);
+    }
+
+    /** From here on pushd tells of each connection; those that are there are known when it returns. */
+    static function askOpens(): void
+    {
+        $id = ++self::$questions;
+        self::frame(self::ASK_OPENS, $id);
+        self::flush();
+        while (self::take(self::ANSWER, $id) === null) {
+            if (!self::read()) {
+                exit(0);
+            }
+        }
+        for ($o = self::$at; \strlen(self::$in) - $o >= self::HEADER; $o += self::HEADER + $h['l']) {
+            $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, $o);
+            if ($o + self::HEADER + $h['l'] > \strlen(self::$in)) {
+                break;
+            }
+            if ($h['o'] === self::OPEN || $h['o'] === self::RESUME) {
+                self::$early[$h['c']] = true;
+                Conns::restore($h['c'], \substr(self::$in, $o + self::HEADER, $h['a']));
+                Conns::$open[$h['c']] = \substr(self::$in, $o + self::HEADER + $h['a'], $h['l'] - $h['a']);
+            }
+        }
+    }
+
+    /** Asks pushd to do what an object of its HTTP API says; with $wait the answer is the API's. */
+    static function order(array $order, bool $wait = false): array
+    {
+        if ($wait) {
+            return self::ask($order, self::ORDER);
+        }
+        self::frame(self::ORDER, 0, (string)\json_encode($order));
+        return [];
+    }
+
+    /** A frame whose payload is a name and data. */
+    static function frameNamed(int $op, int $id, string $name, string $data, int $flags = 0): void
+    {
+        self::frame($op, $id, \pack('v', \strlen($name)) . $name . $data, $flags);
+    }
+
+    private static function named(string $data): array
+    {
+        $n = \unpack('v', $data)[1];
+        return [\substr($data, 2, $n), \substr($data, 2 + $n)];
+    }
+
+    /** This process dies of the callback that runs; those of the batch before it are done. */
+    static function poison(): void
+    {
+        if (self::$current) {
+            self::frame(self::POISON, self::$current, \pack('V', self::$done));
+        }
+    }
+
+    /**
+     * Says goodbye and waits until pushd has read it: a unix socket that is
+     * closed with unread input takes our last words along.
+     */
+    static function bye(): void
+    {
+        self::frame(self::BYE);
+        self::flush();
+        \stream_set_timeout(self::$socket, 2);
+        while (@\fread(self::$socket, self::READ) !== '' && !\feof(self::$socket));
+    }
+
+    /** Whether this is the process that pushd has started, and not a child of it. */
+    static function mine(): bool
+    {
+        return \getmypid() === self::$pid;
+    }
+}

@@ -1,0 +1,100 @@
+<?php
+namespace Pushd {
+
+    /** Listener is the socket of a Worker that was made in onWorkerStart. */
+    final class Listener
+    {
+        private $worker, $socket, $udp, $connections = [];
+
+        public function __construct($worker, string $name, array $context)
+        {
+            [$scheme, $address] = \explode('://', $name, 2) + [1 => ''];
+            $scheme = \strtolower($scheme);
+            $this->worker = $worker;
+            $this->udp = $scheme === 'udp' || $worker->transport === 'udp';
+            if (!\in_array($scheme, ['tcp', 'udp', 'unix', 'ssl'], true)) {
+                $class = \ucfirst($scheme);
+                $worker->protocol = \class_exists("\\Protocols\\$class") ? "\\Protocols\\$class" : "\\Workerman\\Protocols\\$class";
+                if (!\class_exists($worker->protocol)) {
+                    throw new \RuntimeException("$name: class $worker->protocol is not there");
+                }
+            }
+            $context['socket'] = ['so_reuseport' => 1, 'backlog' => 1024] + ($context['socket'] ?? []); // the process before may still have it
+            $flags = $this->udp ? \STREAM_SERVER_BIND : \STREAM_SERVER_BIND | \STREAM_SERVER_LISTEN;
+            $transport = $this->udp ? 'udp' : ($scheme === 'unix' ? 'unix' : 'tcp');
+            $this->socket = @\stream_socket_server("$transport://" . \ltrim($address, $transport === 'unix' ? '' : '/'), $no, $text, $flags, \stream_context_create($context));
+            if (!$this->socket) {
+                throw new \RuntimeException("$name cannot be listened on: $text");
+            }
+            \stream_set_blocking($this->socket, false);
+            Loop::onReadable($this->socket, [$this, $this->udp ? 'receive' : 'accept']);
+            Program::once('inner', "$name is a listener of this PHP process itself: a reload cuts its clients");
+        }
+
+        public function accept(): void
+        {
+            $peer = '';
+            $socket = @\stream_socket_accept($this->socket, 0, $peer);
+            if (!$socket) {
+                return;
+            }
+            $w = $this->worker;
+            $c = new StreamConnection($socket, (string)$peer);
+            $c->worker = $w;
+            $c->protocol = $w->protocol;
+            foreach (['onMessage', 'onError', 'onBufferFull', 'onBufferDrain', 'onWebSocketConnect', 'onWebSocketConnected'] as $name) {
+                $c->$name = $w->$name;
+            }
+            $this->connections[$c->id] = $c;
+            $c->onClose = function ($c) {
+                unset($this->connections[$c->id]);
+                if ($f = $this->worker->onClose) {
+                    $f($c);
+                }
+            };
+            if ($f = $w->onConnect) {
+                $f($c);
+            }
+        }
+
+        public function receive(): void
+        {
+            $data = @\stream_socket_recvfrom($this->socket, 65535, 0, $peer);
+            if ($data !== false && $data !== '' && $peer && ($f = $this->worker->onMessage)) {
+                $f(new StreamDatagram($this->socket, $peer), $data);
+            }
+        }
+
+        public function connections(): array
+        {
+            return $this->connections;
+        }
+
+        public function close(): void
+        {
+            Loop::onReadable($this->socket, null);
+            @\fclose($this->socket);
+        }
+    }
+
+    final class StreamDatagram extends \Workerman\Connection\UdpConnection
+    {
+        private $socket, $peer;
+
+        public function __construct($socket, string $peer)
+        {
+            $this->socket = $socket;
+            $this->peer = $peer;
+        }
+
+        public function send($data, $raw = false)
+        {
+            return \stream_socket_sendto($this->socket, text($data), 0, $this->peer) >= 0;
+        }
+
+        public function getRemoteAddress()
+        {
+            return $this->peer;
+        }
+    }
+}

@@ -1,0 +1,183 @@
+<?php
+namespace Pushd;
+
+/** Timers of the program; they end with the process. */
+final class Timers
+{
+    /** When the next one is due, in seconds of the monotonic clock; null: none. */
+    public static $next;
+
+    private static $heap, $list = [], $last = 0;
+
+    static function add(float $seconds, callable $f, array $args, bool $again): int
+    {
+        self::$list[++self::$last] = [$f, $args, $again ? \max($seconds, 0.001) : 0.0];
+        self::push(self::$last, self::now() + $seconds);
+        return self::$last;
+    }
+
+    static function now(): float
+    {
+        return \hrtime(true) / 1e9;
+    }
+
+    private static function push(int $id, float $at): void
+    {
+        if (self::$heap === null) {
+            self::$heap = new \SplPriorityQueue();
+        }
+        self::$heap->insert([$id, $at], -$at);
+        self::$next = self::$heap->top()[1];
+    }
+
+    static function del(int $id): bool
+    {
+        $had = isset(self::$list[$id]);
+        unset(self::$list[$id]);
+        if (!self::$list) {
+            self::$heap = self::$next = null;
+        }
+        return $had;
+    }
+
+    static function clear(): void
+    {
+        self::$list = [];
+        self::$heap = self::$next = null;
+    }
+
+    static function count(): int
+    {
+        return \count(self::$list);
+    }
+
+    /** Runs what is due. A timer that is late skips the times it has missed. */
+    static function run(): void
+    {
+        $now = self::now();
+        while (self::$heap !== null && !self::$heap->isEmpty() && self::$heap->top()[1] <= $now) {
+            [$id, $at] = self::$heap->extract();
+            if (!isset(self::$list[$id])) {
+                continue;
+            }
+            [$f, $args, $every] = self::$list[$id];
+            if ($every > 0) {
+                self::push($id, $at + $every > $now ? $at + $every : $now + $every);
+            } else {
+                unset(self::$list[$id]);
+            }
+            try {
+                Link::$busy = true;
+                $f(...$args);
+            } catch (\Throwable $e) {
+                Program::uncaught($e);
+            }
+            Link::$busy = false;
+        }
+        self::$next = self::$heap === null || self::$heap->isEmpty() ? null : self::$heap->top()[1];
+    }
+}
+
+/** Loop waits for pushd, for timers, and for streams that the program has opened itself. */
+final class Loop
+{
+    private static $read = [], $write = [], $onRead = [], $onWrite = [];
+
+    static function onReadable($stream, ?callable $f): void
+    {
+        self::watch(self::$read, self::$onRead, $stream, $f);
+    }
+
+    static function onWritable($stream, ?callable $f): void
+    {
+        self::watch(self::$write, self::$onWrite, $stream, $f);
+    }
+
+    private static function watch(array &$streams, array &$callbacks, $stream, ?callable $f): void
+    {
+        $key = (int)$stream;
+        if ($f === null) {
+            unset($streams[$key], $callbacks[$key]);
+            return;
+        }
+        $streams[$key] = $stream;
+        $callbacks[$key] = $f;
+    }
+
+    /** Serves until pushd says stop, or is gone. */
+    static function run(Program $program): void
+    {
+        while (!Link::$stopped) {
+            Link::flush();
+            $pushd = true;
+            if (Timers::$next !== null || self::$read || self::$write) {
+                $pushd = self::wait(Timers::$next);
+                Conns::settle();
+            }
+            if ($pushd) {
+                if (!Link::read()) {
+                    return;
+                }
+                Link::dispatch($program);
+                Conns::settle();
+            }
+        }
+    }
+
+    /** Waits for the first thing to happen and does what has, but for pushd: whether that has something. */
+    private static function wait(?float $until): bool
+    {
+        $read = self::$read;
+        $read[] = Link::socket();
+        $write = self::$write;
+        $except = null;
+        $seconds = $micros = null;
+        if ($until !== null) {
+            $left = \max(0.0, $until - Timers::now());
+            $seconds = (int)$left;
+            $micros = (int)\ceil(($left - $seconds) * 1e6);
+        }
+        $n = @\stream_select($read, $write, $except, $seconds, $micros);
+        Timers::run();
+        if (!$n) {
+            return false;
+        }
+        $pushd = false;
+        foreach ($read as $stream) {
+            if ($stream === Link::socket()) {
+                $pushd = true;
+            } else {
+                self::call(self::$onRead, $stream);
+            }
+        }
+        foreach ($write as $stream) {
+            self::call(self::$onWrite, $stream);
+        }
+        return $pushd;
+    }
+
+    private static function call(array $callbacks, $stream): void
+    {
+        $f = $callbacks[(int)$stream] ?? null;
+        if ($f === null) {
+            return; // a callback before this one has taken it away
+        }
+        try {
+            Link::$busy = true;
+            $f($stream);
+        } catch (\Throwable $e) {
+            Program::uncaught($e);
+        }
+        Link::$busy = false;
+    }
+
+    /** Sleeps without missing timers or streams; what pushd has waits, as events of a program come one by one. */
+    static function sleep(float $seconds): void
+    {
+        $end = Timers::now() + $seconds;
+        Link::flush();
+        while (($left = $end - Timers::now()) > 0) {
+            \usleep((int)($left * 1e6));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+<?php
+namespace Pushd;
+
+/**
+ * Plan is the run of a program in which it says what it would listen on, and
+ * does nothing: `pushd php FILE start` does it first, and so does each reload. What
+ * comes back on descriptor 3 is one object of JSON.
+ */
+final class Plan
+{
+    const CALLS = 'stream_socket_server,socket_bind,socket_listen,socket_create_listen,pcntl_fork';
+
+    private static $said = false;
+
+    static function begin(): void
+    {
+        require __DIR__ . '/calls.php';
+        \set_error_handler(static function ($no, $text) { // PHP 7.4 has its own word for a call that is switched off
+            if (\preg_match('/^(\w+)\(\) has been disabled/', $text, $m) && \in_array($m[1], \explode(',', self::CALLS), true)) {
+                self::opens($m[1]);
+            }
+            return false;
+        });
+        \register_shutdown_function(static function () {
+            if (self::$said) {
+                return;
+            }
+            $e = \error_get_last();
+            if ($e && $e['type'] & (\E_ERROR | \E_PARSE | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_USER_ERROR)) {
+                self::say(['error' => "$e[message] in $e[file]:$e[line]"]);
+            }
+            self::say(['error' => 'the file came to its end without Worker::runAll(), $app->run() or $server->start()', 'ended' => true]);
+        });
+        foreach (['swoole', 'openswoole'] as $ext) {
+            if (\extension_loaded($ext)) { // its classes would be in the way of ours
+                self::say(['extension' => $ext, 'ini' => \php_ini_loaded_file() ?: '', 'scanned' => (string)\php_ini_scanned_files()]);
+            }
+        }
+    }
+
+    /** The program would open a socket of its own. */
+    static function opens(string $call): void
+    {
+        foreach (\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS) as $frame) {
+            if (isset($frame['file']) && \strncmp($frame['file'], __DIR__ . '/', \strlen(__DIR__) + 1) !== 0) {
+                break;
+            }
+        }
+        self::say(['opens' => $call, 'at' => ($frame['file'] ?? '') . ':' . ($frame['line'] ?? 0)]);
+    }
+
+    /** Says the plan, and ends the run. */
+    static function say(array $plan): void
+    {
+        self::$said = true;
+        @\file_put_contents('php://fd/3', \json_encode(['version' => 1] + $plan, \JSON_PARTIAL_OUTPUT_ON_ERROR | \JSON_UNESCAPED_SLASHES | \JSON_UNESCAPED_UNICODE));
+        exit(0);
+    }
+
+    /** Names of the groups, all different and as pushd allows them: the same in the plan and in a handler. */
+    static function names(array $wanted): array
+    {
+        $file = \basename($_SERVER['SCRIPT_FILENAME'] ?? 'php', '.php');
+        $names = [];
+        foreach ($wanted as $i => $name) {
+            $name = $name === '' || $name === 'none' ? $file : $name;
+            $name = \substr(\trim((string)\preg_replace('/[^A-Za-z0-9._-]+/', '-', $name), '-'), 0, 56) ?: 'php';
+            $unique = $name;
+            for ($n = 2; \in_array($unique, $names, true); $n++) {
+                $unique = "$name-$n";
+            }
+            $names[$i] = $unique;
+        }
+        return $names;
+    }
+
+    /**
+     * What each kind of server does in its run(): a plan run says the groups, a
+     * handler serves its own, a hand-typed run becomes pushd. $groups is a list of
+     * ['name' =>, 'listen' => [], 'count' =>, …], $make gives the Program of one.
+     */
+    static function start(string $kind, array $groups, array $more, callable $make): void
+    {
+        foreach (self::names(\array_column($groups, 'name')) as $i => $name) {
+            $groups[$i]['name'] = $name;
+        }
+        if (ROLE === 'plan') {
+            self::say(['kind' => $kind, 'groups' => $groups] + $more);
+        }
+        if (ROLE !== 'handler') {
+            self::become($kind);
+        }
+        Link::open();
+        foreach ($groups as $i => $group) {
+            if ($group['name'] === (Link::$config['worker'] ?? '')) {
+                Program::serve($make($i, (int)(Link::$config['slot'] ?? 0)));
+            }
+        }
+        \fwrite(\STDERR, 'pushd: ' . ($_SERVER['SCRIPT_FILENAME'] ?? '') . ' has nothing named "' . (Link::$config['worker'] ?? '') . "\" any more: `reload` of all of pushd takes over new names and addresses\n");
+        exit(1);
+    }
+
+    /** `php start.php start` by hand: this process becomes `pushd php start.php start`. */
+    private static function become(string $kind): void
+    {
+        $pushd = \defined('PUSHD_BINARY') ? \constant('PUSHD_BINARY') : '';
+        $args = $_SERVER['argv'] ?? [];
+        $file = (string)\realpath((string)\array_shift($args));
+        if (!\function_exists('pcntl_exec')) {
+            \fwrite(\STDERR, "pushd: this PHP has no pcntl_exec: type `$pushd php $file " . \implode(' ', $args) . "`\n");
+            exit(1);
+        }
+        \pcntl_exec($pushd, \array_merge(['php', $file], $args));
+        \fwrite(\STDERR, "pushd: $pushd cannot be run: " . \pcntl_strerror(\pcntl_get_last_error()) . " (`pushd php --install` again?)\n");
+        exit(1);
+    }
+}

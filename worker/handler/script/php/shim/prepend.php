@@ -1,0 +1,27 @@
+<?php
+// pushd's PHP side. PHP runs this file before the program (auto_prepend_file),
+// so the classes below are there before any autoloader of the program is asked.
+//
+// -d pushd.role=plan     the program says what it would listen on, and ends
+// -d pushd.role=handler  the program serves: descriptor 3 is pushd's
+// neither                typed by hand after `pushd php --install`: become pushd
+//
+// PHP 7.4 to 8.4, no extension needed.
+namespace Pushd;
+
+if (\PHP_SAPI !== 'cli' || \defined('Pushd\ROLE')) {
+    return;
+}
+\define('Pushd\ROLE', (string)\get_cfg_var('pushd.role'));
+
+foreach ([
+    'link', 'flyweight', 'conns', 'loop', 'words', 'program', 'carry', 'plan', 'names',
+    'tcp', 'stream', 'listener', 'async', 'protocols', 'workerman', 'workerman_program', 'workerman_around',
+    'ratchet', 'ratchet_program', 'ratchet_around', 'swoole', 'swoole_http', 'swoole_program',
+] as $file) {
+    require __DIR__ . "/$file.php";
+}
+unset($file);
+if (ROLE === 'plan') {
+    Plan::begin();
+}

@@ -1,0 +1,124 @@
+<?php
+namespace Pushd;
+
+/**
+ * Program is what a file has declared, seen from pushd: a Worker of Workerman, a
+ * component of Ratchet, a server of Swoole.
+ */
+abstract class Program
+{
+    private static $once = [];
+
+    /** Callbacks that a program does before its first event. */
+    abstract function start(): void;
+    /** What pushd has to tell beside messages: see READY. */
+    abstract function wants(): array;
+    abstract function open(int $id): void;
+    abstract function message(int $id, string $data, int $flags): void;
+    abstract function close(int $id, int $code): void;
+    /** Where references to connections may be that the next process has to get: name => object. */
+    abstract function roots(): array;
+
+    function resume(int $id): void
+    {
+    }
+
+    function buffer(int $id, bool $full): void
+    {
+    }
+
+    function packet(string $remote, string $local, string $data): void
+    {
+    }
+
+    function request(int $id, string $remote, string $local, string $raw): void
+    {
+        Link::frame(Link::RESPOND, $id, "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n\r\n");
+    }
+
+    function handshake(int $id, string $data): void
+    {
+        Link::frame(Link::ACCEPT, $id, '', 0, 101);
+    }
+
+    function channel(string $name, string $data): void
+    {
+    }
+
+    function stop(bool $reload): void
+    {
+    }
+
+    /** Serves, and ends the process. */
+    static function serve(Program $program): void
+    {
+        self::guard($program);
+        $program->start();
+        Conns::settle();
+        Link::frame(Link::READY, 0, (string)\json_encode([
+            'version' => Link::VERSION, 'wants' => $program->wants(),
+            'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::files(),
+        ]));
+        Loop::run($program);
+        Link::$stopped = true;
+        Timers::clear();
+        Link::bye();
+        exit(0);
+    }
+
+    /** What the program has loaded, for a reload at a change. */
+    private static function files(): array
+    {
+        return \array_values(\array_filter(\get_included_files(), static function ($f) {
+            return \strncmp($f, __DIR__ . '/', \strlen(__DIR__) + 1) !== 0;
+        }));
+    }
+
+    /** What is done when a callback ends the process, hangs, or uses up the memory. */
+    private static function guard(Program $program): void
+    {
+        if (\ini_get('memory_limit') === '-1') {
+            \ini_set('memory_limit', '256M'); // without a limit PHP ends without a word
+        }
+        \register_shutdown_function(static function () use ($program) {
+            if (Link::$stopped || !Link::mine()) {
+                return;
+            }
+            Link::$stopped = true;
+            \ini_set('memory_limit', '-1');
+            Link::poison();
+            Link::$leaving = true;
+            Conns::settle();
+            Carry::give($program->roots());
+            Link::bye();
+        });
+        if (!\function_exists('pcntl_async_signals')) {
+            return;
+        }
+        \pcntl_async_signals(true);
+        foreach ([\SIGINT, \SIGTERM, \SIGHUP] as $signal) { // a terminal sends them to all; pushd says when to go
+            \pcntl_signal($signal, \SIG_IGN);
+        }
+        \pcntl_signal(\SIGUSR2, [Link::class, 'interrupt'], false);
+    }
+
+    /** A mistake in a callback: PHP's own words, with the stack. */
+    static function uncaught(\Throwable $e): void
+    {
+        \fwrite(\STDERR, "pushd: uncaught $e\n");
+    }
+
+    /** A hint for whoever reads the log, once. */
+    static function once(string $key, string $text): void
+    {
+        if (!isset(self::$once[$key])) {
+            self::$once[$key] = true;
+            \fwrite(\STDERR, "pushd: $text\n");
+        }
+    }
+}
+
+/** TookTooLong is thrown in a callback that has not come to its end in time. */
+final class TookTooLong extends \Error
+{
+}

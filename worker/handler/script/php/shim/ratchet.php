@@ -1,0 +1,175 @@
+<?php
+namespace Ratchet {
+
+    interface ConnectionInterface
+    {
+        public function send($data);
+
+        public function close();
+    }
+
+    interface ComponentInterface
+    {
+        public function onOpen(ConnectionInterface $conn);
+
+        public function onClose(ConnectionInterface $conn);
+
+        public function onError(ConnectionInterface $conn, \Exception $e);
+    }
+
+    interface MessageInterface
+    {
+        public function onMessage(ConnectionInterface $from, $msg);
+    }
+
+    interface MessageComponentInterface extends ComponentInterface, MessageInterface
+    {
+    }
+
+    /** App is one server with routes. */
+    class App
+    {
+        public $routes = [];
+
+        private $host, $port, $address;
+
+        public function __construct($httpHost = 'localhost', $port = 8080, $address = '127.0.0.1', $loop = null, $context = [])
+        {
+            $this->host = $httpHost;
+            $this->port = $port;
+            $this->address = $address;
+        }
+
+        public function route($path, $controller, array $allowedOrigins = [], $httpHost = null)
+        {
+            $this->routes[] = new \Pushd\RatchetRoute($path, $controller, $allowedOrigins ? \array_values($allowedOrigins) : [$this->host], $httpHost);
+            return $controller;
+        }
+
+        public function run()
+        {
+            \Pushd\RatchetProgram::run("websocket://$this->address:$this->port", $this->routes);
+        }
+    }
+}
+
+namespace Ratchet\Server {
+
+    use Ratchet\ConnectionInterface;
+    use Ratchet\MessageComponentInterface;
+
+    class IoServer
+    {
+        public $app, $loop, $socket;
+
+        private $listen;
+
+        public function __construct($app, $listen, $loop = null)
+        {
+            $this->app = $app;
+            $this->listen = (string)$listen;
+            $this->loop = new \Pushd\ReactLoop();
+        }
+
+        public static function factory($component, $port = 80, $address = '0.0.0.0')
+        {
+            return new static($component, \strpos($address, ':') === false ? "$address:$port" : '[' . \trim($address, '[]') . "]:$port");
+        }
+
+        public function run()
+        {
+            $app = $this->app;
+            $scheme = 'tcp'; // what is not in a WsServer gets bytes, as in Ratchet
+            while ($app instanceof \Ratchet\Http\HttpServer || $app instanceof \Ratchet\WebSocket\WsServer) {
+                $scheme = $app instanceof \Ratchet\WebSocket\WsServer ? 'websocket' : $scheme;
+                $app = $app->component;
+            }
+            \Pushd\RatchetProgram::run("$scheme://$this->listen", [new \Pushd\RatchetRoute('*', $app, ['*'], null)]);
+        }
+    }
+
+    class EchoServer implements MessageComponentInterface
+    {
+        public function onOpen(ConnectionInterface $conn)
+        {
+        }
+
+        public function onMessage(ConnectionInterface $from, $msg)
+        {
+            $from->send($msg);
+        }
+
+        public function onClose(ConnectionInterface $conn)
+        {
+        }
+
+        public function onError(ConnectionInterface $conn, \Exception $e)
+        {
+            $conn->close();
+        }
+    }
+}
+
+namespace Ratchet\Http {
+
+    interface HttpServerInterface extends \Ratchet\MessageComponentInterface
+    {
+    }
+
+    class HttpServer
+    {
+        public $component;
+
+        public function __construct($component)
+        {
+            $this->component = $component;
+        }
+    }
+
+    class OriginCheck
+    {
+        public $component, $allowedOrigins;
+
+        public function __construct($component, array $allowed = [])
+        {
+            $this->component = $component;
+            $this->allowedOrigins = $allowed;
+        }
+    }
+}
+
+namespace Ratchet\WebSocket {
+
+    interface WsServerInterface
+    {
+        public function getSubProtocols();
+    }
+
+    interface MessageCallableInterface
+    {
+        public function onMessage(\Ratchet\ConnectionInterface $conn, $msg);
+    }
+
+    interface MessageComponentInterface extends \Ratchet\ComponentInterface, MessageCallableInterface
+    {
+    }
+
+    class WsServer
+    {
+        public $component;
+
+        public function __construct($component)
+        {
+            $this->component = $component;
+        }
+
+        /** pushd pings by itself: ping_interval. */
+        public function enableKeepAlive($loop = null, $interval = 30)
+        {
+        }
+
+        public function setStrictSubProtocolCheck($enable)
+        {
+        }
+    }
+}

@@ -1,0 +1,161 @@
+<?php
+namespace Pushd {
+
+    /** PsrRequest is as much of a PSR-7 request as components ask for, where there is no guzzlehttp/psr7. */
+    final class PsrRequest
+    {
+        private $lines, $target, $method;
+
+        static function of(string $head)
+        {
+            if (\class_exists('GuzzleHttp\Psr7\Message')) {
+                return \GuzzleHttp\Psr7\Message::parseRequest(\rtrim($head) . "\r\n\r\n");
+            }
+            if (\function_exists('GuzzleHttp\Psr7\parse_request')) {
+                return \call_user_func('GuzzleHttp\Psr7\parse_request', \rtrim($head) . "\r\n\r\n");
+            }
+            return self::ours($head);
+        }
+
+        static function ours(string $head): self
+        {
+            $r = new self();
+            $lines = \explode("\r\n", \rtrim($head));
+            [$r->method, $r->target] = \explode(' ', (string)\array_shift($lines), 3) + ['GET', '/'];
+            $r->lines = [];
+            foreach ($lines as $line) {
+                [$name, $value] = \explode(':', $line, 2) + [1 => ''];
+                $r->lines[\strtolower(\trim($name))][] = \trim($value);
+            }
+            return $r;
+        }
+
+        public function getMethod()
+        {
+            return $this->method;
+        }
+
+        public function getRequestTarget()
+        {
+            return $this->target;
+        }
+
+        public function getHeaders()
+        {
+            return $this->lines;
+        }
+
+        public function hasHeader($name)
+        {
+            return isset($this->lines[\strtolower($name)]);
+        }
+
+        public function getHeader($name)
+        {
+            return $this->lines[\strtolower($name)] ?? [];
+        }
+
+        public function getHeaderLine($name)
+        {
+            return \implode(', ', $this->getHeader($name));
+        }
+
+        public function getUri()
+        {
+            return new PsrUri($this->target, $this->getHeaderLine('Host'));
+        }
+    }
+
+    final class PsrUri
+    {
+        private $target, $host;
+
+        public function __construct(string $target, string $host)
+        {
+            $this->target = $target;
+            $this->host = $host;
+        }
+
+        public function getPath()
+        {
+            return (string)\strstr($this->target . '?', '?', true);
+        }
+
+        public function getQuery()
+        {
+            return (string)\substr((string)\strstr($this->target, '?'), 1);
+        }
+
+        public function getHost()
+        {
+            return (string)\preg_replace('/:\d+$/', '', $this->host);
+        }
+
+        public function __toString()
+        {
+            return "http://$this->host$this->target";
+        }
+    }
+
+    /** ReactLoop is $server->loop, on the loop of this process. */
+    final class ReactLoop
+    {
+        public function addTimer($seconds, $f)
+        {
+            $timer = new \stdClass();
+            $timer->id = Timers::add((float)$seconds, static function () use ($f, $timer) {
+                $f($timer);
+            }, [], false);
+            return $timer;
+        }
+
+        public function addPeriodicTimer($seconds, $f)
+        {
+            $timer = new \stdClass();
+            $timer->id = Timers::add((float)$seconds, static function () use ($f, $timer) {
+                $f($timer);
+            }, [], true);
+            return $timer;
+        }
+
+        public function cancelTimer($timer)
+        {
+            Timers::del($timer->id);
+        }
+
+        public function futureTick($f)
+        {
+            Timers::add(0, $f, [], false);
+        }
+
+        public function addReadStream($stream, $f)
+        {
+            Loop::onReadable($stream, $f);
+        }
+
+        public function removeReadStream($stream)
+        {
+            Loop::onReadable($stream, null);
+        }
+
+        public function addWriteStream($stream, $f)
+        {
+            Loop::onWritable($stream, $f);
+        }
+
+        public function removeWriteStream($stream)
+        {
+            Loop::onWritable($stream, null);
+        }
+
+        public function run()
+        {
+            Program::once('loop', '$loop->run() is not needed: $server->run() serves');
+        }
+
+        public function stop()
+        {
+            exit(0);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+<?php
+namespace Pushd {
+
+    use Workerman\Connection\TcpConnection;
+
+    /**
+     * StreamConnection is one on a socket of PHP's own: of a client that the program
+     * is itself, or of a listener made in onWorkerStart. It ends with the process.
+     */
+    class StreamConnection extends TcpConnection
+    {
+        public $onMessage, $onClose, $onError, $onBufferFull, $onBufferDrain, $onConnect, $onWebSocketConnect, $onWebSocketConnected,
+            $onWebSocketClose, $onWebSocketPing, $onWebSocketPong;
+        public $worker, $transport = 'tcp', $protocol, $context, $headers = [], $bytesRead = 0, $bytesWritten = 0;
+        public $maxSendBufferSize = 1048576, $maxPackageSize = 10485760;
+
+        protected $socket, $out = '', $in = '', $remote = '', $paused = false;
+        private $more = [];
+        private static $last = 0;
+
+        public function __construct($socket, string $remote = '')
+        {
+            $this->id = ++self::$last;
+            $this->remote = $remote;
+            $this->context = new \stdClass();
+            $this->maxSendBufferSize = self::$defaultMaxSendBufferSize;
+            $this->maxPackageSize = self::$defaultMaxPackageSize;
+            if ($socket) {
+                $this->attach($socket);
+            }
+        }
+
+        protected function attach($socket): void
+        {
+            $this->socket = $socket;
+            \stream_set_blocking($socket, false);
+            \stream_set_read_buffer($socket, 0);
+            Loop::onReadable($socket, [$this, 'baseRead']);
+        }
+
+        public function pushdId(): int
+        {
+            return 0;
+        }
+
+        public function __serialize(): array
+        {
+            throw new \Exception('a connection that PHP has opened itself ends with the process');
+        }
+
+        public function send($data, $raw = false)
+        {
+            if ($this->status === self::STATUS_CLOSING || $this->status === self::STATUS_CLOSED || $this->status === self::STATUS_ENDING) {
+                return false;
+            }
+            if (!$raw && $this->protocol !== null) {
+                $protocol = $this->protocol;
+                $data = $protocol::encode($data, $this);
+                if ($data === '') {
+                    return null;
+                }
+            } elseif (!\is_string($data)) {
+                $data = text($data);
+            }
+            if ($this->out !== '' && \strlen($this->out) + \strlen($data) > $this->maxSendBufferSize) {
+                self::$statistics['send_fail']++;
+                $this->tell($this->onError, self::SEND_FAIL, 'send buffer full and drop package');
+                return false;
+            }
+            $was = $this->out;
+            $this->out .= $data;
+            if ($this->status !== self::STATUS_ESTABLISHED) {
+                return null;
+            }
+            if ($was === '') {
+                $this->baseWrite();
+            }
+            if ($this->out !== '' && \strlen($this->out) >= $this->maxSendBufferSize) {
+                $this->tell($this->onBufferFull);
+            }
+            return $this->out === '' ? true : null;
+        }
+
+        public function baseWrite()
+        {
+            $n = @\fwrite($this->socket, $this->out);
+            if ($n === false || $n === 0 && \feof($this->socket)) {
+                $this->destroy();
+                return;
+            }
+            $this->bytesWritten += $n;
+            $this->out = (string)\substr($this->out, $n);
+            if ($this->out !== '') {
+                Loop::onWritable($this->socket, [$this, 'baseWrite']);
+                return;
+            }
+            Loop::onWritable($this->socket, null);
+            $this->tell($this->onBufferDrain);
+            if ($this->status === self::STATUS_CLOSING) {
+                $this->destroy();
+            }
+        }
+
+        public function baseRead($socket = null, $checkEof = true)
+        {
+            $data = @\fread($this->socket, self::READ_BUFFER_SIZE);
+            if ($data === '' || $data === false) {
+                if ($checkEof && \feof($this->socket)) {
+                    $this->destroy();
+                }
+                return;
+            }
+            $this->bytesRead += \strlen($data);
+            $this->in .= $data;
+            $this->packets();
+        }
+
+        protected function packets(): void
+        {
+            while ($this->in !== '' && !$this->paused && $this->status === self::STATUS_ESTABLISHED) {
+                $n = \strlen($this->in);
+                $protocol = $this->protocol;
+                if ($protocol !== null) {
+                    $n = (int)$protocol::input($this->in, $this);
+                    if ($n < 0 || $n > $this->maxPackageSize) {
+                        $this->destroy();
+                        return;
+                    }
+                    if ($n === 0 || $n > \strlen($this->in)) {
+                        return;
+                    }
+                }
+                $packet = \substr($this->in, 0, $n);
+                $this->in = (string)\substr($this->in, $n);
+                self::$statistics['total_request']++;
+                $this->tell($this->onMessage, $protocol !== null ? $protocol::decode($packet, $this) : $packet);
+            }
+        }
+
+        /** Runs a callback; a mistake in it costs this connection. */
+        protected function tell($f, ...$args): void
+        {
+            if (!$f) {
+                return;
+            }
+            try {
+                $f($this, ...$args);
+            } catch (\Throwable $e) {
+                Program::uncaught($e);
+                $this->destroy();
+            }
+        }
+
+        public function close($data = null, $raw = false)
+        {
+            if ($this->status === self::STATUS_CLOSING || $this->status === self::STATUS_CLOSED) {
+                return;
+            }
+            if ($data !== null) {
+                $this->send($data, $raw);
+            }
+            $connected = $this->status === self::STATUS_ESTABLISHED;
+            $this->status = self::STATUS_CLOSING;
+            if ($this->out === '' || !$connected) {
+                $this->destroy();
+            }
+        }
+
+        public function destroy()
+        {
+            if ($this->status === self::STATUS_CLOSED) {
+                return;
+            }
+            $this->status = self::STATUS_CLOSED;
+            $this->in = $this->out = '';
+            if ($this->socket) {
+                Loop::onReadable($this->socket, null);
+                Loop::onWritable($this->socket, null);
+                @\fclose($this->socket);
+                $this->socket = null;
+            }
+            $this->tell($this->onClose);
+        }
+
+        public function pauseRecv()
+        {
+            $this->paused = true;
+            if ($this->socket) {
+                Loop::onReadable($this->socket, null);
+            }
+        }
+
+        public function resumeRecv()
+        {
+            $this->paused = false;
+            if ($this->socket) {
+                Loop::onReadable($this->socket, [$this, 'baseRead']);
+                $this->packets();
+            }
+        }
+
+        public function consumeRecvBuffer($length)
+        {
+            $this->in = (string)\substr($this->in, $length);
+        }
+
+        public function getRemoteAddress()
+        {
+            return $this->remote;
+        }
+
+        public function getLocalAddress()
+        {
+            return $this->socket ? (string)@\stream_socket_get_name($this->socket, false) : '';
+        }
+
+        public function getSendBufferQueueSize()
+        {
+            return \strlen($this->out);
+        }
+
+        public function getRecvBufferQueueSize()
+        {
+            return \strlen($this->in);
+        }
+
+        public function getSocket()
+        {
+            return $this->socket;
+        }
+
+        public function &__get($name)
+        {
+            return $this->more[$name];
+        }
+
+        public function __set($name, $value)
+        {
+            $this->more[$name] = $value;
+        }
+
+        public function __isset($name)
+        {
+            return isset($this->more[$name]);
+        }
+
+        public function __unset($name)
+        {
+            unset($this->more[$name]);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+<?php
+namespace Swoole\Http {
+
+    #[\AllowDynamicProperties]
+    class Request
+    {
+        public $fd = 0, $header = [], $server = [], $get, $post, $cookie, $files, $tmpfiles;
+        private $raw = '';
+
+        public static function of(int $fd, string $remote, string $raw): self
+        {
+            $r = new self();
+            $r->fd = $fd;
+            $r->raw = $raw;
+            $ours = \Pushd\PsrRequest::ours((string)\strstr("$raw\r\n\r\n", "\r\n\r\n", true));
+            foreach ($ours->getHeaders() as $name => $values) {
+                $r->header[$name] = \implode(', ', $values);
+            }
+            $uri = $ours->getUri();
+            $end = (int)\strrpos($remote, ':');
+            $r->server = ['request_method' => $ours->getMethod(), 'request_uri' => $uri->getPath(), 'path_info' => $uri->getPath(), 'request_time' => \time(),
+                'remote_addr' => $end ? \substr($remote, 0, $end) : $remote, 'remote_port' => (int)\substr($remote, $end + 1), 'server_protocol' => 'HTTP/1.1'];
+            if ($uri->getQuery() !== '') {
+                $r->server['query_string'] = $uri->getQuery();
+                \parse_str($uri->getQuery(), $r->get);
+            }
+            foreach (\explode(';', $r->header['cookie'] ?? '') as $pair) {
+                if ($at = \strpos($pair, '=')) {
+                    $r->cookie[\trim(\substr($pair, 0, $at))] = \urldecode(\trim(\substr($pair, $at + 1)));
+                }
+            }
+            if (\stripos($r->header['content-type'] ?? '', 'application/x-www-form-urlencoded') === 0) {
+                \parse_str($r->rawContent(), $r->post);
+            }
+            return $r;
+        }
+
+        public function rawContent()
+        {
+            return (string)\substr((string)\strstr($this->raw, "\r\n\r\n"), 4);
+        }
+
+        public function getContent()
+        {
+            return $this->rawContent();
+        }
+
+        public function getData()
+        {
+            return $this->raw;
+        }
+
+        public function getMethod()
+        {
+            return $this->server['request_method'];
+        }
+    }
+
+    class Response
+    {
+        public $fd = 0;
+        private $status = 200, $lines = '', $begun = false, $ended = false, $type = false;
+
+        public static function of(int $fd): self
+        {
+            $r = new self();
+            $r->fd = $fd;
+            return $r;
+        }
+
+        public function status($code, $reason = '')
+        {
+            $this->status = (int)$code;
+            return true;
+        }
+
+        public function header($name, $value, $format = true)
+        {
+            $this->type = $this->type || \strtolower($name) === 'content-type';
+            $this->lines .= "$name: " . \str_replace(["\r", "\n"], '', (string)$value) . "\r\n";
+            return true;
+        }
+
+        public function cookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false)
+        {
+            return $this->header('Set-Cookie', $name . '=' . \rawurlencode($value) . ($expires ? '; Expires=' . \gmdate('D, d M Y H:i:s', $expires) . ' GMT' : '')
+                . "; Path=$path" . ($domain === '' ? '' : "; Domain=$domain") . ($secure ? '; Secure' : '') . ($httponly ? '; HttpOnly' : ''));
+        }
+
+        public function redirect($url, $code = 302)
+        {
+            $this->status($code);
+            $this->header('Location', $url);
+            return $this->end();
+        }
+
+        public function sendfile($file)
+        {
+            if (!\is_file($file)) {
+                $this->status(404);
+            }
+            return $this->end(\is_file($file) ? (string)\file_get_contents($file) : 'Not Found');
+        }
+
+        private function head(): string
+        {
+            if ($this->begun) {
+                return '';
+            }
+            $this->begun = true;
+            $type = $this->type ? '' : "Content-Type: text/html\r\n";
+            return "HTTP/1.1 $this->status " . (\Pushd\SwooleProgram::REASONS[$this->status] ?? 'Status') . "\r\n$type$this->lines\r\n";
+        }
+
+        public function write($data)
+        {
+            if ($this->ended) {
+                return false;
+            }
+            \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $this->head() . $data, \Pushd\Link::MORE);
+            return true;
+        }
+
+        public function end($data = '')
+        {
+            if ($this->ended) {
+                return false;
+            }
+            $this->ended = true;
+            \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $this->head() . $data);
+            return true;
+        }
+
+        public function isWritable()
+        {
+            return !$this->ended;
+        }
+    }
+}

@@ -1,0 +1,173 @@
+<?php
+namespace Pushd {
+
+    final class SwooleProgram extends Program
+    {
+        const REASONS = [200 => 'OK', 201 => 'Created', 204 => 'No Content', 301 => 'Moved Permanently', 302 => 'Found', 304 => 'Not Modified', 400 => 'Bad Request',
+            401 => 'Unauthorized', 403 => 'Forbidden', 404 => 'Not Found', 405 => 'Method Not Allowed', 500 => 'Internal Server Error', 503 => 'Service Unavailable'];
+        /** What set() may have, and what becomes of it; what is not here is warned of by name. */
+        const SETTINGS = [
+            'worker_num' => '', 'reactor_num' => '', 'task_worker_num' => '', 'daemonize' => '', 'log_file' => '', 'pid_file' => '', 'log_level' => '',
+            'dispatch_mode' => '', 'max_request' => '', 'max_conn' => '', 'max_connection' => '', 'backlog' => '', 'reload_async' => '', 'max_wait_time' => '',
+            'enable_reuse_port' => '', 'open_tcp_nodelay' => '', 'tcp_fastopen' => '', 'open_cpu_affinity' => '', 'enable_coroutine' => '', 'task_enable_coroutine' => '',
+            'open_websocket_protocol' => '', 'hook_flags' => '', 'task_max_request' => '',
+            'heartbeat_check_interval' => 'pushd pings its clients: ping_interval', 'heartbeat_idle_time' => 'pushd pings its clients: ping_interval',
+            'ssl_cert_file' => 'give pushd the certificate: tls of [[worker]]', 'ssl_key_file' => 'give pushd the certificate: tls of [[worker]]',
+            'package_max_length' => 'limits.max_message of pushd', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => 'limits.max_queue of pushd',
+            'document_root' => 'pages come from your web server', 'enable_static_handler' => 'pages come from your web server',
+            'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
+        ];
+
+        private $server, $ports;
+        private static $lastPacket = '';
+
+        static function run(\Swoole\Server $server): void
+        {
+            $ports = \array_merge([$server], $server->ports);
+            $listen = [];
+            foreach ($ports as $p) {
+                $udp = $p->type === \SWOOLE_SOCK_UDP || $p->type === \SWOOLE_SOCK_UDP6;
+                $p->pushdScheme = $udp ? 'udp' : (isset($p->pushdOn['receive']) ? 'tcp' : $p->pushdScheme);
+                $host = \strpos((string)$p->host, ':') !== false ? "[$p->host]" : $p->host;
+                $listen[] = "$p->pushdScheme://$host:$p->port";
+            }
+            foreach ($server->setting as $name => $value) {
+                if (!isset(self::SETTINGS[$name])) {
+                    self::once("set $name", "set(['$name' => …]) is not known here and does nothing");
+                } elseif (self::SETTINGS[$name] !== '' && $value) {
+                    self::once("set $name", "set(['$name' => …]) does nothing here: " . self::SETTINGS[$name]);
+                }
+            }
+            $s = $server->setting;
+            $more = ['stdout' => (string)($s['log_file'] ?? ''), 'pidFile' => (string)($s['pid_file'] ?? ''), 'daemonize' => !empty($s['daemonize'])];
+            Plan::start('swoole', [['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen]], $more, static function ($i, $slot) use ($server, $ports, $more) {
+                Output::redirect($more['stdout']);
+                return new self($server, $ports);
+            });
+        }
+
+        private function __construct(\Swoole\Server $server, array $ports)
+        {
+            $this->server = $server;
+            $this->ports = $ports;
+            Conns::$told = true;
+        }
+
+        private function call(string $event, ...$args): bool
+        {
+            return $this->callOf($this->server, $event, ...$args);
+        }
+
+        private function callOf(\Swoole\Server $port, string $event, ...$args): bool
+        {
+            $f = $port->pushdOn[$event] ?? $this->server->pushdOn[$event] ?? null;
+            if ($f) {
+                $f($this->server, ...$args);
+            }
+            return $f !== null;
+        }
+
+        /** The port that a listener's address is of. */
+        private function port(string $local): \Swoole\Server
+        {
+            $scheme = (string)\strstr($local, '://', true);
+            $first = null;
+            foreach ($this->ports as $p) {
+                if ($p->pushdScheme === $scheme) {
+                    if (\substr($local, -\strlen(":$p->port")) === ":$p->port") {
+                        return $p;
+                    }
+                    $first = $first ?? $p; // another address has been configured for it
+                }
+            }
+            return $first ?? $this->server;
+        }
+
+        public function start(): void
+        {
+            $this->server->worker_pid = \getmypid();
+            if ((Link::$config['births'] ?? 1) === 1) {
+                $this->call('start');
+            }
+            $this->call('workerstart', $this->server->worker_id);
+        }
+
+        public function wants(): array
+        {
+            $wants = ['open', 'close'];
+            if (isset($this->server->pushdOn['request'])) {
+                $wants[] = 'request';
+            }
+            if (isset($this->server->pushdOn['handshake'])) {
+                self::once('handshake', 'on("handshake") is not called: pushd answers handshakes');
+            }
+            return $wants;
+        }
+
+        public function roots(): array
+        {
+            return ['server' => $this->server];
+        }
+
+        public function open(int $id): void
+        {
+            $port = $this->port(Conns::told($id, 1));
+            if ($port->pushdScheme === 'websocket') {
+                $head = Conns::told($id, 3);
+                $this->callOf($port, 'open', \Swoole\Http\Request::of($id, Conns::told($id, 0), $head));
+                return;
+            }
+            $this->callOf($port, 'connect', $id, 0);
+        }
+
+        public function message(int $id, string $data, int $flags): void
+        {
+            $port = $this->port(Conns::told($id, 1));
+            if ($port->pushdScheme !== 'websocket') {
+                $this->callOf($port, 'receive', $id, 0, $data);
+                return;
+            }
+            $frame = new \Swoole\WebSocket\Frame();
+            $frame->fd = $id;
+            $frame->data = $data;
+            $frame->opcode = $flags & Link::BINARY ? 2 : 1;
+            $this->callOf($port, 'message', $frame);
+        }
+
+        public function packet(string $remote, string $local, string $data): void
+        {
+            self::$lastPacket = $local;
+            $end = (int)\strrpos($remote, ':');
+            $this->callOf($this->port($local), 'packet', $data, ['address' => \substr($remote, 0, $end), 'port' => (int)\substr($remote, $end + 1),
+                'server_port' => (int)\substr((string)\strrchr($local, ':'), 1), 'server_socket' => 0, 'dispatch_time' => \microtime(true)]);
+        }
+
+        static function reply(string $remote, string $data): bool
+        {
+            if (self::$lastPacket === '') {
+                return false;
+            }
+            Link::frame(Link::REPLY, 0, "$remote\0" . self::$lastPacket . "\0$data");
+            return true;
+        }
+
+        public function request(int $id, string $remote, string $local, string $raw): void
+        {
+            $f = $this->port($local)->pushdOn['request'] ?? $this->server->pushdOn['request'] ?? null;
+            if ($f) { // the one event that does not get the server
+                $f(\Swoole\Http\Request::of($id, $remote, $raw), \Swoole\Http\Response::of($id));
+            }
+        }
+
+        public function close(int $id, int $code): void
+        {
+            Conns::forget($id); // exist() is false from here on
+            $this->callOf($this->port(Conns::told($id, 1)), 'close', $id, $code === 1000 ? 0 : -1);
+        }
+
+        public function stop(bool $reload): void
+        {
+            $this->call('workerstop', $this->server->worker_id);
+        }
+    }
+}

@@ -1,0 +1,376 @@
+<?php
+namespace Workerman\Connection {
+
+    abstract class ConnectionInterface
+    {
+        const CONNECT_FAIL = 1, SEND_FAIL = 2;
+
+        public static $statistics = ['connection_count' => 0, 'total_request' => 0, 'throw_exception' => 0, 'send_fail' => 0];
+
+        abstract public function send($data, $raw = false);
+
+        abstract public function close($data = null, $raw = false);
+
+        abstract public function getRemoteAddress();
+
+        public function getRemoteIp()
+        {
+            $a = $this->getRemoteAddress();
+            $end = \strrpos($a, ':');
+            if ($end === false || \substr_count($a, ':') > 1 && $a[0] !== '[') { // behind a proxy: no port
+                return $a;
+            }
+            return \trim(\substr($a, 0, $end), '[]');
+        }
+
+        public function getRemotePort()
+        {
+            $ip = $this->getRemoteIp();
+            $a = $this->getRemoteAddress();
+            return $a === $ip ? 0 : (int)\substr((string)\strrchr($a, ':'), 1);
+        }
+
+        abstract public function getLocalAddress();
+
+        public function getLocalIp()
+        {
+            return (string)\substr($this->getLocalAddress(), 0, (int)\strrpos($this->getLocalAddress(), ':'));
+        }
+
+        public function getLocalPort()
+        {
+            return (int)\substr((string)\strrchr($this->getLocalAddress(), ':'), 1);
+        }
+
+        public function isIpV4()
+        {
+            return \strpos($this->getRemoteIp(), ':') === false;
+        }
+
+        public function isIpV6()
+        {
+            return !$this->isIpV4();
+        }
+    }
+
+    /**
+     * TcpConnection is a client that pushd holds. Callbacks and limits that the program sets on
+     * it stay in this process; its other properties are its session and outlive it.
+     */
+    class TcpConnection extends ConnectionInterface implements \Pushd\Connection, \JsonSerializable
+    {
+        use \Pushd\Flyweight {
+            __get as private flyGet;
+            __set as private flySet;
+            __isset as private flyIsset;
+            __unset as private flyUnset;
+        }
+
+        const READ_BUFFER_SIZE = 65535;
+        const STATUS_INITIAL = 0, STATUS_CONNECTING = 1, STATUS_ESTABLISHED = 2, STATUS_ENDING = 4, STATUS_CLOSING = 8, STATUS_CLOSED = 16;
+        const MAX_CACHE_STRING_LENGTH = 2048, MAX_CACHE_SIZE = 512, TCP_KEEPALIVE_INTERVAL = 55;
+        const STATUS_TO_STRING = [0 => 'INITIAL', 1 => 'CONNECTING', 2 => 'ESTABLISHED', 4 => 'ENDING', 8 => 'CLOSING', 16 => 'CLOSED'];
+        /** What stays in this process. */
+        const OWN = ['onMessage' => 1, 'onClose' => 1, 'onError' => 1, 'onBufferFull' => 1, 'onBufferDrain' => 1,
+            'onWebSocketConnect' => 1, 'onWebSocketConnected' => 1, 'onWebSocketClose' => 1, 'onWebSocketPing' => 1, 'onWebSocketPong' => 1,
+            'onConnect' => 1, 'context' => 1, 'protocol' => 1, 'maxSendBufferSize' => 1, 'maxPackageSize' => 1, 'transport' => 1,
+            'headers' => 1, 'pushdPaused' => 1, 'pushdFull' => 1];
+
+        public static $defaultMaxSendBufferSize = 1048576, $defaultMaxPackageSize = 10485760,
+            $defaultLingerTimeout = 1.0, $connections = [];
+
+        public $id;
+        protected $status = self::STATUS_ESTABLISHED;
+
+        public function __construct($id)
+        {
+            $this->id = $this->pushdId = $id;
+        }
+
+        public function __unserialize(array $data): void
+        {
+            $this->id = $this->pushdId = (int)$data[0];
+            \Pushd\Carry::$conns[$this->id] = true;
+            \Pushd\Conns::adopt($this->id, $this);
+        }
+
+        public function send($data, $raw = false)
+        {
+            if ($this->status !== self::STATUS_ESTABLISHED) {
+                return false;
+            }
+            $flags = 0;
+            $protocol = $raw ? null : $this->codec();
+            if ($protocol !== null) {
+                $data = $protocol::encode($data, $this);
+                if ($data === '') {
+                    return null;
+                }
+            } elseif (!\is_string($data)) {
+                $data = \Pushd\text($data);
+            }
+            if (\Pushd\Conns::has($this->id)) {
+                $vars = &\Pushd\Conns::vars($this->id);
+                $flags = ($vars['websocketType'] ?? '') === "\x82" ? \Pushd\Link::BINARY : 0;
+            }
+            if (isset(\Pushd\Full::$bytes[$this->id]) && !\Pushd\Full::take($this, \strlen($data))) {
+                return false;
+            }
+            \Pushd\Link::send($this->id, $data, $flags);
+            return true;
+        }
+
+        /** The class that turns what is sent into bytes; null: pushd does. */
+        protected function codec()
+        {
+            return \Pushd\WorkermanProgram::$codec;
+        }
+
+        public function close($data = null, $raw = false)
+        {
+            if ($this->status !== self::STATUS_ESTABLISHED) {
+                return;
+            }
+            if ($data !== null) {
+                $this->send($data, $raw);
+            }
+            if (\Pushd\Link::$leaving) {
+                return; // the process ends, its connections do not
+            }
+            $this->status = self::STATUS_CLOSING;
+            \Pushd\Link::end($this->id);
+        }
+
+        public function end($data = null, $raw = false)
+        {
+            $this->close($data, $raw);
+        }
+
+        public function destroy()
+        {
+            $this->close();
+        }
+
+        /** @internal pushd has told that it is closed */
+        public function closed(): void
+        {
+            $this->status = self::STATUS_CLOSED;
+        }
+
+        public function pauseRecv()
+        {
+            \Pushd\Conns::own($this->id)['pushdPaused'] = true;
+            \Pushd\Link::frame(\Pushd\Link::PAUSE, $this->id);
+        }
+
+        public function resumeRecv()
+        {
+            $own = &\Pushd\Conns::own($this->id);
+            unset($own['pushdPaused']);
+            \Pushd\Link::frame(\Pushd\Link::GOON, $this->id);
+        }
+
+        public function pipe($dest)
+        {
+            $source = $this;
+            $this->onMessage = static function ($c, $data) use ($dest) {
+                $dest->send($data);
+            };
+            $this->onClose = static function () use ($dest) {
+                $dest->close();
+            };
+            $dest->onBufferFull = static function () use ($source) {
+                $source->pauseRecv();
+            };
+            $dest->onBufferDrain = static function () use ($source) {
+                $source->resumeRecv();
+            };
+        }
+
+        public function consumeRecvBuffer($length)
+        {
+            \Pushd\Packets::consume($this->id, $length);
+        }
+
+        public function getRemoteAddress()
+        {
+            return $this->told(0);
+        }
+
+        public function getLocalAddress()
+        {
+            $a = $this->told(1);
+            return ($at = \strpos($a, '://')) === false ? $a : \substr($a, $at + 3);
+        }
+
+        public function getStatus($raw = true)
+        {
+            return $raw ? $this->status : self::STATUS_TO_STRING[$this->status];
+        }
+
+        public function getSendBufferQueueSize()
+        {
+            return \Pushd\Full::$bytes[$this->id] ?? 0;
+        }
+
+        public function getRecvBufferQueueSize()
+        {
+            return \Pushd\Packets::waiting($this->id);
+        }
+
+        public function getSocket()
+        {
+            \Pushd\Program::once('getSocket', 'getSocket() gives nothing: the socket is pushd\'s');
+            return null;
+        }
+
+        public function jsonSerialize(): array
+        {
+            return ['id' => $this->id, 'status' => $this->getStatus(), 'transport' => 'tcp', 'getRemoteIp' => $this->getRemoteIp(),
+                'remotePort' => $this->getRemotePort(), 'getRemoteAddress' => $this->getRemoteAddress(), 'getLocalIp' => $this->getLocalIp(),
+                'getLocalPort' => $this->getLocalPort(), 'getLocalAddress' => $this->getLocalAddress(), 'isIpV4' => $this->isIpV4(), 'isIpV6' => $this->isIpV6()];
+        }
+
+        public function &__get($name)
+        {
+            if (isset(self::OWN[$name]) && !$this->isBuried()) {
+                if (\Pushd\Conns::callback($this->id, $name) === null) {
+                    $default = $this->property($name);
+                    return $default;
+                }
+                return \Pushd\Conns::own($this->id)[$name];
+            }
+            return $this->flyGet($name);
+        }
+
+        public function __set($name, $value)
+        {
+            if (!isset(self::OWN[$name]) || $this->isBuried()) {
+                $this->flySet($name, $value);
+                return;
+            }
+            $own = &\Pushd\Conns::own($this->id);
+            if ($value === null) {
+                unset($own[$name]);
+                return;
+            }
+            $own[$name] = $value;
+        }
+
+        public function __isset($name)
+        {
+            return isset(self::OWN[$name]) ? $this->__get($name) !== null : $this->flyIsset($name);
+        }
+
+        public function __unset($name)
+        {
+            if (isset(self::OWN[$name])) {
+                $this->__set($name, null);
+                return;
+            }
+            $this->flyUnset($name);
+        }
+
+        protected function property(string $name)
+        {
+            switch ($name) {
+                case 'worker':
+                    return \Pushd\WorkermanProgram::$worker;
+                case 'maxSendBufferSize':
+                    return self::$defaultMaxSendBufferSize;
+                case 'maxPackageSize':
+                    return self::$defaultMaxPackageSize;
+                case 'context':
+                    if ($this->isBuried()) {
+                        return new \stdClass();
+                    }
+                    return \Pushd\Conns::own($this->id)['context'] = new \stdClass();
+                case 'transport':
+                    return 'tcp';
+                case 'protocol':
+                    return \Pushd\WorkermanProgram::$worker->protocol ?? null;
+                case 'headers':
+                    return [];
+                case 'bytesRead':
+                case 'bytesWritten':
+                    return 0;
+            }
+            return isset(self::OWN[$name]) ? \Pushd\WorkermanProgram::$worker->$name ?? null : null;
+        }
+    }
+
+    class UdpConnection extends ConnectionInterface implements \JsonSerializable
+    {
+        public $transport = 'udp', $protocol;
+        private $remote, $local;
+
+        public function __construct($remote, $local)
+        {
+            $this->remote = $remote;
+            $this->local = $local;
+            $this->protocol = \Pushd\WorkermanProgram::$worker->protocol ?? null;
+        }
+
+        public function send($data, $raw = false)
+        {
+            $codec = $raw ? null : \Pushd\WorkermanProgram::$codec;
+            $data = $codec !== null ? $codec::encode($data, $this) : \Pushd\text($data);
+            if ($data === '') {
+                return null;
+            }
+            \Pushd\Link::frame(\Pushd\Link::REPLY, 0, "$this->remote\0$this->local\0$data");
+            return true;
+        }
+
+        public function close($data = null, $raw = false)
+        {
+            if ($data !== null) {
+                $this->send($data, $raw);
+            }
+        }
+
+        public function getRemoteAddress()
+        {
+            return $this->remote;
+        }
+
+        public function getLocalAddress()
+        {
+            return \substr((string)\strstr($this->local, '://'), 3);
+        }
+
+        public function getSocket()
+        {
+            return null;
+        }
+
+        public function jsonSerialize(): array
+        {
+            return ['transport' => 'udp', 'getRemoteIp' => $this->getRemoteIp(), 'remotePort' => $this->getRemotePort(), 'getRemoteAddress' => $this->remote];
+        }
+    }
+}
+
+namespace Pushd {
+
+    /** Full counts what is sent to clients whose queue at pushd is half full, as Workerman's limit has it. */
+    final class Full
+    {
+        public static $bytes = []; // id => sent since FULL
+
+        static function take($c, int $n): bool
+        {
+            $id = $c->pushdId();
+            $limit = $c->maxSendBufferSize;
+            if (self::$bytes[$id] + $n > $limit && self::$bytes[$id] > 0) {
+                \Workerman\Connection\ConnectionInterface::$statistics['send_fail']++;
+                if ($f = $c->onError) {
+                    $f($c, \Workerman\Connection\ConnectionInterface::SEND_FAIL, 'send buffer full and drop package');
+                }
+                return false;
+            }
+            self::$bytes[$id] += $n;
+            return true;
+        }
+    }
+}

@@ -1,0 +1,240 @@
+<?php
+namespace Workerman {
+
+    class Timer
+    {
+        public static function init($event = null)
+        {
+        }
+
+        public static function add($interval, $func, $args = [], $persistent = true)
+        {
+            return $interval < 0 ? false : \Pushd\Timers::add((float)$interval, $func, (array)$args, (bool)$persistent);
+        }
+
+        public static function repeat($interval, $func, $args = [])
+        {
+            return self::add($interval, $func, $args, true);
+        }
+
+        public static function delay($interval, $func, $args = [])
+        {
+            return self::add($interval, $func, $args, false);
+        }
+
+        public static function sleep($delay)
+        {
+            \Pushd\Loop::sleep((float)$delay);
+        }
+
+        public static function del($id)
+        {
+            return \Pushd\Timers::del((int)$id);
+        }
+
+        public static function delAll()
+        {
+            \Pushd\Timers::clear();
+        }
+    }
+
+    /** Worker is one group of pushd's. What Workerman does by forking, pushd does. */
+    #[\AllowDynamicProperties]
+    class Worker
+    {
+        const VERSION = '5.2.2';
+        const STATUS_INITIAL = 0, STATUS_STARTING = 1, STATUS_RUNNING = 2, STATUS_SHUTDOWN = 4, STATUS_RELOADING = 8;
+        const DEFAULT_BACKLOG = 102400;
+
+        public $id = 0, $name = 'none', $count = 1, $user = '', $group = '', $reloadable = true, $reusePort = false;
+        public $onWorkerStart, $onConnect, $onWebSocketConnect, $onWebSocketConnected, $onMessage, $onClose, $onError,
+            $onBufferFull, $onBufferDrain, $onWorkerStop, $onWorkerReload, $onResume;
+        public $transport = 'tcp', $protocol, $stopping = false, $eventLoop, $workerId;
+        /** Read through __get: what pushd knows. */
+        public $connections;
+
+        public static $daemonize = false, $outputStream, $stdoutFile = '/dev/null', $pidFile = '', $statusFile = '', $logFile = '',
+            $logFileMaxSize = 10485760, $globalEvent, $onMasterReload, $onMasterStop, $onWorkerExit, $eventLoopClass, $stopTimeout = 2,
+            $processTitle = 'WorkerMan', $command = '';
+
+        private static $workers = [], $running = false;
+        private $socketName, $context, $pushdListener;
+
+        public function __construct($socketName = null, array $context = [])
+        {
+            unset($this->connections);
+            $this->socketName = (string)$socketName;
+            $this->context = $context;
+            if (!self::$running) {
+                $this->workerId = \spl_object_hash($this);
+                self::$workers[$this->workerId] = $this;
+            }
+        }
+
+        public function &__get($name)
+        {
+            if ($name === 'connections') {
+                $all = $this->pushdListener !== null ? $this->pushdListener->connections() : \Pushd\Conns::all();
+                return $all;
+            }
+            if (!\property_exists($this, $name)) {
+                $this->$name = null;
+            }
+            return $this->$name;
+        }
+
+        public function __isset($name)
+        {
+            return $name === 'connections';
+        }
+
+        public static function getAllWorkers()
+        {
+            return self::$workers;
+        }
+
+        public static function getEventLoop()
+        {
+            return self::$globalEvent;
+        }
+
+        public static function getStatus()
+        {
+            return self::$running ? self::STATUS_RUNNING : self::STATUS_STARTING;
+        }
+
+        public static function isRunning()
+        {
+            return self::$running;
+        }
+
+        public static function getGracefulStop()
+        {
+            return true;
+        }
+
+        public static function getArgv()
+        {
+            return $_SERVER['argv'] ?? [];
+        }
+
+        /** To the log of pushd, and to $logFile where the program sets one. */
+        public static function log($msg, $decorated = false)
+        {
+            $msg = \rtrim((string)$msg);
+            \fwrite(\STDERR, "$msg\n");
+            if (self::$logFile !== '' && self::$logFile !== '/dev/null') {
+                @\file_put_contents(self::$logFile, \date('Y-m-d H:i:s') . ' pid:' . \getmypid() . " $msg\n", \FILE_APPEND | \LOCK_EX);
+            }
+        }
+
+        public static function safeEcho($msg, $decorated = false)
+        {
+            echo \preg_replace('~</?(?:n|w|g|b|r)>~', '', (string)$msg);
+            return true;
+        }
+
+        /** Ends this process; pushd starts the next one, and the connections stay. */
+        public static function stopAll($code = 0, $log = '')
+        {
+            if ($log !== '') {
+                self::log($log);
+            }
+            exit($code);
+        }
+
+        public static function reloadAllWorkers()
+        {
+        }
+
+        public static function resetStd()
+        {
+            \Pushd\Output::redirect(self::$stdoutFile);
+        }
+
+        public function setUserAndGroup()
+        {
+        }
+
+        public function getSocketName()
+        {
+            return $this->socketName !== '' ? \lcfirst($this->socketName) : 'none';
+        }
+
+        public function getMainSocket()
+        {
+            return null;
+        }
+
+        /** Within onWorkerStart, of a Worker made there: a listener of this process, which a reload cuts. */
+        public function listen($autoAccept = true)
+        {
+            if ($this->socketName === '' || $this->pushdListener !== null || \Pushd\ROLE !== 'handler' || !self::$running) {
+                return;
+            }
+            $this->pushdListener = new \Pushd\Listener($this, $this->socketName, $this->context);
+            if ($this->onWorkerStart) {
+                ($this->onWorkerStart)($this);
+            }
+        }
+
+        public function run()
+        {
+            $this->listen();
+        }
+
+        public function unlisten()
+        {
+            if ($this->pushdListener !== null) {
+                $this->pushdListener->close();
+                $this->pushdListener = null;
+            }
+        }
+
+        public function stop($force = true)
+        {
+            $this->unlisten();
+        }
+
+        public function pauseAccept()
+        {
+            \Pushd\Program::once('pauseAccept', 'pauseAccept() does nothing: the listener is pushd\'s and others share it');
+        }
+
+        public function resumeAccept()
+        {
+        }
+
+        public static function runAll()
+        {
+            if (self::$globalEvent === null) {
+                self::$globalEvent = new \Pushd\Events();
+            }
+            $workers = \array_values(self::$workers);
+            $groups = [];
+            foreach ($workers as $i => $w) {
+                $groups[$i] = \Pushd\WorkermanProgram::plan($w, $w->socketName, $w->context);
+            }
+            $more = ['stdout' => self::$stdoutFile, 'pidFile' => self::$pidFile, 'daemonize' => (bool)self::$daemonize];
+            \Pushd\Plan::start('workerman', $groups, $more, static function ($i, $slot) use ($workers) {
+                self::$running = true;
+                $workers[$i]->id = $slot;
+                \Pushd\Output::redirect(self::$stdoutFile);
+                return new \Pushd\WorkermanProgram($workers[$i], $i);
+            });
+        }
+
+        // The class is Workerman's in name alone; some programs extend it and call these.
+        public function __call($name, $args)
+        {
+            \Pushd\Program::once("Worker::$name", "Worker::$name() is of Workerman's own process model and does nothing here");
+            return null;
+        }
+
+        public static function __callStatic($name, $args)
+        {
+            \Pushd\Program::once("Worker::$name", "Worker::$name() is of Workerman's own process model and does nothing here");
+            return null;
+        }
+    }
+}

@@ -1,0 +1,220 @@
+<?php
+namespace Pushd {
+
+    use Workerman\Connection\TcpConnection;
+    use Workerman\Connection\UdpConnection;
+    use Workerman\Worker;
+
+    /** WorkermanProgram is one Worker in this process. */
+    final class WorkermanProgram extends Program
+    {
+        public static $worker, $codec;
+
+        private $w, $index, $websocket;
+
+        const NATIVE = ['websocket' => 'websocket', 'ws' => 'websocket', 'text' => 'text', 'frame' => 'frame', 'tcp' => 'tcp', 'udp' => 'udp', 'unix' => 'unix'];
+
+        /** What pushd listens on for a Worker. Protocols that it does not have are PHP's own, over bytes. */
+        static function plan(Worker $w, string $socketName, array $context): array
+        {
+            $g = ['name' => (string)$w->name, 'count' => \max(1, (int)$w->count), 'user' => (string)$w->user, 'group' => (string)$w->group, 'listen' => []];
+            if ($socketName === '') {
+                return $g;
+            }
+            [$scheme, $address] = \explode('://', $socketName, 2) + [1 => ''];
+            $scheme = \strtolower($scheme);
+            if ($address === '') {
+                [$scheme, $address] = ['tcp', $scheme];
+            }
+            $address = \strpos($address, '/') === 0 ? $address : \ltrim($address, '/');
+            $native = self::codec($scheme) === null ? self::NATIVE[$scheme] ?? '' : '';
+            if ($native === '') {
+                $w->protocol = self::codec($scheme);
+                if ($w->protocol === null) {
+                    $g['error'] = "$socketName: there is no class Protocols\\" . \ucfirst($scheme);
+                }
+                $native = $w->transport === 'udp' ? 'udp' : ($w->transport === 'unix' ? 'unix' : 'tcp');
+            } elseif ($w->protocol !== null && $native === 'tcp') { // set by hand
+            }
+            $g['listen'] = ["$native://" . self::host($address)];
+            if ($w->transport === 'ssl') {
+                $ssl = $context['ssl'] ?? [];
+                $g['tls'] = ['cert' => (string)($ssl['local_cert'] ?? ''), 'key' => (string)($ssl['local_pk'] ?? $ssl['local_cert'] ?? '')];
+            }
+            return $g;
+        }
+
+        private static function host(string $address): string
+        {
+            return \strpos($address, '/') === false && \strpos($address, ':') === false ? "0.0.0.0:$address" : $address;
+        }
+
+        /** The class of a protocol that is not pushd's. */
+        static function codec(string $scheme): ?string
+        {
+            $class = \ucfirst($scheme);
+            if (\class_exists("\\Protocols\\$class")) {
+                return "\\Protocols\\$class";
+            }
+            if (isset(self::NATIVE[$scheme])) {
+                return null;
+            }
+            return \class_exists("\\Workerman\\Protocols\\$class") ? "\\Workerman\\Protocols\\$class" : null;
+        }
+
+        public function __construct(Worker $w, int $index)
+        {
+            self::$worker = $this->w = $w;
+            $this->index = $index;
+            self::$codec = $w->protocol;
+            $this->websocket = \preg_match('~^(websocket|ws)://~i', $w->getSocketName()) === 1;
+            Conns::$make = static function (int $id) {
+                return new TcpConnection($id);
+            };
+        }
+
+        public function start(): void
+        {
+            if (Worker::$pidFile !== '' && $this->index === 0 && $this->w->id === 0) {
+                @\file_put_contents(Worker::$pidFile, self::masterPid());
+            }
+            if ($this->w->onWorkerStart) {
+                ($this->w->onWorkerStart)($this->w);
+            }
+            Conns::$resumes = $this->w->onResume !== null;
+        }
+
+        /** The master is the parent of the worker process that is ours. */
+        private static function masterPid(): int
+        {
+            $stat = \function_exists('posix_getppid') ? (string)@\file_get_contents('/proc/' . \posix_getppid() . '/stat') : '';
+            return (int)(\explode(' ', \ltrim((string)\strrchr($stat, ')'), ') '))[1] ?? 0);
+        }
+
+        public function wants(): array
+        {
+            $w = $this->w;
+            $wants = [];
+            if ($w->onConnect || $w->onWebSocketConnect || $w->onWebSocketConnected || $w->onResume) {
+                $wants[] = 'open';
+                Conns::$told = true;
+            }
+            if ($w->onClose) {
+                $wants[] = 'close';
+            }
+            $wants[] = 'full';
+            return $wants;
+        }
+
+        public function roots(): array
+        {
+            return ['worker' => $this->w];
+        }
+
+        public function open(int $id): void
+        {
+            TcpConnection::$statistics['connection_count']++;
+            $c = null;
+            if ($f = $this->w->onConnect) {
+                $f($c = Conns::get($id));
+            }
+            if (!$this->websocket) {
+                return;
+            }
+            foreach (['onWebSocketConnect', 'onWebSocketConnected'] as $name) {
+                if ($f = Conns::callback($id, $name) ?? $this->w->$name) {
+                    $c = Conns::get($id);
+                    $f($c, Head::request($c, Conns::told($id, 3)));
+                    $c->$name = null; // it is spent
+                }
+            }
+        }
+
+        public function resume(int $id): void
+        {
+            if ($f = $this->w->onResume) {
+                $f(Conns::get($id));
+            }
+        }
+
+        public function message(int $id, string $data, int $flags): void
+        {
+            $c = Conns::get($id);
+            if (self::$codec !== null) {
+                Packets::take($c, $id, $data, self::$codec);
+                return;
+            }
+            TcpConnection::$statistics['total_request']++;
+            if ($f = Conns::callback($id, 'onMessage') ?? $this->w->onMessage) {
+                $f($c, $data);
+            }
+        }
+
+        public function packet(string $remote, string $local, string $data): void
+        {
+            if (!$this->w->onMessage) {
+                return;
+            }
+            $c = new UdpConnection($remote, $local);
+            if (self::$codec !== null) {
+                $codec = self::$codec;
+                if (\method_exists($codec, 'input') && $codec::input($data, $c) <= 0) {
+                    return;
+                }
+                $data = $codec::decode($data, $c);
+            }
+            ($this->w->onMessage)($c, $data);
+        }
+
+        public function close(int $id, int $code): void
+        {
+            TcpConnection::$statistics['connection_count']--;
+            unset(Full::$bytes[$id]);
+            $own = Conns::callback($id, 'onClose');
+            if ($own === null && !$this->w->onClose && !Conns::callback($id, 'onWebSocketClose')) {
+                Conns::closed($id);
+                return;
+            }
+            $c = Conns::get($id);
+            $c->closed();
+            if ($this->websocket && ($f = $c->onWebSocketClose)) {
+                $f($c);
+            }
+            if ($f = $own ?? $this->w->onClose) {
+                $f($c);
+            }
+        }
+
+        public function buffer(int $id, bool $full): void
+        {
+            $c = Conns::get($id);
+            if ($full) {
+                Full::$bytes[$id] = 0;
+            } else {
+                unset(Full::$bytes[$id]);
+            }
+            if ($f = $full ? $c->onBufferFull : $c->onBufferDrain) {
+                $f($c);
+            }
+        }
+
+        public function stop(bool $reload): void
+        {
+            $this->w->stopping = true;
+            foreach ([$reload ? $this->w->onWorkerReload : null, $this->w->onWorkerStop] as $f) {
+                if ($f) {
+                    try {
+                        $f($this->w);
+                    } catch (\Throwable $e) {
+                        self::uncaught($e);
+                    }
+                }
+            }
+            foreach (['onWorkerExit', 'onMasterReload', 'onMasterStop'] as $name) {
+                if (Worker::$$name !== null) {
+                    self::once($name, "Worker::\$$name is not called: the master is pushd's");
+                }
+            }
+        }
+    }
+}

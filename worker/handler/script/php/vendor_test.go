@@ -1,0 +1,40 @@
+package php_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
+)
+
+// TestVendor runs programs beside a Workerman of their own: its HTTP classes are
+// used, its Worker is not. PUSHD_TEST_WORKERMAN lists autoload files, of versions 3, 4 and 5.
+func TestVendor(t *testing.T) {
+	list := os.Getenv("PUSHD_TEST_WORKERMAN")
+	if list == "" {
+		t.Skip("PUSHD_TEST_WORKERMAN names no Workerman: it is not among the packages that the tests may install")
+	}
+	for _, autoload := range strings.Fields(list) {
+		t.Run(autoload, func(t *testing.T) {
+			h := serve(t, program(t, fmt.Sprintf(`
+require_once '%s';
+use Workerman\Worker;
+$w = new Worker('http://0.0.0.0:2346');
+$w->name = 'web';
+$w->onMessage = function ($c, $data) {
+    $c->send(is_array($data) ? 'v3 ' . $_GET['a'] : 'v5 ' . $data->get('a') . ' ' . (new ReflectionClass($data))->getFileName());
+};
+$s = new Worker('websocket://0.0.0.0:2347');
+$s->onMessage = function ($c, $data) { $c->send($data); };
+Worker::runAll();`, autoload)), "web")
+			h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
+			h.message(1, "GET /x?a=b HTTP/1.1\r\nHost: x\r\n\r\n")
+			got := strings.Join(h.done(), ",")
+			if !strings.Contains(got, " b") || strings.Contains(got, "fallback.php") {
+				t.Errorf("%q\n%s", got, h.log)
+			}
+		})
+	}
+}
