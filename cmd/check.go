@@ -19,13 +19,9 @@ import (
 // its handlers, and looks whether a start would get as far as its processes on
 // this machine, for this user.
 func check(c *call) error {
-	cfg, err := c.config()
+	cfg, p, err := c.judge()
 	if err != nil {
 		return err
-	}
-	p, err := c.program.makePlan(cfg)
-	if err != nil {
-		return invalid(err)
 	}
 	if name := c.flags.String("channel"); name != "" {
 		return c.tellChannel(cfg, name)
@@ -48,6 +44,19 @@ func check(c *call) error {
 	fmt.Fprintf(c.out, "OK (%s): %s, %s\n", from,
 		counted(len(p.Workers), "worker group", "worker groups"), counted(len(p.Listeners), "listener", "listeners"))
 	return nil
+}
+
+// judge reads the config and says what should run, or all that is wrong with it.
+func (c *call) judge() (*config.Config, *master.Plan, error) {
+	cfg, err := c.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := c.program.makePlan(cfg)
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	return cfg, p, nil
 }
 
 // rehearse fails if p could not be carried out here and now. Addresses that
@@ -143,13 +152,9 @@ func shortSecrets(cfg *config.Config) (out []string) {
 // plan prints what would run. For the master it writes all of it to a
 // descriptor; people see it without secrets.
 func plan(c *call) error {
-	cfg, err := c.config()
+	_, p, err := c.judge()
 	if err != nil {
 		return err
-	}
-	p, err := c.program.makePlan(cfg)
-	if err != nil {
-		return invalid(err)
 	}
 	if fd := os.Getenv(master.PlanFDEnv); fd != "" {
 		return sendPlan(fd, p)

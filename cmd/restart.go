@@ -14,13 +14,9 @@ import (
 // bound, while the old master still serves. Its listening sockets stay open in
 // between, so that clients who come too early wait instead of being refused.
 func restart(c *call) error {
-	cfg, err := c.config()
+	cfg, p, err := c.judge()
 	if err != nil {
 		return err
-	}
-	p, err := c.program.makePlan(cfg)
-	if err != nil {
-		return invalid(err)
 	}
 	if err := master.CheckFolder(cfg.RuntimeDir); err != nil {
 		return err

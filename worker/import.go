@@ -209,7 +209,7 @@ func (m *imports) enrol(s *shipment) (conns []*Conn, files []int, homeless []*Co
 		}
 		l.counts.queueBytes += int64(c.out.bytes)
 		l.conns.add(c)
-		if !a.settle(l) {
+		if !a.place(l) {
 			homeless = append(homeless, c)
 		}
 		a.watch(l)
