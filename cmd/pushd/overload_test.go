@@ -107,7 +107,7 @@ func TestRoomIsExact(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(twoProcesses, "count = 2", "count = 1", 1), Manual: true})
 	limited(t, s, files)
 	clients := []*pushdtest.Client{s.Dial("/echo")} // while there is one the worker counts once a second
-	for range 2 { // the second process gets it by a hand-over
+	for range 2 {                                   // the second process gets it by a hand-over
 		pid := s.Status().Workers[0].PID
 		open := func() int { return descriptors(t, pid) }
 		pushdtest.Eventually(t, "the limit is what is free", func() bool {

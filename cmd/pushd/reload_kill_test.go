@@ -26,10 +26,14 @@ limits = { max_queue = "64MiB" }
 routes = { "/echo" = "echo", "/chat" = "chat" }
 `
 
-// faulty starts a server whose processes fail where the test wants it.
-func faulty(t *testing.T) *pushdtest.Server {
+// patient is for tests that stop a worker while many clients go to the other.
+const patient = "watchdog = 0\n"
+
+// faulty starts a server whose processes fail where the test wants it; keys are
+// put before killConfig.
+func faulty(t *testing.T, keys ...string) *pushdtest.Server {
 	t.Helper()
-	s := pushdtest.Start(t, pushdtest.Options{Config: killConfig, Flags: []string{"-tags", "faults"}, Manual: true,
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Join(keys, "") + killConfig, Flags: []string{"-tags", "faults"}, Manual: true,
 		Env: []string{"PUSHD_TEST_FAULT=fault"}}) // children run in the server's folder
 	s.MustRun("start", "-d")
 	return s
@@ -133,7 +137,7 @@ var killCrowd = mass{echo: 205, members: 25, slow: 1}
 // reload works.
 func TestKillNewWorker(t *testing.T) {
 	t.Parallel()
-	s := faulty(t)
+	s := faulty(t, patient)
 	load := keepUp(t, s, killCrowd)
 	lost, rows := 0, newWorkersPoints()
 	for _, at := range rows {
@@ -233,7 +237,7 @@ func accepts(t *testing.T, s *pushdtest.Server, slot int) {
 // ends with it, as in any crash; what it has stays.
 func TestKillOldWorker(t *testing.T) {
 	t.Parallel()
-	s := faulty(t)
+	s := faulty(t, patient)
 	load := keepUp(t, s, killCrowd)
 	total := 0
 	rows := []killPoint{{"export", 1}, {"export freeze", 1}, {"export freeze", 2}, {"export batch", 2}, {"export ack", 2},

@@ -62,6 +62,10 @@ func (s *Server) serve(h *http.Server, ln net.Listener) error {
 	theirs := newBounded(g)
 	name := doorOf(ln)
 	s.doors.mu.Lock()
+	if s.doors.leaving { // before this one was served: Export does not know it, nor wait for it
+		s.doors.mu.Unlock()
+		return own.Close()
+	}
 	s.doors.http[own], s.doors.http[theirs] = name, name
 	s.doors.admit[name] = func(c net.Conn) {
 		select {

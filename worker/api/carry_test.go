@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
@@ -144,5 +145,27 @@ func TestAfterChunksNothingIsCarried(t *testing.T) {
 	l.st.api.Export(context.Background(), func(c Carried) { t.Errorf("carried with %q", c.Prefix); c.File.Close() })
 	if _, err := in.ReadByte(); err == nil {
 		t.Error("it is still served")
+	}
+}
+
+// TestServedTooLate: a listener whose turn comes when the process already leaves
+// is closed; nobody waits for it.
+func TestServedTooLate(t *testing.T) {
+	l := newLobby(t)
+	l.st.api.Export(context.Background(), func(c Carried) { c.File.Close() })
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- l.st.api.Serve(ln) }()
+	t.Cleanup(func() { ln.Close() })
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("it is served")
 	}
 }
