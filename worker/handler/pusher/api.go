@@ -100,6 +100,8 @@ func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
 	k := &call{h: h, w: w, r: r}
 	t, e, ok := locate(r.URL.Path)
 	switch {
+	case !ok && r.Param("key") == scriptName:
+		k.recoverScript()
 	case !ok && r.Param("key") != "":
 		w.Header().Set("Upgrade", "websocket")
 		k.fail(&fault{http.StatusUpgradeRequired, "this path speaks WebSocket"})
