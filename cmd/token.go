@@ -74,7 +74,7 @@ func notifySecret(cfg *config.Config, path string) (string, error) {
 		}
 		for _, r := range all {
 			var o struct{ Secret string }
-			if r.Handler != "notify" || path != "" && r.Pattern != path {
+			if path != "" && r.Pattern != path || r.Handler != "notify" && (r.Handler != "chat" || path == "") {
 				continue
 			}
 			if err := json.Unmarshal(r.Options, &o); err != nil || o.Secret == "" {
@@ -89,7 +89,7 @@ func notifySecret(cfg *config.Config, path string) (string, error) {
 	case len(secrets) > 1:
 		return "", fmt.Errorf("the routes %s have different secrets: choose with --route", strings.Join(routes, ", "))
 	case path != "":
-		return "", fmt.Errorf("the config has no route %s to notify with a secret", path)
+		return "", fmt.Errorf("the config has no route %s to notify or chat with a secret", path)
 	}
 	return "", fmt.Errorf(`no route of the config has a secret for notify: set options = { secret = "…" }, or name --secret-file`)
 }

@@ -3,13 +3,17 @@
 package chat
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/login"
 )
 
 func init() {
@@ -32,15 +36,19 @@ const (
 	maxRoom = 100              // bytes of a room's name
 )
 
-// Options of the route.
+// Options of the route. Without a secret everyone may come.
 type Options struct {
 	Rooms *bool `json:"rooms"` // ?room= chooses the room; default true
 	Greet bool  `json:"greet"` // tell the client that it is in, and the others that one has left
+	login.Options
 }
 
 // Handler is one chat.
 type Handler struct {
 	rooms, greet bool
+	open         bool // a client needs no token for a room
+	channels     []string
+	door         *login.Door
 	w            *worker.Worker
 }
 
@@ -50,7 +58,17 @@ func New(o worker.Options) (worker.Handler, error) {
 	if err := o.Decode(&opt); err != nil {
 		return nil, err
 	}
-	return &Handler{rooms: opt.Rooms == nil || *opt.Rooms, greet: opt.Greet}, nil
+	opt.Anonymous = opt.Anonymous || opt.Secret == ""
+	for _, name := range opt.Channels {
+		if strings.HasPrefix(name, prefix) {
+			return nil, fmt.Errorf("options: channels: %q is a room: a client is in one, which ?room= or its token names", name)
+		}
+	}
+	door, err := login.New(opt.Options)
+	if err != nil {
+		return nil, err
+	}
+	return &Handler{rooms: opt.Rooms == nil || *opt.Rooms, greet: opt.Greet, open: opt.Anonymous, channels: opt.Channels, door: door}, nil
 }
 
 // OnWorkerStart keeps the worker to publish by.
@@ -59,20 +77,80 @@ func (h *Handler) OnWorkerStart(w *worker.Worker) error {
 	return nil
 }
 
-// OnHandshake finds the room.
+// OnHandshake finds out who comes, and the room.
 func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
-	if !h.rooms || c.RawQuery() == "" {
+	query := hs.Query()
+	hs.ForgetQuery()
+	claims, ok := h.door.Admit(c, hs, query)
+	if !ok {
 		return
 	}
-	name := hs.Query().Get("room")
-	hs.ForgetQuery()
+	name := ""
+	if h.rooms {
+		name = query.Get("room")
+	}
 	if !valid(name) {
 		hs.Refuse(http.StatusBadRequest, fmt.Sprintf("room: at most %d bytes of printable text", maxRoom))
 		return
 	}
-	if name != "" {
-		_ = c.Set(roomKey, prefix+name)
+	room, others := h.place(name, claims.Channels)
+	if room == "" {
+		hs.Refuse(http.StatusForbidden, `the token does not name this room: its claim channels needs "chat:NAME"`)
+		return
 	}
+	if room != lobby {
+		_ = c.Set(roomKey, room)
+	}
+	if err := guest(c, claims.Subject, others); err != nil {
+		login.TooLarge(hs)
+	}
+}
+
+// place returns the room of a client that asks for the one of that name, "" if
+// it may not have it, and what else its token lets it listen to. Who asks for
+// none gets the first that the token names.
+func (h *Handler) place(name string, channels []string) (room string, others []string) {
+	var rooms []string
+	for _, channel := range channels {
+		if strings.HasPrefix(channel, prefix) {
+			rooms = append(rooms, channel)
+		} else {
+			others = append(others, channel)
+		}
+	}
+	switch {
+	case name != "":
+		room = prefix + name
+	case len(rooms) > 0:
+		room = rooms[0]
+	default:
+		room = lobby
+	}
+	if !h.open && !slices.Contains(rooms, room) {
+		return "", nil
+	}
+	return room, others
+}
+
+// loginKey is the session value, from OnHandshake to OnConnect, of what a token
+// says beside the room.
+const loginKey = "chat"
+
+type session struct {
+	UID      string   `json:"u,omitempty"`
+	Channels []string `json:"c,omitempty"`
+}
+
+// guest keeps what a token says for OnConnect; most clients have none.
+func guest(c *worker.Conn, uid string, channels []string) error {
+	if uid == "" && len(channels) == 0 {
+		return nil
+	}
+	raw, err := json.Marshal(session{uid, channels})
+	if err != nil {
+		return err
+	}
+	return c.Set(loginKey, string(raw))
 }
 
 // OnConnect enters the room. From then on the channel that the client is in says
@@ -85,13 +163,37 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 	}
 	c.Join(room)
 	_ = c.Set(roomKey, "")
+	for _, name := range h.channels {
+		c.Join(name)
+	}
+	if raw := c.Get(loginKey); raw != "" {
+		h.identify(c, raw)
+	}
+	h.door.Watch(c)
 	if h.greet {
 		_ = c.SendText(Welcome)
 	}
 }
 
-// OnResume drops the value that the version before kept for good.
-func (h *Handler) OnResume(c *worker.Conn) { _ = c.Set(roomKey, "") }
+// identify does what the token says beside the room.
+func (h *Handler) identify(c *worker.Conn, raw string) {
+	var s session
+	_ = json.Unmarshal([]byte(raw), &s) // ours
+	_ = c.Set(loginKey, "")
+	if s.UID != "" {
+		c.Bind(s.UID)
+	}
+	for _, name := range s.Channels {
+		c.Join(name)
+	}
+}
+
+// OnResume drops the value that the version before kept for good, and goes on
+// watching.
+func (h *Handler) OnResume(c *worker.Conn) {
+	_ = c.Set(roomKey, "")
+	h.door.Watch(c)
+}
 
 // OnMessage passes m on.
 func (h *Handler) OnMessage(c *worker.Conn, m worker.Message) {
@@ -100,6 +202,7 @@ func (h *Handler) OnMessage(c *worker.Conn, m worker.Message) {
 
 // OnClose tells the others.
 func (h *Handler) OnClose(c *worker.Conn, _ error) {
+	h.door.Forget(c)
 	if h.greet {
 		h.publish(c, worker.Text(Farewell))
 	}

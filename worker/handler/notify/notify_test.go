@@ -170,8 +170,8 @@ func refused(t testing.TB) map[string]struct{ token, reason string } {
 		"sub is a fraction": {hmac(claims{"sub": 4.2, "exp": soon()}), "invalid"},
 		"sub is control":    {hmac(claims{"sub": "4\n2", "exp": soon()}), "invalid"},
 		"channel is empty":  {hmac(claims{"sub": "42", "exp": soon(), "channels": []string{""}}), "invalid"},
-		"channel is long":   {hmac(claims{"sub": "42", "exp": soon(), "channels": []string{strings.Repeat("x", maxName+1)}}), "invalid"},
-		"many channels":     {hmac(claims{"exp": soon(), "channels": strings.Split(strings.Repeat("a,", maxChannels), ",")}), "invalid"},
+		"channel is long":   {hmac(claims{"sub": "42", "exp": soon(), "channels": []string{strings.Repeat("x", 201)}}), "invalid"},
+		"many channels":     {hmac(claims{"exp": soon(), "channels": strings.Split(strings.Repeat("a,", 100), ",")}), "invalid"},
 	}
 }
 
@@ -286,55 +286,6 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("options %s are taken", o)
 		}
 	}
-}
-
-// Whatever a client sends as its token: without the secret it does not get in.
-func FuzzToken(f *testing.F) {
-	h := &Handler{opt: Options{Secret: rand.Text()}}
-	if v, err := New(worker.Options(fmt.Sprintf(`{"secret":%q}`, h.opt.Secret))); err != nil {
-		f.Fatal(err)
-	} else {
-		h = v.(*Handler)
-	}
-	for _, c := range refused(f) {
-		f.Add(c.token)
-	}
-	f.Add(token(f, claims{"sub": "42", "exp": soon()}))
-	f.Add("..")
-	f.Fuzz(func(t *testing.T, raw string) {
-		var c Claims
-		if h.verify(raw, &c) == nil {
-			t.Errorf("%q is taken", raw)
-		}
-	})
-}
-
-// Whatever stands in claims that the back end has signed: what is taken can be
-// named in the API.
-func FuzzClaims(f *testing.F) {
-	v, err := New(worker.Options(`{"secret":"` + secret + `"}`))
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, c := range []string{`{}`, `{"sub":"42"}`, `{"sub":42}`, `{"sub":null}`, `{"sub":-1e3}`, `{"channels":["a","b"]}`, `{"channels":[1]}`, `{"sub":"\u0000"}`} {
-		f.Add([]byte(c))
-	}
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		var m claims
-		if json.Unmarshal(payload, &m) != nil || m == nil {
-			return
-		}
-		m["exp"] = soon()
-		var c Claims
-		if v.(*Handler).verify(token(t, m), &c) != nil {
-			return
-		}
-		for _, name := range append([]string{string(c.Subject)}, c.Channels...) {
-			if len(name) > maxName || strings.ContainsAny(name, "\x00\n\x7f") {
-				t.Errorf("%q is taken", name)
-			}
-		}
-	})
 }
 
 // TestExpiredTokenEndsTheConnection, in its process and in the one that a reload

@@ -1,4 +1,4 @@
-package notify
+package login
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 // Claims is the content of a token. exp is required; when it comes, the client
 // is closed.
 type Claims struct {
-	Subject   subject  // sub: user id; none = only the channels
+	Subject   string   // sub: user id; none = only the channels
 	Channels  []string // channels: to join
 	Expires   int64    // exp, Unix seconds, rounded up
 	NotBefore int64    // nbf, rounded down; 0 = none
@@ -32,7 +32,7 @@ func (c *Claims) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &fields); err != nil {
 		return err
 	}
-	for name, into := range map[string]any{"sub": &c.Subject, "channels": &c.Channels} {
+	for name, into := range map[string]any{"sub": (*subject)(&c.Subject), "channels": &c.Channels} {
 		if raw, ok := fields[name]; ok {
 			if err := json.Unmarshal(raw, into); err != nil {
 				return fmt.Errorf("claim %s: %w", name, err)
@@ -95,15 +95,15 @@ var (
 )
 
 // verify reads a token into claims, or says why it is not good.
-func (h *Handler) verify(raw string, claims *Claims) error {
-	if h.opt.Secret == "" {
+func (d *Door) verify(raw string, claims *Claims) error {
+	if d.o.Secret == "" {
 		return errors.New("this route takes no tokens")
 	}
-	_, err := h.parser.ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
+	_, err := d.parser.ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
 		if _, ok := t.Header["crit"]; ok { // RFC 7515, section 4.1.11
 			return nil, errCritical
 		}
-		return []byte(h.opt.Secret), nil
+		return []byte(d.o.Secret), nil
 	})
 	if err != nil {
 		return err
@@ -112,11 +112,11 @@ func (h *Handler) verify(raw string, claims *Claims) error {
 	switch {
 	case claims.Expires <= now.Unix():
 		return errExpired
-	case claims.NotBefore > now.Add(time.Duration(h.leeway)).Unix():
+	case claims.NotBefore > now.Add(d.leeway).Unix():
 		return errNotYet
 	}
 	if claims.Subject != "" {
-		err = checkName(string(claims.Subject))
+		err = checkName(claims.Subject)
 	}
 	return errors.Join(err, checkNames(claims.Channels))
 }

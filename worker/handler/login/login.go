@@ -1,0 +1,118 @@
+// Package login lets clients in by a token: a JWT signed with HS256 that says
+// who they are and what they may listen to, and when that ends. Handlers whose
+// clients log in share it.
+package login
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// Options of a route whose clients log in; part of the handler's own.
+type Options struct {
+	Secret    string   `json:"secret"`    // of the tokens (HS256)
+	Anonymous bool     `json:"anonymous"` // let clients without a token in; default no
+	Cookie    string   `json:"cookie"`    // name of a cookie that may carry the token; "" = none
+	Channels  []string `json:"channels"`  // what every client joins
+	Leeway    string   `json:"leeway"`    // by how much a token's nbf may be ahead of this clock; default "30s", at most "5m"
+}
+
+// Door is one route's.
+type Door struct {
+	o        Options
+	leeway   time.Duration
+	parser   *jwt.Parser
+	expiries expiries
+}
+
+// New makes a door of its options. Without a secret there are no tokens.
+func New(o Options) (*Door, error) {
+	d := &Door{o: o, parser: jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithoutClaimsValidation())}
+	if o.Secret != "" {
+		if err := worker.CheckSecret(o.Secret, worker.MinSecret); err != nil {
+			return nil, fmt.Errorf("options: secret: %w", err)
+		}
+	}
+	var err error
+	if d.leeway, err = time.ParseDuration(cmp.Or(o.Leeway, "30s")); err != nil || d.leeway < 0 || d.leeway > maxLeeway {
+		return nil, fmt.Errorf("options: leeway: %q is no duration from \"0s\" to \"5m\"", o.Leeway)
+	}
+	if err := checkNames(o.Channels); err != nil {
+		return nil, fmt.Errorf("options: channels: %w", err)
+	}
+	return d, nil
+}
+
+// maxLeeway is more than two clocks that are looked after differ.
+const maxLeeway = 5 * time.Minute
+
+// bearer is the scheme of the Authorization header, and the subprotocol that
+// stands before a token: browsers can send no header, but subprotocols.
+const bearer = "bearer"
+
+// tokenOf returns the token of a handshake, "" for none.
+func (d *Door) tokenOf(hs *worker.Handshake, query url.Values) string {
+	if raw := query.Get("token"); raw != "" {
+		return raw
+	}
+	if d.o.Cookie != "" {
+		if raw := hs.Cookie(d.o.Cookie); raw != "" {
+			return raw
+		}
+	}
+	if scheme, raw, ok := strings.Cut(hs.Header("Authorization"), " "); ok && strings.EqualFold(scheme, bearer) {
+		return strings.TrimSpace(raw)
+	}
+	list := hs.Subprotocols()
+	if i := slices.Index(list, bearer); i >= 0 && i+1 < len(list) {
+		return list[i+1]
+	}
+	return ""
+}
+
+// Admit reads the token of a handshake; the zero Claims are those of a client
+// without one. With ok false it has refused the handshake. The token is not kept
+// and never logged; its end is a session value, which Watch looks at.
+func (d *Door) Admit(c *worker.Conn, hs *worker.Handshake, query url.Values) (claims Claims, ok bool) {
+	if hs.Chosen() == "" && slices.Contains(hs.Subprotocols(), bearer) {
+		hs.Choose(bearer)
+	}
+	raw := d.tokenOf(hs, query)
+	switch {
+	case raw != "":
+		if err := d.verify(raw, &claims); err != nil {
+			hs.Refuse(http.StatusUnauthorized, "token refused: "+reason(err))
+			return claims, false
+		}
+	case !d.o.Anonymous:
+		hs.Refuse(http.StatusUnauthorized, "a token is needed: ?token=, the cookie, Authorization: Bearer, or the subprotocols bearer and the token")
+		return claims, false
+	}
+	if claims.Expires != 0 && c.Set(expiryKey, strconv.FormatInt(claims.Expires, 10)) != nil {
+		TooLarge(hs)
+		return claims, false
+	}
+	return claims, true
+}
+
+// TooLarge refuses a handshake whose login the session values have no room for.
+func TooLarge(hs *worker.Handshake) {
+	hs.Refuse(http.StatusRequestEntityTooLarge, "token is too large")
+}
+
+// Watch closes c with 4001 when its token expires, if it has one. For OnConnect
+// and OnResume.
+func (d *Door) Watch(c *worker.Conn) { d.expiries.watch(c) }
+
+// Forget ends that. For OnClose.
+func (d *Door) Forget(c *worker.Conn) { d.expiries.forget(c) }
