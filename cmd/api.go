@@ -143,13 +143,13 @@ func (c *call) post(cfg *config.Config, path string, body any) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://pushd"+path, bytes.NewReader(mustJSON(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, apiScheme(cfg)+"://pushd"+path, bytes.NewReader(mustJSON(body)))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+key)
-	client := http.Client{Transport: apiTransport(cfg.API.Listen)}
+	client := http.Client{Transport: apiTransport(cfg)}
 	defer client.CloseIdleConnections()
 	res, err := client.Do(req)
 	if err != nil {
@@ -175,8 +175,9 @@ func cause(err error) error {
 }
 
 // apiTransport reaches the API's listener, whatever the request's host.
-func apiTransport(listen string) *http.Transport {
-	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+func apiTransport(cfg *config.Config) *http.Transport {
+	listen := cfg.API.Listen
+	return &http.Transport{TLSClientConfig: ownCertificates(cfg.API.TLS), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		network, addr := "tcp", dialable(listen)
 		if path, ok := strings.CutPrefix(listen, "unix://"); ok {
 			network, addr = "unix", path

@@ -67,6 +67,13 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	for _, o := range found {
 		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place(o.Subject), o.Err))
 	}
+	bad, objections := master.CheckCopies(p)
+	for _, o := range bad {
+		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place(o.Subject), o.Err))
+	}
+	for _, o := range objections {
+		notes = append(notes, fmt.Sprintf("%s: %v", cfg.Place(o.Subject), o.Err))
+	}
 	if err := c.dataDir(cfg); err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place("data_dir"), err))
 	}
@@ -74,7 +81,7 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 		return nil, cannotStart(errs)
 	}
 	if _, runs := master.MasterPID(cfg.RuntimeDir); runs {
-		return nil, nil
+		return notes, nil
 	}
 	for _, o := range busy {
 		notes = append(notes, fmt.Sprintf("%s: %v: a start would fail now", cfg.Place(o.Subject), o.Err))

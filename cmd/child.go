@@ -14,6 +14,7 @@ import (
 
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/master/logwriter"
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/control"
 )
 
@@ -25,6 +26,7 @@ type child struct {
 	init    control.Init
 	log     *slog.Logger
 	lines   *logwriter.Writer // of log
+	certs   *certs.Store
 }
 
 // stepError says at which step of its start a child gave up.
@@ -128,6 +130,10 @@ func (c *child) run(role control.Role) error {
 	}
 	if c.init.Role != role {
 		return atStep("read init", fmt.Errorf("started as %q, told to be %q", role, c.init.Role))
+	}
+	var err error
+	if c.certs, err = certs.Inherit(c.init.Copies); err != nil {
+		return atStep("read certificates", err)
 	}
 	switch role {
 	case control.RoleWorker:

@@ -28,6 +28,6 @@ func (c *child) runBroker() error {
 	}
 	return brokerd.Serve(brokerd.Process{ // which reports its own failures to the master
 		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Node: spec.Node,
-		Key: key, Apps: apps, Services: services, ChannelRules: c.program.channels(spec.processSpec), Reopen: redirect, Log: c.log,
+		Key: key, Apps: apps, Services: services, ChannelRules: c.program.channels(spec.processSpec), Certs: c.certs, Reopen: redirect, Log: c.log,
 	})
 }

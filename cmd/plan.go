@@ -14,6 +14,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
 )
@@ -270,10 +271,10 @@ func (b *planner) broker() {
 		return addr
 	}
 	if c.API.Listen != "" {
-		spec.API = add(serviceAddress(c.API.Listen), c.API.Socket)
+		spec.API, spec.APITLS = add(serviceAddress(c.API.Listen, c.API.TLS), c.API.Socket), c.API.TLS
 	}
 	if c.Metrics.Listen != "" {
-		spec.Metrics = add(serviceAddress(c.Metrics.Listen), config.Socket{})
+		spec.Metrics, spec.MetricsTLS = add(serviceAddress(c.Metrics.Listen, c.Metrics.TLS), config.Socket{}), c.Metrics.TLS
 	}
 	for _, in := range c.Ingest {
 		if in.Handler == nil {
@@ -281,7 +282,7 @@ func (b *planner) broker() {
 		}
 	}
 	b.plan.Broker = &master.BrokerPlan{Listen: listen, User: c.Broker.User, Group: c.Broker.Group, Spec: mustJSON(spec),
-		Data: &master.DataPlan{Dir: c.DataDir, Files: dataFiles}}
+		Data: &master.DataPlan{Dir: c.DataDir, Files: dataFiles}, Copies: b.copies(c.API.TLS, c.Metrics.TLS)}
 	if c.Broker.User != "" {
 		if _, err := lookUpUID(c.Broker.User); err != nil {
 			b.fail(c.Place("broker"), err)
@@ -289,10 +290,28 @@ func (b *planner) broker() {
 	}
 }
 
+// copies adds to the plan what settings need of the disk, and returns the names.
+func (b *planner) copies(list ...*certs.Settings) (names []string) {
+	for _, s := range list {
+		for _, src := range s.Sources() {
+			if !slices.Contains(names, src.Name) {
+				names = append(names, src.Name)
+			}
+			if !slices.ContainsFunc(b.plan.Copies, func(c master.Copy) bool { return c.Name == src.Name }) {
+				b.plan.Copies = append(b.plan.Copies, master.Copy(src))
+			}
+		}
+	}
+	return names
+}
+
 // serviceAddress gives "host:port" the form of the plan's addresses.
-func serviceAddress(listen string) string {
+func serviceAddress(listen string, tls *certs.Settings) string {
 	if strings.HasPrefix(listen, "unix://") {
 		return listen
+	}
+	if tls != nil {
+		return "https://" + listen
 	}
 	return "http://" + listen
 }

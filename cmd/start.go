@@ -64,6 +64,7 @@ func (c *call) options(cfg *config.Config, path string) master.Options {
 	args := append([]string{"plan"}, c.sameFlags(cfg)...)
 	return master.Options{
 		Program: path, PlanArgs: args, RuntimeDir: cfg.RuntimeDir, Dir: master.WorkingDir(), Version: Version,
+		Look: cfg.TLSLook,
 	}
 }
 

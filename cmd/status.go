@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -171,6 +172,20 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates, width
 	}
 	t.write(out)
 	tellHidden(out, hidden)
+	tellCertificates(out, s, time.Now())
+}
+
+// tellCertificates says which certificates somebody has to look after.
+func tellCertificates(out io.Writer, s *master.Status, now time.Time) {
+	for _, c := range s.Certificates {
+		says := certs.Expiry(c.NotAfter, now)
+		if c.Error != "" {
+			says = "what is in the file now is not taken: " + c.Error + "; " + says
+		}
+		if says != "" {
+			fmt.Fprintf(out, "certificate %s (%s): %s\n", clean(c.File), clean(strings.Join(c.Names, ", ")), clean(strings.TrimSuffix(says, "; ")))
+		}
+	}
 }
 
 // workerTable has one line for each process and one for all.

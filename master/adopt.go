@@ -155,6 +155,14 @@ func (a *adopter) restore() {
 		a.sockets = append(a.sockets, l)
 		m.listeners[l.endpoint] = l
 	}
+	for _, c := range t.Copies {
+		h, err := a.copy(c)
+		if err != nil {
+			m.log.Error("copy not taken over: what needs it cannot be started again before the next reload", "of", c.Copy.Name, "error", err)
+			continue
+		}
+		m.copies[h.Name] = h
+	}
 	for _, u := range t.Units { // after the sockets
 		a.units = append(a.units, a.unit(u))
 	}
@@ -184,7 +192,7 @@ func (a *adopter) socket(s carriedSocket) *listener {
 func (a *adopter) unit(c carriedUnit) *unit {
 	u := &unit{
 		role: c.Role, name: c.Name, generation: c.Generation,
-		bus: c.Bus, cred: c.Cred, data: c.Data, spec: c.Spec, drainMS: c.DrainMS,
+		bus: c.Bus, cred: c.Cred, copies: c.Copies, data: c.Data, spec: c.Spec, drainMS: c.DrainMS,
 	}
 	if c.Program >= 0 {
 		u.program = a.programs[c.Program]

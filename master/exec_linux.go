@@ -32,6 +32,23 @@ func newMemory(name string, data []byte) (*os.File, error) {
 	return f, nil
 }
 
+// newSealed is newMemory of data that nobody can change any more.
+func newSealed(name string, data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err = f.Write(data); err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // setInherited says whether fd survives an execve.
 func setInherited(fd int, is bool) error {
 	flag := unix.FD_CLOEXEC

@@ -20,6 +20,7 @@ type generation struct {
 	plan    *Plan
 	program *program
 	sockets map[endpoint]*listener // of the plan
+	copies  map[string]*hold       // of the plan
 	opened  []*listener            // those of sockets that are new
 	groups  []*unit                // in plan order
 	broker  *unit                  // nil = the plan has no broker process
@@ -30,6 +31,7 @@ type foundation struct {
 	number   int
 	bus      *listener
 	sockets  map[endpoint]*listener // bound already
+	copies   map[string]*hold       // read already
 	fixed    map[string]string      // keys that must not change
 	broker   *syscall.Credential    // of the broker process that runs
 	patience time.Duration          // with sockets that others still close
@@ -88,6 +90,9 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 			return "user", errors.New("broker.user has changed to a third one, and while both run data_dir can belong to one only: use restart")
 		}
 	}
+	if g.copies, err = g.plan.readCopies(on.copies, time.Now()); err != nil {
+		return "certificates", err
+	}
 	if err := g.bindAll(ctx, on); err != nil {
 		return "bind", err
 	}
@@ -95,14 +100,14 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 		g.groups = append(g.groups, &unit{
 			role: control.RoleWorker, name: w.Name, cred: creds[i], spec: w.Spec,
 			generation: g.number, program: g.program, drainMS: g.plan.DrainMS,
-			listen: g.inherit(w.Listen), bus: g.plan.Broker != nil,
+			listen: g.inherit(w.Listen), bus: g.plan.Broker != nil, copies: w.Copies,
 		})
 	}
 	if b := g.plan.Broker; b != nil {
 		g.broker = &unit{
 			role: control.RoleBroker, name: "broker", spec: b.Spec, cred: brokerCred, data: b.Data,
 			generation: g.number, program: g.program, drainMS: g.plan.DrainMS,
-			listen: append([]inherited{{busAddress, on.bus}}, g.inherit(b.Listen)...),
+			listen: append([]inherited{{busAddress, on.bus}}, g.inherit(b.Listen)...), copies: b.Copies,
 		}
 	}
 	return "", nil
@@ -151,7 +156,7 @@ func (g *generation) inherit(addresses []string) []inherited {
 // install makes g the first generation. It runs on the loop.
 func (m *master) install(g *generation) {
 	m.plan, m.generation = g.plan, g.number
-	m.listeners = g.sockets
+	m.listeners, m.copies = g.sockets, g.copies
 	m.programs[g.program] = true
 	for i, u := range g.groups {
 		for n := range g.plan.Workers[i].Count {
@@ -163,13 +168,18 @@ func (m *master) install(g *generation) {
 	}
 }
 
-// release closes the sockets and programs that no slot uses any more. It runs
+// release closes the sockets and programs, and forgets the copies, that no slot
+// uses any more. It runs
 // on the loop.
 func (m *master) release() {
 	used := map[*program]bool{}
 	sockets := map[*listener]bool{}
+	copies := map[string]bool{}
 	for _, s := range m.allSlots() {
 		used[s.unit.program] = true
+		for _, name := range s.unit.copies {
+			copies[name] = true
+		}
 		for _, l := range s.unit.listen {
 			sockets[l.listener] = true
 		}
@@ -180,6 +190,7 @@ func (m *master) release() {
 			delete(m.programs, p)
 		}
 	}
+	maps.DeleteFunc(m.copies, func(name string, _ *hold) bool { return !copies[name] })
 	maps.DeleteFunc(m.listeners, func(_ endpoint, l *listener) bool {
 		if !sockets[l] {
 			l.close()

@@ -80,6 +80,8 @@ type master struct {
 	broker     *slot   // nil = no broker process
 	live       map[*process]bool
 	ended      map[place]control.Counters
+	copies     map[string]*hold
+	renewed    time.Time // when a look has last renewed one of files, since the last reload; zero = it has not
 	orphans    []Orphan // of the killed master before this one
 	waiters    []*waiter
 	stopping   *StopOptions // nil = not stopping
@@ -95,7 +97,7 @@ func newMaster(o Options, t timing) *master {
 		started: time.Now(), plan: &Plan{}, signals: make(chan os.Signal, 16),
 		upward:   make(chan struct{}, 16),
 		programs: map[*program]bool{}, listeners: map[endpoint]*listener{}, live: map[*process]bool{},
-		ended: map[place]control.Counters{},
+		ended: map[place]control.Counters{}, copies: map[string]*hold{},
 	}
 	m.log = newLogger(m.out, m.plan)
 	return m

@@ -39,6 +39,9 @@ func (m *master) pack(report *ReloadReport) *packer {
 		k.sockets = append(k.sockets, s)
 		t.Sockets = append(t.Sockets, k.socket(s))
 	}
+	for _, h := range m.copies {
+		t.Copies = append(t.Copies, k.copy(h))
+	}
 	for _, s := range m.slots {
 		t.Slots = append(t.Slots, k.slot(s))
 	}
@@ -78,6 +81,11 @@ func (k *packer) unit(u *unit) int {
 	c := carriedUnit{
 		Role: u.role, Name: u.name, Generation: u.generation, Program: k.program(u.program),
 		Bus: u.bus, Cred: u.cred, Data: u.data, Spec: u.spec, DrainMS: u.drainMS,
+	}
+	for _, name := range u.copies {
+		if k.m.copies[name] != nil { // else of a process that leaves
+			c.Copies = append(c.Copies, name)
+		}
 	}
 	for _, l := range u.listen {
 		socket := slices.Index(k.sockets, l.listener) // -1 = the bus

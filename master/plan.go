@@ -3,10 +3,14 @@ package master
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/pushd/pushd/protocol/certs"
 )
 
 // PlanVersion is the version of Plan. A master that reads a greater one
@@ -32,6 +36,7 @@ type Plan struct {
 	Listeners  []Listener  `json:"listeners"`   // of all groups and of the broker process
 	Workers    []Group     `json:"workers"`
 	Broker     *BrokerPlan `json:"broker"` // nil = no broker process
+	Copies     []Copy      `json:"copies,omitempty"`
 
 	// Record is the newest version of connection records that the program
 	// reads; 0, of programs that do not say so, is 1.
@@ -46,6 +51,15 @@ type Plan struct {
 // specMax is how long a Spec may be in bytes: with the rest of control.Init it
 // fits into one control message.
 const specMax = 100 << 10
+
+// Copy is what the master reads from files and keeps for its children, in one
+// piece and checked, until the files change to something that is as good: see
+// copies.go.
+type Copy struct {
+	Name  string   `json:"name"`            // children know it by
+	Kind  string   `json:"kind"`            // of package certs: "pair", "roots", "tickets"
+	Files []string `json:"files,omitempty"` // absolute
+}
 
 // Listener is a socket that the master binds and keeps for life. Its address
 // is "scheme://host:port", or "scheme:///path" for a unix socket; the scheme
@@ -64,7 +78,8 @@ type Group struct {
 	Count  int             `json:"count"`
 	User   string          `json:"user,omitempty"`
 	Group  string          `json:"group,omitempty"`
-	Spec   json.RawMessage `json:"spec,omitempty"` // for the worker, opaque here
+	Copies []string        `json:"copies,omitempty"` // names out of Plan.Copies
+	Spec   json.RawMessage `json:"spec,omitempty"`   // for the worker, opaque here
 }
 
 // BrokerPlan is the process that holds the broker, the API, metrics and JSON
@@ -75,6 +90,7 @@ type BrokerPlan struct {
 	User   string          `json:"user,omitempty"` // "" = the master's
 	Group  string          `json:"group,omitempty"`
 	Data   *DataPlan       `json:"data,omitempty"` // nil = it keeps nothing
+	Copies []string        `json:"copies,omitempty"`
 	Spec   json.RawMessage `json:"spec,omitempty"`
 }
 
@@ -108,8 +124,12 @@ func (p *Plan) Check() error {
 	if err != nil {
 		return err
 	}
+	copies, err := p.checkCopies()
+	if err != nil {
+		return err
+	}
 	if b := p.Broker; b != nil {
-		if err := checkProcess("the broker process", b.Listen, b.Spec, known); err != nil {
+		if err := errors.Join(checkProcess("the broker process", b.Listen, b.Spec, known), checkNames("the broker process", b.Copies, copies)); err != nil {
 			return err
 		}
 	}
@@ -125,7 +145,8 @@ func (p *Plan) Check() error {
 		if g.Count < 1 {
 			return fmt.Errorf("worker group %q has count %d", g.Name, g.Count)
 		}
-		if err := checkProcess(fmt.Sprintf("worker group %q", g.Name), g.Listen, g.Spec, known); err != nil {
+		who := fmt.Sprintf("worker group %q", g.Name)
+		if err := errors.Join(checkProcess(who, g.Listen, g.Spec, known), checkNames(who, g.Copies, copies)); err != nil {
 			return err
 		}
 	}
@@ -150,6 +171,38 @@ func (p *Plan) checkListeners() (known map[string]bool, err error) {
 		known[l.Address], sockets[e] = true, l.Address
 	}
 	return known, nil
+}
+
+// checkCopies returns the names of the plan's copies.
+func (p *Plan) checkCopies() (known map[string]bool, err error) {
+	known = map[string]bool{}
+	for _, c := range p.Copies {
+		if known[c.Name] {
+			return nil, fmt.Errorf("plan has %s twice", c.Name)
+		}
+		known[c.Name] = true
+		if n, ok := copyFiles[c.Kind]; !ok || len(c.Files) != n && (c.Kind != certs.KindTickets || len(c.Files) != 0) {
+			return nil, fmt.Errorf("plan has %s of kind %q with %d files, which this master does not know: use restart", c.Name, c.Kind, len(c.Files))
+		}
+		for _, f := range c.Files {
+			if !filepath.IsAbs(f) {
+				return nil, fmt.Errorf("plan has %s from %s: that is no absolute path", c.Name, f)
+			}
+		}
+	}
+	return known, nil
+}
+
+// copyFiles is how many files a copy of each kind is made of.
+var copyFiles = map[string]int{certs.KindPair: 2, certs.KindRoots: 1, certs.KindTickets: 1}
+
+func checkNames(who string, copies []string, known map[string]bool) error {
+	for _, name := range copies {
+		if !known[name] {
+			return fmt.Errorf("%s needs %s, which the plan does not list", who, name)
+		}
+	}
+	return nil
 }
 
 // checkProcess checks what groups and the broker process have in common.

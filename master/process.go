@@ -65,6 +65,8 @@ type process struct {
 	// loop
 	readySince time.Time // zero = not ready
 	aborted    bool      // the watchdog has dumped it
+
+	given map[string]*os.File // copies that it has, or is about to get, by name
 }
 
 type outgoing struct {

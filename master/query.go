@@ -58,6 +58,7 @@ func (m *master) askStatus() *Status {
 	m.do(func() {
 		lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads
 		before, st.Ended = m.endedIn(lines)
+		st.Certificates = m.certificates()
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), m.t.query)
 	defer cancel()

@@ -96,7 +96,7 @@ func (r *reload) run(ctx context.Context) error {
 	m.do(func() {
 		m.generation++
 		on.number = m.generation
-		on.sockets, on.fixed = maps.Clone(m.listeners), m.plan.Fixed
+		on.sockets, on.fixed, on.copies = maps.Clone(m.listeners), m.plan.Fixed, maps.Clone(m.copies)
 		if m.broker != nil {
 			on.broker = m.broker.unit.cred
 		}
@@ -116,8 +116,13 @@ func (r *reload) run(ctx context.Context) error {
 		next.discard()
 		return err
 	}
-	m.do(func() { m.enter(next) })
+	only := false
+	m.do(func() { only = m.onlyCopies(next); m.enter(next) })
 	defer m.do(m.release)
+	r.takeCopies(next)
+	if only {
+		return nil
+	}
 	if next.plan.LogFile != m.out.path {
 		if err := m.changeLog(next.plan.LogFile); err != nil {
 			return &ReloadError{Step: "reopen log", Err: err}
@@ -298,7 +303,7 @@ func failedAt(u *unit, s *slot, err error) *ReloadError {
 // equal says whether a process of v would do what one of u does.
 func (u *unit) equal(v *unit) bool {
 	return string(u.spec) == string(v.spec) && u.drainMS == v.drainMS && reflect.DeepEqual(u.cred, v.cred) &&
-		slices.Equal(u.listen, v.listen) && u.program.same(v.program)
+		slices.Equal(u.listen, v.listen) && slices.Equal(u.copies, v.copies) && u.program.same(v.program)
 }
 
 // reopen opens the log file anew, here and in every process: it has been moved

@@ -30,6 +30,7 @@ type Options struct {
 	Foreground bool          // without it stdout and stderr go to the log file
 	LogFile    string        // when the plan names none; "" = stderr, as PID 1 stdout
 	Sockets    []Socket      `json:"-"` // listening sockets to begin with; what the plan does not name is closed
+	Look       time.Duration // how often certificate files are looked at; 0 = once a minute
 	Announce   func(Started) `json:"-"` // called once, when every worker is ready; may be nil
 }
 
@@ -140,6 +141,7 @@ func (m *master) govern(ctx context.Context, srv *server, begin func() error) er
 	go srv.serve()
 	err := begin()
 	if err == nil {
+		go m.watchCopies()
 		m.serve()
 	}
 	m.shutdown(err)

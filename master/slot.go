@@ -22,6 +22,7 @@ type unit struct {
 	bus        bool                // it talks to the broker process
 	cred       *syscall.Credential // nil = the master's
 	data       *DataPlan           // what it keeps on disk, nil = nothing
+	copies     []string            // what it needs of the master's copies
 	spec       json.RawMessage
 	drainMS    int64
 	standby    bool // a broker process that is to open nothing before it is told to
@@ -115,6 +116,10 @@ func (m *master) spawn(s *slot, u *unit) (*process, error) {
 			return nil, err
 		}
 	}
+	given, err := m.copiesFor(u)
+	if err != nil {
+		return nil, err
+	}
 	parent, child, err := control.Pair()
 	if err != nil {
 		return nil, err
@@ -137,6 +142,10 @@ func (m *master) spawn(s *slot, u *unit) (*process, error) {
 		hello.BusFD = len(files)
 		files = append(files, uintptr(m.busFD))
 	}
+	for i, c := range hello.Copies {
+		hello.Copies[i].FD = len(files)
+		files = append(files, given[c.Name].Fd())
+	}
 	env := append(servingEnv(), control.RoleEnv+"="+string(u.role))
 	proc, err := m.kin.start(u.program, []string{"pushd: " + u.slotName(s.index)}, env, files, u.cred)
 	if err != nil {
@@ -144,6 +153,7 @@ func (m *master) spawn(s *slot, u *unit) (*process, error) {
 		return nil, err
 	}
 	p := m.newProcess(s, u, proc, parent)
+	p.given = given
 	m.live[p] = true
 	m.saveState()
 	p.run(m.kin)
@@ -162,6 +172,9 @@ func (m *master) introduce(s *slot, u *unit) control.Init {
 	for _, l := range u.listen {
 		hello.Listeners = append(hello.Listeners, control.Listener{Address: l.address})
 	}
+	for _, name := range u.copies {
+		hello.Copies = append(hello.Copies, control.Copy{Name: name, Kind: m.copies[name].Kind})
+	}
 	return hello
 }
 
@@ -172,6 +185,7 @@ func (m *master) newProcess(s *slot, u *unit, proc *os.Process, ctl *control.Con
 		out:     make(chan outgoing, outMax),
 		verdict: make(chan error, 1), readEnd: make(chan struct{}), gone: make(chan struct{}),
 		asked:    map[uint64]chan control.Message{},
+		given:    map[string]*os.File{},
 		onQuery:  m.answerChild,
 		onExited: func(p *process) { m.post(func() { m.exited(p) }) },
 	}

@@ -30,6 +30,8 @@ type Status struct {
 	Broker  BrokerStatus   `json:"broker"`
 	Reloads ReloadStatus   `json:"reloads"`
 
+	Certificates []CertificateStatus `json:"certificates"` // by file
+
 	// Ended is what worker groups had counted that are no more. With it the
 	// counters of Workers add up to all that was counted since the master started.
 	Ended control.Counters `json:"ended"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -39,6 +40,7 @@ type takeover struct {
 	Log        int             `json:"log"` // -1 = stderr
 	Programs   []carriedFile   `json:"programs"`
 	Sockets    []carriedSocket `json:"sockets"`
+	Copies     []carriedCopy   `json:"copies,omitempty"`
 	Units      []carriedUnit   `json:"units"`
 	Slots      []carriedSlot   `json:"slots"`
 	Broker     *carriedSlot    `json:"broker"`
@@ -77,6 +79,7 @@ type carriedUnit struct {
 	Bus        bool                `json:"bus"`
 	Cred       *syscall.Credential `json:"cred"`
 	Data       *DataPlan           `json:"data,omitempty"`
+	Copies     []string            `json:"copies,omitempty"`
 	Spec       json.RawMessage     `json:"spec"`
 	DrainMS    int64               `json:"drain_ms"`
 }
@@ -156,6 +159,9 @@ func (t *takeover) check() error {
 		within(u.Program, -1, len(t.Programs))
 		for _, l := range u.Listen {
 			within(l.Socket, -1, len(t.Sockets))
+		}
+		for _, name := range u.Copies {
+			bad = bad || !slices.ContainsFunc(t.Copies, func(c carriedCopy) bool { return c.Copy.Name == name })
 		}
 	}
 	slots := t.Slots

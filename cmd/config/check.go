@@ -203,7 +203,7 @@ func (t *table) checkAPI(a API) {
 	}
 	err := checkService(a.Listen)
 	if err == nil {
-		err = api.CheckBind("[api]", a.Listen, true, a.Insecure) // without a key one is generated
+		err = api.CheckBind("[api]", a.Listen, true, a.Insecure || a.TLS != nil) // without a key one is generated
 	}
 	if err != nil {
 		t.fail(t.where("listen"), "%v", err)
@@ -216,7 +216,7 @@ func (t *table) checkMetrics(m Metrics) {
 	}
 	err := checkService(m.Listen)
 	if err == nil {
-		err = api.CheckBind("[metrics]", m.Listen, true, m.Insecure) // it has no key, and no secrets
+		err = api.CheckBind("[metrics]", m.Listen, true, m.Insecure || m.TLS != nil) // it has no key, and no secrets
 	}
 	if err != nil {
 		t.fail(t.where("listen"), "%v", err)

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/channel"
@@ -35,6 +36,7 @@ type Config struct {
 	Drain          time.Duration
 	Watchdog       time.Duration // 0 = off
 	TrustedProxies []netip.Prefix
+	TLSLook        time.Duration // how often certificate files are looked at
 
 	API      API
 	Metrics  Metrics
@@ -57,9 +59,10 @@ type Config struct {
 
 // API is the HTTP API's table.
 type API struct {
-	Listen   string // "host:port" or "unix:///path", "" = off
-	Key      string // "" = generated at first start, kept in KeyFile
-	Insecure bool   // allows a public address without TLS
+	Listen   string          // "host:port" or "unix:///path", "" = off
+	Key      string          // "" = generated at first start, kept in KeyFile
+	Insecure bool            // allows a public address without TLS
+	TLS      *certs.Settings // nil = none
 	Socket   Socket
 }
 
@@ -73,6 +76,7 @@ type Socket struct {
 type Metrics struct {
 	Listen   string // as API.Listen
 	Insecure bool   // as API.Insecure
+	TLS      *certs.Settings
 }
 
 // Broker is the broker's table.
@@ -147,6 +151,12 @@ func (c *Config) Place(of string) string {
 		return at
 	}
 	return of
+}
+
+// placeService notes where the address of an HTTP service comes from, by all forms
+// that it has in a plan.
+func (c *Config) placeService(listen, at string) {
+	c.places[listen], c.places["http://"+listen], c.places["https://"+listen] = at, at, at
 }
 
 // appService is whose options the apps are, historyService whose those of the
@@ -234,6 +244,9 @@ func (c *Config) demoOptions() json.RawMessage {
 	o := map[string]string{}
 	if c.API.Listen != "" {
 		o["api"] = "http://" + c.API.Listen
+		if c.API.TLS != nil {
+			o["api"] = "https://" + c.API.Listen
+		}
 		if strings.HasPrefix(c.API.Listen, "unix://") {
 			o["api"] = c.API.Listen
 		}

@@ -62,6 +62,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	}
 	t.done()
 	check(c, r)
+	maps.Copy(c.places, r.files)
 	return c
 }
 
@@ -89,6 +90,7 @@ func (t *table) process(c *Config) {
 	}
 	t.duration("drain", &c.Drain)
 	t.duration("watchdog", &c.Watchdog)
+	t.look(c)
 	if c.Watchdog > 0 && c.Watchdog < 500*time.Millisecond {
 		t.fail(t.where("watchdog"), "shorter than 500ms it would kill healthy workers (0 = off)")
 	}
@@ -118,17 +120,19 @@ func (t *table) services(c *Config) {
 	c.API.Listen = t.absListen(c.API.Listen)
 	api.secret("key", &c.API.Key)
 	api.boolean("insecure", &c.API.Insecure)
+	c.API.TLS = api.tls()
 	api.socket(&c.API.Socket, c.API.Listen)
 	api.checkAPI(c.API)
-	c.places["http://"+c.API.Listen], c.places[c.API.Listen] = api.where("listen"), api.where("listen")
+	c.placeService(c.API.Listen, api.where("listen"))
 	api.done()
 
 	metrics := t.sub("metrics", "PUSHD_METRICS_")
 	metrics.str("listen", &c.Metrics.Listen)
 	c.Metrics.Listen = t.absListen(c.Metrics.Listen)
 	metrics.boolean("insecure", &c.Metrics.Insecure)
+	c.Metrics.TLS = metrics.tls()
 	metrics.checkMetrics(c.Metrics)
-	c.places["http://"+c.Metrics.Listen], c.places[c.Metrics.Listen] = metrics.where("listen"), metrics.where("listen")
+	c.placeService(c.Metrics.Listen, metrics.where("listen"))
 	metrics.done()
 
 	broker := t.sub("broker", "PUSHD_BROKER_")

@@ -19,6 +19,7 @@ type reader struct {
 	lines map[string]int
 	env   func(string) string
 	errs  Errors
+	files map[string]string // where copies of files come from, by name
 }
 
 // table is one table of the file. Its methods read one key each, leave the

@@ -40,6 +40,8 @@ const (
 	TypeReopen = "reopen" // master → child, one descriptor: the new stderr
 	TypeRoster = "roster" // master → broker, with ID: Roster; answered by answer
 
+	TypeCopy = "copy" // master → child, with ID and one descriptor: Copy, in the place of the one of that name; answered by answer
+
 	TypeBus = "bus" // master → any, with ID: Bus, a step of the broker process's replacement; answered by answer
 
 	// The live hand-over of connections, from the worker that leaves to the one
@@ -86,7 +88,21 @@ type Init struct {
 
 	// FormerUID is the user of the broker process before, 0 = root's or none.
 	FormerUID int `json:"former_uid,omitempty"`
+	// Copies are what the process needs of files that it may have no right to.
+	Copies []Copy `json:"copies,omitempty"`
 }
+
+// Copy is a sealed file in memory with what the master has made of files: a
+// certificate and its key in one piece, say. It is read from its start, by
+// position: all processes share the descriptor's own.
+type Copy struct {
+	Name string `json:"name"` // as in the plan
+	Kind string `json:"kind"`
+	FD   int    `json:"fd,omitempty"` // in Init; in TypeCopy the descriptor comes with the message
+}
+
+// CopyMax is the longest copy in bytes.
+const CopyMax = 1 << 20
 
 // Listener is an inherited socket, already bound and listening.
 type Listener struct {

@@ -67,6 +67,10 @@ type Server struct {
 	doors   doors
 
 	published atomic.Uint64 // messages by the API, for the metrics
+	shakes    struct {      // TLS handshakes that failed
+		more   atomic.Int64 // since the last line of log
+		logged atomic.Int64 // when that was, ns
+	}
 }
 
 // New checks o and returns a server without listeners.

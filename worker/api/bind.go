@@ -26,8 +26,11 @@ func CheckBind(section, listen string, hasKey, insecure bool) error {
 	case !hasKey:
 		missing = `key = "…"`
 	}
-	return fmt.Errorf("%s listen = %q can be reached from other machines without TLS: "+
-		"listen on 127.0.0.1 with a TLS proxy in front, or add %s to %s", section, listen, missing, section)
+	safe := "listen on 127.0.0.1 with a TLS proxy in front"
+	if !strings.HasPrefix(section, "[[") {
+		safe = `give it tls = { cert = "…", key = "…" }, ` + safe
+	}
+	return fmt.Errorf("%s listen = %q can be reached from other machines without TLS: %s, or add %s to %s", section, listen, safe, missing, section)
 }
 
 // isLocal reports whether only this machine can connect to listen. A name that

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,8 @@ import (
 // can give up those that wait for a request (carry.go).
 type boundedListener struct {
 	net.Listener
-	max int
+	max    int
+	sealed bool // what comes cannot be understood by another process
 
 	mu   sync.Mutex
 	open map[*boundedConn]struct{}
@@ -33,6 +35,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &boundedConn{Conn: conn, listener: l, idle: true}
+		c.silent.Store(true)
 		l.mu.Lock()
 		room := len(l.open) < l.max
 		if room {
@@ -76,6 +79,9 @@ type boundedConn struct {
 	body  int64  // bytes still to come of the request that is worked on; -1 = unknown, for good
 	taken bool   // it belongs to nobody here any more
 
+	silent   atomic.Bool // it has sent nothing yet
+	farewell func()      // nil = it can go to another process; else how it is closed
+
 	reading sync.Mutex // held while a read is under way
 }
 
@@ -87,6 +93,9 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded // to which net/http answers nothing
 	}
 	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.silent.Store(false)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.received(b[:n])
@@ -96,6 +105,7 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 // received notes what has come. mu is held.
 func (c *boundedConn) received(b []byte) {
 	switch {
+	case c.listener.sealed:
 	case c.idle:
 		c.early = append(c.early, b...)
 	case c.body >= 0:
@@ -107,7 +117,7 @@ func (c *boundedConn) received(b []byte) {
 
 // Write implements net.Conn.
 func (c *boundedConn) Write(b []byte) (int, error) {
-	if c.isTaken() {
+	if c.farewell == nil && c.isTaken() {
 		return 0, net.ErrClosed
 	}
 	return c.Conn.Write(b)

@@ -57,10 +57,19 @@ func (g *guests) Close() error {
 
 // serve runs an HTTP server on ln, and on what comes through its door later.
 func (s *Server) serve(h *http.Server, ln net.Listener) error {
+	tls, _ := ln.(*secured)
+	if tls != nil {
+		ln = tls.Listener
+	}
 	own := newBounded(ln)
 	g := &guests{Listener: ln, c: make(chan net.Conn), closed: make(chan struct{})}
 	theirs := newBounded(g)
 	name := doorOf(ln)
+	if tls != nil {
+		ln, own.sealed = &secureListener{own, tls.config, s.shakeFailed}, true
+	} else {
+		ln = own
+	}
 	s.doors.mu.Lock()
 	if s.doors.leaving { // before this one was served: Export does not know it, nor wait for it
 		s.doors.mu.Unlock()
@@ -68,6 +77,10 @@ func (s *Server) serve(h *http.Server, ln net.Listener) error {
 	}
 	s.doors.http[own], s.doors.http[theirs] = name, name
 	s.doors.admit[name] = func(c net.Conn) {
+		if tls != nil { // it came when this port spoke none
+			c.Close()
+			return
+		}
 		select {
 		case g.c <- c:
 		case <-g.closed:
@@ -81,7 +94,7 @@ func (s *Server) serve(h *http.Server, ln net.Listener) error {
 		_ = h.Serve(theirs) // ends with h
 	}()
 	defer s.doors.serving.Done()
-	err := h.Serve(own)
+	err := h.Serve(ln)
 	if errors.Is(err, http.ErrServerClosed) || s.doors.isLeaving() {
 		return nil
 	}
@@ -166,7 +179,10 @@ func (s *Server) Export(ctx context.Context, give func(Carried)) {
 					busy++
 					continue
 				}
-				if c.body >= 0 { // else a client finds it closed, as after its idle time
+				switch {
+				case c.farewell != nil:
+					c.farewell()
+				case c.body >= 0: // else a client finds it closed, as after its idle time
 					carryConn(name, c.Conn, early, give)
 				}
 				c.Conn.Close()
@@ -204,11 +220,11 @@ func carryConn(door string, conn net.Conn, prefix []byte, give func(Carried)) {
 type connKey struct{}
 
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
+	return context.WithValue(ctx, connKey{}, boundedOf(c))
 }
 
 func noteState(c net.Conn, state http.ConnState) {
-	if b, ok := c.(*boundedConn); ok {
+	if b := boundedOf(c); b != nil {
 		b.entered(state)
 	}
 }
@@ -217,7 +233,7 @@ func noteState(c net.Conn, state http.ConnState) {
 // given up at the moment at which its last byte came: it travels with it.
 func unlessTaken(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok && !c.begin(r.ContentLength) {
+		if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok && c != nil && !c.begin(r.ContentLength) {
 			panic(http.ErrAbortHandler)
 		}
 		h.ServeHTTP(w, r)

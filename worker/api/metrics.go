@@ -35,11 +35,13 @@ var (
 	descPause         = desc("reload_pause_seconds", "Longest pause of a connection in the last reload.")
 	descPublished     = desc("publish_total", "Messages published.", "source")
 	descGaps          = desc("broker_gaps_total", "Publications known to be lost between processes.")
+	descExpiry        = desc("tls_certificate_expiry_timestamp_seconds", "Unix time at which a certificate that is served ends.", "file")
+	descUnrenewed     = desc("tls_certificate_failed", "1 while what is in the file is not taken over.", "file")
 	descIngestRefused = desc("ingest_refused_total", "Ingest objects refused.", "cause")
 
 	descs = []*prometheus.Desc{
 		descConnections, descLimit, descPaused, descOpened, descReceived, descSent, descFailures, descQueue, descRefused, descPanics,
-		descLag, descRestarts, descReloads, descPause, descPublished, descGaps, descIngestRefused,
+		descLag, descRestarts, descReloads, descPause, descPublished, descGaps, descIngestRefused, descExpiry, descUnrenewed,
 	}
 )
 
@@ -98,6 +100,12 @@ func (s *Server) full() (names []string) {
 type status struct {
 	Workers []workerStatus   `json:"workers"`
 	Ended   control.Counters `json:"ended"` // of groups that are no more
+
+	Certificates []struct {
+		File     string    `json:"file"`
+		NotAfter time.Time `json:"not_after"`
+		Error    string    `json:"error"`
+	} `json:"certificates"`
 	Reloads *struct {
 		OK      uint64  `json:"ok"`
 		Failed  uint64  `json:"failed"`
@@ -206,6 +214,14 @@ func (c *collector) gauges(ch chan<- prometheus.Metric, st status) {
 		gauge(descConnections, float64(n), labels...)
 		gauge(descLimit, float64(limit[at]), labels...)
 		gauge(descPaused, float64(paused[at]), labels...)
+	}
+	for _, cert := range st.Certificates {
+		failed := 0.0
+		if cert.Error != "" {
+			failed = 1
+		}
+		gauge(descExpiry, float64(cert.NotAfter.Unix()), cert.File)
+		gauge(descUnrenewed, failed, cert.File)
 	}
 	gauge(descQueue, float64(queued))
 	gauge(descLag, lag/1000)

@@ -2,16 +2,26 @@ package brokerd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/worker/api"
 )
 
 func (b *serving) openListeners() error {
+	metrics, err := b.secure(b.Settings.MetricsTLS, b.api.ServeMetrics)
+	if err != nil {
+		return err
+	}
+	orders, err := b.secure(b.Settings.APITLS, b.api.Serve)
+	if err != nil {
+		return err
+	}
 	stream := func(addr string, serve func(net.Listener) error) error {
 		if addr == "" {
 			return nil
@@ -22,10 +32,10 @@ func (b *serving) openListeners() error {
 		}
 		return err
 	}
-	if err := stream(b.Settings.Metrics, b.api.ServeMetrics); err != nil {
+	if err := stream(b.Settings.Metrics, metrics); err != nil {
 		return err
 	}
-	if err := stream(b.Settings.API, b.onceMet(b.api.Serve)); err != nil {
+	if err := stream(b.Settings.API, b.onceMet(orders)); err != nil {
 		return err
 	}
 	for _, in := range b.Settings.Ingest {
@@ -43,6 +53,21 @@ func (b *serving) openListeners() error {
 		b.serve(func() error { <-b.met; return b.api.ServeIngestPackets(pc, o) })
 	}
 	return nil
+}
+
+// secure makes serve speak TLS, if there are settings for it.
+func (b *serving) secure(s *certs.Settings, serve func(net.Listener) error) (func(net.Listener) error, error) {
+	if s == nil {
+		return serve, nil
+	}
+	if b.Certs == nil {
+		return nil, errors.New("there is no store of certificates")
+	}
+	set, err := b.Certs.Set(*s, "http/1.1")
+	if err != nil {
+		return nil, err
+	}
+	return func(ln net.Listener) error { return serve(api.Secure(ln, set.Config)) }, nil
 }
 
 // onceMet lets those who publish wait until the workers are on the bus: after

@@ -31,6 +31,9 @@ func (b *serving) obey(over, gone chan<- struct{}) {
 		if m.Type == control.TypeBus {
 			b.busStep(m, files)
 		}
+		if m.Type == control.TypeCopy {
+			b.takeCopy(m, files)
+		}
 		for _, f := range files {
 			f.Close()
 		}
@@ -63,6 +66,13 @@ func (b *serving) handle(m control.Message) {
 			b.tidy.Reset(tidyAfter)
 		}
 		b.send(answer)
+	}
+}
+
+// takeCopy takes in a new certificate or key.
+func (b *serving) takeCopy(m control.Message, files []*os.File) {
+	if b.Certs != nil {
+		b.send(b.Certs.Obey(m, files))
 	}
 }
 

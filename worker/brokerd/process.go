@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/api"
@@ -36,6 +37,10 @@ type Settings struct {
 	UIDs    []uint32 `json:"uids"`              // users that may connect to the bus
 	API     string   `json:"api,omitempty"`     // address of the HTTP API, "" = off
 	Metrics string   `json:"metrics,omitempty"` // address, "" = off
+
+	APITLS     *certs.Settings `json:"api_tls,omitempty"` // nil = none
+	MetricsTLS *certs.Settings `json:"metrics_tls,omitempty"`
+
 	Ingest  []Ingest `json:"ingest,omitempty"`
 	DataDir string   `json:"data_dir"` // for services
 }
@@ -57,6 +62,7 @@ type Process struct {
 	Apps         []string              // ids that the API takes
 	Services     worker.ServiceOptions // of the config and the program
 	ChannelRules channel.Rules         // likewise
+	Certs        *certs.Store          // what TLS listeners need; may be nil without any
 	Reopen       func(*os.File) error  // makes a file the log; default: the order to do so is ignored
 	Log          *slog.Logger          // default slog.Default()
 }
