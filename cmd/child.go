@@ -118,6 +118,9 @@ func openChild(p *Program) (*child, error) {
 	for _, l := range c.init.Listeners {
 		syscall.CloseOnExec(l.FD)
 	}
+	for _, kept := range c.init.Copies {
+		syscall.CloseOnExec(kept.FD)
+	}
 	if c.init.BusFD > 0 {
 		syscall.CloseOnExec(c.init.BusFD)
 	}

@@ -26,7 +26,7 @@ func (c *child) runWorker() error {
 		return atStep("connect to broker", err)
 	}
 	return w.Serve(worker.Process{ // which reports its own failures to the master
-		Control: c.control, Init: c.init, Node: spec.Node, Broker: bus, TrustedProxies: spec.TrustedProxies, Reopen: redirect, Log: c.log,
+		Control: c.control, Init: c.init, Node: spec.Node, Broker: bus, TrustedProxies: spec.TrustedProxies, Certs: c.certs, Reopen: redirect, Log: c.log,
 	})
 }
 

@@ -38,12 +38,10 @@ func hasPage(w config.Worker) bool {
 // urlsOf turns listeners into what is typed into a browser.
 func urlsOf(listen []string) (urls []string) {
 	for _, addr := range listen {
-		scheme, at, _ := strings.Cut(addr, "://")
-		if scheme != "http" && scheme != "websocket" && scheme != "ws" {
-			continue
-		}
-		if host, err := netip.ParseAddrPort(at); err == nil {
-			urls = append(urls, "http://"+reachable(host).String()+"/")
+		_, at, _ := strings.Cut(addr, "://")
+		page := map[string]string{"http": "http", "websocket": "http", "http+tls": "https", "websocket+tls": "https"}[config.Scheme(addr)]
+		if host, err := netip.ParseAddrPort(at); err == nil && page != "" {
+			urls = append(urls, page+"://"+reachable(host).String()+"/")
 		}
 	}
 	return urls

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -193,6 +194,10 @@ func (b *planner) group(at string, g master.Group, socket config.Socket, spec *g
 	if err := b.allow(g.User); err != nil {
 		b.fail(at, err)
 	}
+	if err := worker.CheckTLS(g.Listen, &s); err != nil {
+		b.fail(at, err)
+	}
+	g.Copies = b.copies(s.TLS)
 	g.Spec = mustJSON(workerSpec{processSpec: b.process(), TrustedProxies: b.config.TrustedProxies, Group: spec})
 	b.plan.Workers = append(b.plan.Workers, g)
 }
@@ -298,6 +303,9 @@ func (b *planner) copies(list ...*certs.Settings) (names []string) {
 				names = append(names, src.Name)
 			}
 			if !slices.ContainsFunc(b.plan.Copies, func(c master.Copy) bool { return c.Name == src.Name }) {
+				for i, f := range src.Files { // of a program they may be relative; those of the config are not
+					src.Files[i], _ = filepath.Abs(f)
+				}
 				b.plan.Copies = append(b.plan.Copies, master.Copy(src))
 			}
 		}

@@ -82,7 +82,7 @@ type master struct {
 	ended      map[place]control.Counters
 	copies     map[string]*hold
 	renewed    time.Time // when a look has last renewed one of files, since the last reload; zero = it has not
-	orphans    []Orphan // of the killed master before this one
+	orphans    []Orphan  // of the killed master before this one
 	waiters    []*waiter
 	stopping   *StopOptions // nil = not stopping
 	rostered   chan struct{}

@@ -4,11 +4,15 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
 // port is a listener of this process.
-type port struct{ addr listenAddr }
+type port struct {
+	addr listenAddr
+	tls  *certs.Set // nil = plain; who begins a handshake asks it for the config of that moment
+}
 
 // admission decides who gets in. An accept that fails for want of descriptors
 // would stop the reactor, so accepting pauses before there are none left.

@@ -19,6 +19,24 @@ type listenAddr struct {
 	speaks *transport        // what a connection speaks at first
 	packet protocol.Protocol // of transportPacket and transportDatagram, else nil
 	udp    bool
+	secure bool // behind TLS
+}
+
+// plainScheme takes the TLS out of a scheme: "wss", "https", "tls" (that is tcp)
+// and "text+tls" are what they are without it, behind TLS.
+func plainScheme(scheme string) (plain string, secure bool) {
+	switch scheme {
+	case "ws":
+		return "websocket", false
+	case "wss":
+		return "websocket", true
+	case "https":
+		return "http", true
+	case "tls":
+		return "tcp", true
+	}
+	plain, secure = strings.CutSuffix(scheme, "+tls")
+	return plain, secure
 }
 
 // parseListen splits "scheme://host:port" or "scheme:///path".
@@ -27,13 +45,16 @@ func parseListen(addr string) (listenAddr, error) {
 	if !ok || scheme == "" || rest == "" {
 		return listenAddr{}, fmt.Errorf("listen address %q: write scheme://host:port, e.g. websocket://0.0.0.0:2346", addr)
 	}
-	a := listenAddr{text: addr, scheme: scheme, local: rest, udp: scheme == "udp"}
-	switch scheme {
-	case "ws":
-		a.scheme = "websocket"
-	case "wss", "https":
+	a := listenAddr{text: addr, local: rest}
+	a.scheme, a.secure = plainScheme(scheme)
+	a.udp = a.scheme == "udp"
+	switch {
+	case a.secure && !ServesTLS:
 		return a, fmt.Errorf("listen address %q: %w", addr, errTLS(scheme))
+	case a.secure && a.udp:
+		return a, fmt.Errorf("listen address %q: there is no TLS for datagrams", addr)
 	}
+	scheme = a.scheme
 	if a.speaks = schemes[a.scheme]; a.speaks == nil {
 		a.speaks = transportPacket
 	}

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker/hub"
@@ -28,15 +29,17 @@ type Process struct {
 	Node           string // "" = the only one; else as in the Broker's options
 	Broker         Broker
 	TrustedProxies []netip.Prefix
+	Certs          *certs.Store         // what listeners behind TLS need; may be nil without any
 	Reopen         func(*os.File) error // makes a file the log; default: the order to do so is ignored
 	Log            *slog.Logger         // default slog.Default()
 }
 
 // serving is a running worker process.
 type serving struct {
-	l    *loop
-	ctl  *control.Conn
-	init control.Init
+	l     *loop
+	ctl   *control.Conn
+	init  control.Init
+	certs *certs.Store
 
 	reopen func(*os.File) error
 
@@ -57,7 +60,7 @@ func (w *Worker) Serve(p Process) error {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(min(threads, runtime.NumCPU()))
 	}
-	s := &serving{ctl: p.Control, init: p.Init, reopen: p.Reopen, stop: make(chan control.Stop, 2)}
+	s := &serving{ctl: p.Control, init: p.Init, certs: p.Certs, reopen: p.Reopen, stop: make(chan control.Stop, 2)}
 	step, err := s.prepare(w, p)
 	if err != nil {
 		_ = p.Control.Send(control.TypeFailed, 0, control.Failed{Step: step, Error: err.Error()})
@@ -127,7 +130,11 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.ports = append(l.ports, &port{addr: a})
+		at := &port{addr: a}
+		if err := l.secure(at, p.Certs); err != nil {
+			return nil, err
+		}
+		l.ports = append(l.ports, at)
 		listeners = append(listeners, reactor.Listener{FD: in.FD, Datagrams: a.udp})
 	}
 	if err := l.routes(w); err != nil {
@@ -217,6 +224,10 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 		go s.busStep(m)
 	case control.TypeResume:
 		go s.takeBack(s.given.Load(), m.ID)
+	case control.TypeCopy:
+		if s.certs != nil {
+			go s.send(s.certs.Obey(m, files))
+		}
 	case control.TypeReopen:
 		if len(files) == 1 && s.reopen != nil {
 			if err := s.reopen(files[0]); err != nil {

@@ -20,6 +20,8 @@ type Settings struct {
 	// ProxyProtocol says that connections from trusted proxies begin with a header
 	// of the PROXY protocol, version 1 or 2, which names the client; default off.
 	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
+	// TLS is for listeners behind it: wss, https, tls, text+tls … nil = there is none.
+	TLS *TLS `json:"tls,omitempty"`
 }
 
 // Limits bound what one client, or all of them, can make a process hold. 0
@@ -38,6 +40,7 @@ type Limits struct {
 	FullWait         time.Duration `json:"full_wait"`         // how long who finds no place waits before it is told; default 0
 	PerIP            int           `json:"per_ip"`            // connections of one address in this process; default 0
 	PerIPRate        int           `json:"per_ip_rate"`       // new connections a second of one address; default 0
+	TLSHandshakes    int           `json:"tls_handshakes"`    // under way at once in this process; default 1024
 }
 
 // Slow says what happens to a connection whose queue is over MaxQueue.
@@ -61,6 +64,7 @@ func DefaultSettings() Settings {
 			MaxHeaders:       100,
 			HandshakeTimeout: 10 * time.Second,
 			MaxQueue:         1 << 20,
+			TLSHandshakes:    1024,
 		},
 		Slow:         SlowClose,
 		PingInterval: 55 * time.Second,
@@ -99,11 +103,16 @@ func (s *Settings) Validate() error {
 		{"limits.max_rate", int64(l.MaxRate)}, {"limits.max_control_rate", int64(l.MaxControlRate)}, {"limits.max_header", int64(l.MaxHeader)},
 		{"limits.max_headers", int64(l.MaxHeaders)}, {"limits.handshake_timeout", int64(l.HandshakeTimeout)},
 		{"limits.max_queue", int64(l.MaxQueue)}, {"limits.max_connections", int64(l.MaxConnections)},
-		{"limits.full_wait", int64(l.FullWait)}, {"limits.per_ip", int64(l.PerIP)}, {"limits.per_ip_rate", int64(l.PerIPRate)},
+		{"limits.full_wait", int64(l.FullWait)}, {"limits.tls_handshakes", int64(l.TLSHandshakes)}, {"limits.per_ip", int64(l.PerIP)}, {"limits.per_ip_rate", int64(l.PerIPRate)},
 		{"ping_interval", int64(s.PingInterval)}, {"ping_timeout", int64(s.PingTimeout)},
 	} {
 		if v.n < 0 {
 			return &SettingError{v.key, fmt.Errorf("%s is negative: use 0 for no limit", v.key)}
+		}
+	}
+	if s.TLS != nil {
+		if err := s.TLS.Validate(); err != nil {
+			return &SettingError{"tls", err}
 		}
 	}
 	return nil

@@ -11,7 +11,6 @@ package worker
 import (
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/pushd/pushd/timer"
@@ -308,15 +307,4 @@ func (w *Worker) KickConn(id string, code int, reason string) error {
 func CheckListen(addr string) error {
 	_, err := parseListen(addr)
 	return err
-}
-
-// proxyPage is where TLS questions are sent.
-const proxyPage = "docs/proxy.md"
-
-func errTLS(scheme string) error {
-	plain := strings.TrimSuffix(scheme, "s")
-	if scheme == "wss" {
-		plain = "websocket"
-	}
-	return fmt.Errorf("%s:// is not served: put a TLS proxy in front and listen on %s:// (see %s)", scheme, plain, proxyPage)
 }

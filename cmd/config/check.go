@@ -321,7 +321,7 @@ func CheckListen(addr string) error {
 // takesRoutes reports whether any of the addresses has paths.
 func takesRoutes(listen []string) bool {
 	for _, addr := range listen {
-		if s := Scheme(addr); s == "websocket" || s == "http" {
+		if s := strings.TrimSuffix(Scheme(addr), "+tls"); s == "websocket" || s == "http" {
 			return true
 		}
 	}

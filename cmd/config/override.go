@@ -65,11 +65,17 @@ func byScheme(groups []Target, addr string) (out []Target) {
 	return out
 }
 
-// Scheme returns what stands before "://", aliases resolved.
+// Scheme returns what stands before "://", aliases resolved: ws, and of those
+// behind TLS wss and https too.
 func Scheme(addr string) string {
 	scheme, _, _ := strings.Cut(addr, "://")
-	if scheme == "ws" {
+	switch scheme {
+	case "ws":
 		return "websocket"
+	case "wss":
+		return "websocket+tls"
+	case "https":
+		return "http+tls"
 	}
 	return scheme
 }

@@ -226,6 +226,59 @@ func TestReloadRenewsCertificatesAlone(t *testing.T) {
 	}
 }
 
+// What the master keeps outlives its own replacement and the files: a process
+// that is started later serves the same pair, and opens the tickets of before.
+func TestCopiesOutliveTheMastersCode(t *testing.T) {
+	s := newSecureAPI(t, "1h")
+	u := &upgradable{s.Server, t}
+	u.Binary = s.file("pushd")
+	u.install(build(t, "one"))
+	u.MustRun("start", "-d")
+	first := s.now()
+	sessions := tls.NewLRUClientSessionCache(4)
+	resumes := func() bool {
+		t.Helper()
+		r, err := s.client(func(c *tls.Config) { c.ClientSessionCache = sessions }).Get("https://" + s.API + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		_, _ = io.Copy(io.Discard, r.Body)
+		return r.TLS.DidResume
+	}
+	if resumes() {
+		t.Error("the first handshake resumes something")
+	}
+	u.upgrade("two")
+	if !resumes() {
+		t.Error("after an upgrade the ticket does not open")
+	}
+	for _, name := range []string{"cert.pem", "key.pem"} {
+		if err := os.Remove(s.file(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := s.Status().Broker.PID
+	s.Kill(old)
+	pushdtest.Eventually(t, "another broker process is ready", func() bool {
+		pid := s.Status().Broker.PID
+		return pid != 0 && pid != old && conns(s.API)
+	})
+	if got := s.now(); got != first {
+		t.Errorf("certificate %s, not %s", got, first)
+	}
+	if !resumes() {
+		t.Error("the ticket does not open in a process that was started again")
+	}
+	for _, p := range s.Processes() { // nobody's command line or environment has a key or its path
+		for _, file := range []string{"cmdline", "environ"} {
+			if raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.PID, file)); err == nil && bytes.Contains(raw, []byte("key.pem")) {
+				t.Errorf("%s of %+v: %q", file, p, raw)
+			}
+		}
+	}
+}
+
 func conns(addr string) bool {
 	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
 	if err == nil {
