@@ -13,7 +13,7 @@ import (
 // commonFlags are those of every command that makes load.
 func commonFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "url", Usage: "WebSocket `URL` of the server, ws://host:port/path"},
+		&cli.StringFlag{Name: "url", Usage: "WebSocket `URL` of the server, ws:// or wss://host:port/path"},
 		&cli.StringFlag{Name: "label", Value: "server", Usage: "`NAME` of the server in results and plots"},
 		&cli.IntFlag{Name: "pid", Usage: "root `PID` of the server on this machine: measures its memory, CPU and context switches"},
 		&cli.IntFlag{Name: "procs", Value: 1, Usage: "client processes, at `LEAST`; more are started when connections need them"},

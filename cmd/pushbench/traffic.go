@@ -17,6 +17,7 @@ func connectCommand() *cli.Command {
 			&cli.IntFlag{Name: "connections", Aliases: []string{"c"}, Value: 100, Usage: "how `MANY` are on their way at a time"},
 			&cli.Float64Flag{Name: "rate", Usage: "`CONNECTIONS` per second on a timetable; 0 as fast as they go"},
 			&cli.BoolFlag{Name: "echo", Usage: "expect one message back on each"},
+			&cli.BoolFlag{Name: "resume", Usage: "use session tickets of earlier connections (wss)"},
 			sizeFlag(), durationFlag(), drainFlag(),
 		),
 		Action: func(c *cli.Context) error {
@@ -24,6 +25,7 @@ func connectCommand() *cli.Command {
 				return err
 			}
 			l := spec(c, load.Dial)
+			l.Resume = c.Bool("resume")
 			if !c.Bool("echo") {
 				l.Size = 0
 			}

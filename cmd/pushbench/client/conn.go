@@ -37,14 +37,15 @@ type state uint8
 
 const (
 	dialing state = iota
+	shaking       // hands, of TLS
 	handshaking
 	open
 	closing // our close frame is on its way
 	gone
 )
 
-// Conn is one client connection. It belongs to its loop. While idle it is 48
-// bytes; buffers exist only while something is incomplete.
+// Conn is one client connection. It belongs to its loop. While idle it is 56
+// bytes, and what crypto/tls keeps of one to a wss address; buffers exist only while something is incomplete.
 type Conn struct {
 	Tag     uint32 // free for the handler
 	state   state
@@ -53,6 +54,7 @@ type Conn struct {
 	life    int32 // tells apart two connections that had the same descriptor
 	events  uint32
 	handler Handler
+	secure  *secure // nil: to a ws address
 	*incomplete
 }
 
@@ -100,7 +102,7 @@ func (l *Loop) Close(c *Conn) {
 		c.state = closing
 		l.closings.add(c, CloseTimeout)
 		l.Resume(c)
-	case dialing, handshaking:
+	case dialing, shaking, handshaking:
 		l.Abort(c)
 	}
 }
@@ -137,7 +139,10 @@ func (l *Loop) sendFrame(c *Conn, op Opcode, payload []byte) {
 
 // write sends b behind what is already waiting. A broken connection is not
 // reported here but by the next epoll_wait, so that no handler is entered twice.
-func (l *Loop) write(c *Conn, b []byte) {
+func (l *Loop) write(c *Conn, b []byte) { l.put(c, c.seal(b)) }
+
+// put is write of what the socket is to take.
+func (l *Loop) put(c *Conn, b []byte) {
 	l.BytesOut += int64(len(b))
 	if c.incomplete == nil || len(c.out) == 0 {
 		n, _ := unix.Write(int(c.fd), b)
@@ -180,7 +185,14 @@ func (l *Loop) read(c *Conn, b []byte) {
 		l.drop(c, io.ErrUnexpectedEOF)
 	default:
 		l.BytesIn += int64(n)
-		l.input(c, b[:n])
+		switch {
+		case c.secure == nil:
+			l.input(c, b[:n])
+		case c.state == shaking:
+			c.secure.feed(b[:n])
+		default:
+			l.unseal(c, b[:n])
+		}
 	}
 }
 

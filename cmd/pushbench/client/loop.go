@@ -26,6 +26,7 @@ type Loop struct {
 	timers             timers
 	random             *rand.Rand
 	buffer             []byte // shared by all reads
+	plain              []byte // shared by all that decrypt
 	frame              []byte // shared by all writes
 	stopped            bool
 
@@ -38,6 +39,7 @@ func NewLoop() (*Loop, error) {
 	l := &Loop{
 		random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		buffer: make([]byte, 64<<10),
+		plain:  make([]byte, 64<<10),
 	}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -155,6 +157,15 @@ func (l *Loop) connected(c *Conn) {
 		l.drop(c, fmt.Errorf("connect %s: %w", c.target.address, err))
 		return
 	}
+	if config := c.target.TLS; config != nil {
+		l.shake(c, config)
+		return
+	}
+	l.request(c)
+}
+
+// request asks for the upgrade.
+func (l *Loop) request(c *Conn) {
 	target := c.target
 	c.target, c.key, c.state = nil, newKey(), handshaking
 	l.frame = appendRequest(l.frame[:0], target, c.key)
@@ -194,6 +205,9 @@ func (l *Loop) drop(c *Conn, err error) {
 		l.conns[c.fd] = nil
 		_ = unix.Close(int(c.fd))
 	}
+	if c.secure != nil {
+		c.secure.fail()
+	}
 	c.incomplete = nil
 	c.handler.Closed(c, err)
 }
@@ -222,6 +236,9 @@ func (l *Loop) release() {
 	for _, c := range l.conns {
 		if c != nil {
 			_ = unix.Close(int(c.fd))
+			if c.secure != nil {
+				c.secure.fail()
+			}
 		}
 	}
 	l.conns = nil

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"crypto/tls"
 	"errors"
 	"strings"
 	"time"
@@ -34,6 +35,9 @@ func parseTargets(spec Spec, sources []string) ([]*client.Target, error) {
 			return nil, err
 		}
 		t.Origin = spec.Origin
+		if t.TLS != nil && spec.Resume {
+			t.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(max(spec.Connections, 64))
+		}
 		if spec.SlowBytes > 0 {
 			t.ReceiveBuffer = 4096
 		}

@@ -39,6 +39,8 @@ type Spec struct {
 	Window int `json:"window"`
 	// Origin is sent as the header of that name.
 	Origin string `json:"origin,omitempty"`
+	// Resume lets dials to a wss address use the session tickets of earlier ones.
+	Resume bool `json:"resume,omitempty"`
 	// ForeignOK accepts messages that are not ours, such as greetings.
 	ForeignOK bool `json:"foreign_ok,omitempty"`
 

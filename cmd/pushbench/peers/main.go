@@ -10,15 +10,22 @@ package main
 
 import (
 	"cmp"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"flag"
 	"fmt"
 	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 )
 
 // peer serves addr until it fails. It calls ready once it accepts. Loops is
@@ -26,13 +33,14 @@ import (
 type peer func(addr string, loops int, ready func()) error
 
 var peers = map[string]peer{
-	"coder":   overHTTP(coderEcho, coderChat),
-	"gnet":    gnetServer,
-	"gobwas":  gobwasServer,
-	"gorilla": overHTTP(gorillaEcho, gorillaChat),
-	"gws":     overHTTP(gwsEcho(), gwsChat()),
-	"melody":  overHTTP(melodyEcho(), melodyChat()),
-	"nbio":    nbioServer,
+	"coder":       overHTTP(coderEcho, coderChat),
+	"gnet":        gnetServer,
+	"gobwas":      gobwasServer,
+	"gorilla":     overHTTP(gorillaEcho, gorillaChat),
+	"gorilla-tls": overTLS(gorillaEcho, gorillaChat),
+	"gws":         overHTTP(gwsEcho(), gwsChat()),
+	"melody":      overHTTP(melodyEcho(), melodyChat()),
+	"nbio":        nbioServer,
 }
 
 func main() {
@@ -58,9 +66,33 @@ func run(args []string) error {
 }
 
 // overHTTP is a peer that upgrades requests of net/http.
-func overHTTP(echo, chat http.HandlerFunc) peer {
+func overHTTP(echo, chat http.HandlerFunc) peer { return serve(net.Listen, echo, chat) }
+
+// overTLS is overHTTP behind crypto/tls, as http.ServeTLS does it, with a
+// certificate of its own.
+func overTLS(echo, chat http.HandlerFunc) peer {
+	return serve(func(network, addr string) (net.Listener, error) {
+		pair, err := selfSigned()
+		if err != nil {
+			return nil, err
+		}
+		return tls.Listen(network, addr, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}})
+	}, echo, chat)
+}
+
+func selfSigned() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+func serve(listen func(network, addr string) (net.Listener, error), echo, chat http.HandlerFunc) peer {
 	return func(addr string, _ int, ready func()) error {
-		listener, err := net.Listen("tcp", addr)
+		listener, err := listen("tcp", addr)
 		if err != nil {
 			return err
 		}
