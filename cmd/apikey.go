@@ -42,7 +42,7 @@ const maxKey = 64 << 10
 func (s brokerSpec) apiKey(former int) (string, error) {
 	made := os.MkdirAll(s.DataDir, 0o700)
 	if made != nil && s.APIKey == "" {
-		return "", fmt.Errorf("create data_dir: %w (choose another, or set key in [api])", made)
+		return "", fmt.Errorf("create data_dir: %w (data_dir, or PUSHD_DATA_DIR in the environment, names another; or set key in [api])", made)
 	}
 	dir, err := master.OpenShared(s.DataDir, former)
 	if made != nil && errors.Is(err, fs.ErrNotExist) {

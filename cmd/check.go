@@ -84,7 +84,7 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 		return notes, nil
 	}
 	for _, o := range busy {
-		notes = append(notes, fmt.Sprintf("%s: %v: a start would fail now", cfg.Place(o.Subject), o.Err))
+		notes = append(notes, fmt.Sprintf("%s: a start would fail now: %v", cfg.Place(o.Subject), elsewhere(o.Err, cfg)))
 	}
 	return notes, nil
 }

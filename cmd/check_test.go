@@ -103,7 +103,7 @@ func TestCheckJudgesTheMachine(t *testing.T) {
 	}
 	defer busy.Close()
 	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: fmt.Sprintf("[[worker]]\nlisten = \"text://%s\"\nhandler = \"echo\"\n", busy.Addr())})
-	if out := s.MustRun("check"); !strings.Contains(out, "note: ") || !strings.Contains(out, "pushd.toml:2: worker[0].listen: open listener text://"+busy.Addr().String()) {
+	if out := s.MustRun("check"); !strings.Contains(out, "note: ") || !strings.Contains(out, "pushd.toml:2: worker[0].listen: a start would fail now: open listener text://"+busy.Addr().String()) {
 		t.Errorf("check beside a program that has the port: %q", out)
 	}
 	s.WriteConfig(twoWorkers)

@@ -98,7 +98,7 @@ func TestStatusTableFits(t *testing.T) {
 		})
 	}
 	var b bytes.Buffer
-	tellStatus(&b, "pushd", s, nil, 0)
+	tellStatus(&b, "pushd", s, nil, screen{})
 	for line := range strings.Lines(b.String()) {
 		if n := len([]rune(line)) - 1; n > 110 {
 			t.Errorf("line of %d characters: %q", n, line)
@@ -108,7 +108,7 @@ func TestStatusTableFits(t *testing.T) {
 		t.Errorf("no sum of connections:\n%s", b.String())
 	}
 	b.Reset()
-	tellStatus(&b, "pushd", s, nil, 80)
+	tellStatus(&b, "pushd", s, nil, screen{width: 80})
 	for line := range strings.Lines(b.String()) {
 		if n := len([]rune(line)) - 1; n > 80 {
 			t.Errorf("line of %d characters on a screen of 80: %q", n, line)

@@ -24,11 +24,6 @@ func connections(c *call) error {
 			return misusef("--ip %q is no address, such as 203.0.113.7", ip)
 		}
 	}
-	if ip := c.flags.String("ip"); ip != "" {
-		if _, err := netip.ParseAddr(ip); err != nil {
-			return misusef("--ip %q is no address: write 203.0.113.9 or 2001:db8::1", ip)
-		}
-	}
 	client, err := c.dial()
 	if err != nil {
 		return err

@@ -102,10 +102,10 @@ func failed(findings []finding) bool {
 }
 
 func tellFindings(c *call, findings []finding) {
-	bad := map[string]int{}
+	bad, on := map[string]int{}, c.screen()
 	for _, f := range findings {
 		bad[f.State]++
-		fmt.Fprintf(c.out, "%-5s %-12s %s\n", f.State, f.What, clean(f.Says))
+		fmt.Fprintf(c.out, "%s %-12s %s\n", on.paint(fmt.Sprintf("%-5s", f.State)), f.What, clean(f.Says))
 		if f.Mend != "" {
 			fmt.Fprintf(c.out, "%-5s %-12s → %s\n", "", "", clean(f.Mend))
 		}

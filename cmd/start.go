@@ -122,7 +122,7 @@ func (c *call) explain(err error, cfg *config.Config) error {
 	case errors.As(err, &running):
 		return c.running(running.PID, cfg.RuntimeDir)
 	}
-	return fmt.Errorf("start failed: %w", err)
+	return fmt.Errorf("start failed: %w", elsewhere(err, cfg))
 }
 
 // announce prints the table of what runs.
@@ -149,8 +149,13 @@ func (c *call) announce(cfg *config.Config, s master.Started) {
 		}
 		t.add(name, user, addr, count, state)
 	}
+	t.paint = c.screen().paint
 	t.write(c.out)
-	fmt.Fprintf(c.out, "\nruntime dir %s", clean(s.RuntimeDir))
+	fmt.Fprintln(c.out)
+	for _, line := range roomOf(cfg, s.Groups) {
+		fmt.Fprintln(c.out, line)
+	}
+	fmt.Fprintf(c.out, "runtime dir %s", clean(s.RuntimeDir))
 	if s.LogFile != "" {
 		fmt.Fprintf(c.out, ", log %s", clean(s.LogFile))
 	}
@@ -158,6 +163,22 @@ func (c *call) announce(cfg *config.Config, s master.Started) {
 	for _, url := range pages(cfg, s) {
 		fmt.Fprintf(c.out, "open %s\n", url)
 	}
+}
+
+// roomOf says how many connections each group takes, and which limit that is.
+func roomOf(cfg *config.Config, groups []master.StartedGroup) (lines []string) {
+	for _, g := range groups {
+		why := "the limit of open files (ulimit -n)"
+		for _, w := range cfg.Workers {
+			if w.Name == g.Name && w.Settings.Limits.MaxConnections == g.Room {
+				why = "limits.max_connections"
+			}
+		}
+		if g.Room > 0 {
+			lines = append(lines, fmt.Sprintf("room for %d connections in each process of %s: %s", g.Room, clean(g.Name), why))
+		}
+	}
+	return lines
 }
 
 func orNone(addrs []string) []string {
@@ -174,10 +195,11 @@ func startedJSON(s master.Started, foreground bool) any {
 		User   string   `json:"user"`
 		Listen []string `json:"listen"`
 		Count  int      `json:"count"`
+		Room   int      `json:"connections_limit"` // of each process
 	}
 	groups := make([]group, len(s.Groups))
 	for i, g := range s.Groups {
-		groups[i] = group{g.Name, userName(g.User), g.Listen, g.Count}
+		groups[i] = group{g.Name, userName(g.User), g.Listen, g.Count, g.Room}
 	}
 	return map[string]any{
 		"ok": true, "pid": s.PID, "version": s.Version, "runtime_dir": s.RuntimeDir,

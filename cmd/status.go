@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -35,7 +37,7 @@ func status(c *call) error {
 		if c.json() {
 			return writeJSON(c.out, s)
 		}
-		tellStatus(c.out, c.program.Name, s, nil, c.width())
+		tellStatus(c.out, c.program.Name, s, nil, c.screen())
 		return nil
 	}
 	return c.watch(client)
@@ -70,7 +72,7 @@ func (c *call) watch(client *master.Client) error {
 			writeJSON(c.out, s)
 		default:
 			var b strings.Builder
-			tellStatus(&b, c.program.Name, s, rates, c.width())
+			tellStatus(&b, c.program.Name, s, rates, c.screen())
 			if isTerminal(c.out) {
 				fmt.Fprint(c.out, "\x1b[H\x1b[2J")
 			}
@@ -147,14 +149,14 @@ func (c *call) width() int {
 	return screenWidth(c.out)
 }
 
-// tellStatus prints the tables of `status`, in lines of width characters.
-func tellStatus(out io.Writer, program string, s *master.Status, r *rates, width int) {
-	broker := string(s.Broker.State)
+// tellStatus prints the tables of `status`.
+func tellStatus(out io.Writer, program string, s *master.Status, r *rates, on screen) {
+	broker := on.paint(clean(string(s.Broker.State)))
 	if s.Broker.PID > 0 {
-		broker = fmt.Sprintf("%d %s", s.Broker.PID, s.Broker.State)
+		broker = fmt.Sprintf("%d %s", s.Broker.PID, broker)
 	}
 	fmt.Fprintf(out, "%s %s  master %d, up %s, broker %s\n", program, clean(s.Version), s.Master.PID,
-		ageText(time.Since(s.Master.Started)), clean(broker))
+		ageText(time.Since(s.Master.Started)), broker)
 	listen := newTable("GROUP", "LISTEN")
 	seen := map[string]bool{}
 	for _, w := range s.Workers {
@@ -167,12 +169,22 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates, width
 	listen.write(out)
 	fmt.Fprintln(out)
 	t, hidden := workerTable(s, r), 0
-	if width > 0 {
-		hidden = t.fit(width, "TIMERS", "QUEUED", "FAILED", "LAG", "GEN", "OUT", "MEM", "UP", "DIED", "PID", "QPS")
+	t.paint = on.paint
+	if on.width > 0 {
+		hidden = t.fit(on.width, "TIMERS", "QUEUED", "FAILED", "LAG", "GEN", "OUT", "MEM", "UP", "DIED", "PID", "QPS")
 	}
 	t.write(out)
 	tellHidden(out, hidden)
 	tellCertificates(out, s, time.Now())
+	tellDropped(out, s)
+}
+
+// tellDropped says where datagrams came faster than they were read.
+func tellDropped(out io.Writer, s *master.Status) {
+	for _, addr := range slices.Sorted(maps.Keys(s.DatagramsDropped)) {
+		fmt.Fprintf(out, "%s: %s, since its readers were too slow; net.core.rmem_default is the size of its buffer\n",
+			clean(addr), counted(int(s.DatagramsDropped[addr]), "datagram was dropped by the kernel", "datagrams were dropped by the kernel"))
+	}
 }
 
 // tellCertificates says which certificates somebody has to look after.

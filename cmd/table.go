@@ -14,6 +14,7 @@ import (
 type table struct {
 	heads []string
 	rows  [][]string
+	paint func(cell string) string // of the column STATE; nil = none
 }
 
 func newTable(heads ...string) *table { return &table{heads: heads} }
@@ -86,10 +87,13 @@ func (t *table) write(w io.Writer) {
 	for i, h := range t.heads {
 		heads[i] = strings.TrimPrefix(h, ">")
 	}
-	for _, row := range append([][]string{heads}, t.rows...) {
+	for n, row := range append([][]string{heads}, t.rows...) {
 		var line strings.Builder
 		for i, cell := range row {
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if n > 0 && t.paint != nil && t.heads[i] == "STATE" {
+				cell = t.paint(cell)
+			}
 			if strings.HasPrefix(t.heads[i], ">") {
 				line.WriteString(pad + cell)
 			} else {

@@ -28,7 +28,7 @@ func (u *unit) entrust(former *syscall.Credential) error {
 	uid, gid := ownerOf(u.cred)
 	before, _ := ownerOf(former)
 	if err := os.MkdirAll(u.data.Dir, 0o700); err != nil {
-		return fmt.Errorf("create data_dir: %w", err)
+		return fmt.Errorf("create data_dir: %w (data_dir, or PUSHD_DATA_DIR in the environment, names another)", err)
 	}
 	dir, err := OpenShared(u.data.Dir, uid, before)
 	if err != nil {

@@ -111,7 +111,7 @@ func CheckFolder(path string) error {
 // makeFolder makes the folder if there is none, and opens it.
 func makeFolder(path string) (*Folder, error) {
 	if err := os.MkdirAll(path, 0o750); err != nil {
-		return nil, fmt.Errorf("create runtime_dir: %w (choose another, or run as a user who may)", err)
+		return nil, fmt.Errorf("create runtime_dir: %w (runtime_dir, --runtime-dir or PUSHD_RUNTIME_DIR names another; or run as a user who may)", err)
 	}
 	f, err := OpenFolder(path)
 	if err != nil {

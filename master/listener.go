@@ -208,8 +208,25 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
+// InUseError says that an address of the plan is somebody else's.
+type InUseError struct {
+	Address string // as in the plan
+	err     error
+}
+
+func (e *InUseError) Error() string { return e.err.Error() }
+func (e *InUseError) Unwrap() error { return e.err }
+
 // explainBind turns what the kernel said into what to do.
 func explainBind(address string, e endpoint, err error) error {
+	explained := explain(address, e, err)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &InUseError{address, explained}
+	}
+	return explained
+}
+
+func explain(address string, e endpoint, err error) error {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) || errors.Is(err, errAnswered) {
 		return fmt.Errorf("open listener %s: %w", address, err)

@@ -59,6 +59,7 @@ func (m *master) askStatus() *Status {
 		lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads
 		before, st.Ended = m.endedIn(lines)
 		st.Certificates = m.certificates()
+		st.DatagramsDropped = m.datagramsDropped()
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), m.t.query)
 	defer cancel()
@@ -78,6 +79,24 @@ func (m *master) askStatus() *Status {
 		st.Workers = append(st.Workers, l.WorkerStatus)
 	}
 	return st
+}
+
+// datagramsDropped asks the kernel. All processes share the sockets, so that
+// nobody but the master could count without counting twice. It runs on the loop.
+func (m *master) datagramsDropped() map[string]uint64 {
+	var all map[string]uint64
+	for e, l := range m.listeners {
+		if e.network != "udp" {
+			continue
+		}
+		if n := dropsOf(l.fd); n > 0 {
+			if all == nil {
+				all = map[string]uint64{}
+			}
+			all["udp://"+l.bound] = n
+		}
+	}
+	return all
 }
 
 // askStats returns the newest numbers that p has given.

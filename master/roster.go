@@ -1,6 +1,7 @@
 package master
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -26,7 +27,7 @@ func (m *master) rosterChanged() {
 	if broker == nil {
 		return // it gets the roster when it is adopted
 	}
-	r := control.Roster{Workers: []string{}, Draining: m.stopping != nil}
+	r := control.Roster{Workers: []string{}, Draining: m.stopping != nil, Parting: m.stopping != nil && !m.stopping.Graceful}
 	for p := range m.live {
 		if p.unit.role == control.RoleWorker && !p.readySince.IsZero() {
 			r.Workers = append(r.Workers, p.id())
@@ -35,8 +36,12 @@ func (m *master) rosterChanged() {
 	slices.Sort(r.Workers)
 	// Queued here, so that the broker process gets the lists in their order.
 	q, err := broker.begin(control.TypeRoster, r)
+	bound := m.verbs
+	if r.Draining { // verbs has ended
+		bound = context.Background()
+	}
 	go func() {
-		ctx, cancel := m.within(rosterBound)
+		ctx, cancel := context.WithTimeout(bound, rosterBound)
 		defer cancel()
 		if err == nil {
 			_, err = q.await(ctx)
@@ -57,6 +62,20 @@ func (m *master) rosterChanged() {
 		})
 	}()
 }
+
+// part waits, not for long, until the broker process knows that clients are about
+// to be closed.
+func (m *master) part() {
+	var told chan struct{}
+	m.do(func() { told = m.rostered })
+	select {
+	case <-told:
+	case <-time.After(partBound):
+	}
+}
+
+// partBound is what a stop waits for a broker process that does not answer.
+const partBound = 200 * time.Millisecond
 
 // settleRoster waits until the broker process knows the workers of now.
 func (m *master) settleRoster(timeout time.Duration) error {

@@ -11,6 +11,7 @@ package master
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -175,6 +176,7 @@ func (m *master) start() error {
 	}
 	var told Started
 	m.do(func() { told = m.startedTable() })
+	told.room(m.status())
 	if m.o.Announce != nil {
 		m.o.Announce(told)
 	}
@@ -277,6 +279,20 @@ func (m *master) startedTable() Started {
 		t.BrokerUser = userOf(Group{User: m.plan.Broker.User, Group: m.plan.Broker.Group})
 	}
 	return t
+}
+
+// room notes what the workers say of their limits.
+func (t *Started) room(st *Status) {
+	for i := range t.Groups {
+		for _, w := range st.Workers {
+			var n struct {
+				Limit int `json:"connections_limit"`
+			}
+			if w.Name == t.Groups[i].Name && json.Unmarshal(w.Stats, &n) == nil {
+				t.Groups[i].Room = max(t.Groups[i].Room, n.Limit)
+			}
+		}
+	}
 }
 
 // adoptLog puts the log file on a daemon's own stdout and stderr, so that even

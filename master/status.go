@@ -35,6 +35,11 @@ type Status struct {
 	// Ended is what worker groups had counted that are no more. With it the
 	// counters of Workers add up to all that was counted since the master started.
 	Ended control.Counters `json:"ended"`
+
+	// DatagramsDropped is how many datagrams the kernel has thrown away, by
+	// address, since the socket was opened: nobody had read those before. Only
+	// addresses that have lost some are there.
+	DatagramsDropped map[string]uint64 `json:"datagrams_dropped,omitempty"`
 }
 
 // MasterStatus describes the master process.
@@ -136,6 +141,7 @@ type StartedGroup struct {
 	User   string   // as in the plan, "" = the master's
 	Listen []string // with the port that was bound
 	Count  int
+	Room   int // connections that each process takes, 0 = not known
 }
 
 // ReloadReport is the outcome of a reload, the object of `reload --json`.

@@ -25,6 +25,7 @@ func (m *master) requestStop(o StopOptions) {
 		m.cancel()
 	case m.stopping.Graceful && !o.Graceful:
 		m.stopping.Graceful = false
+		m.rosterChanged()
 		close(m.hurry)
 	}
 }
@@ -98,7 +99,9 @@ func (m *master) stopWorkers(workers []*process, o StopOptions, drainMS int64) {
 		if m.awaitLeaving(workers, o.Timeout) {
 			return
 		}
+		m.do(func() { m.requestStop(StopOptions{}) }) // its time is over
 	}
+	m.part()
 	tellAll(workers, plain)
 	m.awaitAll(workers, time.Duration(drainMS)*time.Millisecond+m.t.leave)
 }

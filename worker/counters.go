@@ -24,6 +24,7 @@ type counters struct {
 	woken        uint64 // turns that had posted functions to run
 	failuresBy   tally
 	refusedBy    tally
+	closedBy     tally // by key of the config
 	turns        turns
 
 	acceptLog, slowLog, gapLog, panicLog rateLimit
@@ -93,8 +94,12 @@ func (l *loop) refused(cause, client, hint string) {
 }
 
 func (l *loop) refusedOrigin(c *Conn, origin, host string) {
+	route := c.Path() // of a handler without routes
+	if c.route != nil && c.route.pattern != "" {
+		route = c.route.pattern
+	}
 	l.refused("origin", c.peer().String(), "origin "+quoted(origin)+" is not "+quoted(host)+
-		`: add it to the route, as in "`+c.Path()+`" = { handler = "…", origins = [`+quoted(origin)+`] }`)
+		`: add it to the route, as in `+quoted(route)+` = { handler = "…", origins = [`+quoted(origin)+`] }`)
 }
 
 // turns remembers the longest turn of the last 5 to 10 seconds, whoever asks.
@@ -136,7 +141,7 @@ func (l *loop) snapshot() Stats {
 			MessagesIn: n.messagesIn, MessagesOut: n.messagesOut, SendFailures: n.sendFailures + b.Refused + b.Expired,
 			Opened: n.opened, Panics: uint64(l.panics.Load()),
 			HandshakesRefused: n.refusedBy.copy(), SendFailuresBy: n.failuresBy.copy(),
-			PublishedBy: map[string]uint64{"worker": n.published}, BrokerGaps: n.gaps,
+			PublishedBy: map[string]uint64{"worker": n.published}, BrokerGaps: n.gaps, ClosedBy: n.closedBy.copy(),
 		},
 	}
 	return s

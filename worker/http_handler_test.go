@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // serveHTTP starts a worker whose requests go to mux.
@@ -17,6 +18,30 @@ func serveHTTP(t *testing.T, mux *http.ServeMux) *server {
 	w.Limits.MaxBody = 1 << 20
 	w.OnRequest = HTTP(mux)
 	return serve(t, w)
+}
+
+// TestHeadOfAHandler: what net/http's own handlers say of a body that they do not
+// make for HEAD is told; where nothing is said, nothing is.
+func TestHeadOfAHandler(t *testing.T) {
+	w := New("http://127.0.0.1:0")
+	w.OnRequest = HTTP(http.HandlerFunc(func(a http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/file":
+			http.ServeContent(a, r, "x.txt", time.Time{}, strings.NewReader(strings.Repeat("x", 300_000)))
+		case "/written":
+			_, _ = a.Write([]byte("seven b"))
+		case "/odd":
+			a.Header().Set("Content-Length", "-5")
+		}
+	}))
+	s := serve(t, w)
+	c := dial(t, s.addrs[0])
+	for path, want := range map[string]string{"/file": "300000", "/written": "7", "/silent": "", "/odd": ""} {
+		c.write([]byte("HEAD " + path + " HTTP/1.1\r\nHost: a\r\n\r\n"))
+		if resp, body := c.response("HEAD"); resp.StatusCode != 200 || resp.Header.Get("Content-Length") != want || body != "" {
+			t.Errorf("%s: %s, Content-Length %q, want %q", path, resp.Status, resp.Header.Get("Content-Length"), want)
+		}
+	}
 }
 
 func TestHTTPHandler(t *testing.T) {

@@ -290,8 +290,8 @@ func TestRoutes(t *testing.T) {
 	if resp, _ := dial(t, s.addrs[0]).get("GET / HTTP/1.1\r\nHost: a\r\n\r\n"); resp.StatusCode != 426 {
 		t.Errorf("plain GET of a WebSocket path: %s, want 426", resp.Status)
 	}
-	if !strings.Contains(s.log.String(), "origins = [") {
-		t.Error("the log does not say how to allow an origin")
+	if !strings.Contains(s.log.String(), `add it to the route, as in \"/\" = { handler`) || !strings.Contains(s.log.String(), "origins = [") {
+		t.Errorf("the log does not say how to allow an origin: %s", s.log.String())
 	}
 }
 

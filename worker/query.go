@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/hub"
@@ -178,11 +179,17 @@ func (c *Conn) info() ConnInfo {
 	return ConnInfo{
 		ID: c.ID(), Worker: l.w.Name, Slot: l.slot, PID: pid, UID: c.UID(),
 		Protocol: c.Protocol(), Path: clip(c.Path()), IP: c.RemoteIP(), Port: int(c.peer().Port()), Local: c.LocalAddr(),
-		Connected: c.Since().UTC(), IdleS: int(seconds(l.now) - c.lastRecv),
+		Connected: c.Since().UTC(), IdleS: c.idle(),
 		RecvQueue: recv, SendQueue: c.QueueBytes(),
 		BytesIn: in, BytesOut: out, MessagesIn: msgsIn, MessagesOut: msgsOut,
 		Dropped: c.dropped(), Channels: names,
 	}
+}
+
+// idle returns for how many seconds the client has been silent. Both ends are
+// rounded down, which must not make it longer than the connection is old.
+func (c *Conn) idle() int {
+	return min(int(seconds(c.loop.now)-c.lastRecv), int(time.Since(c.Since())/time.Second))
 }
 
 // dropped returns how many messages the client has missed.

@@ -62,6 +62,7 @@ func (c *Conn) withinControlRate() bool {
 // the log.
 func (c *Conn) tooFast(key string, limit int, reason string) {
 	l := c.loop
+	l.counts.closedBy.add(key)
 	if r := &l.counts.rateLog; r.allow(l.now) {
 		l.log.Warn("closed a client: "+reason, "client", c.peer(), "connection", c.ID(), "hint", fmt.Sprintf("limits.%s is %d a second", key, limit), "more", r.taken())
 	}

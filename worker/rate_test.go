@@ -56,6 +56,9 @@ func TestMaxRate(t *testing.T) {
 				if messages != limit {
 					t.Errorf("%d messages were delivered, want %d", messages, limit)
 				}
+				if n := w.loop.snapshot().ClosedBy["max_rate"]; n != 1 {
+					t.Errorf("%d were counted", n)
+				}
 			})
 			if want := fmt.Sprintf("limits.max_rate is %d a second", limit); !strings.Contains(s.log.String(), want) {
 				t.Errorf("the log has no %q: %s", want, s.log.String())

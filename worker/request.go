@@ -3,6 +3,7 @@ package worker
 import (
 	nethttp "net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/pushd/pushd/protocol/http"
@@ -93,7 +94,7 @@ func (w *Response) Flush() {
 	w.WriteHeader(nethttp.StatusOK)
 	if !w.started {
 		w.chunked = true
-		w.sendHead(-1)
+		w.sendHead(http.Chunked)
 		w.c.loop.expect(w.c, 0) // a stream has no deadline
 	}
 	if len(w.body) > 0 && w.hasBody() {
@@ -116,7 +117,7 @@ func (w *Response) End() {
 			w.emit(len(http.LastChunk), func(dst []byte) []byte { return append(dst, http.LastChunk...) })
 		}
 	} else {
-		w.sendHead(len(w.body))
+		w.sendHead(w.length())
 		if w.hasBody() {
 			w.emit(len(w.body), func(dst []byte) []byte { return append(dst, w.body...) })
 		}
@@ -133,6 +134,18 @@ func (w *Response) End() {
 	}
 	c.loop.expect(c, keepAlive)
 	c.loop.resume(c)
+}
+
+// length is what Content-Length says. A handler may answer HEAD without making
+// the body of GET: then it is what the handler says, if anything.
+func (w *Response) length() int {
+	if !w.head || len(w.body) > 0 {
+		return len(w.body)
+	}
+	if n, err := strconv.ParseUint(w.header.Get("Content-Length"), 10, 62); err == nil {
+		return int(n)
+	}
+	return http.Untold
 }
 
 // finish marks the end of the answer, sent or not.

@@ -37,6 +37,12 @@ type Service interface {
 	Stop()
 }
 
+// PartingService is a Service that is told when the server begins to close all
+// its clients, to stop. Parting runs on the service's goroutine, once.
+type PartingService interface {
+	Parting()
+}
+
 // MetricsService is a Service with numbers of its own for /metrics. Metrics
 // runs on the service's goroutine.
 type MetricsService interface {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushbench/fleet"
+	"github.com/pushd/pushd/cmd/pushbench/history"
 )
 
 // TestMain makes the test binary its own agent, and fails if one is left.
@@ -351,5 +352,21 @@ func TestPlot(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in the drawing", want)
 		}
+	}
+}
+
+// TestVerdict: a client that was too slow for its load has found no fault.
+func TestVerdict(t *testing.T) {
+	slow := func() *Report { r := &Report{}; r.late(672, 3); return r }
+	worse, lossy := slow(), slow()
+	worse.problem("no message went through")
+	lossy.Violations = []history.Violation{{Kind: history.Loss}}
+	for begins, r := range map[string]*Report{"ok:": {OK: true}, "NOT MEASURED: nothing was lost": slow(), "FAILED: something was lost": worse} {
+		if v := r.verdict(); !strings.HasPrefix(v, begins) {
+			t.Errorf("%q, want %s", v, begins)
+		}
+	}
+	if v := lossy.verdict(); !strings.HasPrefix(v, "FAILED") {
+		t.Errorf("%q", v)
 	}
 }

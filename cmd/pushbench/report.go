@@ -28,6 +28,7 @@ type Report struct {
 	OK         bool                `json:"ok"`
 	Numbers    Numbers             `json:"numbers"`
 	Problems   []string            `json:"problems,omitempty"` // faults that are no Violation
+	Behind     bool                `json:"behind,omitempty"`   // the load was not what was asked for; one of Problems says how
 	Violations []history.Violation `json:"violations,omitempty"`
 }
 
@@ -134,6 +135,25 @@ func (r *Report) problem(format string, a ...any) {
 	r.Problems = append(r.Problems, fmt.Sprintf(format, a...))
 }
 
+// late notes dials that were not made, as so many were on their way.
+func (r *Report) late(dials int64, most int) {
+	r.Behind = true
+	r.problem("%d dials were skipped: %d were on their way already", dials, most)
+}
+
+// verdict is the last line. A load that fell behind without a fault says nothing
+// bad of the server's bytes: nobody had the time.
+func (r *Report) verdict() string {
+	switch {
+	case r.OK:
+		return "ok: every byte accounted for"
+	case r.Behind && len(r.Violations) == 0 && len(r.Problems) == 1:
+		return "NOT MEASURED: nothing was lost, repeated, reordered, damaged or closed, but this client could not keep its timetable: " +
+			"run it on a quieter machine, or with less load"
+	}
+	return fmt.Sprintf("FAILED: %v", errFaulty)
+}
+
 // print writes the report for a person.
 func (r *Report) print(w io.Writer) {
 	p := func(format string, a ...any) { _, _ = fmt.Fprintf(w, format, a...) }
@@ -153,11 +173,7 @@ func (r *Report) print(w io.Writer) {
 	if len(faults) > shown {
 		p("  and more; --json names them\n")
 	}
-	if r.OK {
-		p("ok: every byte accounted for\n")
-	} else {
-		p("FAILED: %v\n", errFaulty)
-	}
+	p("%s\n", r.verdict())
 }
 
 // grouped says faults that differ only in the connection once, with a count.

@@ -163,7 +163,7 @@ func (b *bench) verdict(pushers *pushers, before, after proc.Sample, took time.D
 	n.Set("incomplete_answers", float64(pushers.incomplete.Load()))
 	n.Set("slow_members_cut", float64(cut(r)))
 	if r.Counters.Late > 0 {
-		b.report.problem("%d dials were skipped: too many were on their way already", r.Counters.Late)
+		b.report.late(r.Counters.Late, dialsAtOnce(b.Float64("connect-rate")))
 	}
 	b.spent(before, after, r.Counters.Received, "message")
 	if before.Processes > 0 {
@@ -212,11 +212,14 @@ func standingLoads(c *cli.Context) []load.Spec {
 		l.Rooms, l.Prefix, l.SlowBytes, l.CutOK = names, c.String("prefix"), c.Int("slow-bytes"), c.Bool("slow-cut-ok")
 	}
 	if rate := c.Float64("connect-rate"); rate > 0 {
-		// As many on their way as come within three seconds: a pause is no fault by itself.
-		add(load.Dial, echo, max(int(3*rate), 1), rate)
+		add(load.Dial, echo, dialsAtOnce(rate), rate)
 	}
 	return all
 }
+
+// dialsAtOnce is how many may be on their way: as many as come within three
+// seconds, since a pause is no fault by itself.
+func dialsAtOnce(rate float64) int { return max(int(3*rate), 1) }
 
 func rooms(c *cli.Context) []string {
 	names := make([]string, c.Int("channels"))

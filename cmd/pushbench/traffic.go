@@ -80,7 +80,7 @@ func traffic(c *cli.Context, l load.Spec, unit string, work func(*fleet.Report) 
 	n.Set(unit+"s_per_s", float64(done)/took.Seconds())
 	n.Set("seconds", took.Seconds())
 	if r.Counters.Late > 0 {
-		b.report.problem("%d dials were skipped: %d were on their way already", r.Counters.Late, l.Connections)
+		b.report.late(r.Counters.Late, l.Connections)
 	}
 	b.spent(before, after, done, unit)
 	latency := l.Kind

@@ -171,14 +171,23 @@ func countersOfAllProcesses(v *visitors) {
 	}
 	v.a.until(fmt.Sprintf("%s >= %v + 20", cell(4), before))
 	v.a.until(spikes)
+	v.MustRun("reload")
+	chat(v.a, v.b, "in new processes")
+	v.a.until(fmt.Sprintf("%s >= %v + 21", cell(4), before)) // they go on to count
 	v.a.noTroubles()
 }
 
 func comesBack(v *visitors) {
+	says := func(text string) string {
+		return fmt.Sprintf("document.getElementById(\"running\").textContent.startsWith(%q)", text)
+	}
+	v.a.until(says("is running"))
 	v.Stop()
 	v.a.until(`document.getElementById("status").textContent === "connecting"`)
+	v.a.until(says("does not answer"))
 	v.MustRun("start", "-d")
 	v.live()
+	v.a.until(says("is running"))
 	chat(v.a, v.b, "still here")
 }
 

@@ -150,6 +150,8 @@ func limited(t *testing.T, s *pushdtest.Server, files int) {
 	script.Dir, script.Env = c.Dir, c.Env
 	if out, err := script.CombinedOutput(); err != nil {
 		t.Fatalf("start: %v\n%s", err, out)
+	} else if !strings.Contains(string(out), "connections in each process of push: the limit of open files") {
+		t.Errorf("start does not say which limit holds: %s", out)
 	}
 }
 

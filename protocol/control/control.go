@@ -184,6 +184,7 @@ type Carried struct {
 type Roster struct {
 	Workers  []string `json:"workers"`            // texts of Identity, without a node
 	Draining bool     `json:"draining,omitempty"` // the master is stopping: readiness fails from now on
+	Parting  bool     `json:"parting,omitempty"`  // and all clients are closed; not while a graceful stop waits
 }
 
 // Exported is the old worker's answer to export, once all is moved or the

@@ -16,6 +16,7 @@ type Counters struct {
 	PublishedBy       map[string]uint64 `json:"published_by,omitempty"`       // by source
 	BrokerGaps        uint64            `json:"broker_gaps"`
 	IngestRefused     map[string]uint64 `json:"ingest_refused,omitempty"` // by cause
+	ClosedBy          map[string]uint64 `json:"closed_by,omitempty"`      // by the limit of rate
 }
 
 // Plus returns the sum; neither c nor o is changed.
@@ -30,6 +31,7 @@ func (c Counters) Plus(o Counters) Counters {
 	c.SendFailuresBy = sum(c.SendFailuresBy, o.SendFailuresBy)
 	c.PublishedBy = sum(c.PublishedBy, o.PublishedBy)
 	c.IngestRefused = sum(c.IngestRefused, o.IngestRefused)
+	c.ClosedBy = sum(c.ClosedBy, o.ClosedBy)
 	return c
 }
 

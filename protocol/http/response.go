@@ -14,9 +14,15 @@ func HasBody(status int) bool {
 	return status != http.StatusNoContent && status != http.StatusNotModified
 }
 
+// Lengths that are no number of bytes.
+const (
+	Chunked = -1
+	Untold  = -2
+)
+
 // AppendHead appends the status line and header block of a final response; a
 // status that is none, below 200 or over 999, becomes 500. length is the
-// body's in bytes, or -1 for chunks. date is the Date header's value. Headers
+// body's in bytes, or Chunked, or Untold, which only an answer to HEAD may be. date is the Date header's value. Headers
 // that frame the response are ours; others whose name is no token are left out.
 func AppendHead(dst []byte, status int, h http.Header, length int, closing bool, date string) []byte {
 	if status < 200 || status > 999 {
@@ -34,7 +40,7 @@ func AppendHead(dst []byte, status int, h http.Header, length int, closing bool,
 		}
 	}
 	switch {
-	case !HasBody(status):
+	case !HasBody(status), length == Untold:
 	case length < 0:
 		dst = append(dst, "\r\nTransfer-Encoding: chunked"...)
 	default:

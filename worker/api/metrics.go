@@ -38,10 +38,12 @@ var (
 	descExpiry        = desc("tls_certificate_expiry_timestamp_seconds", "Unix time at which a certificate that is served ends.", "file")
 	descUnrenewed     = desc("tls_certificate_failed", "1 while what is in the file is not taken over.", "file")
 	descIngestRefused = desc("ingest_refused_total", "Ingest objects refused.", "cause")
+	descClosed        = desc("clients_closed_total", "Clients that were closed for going over a limit of rate.", "cause")
+	descDatagrams     = desc("datagrams_dropped_total", "Datagrams that the kernel has dropped, since they were not read in time.", "listener")
 
 	descs = []*prometheus.Desc{
 		descConnections, descLimit, descPaused, descOpened, descReceived, descSent, descFailures, descQueue, descRefused, descPanics,
-		descLag, descRestarts, descReloads, descPause, descPublished, descGaps, descIngestRefused, descExpiry, descUnrenewed,
+		descLag, descRestarts, descReloads, descPause, descPublished, descGaps, descIngestRefused, descExpiry, descUnrenewed, descClosed, descDatagrams,
 	}
 )
 
@@ -68,32 +70,41 @@ func (s *Server) metricsHandler() http.Handler {
 			fail(w, &problem{Status: http.StatusServiceUnavailable, Message: "not ready: " + err.Error()})
 			return
 		}
-		reply(w, http.StatusOK, ready{Ready: true, Full: s.full()})
+		reply(w, http.StatusOK, s.readiness())
 	})
 	return mux
 }
 
 // ready is the answer of /readyz.
 type ready struct {
-	Ready bool     `json:"ready"`
-	Full  []string `json:"full,omitempty"` // processes with no place for one more connection
+	Ready  bool              `json:"ready"`
+	Full   []string          `json:"full,omitempty"`   // processes with no place for one more connection
+	States map[string]string `json:"states,omitempty"` // of processes that are not plainly ready
 }
 
 // fullTimeout bounds how long /readyz waits for the word of the processes.
 const fullTimeout = 500 * time.Millisecond
 
-// full lists the processes that are full, as far as they can be asked.
-func (s *Server) full() (names []string) {
+// readiness says which processes take nobody more, as far as they can be asked.
+func (s *Server) readiness() ready {
+	r := ready{Ready: true}
 	st, err := s.status(fullTimeout)
 	if err != nil {
-		return nil
+		return r
 	}
 	for _, w := range st.Workers {
+		name := fmt.Sprintf("%s/%d", w.Name, w.Slot)
 		if w.AcceptPaused {
-			names = append(names, fmt.Sprintf("%s/%d", w.Name, w.Slot))
+			r.Full = append(r.Full, name)
+		}
+		if w.State != "" && w.State != "ready" {
+			if r.States == nil {
+				r.States = map[string]string{}
+			}
+			r.States[name] = w.State
 		}
 	}
-	return names
+	return r
 }
 
 // status is what the metrics need of the object of `status --json`.
@@ -106,6 +117,7 @@ type status struct {
 		NotAfter time.Time `json:"not_after"`
 		Error    string    `json:"error"`
 	} `json:"certificates"`
+	Dropped map[string]uint64 `json:"datagrams_dropped"`
 	Reloads *struct {
 		OK      uint64  `json:"ok"`
 		Failed  uint64  `json:"failed"`
@@ -117,6 +129,7 @@ type workerStatus struct {
 	Name       string `json:"name"`
 	Slot       int    `json:"slot"`
 	PID        int    `json:"pid"`
+	State      string `json:"state"`
 	Generation int    `json:"generation"`
 	Restarts   uint64 `json:"restarts"`
 	worker.Stats
@@ -155,6 +168,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	c.gauges(ch, st)
+	for listener, n := range st.Dropped {
+		counter(descDatagrams, n, listener)
+	}
 	counter(descRestarts, restarts(st.Workers))
 	if r := st.Reloads; r != nil {
 		counter(descReloads, r.OK, "ok")

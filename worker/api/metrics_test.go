@@ -13,10 +13,10 @@ import (
 const twoWorkers = `{"workers":[
 	{"name":"push","slot":0,"pid":10,"generation":1,"restarts":2,"connections":5,"messages_in":100,"messages_out":200,"send_failures":7,
 	 "send_failures_by":{"slow":4},"queue_bytes":30,"loop_lag_ms":1.5,"opened":50,"callback_panics":1,
-	 "handshakes_refused":{"origin":3},"published_by":{"worker":9},"broker_gaps":1,"ingest_refused":{"syntax":2}},
+	 "handshakes_refused":{"origin":3},"published_by":{"worker":9},"broker_gaps":1,"ingest_refused":{"syntax":2},"closed_by":{"max_rate":2}},
 	{"name":"push","slot":1,"pid":11,"generation":1,"restarts":0,"connections":6,"messages_in":1,"messages_out":2,"queue_bytes":12,"loop_lag_ms":25,
 	 "published_by":{"worker":1}}],
-	"reloads":{"ok":3,"failed":1,"pause_max_ms":120}}`
+	"datagrams_dropped":{"udp://127.0.0.1:6553":8},"reloads":{"ok":3,"failed":1,"pause_max_ms":120}}`
 
 // The second worker was replaced, what the first had counted is in its own
 // counters; a whole group is no more.
@@ -60,11 +60,14 @@ func TestMetrics(t *testing.T) {
 pushd_accept_paused{slot="1",worker="push"} 0
 pushd_broker_gaps_total 1
 pushd_callback_panics_total 1
+pushd_clients_closed_total{cause="max_control_rate"} 0
+pushd_clients_closed_total{cause="max_rate"} 2
 pushd_connections_limit{slot="0",worker="push"} 0
 pushd_connections_limit{slot="1",worker="push"} 0
 pushd_connections_opened_total 50
 pushd_connections{slot="0",worker="push"} 5
 pushd_connections{slot="1",worker="push"} 6
+pushd_datagrams_dropped_total{listener="udp://127.0.0.1:6553"} 8
 pushd_handshakes_refused_total{cause="datagram"} 0
 pushd_handshakes_refused_total{cause="full"} 0
 pushd_handshakes_refused_total{cause="handler"} 0
@@ -137,4 +140,23 @@ func TestMetricsListenerServesNothingElse(t *testing.T) {
 	st.want("GET", "/readyz", "", 200, `{"ready":true}`)
 	notReady.Store("draining")
 	st.want("GET", "/readyz", "", 503, `{"error":"not ready: draining"}`)
+}
+
+// TestReadyzSaysWhatIsNot: ready as a whole, with what a balancer may want to know.
+func TestReadyzSaysWhatIsNot(t *testing.T) {
+	var body atomic.Value
+	st := newStage(t, func(o *Options) {
+		o.Ready = func() error { return nil }
+		o.Stats = func(context.Context) (json.RawMessage, error) { return json.RawMessage(body.Load().(string)), nil }
+	})
+	st.url = "http://" + st.listen(st.api.ServeMetrics)
+	for status, want := range map[string]string{
+		`{"workers":[{"name":"push","slot":0,"state":"ready"},{"name":"push","slot":1,"state":"ready"}]}`:                        `{"ready":true}`,
+		`{"workers":[{"name":"push","slot":0,"state":"full","accept_paused":true},{"name":"push","slot":1,"state":"degraded"}]}`: `{"ready":true,"full":["push/0"],"states":{"push/0":"full","push/1":"degraded"}}`,
+	} {
+		body.Store(status)
+		if code, got := st.call("GET", "/readyz", ""); code != 200 || strings.TrimSpace(got) != want {
+			t.Errorf("%d %s, want %s", code, got, want)
+		}
+	}
 }

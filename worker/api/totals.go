@@ -50,6 +50,7 @@ func (t *totals) all() map[series]uint64 {
 // knownCauses are there before their first event, so that an increase shows.
 var knownCauses = map[*prometheus.Desc][]string{
 	descFailures: {"slow", "dropped", "superseded", "control", "write", "datagram", "broker"},
+	descClosed:   {"max_rate", "max_control_rate"},
 	descRefused:  {"origin", "route", "handler", "request", "timeout", "per_ip", "full", "datagram", "panic"},
 }
 
@@ -70,7 +71,7 @@ func seriesOf(w *control.Counters) map[series]uint64 {
 		}
 	}
 	for d, by := range map[*prometheus.Desc]map[string]uint64{
-		descFailures: w.SendFailuresBy, descRefused: w.HandshakesRefused, descPublished: w.PublishedBy, descIngestRefused: w.IngestRefused,
+		descFailures: w.SendFailuresBy, descRefused: w.HandshakesRefused, descPublished: w.PublishedBy, descIngestRefused: w.IngestRefused, descClosed: w.ClosedBy,
 	} {
 		for label, n := range by {
 			m[series{desc: d, label: label}] = n

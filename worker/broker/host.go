@@ -47,6 +47,7 @@ type Host struct {
 	services []*hosted
 	query    *nats.Subscription
 	panics   atomic.Int64
+	parting  sync.Once
 }
 
 // StartHost starts every registered service. If one cannot start, those before
@@ -114,6 +115,18 @@ func (h *Host) SetRoster(workers []string) {
 	for _, s := range h.services {
 		s.announce()
 	}
+}
+
+// Part tells the services that all clients are about to be closed. Any further
+// call does nothing.
+func (h *Host) Part() {
+	h.parting.Do(func() {
+		for _, s := range h.services {
+			if p, ok := s.service.(worker.PartingService); ok && !s.tryPost(p.Parting) {
+				go s.post(p.Parting)
+			}
+		}
+	})
 }
 
 // Metrics returns the numbers of all services. One whose mailbox is full, or

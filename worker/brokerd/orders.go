@@ -62,6 +62,9 @@ func (b *serving) handle(m control.Message) {
 			b.workers.Store(int64(len(r.Workers)))
 			b.draining.Store(r.Draining)
 			b.host.SetRoster(r.Workers)
+			if r.Parting {
+				b.host.Part()
+			}
 			b.meeting.Do(func() { go b.meet() })
 			b.tidy.Reset(tidyAfter)
 		}

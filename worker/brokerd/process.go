@@ -231,6 +231,7 @@ func (b *serving) outliveMaster(terminated <-chan os.Signal) {
 	defer cancel()
 	b.openDoors() // a listener that does not serve yet would stay open
 	if b.api != nil {
+		b.host.Part()
 		b.api.Close(ctx)
 	}
 	drained := time.NewTimer(time.Duration(b.Init.DrainMS)*time.Millisecond + closeBound)

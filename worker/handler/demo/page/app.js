@@ -6,6 +6,7 @@ const $ = (id) => document.getElementById(id);
 // Connections. Each one comes back by itself, more and more patiently.
 
 const sockets = new Map(); // path -> open WebSocket, or null
+let met = false; // all of them have been open
 
 function listen(path, on) {
   let wait = 500; // ms
@@ -34,6 +35,9 @@ function settle(path, socket) {
   const live = [...sockets.values()].every(Boolean);
   $('status').textContent = live ? 'live' : 'connecting';
   $('status').classList.toggle('live', live);
+  met ||= live;
+  const away = met && ![...sockets.values()].some(Boolean);
+  $('running').textContent = away ? 'does not answer. This page comes back with it.' : 'is running. Try it here.';
 }
 
 const readable = (data) => (typeof data === 'string' ? data : `${data.byteLength} bytes`);
@@ -139,13 +143,34 @@ function counters() {
   });
 }
 
+// A process counts from its own start. Here its slot goes on to count when another
+// process takes its place: what each has counted last stays in the sum.
+const counted = new Map(); // "slot key" -> counts by generation; 'ended': of processes that were started again
+
+const sum = (numbers) => [...numbers].reduce((n, m) => n + m, 0);
+
+function total(w, key) {
+  const name = `${w.name}/${w.slot} ${key}`;
+  if (!counted.has(name)) counted.set(name, new Map([['ended', 0]]));
+  const of = counted.get(name);
+  const last = of.get(w.generation) ?? 0;
+  if (w[key] < last) of.set('ended', of.get('ended') + last);
+  of.set(w.generation, w[key]);
+  return sum(of.values());
+}
+
+const totals = (key) => sum([...counted].filter(([name]) => name.endsWith(` ${key}`)).map(([, of]) => sum(of.values())));
+
 function show({ workers, complete }) {
-  const sum = (key) => workers.reduce((n, w) => n + w[key], 0);
-  const now = { at: performance.now(), in: sum('messages_in'), out: sum('messages_out'), of: workers.length, complete };
-  $('connections').textContent = whole.format(sum('connections'));
+  for (const w of workers) {
+    w.received = total(w, 'messages_in');
+    w.sent = total(w, 'messages_out');
+  }
+  const now = { at: performance.now(), in: totals('messages_in'), out: totals('messages_out'), of: counted.size };
+  $('connections').textContent = whole.format(sum(workers.map((w) => w.connections)));
   $('counters-hint').textContent = complete ? 'All worker processes, every second.' : 'Only one worker process answers: the broker is away.';
-  // A process more or less changes the sums without any traffic.
-  if (before && before.of === now.of && before.complete === complete) rates(now);
+  // A slot more changes the sums without any traffic.
+  if (before && before.of === now.of) rates(now);
   before = now;
   $('workers').replaceChildren(...workers.map(row));
 }
@@ -165,7 +190,7 @@ function rates(now) {
 function row(w) {
   const tr = document.createElement('tr');
   tr.append(element('td', w.name), element('td', w.slot));
-  for (const key of ['connections', 'messages_in', 'messages_out']) tr.append(element('td', whole.format(w[key])));
+  for (const key of ['connections', 'received', 'sent']) tr.append(element('td', whole.format(w[key])));
   return tr;
 }
 

@@ -146,7 +146,7 @@ func (k *Keeper) tellSubscriptions(app *wire.App, name, channel string, n int) {
 	if wire.IsPresence(channel) {
 		return
 	}
-	if app.SubscriptionCount && n > 0 {
+	if app.SubscriptionCount && n > 0 && !k.parting {
 		// As membership: it does not supersede what is said in the channel.
 		k.publish(severalTo(name, worker.AppendMessage(nil, wire.SubscriptionCount(channel, n))))
 	}

@@ -44,6 +44,7 @@ type Keeper struct {
 
 	leases  leases
 	settled bool     // every worker has announced what it holds
+	parting bool     // all clients are being closed: they are not told of each other's end
 	tombs   []func() // departures of before the keeper began, and …
 	waiting []func() // … changes that came before it was settled
 
@@ -85,7 +86,7 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 			env.Log.Warn("cache channels begin empty", "error", err)
 		}
 		if err := k.loadHeard(env.DataDir); err != nil {
-			env.Log.Warn("who has left may be told to have left twice", "error", err)
+			env.Log.Warn("presence: a departure of this moment may be told twice, since what was told before cannot be read", "error", err)
 		}
 	}
 	k.counts.init()
@@ -111,7 +112,7 @@ func (k *Keeper) Stop() {
 			k.env.Log.Error("cache channels will begin empty", "error", err)
 		}
 		if err := k.saveHeard(k.env.DataDir); err != nil {
-			k.env.Log.Error("who has left may be told to have left twice", "error", err)
+			k.env.Log.Error("presence: a departure of this moment may be told twice after the next start, since it cannot be noted", "error", err)
 		}
 	}
 	if k.hooks != nil {
@@ -207,6 +208,11 @@ func (k *Keeper) Roster(workers []string) {
 	k.flush()
 	k.watchLeases()
 }
+
+// Parting implements worker.PartingService. A client that sees the others vanish
+// one by one before a planned stop would be told of something that did not happen;
+// webhooks are.
+func (k *Keeper) Parting() { k.parting = true }
 
 // app returns the app of a name on the bus, nil for none that is configured,
 // and the channel as clients know it.

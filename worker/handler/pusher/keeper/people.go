@@ -68,7 +68,9 @@ func (p *people) remove(k *Keeper, conn string, u *login) {
 	p.follow(conn, u, nil)
 	if p.online[u.user]--; p.online[u.user] == 0 {
 		delete(p.online, u.user)
-		k.tellFans(u.user, "offline")
+		if !k.parting {
+			k.tellFans(u.user, "offline")
+		}
 	}
 }
 

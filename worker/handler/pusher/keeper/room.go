@@ -204,7 +204,9 @@ func (k *Keeper) remove(at key, e *entry) {
 
 // gone tells that the last connection of a user has left.
 func (k *Keeper) gone(r *room, m wire.Member) {
-	r.change(change{m, true, wire.MemberRemoved(r.channel, m)})
+	if !k.parting {
+		r.change(change{m, true, wire.MemberRemoved(r.channel, m)})
+	}
 	k.hook(r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: m.ID, Number: m.Number})
 	k.touch(r)
 }

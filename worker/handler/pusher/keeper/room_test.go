@@ -98,3 +98,28 @@ func TestBackWhileThereWasNoKeeper(t *testing.T) {
 	s.startKeeper()
 	s.calm()
 }
+
+// TestPartingIsQuiet: when all clients are being closed, those who are still there
+// do not see the others vanish one by one.
+func TestPartingIsQuiet(t *testing.T) {
+	s := newSim(t, 1)
+	p, q := s.start(0, 1), s.start(1, 1)
+	s.connect(q, "w").subscribe("a:presence-x")
+	gone := []*conn{s.connect(p, "u1"), s.connect(p, "u2")}
+	for _, c := range gone {
+		c.subscribe("a:presence-x")
+	}
+	s.run(time.Second)
+	told := s.told()
+	s.keeper.Parting()
+	for _, c := range gone {
+		c.close()
+	}
+	s.run(time.Second)
+	if *told != 0 {
+		t.Errorf("told of %d events", *told)
+	}
+	if n := s.counts(q, "a:presence-x"); n[0] != 1 {
+		t.Errorf("%v users", n)
+	}
+}
