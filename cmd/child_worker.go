@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
+	"github.com/pushd/pushd/worker/channel"
 )
 
 // runWorker is a worker process from its first message to its end.
@@ -21,12 +23,17 @@ func (c *child) runWorker() error {
 		return atStep("load handlers", err)
 	}
 	w.Services, w.ChannelRules = c.program.services(spec.processSpec), c.program.channels(spec.processSpec)
-	bus, err := c.bus(&spec)
+	apps, err := config.AppIDs(w.Services)
+	if err != nil {
+		return atStep("load handlers", err)
+	}
+	bus, err := c.bus(&spec, w.ChannelRules)
 	if err != nil {
 		return atStep("connect to broker", err)
 	}
 	return w.Serve(worker.Process{ // which reports its own failures to the master
-		Control: c.control, Init: c.init, Node: spec.Node, Broker: bus, TrustedProxies: spec.TrustedProxies, Certs: c.certs, Reopen: redirect, Log: c.log,
+		Control: c.control, Init: c.init, Node: spec.Node, Broker: bus, TrustedProxies: spec.TrustedProxies, Certs: c.certs, Apps: channel.NewApps(apps),
+		Reopen: redirect, Log: c.log,
 	})
 }
 
@@ -48,8 +55,8 @@ func (c *child) worker(spec *workerSpec) (*worker.Worker, error) {
 }
 
 // bus makes the client; Serve starts it.
-func (c *child) bus(spec *workerSpec) (worker.Broker, error) {
-	o := broker.Options{ID: c.init.Identity().On(spec.Node).String(), Node: spec.Node, URL: spec.BrokerURL, Logger: c.log}
+func (c *child) bus(spec *workerSpec, rules channel.Rules) (worker.Broker, error) {
+	o := broker.Options{ID: c.init.Identity().On(spec.Node).String(), Node: spec.Node, URL: spec.BrokerURL, Ordered: rules.Ordered(), Logger: c.log}
 	if o.URL == "" {
 		if c.init.BusFD <= 0 {
 			return nil, errors.New("the master gave no descriptor of its socket")

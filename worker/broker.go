@@ -3,6 +3,8 @@ package worker
 import (
 	"encoding/json"
 	"errors"
+
+	"github.com/pushd/pushd/worker/history"
 )
 
 // Errors of the publishing methods.
@@ -44,6 +46,12 @@ const (
 	KindMessages Kind = 'M'
 	// Data is a Notice for their handler.
 	KindService Kind = 'S'
+	// Data is a history.Reply: they join the channel Target here, and get what
+	// they have missed of it. See Conn.Join.
+	KindRecovery Kind = 'R'
+	// Data is a list of history.Stand, by which processes know whether they have
+	// missed something. Nobody gets it.
+	KindStand Kind = 'H'
 )
 
 // Publication is one entry of the ordered stream between processes.
@@ -65,11 +73,43 @@ type Publication struct {
 	Except []string // connection ids that are left out
 	Data   []byte   // immutable once published
 	Local  bool     // only for connections of the publisher's node; not part of what is sent
+	Stamp  *Stamp   // its place in the channel's history; nil = none, or not numbered yet
+	Order  *Order   // what is asked of the history service; nil = nothing
 
 	// Reply, when not empty, asks each worker to call Broker.Answer with it
 	// when the publication has been queued for its connections.
 	Reply string
 }
+
+// Stamp is the place of a message in the history of its channel.
+type Stamp struct {
+	history.Stamp
+	Before uint64 // offset of the message before it in the same shard and app, 0 = none that is known
+}
+
+// Order is what the publisher of a message may ask of the service that numbers
+// it.
+type Order struct {
+	// Key makes a second publish with it into the same channel, within 5 minutes,
+	// nothing but the same answer. "" = none; at most history.MaxKey bytes.
+	Key string
+	// Version, unless 0, must be higher than that of each message before it in
+	// the channel, or the message is dropped.
+	Version uint64
+}
+
+// Numbered is the answer, as Answer.Data, of the service that numbers to a
+// message with a Reply. It comes before those of the workers, whose answers
+// follow only if the message was published.
+type Numbered struct {
+	Position history.Position `json:"position"`           // "" in a channel without history
+	Repeated bool             `json:"repeated,omitempty"` // the key was known: this is the answer of then
+	Outdated bool             `json:"outdated,omitempty"` // the version was not new: nobody gets it
+}
+
+// HistoryService is the name of the service that numbers the messages of
+// channels with history, and keeps them.
+const HistoryService = "history"
 
 // Shards is the fixed number of subjects that publications are spread over.
 const Shards = 64

@@ -24,6 +24,8 @@ type callbacks struct {
 	onBufferDrain  func(*Conn)
 	onResume       func(*Conn)
 	onService      func(*Conn, Notice) bool
+	onRecovery     func(*Conn, *Recovery)
+	onPosition     func(*Published) Message
 	onQuery        func(what string, args []byte) ([]byte, error)
 }
 
@@ -34,7 +36,7 @@ func ofWorker(w *Worker) callbacks {
 		onWorkerResume: w.OnWorkerResume, onWorkerStop: w.OnWorkerStop,
 		onHandshake: w.OnHandshake, onRequest: w.OnRequest, onConnect: w.OnConnect, onMessage: w.OnMessage,
 		onClosing: w.OnClosing, onClose: w.OnClose, onTimeout: w.OnTimeout, onError: w.OnError, onBufferFull: w.OnBufferFull, onBufferDrain: w.OnBufferDrain,
-		onResume: w.OnResume,
+		onResume: w.OnResume, onRecovery: w.OnRecovery, onPosition: w.OnPosition,
 	}
 }
 
@@ -87,6 +89,12 @@ func ofHandler(h Handler) (cb callbacks) {
 	}
 	if i, ok := h.(interface{ OnService(*Conn, Notice) bool }); ok {
 		cb.onService = i.OnService
+	}
+	if i, ok := h.(interface{ OnRecovery(*Conn, *Recovery) }); ok {
+		cb.onRecovery = i.OnRecovery
+	}
+	if i, ok := h.(interface{ OnPosition(*Published) Message }); ok {
+		cb.onPosition = i.OnPosition
 	}
 	if i, ok := h.(interface {
 		OnQuery(what string, args []byte) ([]byte, error)
@@ -189,6 +197,13 @@ func (r *route) failed(c *Conn, err error) {
 	if r.onError != nil && c.has(flagConnected) {
 		defer c.loop.contain("OnError", c)
 		r.onError(c, err)
+	}
+}
+
+func (r *route) recovered(c *Conn, rec *Recovery) {
+	if r.onRecovery != nil {
+		defer c.loop.contain("OnRecovery", c)
+		r.onRecovery(c, rec)
 	}
 }
 

@@ -110,6 +110,7 @@ func (l *loop) gone(c *Conn, err error) {
 	}
 	l.farewell(c)
 	l.hub.LeaveAll(c)
+	l.recall.forget(c)
 	l.conns.remove(c)
 	c.in = nil
 	c.sock = reactor.Handle{}

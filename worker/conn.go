@@ -170,15 +170,30 @@ func (c *Conn) Close(code int, reason string) {
 	}
 }
 
-// Join makes the connection a member of channel; twice is once.
-func (c *Conn) Join(channel string) {
-	if c.open() {
+// Join makes the connection a member of channel; twice is once. With From, After
+// or Last the channel's history is asked for first: the join takes place when it
+// answers, at one place in the channel's messages, and OnRecovery tells of it.
+// Until then, and across a reload, the connection is Joining; it asks for a
+// further channel only while its queue is below a quarter of max_queue.
+func (c *Conn) Join(channel string, from ...JoinOption) {
+	switch {
+	case !c.open():
+	case len(from) > 0:
+		c.loop.joinFrom(c, channel, from[0])
+	default:
+		c.loop.recall.cancel(c, channel)
 		c.loop.hub.Join(hub.Channel, channel, c)
 	}
 }
 
-// Leave ends the membership of channel, if there is one.
-func (c *Conn) Leave(channel string) { c.loop.hub.Leave(hub.Channel, channel, c) }
+// Joining reports whether a join of channel waits for its history.
+func (c *Conn) Joining(channel string) bool { return c.loop.recall.find(c, channel) >= 0 }
+
+// Leave ends the membership of channel, or the join that waits, if there is one.
+func (c *Conn) Leave(channel string) {
+	c.loop.recall.cancel(c, channel)
+	c.loop.hub.Leave(hub.Channel, channel, c)
+}
 
 // Channels returns the names that the connection has joined, in that order.
 func (c *Conn) Channels() []string { return c.groups.Names(hub.Channel) }

@@ -302,6 +302,7 @@ func (l *loop) moved(c *Conn) {
 		c.out = nil
 	}
 	l.hub.LeaveAll(c)
+	l.recall.forget(c)
 	l.conns.remove(c)
 	c.in, c.sock = nil, reactor.Handle{}
 }

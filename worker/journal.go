@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/pushd/pushd/worker/history"
 )
 
 // source is where publications are counted: a publisher's shard.
@@ -155,6 +157,11 @@ func (l *loop) replay(conns []*Conn, v vector) {
 			continue
 		}
 		d := newDelivery(*p)
+		if p.Kind == KindRecovery {
+			if reply, err := history.ParseReply(p.Data); err == nil {
+				d.reply = &reply
+			}
+		}
 		d.mark = l.w.markOf(p)
 		l.progress.Add(1)
 		for _, c := range conns {

@@ -54,6 +54,7 @@ type loop struct {
 	phase     phase
 	parting   func(*Conn) // since disperse: sends one away
 	skip      skips
+	recall    recall
 	importing int                     // hand-overs to this process under way
 	landing   map[*Conn]func(ok bool) // connections of a hand-over that are not in the reactor yet
 	syncs     map[string]func()       // barriers under way, by token

@@ -119,8 +119,8 @@ func (l *loop) transmit(c *Conn, buf []byte, ends []int) {
 // 6455, 5.5.3), like the messages of a channel of SlowLatest. No channel's name
 // begins so.
 var (
-	pingMark = mark{"\x00ping", SlowLatest}
-	pongMark = mark{"\x00pong", SlowLatest}
+	pingMark = mark{channel: "\x00ping", slow: SlowLatest}
+	pongMark = mark{channel: "\x00pong", slow: SlowLatest}
 )
 
 // control reports whether the frame is no message.
@@ -203,6 +203,9 @@ func (l *loop) crowded(c *Conn) {
 // drain sends what the socket takes now. It runs when the socket has become
 // writable.
 func (l *loop) drain(c *Conn) {
+	if len(l.recall.of) > 0 {
+		l.askFor(c)
+	}
 	for q := c.out; q != nil && len(q.frames) > 0; {
 		n := l.write(c, q.frames[0][q.off:])
 		if n < 0 {

@@ -26,6 +26,9 @@ func (a *arrival) place(l *loop) bool {
 	for _, name := range a.channels {
 		l.hub.Join(hub.Channel, name, c)
 	}
+	for _, j := range a.joining {
+		l.await(c, j)
+	}
 	if a.uid != "" {
 		l.hub.Join(hub.UID, a.uid, c)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -30,6 +31,7 @@ type Process struct {
 	Broker         Broker
 	TrustedProxies []netip.Prefix
 	Certs          *certs.Store         // what listeners behind TLS need; may be nil without any
+	Apps           channel.Apps         // whose channels are "ID:NAME"
 	Reopen         func(*os.File) error // makes a file the log; default: the order to do so is ignored
 	Log            *slog.Logger         // default slog.Default()
 }
@@ -112,6 +114,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, broker: partsOf(p.Broker),
 		identity: p.Init.Identity().On(p.Node).String(),
 		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
+		recall: recall{apps: p.Apps, ordered: w.ChannelRules.Ordered()},
 	}
 	if l.log == nil {
 		l.log = slog.Default()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"sync"
 
+	"github.com/pushd/pushd/worker/history"
 	"github.com/pushd/pushd/worker/hub"
 )
 
@@ -84,7 +85,8 @@ type delivery struct {
 	reached int
 	told    bool // whoever asked has its answer
 	except  []ID
-	several int // messages of KindMessages: 0 = not counted yet, -1 = damaged
+	reply   *history.Reply // of KindRecovery; nil = damaged
+	several int            // messages of KindMessages: 0 = not counted yet, -1 = damaged
 	frames  frames
 	mark    mark // of what is queued
 }
@@ -116,6 +118,7 @@ func (l *loop) Deliver(batch []Publication) {
 func (l *loop) Gap(publisher uint64, shard uint8, missing uint64) {
 	l.post(func() {
 		l.counts.gaps += missing
+		l.lostIn(shard)
 		if l.counts.gapLog.allow(l.now) {
 			l.log.Warn("publications were lost on the way to this process", "missing", missing, "shard", shard, "publisher", publisher)
 		}
@@ -144,8 +147,10 @@ func (f *fanout) step(l *loop) {
 			if len(f.queue) == 0 {
 				return
 			}
+			reply := l.follow(&f.queue[0])
 			budget -= l.hear(&f.queue[0])
 			f.current = l.begins(f.queue[0])
+			f.current.reply = reply
 			f.current.tell(l)
 			f.queue[0] = Publication{}
 			f.queue = f.queue[1:]
@@ -312,6 +317,8 @@ func (d *delivery) act(l *loop, c *Conn) int {
 		if c.route.serviceNotice(c, p) && c.open() {
 			return d.send(l, c, 1)
 		}
+	case KindRecovery:
+		return d.recover(l, c)
 	case KindKick:
 		c.Close(int(p.Code), string(p.Data))
 	case KindBind:

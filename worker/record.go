@@ -39,6 +39,8 @@ const (
 	fieldMark // policy, NUL, channel: of the frame before
 	fieldDropped
 	fieldPeer // who a proxy that passes bytes through says that the client is
+	fieldPositions
+	fieldJoining // position, channel; repeated
 )
 
 // movedFlags are those that mean the same in the next process.
@@ -78,6 +80,7 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	for _, name := range c.Channels() {
 		dst = appendField(dst, fieldChannel, []byte(name))
 	}
+	dst = c.loop.recall.appendJoining(dst, c)
 	if x := c.more; x != nil {
 		dst = append(dst, x.texts...)
 		if x.dropped > 0 {
@@ -129,6 +132,7 @@ type arrival struct {
 	path     string
 	uid      string
 	channels []string
+	joining  []joining
 	texts    []byte // as a texts
 	speaks   *transport
 	deadline uint32
@@ -171,8 +175,10 @@ func (a *arrival) field(tag byte, v []byte) error {
 		a.uid = string(v)
 	case fieldChannel:
 		a.channels = append(a.channels, string(v))
-	case fieldQuery, fieldSubprotocol, fieldIP, fieldPeer, fieldHeader, fieldValue:
+	case fieldQuery, fieldSubprotocol, fieldIP, fieldPeer, fieldPositions, fieldHeader, fieldValue:
 		return a.text(tag, v)
+	case fieldJoining:
+		return a.waits(v)
 	case fieldInput:
 		if len(v) > 0 {
 			c.input().wait.add(v)
@@ -216,7 +222,7 @@ func (a *arrival) mark(v []byte) error {
 	for len(q.marks) < len(q.frames) {
 		q.marks = append(q.marks, mark{})
 	}
-	q.marks[len(q.frames)-1] = mark{channel, Slow(slow)}
+	q.marks[len(q.frames)-1] = mark{channel, Slow(slow), Slow(slow) == SlowClose && a.c.loop.w.keeps(channel)}
 	return nil
 }
 

@@ -43,6 +43,15 @@ type PartingService interface {
 	Parting()
 }
 
+// An OrderingService is a Service that gives messages their order: it gets the
+// publications that are sent to it in place of everybody, and publishes them. p
+// and what it refers to are the service's to keep. p.Reply, unless empty, awaits
+// ServiceEnv.Answer. Order runs on the service's goroutine, in the order of the
+// words of Tell.
+type OrderingService interface {
+	Order(p *Publication)
+}
+
 // MetricsService is a Service with numbers of its own for /metrics. Metrics
 // runs on the service's goroutine.
 type MetricsService interface {
@@ -69,6 +78,10 @@ type ServiceEnv struct {
 	// process. Errors: ErrTooLarge, and ErrBrokerAway when the service is being
 	// stopped.
 	Publish func(ps ...Publication) error
+	// Answer answers a publication that the service got by Order.
+	Answer func(reply string, json []byte)
+	// Apps are the ids of the apps whose channels are "ID:NAME" on the bus.
+	Apps channel.Apps
 	// After runs fn on the service's goroutine, d from now, unless the service
 	// is stopped before.
 	After func(d time.Duration, fn func())

@@ -3,6 +3,8 @@ package worker
 import (
 	"fmt"
 	"strings"
+
+	"github.com/pushd/pushd/worker/channel"
 )
 
 // ChannelSlow is what becomes of the messages of some channels that a client
@@ -57,6 +59,7 @@ func (s *ChannelSlow) check() error {
 type mark struct {
 	channel string
 	slow    Slow
+	kept    bool // of a history from which nothing may be missing in silence
 }
 
 // loose reports whether the frame may be forgotten for another one's sake.
@@ -67,6 +70,9 @@ func (m mark) loose() bool { return m.slow.Loose() }
 // KindMessages are what a service says of the channel, as who has come and
 // gone: no news about what is said in it, nor out of date because of that.
 func (w *Worker) markOf(p *Publication) mark {
+	if p.Kind == KindRecovery && w.keeps(p.Target) {
+		return mark{p.Target, SlowClose, true}
+	}
 	if p.Scope != ScopeChannel || p.Kind == KindMessages {
 		return mark{}
 	}
@@ -74,10 +80,22 @@ func (w *Worker) markOf(p *Publication) mark {
 	if rule < 0 {
 		slow = w.ChannelRules.Of(p.Target).Slow
 	}
-	if slow == "" {
+	m := mark{channel: p.Target, slow: slow}
+	if p.Stamp != nil && w.keeps(p.Target) {
+		m.slow, m.kept = SlowClose, true
+	}
+	if m.slow == "" {
 		return mark{}
 	}
-	return mark{p.Target, slow}
+	return m
+}
+
+// keeps reports whether a client must have all messages of a channel, or know
+// that it has not. One that reads too slowly is closed, and comes back with its
+// position.
+func (w *Worker) keeps(name string) bool {
+	p := w.ChannelRules.Of(name)
+	return p.History > 0 && p.Mode != channel.Latest
 }
 
 // room makes room for n more bytes of that mark, by the policies of the
@@ -137,8 +155,17 @@ func (l *loop) fits(c *Conn, n int) bool {
 
 // dropOldest forgets frames, whoever's they are, until at most keep bytes wait.
 func (l *loop) dropOldest(c *Conn, keep int) {
-	q := c.out
-	if q.drop(l, c, "dropped", func(int) bool { return q.bytes > keep }) > 0 {
+	q, kept := c.out, false
+	n := q.drop(l, c, "dropped", func(i int) bool {
+		over := q.bytes > keep
+		kept = kept || over && q.mark(i).kept
+		return over && !q.mark(i).kept
+	})
+	switch {
+	case kept:
+		l.failSend("slow")
+		l.closeConn(c, 1013, "reads too slowly", ErrSlow)
+	case n > 0:
 		c.route.failed(c, ErrQueueFull)
 	}
 }

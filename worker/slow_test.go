@@ -125,7 +125,7 @@ func TestSlowOfTheServer(t *testing.T) {
 	w.SlowChannels = []ChannelSlow{{"price.a", SlowClose}}
 	w.ChannelRules = channel.Rules{{Match: "price.*", Slow: SlowLatest}, {Match: "*", History: new(10)}}
 	for name, want := range map[string]mark{
-		"price.a": {"price.a", SlowClose}, "price.b": {"price.b", SlowLatest}, "chat": {},
+		"price.a": {"price.a", SlowClose, false}, "price.b": {"price.b", SlowLatest, false}, "chat": {},
 	} {
 		if got := w.markOf(&Publication{Kind: KindMessage, Scope: ScopeChannel, Target: name}); got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)

@@ -13,10 +13,11 @@ import "fmt"
 //	1  all that has no entry here
 //	2  nothing of a connection: the reader knows that the vector of a batch may
 //	   have only what has changed since the batch before
-const RecordVersion = 2
+//	3  who waits for a channel's history, or is told positions
+const RecordVersion = 3
 
 // later are the kinds that came after version 1, see RecordVersion.
-var later []recordKind
+var later = []recordKind{{3, (*Conn).recalls}}
 
 // recordKind is what makes a record need a version.
 type recordKind struct {

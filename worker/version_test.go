@@ -9,8 +9,9 @@ import (
 
 // withToys makes connections that have a toy a kind of version 3.
 func withToys(t *testing.T) {
-	later = []recordKind{{3, func(c *Conn) bool { return c.Get("toy") != "" }}}
-	t.Cleanup(func() { later = nil })
+	before := later
+	later = append(before[:len(before):len(before)], recordKind{3, func(c *Conn) bool { return c.Get("toy") != "" }})
+	t.Cleanup(func() { later = before })
 }
 
 // oldReader is a new worker whose program reads records of version 1. It takes

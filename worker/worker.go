@@ -93,6 +93,15 @@ type Worker struct {
 	// OnResume runs instead of OnConnect for a live connection that arrived
 	// from the process that this one replaces.
 	OnResume func(c *Conn)
+	// OnRecovery runs when a join with From, After or Last has taken place, also in
+	// a process that took the connection over, and then perhaps before OnResume. It
+	// runs for a member of a channel with history, too, when messages were lost on
+	// their way: see Recovery.Again.
+	OnRecovery func(c *Conn, r *Recovery)
+	// OnPosition returns what clients get in place of a message of a channel with
+	// history that have Conn.SetPositions: once for all of them, p is valid until
+	// it returns, and the Data of the result must not change any more.
+	OnPosition func(p *Published) Message
 
 	listen []string
 	loop   *loop // nil outside of Serve

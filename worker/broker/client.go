@@ -135,6 +135,9 @@ func (c *Client) publication(p *worker.Publication) (item, error) {
 		c.counts.refused.Add(1)
 		return item{}, fmt.Errorf("%w: %d bytes with its address, the broker takes %d", worker.ErrTooLarge, size, limit)
 	}
+	if c.ordered(p) {
+		return c.order(p), nil
+	}
 	return item{pub: *p, queued: time.Now(), size: size}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
 )
 
 // The envelope is a publication on the bus, big endian:
@@ -13,6 +14,8 @@ import (
 //	version 1 · kind 1 · scope 1 · flags 1 · shard 1 · publisher 8
 //	seq uvarint · code 2 (if flagged) · target
 //	except count uvarint, each (if flagged) · conns count uvarint, each (if flagged)
+//	epoch 4 · offset uvarint · prev uvarint · before uvarint (if flagged: Stamp)
+//	key · version uvarint (if flagged: Order, in words to a service)
 //	data: the rest
 //
 // target and each except and conn are a uvarint length and its bytes. Reply travels as
@@ -31,8 +34,10 @@ const (
 	flagCode
 	flagExcept
 	flagConns
+	flagStamp
+	flagOrder
 
-	flagsKnown = flagBinary | flagCode | flagExcept | flagConns
+	flagsKnown = flagBinary | flagCode | flagExcept | flagConns | flagStamp | flagOrder
 )
 
 // kindPosition announces the last sequence number that a publisher has used in
@@ -88,6 +93,12 @@ func appendEnvelope(b []byte, p *worker.Publication) []byte {
 	if len(p.Conns) > 0 {
 		flags |= flagConns
 	}
+	if p.Stamp != nil {
+		flags |= flagStamp
+	}
+	if p.Order != nil {
+		flags |= flagOrder
+	}
 	b = append(b, envelopeVersion, byte(p.Kind), byte(p.Scope), flags, p.Shard)
 	b = binary.BigEndian.AppendUint64(b, p.Publisher)
 	b = binary.AppendUvarint(b, p.Seq)
@@ -100,6 +111,15 @@ func appendEnvelope(b []byte, p *worker.Publication) []byte {
 	}
 	if flags&flagConns != 0 {
 		b = appendStrings(b, p.Conns)
+	}
+	if s := p.Stamp; s != nil {
+		b = binary.BigEndian.AppendUint32(b, uint32(s.Epoch))
+		for _, n := range []uint64{s.Offset, s.Prev, s.Before} {
+			b = binary.AppendUvarint(b, n)
+		}
+	}
+	if o := p.Order; o != nil {
+		b = binary.AppendUvarint(appendString(b, o.Key), o.Version)
 	}
 	return append(b, p.Data...)
 }
@@ -119,6 +139,12 @@ func appendString(b []byte, s string) []byte {
 // envelopeSize returns an upper bound of the encoded size of p in bytes.
 func envelopeSize(p *worker.Publication) int {
 	n := envelopeFixed + 2 + 4*binary.MaxVarintLen64 + len(p.Target) + len(p.Data)
+	if p.Stamp != nil {
+		n += 4 + 3*binary.MaxVarintLen64
+	}
+	if p.Order != nil {
+		n += len(p.Order.Key) + 2*binary.MaxVarintLen64
+	}
 	for _, list := range [][]string{p.Except, p.Conns} {
 		for _, id := range list {
 			n += binary.MaxVarintLen32 + len(id)
@@ -158,6 +184,12 @@ func parseEnvelope(b []byte) (worker.Publication, error) {
 	if flags&flagConns != 0 {
 		p.Conns = r.strings()
 	}
+	if flags&flagStamp != 0 {
+		p.Stamp = r.stamp()
+	}
+	if flags&flagOrder != 0 {
+		p.Order = &worker.Order{Key: r.string(), Version: r.uvarint()}
+	}
 	if r.bad {
 		return worker.Publication{}, fmt.Errorf("%w: truncated at %d bytes", errEnvelope, len(b))
 	}
@@ -182,6 +214,13 @@ func (r *reader) uvarint() uint64 {
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+func (r *reader) stamp() *worker.Stamp {
+	s := new(worker.Stamp)
+	s.Epoch = history.Epoch(uint32(r.uint16())<<16 | uint32(r.uint16()))
+	s.Offset, s.Prev, s.Before = r.uvarint(), r.uvarint(), r.uvarint()
+	return s
 }
 
 func (r *reader) uint16() uint16 {

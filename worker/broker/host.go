@@ -30,6 +30,7 @@ type HostOptions struct {
 	Client   *Client // started
 	Options  worker.ServiceOptions
 	Channels channel.Rules
+	Apps     channel.Apps
 	DataDir  string
 	Logger   *slog.Logger
 	// OnConflict, if not nil, is told that another process has this node's name.
@@ -203,7 +204,8 @@ func (h *Host) start(name string, service worker.Service) error {
 	}
 	env := &worker.ServiceEnv{
 		Options: h.o.Options[name], Channels: h.o.Channels, DataDir: h.o.DataDir, Log: s.log,
-		Publish: s.publish, After: s.after, Now: time.Now,
+		Publish: s.publish, After: s.after, Now: time.Now, Apps: h.o.Apps,
+		Answer: func(reply string, json []byte) { h.o.Client.Answer(reply, worker.Answer{Worker: name, Data: json}) },
 	}
 	if err := service.Start(env); err != nil {
 		close(s.quit)
@@ -334,6 +336,10 @@ func (s *hosted) onWord(m *nats.Msg) {
 		s.log.Warn("word ignored", "error", err)
 		return
 	}
+	if o, ok := s.service.(worker.OrderingService); ok && len(data) > 0 && data[0] == envelopeVersion {
+		s.onOrder(o, data, m.Reply)
+		return
+	}
 	if m.Reply == "" {
 		s.post(func() { s.service.Tell(from, data) })
 		return
@@ -348,6 +354,17 @@ func (s *hosted) onWord(m *nats.Msg) {
 			s.host.o.Client.Answer(reply, a)
 		})
 	})
+}
+
+// onOrder passes a publication on to a service that orders them.
+func (s *hosted) onOrder(o worker.OrderingService, data []byte, reply string) {
+	p, err := parseEnvelope(data)
+	if err != nil {
+		s.log.Warn("publication ignored", "error", err)
+		return
+	}
+	p.Reply = reply
+	s.post(func() { o.Order(&p) })
 }
 
 // publish implements ServiceEnv.Publish.

@@ -27,6 +27,11 @@ type Options struct {
 	URL    string  // external cluster: "nats://user:secret@host:4222,nats://…"
 	Server *Server // a server in this process
 
+	// Ordered reports whether messages of the channel of that name are numbered:
+	// they go to the history service, which publishes them. It is called by any
+	// goroutine. Default nil: none are.
+	Ordered func(channel string) bool
+
 	Prefix string       // first token of all subjects, default "pushd"
 	Logger *slog.Logger // default slog.Default()
 

@@ -43,6 +43,22 @@ func (c *Client) word(subject, reply, from string, data []byte) error {
 	return c.put(item{subject: subject, reply: reply, raw: raw, queued: time.Now(), size: len(raw)})
 }
 
+// ordered reports whether a message goes to the service that gives it its place
+// in the channel's history, which publishes it. What services publish does not.
+func (c *Client) ordered(p *worker.Publication) bool {
+	return p.Kind == worker.KindMessage && p.Scope == worker.ScopeChannel && !p.Local &&
+		(p.Order != nil || c.o.Ordered != nil && c.o.Ordered(p.Target))
+}
+
+// order makes the word that tells the service.
+func (c *Client) order(p *worker.Publication) item {
+	q := *p
+	q.Publisher, q.Shard, q.Seq = c.id, worker.Shard(p.Scope, p.Target), 1 // which the service's own will replace
+	raw := appendString(make([]byte, 0, binary.MaxVarintLen64+len(c.o.ID)+envelopeSize(&q)), c.o.ID)
+	raw = appendEnvelope(raw, &q)
+	return item{subject: c.subjects.serviceOf(worker.HistoryService), reply: p.Reply, raw: raw, queued: time.Now(), size: len(raw)}
+}
+
 // AskService implements worker.ServiceBus.
 func (c *Client) AskService(service, from string, data []byte, wait time.Duration, done func(worker.Answer, error)) error {
 	r := c.replies(1)

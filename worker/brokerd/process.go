@@ -22,6 +22,7 @@ import (
 	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/channel"
+	_ "github.com/pushd/pushd/worker/sequencer" // the service that numbers messages
 )
 
 // closeBound is how long requests in flight may take when the process leaves.
@@ -163,7 +164,7 @@ func (b *serving) prepare() (err error) {
 			return err
 		}
 	}
-	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: b.Node, URL: b.URL, Server: b.server, Logger: b.Log})
+	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: b.Node, URL: b.URL, Server: b.server, Ordered: b.ChannelRules.Ordered(), Logger: b.Log})
 	return err
 }
 
@@ -180,7 +181,7 @@ func (b *serving) open() error {
 		return atStep("open API", err)
 	}
 	b.host, err = broker.StartHost(broker.HostOptions{
-		Client: b.client, Options: b.Services, Channels: b.ChannelRules, DataDir: b.Settings.DataDir, Logger: b.Log,
+		Client: b.client, Options: b.Services, Channels: b.ChannelRules, Apps: channel.NewApps(b.Apps), DataDir: b.Settings.DataDir, Logger: b.Log,
 		OnConflict: b.giveUp,
 	})
 	if err != nil {

@@ -34,9 +34,6 @@ func keyOf(name, key string) string { return name + "\x00" + key }
 func (s *Store) Remember(app, name, key string, p Position, now int64) (early int) {
 	_, q := s.sequenceOf(app)
 	k := &q.keys
-	if k.known == nil {
-		k.known = map[string]keyed{}
-	}
 	for k.front < len(k.order) {
 		old, ok := k.known[k.order[k.front]]
 		if ok && now-old.at < KeyAge {
@@ -54,10 +51,18 @@ func (s *Store) Remember(app, name, key string, p Position, now int64) (early in
 		clear(k.order[n:])
 		k.order, k.front = k.order[:n], 0
 	}
-	id := keyOf(name, key)
-	k.known[id] = keyed{p, now}
-	k.order = append(k.order, id)
+	k.add(keyOf(name, key), keyed{p, now})
 	return early
+}
+
+func (k *keys) add(id string, at keyed) {
+	if k.known == nil {
+		k.known = map[string]keyed{}
+	}
+	if _, again := k.known[id]; !again {
+		k.order = append(k.order, id)
+	}
+	k.known[id] = at
 }
 
 // versions are the newest versions of channels whose publishers give some.
@@ -76,10 +81,14 @@ func (s *Store) Newer(app, name string, version uint64) (newer bool, early int) 
 	if known && version <= old {
 		return false, 0
 	}
+	return true, v.add(name, version)
+}
+
+func (v *versions) add(name string, version uint64) (early int) {
 	if v.of == nil {
 		v.of = map[string]uint64{}
 	}
-	if !known {
+	if _, known := v.of[name]; !known {
 		if len(v.order) == MaxKeys {
 			delete(v.of, v.order[0])
 			v.order = v.order[1:]
@@ -88,5 +97,5 @@ func (s *Store) Newer(app, name string, version uint64) (newer bool, early int) 
 		v.order = append(v.order, name)
 	}
 	v.of[name] = version
-	return true, early
+	return early
 }

@@ -1,10 +1,18 @@
 package history
 
+import "slices"
+
+// Kinds of messages.
+const (
+	Text byte = iota
+	Binary
+)
+
 // Message is one that is kept.
 type Message struct {
 	Offset uint64
 	Time   int64 // milliseconds, as given to Append
-	Kind   byte
+	Kind   byte  // Text or Binary
 	Data   []byte
 }
 
@@ -181,4 +189,16 @@ func (s *Store) PurgeOne(app, name string, offset uint64) bool {
 	s.live += c.weight() - before
 	s.tidy()
 	return true
+}
+
+// EachBack is Each from the newest message to the oldest.
+func (a *Answer) EachBack(visit func(m Message)) {
+	starts := make([]int, 0, a.Messages)
+	for at := 0; at < len(a.records); at += parse(a.records[at:]).size {
+		starts = append(starts, at)
+	}
+	for _, at := range slices.Backward(starts) {
+		r := parse(a.records[at:])
+		visit(Message{r.offset, int64(r.ms), r.kind, r.data})
+	}
 }

@@ -70,6 +70,8 @@ func New(o Options) *Store {
 type Stamp struct {
 	Position
 	Prev uint64 // offset of the message before it in its channel, 0 = none that is known
+
+	floor uint64 // what is not kept of the channel may reach up to this offset
 }
 
 // Counts returns the numbers of now.
@@ -118,12 +120,13 @@ func (s *Store) Append(app, name string, kind byte, data []byte, now int64) Stam
 	q.last++
 	s.counts.Numbered++
 	st := Stamp{Position: Position{q.epoch, q.last}}
-	st.Prev = s.put(i, name, q.last, kind, data, uint64(now))
+	st.Prev, st.floor = s.put(i, name, q.last, kind, data, uint64(now))
 	return st
 }
 
-// put keeps a numbered message and returns the offset of the one before it.
-func (s *Store) put(seq uint16, name string, offset uint64, kind byte, data []byte, now uint64) (prev uint64) {
+// put keeps a numbered message and returns the offset of the one before it, and
+// up to which offset nothing may be kept of the channel.
+func (s *Store) put(seq uint16, name string, offset uint64, kind byte, data []byte, now uint64) (prev, floor uint64) {
 	keep := s.o.Keep(name)
 	c := s.find(seq, name)
 	if c == nil {
@@ -131,7 +134,7 @@ func (s *Store) put(seq uint16, name string, offset uint64, kind byte, data []by
 		c.lost, c.why = s.seqs[seq].forgotten, Age // of before it was forgotten, perhaps
 	}
 	before := c.weight()
-	prev = c.last
+	prev, floor = c.last, c.lost
 	s.expire(c, keep, now)
 	for limit := keep.limit(); int(c.n) >= limit; {
 		s.dropFirst(c, Size)
@@ -140,7 +143,7 @@ func (s *Store) put(seq uint16, name string, offset uint64, kind byte, data []by
 	s.live += c.weight() - before
 	s.queue = append(s.queue, c)
 	s.evict()
-	return prev
+	return prev, floor
 }
 
 // limit is how many messages are kept.

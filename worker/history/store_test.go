@@ -30,8 +30,8 @@ func TestOffsetsRiseThroughAnApp(t *testing.T) {
 		app, name string
 		want      Stamp
 	}{
-		{"1", "1:a", Stamp{Position{1, 1}, 0}}, {"1", "1:b", Stamp{Position{1, 2}, 0}}, {"1", "1:a", Stamp{Position{1, 3}, 1}},
-		{"", "a", Stamp{Position{2, 1}, 0}}, {"1", "1:b", Stamp{Position{1, 4}, 2}}, {"1", "1:a", Stamp{Position{1, 5}, 3}},
+		{"1", "1:a", Stamp{Position{1, 1}, 0, 0}}, {"1", "1:b", Stamp{Position{1, 2}, 0, 0}}, {"1", "1:a", Stamp{Position{1, 3}, 1, 0}},
+		{"", "a", Stamp{Position{2, 1}, 0, 0}}, {"1", "1:b", Stamp{Position{1, 4}, 2, 0}}, {"1", "1:a", Stamp{Position{1, 5}, 3, 0}},
 	} {
 		if st := s.Append(tc.app, tc.name, 0, []byte("x"), second); st != tc.want {
 			t.Errorf("message %d of %s: %+v, want %+v", i, tc.name, st, tc.want)

@@ -1,0 +1,99 @@
+package worker
+
+import (
+	"github.com/pushd/pushd/worker/history"
+	"github.com/pushd/pushd/worker/hub"
+)
+
+// chain is how far this process has been told of an app's sequence, in each
+// shard. A message says which one was before it in its shard: so a process that
+// has lost one knows, and which channels it may have been in. 64 numbers for an
+// app do for any number of channels.
+type chain struct {
+	epoch history.Epoch
+	last  [Shards]uint64
+	known [Shards]bool
+}
+
+// follow compares what has arrived with what should have. Where something is
+// missing, the members of the channels that it may have been for join them
+// again, from the last place at which nothing was: they get it, or are told. It
+// runs before p is delivered, and returns the answer that p is.
+func (l *loop) follow(p *Publication) *history.Reply {
+	switch {
+	case p.Kind == KindRecovery:
+		reply, err := history.ParseReply(p.Data)
+		if err != nil {
+			return nil
+		}
+		l.followed(l.recall.apps.Of(p.Target), p.Shard, reply.Epoch, reply.Shard, reply.Shard)
+		return &reply
+	case p.Kind == KindStand:
+		_ = history.EachStand(p.Data, func(s history.Stand) {
+			for shard := range uint8(Shards) {
+				l.followed(s.App, shard, s.Epoch, s.Shards[shard], s.Shards[shard])
+			}
+		})
+	case p.Stamp != nil && p.Scope == ScopeChannel:
+		l.followed(l.recall.apps.Of(p.Target), p.Shard, p.Stamp.Epoch, p.Stamp.Before, p.Stamp.Offset)
+	}
+	return nil
+}
+
+// followed notes that a shard is at offset last, and was at before until then.
+func (l *loop) followed(app string, shard uint8, epoch history.Epoch, before, last uint64) {
+	r := &l.recall
+	ch := r.chains[app]
+	if ch == nil {
+		if r.chains == nil {
+			r.chains = map[string]*chain{}
+		}
+		ch = &chain{epoch: epoch}
+		r.chains[app] = ch
+	}
+	if ch.epoch != epoch {
+		old := *ch
+		*ch = chain{epoch: epoch}
+		for shard := range uint8(Shards) {
+			l.joinAgain(app, shard, history.Position{Epoch: old.epoch, Offset: old.last[shard]})
+		}
+	} else if ch.known[shard] && before > ch.last[shard] {
+		l.joinAgain(app, shard, history.Position{Epoch: epoch, Offset: ch.last[shard]})
+	}
+	ch.last[shard], ch.known[shard] = max(ch.last[shard], last), true
+}
+
+// joinAgain has the members of the channels of a shard join them again.
+func (l *loop) joinAgain(app string, shard uint8, after history.Position) {
+	var groups []*hub.Group[*Conn]
+	l.hub.Groups(hub.Channel, func(g *hub.Group[*Conn]) bool {
+		if name := g.Name(); Shard(ScopeChannel, name) == shard && l.hasHistory(name) && l.recall.apps.Of(name) == app {
+			groups = append(groups, g)
+		}
+		return true
+	})
+	n := 0
+	for _, g := range groups {
+		for _, c := range append([]*Conn(nil), g.Members()...) {
+			l.progress.Add(1)
+			if c.open() {
+				l.hub.Leave(hub.Channel, g.Name(), c)
+				l.await(c, joining{channel: g.Name(), after: after, again: true})
+				n++
+			}
+		}
+	}
+	if n > 0 {
+		l.log.Warn("messages of channels with history have not come here: their members are told, or get them", "members", n, "after", after.String())
+	}
+}
+
+// lost has the members of the channels of a shard join them again when the bus
+// has lost something in it.
+func (l *loop) lostIn(shard uint8) {
+	for app, ch := range l.recall.chains {
+		if ch.known[shard] {
+			l.joinAgain(app, shard, history.Position{Epoch: ch.epoch, Offset: ch.last[shard]})
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package sequencer
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// Bounds of one page.
+const (
+	defaultLimit = 100
+	maxLimit     = 1000
+	maxPage      = 512 << 10 // bytes, with history.MessageCost for each message
+)
+
+// Ask implements worker.Service: see worker.HistoryQuestion.
+func (s *Sequencer) Ask(_ string, data []byte, answer func([]byte, error)) {
+	var q worker.HistoryQuestion
+	if err := json.Unmarshal(data, &q); err != nil {
+		answer(nil, err)
+		return
+	}
+	switch {
+	case q.Read != nil:
+		answer(json.Marshal(s.page(q.Read)))
+	case q.Purge != nil:
+		answer(json.Marshal(worker.HistoryPurged{Purged: s.purge(q.Purge)}))
+	default:
+		answer(nil, errors.New("the history does not know the question"))
+	}
+}
+
+// page reads what is kept of a channel.
+func (s *Sequencer) page(q *worker.HistoryQuery) worker.HistoryPage {
+	app, now := s.env.Apps.Of(q.Channel), s.now()
+	const all = 1 << 40
+	var a history.Answer
+	if q.After == (history.Position{}) {
+		a = s.store.Last(app, q.Channel, all, all, now)
+	} else {
+		a = s.store.From(app, q.Channel, q.After, all, now)
+	}
+	page := worker.HistoryPage{Now: a.Position, Messages: []worker.HistoryMessage{}}
+	if page.Reason = a.Reason.String(); a.Reason != history.Whole {
+		return page
+	}
+	page.First, page.Last = s.store.First(app, q.Channel, now)
+	t := taker{page: &page, left: maxPage, limit: min(max(q.Limit, 0), maxLimit)}
+	if t.limit == 0 {
+		t.limit = defaultLimit
+	}
+	visit := a.Each
+	if q.Newest {
+		visit = a.EachBack
+	}
+	visit(func(m history.Message) {
+		if q.Before == 0 || m.Offset < q.Before {
+			t.take(m)
+		}
+	})
+	return page
+}
+
+// taker fills a page.
+type taker struct {
+	page        *worker.HistoryPage
+	left, limit int
+}
+
+func (t *taker) take(m history.Message) {
+	cost := len(m.Data) + history.MessageCost
+	if t.page.More || len(t.page.Messages) == t.limit || cost > t.left && len(t.page.Messages) > 0 {
+		t.page.More = true
+		return
+	}
+	t.left -= cost
+	t.page.Messages = append(t.page.Messages, worker.HistoryMessage{
+		Offset: m.Offset, Time: m.Time, Binary: m.Kind == history.Binary, Data: append([]byte{}, m.Data...),
+	})
+}
+
+func (s *Sequencer) purge(q *worker.HistoryPurge) int {
+	s.ready()
+	app, n := s.env.Apps.Of(q.Channel), 0
+	s.journal(func(b []byte) []byte { return s.store.AppendPurge(b, app, q.Channel, q.Offset) })
+	if q.Offset == 0 {
+		n = s.store.Purge(app, q.Channel)
+	} else if s.store.PurgeOne(app, q.Channel, q.Offset) {
+		n = 1
+	}
+	if n > 0 {
+		s.purged()
+	}
+	return n
+}
+
+// Metrics implements worker.MetricsService.
+func (s *Sequencer) Metrics(emit func(worker.Metric)) {
+	c := s.store.Counts()
+	gauge := func(name, help string, n int) { emit(worker.Metric{Name: name, Help: help, Number: float64(n)}) }
+	count := func(name, help string, n uint64) {
+		emit(worker.Metric{Name: name, Help: help, Counter: true, Number: float64(n)})
+	}
+	gauge("history_channels", "Channels of which history is kept.", c.Channels)
+	gauge("history_messages", "Messages that are kept.", c.Messages)
+	gauge("history_bytes", "Memory that they take, about.", c.Bytes)
+	gauge("history_disk_bytes", "Bytes of history on the disk.", s.keep.folder.total)
+	gauge("history_disk_failed", "1 while the disk does not take the history.", map[bool]int{true: 1}[s.keep.broken])
+	count("history_numbered_total", "Messages of channels with history.", c.Numbered)
+	count("history_evicted_total", "Messages that went before their time for want of memory.", c.Evicted)
+	count("history_recovered_total", "Joins that got all that was missed.", s.counts.recovered)
+	count("history_refused_total", "Joins that were told that it cannot be had.", s.counts.refused)
+	count("history_repeated_total", "Publishes whose idempotency key was known.", s.counts.repeated)
+	count("history_outdated_total", "Publishes whose version was not new.", s.counts.outdated)
+	count("history_keys_dropped_total", "Idempotency keys and versions that went before their time for want of room.", s.counts.keysEarly+s.counts.versEarly)
+}

@@ -1,0 +1,271 @@
+// Package sequencer is the service that numbers the messages of channels with
+// history, keeps the last of them, and publishes them. Whoever publishes into
+// such a channel tells it, so that a channel has one publisher, and what one
+// publisher sends to one shard arrives in order.
+//
+// Who joins such a channel asks it too. The answer is a publication for the
+// connections that want the same, in the order of the channel's messages: they
+// join there. What was numbered before is in the answer, what comes after
+// follows it, and nothing is in between.
+package sequencer
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/history"
+)
+
+func init() {
+	worker.RegisterService(worker.HistoryService, func() worker.Service { return &Sequencer{} })
+}
+
+// Sequencer is the service. All of it belongs to the service's goroutine.
+type Sequencer struct {
+	env    *worker.ServiceEnv
+	store  *history.Store
+	shards map[string]*[worker.Shards]uint64 // by app: the newest offset in each
+	joins  joins
+	keep   keeper
+	served bool // the roster has come
+	begun  bool // see ready
+	counts counts
+}
+
+// counts are for the metrics.
+type counts struct {
+	recovered, refused   uint64 // connections, by what they were told
+	repeated, outdated   uint64 // publishes
+	keysEarly, versEarly uint64
+}
+
+// options are those of the service: the table [history].
+type options struct {
+	Memory int    `json:"memory"`
+	Store  string `json:"store"`
+}
+
+// Stores.
+const (
+	storeMemory = "memory"
+	storeDisk   = "disk"
+)
+
+// defaultMemory is for programs without a config.
+const defaultMemory = 256 << 20
+
+// read takes the first options that there are: a config goes before what a
+// program declares.
+func read(list []worker.Options) (o options, err error) {
+	o = options{defaultMemory, storeMemory}
+	if len(list) > 0 {
+		err = list[0].Decode(&o)
+	}
+	if err == nil && (o.Memory <= 0 || o.Store != storeMemory && o.Store != storeDisk) {
+		err = fmt.Errorf("memory = %d, store = %q", o.Memory, o.Store)
+	}
+	if err != nil {
+		return o, fmt.Errorf("history: %w", err)
+	}
+	return o, nil
+}
+
+// Check implements worker.CheckedService.
+func (*Sequencer) Check(list []worker.Options) error {
+	_, err := read(list)
+	return err
+}
+
+// Start implements worker.Service.
+func (s *Sequencer) Start(env *worker.ServiceEnv) error {
+	o, err := read(env.Options)
+	if err != nil {
+		return err
+	}
+	s.env = env
+	s.shards = map[string]*[worker.Shards]uint64{}
+	s.joins.by = map[string][]history.Want{}
+	s.open(func() *history.Store {
+		return history.New(history.Options{
+			Memory: o.Memory, Keep: keeping(env.Channels),
+			Draw: func(string) history.Epoch { return history.Draw(rand.Uint64()) },
+		})
+	}, o.Store == storeDisk)
+	s.store.Now("") // each sequence has an epoch from the beginning
+	for app := range env.Apps {
+		s.store.Now(app)
+	}
+	if env.Channels.Ordered() != nil {
+		env.After(sweepPause, s.sweep)
+	}
+	return nil
+}
+
+// keeping says what is kept, by the rules.
+func keeping(rules channel.Rules) func(string) history.Keep {
+	return func(name string) history.Keep {
+		p := rules.Of(name)
+		return history.Keep{Messages: p.History, Age: p.Age, Latest: p.Mode == channel.Latest}
+	}
+}
+
+// Stop implements worker.Service.
+func (s *Sequencer) Stop() {
+	s.joins.flush(s, 1<<30)
+	s.leave()
+}
+
+// now is the time in messages.
+func (s *Sequencer) now() int64 { return s.env.Now().UnixMilli() }
+
+// Order implements worker.OrderingService: it numbers a message, keeps it, and
+// publishes it.
+func (s *Sequencer) Order(p *worker.Publication) {
+	s.ready()
+	app, now := s.env.Apps.Of(p.Target), s.now()
+	if s.known(app, p, now) {
+		return
+	}
+	out := worker.Publication{Kind: p.Kind, Scope: p.Scope, Target: p.Target, Binary: p.Binary, Except: p.Except, Data: p.Data, Reply: p.Reply}
+	var at history.Position
+	if s.env.Channels.HasHistory(p.Target) {
+		out.Stamp = s.number(app, p, now)
+		at = out.Stamp.Position
+	}
+	if o := p.Order; o != nil && o.Key != "" {
+		s.counts.keysEarly += uint64(s.store.Remember(app, p.Target, o.Key, at, now))
+		s.journal(func(b []byte) []byte { return history.AppendKey(b, app, p.Target, o.Key, at, now) })
+	}
+	s.answer(p, worker.Numbered{Position: at})
+	s.publish(out)
+}
+
+// known answers a publish that is not to be made: it was, or is out of date.
+func (s *Sequencer) known(app string, p *worker.Publication, now int64) bool {
+	o := p.Order
+	if o == nil {
+		return false
+	}
+	if o.Key != "" {
+		if at, ok := s.store.Known(app, p.Target, o.Key, now); ok {
+			s.counts.repeated++
+			s.answer(p, worker.Numbered{Position: at, Repeated: true})
+			return true
+		}
+	}
+	if o.Version != 0 {
+		newer, early := s.store.Newer(app, p.Target, o.Version)
+		s.counts.versEarly += uint64(early)
+		if !newer {
+			s.counts.outdated++
+			s.answer(p, worker.Numbered{Outdated: true})
+			return true
+		}
+		s.journal(func(b []byte) []byte { return history.AppendVersion(b, app, p.Target, o.Version) })
+	}
+	return false
+}
+
+func (s *Sequencer) number(app string, p *worker.Publication, now int64) *worker.Stamp {
+	kind := history.Text
+	if p.Binary {
+		kind = history.Binary
+	}
+	last := &s.shardsOf(app)[worker.Shard(p.Scope, p.Target)]
+	st := &worker.Stamp{Stamp: s.store.Append(app, p.Target, kind, p.Data, now), Before: *last}
+	*last = st.Offset
+	s.journal(func(b []byte) []byte { return history.AppendMessage(b, app, p.Target, st.Stamp, kind, p.Data, now) })
+	return st
+}
+
+func (s *Sequencer) shardsOf(app string) *[worker.Shards]uint64 {
+	a := s.shards[app]
+	if a == nil {
+		a = new([worker.Shards]uint64)
+		s.shards[app] = a
+	}
+	return a
+}
+
+// answer tells the publisher, ahead of the message, what became of it.
+func (s *Sequencer) answer(p *worker.Publication, n worker.Numbered) {
+	if p.Reply == "" {
+		return
+	}
+	if raw, err := json.Marshal(n); err == nil {
+		s.env.Answer(p.Reply, raw)
+	}
+}
+
+// publish logs what cannot be published: it is too large, or the end is near.
+func (s *Sequencer) publish(ps ...worker.Publication) {
+	if err := s.env.Publish(ps...); err != nil {
+		s.env.Log.Warn("message of a channel with history given up", "channel", ps[0].Target, "error", err)
+	}
+}
+
+// Tell implements worker.Service: workers tell who wants to join.
+func (s *Sequencer) Tell(from string, data []byte) {
+	if err := history.EachWant(data, func(w history.Want) { s.joins.add(s, w) }); err != nil {
+		s.env.Log.Warn("word of a worker ignored", "worker", from, "error", err)
+	}
+}
+
+// Roster implements worker.Service. Workers that have come back to a bus that
+// was away learn from the stands what they have missed.
+func (s *Sequencer) Roster([]string) {
+	s.ready()
+	s.stand()
+	if !s.served {
+		s.served = true
+		for _, wait := range []time.Duration{time.Second, 3 * time.Second, 10 * time.Second} {
+			s.env.After(wait, s.stand)
+		}
+	}
+}
+
+// stand tells all where the sequences are.
+func (s *Sequencer) stand() {
+	if s.env.Channels.Ordered() == nil {
+		return
+	}
+	var list []byte
+	send := func() {
+		s.publish(worker.Publication{Kind: worker.KindStand, Scope: worker.ScopeList, Data: list})
+		list = nil
+	}
+	add := func(app string) {
+		st := history.Stand{App: app, Epoch: s.store.Now(app).Epoch, Shards: map[uint8]uint64{}}
+		for shard, offset := range s.shardsOf(app) {
+			if offset > 0 {
+				st.Shards[uint8(shard)] = offset
+			}
+		}
+		if list = history.AppendStand(list, &st); len(list) > standBytes {
+			send()
+		}
+	}
+	add("")
+	for app := range s.env.Apps {
+		add(app)
+	}
+	send()
+}
+
+// standBytes is about the length of a list of stands.
+const standBytes = 256 << 10
+
+const (
+	sweepPause = time.Second
+	sweepRound = 30 // of them go through all channels
+)
+
+// sweep forgets what is too old, some channels at a time.
+func (s *Sequencer) sweep() {
+	s.store.Sweep(s.store.Places()/sweepRound+64, s.now())
+	s.env.After(sweepPause, s.sweep)
+}
