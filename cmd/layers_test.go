@@ -52,6 +52,7 @@ func TestLayers(t *testing.T) {
 		{"protocol/tls", "", "records in, bytes out: it has no socket and no clock"},
 		{"protocol/pusher", "", "bytes in, messages out"},
 		{"protocol/script", "", "bytes in, frames out"},
+		{"worker/handler/script/child", "", "it starts programs and does not know what for"},
 	}
 	outside := []struct{ who, only, why string }{
 		{"github.com/panjf2000/gnet/v2", "worker/reactor", "one package stands on gnet"},

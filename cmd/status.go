@@ -175,6 +175,7 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates, on sc
 	}
 	t.write(out)
 	tellHidden(out, hidden)
+	tellScripts(out, s)
 	tellCertificates(out, s, time.Now())
 	tellDropped(out, s)
 }
@@ -197,6 +198,26 @@ func tellCertificates(out io.Writer, s *master.Status, now time.Time) {
 		if says != "" {
 			fmt.Fprintf(out, "certificate %s (%s): %s\n", clean(c.File), clean(strings.Join(c.Names, ", ")), clean(strings.TrimSuffix(says, "; ")))
 		}
+	}
+}
+
+// tellScripts has a line for each program that handlers run beside a worker.
+func tellScripts(out io.Writer, s *master.Status) {
+	t, any := newTable("SCRIPT", "WORKER", ">PID", "STATE", ">BORN", ">UP", ">MEM", ">TOLD", ">BATCHES", ">WAITING", ">HELD UP", ">LOST"), false
+	for _, w := range s.Workers {
+		for _, p := range statsOf(w).Scripts {
+			any = true
+			up := "-"
+			if p.PID > 0 {
+				up = ageText(time.Since(p.Started))
+			}
+			t.add(clean(p.Title), fmt.Sprintf("%s/%d", w.Name, w.Slot), pidText(p.PID), clean(p.State), fmt.Sprint(p.Births), up,
+				bytesText(p.RSSBytes), fmt.Sprint(p.Told), fmt.Sprint(p.Batches), bytesText(int64(p.Waiting)), fmt.Sprint(p.Holds), fmt.Sprint(p.Doubts+p.Strands))
+		}
+	}
+	if any {
+		fmt.Fprintln(out)
+		t.write(out)
 	}
 }
 

@@ -58,7 +58,7 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 		return nil
 	}
 	c := &Conn{
-		sock: h, loop: l, seat: l.plain.at(p, p.addr.speaks), id: newID(),
+		sock: h, loop: l, seat: l.plain.at(p, p.addr.speaks), id: l.freshID(),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
 	if l.expectsHeader(c) {

@@ -27,6 +27,11 @@ type callbacks struct {
 	onRecovery     func(*Conn, *Recovery)
 	onPosition     func(*Published) Message
 	onQuery        func(what string, args []byte) ([]byte, error)
+	onExport       func(w *Worker, ready func(carry []byte))
+	onImport       func(w *Worker)
+	onImported     func(w *Worker, carry []byte)
+	clients        *Clients
+	script         func() ScriptStats
 }
 
 // ofWorker returns the callbacks that are fields of w.
@@ -100,6 +105,23 @@ func ofHandler(h Handler) (cb callbacks) {
 		OnQuery(what string, args []byte) ([]byte, error)
 	}); ok {
 		cb.onQuery = i.OnQuery
+	}
+	if i, ok := h.(interface {
+		OnExport(w *Worker, ready func(carry []byte))
+	}); ok {
+		cb.onExport = i.OnExport
+	}
+	if i, ok := h.(interface{ OnImport(*Worker) }); ok {
+		cb.onImport = i.OnImport
+	}
+	if i, ok := h.(interface{ OnImported(*Worker, []byte) }); ok {
+		cb.onImported = i.OnImported
+	}
+	if i, ok := h.(interface{ Clients() *Clients }); ok {
+		cb.clients = i.Clients()
+	}
+	if i, ok := h.(interface{ Script() ScriptStats }); ok {
+		cb.script = i.Script
 	}
 	return cb
 }

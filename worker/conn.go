@@ -287,6 +287,20 @@ func (c *Conn) Header(name string) string {
 	return c.text(fieldHeader, canonical(name))
 }
 
+// Headers calls visit for each header that Handshake.Keep has kept.
+func (c *Conn) Headers(visit func(name, value string)) {
+	if c.more == nil {
+		return
+	}
+	for t := c.more.texts; len(t) > 0; {
+		tag, body, n := t.first()
+		if name, value, ok := strings.Cut(body, "\x00"); ok && tag == fieldHeader {
+			visit(name, value)
+		}
+		t = t[n:]
+	}
+}
+
 // Subprotocol returns what the handshake agreed on.
 func (c *Conn) Subprotocol() string { return c.text(fieldSubprotocol, "") }
 
@@ -319,6 +333,9 @@ func (c *Conn) RemoteIP() string {
 
 // LocalAddr returns the address of the listener, as configured.
 func (c *Conn) LocalAddr() string { return c.port.addr.local }
+
+// Listener returns the listener as the config has it: "websocket://0.0.0.0:2346".
+func (c *Conn) Listener() string { return c.port.addr.text }
 
 // Since returns when the connection was accepted, to the second.
 func (c *Conn) Since() time.Time { return time.Unix(int64(c.since), 0) }

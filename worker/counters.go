@@ -144,6 +144,14 @@ func (l *loop) snapshot() Stats {
 			PublishedBy: map[string]uint64{"worker": n.published}, BrokerGaps: n.gaps, ClosedBy: n.closedBy.copy(),
 		},
 	}
+	_ = l.each(func(r *route) error {
+		if r.script != nil {
+			one := r.script()
+			one.Route = r.pattern
+			s.Scripts = append(s.Scripts, one)
+		}
+		return nil
+	})
 	return s
 }
 

@@ -24,6 +24,7 @@ type export struct {
 	held   []*Conn       // the batch that is not committed
 	size   int           // bytes that its records take, at most; as weighed in freeze
 	at     vector        // of held
+	carry  []byte        // of handlers; see appendCarried
 	unsent vector        // what at has beyond the batch before
 	over   chan struct{} // closed when run has ended
 	broken bool          // it has failed; valid after over
@@ -61,9 +62,17 @@ func (x *export) run() error {
 	if err != nil {
 		return at("hello", err)
 	}
+	if err := x.prepare(); err != nil {
+		return at("prepare", err)
+	}
+	failpoint("export prepare")
 	if err := x.start(); err != nil {
 		return at("begin", err)
 	}
+	if err := x.handCarry(); err != nil {
+		return at("carry", err)
+	}
+	failpoint("export carry")
 	began := monotonic()
 	defer func() { x.out.TookUS = (monotonic() - began).Microseconds() }()
 	for more := true; more; {

@@ -37,6 +37,16 @@ import (
 //
 //	OnService(c *Conn, n Notice) bool
 //	OnQuery(what string, args []byte) ([]byte, error)
+//
+// Three are for handlers with a state that is to go along when connections move
+// to another process, see carry.go, and one for those that hand their connections
+// on, see Clients.
+//
+//	OnExport(w *Worker, ready func(carry []byte))
+//	OnImport(w *Worker)
+//	OnImported(w *Worker, carry []byte)
+//	Clients() *Clients
+//	Script() ScriptStats
 type Handler any
 
 // NewFunc makes a handler from the options of its route. It runs once per

@@ -19,6 +19,7 @@ import (
 // replaces it, over a stream socketpair that the master has made.
 //
 //	new → old  hello   the record version it reads
+//	old → new  carry   what handlers leave to those of the new process, if anything
 //	old → new  batch   vector, records, and their descriptors
 //	new → old  ack     all are there and readable; it has not touched them
 //	old → new  commit  old has closed its duplicates: they are new's now
@@ -33,6 +34,7 @@ import (
 
 const (
 	msgHello  = 'H'
+	msgCarry  = 'Y'
 	msgBatch  = 'B'
 	msgAck    = 'A'
 	msgCommit = 'C'
@@ -186,7 +188,7 @@ func (k *courier) begin(turns int, head, oob []byte) (n, oobn, flags int, err er
 
 // body reads n bytes, allocating as they come.
 func (k *courier) body(kind byte, n int) (b []byte, err error) {
-	if n > maxWord && kind != msgBatch || n > maxBatch {
+	if n > maxWord && kind != msgBatch && kind != msgCarry || n > maxBatch {
 		return nil, fmt.Errorf("message %q of %d bytes is too long", kind, n)
 	}
 	for len(b) < n && err == nil {

@@ -82,6 +82,16 @@ func (h *Handshake) Header(name string) string {
 	return string(h.req.Header(strings.ToLower(name)))
 }
 
+// Headers calls visit for each header of the request, in their order.
+func (h *Handshake) Headers(visit func(name, value string)) {
+	if h.req == nil {
+		return
+	}
+	for name, value := range h.req.Headers() {
+		visit(string(name), string(value))
+	}
+}
+
 // Cookie returns the value of a cookie, or "". Malformed ones beside it do no harm.
 func (h *Handshake) Cookie(name string) string {
 	if h.req == nil {

@@ -62,7 +62,7 @@ func (l *loop) sweep() {
 
 // due acts on a deadline.
 func (l *loop) due(c *Conn) {
-	if c.has(flagRest) && c.stage == stageOpen {
+	if c.has(flagRest) && c.stage == stageOpen || c.holdsBack() && c.in != nil {
 		l.expect(c, time.Second) // it has spoken: we are late, not the client
 		return
 	}

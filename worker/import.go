@@ -20,6 +20,7 @@ type imports struct {
 	k      *courier
 	out    control.Exported
 	landed chan struct{} // of the batch: closed when its last connection is in place
+	carry  []byte        // of handlers; see appendCarried
 	open   int           // connections on their way into the reactor; the loop's
 	at     vector        // where the old worker stands; the loop's
 	ahead  bool          // of this one; the loop's
@@ -54,6 +55,10 @@ func (m *imports) run() error {
 		case p.kind == msgEnd:
 			p.drop()
 			return m.report()
+		case p.kind == msgCarry && len(p.files) == 0:
+			m.carry = p.body
+			failpoint("import carry")
+			continue
 		case p.kind != msgBatch:
 			p.drop()
 			return fmt.Errorf("the other worker sent %q", p.kind)
@@ -201,7 +206,7 @@ func (m *imports) enrol(s *shipment) (conns []*Conn, files []int, homeless []*Co
 	l := m.l
 	for i, a := range s.arrived {
 		c := a.c
-		if l.conns.find(&c.id) != nil { // no two have one name, whatever the record says
+		if l.conns.numbered(c.Number()) != nil { // no two have one name, whatever the record says
 			l.log.Error("a connection arrived that is here already", "connection", c.ID())
 			closeFD(s.files[i])
 			m.out.Drained++
@@ -269,10 +274,12 @@ func (s *serving) take(k *courier, id uint64) {
 	_ = s.l.do(func() {
 		s.l.importing++
 		s.l.fan.journal.on = true
+		s.l.importBegins()
 	})
 	s.send(control.Message{Type: control.TypeAnswer, ID: id})
 	err := m.run()
 	_ = s.l.do(func() {
+		s.l.importEnds(m.carry)
 		if s.l.importing--; s.l.importing == 0 {
 			s.l.closeJournal()
 			s.l.answerLate()

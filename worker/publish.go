@@ -219,17 +219,13 @@ func (l *loop) begins(p Publication) *delivery {
 	f.members = f.members[:0]
 	switch p.Scope {
 	case ScopeConn:
-		if id, ok := ParseID(p.Target); ok {
-			if c := l.conns.find(&id); c != nil {
-				f.members = append(f.members, c)
-			}
+		if c := l.conns.named(p.Target); c != nil {
+			f.members = append(f.members, c)
 		}
 	case ScopeList:
 		for _, s := range p.Conns {
-			if id, ok := ParseID(s); ok {
-				if c := l.conns.find(&id); c != nil {
-					f.members = append(f.members, c)
-				}
+			if c := l.conns.named(s); c != nil {
+				f.members = append(f.members, c)
 			}
 		}
 	case ScopeAll:

@@ -61,13 +61,17 @@ func (c *Conn) work(p []byte) []byte {
 	if c.has(flagPaused | flagHeld | flagMoving) {
 		return p
 	}
+	if c.holdsBack() {
+		c.route.clients.waits(c)
+		return p
+	}
 	c.loop.holdFor(c)
 	if c.has(flagHeader) {
 		if p = c.introduce(p); c.has(flagHeader) {
 			return p
 		}
 	}
-	for t := (*transport)(nil); t != c.transport; { // again after an upgrade
+	for t := (*transport)(nil); t != c.transport && !c.holdsBack(); { // again after an upgrade
 		t = c.transport
 		p = t.receive(c, p)
 	}
@@ -84,7 +88,8 @@ const maxAhead = reactor.ReadChunk
 // watch turns reading on or off as the flags demand.
 func (l *loop) watch(c *Conn) {
 	ahead := c.has(flagHeld) || c.asks() && (l.phase == phaseWaiting || c.out != nil)
-	mute := c.has(flagPaused) || ahead && c.in != nil && c.in.wait.len() > maxAhead
+	waits := c.in != nil && c.in.wait.len() > 0
+	mute := c.has(flagPaused) || waits && c.holdsBack() || ahead && waits && c.in.wait.len() > maxAhead
 	if mute == c.has(flagMuted) || !c.sock.Valid() || c.has(flagDead|flagMoving|flagRest) {
 		return
 	}

@@ -148,6 +148,10 @@ func (w *Response) length() int {
 	return http.Untold
 }
 
+// WhenOver runs fn once the answer has ended: by End, or since the client is
+// gone.
+func (w *Response) WhenOver(fn func()) { w.over = fn }
+
 // finish marks the end of the answer, sent or not.
 func (w *Response) finish() {
 	w.done = true

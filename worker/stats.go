@@ -18,7 +18,30 @@ type Stats struct {
 	LoopLagMS    float64  `json:"loop_lag_ms"` // longest turn of the loop in the last 5 to 10 s
 	Listen       []string `json:"listen"`
 
+	Scripts []ScriptStats `json:"scripts,omitempty"` // of handlers that are programs beside the worker
+
 	control.Counters
+}
+
+// ScriptStats is what a handler says of the program that it runs beside the
+// worker, one process of it.
+type ScriptStats struct {
+	Route    string    `json:"route"` // "" = what no route takes
+	Title    string    `json:"title"`
+	PID      int       `json:"pid"`    // 0 = none at the moment
+	State    string    `json:"state"`  // "ready", "starting", "leaving", "degraded": does not get ready, or dies before it has done anything
+	Births   int       `json:"births"` // processes started, this one included
+	Started  time.Time `json:"started"`
+	RSSBytes int64     `json:"rss_bytes"`
+	Batches  int       `json:"batches"` // that it has done
+	Waiting  int       `json:"waiting"` // bytes of events that it has not done
+	Told     int       `json:"told"`    // connections that it knows
+	Held     bool      `json:"held"`    // its clients wait: too much is not done, or a process takes over
+
+	Holds   uint64 `json:"holds"`           // how often clients had to wait since too much was not done
+	Doubts  uint64 `json:"closed_in_doubt"` // connections closed since nobody knew what became of their message
+	Strands uint64 `json:"closed_held"`     // connections closed since only a dead process knew them
+	Packets uint64 `json:"packets_lost"`    // datagrams that found too much waiting
 }
 
 // ConnInfo is an entry of `connections --json` and of GET /v1/connections.

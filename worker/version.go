@@ -14,7 +14,9 @@ import "fmt"
 //	2  nothing of a connection: the reader knows that the vector of a batch may
 //	   have only what has changed since the batch before
 //	3  who waits for a channel's history, or is told positions
-const RecordVersion = 3
+//	4  nothing of a connection: the reader knows that handlers may leave
+//	   something, in a message of its own
+const RecordVersion = 4
 
 // later are the kinds that came after version 1, see RecordVersion.
 var later = []recordKind{{3, (*Conn).recalls}}

@@ -182,7 +182,7 @@ func (t *table) worker(c *Config, i int) Worker {
 	t.str("user", &w.User)
 	t.str("group", &w.Group)
 	t.socket(&w.Socket, w.Listen...)
-	w.Handler = t.handler()
+	w.Handler = t.script(t.handler())
 	w.Routes = t.routes()
 	t.settings(&w.Settings)
 	if w.Routes == nil && w.Handler == nil && takesRoutes(w.Listen) {

@@ -10,6 +10,7 @@ import (
 	_ "github.com/pushd/pushd/worker/handler/echo"
 	_ "github.com/pushd/pushd/worker/handler/notify"
 	_ "github.com/pushd/pushd/worker/handler/pusher"
+	_ "github.com/pushd/pushd/worker/handler/script"
 )
 
 func main() { cmd.Main() }

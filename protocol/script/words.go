@@ -34,6 +34,7 @@ const (
 	WantClose     = "close"     // of the end of connections that it was not told of; those that it was it hears in any case
 	WantFull      = "full"      // FULL and DRAIN
 	WantHandshake = "handshake" // before the answer to it
+	WantHead      = "head"      // the head of the handshake is kept with each connection, for RESUME and a late OPEN
 	WantRequest   = "request"   // plain HTTP requests; else they are answered with 426
 )
 

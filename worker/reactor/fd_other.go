@@ -65,3 +65,6 @@ func (*writable) close()             {}
 func (*writable) await(Handle) error { return ErrLinux }
 func (*writable) forget(Handle)      {}
 func (*writable) flush(func(Handle)) {}
+
+// SendTo sends a datagram from listener i.
+func (r *Reactor[C]) SendTo(int, netip.AddrPort, []byte) error { return ErrLinux }

@@ -1,0 +1,140 @@
+package worker
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// What a handler keeps of its connections beside them goes along in a hand-over:
+//
+//   - In the process that leaves, OnExport runs before the first connection
+//     moves. They move when ready is called, on the loop, once; carry is what the
+//     handler of the same route gets in the other process. Until then all goes on
+//     as it was.
+//   - In the process that stays, OnImport runs before the first one arrives, and
+//     OnImported when the last one has, or the hand-over has failed; carry is nil
+//     when nothing came. Where a group gets smaller that happens to a process
+//     that has served for long.
+//   - Should the other process fail, OnWorkerResume runs where OnExport did.
+
+// exportPatience is how long all handlers together may take over ready.
+const exportPatience = 2 * time.Minute
+
+// prepare lets the handlers get ready. It runs on the export's goroutine.
+func (x *export) prepare() error {
+	l := x.l
+	ready := make(chan struct{})
+	err := l.do(func() {
+		open := 1
+		one := func() {
+			if open--; open == 0 {
+				close(ready)
+			}
+		}
+		_ = l.each(func(r *route) error {
+			if r.onExport != nil {
+				open++
+				x.ask(r, one)
+			}
+			return nil
+		})
+		one()
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ready:
+		return nil
+	case <-l.reactor.Over():
+		return ErrStopped
+	case <-time.After(exportPatience):
+		return errors.New("a handler does not let go of its connections")
+	}
+}
+
+// ask calls OnExport of one handler, and one when that is ready.
+func (x *export) ask(r *route, one func()) {
+	l := x.l
+	defer l.contain("OnExport", nil)
+	done := false
+	r.onExport(l.w, func(carry []byte) {
+		if done {
+			return
+		}
+		done = true
+		if len(carry) > 0 {
+			x.carry = appendCarried(x.carry, r.pattern, carry)
+		}
+		one()
+	})
+}
+
+// hand sends what the handlers leave, before the first batch.
+func (x *export) handCarry() error {
+	if len(x.carry) == 0 {
+		return nil
+	}
+	if x.reads < carryVersion {
+		x.l.log.Warn("what handlers carry is lost: the new process is of a version that does not know it")
+		return nil
+	}
+	return x.k.send(msgCarry, x.carry, nil)
+}
+
+// carryVersion is the record version of a reader that knows msgCarry.
+const carryVersion = 4
+
+func appendCarried(dst []byte, pattern string, carry []byte) []byte {
+	for _, part := range [][]byte{[]byte(pattern), carry} {
+		dst = binary.AppendUvarint(dst, uint64(len(part)))
+		dst = append(dst, part...)
+	}
+	return dst
+}
+
+// carriedFor finds what was left for the handler of a route, nil for nothing.
+func carriedFor(body []byte, pattern string) []byte {
+	next := func() (part []byte, ok bool) {
+		n, w := binary.Uvarint(body)
+		if w <= 0 || n > uint64(len(body)-w) {
+			return nil, false
+		}
+		part, body = body[w:w+int(n)], body[w+int(n):]
+		return part, true
+	}
+	for len(body) > 0 {
+		name, ok := next()
+		carry, whole := next()
+		if !ok || !whole {
+			return nil
+		}
+		if string(name) == pattern {
+			return carry
+		}
+	}
+	return nil
+}
+
+// importBegins and importEnds tell the handlers of the process that stays. They
+// run on the loop.
+func (l *loop) importBegins() {
+	_ = l.each(func(r *route) error {
+		if r.onImport != nil {
+			defer l.contain("OnImport", nil)
+			r.onImport(l.w)
+		}
+		return nil
+	})
+}
+
+func (l *loop) importEnds(carry []byte) {
+	_ = l.each(func(r *route) error {
+		if r.onImported != nil {
+			defer l.contain("OnImported", nil)
+			r.onImported(l.w, carriedFor(carry, r.pattern))
+		}
+		return nil
+	})
+}

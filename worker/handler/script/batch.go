@@ -1,0 +1,108 @@
+package script
+
+import (
+	"time"
+
+	wire "github.com/pushd/pushd/protocol/script"
+)
+
+// Events are collected in next. When the process has nothing to do they go out at
+// once; else with all that has come when it is done with the batch under way. So
+// batches are as large as the program is slow, and nobody waits for a timer.
+
+// kick sends the next batch if the process has nothing to do.
+func (h *handler) kick() {
+	h.weigh()
+	p := h.cur
+	if p == nil || p.stopping || len(h.under) > 0 || len(h.next) == 0 || h.importing > 0 {
+		return
+	}
+	h.number++
+	h.under = wire.Frame{Op: wire.Tick, Conn: h.number}.Append(h.next)
+	h.next, h.spare = h.spare[:0], nil
+	h.since = time.Now()
+	p.link.Write(h.under)
+	h.guard()
+}
+
+// done takes note that the process has finished a batch.
+func (h *handler) done(p *proc, number uint64) {
+	if p != h.cur || len(h.under) == 0 || number != h.number {
+		return
+	}
+	p.batches++
+	h.fails = 0
+	if h.spare = h.under[:0]; cap(h.spare) > maxSpare {
+		h.spare = nil
+	}
+	h.under = nil
+	if last := p.last; last != nil {
+		p.last = nil
+		last()
+		return
+	}
+	if p.stopping { // that was STOP, so all is said
+		p.link.Close()
+		return
+	}
+	h.kick()
+	h.aged(p)
+}
+
+// maxSpare is the largest buffer that is kept for the next batch.
+const maxSpare = 256 << 10
+
+// waiting returns the bytes of events that are not done.
+func (h *handler) waiting() int { return len(h.next) + len(h.under) }
+
+// weigh holds the clients while too much is not done.
+func (h *handler) weigh() {
+	switch n := int64(h.waiting()); {
+	case n > int64(h.o.Queue):
+		if h.holds&holdQueue == 0 {
+			h.lost.holds++
+			h.hold(holdQueue, true)
+		}
+	case n <= int64(h.o.Queue)/2 && h.holds&holdQueue != 0:
+		h.hold(holdQueue, false)
+	}
+}
+
+// refuses reports whether what cannot wait with its client is turned away.
+func (h *handler) refuses() bool { return int64(h.waiting()) > int64(h.o.Queue) }
+
+// guard makes sure that somebody looks at the batch under way when its time is
+// over. One timer is enough: it goes on with the batch that is under way then.
+func (h *handler) guard() {
+	if h.due == nil {
+		h.due = h.w.After(time.Duration(h.o.Callback), h.overdue)
+	}
+}
+
+// overdue looks at the batch under way.
+func (h *handler) overdue() {
+	h.due = nil
+	p := h.cur
+	if p == nil || len(h.under) == 0 {
+		return
+	}
+	if left := time.Duration(h.o.Callback) - time.Since(h.since); left > 0 {
+		h.due = h.w.After(left, h.overdue)
+		return
+	}
+	h.hangs(p)
+}
+
+// each calls visit for each frame of some that we have made.
+func each(frames []byte, visit func(f wire.Frame, whole []byte)) {
+	for len(frames) > 0 {
+		f, size, err := ourOwn.Next(frames)
+		if err != nil || size == 0 || size > len(frames) {
+			return
+		}
+		visit(f, frames[:size])
+		frames = frames[size:]
+	}
+}
+
+var ourOwn = wire.FromWorker(1 << 31)

@@ -1,0 +1,89 @@
+package child
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	lineBytes = 4 << 10 // of one line; a longer one is several
+	tailLines = 12      // kept for whoever asks why it ended
+	tailBytes = 500     // of each
+)
+
+// output are the pipes of standard output and error.
+type output struct {
+	ours, theirs [2]*os.File
+	readers      sync.WaitGroup
+}
+
+func (o *output) open(cmd *exec.Cmd) (err error) {
+	for i := range o.ours {
+		if o.ours[i], o.theirs[i], err = os.Pipe(); err != nil {
+			return err
+		}
+	}
+	cmd.Stdout, cmd.Stderr = o.theirs[0], o.theirs[1]
+	return nil
+}
+
+func (o *output) close() {
+	for _, f := range append(o.ours[:], o.theirs[:]...) {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// read hands on the lines until the ends of the pipes.
+func (o *output) read(p *Process, line func(stream, line string)) {
+	for i, stream := range []string{"stdout", "stderr"} {
+		o.theirs[i].Close()
+		o.readers.Add(1)
+		go func() {
+			defer o.readers.Done()
+			r := bufio.NewReaderSize(o.ours[i], lineBytes)
+			for {
+				piece, _, err := r.ReadLine()
+				if text := strings.ToValidUTF8(string(piece), "?"); text != "" {
+					p.note(text)
+					if line != nil {
+						line(stream, text)
+					}
+				}
+				if err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+// wait waits for the ends, which somebody may hold open, for d at most.
+func (o *output) wait(d time.Duration) {
+	ended := make(chan struct{})
+	go func() {
+		o.readers.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(d):
+	}
+	o.close()
+}
+
+func (p *Process) note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(line) > tailBytes {
+		line = line[:tailBytes] + "…"
+	}
+	if p.tail = append(p.tail, line); len(p.tail) > tailLines {
+		p.tail = p.tail[1:]
+	}
+}

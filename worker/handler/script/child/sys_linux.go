@@ -1,0 +1,66 @@
+package child
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func socketpair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "script"), os.NewFile(uintptr(fds[1]), "script"), nil
+}
+
+// attributes: a group of its own, so that signals of the terminal do not reach
+// it and all of it can be ended at once; and an end with this process.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// forbidRights keeps this thread, and what it starts, from gaining rights by
+// running a program.
+func forbidRights() error {
+	return os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+}
+
+func limitMemory(pid int, bytes int64) error {
+	if bytes <= 0 {
+		return nil
+	}
+	limit := unix.Rlimit{Cur: uint64(bytes), Max: uint64(bytes)}
+	if err := unix.Prlimit(pid, unix.RLIMIT_DATA, &limit, nil); err != nil && err != unix.ESRCH {
+		return os.NewSyscallError("prlimit", err)
+	}
+	return nil
+}
+
+// Hangup ends a socket for both ends, whoever has duplicates of it.
+func Hangup(f *os.File) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	}
+}
+
+// Resident returns the bytes of memory that the process occupies, 0 when it is
+// gone. Any goroutine.
+func (p *Process) Resident() int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.PID))
+	var size, resident int64
+	if err != nil {
+		return 0
+	}
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		return 0
+	}
+	return resident * int64(os.Getpagesize())
+}

@@ -1,0 +1,129 @@
+package script
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	nethttp "net/http"
+	"net/textproto"
+	"time"
+
+	wire "github.com/pushd/pushd/protocol/script"
+	"github.com/pushd/pushd/worker"
+)
+
+// shakeTimeout is a little more than a handshake may wait for its answer.
+const shakeTimeout = 61 * time.Second
+
+// maxHead bounds the head of an answer, in bytes.
+const maxHead = 64 << 10
+
+// request is one that the program answers.
+type request struct {
+	w     *worker.Response
+	head  []byte // of the answer, as far as it has come
+	begun bool   // the head is there
+	whole bool   // the answer is
+}
+
+var errHead = errors.New("it does not begin with the head of an HTTP/1.1 answer")
+
+// respond adds bytes to an answer.
+func (h *handler) respond(f wire.Frame) error {
+	q := h.requests[f.Conn]
+	if q == nil {
+		return errNoAnswer
+	}
+	if err := q.add(f.Payload); err != nil {
+		q.fail(nethttp.StatusBadGateway)
+		return err
+	}
+	switch {
+	case f.Flags&wire.More != 0:
+		if q.begun {
+			q.w.Flush()
+		}
+	case !q.begun:
+		q.fail(nethttp.StatusBadGateway)
+		return errHead
+	default:
+		q.whole = true
+		q.w.End()
+	}
+	return nil
+}
+
+// add takes bytes of the answer: head first, then body.
+func (q *request) add(p []byte) error {
+	if q.begun {
+		_, err := q.w.Write(p)
+		return err
+	}
+	q.head = append(q.head, p...)
+	end := bytes.Index(q.head, []byte("\r\n\r\n"))
+	if end < 0 {
+		if len(q.head) > maxHead {
+			return errHead
+		}
+		return nil
+	}
+	resp, err := nethttp.ReadResponse(bufio.NewReader(bytes.NewReader(q.head[:end+4])), nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errHead, err)
+	}
+	resp.Body.Close()
+	for name, values := range resp.Header {
+		switch name {
+		case "Content-Length", "Transfer-Encoding", "Connection", "Date":
+		default:
+			q.w.Header()[name] = values
+		}
+	}
+	q.w.WriteHeader(resp.StatusCode)
+	q.begun = true
+	_, err = q.w.Write(q.head[end+4:])
+	q.head = nil
+	return err
+}
+
+// fail answers for the program.
+func (q *request) fail(status int) {
+	q.whole = true
+	if q.begun { // its client is to see that it is not whole
+		q.w.Conn().Close(1011, aRefusal)
+		return
+	}
+	nethttp.Error(q.w, nethttp.StatusText(status), status)
+	q.w.End()
+}
+
+// accept answers a handshake.
+func (h *handler) accept(f wire.Frame) error {
+	hs := h.shakes[f.Conn]
+	if hs == nil {
+		return errNoAnswer
+	}
+	delete(h.shakes, f.Conn)
+	if f.Aux != nethttp.StatusSwitchingProtocols {
+		hs.Refuse(int(f.Aux), reason(f.Payload))
+		return nil
+	}
+	lines := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(bytes.TrimRight(f.Payload, "\r\n"), "\r\n\r\n"...))))
+	header, err := lines.ReadMIMEHeader()
+	if err != nil && len(f.Payload) > 0 {
+		hs.Refuse(nethttp.StatusBadGateway, "internal error")
+		return err
+	}
+	for name, values := range header {
+		for _, v := range values {
+			if name == "Sec-Websocket-Protocol" {
+				hs.Choose(v)
+				continue
+			}
+			hs.SetHeader(name, v)
+		}
+	}
+	hs.Accept()
+	return nil
+}

@@ -1,0 +1,467 @@
+package script
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	nethttp "net/http"
+	"syscall"
+	"time"
+
+	wire "github.com/pushd/pushd/protocol/script"
+	"github.com/pushd/pushd/worker"
+)
+
+// lost counts what a program was not told, or too late.
+type lost struct {
+	packets uint64 // datagrams that found too much waiting
+	holds   uint64 // how often clients had to wait
+	doubts  uint64 // connections closed since nobody knew what became of their message
+	held    uint64 // connections closed since only a dead process knew them
+}
+
+const (
+	dumpTime  = 300 * time.Millisecond // for a process that hangs to throw out of its callback
+	hearTime  = 50 * time.Millisecond  // for a DONE that lies in the socket
+	leaveTime = time.Second            // beyond callback, for a process that was sent STOP
+	spread    = 5 * time.Second        // over which connections are closed that nobody knows any more
+	spreadMin = 50                     // so many of them are closed at once
+	pauseMin  = 100 * time.Millisecond // before a process that follows one that has done nothing
+	pauseMax  = 10 * time.Second
+	aRefusal  = "the handler has died"
+	restart   = "service restart"
+)
+
+// begin makes a process that is ready the one that gets the events.
+func (h *handler) begin(p *proc) {
+	h.cur, h.under = p, nil
+	h.wants = map[string]bool{}
+	for _, want := range p.welcome.Wants {
+		h.wants[want] = true
+	}
+	waits := h.next
+	h.next, h.told = nil, map[uint64]told{}
+	each(waits, func(f wire.Frame, _ []byte) {
+		if f.Op == wire.Open {
+			h.fresh[f.Conn] = true
+		}
+	})
+	h.passOn()
+	if h.wants[wire.WantOpen] {
+		h.clients.Each(h.w, func(c *worker.Conn) bool {
+			h.tell(c, wire.Resume)
+			return true
+		})
+	}
+	each(waits, h.repeat)
+	clear(h.fresh)
+	h.kick()
+	h.hold(holdChange, false)
+}
+
+// passOn hands on what processes before have carried, with those of its
+// connections that are still there.
+func (h *handler) passOn() {
+	for _, payload := range h.carried {
+		conns, data, err := wire.ParseCarry(payload)
+		if err != nil {
+			continue
+		}
+		var there []uint64
+		var list []*worker.Conn
+		for i := range conns.Len() {
+			if c := h.clients.Find(h.w, conns.At(i)); c != nil {
+				there, list = append(there, conns.At(i)), append(list, c)
+			}
+		}
+		h.next = wire.AppendCarry(h.next, wire.Carried, there, data)
+		for _, c := range list {
+			h.tell(c, wire.Resume)
+		}
+	}
+	h.carried = nil
+}
+
+// repeat gives an event to a process that was meant for the one before.
+func (h *handler) repeat(f wire.Frame, whole []byte) {
+	switch f.Op {
+	case wire.Open, wire.Resume, wire.Message, wire.Full, wire.Drain:
+		c := h.clients.Find(h.w, f.Conn)
+		if c == nil {
+			return
+		}
+		if h.tell(c, wire.Resume); f.Op == wire.Open || f.Op == wire.Resume {
+			return
+		}
+	case wire.Close:
+		if _, known := h.told[f.Conn]; !known {
+			return
+		}
+		delete(h.told, f.Conn)
+	case wire.Request:
+		if h.requests[f.Conn] == nil {
+			return
+		}
+	case wire.Handshake:
+		if h.shakes[f.Conn] == nil {
+			return
+		}
+	case wire.Packet:
+	default: // timers, channels and questions were those of the process before
+		return
+	}
+	h.next = append(h.next, whole...)
+}
+
+// The end of a process is that of its link and of itself, in any order: what it
+// has said is read first, and nobody lives on unseen.
+
+func (h *handler) linkEnded(p *proc) {
+	p.cut = true
+	if p.exited {
+		h.over(p)
+		return
+	}
+	h.w.After(dumpTime, func() {
+		if !p.exited {
+			p.KillAll()
+		}
+	})
+}
+
+func (h *handler) processEnded(p *proc) {
+	p.exited = true
+	if p.cut {
+		h.over(p)
+		return
+	}
+	h.w.After(dumpTime, func() { // somebody else holds its socket
+		if !p.cut {
+			p.link.Close()
+		}
+	})
+}
+
+// over deals with the end of a process.
+func (h *handler) over(p *proc) {
+	if p.over {
+		return
+	}
+	p.over = true
+	for _, t := range p.timers {
+		t.Stop()
+	}
+	for _, stop := range p.channels {
+		stop()
+	}
+	if p != h.cur {
+		return
+	}
+	h.cur = nil
+	if p.carry != nil {
+		h.carried = append(h.carried, p.carry)
+	}
+	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
+	doubts := h.doubt(p)
+	h.disappoint()
+	h.report(p, doubts, h.strand())
+	switch {
+	case p.then != nil:
+		p.then()
+	case !h.leaving:
+		h.respawn(p)
+	}
+}
+
+// report tells of the end of a process.
+func (h *handler) report(p *proc, doubts, held int) {
+	attrs := []any{"script", h.title(), "pid", p.PID, "lived", time.Since(p.born).Round(time.Millisecond).String(),
+		"closed_in_doubt", doubts, "closed_held", held}
+	if p.clean {
+		h.log.Info("script process has left", append(attrs, "carried", len(p.carry))...)
+		return
+	}
+	why := p.Because()
+	if p.why != "" {
+		why = p.why + "; " + why
+	}
+	h.log.Error("script process died", append(attrs, "error", why)...)
+}
+
+// doubt ends the connections of which nobody knows what became of their last
+// event, and lets the events wait that the process had not begun.
+func (h *handler) doubt(p *proc) (n int) {
+	under, waits := h.under, h.next
+	h.under, h.next = nil, nil
+	i := 0
+	seen := map[uint64]bool{}
+	each(under, func(f wire.Frame, whole []byte) {
+		switch at := i; {
+		case p.poison == nil || at == p.poison.done:
+			if h.doubtful(f) && !seen[f.Conn] {
+				seen[f.Conn] = true
+				n++
+			}
+		case at > p.poison.done:
+			h.next = append(h.next, whole...)
+		}
+		i++
+	})
+	h.next = append(h.next, waits...)
+	h.lost.doubts += uint64(n)
+	return n
+}
+
+// doubtful ends the connection of an event that may or may not have been worked
+// on.
+func (h *handler) doubtful(f wire.Frame) bool {
+	switch f.Op {
+	case wire.Message, wire.Open:
+		if c := h.clients.Find(h.w, f.Conn); c != nil {
+			c.Close(1011, aRefusal)
+			return true
+		}
+	case wire.Request:
+		if q := h.requests[f.Conn]; q != nil {
+			q.fail(nethttp.StatusBadGateway)
+			return true
+		}
+	case wire.Handshake:
+		if hs := h.shakes[f.Conn]; hs != nil {
+			delete(h.shakes, f.Conn)
+			hs.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
+			return true
+		}
+	}
+	return false
+}
+
+// disappoint ends the requests and handshakes that a process has taken along.
+func (h *handler) disappoint() {
+	waits := map[uint64]bool{}
+	each(h.next, func(f wire.Frame, _ []byte) {
+		if f.Op == wire.Request || f.Op == wire.Handshake {
+			waits[f.Conn] = true
+		}
+	})
+	for n, q := range h.requests {
+		if !waits[n] {
+			q.fail(nethttp.StatusBadGateway)
+		}
+	}
+	for n, hs := range h.shakes {
+		if !waits[n] {
+			delete(h.shakes, n)
+			hs.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
+		}
+	}
+}
+
+// strand closes the connections of which a dead process had something that
+// nobody else has.
+func (h *handler) strand() (n int) {
+	var list []*worker.Conn
+	for number, t := range h.told {
+		h.told[number] = t &^ toldHeld
+		if t&toldHeld == 0 || h.o.AfterCrash == keepHeld {
+			continue
+		}
+		if c := h.clients.Find(h.w, number); c != nil {
+			list = append(list, c)
+		}
+	}
+	for _, c := range list {
+		if len(list) <= spreadMin || h.exported != nil { // a timer would not go along
+			c.Close(1012, restart)
+			continue
+		}
+		c.After(time.Duration(rand.Int64N(int64(spread))), func() { c.Close(1012, restart) })
+	}
+	h.lost.held += uint64(len(list))
+	return len(list)
+}
+
+// respawn starts a process in the place of a dead one: at once, unless that has
+// done nothing in its life.
+func (h *handler) respawn(p *proc) {
+	if p.batches == 0 {
+		h.fails++
+	}
+	h.spawn(h.pause(), nil)
+}
+
+// pause is how long the next process has to wait.
+func (h *handler) pause() time.Duration {
+	if h.fails == 0 {
+		return 0
+	}
+	return min(pauseMin<<min(h.fails-1, 10), pauseMax)
+}
+
+// spawn starts a process after a while, which then gets the events: as the next
+// one when there is none, else in the place of the one that has them. ready runs
+// when it is there; nil is what a death wants: it is tried until it is.
+func (h *handler) spawn(after time.Duration, ready func(error)) {
+	if h.starting || h.leaving {
+		if ready != nil {
+			ready(errBusy)
+		}
+		return
+	}
+	h.starting = true
+	h.w.After(after, func() {
+		setup := h.setup()
+		if err := h.w.Go(func() {
+			p, err := h.launch(setup)
+			_ = h.w.Post(func() { h.launched(p, err, ready) })
+		}); err != nil {
+			h.launched(nil, err, ready)
+		}
+	})
+}
+
+var errBusy = errors.New("another process of the script is being started")
+
+// launched goes on with a process that was started, or was not.
+func (h *handler) launched(p *proc, err error, ready func(error)) {
+	h.starting = false
+	if err == nil && (h.leaving || h.exported != nil) {
+		p.KillAll()
+		p.Socket.Close()
+		err = errBusy
+	} else if err == nil {
+		err = h.attach(p)
+	}
+	switch {
+	case err == nil && h.cur == nil:
+		h.begin(p)
+	case err == nil:
+		h.succeed(h.cur, p, ready)
+		return
+	case h.leaving || h.exported != nil:
+	case h.cur == nil: // nobody is there: again
+		h.fails++
+		h.log.Error("script does not start", "script", h.title(), "again_in", h.pause().String(), "error", err.Error())
+		h.spawn(h.pause(), nil)
+	}
+	if ready != nil {
+		ready(err)
+	}
+}
+
+// replace starts a new process beside the one that has the events, and lets it
+// take over; done is told when it has, or why not. Connections stay.
+func (h *handler) replace(done func(error)) {
+	if done == nil {
+		done = func(err error) {
+			if err != nil && !errors.Is(err, errBusy) {
+				h.log.Error("script is not replaced: the process before serves on", "script", h.title(), "error", err.Error())
+			}
+		}
+	}
+	h.spawn(0, done)
+}
+
+// succeed lets next take the place of old, which is told to leave.
+func (h *handler) succeed(old, next *proc, done func(error)) {
+	began := time.Now()
+	h.hold(holdChange, true)
+	h.stop(old, wire.Successor, func() {
+		if done != nil {
+			defer done(nil)
+		}
+		if next.over { // in that moment
+			h.respawn(next)
+			return
+		}
+		h.begin(next)
+		h.log.Info("script process takes over", "script", h.title(), "pid", next.PID, "before", old.PID,
+			"pause", time.Since(began).Round(100*time.Microsecond).String())
+	})
+}
+
+// stop sends STOP as the last event, and sees to it that the process ends; then
+// runs.
+func (h *handler) stop(p *proc, flags byte, then func()) {
+	p.then = then
+	h.next = wire.Frame{Op: wire.Stop, Flags: flags}.Append(h.next)
+	h.finish(p)
+	h.w.After(time.Duration(h.o.Callback)+leaveTime, func() {
+		if !p.over {
+			h.kill(p, "it did not leave in time")
+		}
+	})
+}
+
+// finish sends the last batch as soon as the one under way is done.
+func (h *handler) finish(p *proc) {
+	if len(h.under) > 0 {
+		p.last = func() { h.finish(p) }
+		return
+	}
+	h.kick()
+	p.stopping = true
+}
+
+// hangs acts on a batch that takes too long. DONE may lie in the socket of a
+// loop that was busy.
+func (h *handler) hangs(p *proc) {
+	number := h.number
+	still := func() bool { return h.cur == p && len(h.under) > 0 && h.number == number }
+	h.w.After(hearTime, func() {
+		if !still() {
+			h.guard()
+			return
+		}
+		h.log.Warn("script callback takes too long: it is interrupted", "script", h.title(), "pid", p.PID, "callback", time.Duration(h.o.Callback).String())
+		p.Signal(syscall.SIGUSR2)
+		h.w.After(dumpTime, func() {
+			if still() {
+				h.kill(p, fmt.Sprintf("a batch took longer than callback = %s", time.Duration(h.o.Callback)))
+			}
+		})
+	})
+}
+
+// kill ends a process at once.
+func (h *handler) kill(p *proc, why string) {
+	if p.why == "" {
+		p.why = why
+	}
+	p.KillAll()
+	if p.link != nil {
+		p.link.Close()
+	}
+}
+
+// most is after how many messages a process is replaced: not all processes of a
+// group at once.
+func (h *handler) most() int {
+	if h.o.MaxMessages == 0 {
+		return 0
+	}
+	return h.o.MaxMessages + rand.IntN(h.o.MaxMessages/10+1)
+}
+
+// lookEvery is how often the memory of a process is looked at, at most.
+const lookEvery = time.Second
+
+// aged replaces a process that has had its time.
+func (h *handler) aged(p *proc) {
+	why := ""
+	if p.most > 0 && p.messages >= p.most {
+		why = "max_messages"
+	}
+	if now := time.Now(); why == "" && h.o.Memory > 0 && now.Sub(p.looked) > lookEvery {
+		p.looked = now
+		if p.Resident() > int64(h.o.Memory) {
+			why = "memory"
+		}
+	}
+	if why == "" || h.starting || p.stopping {
+		return
+	}
+	h.log.Info("script process is replaced", "script", h.title(), "pid", p.PID, "because", why)
+	p.most = 0
+	h.replace(nil)
+}

@@ -1,0 +1,226 @@
+package script
+
+import (
+	"encoding/binary"
+	"os"
+	"strings"
+	"time"
+
+	wire "github.com/pushd/pushd/protocol/script"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/script/child"
+)
+
+// When connections go to another worker process, what the program has carried
+// goes along, and so do the events that it was not told any more: as frames, as
+// they would have been sent.
+
+// OnExport lets the program finish and end before the first connection moves.
+func (h *handler) OnExport(_ *worker.Worker, ready func(carry []byte)) {
+	h.exported = ready
+	h.hold(holdMove, true)
+	if h.cur == nil {
+		h.depart()
+		return
+	}
+	h.stop(h.cur, wire.Successor, h.depart)
+}
+
+// depart hands over what is left.
+func (h *handler) depart() { h.exported(h.luggage()) }
+
+// luggage is what the next process needs: what was carried, who nobody has been
+// told of, and events that wait.
+func (h *handler) luggage() (b []byte) {
+	for _, c := range h.carried {
+		b = wire.Frame{Op: wire.Carried, Payload: c}.Append(b)
+	}
+	for n := range h.fresh {
+		b = wire.Frame{Op: wire.Open, Conn: n}.Append(b)
+	}
+	each(h.next, func(f wire.Frame, whole []byte) {
+		switch f.Op {
+		case wire.Request, wire.Handshake: // their answers are given here, or not at all
+		default:
+			b = append(b, whole...)
+		}
+	})
+	return b
+}
+
+// unpack takes over what luggage has packed.
+func (h *handler) unpack(b []byte) {
+	each(b, func(f wire.Frame, whole []byte) {
+		if f.Op == wire.Carried {
+			h.carried = append(h.carried, append([]byte(nil), f.Payload...))
+			return
+		}
+		h.next = append(h.next, whole...)
+	})
+}
+
+// OnImport holds all events back until the last connection has arrived.
+func (h *handler) OnImport(*worker.Worker) {
+	h.importing++
+	h.hold(holdMove, true)
+}
+
+// OnImported tells the program of those who have arrived.
+func (h *handler) OnImported(_ *worker.Worker, carry []byte) {
+	h.unpack(carry)
+	if h.importing--; h.importing > 0 {
+		return
+	}
+	if h.cur != nil && !h.cur.stopping {
+		h.arrived()
+	}
+	h.hold(holdMove, false)
+}
+
+// arrived tells the process what has been carried to it, and of connections that
+// it does not know yet; what has waited comes behind.
+func (h *handler) arrived() {
+	waits := h.next
+	h.next = nil
+	each(waits, func(f wire.Frame, _ []byte) {
+		if _, known := h.told[f.Conn]; f.Op == wire.Open && !known {
+			h.fresh[f.Conn] = true
+		}
+	})
+	h.passOn()
+	if h.wants[wire.WantOpen] {
+		h.clients.Each(h.w, func(c *worker.Conn) bool {
+			h.tell(c, wire.Resume)
+			return true
+		})
+	}
+	each(waits, func(f wire.Frame, whole []byte) {
+		switch _, known := h.told[f.Conn]; {
+		case f.Op == wire.Open && known:
+			if h.clients.Find(h.w, f.Conn) == nil { // has come and gone meanwhile
+				h.next = append(h.next, whole...)
+			}
+		case f.Op == wire.Message && !known, f.Op == wire.Open:
+			h.repeat(f, whole)
+		default:
+			h.next = append(h.next, whole...)
+		}
+	})
+	h.kick()
+}
+
+// OnWorkerResume starts the program anew: the other worker process has failed.
+func (h *handler) OnWorkerResume(*worker.Worker) {
+	if h.exported == nil {
+		return
+	}
+	h.exported = nil
+	h.hold(holdMove, false)
+	if h.cur == nil {
+		h.hold(holdChange, true)
+		h.spawn(0, nil)
+	}
+}
+
+// OnWorkerStop lets the program say its last words. The loop is about to end, so
+// what it says is read here.
+func (h *handler) OnWorkerStop(*worker.Worker) {
+	h.leaving = true
+	p := h.cur
+	if p == nil || p.link == nil {
+		return
+	}
+	f, unread := p.link.Take()
+	if f == nil {
+		p.KillAll()
+		return
+	}
+	defer f.Close()
+	limit := time.Duration(h.o.Callback) + leaveTime
+	deadline := time.Now().Add(limit)
+	_ = f.SetDeadline(deadline)
+	stop := wire.Frame{Op: wire.Stop}.Append(h.next)
+	h.number++
+	_, _ = f.Write(wire.Frame{Op: wire.Tick, Conn: h.number}.Append(stop))
+	h.listen(p, f, unread)
+	child.Hangup(f)
+	select {
+	case <-p.Done():
+	case <-time.After(time.Until(deadline) / 4):
+		p.KillAll()
+	}
+}
+
+// listen does what a process still says, until it closes its end.
+func (h *handler) listen(p *proc, f *os.File, unread []byte) {
+	r := wire.NewReader(&before{unread, f}, wire.FromHandler)
+	for {
+		f, err := r.Next()
+		if err != nil || f.Op == wire.Bye || f.Op == wire.Done && f.Conn == h.number {
+			return
+		}
+		h.obey(p, f)
+	}
+}
+
+// before reads bytes, and then a file.
+type before struct {
+	p []byte
+	f *os.File
+}
+
+func (b *before) Read(p []byte) (int, error) {
+	if len(b.p) > 0 {
+		n := copy(p, b.p)
+		b.p = b.p[n:]
+		return n, nil
+	}
+	return b.f.Read(p)
+}
+
+// watchEvery is how often `watch` looks at the files.
+const watchEvery = 250 * time.Millisecond
+
+// watch replaces the process when a file of the program has changed: for
+// development.
+func (h *handler) watch() {
+	if !h.o.Watch {
+		return
+	}
+	var seen, of []byte
+	h.w.Every(watchEvery, func() {
+		files := h.o.files()
+		if h.cur != nil {
+			files = append(files, h.cur.welcome.Files...)
+		}
+		_ = h.w.Go(func() {
+			now := stamps(files)
+			_ = h.w.Post(func() {
+				names := []byte(strings.Join(files, "\x00"))
+				changed := string(names) == string(of) && string(now) != string(seen)
+				seen, of = now, names
+				if changed && h.exported == nil {
+					h.log.Info("script: a file has changed", "script", h.title())
+					h.replace(nil)
+				}
+			})
+		})
+	})
+}
+
+// maxWatched bounds the files that are looked at.
+const maxWatched = 2000
+
+// stamps tells apart states of files.
+func stamps(files []string) (b []byte) {
+	b = []byte{}
+	for _, name := range files[:min(len(files), maxWatched)] {
+		if s, err := os.Stat(name); err == nil {
+			b = binary.AppendVarint(b, s.ModTime().UnixNano())
+			b = binary.AppendVarint(b, s.Size())
+		} else {
+			b = append(b, 0)
+		}
+	}
+	return b
+}

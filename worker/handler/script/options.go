@@ -1,0 +1,204 @@
+package script
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+)
+
+// Options are those of the handler "script", as JSON; a config may put them
+// beside `script = "…"` in [[worker]].
+type Options struct {
+	Script      Command           `json:"script"`       // the program: "php start.php", or a list
+	Dir         string            `json:"dir"`          // its working directory; default: that of the config, else of pushd
+	Env         map[string]string `json:"env"`          // beside pushd's own without PUSHD_*
+	Queue       Size              `json:"queue"`        // bytes of events that it has not done, then its clients wait; default 1 MiB
+	Callback    Duration          `json:"callback"`     // how long a batch may take; default 5 s
+	Start       Duration          `json:"start"`        // until it is ready; default 10 s
+	Memory      Size              `json:"memory"`       // bytes; at it the process is replaced, at 1.5 times it gets no more; default 256 MiB, 0 = no limit
+	MaxMessages int               `json:"max_messages"` // after so many the process is replaced; default 0 = never
+	AfterCrash  string            `json:"after_crash"`  // "close-held" (default), or "keep": those that only the dead process knew stay
+	Watch       bool              `json:"watch"`        // for development: replaced when a file of it changes
+	AllowRoot   bool              `json:"allow_root"`   // else a script is not run as root
+}
+
+// Command is a program and its arguments: a list, or text that is cut at blanks
+// but within quotes.
+type Command []string
+
+// Size is a number of bytes: 1048576 or "1MiB".
+type Size int64
+
+// Duration is a time: "5s", or nanoseconds.
+type Duration time.Duration
+
+const (
+	keepHeld  = "keep"
+	closeHeld = "close-held"
+)
+
+const (
+	minQueue    = 4 << 10
+	minCallback = 10 * time.Millisecond
+	minMemory   = 8 << 20
+)
+
+// parse reads and judges the options of a route.
+func parse(o worker.Options) (Options, error) {
+	out := Options{Queue: 1 << 20, Callback: Duration(5 * time.Second), Start: Duration(10 * time.Second), Memory: 256 << 20, AfterCrash: closeHeld}
+	if err := o.Decode(&out); err != nil {
+		return out, err
+	}
+	return out, out.check()
+}
+
+func (o *Options) check() error {
+	bad := func(key, format string, a ...any) error {
+		return fmt.Errorf("options: %s: %s", key, fmt.Sprintf(format, a...))
+	}
+	switch {
+	case len(o.Script) == 0:
+		return bad("script", `names no program: script = "php start.php"`)
+	case o.Queue < minQueue:
+		return bad("queue", "at least 4KiB")
+	case time.Duration(o.Callback) < minCallback:
+		return bad("callback", "at least 10ms")
+	case time.Duration(o.Start) < minCallback:
+		return bad("start", "at least 10ms")
+	case o.Memory != 0 && o.Memory < minMemory:
+		return bad("memory", "at least 8MiB, or 0 for no limit")
+	case o.MaxMessages < 0:
+		return bad("max_messages", "is negative: use 0 for never")
+	case o.AfterCrash != keepHeld && o.AfterCrash != closeHeld:
+		return bad("after_crash", `%q: use "close-held" or "keep"`, o.AfterCrash)
+	}
+	for key := range o.Env {
+		if key == "" || strings.ContainsAny(key, "=\x00") || strings.HasPrefix(key, "PUSHD_") {
+			return bad("env", "%q is no name of a variable for a script", key)
+		}
+	}
+	return nil
+}
+
+// environment returns Env as "KEY=value".
+func (o *Options) environment() (out []string) {
+	for k, v := range o.Env {
+		out = append(out, k+"="+v)
+	}
+	return out
+}
+
+// files are those of the command that exist, with their absolute names: what
+// `watch` looks at.
+func (o *Options) files() (out []string) {
+	for _, arg := range o.Script {
+		name := arg
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(o.Dir, name)
+		}
+		if s, err := os.Stat(name); err == nil && s.Mode().IsRegular() {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// UnmarshalJSON reads a list or text.
+func (c *Command) UnmarshalJSON(b []byte) error {
+	var list []string
+	var text string
+	var err error
+	if json.Unmarshal(b, &text) == nil {
+		list, err = split(text)
+	} else if json.Unmarshal(b, &list) != nil {
+		err = errors.New("script: must be a string or a list of strings")
+	}
+	*c = list
+	return err
+}
+
+// split cuts text at blanks. A part in '…' or "…" is taken as it is.
+func split(text string) (out []string, err error) {
+	var word strings.Builder
+	quote, begun := rune(0), false
+	flush := func() {
+		if begun {
+			out = append(out, word.String())
+		}
+		word.Reset()
+		begun = false
+	}
+	for _, r := range text {
+		switch {
+		case r == quote && quote != 0:
+			quote = 0
+		case quote == 0 && (r == '\'' || r == '"'):
+			quote, begun = r, true
+		case quote == 0 && (r == ' ' || r == '\t' || r == '\n'):
+			flush()
+		default:
+			word.WriteRune(r)
+			begun = true
+		}
+	}
+	flush()
+	if quote != 0 {
+		err = fmt.Errorf("script: %q: a quote is not closed", text)
+	}
+	return out, err
+}
+
+// UnmarshalJSON reads a number or text.
+func (s *Size) UnmarshalJSON(b []byte) error {
+	var n int64
+	if json.Unmarshal(b, &n) == nil && n >= 0 && n < 1<<40 {
+		*s = Size(n)
+		return nil
+	}
+	var text string
+	bad := fmt.Errorf(`%s is no size: write a number of bytes, or "64KiB", "16MiB", "1GiB"`, b)
+	if json.Unmarshal(b, &text) != nil {
+		return bad
+	}
+	for _, u := range []struct {
+		suffix string
+		shift  uint
+	}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"", 0}} {
+		if digits, ok := strings.CutSuffix(text, u.suffix); ok {
+			n, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 40)
+			if err != nil || n > 1<<40>>u.shift {
+				return bad
+			}
+			*s = Size(n << u.shift)
+			return nil
+		}
+	}
+	return bad
+}
+
+// UnmarshalJSON reads text or a number.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var n int64
+	if json.Unmarshal(b, &n) == nil && n >= 0 {
+		*d = Duration(n)
+		return nil
+	}
+	var text string
+	bad := fmt.Errorf(`%s is no duration: write "500ms", "5s", "1m30s"`, b)
+	if json.Unmarshal(b, &text) != nil {
+		return bad
+	}
+	v, err := time.ParseDuration(text)
+	if err != nil || v < 0 || v > 24*time.Hour {
+		return bad
+	}
+	*d = Duration(v)
+	return nil
+}

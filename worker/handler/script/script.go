@@ -1,0 +1,168 @@
+// Package script is the handler "script": a program in any language. It runs the
+// program beside the worker, one process of it, tells it what clients do and does
+// what it orders, by docs/script-protocol.md. The worker holds the clients, so
+// the program may be replaced, crash or be killed, and they stay.
+//
+// Everything here belongs to the loop, but for launch, which waits for a process
+// that starts, and the goroutines that wait for its end and read its output.
+//
+//	events.go   what clients do becomes events
+//	batch.go    events go out in batches, and come back done
+//	orders.go   what the program wants is done
+//	process.go  a process starts, and is connected
+//	life.go     it takes over, dies, hangs, has had its time
+//	move.go     connections go to another worker process, and what it carries with them
+package script
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	wire "github.com/pushd/pushd/protocol/script"
+	"github.com/pushd/pushd/worker"
+)
+
+func init() { worker.RegisterHandler("script", New) }
+
+// sessionKey is the session value in which the program's session is kept.
+const sessionKey = "script"
+
+// handler is the program in one worker process.
+type handler struct {
+	o       Options
+	w       *worker.Worker
+	log     *slog.Logger
+	clients worker.Clients
+	holds   hold
+
+	cur      *proc // gets the events; nil: there is none
+	starting bool  // launch runs for the next one
+	leaving  bool  // the worker stops: no process follows
+	births   int
+	fails    int // processes in a row that have done nothing
+	lost     lost
+
+	wants    map[string]bool // of the process, or of the one before
+	told     map[uint64]told // connections that cur knows
+	fresh    map[uint64]bool // connections that nobody has been told of and that are to be OPEN
+	head     []byte          // of the handshake that is being answered
+	requests map[uint64]*request
+	shakes   map[uint64]*worker.Handshake
+
+	next, under []byte // frames of the batch that is being filled, and of the one under way
+	spare       []byte
+	number      uint64 // of the batch under way, or the last one
+	since       time.Time
+	due         *worker.Timer // of the batch under way
+
+	carried   [][]byte // CARRY payloads for the next process
+	importing int      // hand-overs to this worker process under way
+	exported  func(carry []byte)
+	noted     rateLimit
+}
+
+// told is what is known of a connection that the process was told of.
+type told uint8
+
+const (
+	toldHeld   told = 1 << iota // the program holds it
+	toldPaused                  // by the program
+)
+
+// New reads the options. The program is not run before the worker starts.
+func New(o worker.Options) (worker.Handler, error) {
+	opts, err := parse(o)
+	if err != nil {
+		return nil, err
+	}
+	return &handler{
+		o: opts, wants: map[string]bool{}, told: map[uint64]told{}, fresh: map[uint64]bool{},
+		requests: map[uint64]*request{}, shakes: map[uint64]*worker.Handshake{},
+	}, nil
+}
+
+var errRoot = errors.New("a script is not run as root: set user of [[worker]], or allow_root = true")
+
+// OnWorkerStart starts the program and waits until it is ready.
+func (h *handler) OnWorkerStart(w *worker.Worker) error {
+	h.w = w
+	h.log = slog.Default().With("worker", w.Name, "slot", w.Slot())
+	if os.Geteuid() == 0 && !h.o.AllowRoot {
+		return errRoot
+	}
+	p, err := h.launch(h.setup())
+	if err != nil {
+		return err
+	}
+	if err := h.attach(p); err != nil {
+		return err
+	}
+	h.begin(p)
+	h.watch()
+	return nil
+}
+
+// Clients are the connections that are the program's.
+func (h *handler) Clients() *worker.Clients { return &h.clients }
+
+// setup is what the next process is told first.
+func (h *handler) setup() wire.Config {
+	h.births++
+	limits := h.w.Limits
+	longest := max(limits.MaxMessage, limits.MaxBody+limits.MaxHeader, 0) + 64<<10 + wire.MaxSession
+	if limits.MaxMessage == 0 || limits.MaxBody == 0 {
+		longest = wire.MaxCarry
+	}
+	return wire.Config{
+		Version: wire.Version, Worker: h.w.Name, Slot: h.w.Slot(), Count: h.w.Count, Generation: h.w.Generation(), Births: h.births,
+		MaxFrame: longest, MaxReply: wire.MaxPayload,
+		CallbackMS: time.Duration(h.o.Callback).Milliseconds(), Memory: int64(h.o.Memory),
+	}
+}
+
+// hold is why clients are held, as bits.
+type hold uint8
+
+const (
+	holdQueue  hold = 1 << iota // too much is not done
+	holdChange                  // one process takes the place of another
+	holdMove                    // connections go to or come from another worker process
+)
+
+// hold holds the clients for one more reason, or for one less.
+func (h *handler) hold(why hold, on bool) {
+	if on {
+		h.holds |= why
+		h.clients.Hold(h.w)
+		return
+	}
+	if h.holds &^= why; h.holds == 0 {
+		h.clients.Release(h.w)
+	}
+}
+
+// rateLimit lets one line a second through.
+type rateLimit struct {
+	last time.Time
+	more int
+}
+
+func (r *rateLimit) allow() bool {
+	if time.Since(r.last) < time.Second {
+		r.more++
+		return false
+	}
+	r.last = time.Now()
+	return true
+}
+
+// note logs what a program does wrong, once a second.
+func (h *handler) note(what string, f wire.Frame, err error) {
+	if h.noted.allow() {
+		h.log.Warn("script: "+what, "frame", f.Op.String(), "connection", f.Conn, "error", fmt.Sprint(err), "more", h.noted.more)
+		h.noted.more = 0
+	}
+}
