@@ -379,7 +379,7 @@ func TestScriptStart(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct{ start, more, words string }{
 		{"fails", "", "Parse error: syntax error, unexpected end of file in chat.php on line 7"},
-		{"never", `start = "1s"`, "still loading"},
+		{"never", `start = "5s"`, "still loading"},
 		{"shouts", "", "no frame begins like this"},
 		{"future", "", "version 7"},
 	} {
