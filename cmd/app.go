@@ -42,6 +42,9 @@ type verb func(c *call) error
 
 // execute obeys a command line and returns the exit code.
 func (p *Program) execute(args []string, out, errOut io.Writer) int {
+	if len(args) > 0 && args[0] == "php" && p.script == nil && !p.own() {
+		return p.php(args[1:], out, errOut)
+	}
 	app := p.app(out, errOut)
 	args = arrange(args, app.Commands)
 	if len(args) == 0 {
@@ -199,6 +202,7 @@ func (c *call) config() (*config.Config, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
+	c.program.phpDefaults(cfg)
 	return cfg, nil
 }
 

@@ -49,9 +49,13 @@ func (p *Program) commands() []*cli.Command {
 		p.command("init", "write a commented config with secrets of its own (FILE - prints it)", "[FILE]", initialize),
 		p.command("doctor", "look at machine and config, say how each fault is mended", "", doctor),
 		p.command("shell-init", "print shell functions for eval: completion, our verbs at the prompt", "[SHELL]", shellInit),
+		p.command("php", "all of this for a PHP program of Workerman, Ratchet or Swoole", "FILE VERB", notHere),
 		p.command("version", "print the version", "", version),
 	}
 }
+
+// notHere is never run: execute has taken `php` before.
+func notHere(*call) error { return misusef("`php` is a word of pushd itself") }
 
 func version(c *call) error {
 	if c.json() {

@@ -114,7 +114,7 @@ func (c *call) daemonize(cfg *config.Config, path string, sockets []master.Socke
 		return fmt.Errorf("start daemon: %w", err)
 	}
 	defer r.Close()
-	d := exec.Command(path, append([]string{"start"}, c.sameFlags(cfg)...)...)
+	d := exec.Command(path, append(append(c.program.prefix(), "start"), c.sameFlags(cfg)...)...)
 	d.Env = append(os.Environ(), readyEnv+"=3")
 	d.Stderr, d.ExtraFiles = w, []*os.File{w}
 	give(d, sockets)

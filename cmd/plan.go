@@ -40,7 +40,10 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 		LogLevel: strings.ToLower(c.LogLevel.String()), LogFormat: c.LogFormat,
 		DrainMS: c.Drain.Milliseconds(), WatchdogMS: c.Watchdog.Milliseconds(), Record: worker.RecordVersion,
 	}
-	if p.own() {
+	switch {
+	case p.script != nil:
+		b.phpGroups()
+	case p.own():
 		b.programGroups()
 	}
 	if err := p.services(b.process()).Check(); err != nil {

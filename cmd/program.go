@@ -38,8 +38,10 @@ type Program struct {
 	// Workers are declared in code. Without any they come from the config.
 	Workers []*worker.Worker
 
-	calledAs  string // what was typed, see typed
-	inherited []int  // descriptors of whoever has started this process
+	calledAs  string   // what was typed, see typed
+	script    *phpFile // the PHP program that it runs, see `pushd php`
+	instance  string   // names the default folders; "" = Name
+	inherited []int    // descriptors of whoever has started this process
 }
 
 // Main is pushd with the handlers that the program has imported. It does not
@@ -95,13 +97,17 @@ func programName(args []string) string {
 
 // source is where the program's config comes from.
 func (p *Program) source(file, runtimeDir string) config.Source {
+	name := p.Name
+	if p.instance != "" {
+		name = p.instance
+	}
 	return config.Source{
-		File: file, RuntimeDir: runtimeDir, Name: p.Name, LogFile: p.LogFile, Program: p.own(),
+		File: file, RuntimeDir: runtimeDir, Name: name, LogFile: p.LogFile, Program: p.own(), Alone: p.script != nil,
 	}
 }
 
 // own reports whether the workers are declared in code.
-func (p *Program) own() bool { return len(p.Workers) > 0 }
+func (p *Program) own() bool { return len(p.Workers) > 0 || p.script != nil }
 
 // find returns the declared worker of that name.
 func (p *Program) find(name string) *worker.Worker {

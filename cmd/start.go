@@ -61,7 +61,7 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 // options are what the master needs to know; the rest it learns from the plan,
 // which it makes with the same flags at each reload.
 func (c *call) options(cfg *config.Config, path string) master.Options {
-	args := append([]string{"plan"}, c.sameFlags(cfg)...)
+	args := append(append(c.program.prefix(), "plan"), c.sameFlags(cfg)...)
 	return master.Options{
 		Program: path, PlanArgs: args, RuntimeDir: cfg.RuntimeDir, Dir: master.WorkingDir(), Version: Version,
 		Look: cfg.TLSLook,

@@ -10,6 +10,11 @@ import (
 // copied: `pushctl start` to who has typed pushctl, `./bin/pushd start` to who
 // stands in the repository. Default: Name.
 func (p *Program) typed() string {
+	if p.script != nil {
+		plain := *p
+		plain.script = nil
+		return plain.typed() + " " + p.script.title()
+	}
 	switch {
 	case p.calledAs == "":
 		return p.Name

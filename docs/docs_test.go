@@ -73,7 +73,7 @@ func blocks(t *testing.T) (out []block) {
 	t.Helper()
 	root := pushdtest.Root(t)
 	var files []string
-	for _, pattern := range []string{"README.md", "docs/*.md", "examples/*.md", "examples/*/*.md"} {
+	for _, pattern := range []string{"README.md", "docs/*.md", "docs/zh/*.md", "examples/*.md", "examples/*/*.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ listen = "udp://127.0.0.1:6553"
 func run(t *testing.T, b block) {
 	t.Helper()
 	s := pushdtest.Start(t, pushdtest.Options{Config: config, Manual: strings.Contains(b.shell, " start"), Env: []string{
-		"PUSHD_API_LISTEN=", "PUSHD_API_KEY=", "TMPDIR=" + t.TempDir()}})
+		"PUSHD_API_LISTEN=", "PUSHD_API_KEY=", "PUSHD_ALLOW_ROOT=1", "TMPDIR=" + t.TempDir()}})
 	checkout(t, s.Dir)
 	ctx, cancel := context.WithTimeout(context.Background(), 4*pushdtest.Timeout)
 	defer cancel()

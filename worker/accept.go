@@ -59,7 +59,7 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 	}
 	c := &Conn{
 		sock: h, loop: l, seat: l.plain.at(p, p.addr.speaks), id: l.freshID(),
-		lastRecv: seconds(l.now), since: uint32(l.reactor.Wall().Unix()),
+		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
 	if l.expectsHeader(c) {
 		c.set(flagHeader)

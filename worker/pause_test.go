@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
-	"github.com/pushd/pushd/worker/reactor"
 )
 
 // TestPauseIsMeasured: from the freezing in one process, whose time comes with
@@ -18,7 +17,7 @@ func TestPauseIsMeasured(t *testing.T) {
 	s := serve(t, w)
 	k := importer(t, s)
 	batch := batchOf(record(w.loop, 1, nil))
-	frozen := reactor.Monotonic() - planted
+	frozen := monotonic() - planted
 	binary.BigEndian.PutUint64(batch, uint64(frozen))
 	clients, fds := pipes(t, 1)
 	must(t, k.send(msgBatch, batch, fds))
@@ -28,7 +27,7 @@ func TestPauseIsMeasured(t *testing.T) {
 	must(t, k.send(msgCommit, nil, nil))
 	_, err = k.expect(msgLanded, 0)
 	must(t, err)
-	most := reactor.Monotonic() - frozen
+	most := monotonic() - frozen
 	must(t, k.send(msgEnd, nil, nil))
 	p, err := k.expect(msgReport, 0)
 	must(t, err)
@@ -52,13 +51,13 @@ func TestTimeOfFreezing(t *testing.T) {
 	k, err := newCourier(theirs)
 	must(t, err)
 	theirs.Close()
-	before := reactor.Monotonic()
+	before := monotonic()
 	reported := make(chan control.Exported, 1)
 	go func() { reported <- s.export(ours) }()
 	hello(k)
 	p, err := k.receive(0)
 	must(t, err)
-	if at := time.Duration(binary.BigEndian.Uint64(p.body)); at < before || at > reactor.Monotonic() {
+	if at := time.Duration(binary.BigEndian.Uint64(p.body)); at < before || at > monotonic() {
 		t.Errorf("frozen at %s, want %s to now", at, before)
 	}
 	p.drop()

@@ -7,7 +7,7 @@ import (
 
 // scriptKeys stand beside `script` in [[worker]]; they are the options of the
 // handler "script".
-var scriptKeys = []string{"script", "dir", "env", "queue", "callback", "start", "memory", "max_messages", "after_crash", "watch", "allow_root"}
+var scriptKeys = []string{"script", "dir", "env", "queue", "callback", "start", "memory", "max_messages", "after_crash", "watch", "title", "output", "allow_root"}
 
 // script reads `script = "php start.php"` and the keys beside it: another way to
 // write handler = { handler = "script", options = {…} }. Names of files count

@@ -24,6 +24,7 @@ type Source struct {
 	Name       string // "" = "pushd"; names the default folders
 	LogFile    string // default log file, relative to the working directory
 	Program    bool   // a program declares its workers itself: [[worker]] is an error
+	Alone      bool   // no file is searched for: what is in the usual places is of another program
 
 	Getenv func(string) string // nil = os.Getenv
 	Root   string              // prefix of /etc and /run, for tests
@@ -49,6 +50,9 @@ func (s *Source) find() (file string, searched []string, err error) {
 	if s.File != "" {
 		file, err = filepath.Abs(s.File)
 		return file, []string{file}, err
+	}
+	if s.Alone {
+		return "", nil, nil
 	}
 	searched = []string{s.Root + "/etc/pushd/pushd.toml"}
 	if here, err := filepath.Abs("pushd.toml"); err == nil { // else the working directory is gone

@@ -58,6 +58,8 @@ type Options struct {
 	Config string
 	// Env are further variables, "KEY=value".
 	Env []string
+	// Prefix are words before each command: "php", "start.php".
+	Prefix []string
 	// Manual leaves the start to the test.
 	Manual bool
 }
@@ -72,9 +74,10 @@ type Server struct {
 	API    string // "127.0.0.1:…"
 	Key    string // of the API
 
-	t    testing.TB
-	env  []string
-	mark string // variable by which all its processes are known
+	t      testing.TB
+	prefix []string
+	env    []string
+	mark   string // variable by which all its processes are known
 }
 
 // Start makes a server and, unless Options.Manual is set, starts it and waits
@@ -85,7 +88,7 @@ func Start(t testing.TB, o Options) *Server {
 	if o.Package == "" {
 		o.Package = "cmd/pushd"
 	}
-	s := &Server{Binary: BuildAs(t, o.Package, path.Base(o.Package), o.Flags...), Dir: shortDir(t), Port: FreePort(t), API: FreeAddr(t), Key: "test-key", t: t}
+	s := &Server{Binary: BuildAs(t, o.Package, path.Base(o.Package), o.Flags...), Dir: shortDir(t), Port: FreePort(t), API: FreeAddr(t), Key: "test-key", t: t, prefix: o.Prefix}
 	s.mark = "PUSHDTEST_ID=" + rand.Text()
 	s.env = append(cleanEnv(), s.mark, runMark+"="+os.Getenv(runMark), "HOME="+s.Dir,
 		"PUSHD_RUNTIME_DIR="+s.Dir+"/run", "PUSHD_DATA_DIR="+s.Dir+"/data",
@@ -165,7 +168,7 @@ func (s *Server) Command(ctx context.Context, args ...string) *exec.Cmd {
 	if s.Config != "" && len(args) > 0 {
 		args = append([]string{args[0], "-c", s.Config}, args[1:]...)
 	}
-	c := exec.CommandContext(ctx, s.Binary, args...)
+	c := exec.CommandContext(ctx, s.Binary, append(slices.Clone(s.prefix), args...)...)
 	c.Dir, c.Env = s.Dir, s.env
 	c.WaitDelay = time.Second
 	return c

@@ -187,12 +187,16 @@ func (h *handler) watch() {
 	if !h.o.Watch {
 		return
 	}
-	var seen, of []byte
-	h.w.Every(watchEvery, func() {
+	watched := func() []string {
 		files := h.o.files()
 		if h.cur != nil {
 			files = append(files, h.cur.welcome.Files...)
 		}
+		return files
+	}
+	seen, of := stamps(watched()), []byte(strings.Join(watched(), "\x00"))
+	h.w.Every(watchEvery, func() {
+		files := watched()
 		_ = h.w.Go(func() {
 			now := stamps(files)
 			_ = h.w.Post(func() {

@@ -25,6 +25,8 @@ type Options struct {
 	Memory      Size              `json:"memory"`       // bytes; at it the process is replaced, at 1.5 times it gets no more; default 256 MiB, 0 = no limit
 	MaxMessages int               `json:"max_messages"` // after so many the process is replaced; default 0 = never
 	AfterCrash  string            `json:"after_crash"`  // "close-held" (default), or "keep": those that only the dead process knew stay
+	Title       string            `json:"title"`        // names it in logs; default: the second word of script, else the first
+	Output      string            `json:"output"`       // of what it prints: "log" (default), lines of the log; "raw", lines as they are
 	Watch       bool              `json:"watch"`        // for development: replaced when a file of it changes
 	AllowRoot   bool              `json:"allow_root"`   // else a script is not run as root
 }
@@ -42,6 +44,7 @@ type Duration time.Duration
 const (
 	keepHeld  = "keep"
 	closeHeld = "close-held"
+	rawOutput = "raw"
 )
 
 const (
@@ -78,6 +81,9 @@ func (o *Options) check() error {
 		return bad("max_messages", "is negative: use 0 for never")
 	case o.AfterCrash != keepHeld && o.AfterCrash != closeHeld:
 		return bad("after_crash", `%q: use "close-held" or "keep"`, o.AfterCrash)
+	}
+	if o.Output != "" && o.Output != "log" && o.Output != rawOutput {
+		return bad("output", `%q: use "log" or "raw"`, o.Output)
 	}
 	for key := range o.Env {
 		if key == "" || strings.ContainsAny(key, "=\x00") || strings.HasPrefix(key, "PUSHD_") {

@@ -159,11 +159,18 @@ func (l *lineLog) line(stream, text string) {
 	default:
 		return
 	}
+	if l.h.o.Output == rawOutput {
+		fmt.Fprintln(os.Stderr, text)
+		return
+	}
 	l.h.log.Info(text, "script", l.h.title(), "pid", l.pid.Load(), "stream", stream)
 }
 
 // title names the program in logs.
 func (h *handler) title() string {
+	if h.o.Title != "" {
+		return h.o.Title
+	}
 	if len(h.o.Script) > 1 {
 		return h.o.Script[1]
 	}

@@ -27,8 +27,23 @@ func (h *handler) answer(p *proc, number uint64, v any, err error) {
 	if f.Payload, jsonErr = json.Marshal(v); jsonErr != nil {
 		f.Flags, f.Payload = wire.Binary, []byte(`{"error":"the answer cannot be written"}`)
 	}
-	h.next = f.Append(h.next)
-	h.kick()
+	h.aside(p, func() { h.next = f.Append(h.next) })
+}
+
+// aside sends what make appends to the events to come. A callback that waits for
+// an answer is not done with its batch before that is there: so in the middle of
+// one it goes out at once, of no batch.
+func (h *handler) aside(p *proc, make func()) {
+	if len(h.under) == 0 || p != h.cur {
+		make()
+		h.kick()
+		return
+	}
+	waiting := h.next
+	h.next = nil
+	make()
+	p.link.Write(h.next)
+	h.next = waiting
 }
 
 type refusal struct {
@@ -52,9 +67,11 @@ func (h *handler) question(p *proc, f wire.Frame) error {
 		h.answer(p, f.Conn, struct{}{}, err)
 	case wire.AskOpens:
 		h.wants[wire.WantOpen] = true
-		h.clients.Each(h.w, func(c *worker.Conn) bool {
-			h.tell(c, wire.Resume)
-			return true
+		h.aside(p, func() {
+			h.clients.Each(h.w, func(c *worker.Conn) bool {
+				h.tell(c, wire.Resume)
+				return true
+			})
 		})
 		h.answer(p, f.Conn, struct{}{}, nil)
 	case wire.Call:

@@ -146,7 +146,10 @@ func (h *host) message(id uint64, data string) {
 	h.event(script.Frame{Op: script.Message, Conn: id, Payload: []byte(data)})
 }
 
-func (h *host) closed(id uint64) { h.t.Helper(); h.event(script.Frame{Op: script.Close, Conn: id, Aux: 1000}) }
+func (h *host) closed(id uint64) {
+	h.t.Helper()
+	h.event(script.Frame{Op: script.Close, Conn: id, Aux: 1000})
+}
 
 // next returns the next order as words: "SEND 1 hello".
 func (h *host) next() string {

@@ -60,13 +60,18 @@ func Write(dir string) (first string, err error) {
 	return first, nil
 }
 
-// writeFile writes one of the files as a whole or not at all: another process may
-// be reading it.
+// writeFile writes one of the files.
 func writeFile(path, from string) error {
 	text, err := files.ReadFile(from)
 	if err != nil {
 		return err
 	}
+	return replace(path, text)
+}
+
+// replace writes a file as a whole or not at all: another process may be reading
+// it.
+func replace(path string, text []byte) error {
 	if have, err := os.ReadFile(path); err == nil && string(have) == string(text) {
 		return nil
 	}

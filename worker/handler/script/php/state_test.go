@@ -150,7 +150,7 @@ func TestMistakes(t *testing.T) {
 		h.message(1, "throw")
 		h.message(2, "count")
 		h.want("END/1011 1 internal error", "SEND 2 0 0")
-		h.says("RuntimeException: a mistake in " + file)
+		h.says("uncaught RuntimeException: a mistake in " + file)
 	})
 	for _, how := range []string{"fatal", "exit"} {
 		t.Run(how, func(t *testing.T) {

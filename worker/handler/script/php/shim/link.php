@@ -31,7 +31,6 @@ final class Link
     private static $socket, $pid = 0, $in = '', $at = 0, $out = '', $questions = 0;
     private static $done = 0; // events of this batch that are done
     private static $writing = false, $late = false;
-    private static $early = []; // connections whose OPEN was read ahead of its turn
     // Sends of one string to many, one after the other, become one frame.
     private static $same = '', $sameFlags = 0, $ids = '', $n = 0;
 
@@ -51,6 +50,7 @@ final class Link
         \stream_set_write_buffer(self::$socket, 0);
         while (($config = self::take(self::CONFIG, 0)) === null && self::read());
         self::$config = (array)\json_decode((string)$config, true);
+        self::$done = 0;
     }
 
     static function socket()
@@ -145,11 +145,15 @@ final class Link
     /** Waits for more; false: pushd has closed its end. */
     static function read(): bool
     {
+        $more = '';
         if (self::$at > 0) {
             self::$in = self::$at === \strlen(self::$in) ? '' : \substr(self::$in, self::$at);
             self::$at = 0;
         }
         do {
+            if (self::$busy && !self::ready()) { // a callback waits: a signal has to get through
+                continue;
+            }
             $more = @\fread(self::$socket, self::READ);
         } while (($more === '' || $more === false) && !\feof(self::$socket));
         if ($more === '' || $more === false) {
@@ -157,6 +161,13 @@ final class Link
         }
         self::$in = self::$in === '' ? $more : self::$in . $more;
         return true;
+    }
+
+    private static function ready(): bool
+    {
+        $read = [self::$socket];
+        $none = null;
+        return (bool)@\stream_select($read, $none, $none, 1);
     }
 
     /** Gives the frames that have come to the program, each to its callback. */
@@ -206,12 +217,7 @@ final class Link
         switch ($op) {
             case self::OPEN:
             case self::RESUME:
-                if (isset(self::$early[$id])) {
-                    unset(self::$early[$id]);
-                } else {
-                    Conns::restore($id, \substr($data, 0, $aux));
-                    Conns::$open[$id] = $aux ? \substr($data, $aux) : $data;
-                }
+                self::told($id, $data, $aux);
                 if ($op === self::OPEN) {
                     $program->open($id);
                 } else {
@@ -258,21 +264,36 @@ final class Link
         }
     }
 
-    /** Takes the answer to a question out of what has come, and leaves the rest as it is. */
-    private static function take(int $op, int $id): ?string
+    /**
+     * Takes the answer to a question out of what has come, and gives where it was;
+     * the rest stays as it is. In a callback it comes behind the batch, else as one.
+     */
+    private static function take(int $op, int $id, &$at = 0): ?string
     {
-        for ($o = self::$at; \strlen(self::$in) - $o >= self::HEADER; $o += self::HEADER + $h['l']) {
-            $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, $o);
-            if ($o + self::HEADER + $h['l'] > \strlen(self::$in)) {
-                break;
-            }
+        for ($at = self::$at; ($h = self::header($at)) !== null; $at += self::HEADER + $h['l']) {
             if ($h['o'] === $op && $h['c'] === $id) {
-                $data = \substr(self::$in, $o + self::HEADER, $h['l']);
-                self::$in = \substr_replace(self::$in, '', $o, self::HEADER + $h['l']);
+                $data = \substr(self::$in, $at + self::HEADER, $h['l']);
+                self::drop($at, self::HEADER + $h['l']);
                 return $data;
             }
         }
         return null;
+    }
+
+    /** The frame at an offset, if all of it is there. */
+    private static function header(int $at): ?array
+    {
+        if (\strlen(self::$in) - $at < self::HEADER) {
+            return null;
+        }
+        $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, $at);
+        return $at + self::HEADER + $h['l'] > \strlen(self::$in) ? null : $h;
+    }
+
+    private static function drop(int $at, int $n): void
+    {
+        self::$in = \substr_replace(self::$in, '', $at, $n);
+        self::$done += self::$current ? 0 : 1; // one of a batch that is done before its time
     }
 
     /** Asks pushd something and waits for the answer, an object of JSON; other events wait meanwhile. */
@@ -295,22 +316,33 @@ final class Link
         $id = ++self::$questions;
         self::frame(self::ASK_OPENS, $id);
         self::flush();
-        while (self::take(self::ANSWER, $id) === null) {
+        while (self::take(self::ANSWER, $id, $end) === null) {
             if (!self::read()) {
                 exit(0);
             }
         }
-        for ($o = self::$at; \strlen(self::$in) - $o >= self::HEADER; $o += self::HEADER + $h['l']) {
-            $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, $o);
-            if ($o + self::HEADER + $h['l'] > \strlen(self::$in)) {
-                break;
-            }
-            if ($h['o'] === self::OPEN || $h['o'] === self::RESUME) {
-                self::$early[$h['c']] = true;
-                Conns::restore($h['c'], \substr(self::$in, $o + self::HEADER, $h['a']));
-                Conns::$open[$h['c']] = \substr(self::$in, $o + self::HEADER + $h['a'], $h['l'] - $h['a']);
-            }
+        for ($at = $from = self::$at; $at < $end; $at += self::HEADER + $h['l']) {
+            $h = self::header($at);
+            $from = $h['o'] === self::TICK ? $at + self::HEADER : $from; // what the callback's own batch has comes in its turn
         }
+        while ($from < $end) {
+            $h = self::header($from);
+            $n = self::HEADER + $h['l'];
+            if ($h['o'] !== self::OPEN && $h['o'] !== self::RESUME) {
+                $from += $n;
+                continue;
+            }
+            self::told($h['c'], \substr(self::$in, $from + self::HEADER, $h['l']), $h['a']);
+            self::drop($from, $n);
+            $end -= $n;
+        }
+    }
+
+    /** What OPEN and RESUME say of a connection. */
+    private static function told(int $id, string $data, int $session): void
+    {
+        Conns::restore($id, \substr($data, 0, $session));
+        Conns::$open[$id] = $session ? \substr($data, $session) : $data;
     }
 
     /** Asks pushd to do what an object of its HTTP API says; with $wait the answer is the API's. */

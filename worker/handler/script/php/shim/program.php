@@ -105,7 +105,17 @@ abstract class Program
     /** A mistake in a callback: PHP's own words, with the stack. */
     static function uncaught(\Throwable $e): void
     {
-        \fwrite(\STDERR, "pushd: uncaught $e\n");
+        $text = '';
+        for (; $e; $e = $e->getPrevious()) {
+            $text .= ($text === '' ? 'uncaught ' : "\ncaused by ") . \get_class($e) . ': ' . $e->getMessage() . " in {$e->getFile()}:{$e->getLine()}";
+            foreach (\explode("\n", $e->getTraceAsString()) as $line) {
+                if (\strpos($line, __DIR__ . '/') !== false || \strpos($line, '{main}') !== false) {
+                    break; // from here on it is ours
+                }
+                $text .= "\n  $line";
+            }
+        }
+        \fwrite(\STDERR, "pushd: $text\n");
     }
 
     /** A hint for whoever reads the log, once. */

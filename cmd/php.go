@@ -1,0 +1,215 @@
+package cmd
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/worker/handler/script/php"
+)
+
+// `pushd php FILE VERB` is pushd for one PHP program: the words behind FILE are
+// pushd's, and what runs is what the file says of itself.
+
+// Variables of a PHP program's pushd. They are in its environment, so that each
+// plan of its master finds them too.
+const (
+	phpEnv       = "PUSHD_PHP"        // the binary
+	phpRootEnv   = "PUSHD_ALLOW_ROOT" // 1: the program may run as root
+	phpWatchEnv  = "PUSHD_WATCH"      // 1: a changed file reloads
+	phpDaemonEnv = "PUSHD_PHP_DAEMON" // 1: started with -d
+)
+
+// phpFile is the program of `pushd php FILE`.
+type phpFile struct {
+	typed string // as the command line has it
+	path  string // absolute, symbolic links kept: a deploy may lead it elsewhere
+}
+
+const phpUsage = `Usage: %s <command> [mode]
+Commands:
+start        Start the program in the foreground.
+             Use mode -d to start it as a daemon.
+stop         Stop it.
+             Use mode -g to wait until its clients have left.
+restart      Stop, then start.
+             Use mode -d or -g as above.
+reload       Take over new code; its clients stay connected.
+status       Show its processes.
+             Use mode -d to show them every second.
+connections  List its connections.
+             Use mode -d to show them every second.
+All other commands of pushd can stand there too: %s help lists them.
+`
+
+// php obeys `pushd php …`.
+func (p *Program) php(args []string, out, errOut io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprintf(errOut, phpUsage, p.typed()+" php FILE", p.typed())
+		return exitMisuse
+	}
+	switch args[0] {
+	case "--help", "-h":
+		fmt.Fprintf(out, phpUsage, p.typed()+" php FILE", p.typed())
+		return exitOK
+	case "--install":
+		return p.report(phpInstall(args[1:], out), false, out, errOut)
+	case "--uninstall":
+		return p.report(phpUninstall(out), false, out, errOut)
+	}
+	sub, err := p.forPHP(args[0])
+	if err != nil {
+		return p.report(err, false, out, errOut)
+	}
+	rest, err := sub.phpWords(args[1:], errOut)
+	if err != nil || rest == nil {
+		return p.report(err, false, out, errOut)
+	}
+	return sub.execute(rest, out, errOut)
+}
+
+// forPHP is the program that a PHP file makes of pushd.
+func (p *Program) forPHP(file string) (*Program, error) {
+	path := file
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(master.WorkingDir(), path)
+	}
+	if info, err := os.Stat(path); err != nil {
+		return nil, misusef("%v: name the file that starts the server: %s php FILE start", err, p.typed())
+	} else if info.IsDir() {
+		return nil, misusef("%s is a folder: name the file that starts the server", path)
+	}
+	sub := *p
+	sub.script = &phpFile{typed: file, path: path}
+	sub.instance = phpInstance(path)
+	if real, err := filepath.EvalSymlinks(path); err == nil && real != path { // it may have been started by the other name
+		other := phpInstance(real)
+		if !phpRuns(&sub, sub.instance) && phpRuns(&sub, other) {
+			sub.instance = other
+		}
+	}
+	return &sub, nil
+}
+
+// phpInstance names the folders of a program, so that many can run on one
+// machine.
+func phpInstance(path string) string {
+	base := strings.TrimSuffix(filepath.Base(path), ".php")
+	base = strings.Trim(regexp.MustCompile(`[^A-Za-z0-9_-]+`).ReplaceAllString(base, "-"), "-")
+	sum := sha256.Sum256([]byte(path))
+	return fmt.Sprintf("php-%.24s-%s", base, hex.EncodeToString(sum[:4]))
+}
+
+func phpRuns(p *Program, instance string) bool {
+	named := *p
+	named.instance = instance
+	cfg, _ := config.Load(named.source("", ""))
+	if cfg == nil {
+		return false
+	}
+	_, runs := master.MasterPID(cfg.RuntimeDir)
+	return runs
+}
+
+// phpWords turns Workerman's words into pushd's. nil without an error: there was
+// nothing to do but to say how it is used.
+func (p *Program) phpWords(args []string, errOut io.Writer) ([]string, error) {
+	verb, _ := splitCommand(args)
+	args = slices.Clone(args)
+	if verb == "" && !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--") }) {
+		found, err := p.phpPlan(errOut)
+		if err != nil {
+			return nil, err
+		}
+		if found.Kind == "workerman" {
+			fmt.Fprintf(errOut, phpUsage, p.typed(), p.typed())
+			return nil, nil
+		}
+		args, verb = append([]string{"start"}, args...), "start" // as Ratchet and Swoole do
+		if found.Daemonize {
+			args = append(args, "-d")
+		}
+	}
+	drop := func(flag, instead string) {
+		if i := slices.Index(args, flag); i >= 0 {
+			args = slices.Delete(args, i, i+1)
+			if instead != "" {
+				args = append(args, instead)
+			}
+		}
+	}
+	switch verb {
+	case "status", "connections":
+		drop("-d", "--watch")
+	case "reload":
+		drop("-g", "") // each is graceful
+	case "start":
+		drop("-g", "")
+	}
+	for flag, env := range map[string]string{"--allow-root": phpRootEnv, "--watch-files": phpWatchEnv} {
+		if slices.Contains(args, flag) {
+			drop(flag, "")
+			os.Setenv(env, "1")
+		}
+	}
+	if (verb == "start" || verb == "restart") && (slices.Contains(args, "-d") || slices.Contains(args, "--daemon")) {
+		os.Setenv(phpDaemonEnv, "1")
+	}
+	return args, nil
+}
+
+// prefix are the words before the verb of another run of this program.
+func (p *Program) prefix() []string {
+	if p.script == nil {
+		return nil
+	}
+	return []string{"php", p.script.path}
+}
+
+// phpDefaults are what is different where PHP programs share a machine: none
+// has the API's port.
+func (p *Program) phpDefaults(cfg *config.Config) {
+	if p.script != nil && cfg != nil && cfg.File == "" && os.Getenv("PUSHD_API_LISTEN") == "" {
+		cfg.API.Listen = "unix://" + filepath.Join(cfg.RuntimeDir, "api.sock")
+	}
+}
+
+// phpCommand is how the program is run. The files that PHP runs first are
+// written where the users of the program's processes can read them, and only
+// this user can write.
+func (p *Program) phpCommand(runtimeDir string) (*php.Command, error) {
+	dir := runtimeDir
+	if os.Geteuid() == 0 {
+		dir = "/run/pushd-php"
+	}
+	first, err := php.Write(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &php.Command{
+		PHP: os.Getenv(phpEnv), File: p.script.path, Dir: master.WorkingDir(), Shim: first, Daemon: os.Getenv(phpDaemonEnv) != "",
+	}, nil
+}
+
+// phpPlan runs the file for what it says of itself, in a folder that is gone
+// afterwards.
+func (p *Program) phpPlan(out io.Writer) (*php.Program, error) {
+	dir, err := os.MkdirTemp("", "pushd-php-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	c, err := p.phpCommand(dir)
+	if err != nil {
+		return nil, err
+	}
+	return c.Plan(noContext(), out)
+}

@@ -1,0 +1,181 @@
+package cmd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pushd/pushd/worker/handler/script/php"
+)
+
+// `pushd php --install FILE…` makes plain `php FILE start` become `pushd php
+// FILE start`: one ini file of PHP's command line has it run a file first, which
+// returns at once for all other programs. PHP-FPM has ini files of its own and
+// is not touched; where it shares them, that file does nothing there.
+
+const (
+	phpINI  = "99-pushd.ini" // read last, so that it sees what others have set
+	phpLead = "pushd-first.php"
+)
+
+// phpSays asks PHP for a line of its own.
+func phpSays(code string, flags ...string) (string, error) {
+	name := os.Getenv(phpEnv)
+	if name == "" {
+		name = "php"
+	}
+	out, err := exec.Command(name, append(flags, "-r", code)...).Output()
+	if err != nil {
+		return "", fmt.Errorf("ask PHP for its configuration: %w (Debian: apt-get install php-cli)", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// phpConfD is the folder of ini files that PHP's command line reads.
+func phpConfD() (string, error) {
+	dir, err := phpSays(`echo getenv('PHP_INI_SCAN_DIR') !== false ? getenv('PHP_INI_SCAN_DIR') : PHP_CONFIG_FILE_SCAN_DIR;`)
+	if err != nil {
+		return "", err
+	}
+	dirs := slices.DeleteFunc(filepath.SplitList(dir), func(s string) bool { return s == "" })
+	if len(dirs) == 0 {
+		return "", errors.New("this PHP reads no folder of ini files: use `pushd php FILE start`")
+	}
+	return dirs[len(dirs)-1], nil
+}
+
+func phpInstall(files []string, out io.Writer) error {
+	if len(files) == 0 {
+		return misusef("name the files that start your servers: pushd php --install /srv/chat/start.php")
+	}
+	confd, err := phpConfD()
+	if err != nil {
+		return err
+	}
+	lead := filepath.Join(confd, phpLead)
+	had, chained, err := phpInstalled(lead)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		abs, err := filepath.Abs(f)
+		if err == nil {
+			abs, err = filepath.EvalSymlinks(abs)
+		}
+		if err != nil {
+			return misuse{err}
+		}
+		if !slices.Contains(had, abs) {
+			had = append(had, abs)
+		}
+	}
+	if chained == "" { // what is run first already
+		current, err := phpSays(`echo ini_get('auto_prepend_file');`)
+		if err != nil {
+			return err
+		}
+		if filepath.Base(current) != phpLead {
+			chained = current
+		}
+	}
+	first, err := php.Write(filepath.Join(confd, "pushd"))
+	if err != nil {
+		return err
+	}
+	binary, err := programPath()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(lead, phpLeadFile(had, chained, binary, first), 0o644); err != nil {
+		return fmt.Errorf("install: %w (run it as the user who may write there)", err)
+	}
+	ini := filepath.Join(confd, phpINI)
+	text := fmt.Sprintf("; written by `pushd php --install`, removed by `pushd php --uninstall`\nauto_prepend_file = %q\n", lead)
+	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("install: %w", err)
+	}
+	fmt.Fprintf(out, "wrote %s: PHP runs %s first\n", ini, lead)
+	fmt.Fprintf(out, "wrote %s: of these files `php FILE start` becomes `%s php FILE start`, all others are left alone:\n", lead, binary)
+	for _, f := range had {
+		fmt.Fprintf(out, "  %s\n", f)
+	}
+	if chained != "" {
+		fmt.Fprintf(out, "%s, which was run first before, still is\n", chained)
+	}
+	fmt.Fprintln(out, "`pushd php --uninstall` removes both")
+	return nil
+}
+
+// phpLeadFile is what PHP runs before every program.
+func phpLeadFile(files []string, chained, binary, first string) []byte {
+	var b bytes.Buffer
+	b.WriteString("<?php\n// Written by `pushd php --install`.\n")
+	fmt.Fprintf(&b, "// chained: %s\n", chained)
+	for _, f := range files {
+		fmt.Fprintf(&b, "// file: %s\n", f)
+	}
+	b.WriteString("if (PHP_SAPI === 'cli' && get_cfg_var('pushd.role') === false && in_array(realpath($_SERVER['SCRIPT_FILENAME'] ?? ''), [\n")
+	for _, f := range files {
+		fmt.Fprintf(&b, "    %s,\n", phpString(f))
+	}
+	fmt.Fprintf(&b, "], true)) {\n    define('PUSHD_BINARY', %s);\n    putenv('PUSHD_PHP=' . PHP_BINARY);\n    require %s;\n}\n", phpString(binary), phpString(first))
+	if chained != "" {
+		fmt.Fprintf(&b, "require %s;\n", phpString(chained))
+	}
+	return b.Bytes()
+}
+
+func phpString(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+}
+
+var phpNoted = regexp.MustCompile(`(?m)^// (file|chained): (.*)$`)
+
+// phpInstalled reads what an earlier install has noted.
+func phpInstalled(lead string) (files []string, chained string, err error) {
+	text, err := os.ReadFile(lead)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	for _, m := range phpNoted.FindAllStringSubmatch(string(text), -1) {
+		if m[1] == "file" {
+			files = append(files, m[2])
+		} else {
+			chained = m[2]
+		}
+	}
+	return files, chained, nil
+}
+
+func phpUninstall(out io.Writer) error {
+	confd, err := phpConfD()
+	if err != nil {
+		return err
+	}
+	removed := false
+	for _, path := range []string{filepath.Join(confd, phpINI), filepath.Join(confd, phpLead), filepath.Join(confd, "pushd")} {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("uninstall: %w", err)
+		}
+		removed = true
+		fmt.Fprintf(out, "removed %s\n", path)
+	}
+	if !removed {
+		fmt.Fprintf(out, "nothing is installed in %s\n", confd)
+	}
+	return nil
+}

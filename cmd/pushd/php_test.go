@@ -1,0 +1,324 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// phpRoom is a program with the state that programs have: names on connections,
+// a map of them by user, a list for everyone.
+const phpRoom = `<?php
+use Workerman\Worker;
+const VERSION = 1;
+$w = new Worker('websocket://127.0.0.1:2346');
+$w->name = 'room';
+$w->users = [];
+$w->onMessage = function ($c, $data) use ($w) {
+    [$cmd, $arg] = explode(' ', $data . ' ', 2);
+    $arg = trim($arg);
+    switch ($cmd) {
+        case 'login': $c->uid = $arg; $w->users[$arg] = $c; $c->send("hello $arg"); break;
+        case 'name': $c->name = $arg; $c->send("you are $arg"); break;
+        case 'who': $c->send(VERSION . ' ' . ($c->uid ?? $c->name ?? '-') . ' ' . count($w->users)); break;
+        case 'to': [$u, $m] = explode(' ', $arg, 2); $w->users[$u]->send($m); break;
+        case 'all': Pushd\broadcast($arg); break;
+        case 'pid': $c->send((string)getmypid()); break;
+        case 'throw': throw new RuntimeException('a mistake');
+        case 'exit': exit(3);
+        case 'fatal': $a = str_repeat('x', 1 << 40); break;
+        case 'spin': while (true) { strlen($arg); } break;
+        default: $c->send($data);
+    }
+};
+$w->onClose = function ($c) use ($w) { unset($w->users[$c->uid ?? '']); };
+Worker::runAll();
+`
+
+// phpServer writes a program and prepares a server for it.
+func phpServer(t *testing.T, code string, env ...string) (*pushdtest.Server, string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "start.php")
+	phpWrite(t, file, code)
+	return pushdtest.Start(t, pushdtest.Options{
+		Manual: true, Prefix: []string{"php", file},
+		Env: append([]string{"PUSHD_DRAIN=0s", "PUSHD_ALLOW_ROOT=1"}, env...),
+	}), file
+}
+
+func phpWrite(t *testing.T, file, code string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(code), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func phpMust(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func phpAsk(c *pushdtest.Client, question, answer string) {
+	c.SendText(question)
+	c.WantText(answer)
+}
+
+// TestPHPReload replaces PHP code under live connections, again and again, and
+// once by code that is broken: nobody is closed, nothing that was set is lost.
+func TestPHPReload(t *testing.T) {
+	s, file := phpServer(t, phpRoom)
+	s.MustRun("start", "-d")
+	const n = 20
+	var clients []*pushdtest.Client
+	for i := range n {
+		c := s.Dial("/")
+		phpAsk(c, fmt.Sprintf("login u%d", i), fmt.Sprintf("hello u%d", i))
+		clients = append(clients, c)
+	}
+	for v := 2; v <= 6; v++ {
+		phpWrite(t, file, strings.Replace(phpRoom, "VERSION = 1", fmt.Sprintf("VERSION = %d", v), 1))
+		s.MustRun("reload", "-g")
+		for i, c := range clients {
+			phpAsk(c, "who", fmt.Sprintf("%d u%d %d", v, i, n))
+		}
+	}
+	broken := func(code, words string) {
+		t.Helper()
+		phpWrite(t, file, code)
+		r := s.Run("reload")
+		if r.Code == 0 || !strings.Contains(r.Stdout+r.Stderr, words) {
+			t.Errorf("reload of %.40q exits %d, wants %q:\n%s%s", code, r.Code, words, r.Stdout, r.Stderr)
+		}
+		phpAsk(clients[3], "who", fmt.Sprintf("6 u3 %d", n))
+	}
+	broken("<?php this is not php", "syntax error, unexpected identifier")
+	broken(strings.Replace(phpRoom, "Worker::runAll();", "$w->onWorkerStart = function () { throw new Exception('no database'); }; Worker::runAll();", 1), "no database")
+	clients[1].SendText("to u2 hi")
+	clients[2].WantText("hi")
+	clients[1].SendText("all news")
+	for _, c := range clients {
+		c.WantText("news")
+	}
+}
+
+// TestPHPMistakes: whatever a callback does, it costs the connection whose it
+// was, and what the program keeps in its maps outlives the process.
+func TestPHPMistakes(t *testing.T) {
+	s, _ := phpServer(t, phpRoom)
+	s.MustRun("start", "-d")
+	ann := s.Dial("/")
+	phpAsk(ann, "login ann", "hello ann")
+	for _, how := range []string{"throw", "exit", "fatal", "spin"} {
+		c := s.Dial("/")
+		phpAsk(c, "who", "1 - 1")
+		c.SendText(how)
+		c.WantClose(1011)
+		phpAsk(ann, "who", "1 ann 1")
+	}
+	if log := s.Log(); !strings.Contains(log, "RuntimeException: a mistake in") {
+		t.Errorf("the exception is not in the log:\n%s", log)
+	}
+}
+
+// TestPHPKilled: who is in no variable of the program stays when PHP is killed,
+// who is in one is asked to come back; and all stay when the broker process is.
+func TestPHPKilled(t *testing.T) {
+	s, _ := phpServer(t, phpRoom)
+	s.MustRun("start", "-d")
+	held, free := s.Dial("/"), s.Dial("/")
+	phpAsk(held, "login ann", "hello ann")
+	phpAsk(free, "name bob", "you are bob")
+	free.SendText("pid")
+	_, pid, err := free.Next(pushdtest.Timeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	fmt.Sscan(string(pid), &n)
+	if err := syscall.Kill(n, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	held.WantClose(1012)
+	phpAsk(free, "who", "1 bob 0")
+
+	broker := s.Status().Broker.PID
+	s.Kill(broker)
+	pushdtest.Eventually(t, "another broker process runs", func() bool {
+		now := s.Status().Broker.PID
+		return now != 0 && now != broker
+	})
+	phpAsk(free, "who", "1 bob 0")
+	pushdtest.Eventually(t, "a broadcast comes", func() bool {
+		free.SendText("all x")
+		_, got, err := free.Next(time.Second)
+		return err == nil && string(got) == "x"
+	})
+}
+
+// TestPHPBadPrograms: each is refused with a line that says what to do, in PHP's
+// own words.
+func TestPHPBadPrograms(t *testing.T) {
+	for _, x := range []struct{ name, code, want string }{
+		{"parse", "<?php this is not php", "syntax error, unexpected identifier"},
+		{"ends", "<?php echo 'hello';", "came to its end without Worker::runAll()"},
+		{"exits", "<?php echo 'no licence'; exit(1);", "no licence"},
+		{"throws", "<?php throw new Exception('no database');", "no database"},
+		{"start", strings.Replace(phpRoom, "Worker::runAll();", "$w->onWorkerStart = function () { throw new Exception('no cache'); }; Worker::runAll();", 1), "no cache"},
+		{"sockets", "<?php\n$s = socket_create(AF_INET, SOCK_STREAM, SOL_TCP);\nsocket_bind($s, '127.0.0.1', 1);", "start.php:3 calls socket_bind(): it opens sockets of its own, which pushd cannot keep. The same as a Worker of websocket://, in a third of the lines: examples/chat/chat.php"},
+		{"loops", "<?php echo 'waiting'; while (true) usleep(1000);", "did not come to Worker::runAll(), $app->run() or $server->start() in 6s"},
+		{"none", "<?php Workerman\\Worker::runAll();", "there is no Worker"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := phpServer(t, x.code)
+			r := s.Run("start", "-d")
+			if r.Code != 1 || !strings.Contains(r.Stderr, x.want) {
+				t.Errorf("start exits %d, wants %q:\n%s%s", r.Code, x.want, r.Stdout, r.Stderr)
+			}
+		})
+	}
+}
+
+// TestPHPWordsOfWorkerman types what fingers know.
+func TestPHPWordsOfWorkerman(t *testing.T) {
+	s, file := phpServer(t, strings.Replace(phpRoom, "Worker::runAll();", "echo \"printed before\\n\"; Worker::$pidFile = __DIR__ . '/server.pid'; Worker::runAll();", 1))
+	if r := s.Run(); r.Code != 0 || !strings.Contains(r.Stderr, "<command> [mode]") {
+		t.Errorf("without a verb it exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	if r := s.Run("strat"); r.Code != 2 || !strings.Contains(r.Stderr, "start.php start`?") {
+		t.Errorf("a wrong verb exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	r := s.Run("start", "-d")
+	if r.Code != 0 || !strings.Contains(r.Stderr+s.Log(), "printed before") {
+		t.Fatalf("start exits %d:\n%s%s\n%s", r.Code, r.Stdout, r.Stderr, s.Log())
+	}
+	pid, err := os.ReadFile(filepath.Join(filepath.Dir(file), "server.pid"))
+	if err != nil || string(pid) != fmt.Sprint(s.Status().Master.PID) {
+		t.Errorf("$pidFile has %q, %v", pid, err)
+	}
+	link := filepath.Join(s.Dir, "link.php")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range [][]string{{"php", file, "status"}, {"php", "link.php", "status"}, {"php", file, "reload", "-g"}, {"php", file, "connections"}, {"php", file, "stop", "-g"}} {
+		c := s.Command(context.Background())
+		c.Args = append([]string{s.Binary}, line...)
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Errorf("%q: %v\n%s", line, err, out)
+		}
+	}
+	for _, line := range [][]string{{"php", "none.php", "start"}, {"php", s.Dir, "start"}} {
+		c := s.Command(context.Background())
+		c.Args = append([]string{s.Binary}, line...)
+		if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "name the file that starts the server") {
+			t.Errorf("%q: %v\n%s", line, err, out)
+		}
+	}
+}
+
+func TestPHPRefusesRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("this test is of root")
+	}
+	refused, _ := phpServer(t, phpRoom, "PUSHD_ALLOW_ROOT=")
+	if r := refused.Run("start", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, "not run as root: set $worker->user") {
+		t.Errorf("start exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	s, file := phpServer(t, strings.Replace(phpRoom, "Worker::runAll();", "$w->user = 'nobody'; Worker::runAll();", 1), "PUSHD_ALLOW_ROOT=")
+	for _, dir := range []string{s.Dir, filepath.Dir(file), filepath.Dir(filepath.Dir(file))} {
+		phpMust(t, os.Chmod(dir, 0o755))
+	}
+	s.MustRun("start", "-d")
+	c := s.Dial("/")
+	phpAsk(c, "who", "1 - 0")
+	c.SendText("pid")
+	_, pid, err := c.Next(pushdtest.Timeout)
+	phpMust(t, err)
+	if info, err := os.Stat("/proc/" + string(pid)); err != nil || info.Sys().(*syscall.Stat_t).Uid == 0 {
+		t.Errorf("PHP runs as root: %v", err)
+	}
+}
+
+// TestPHPInstall types plain php.
+func TestPHPInstall(t *testing.T) {
+	confd := t.TempDir()
+	before := filepath.Join(t.TempDir(), "before.php")
+	phpWrite(t, before, "<?php $before = 'before';")
+	phpWrite(t, filepath.Join(confd, "10-mine.ini"), "auto_prepend_file = "+before+"\n")
+	s, file := phpServer(t, phpRoom, "PHP_INI_SCAN_DIR="+confd)
+	other := filepath.Join(t.TempDir(), "other.php")
+	phpWrite(t, other, "<?php echo $before, ' ', class_exists('Workerman\\Worker', false) ? 'changed' : 'as it was', \"\\n\";")
+	typed := func(args ...string) string {
+		t.Helper()
+		c := s.Command(context.Background())
+		path, err := exec.LookPath(args[0])
+		phpMust(t, err)
+		c.Path, c.Args = path, args
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	if out := typed(s.Binary, "php", "--install", file); !strings.Contains(out, file) || !strings.Contains(out, before+", which was run first before, still is") {
+		t.Errorf("install prints\n%s", out)
+	}
+	typed("php", file, "start", "-d")
+	c := s.Dial("/")
+	phpAsk(c, "login ann", "hello ann")
+	typed("php", file, "reload")
+	phpAsk(c, "who", "1 ann 1")
+	if out := typed("php", file, "status"); !strings.Contains(out, "room") {
+		t.Errorf("status prints\n%s", out)
+	}
+	if out := typed("php", other); out != "before as it was\n" {
+		t.Errorf("another program prints %q", out)
+	}
+	typed("php", file, "stop")
+	typed(s.Binary, "php", "--uninstall")
+	if left, _ := filepath.Glob(confd + "/*"); len(left) != 1 {
+		t.Errorf("left are %q", left)
+	}
+	if out := typed("php", other); out != "before as it was\n" {
+		t.Errorf("another program prints %q after the uninstall", out)
+	}
+}
+
+// TestPHPForeground starts a program of Ratchet as its tutorial does.
+func TestPHPForeground(t *testing.T) {
+	s, _ := phpServer(t, `<?php
+$server = Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Ratchet\Server\EchoServer)), 8080);
+$server->run();`)
+	c, ended := s.Foreground(func(c *exec.Cmd) { c.Args = c.Args[:3] })
+	client := s.Dial("/")
+	phpAsk(client, "hello", "hello")
+	phpMust(t, c.Process.Signal(os.Interrupt))
+	client.WantClose(1001)
+	<-ended
+}
+
+// TestPHPWatch saves a file.
+func TestPHPWatch(t *testing.T) {
+	s, file := phpServer(t, phpRoom, "PUSHD_WATCH=1")
+	s.MustRun("start", "-d")
+	c := s.Dial("/")
+	phpAsk(c, "login ann", "hello ann")
+	phpWrite(t, file, strings.Replace(phpRoom, "VERSION = 1", "VERSION = 2", 1))
+	pushdtest.Eventually(t, "the new code answers", func() bool {
+		phpMust(t, os.Chtimes(file, time.Time{}, time.Now())) // saved again, until it has been seen as it was
+		c.SendText("who")
+		_, got, err := c.Next(pushdtest.Timeout)
+		phpMust(t, err)
+		return string(got) == "2 ann 1"
+	})
+}
