@@ -35,6 +35,9 @@ func ownCertificates(s *certs.Settings) *tls.Config {
 			var name string
 			for _, f := range s.Certificates {
 				own, err := firstCertificate(f.Cert)
+				if errors.Is(err, os.ErrNotExist) && f.Order != nil {
+					continue // none was issued yet
+				}
 				if err != nil {
 					return err
 				}

@@ -26,6 +26,7 @@ type planner struct {
 	program *Program
 	config  *config.Config
 	plan    master.Plan
+	orders  []certs.Order // of all TLS settings
 	uids    []uint32
 	errs    config.Errors
 }
@@ -289,8 +290,10 @@ func (b *planner) broker() {
 			spec.Ingest = append(spec.Ingest, brokerd.Ingest{Listen: add(in.Listen, in.Socket), Key: in.Key})
 		}
 	}
+	copies := b.copies(c.API.TLS, c.Metrics.TLS)
+	spec.Orders = b.orders // of workers too
 	b.plan.Broker = &master.BrokerPlan{Listen: listen, User: c.Broker.User, Group: c.Broker.Group, Spec: mustJSON(spec),
-		Data: &master.DataPlan{Dir: c.DataDir, Files: dataFiles}, Copies: b.copies(c.API.TLS, c.Metrics.TLS)}
+		Data: &master.DataPlan{Dir: c.DataDir, Files: dataFiles}, Copies: copies}
 	if c.Broker.User != "" {
 		if _, err := lookUpUID(c.Broker.User); err != nil {
 			b.fail(c.Place("broker"), err)
@@ -301,6 +304,11 @@ func (b *planner) broker() {
 // copies adds to the plan what settings need of the disk, and returns the names.
 func (b *planner) copies(list ...*certs.Settings) (names []string) {
 	for _, s := range list {
+		for _, f := range certificatesOf(s) {
+			if f.Order != nil && !slices.ContainsFunc(b.orders, func(o certs.Order) bool { return o.File() == f.Order.File() }) {
+				b.orders = append(b.orders, *f.Order)
+			}
+		}
 		for _, src := range s.Sources() {
 			if !slices.Contains(names, src.Name) {
 				names = append(names, src.Name)
@@ -314,6 +322,13 @@ func (b *planner) copies(list ...*certs.Settings) (names []string) {
 		}
 	}
 	return names
+}
+
+func certificatesOf(s *certs.Settings) []certs.Files {
+	if s == nil {
+		return nil
+	}
+	return s.Certificates
 }
 
 // serviceAddress gives "host:port" the form of the plan's addresses.

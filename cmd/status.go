@@ -192,8 +192,11 @@ func tellDropped(out io.Writer, s *master.Status) {
 func tellCertificates(out io.Writer, s *master.Status, now time.Time) {
 	for _, c := range s.Certificates {
 		says := certs.Expiry(c.NotAfter, now)
+		if c.NotAfter.IsZero() {
+			says = "not issued yet"
+		}
 		if c.Error != "" {
-			says = "what is in the file now is not taken: " + c.Error + "; " + says
+			says = "what is new is not taken, or could not be had: " + c.Error + "; " + says
 		}
 		if says != "" {
 			fmt.Fprintf(out, "certificate %s (%s): %s\n", clean(c.File), clean(strings.Join(c.Names, ", ")), clean(strings.TrimSuffix(says, "; ")))

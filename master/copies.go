@@ -28,8 +28,9 @@ type hold struct {
 	stamps []stamp // of Files
 	day    int64   // of ticket keys: on which they are the current ones
 
-	names []string  // of a pair
-	until time.Time // of a pair: its end
+	filler bool      // what stands in for a pair that is not there yet
+	names  []string  // of a pair
+	until  time.Time // of a pair: its end
 
 	// Of the loop.
 	failed string    // why what is in Files now is not taken; "" = it is
@@ -77,6 +78,9 @@ func readCopy(c Copy, old *hold, now time.Time) (*hold, error) {
 	files := make([][]byte, len(c.Files))
 	for i, path := range c.Files {
 		data, s, err := readFile(path, c.Kind != certs.KindRoots && i == len(c.Files)-1)
+		if c.Optional && errors.Is(err, os.ErrNotExist) {
+			return standIn(c, old)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +103,22 @@ func readCopy(c Copy, old *hold, now time.Time) (*hold, error) {
 	return h, err
 }
 
+// standIn is a copy of what is not there yet.
+func standIn(c Copy, old *hold) (h *hold, err error) {
+	if old != nil && old.filler {
+		return old, nil
+	}
+	h = &hold{Copy: c, stamps: make([]stamp, len(c.Files)), filler: true}
+	var data []byte
+	if c.Kind == certs.KindPair {
+		if data, err = certs.Placeholder(); err != nil {
+			return nil, err
+		}
+	}
+	h.file, err = newSealed("pushd-copy", data)
+	return h, err
+}
+
 // make checks what was read and puts it into one piece.
 func (h *hold) make(files [][]byte, old *hold, now time.Time) ([]byte, error) {
 	switch h.Kind {
@@ -108,6 +128,12 @@ func (h *hold) make(files [][]byte, old *hold, now time.Time) ([]byte, error) {
 			return nil, err
 		}
 		h.names, h.until = p.Names(), p.Leaf.NotAfter
+		return p.Encode()
+	case certs.KindChallenge:
+		p, err := certs.ParsePair(files[0], files[0])
+		if err != nil {
+			return nil, err
+		}
 		return p.Encode()
 	case certs.KindRoots:
 		_, err := certs.ParseRoots(files[0])
@@ -190,7 +216,7 @@ func CheckCopies(p *Plan) (obstacles, notes []Obstacle) {
 			obstacles = append(obstacles, Obstacle{c.Name, err})
 			continue
 		}
-		if c.Kind == certs.KindPair {
+		if c.Kind == certs.KindPair && !h.filler {
 			data := contentOf(h.file)
 			if pair, err := certs.ParsePair(data, data); err == nil {
 				for _, n := range pair.Notes(now) {

@@ -69,6 +69,7 @@ type master struct {
 	statuses sharedStatus
 	upward   chan struct{} // holds a value for each question of a child that is being answered
 	logs     sync.Mutex    // held while the log is opened anew
+	looking  sync.Mutex    // held while files of copies are looked at
 
 	// Owned by the loop.
 	plan       *Plan
@@ -81,8 +82,9 @@ type master struct {
 	live       map[*process]bool
 	ended      map[place]control.Counters
 	copies     map[string]*hold
-	renewed    time.Time // when a look has last renewed one of files, since the last reload; zero = it has not
-	orphans    []Orphan  // of the killed master before this one
+	issues     map[string]control.Issue // what the broker process says of certificates that it orders, by file
+	renewed    time.Time                // when a look has last renewed one of files, since the last reload; zero = it has not
+	orphans    []Orphan                 // of the killed master before this one
 	waiters    []*waiter
 	stopping   *StopOptions // nil = not stopping
 	rostered   chan struct{}

@@ -59,6 +59,8 @@ type Copy struct {
 	Name  string   `json:"name"`            // children know it by
 	Kind  string   `json:"kind"`            // of package certs: "pair", "roots", "tickets"
 	Files []string `json:"files,omitempty"` // absolute
+
+	Optional bool `json:"optional,omitempty"` // the files come later: till then a pair is one that nobody trusts
 }
 
 // Listener is a socket that the master binds and keeps for life. Its address
@@ -194,7 +196,7 @@ func (p *Plan) checkCopies() (known map[string]bool, err error) {
 }
 
 // copyFiles is how many files a copy of each kind is made of.
-var copyFiles = map[string]int{certs.KindPair: 2, certs.KindRoots: 1, certs.KindTickets: 1}
+var copyFiles = map[string]int{certs.KindPair: 2, certs.KindRoots: 1, certs.KindTickets: 1, certs.KindChallenge: 1}
 
 func checkNames(who string, copies []string, known map[string]bool) error {
 	for _, name := range copies {

@@ -184,8 +184,13 @@ func (m *master) brokerStatus() BrokerStatus {
 // asks, for the status. It is called by the child's reader and must not block.
 func (m *master) answerChild(p *process, q control.Message) {
 	var what control.Query
-	if err := json.Unmarshal(q.Body, &what); err != nil || what.What != "stats" || p.unit.role != control.RoleBroker {
-		_ = p.send(control.Message{Type: control.TypeAnswer, ID: q.ID, Error: "the master answers only stats, and only to the broker process"})
+	var issues []control.Issue
+	err := json.Unmarshal(q.Body, &what)
+	if what.What == control.QueryRenew && err == nil {
+		err = json.Unmarshal(what.Args, &issues)
+	}
+	if err != nil || what.What != "stats" && what.What != control.QueryRenew || p.unit.role != control.RoleBroker {
+		_ = p.send(control.Message{Type: control.TypeAnswer, ID: q.ID, Error: "the master answers only stats and renew, and only to the broker process"})
 		return
 	}
 	select {
@@ -198,6 +203,13 @@ func (m *master) answerChild(p *process, q control.Message) {
 		defer func() { <-m.upward }()
 		a := control.Message{Type: control.TypeAnswer, ID: q.ID}
 		var err error
+		if what.What == control.QueryRenew {
+			if err = m.renewNow(issues); err != nil {
+				a.Error = err.Error()
+			}
+			_ = p.send(a)
+			return
+		}
 		if a.Body, err = control.Marshal(m.status()); err != nil {
 			a.Error = "encode status: " + err.Error()
 		}

@@ -41,7 +41,10 @@ func (m *master) watchCopies() {
 }
 
 // lookAtCopies reads again what has changed on the disk, or with the day.
+// It returns when all processes have what is new, or will not.
 func (m *master) lookAtCopies() {
+	m.looking.Lock()
+	defer m.looking.Unlock()
 	var held []*hold
 	m.do(func() { held = slices.Collect(maps.Values(m.copies)) })
 	for _, h := range held {
@@ -52,17 +55,41 @@ func (m *master) lookAtCopies() {
 		fresh, err := h.successor(now)
 		m.do(func() { m.looked(h, fresh, err) })
 	}
+	all := new(sync.WaitGroup)
 	m.do(func() {
 		m.warnOfExpiry(time.Now())
-		m.spread()
+		all = m.spread()
 	})
+	all.Wait()
+}
+
+// renewNow is for the broker process, which has written something that all
+// processes are to have before it goes on. It is an error that one has not.
+func (m *master) renewNow(issues []control.Issue) (err error) {
+	m.do(func() {
+		m.issues = map[string]control.Issue{}
+		for _, i := range issues {
+			m.issues[i.File] = i
+		}
+	})
+	m.lookAtCopies()
+	m.do(func() {
+		for p := range m.live {
+			for _, name := range p.unit.copies {
+				if h := m.copies[name]; h != nil && p.given[name] != h.file && !p.leaving.Load() {
+					err = fmt.Errorf("%s has not taken %s", p, name)
+				}
+			}
+		}
+	})
+	return err
 }
 
 // successor reads h again. One that is over is not put in the place of one that
 // is not.
 func (h *hold) successor(now time.Time) (*hold, error) {
 	fresh, err := readCopy(h.Copy, h, now)
-	if err == nil && h.Kind == certs.KindPair && fresh.until.Before(now) && h.until.After(now) {
+	if err == nil && h.Kind == certs.KindPair && !fresh.filler && !h.filler && fresh.until.Before(now) && h.until.After(now) {
 		return nil, fmt.Errorf("%s: %s", h.Files[0], certs.Expiry(fresh.until, now))
 	}
 	return fresh, err
@@ -94,6 +121,7 @@ func (m *master) looked(h, fresh *hold, err error) {
 
 func (m *master) logRenewed(h *hold) {
 	switch h.Kind {
+	case certs.KindChallenge:
 	case certs.KindPair:
 		m.log.Info("certificate renewed", "file", h.Files[0], "names", h.names, "until", h.until)
 	default:
@@ -104,7 +132,7 @@ func (m *master) logRenewed(h *hold) {
 // warnOfExpiry runs on the loop.
 func (m *master) warnOfExpiry(now time.Time) {
 	for _, h := range m.copies {
-		if h.Kind != certs.KindPair || now.Sub(h.warned) < warnEvery {
+		if h.Kind != certs.KindPair || h.filler || now.Sub(h.warned) < warnEvery {
 			continue
 		}
 		if says := certs.Expiry(h.until, now); says != "" {
@@ -211,7 +239,8 @@ type CertificateStatus struct {
 	File     string    `json:"file"`
 	Names    []string  `json:"names"` // hosts and addresses
 	NotAfter time.Time `json:"not_after"`
-	Error    string    `json:"error,omitempty"` // why what is in the file now is not taken over
+	Error    string    `json:"error,omitempty"` // why what is in the file now is not taken over, or none could be ordered
+	Due      time.Time `json:"due,omitzero"`    // of one that is ordered: when next
 }
 
 // certificates runs on the loop.
@@ -221,6 +250,9 @@ func (m *master) certificates() []CertificateStatus {
 		h := m.copies[name]
 		if h.Kind == certs.KindPair && !slices.ContainsFunc(list, func(c CertificateStatus) bool { return c.File == h.Files[0] }) {
 			c := CertificateStatus{File: h.Files[0], Names: h.names, NotAfter: h.until}
+			if i, ordered := m.issues[h.Files[0]]; ordered {
+				c.Due, c.Error = i.Due, i.Error
+			}
 			if h.told {
 				c.Error = h.failed
 			}
@@ -236,18 +268,19 @@ type carriedCopy struct {
 	FD     int     `json:"fd"`
 	Stamps []stamp `json:"stamps"`
 	Day    int64   `json:"day"`
+	Filler bool    `json:"filler,omitempty"`
 }
 
 func (k *packer) copy(h *hold) carriedCopy {
-	return carriedCopy{Copy: h.Copy, FD: k.luggage.addFile(h.file), Stamps: h.stamps, Day: h.day}
+	return carriedCopy{Copy: h.Copy, FD: k.luggage.addFile(h.file), Stamps: h.stamps, Day: h.day, Filler: h.filler}
 }
 
 func (a *adopter) copy(c carriedCopy) (*hold, error) {
-	h := &hold{Copy: c.Copy, file: os.NewFile(uintptr(a.keep(c.FD)), c.Copy.Name), stamps: c.Stamps, day: c.Day}
+	h := &hold{Copy: c.Copy, file: os.NewFile(uintptr(a.keep(c.FD)), c.Copy.Name), stamps: c.Stamps, day: c.Day, filler: c.Filler}
 	if h.file == nil {
 		return nil, errors.New("no such descriptor")
 	}
-	if h.Kind != certs.KindPair {
+	if h.Kind != certs.KindPair || h.filler {
 		return h, nil
 	}
 	data := contentOf(h.file)

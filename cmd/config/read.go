@@ -38,6 +38,10 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 		c.places["runtime_dir"] = "--runtime-dir"
 	}
 	r.checkRuntimeDir(c)
+	r.dataDir = c.DataDir
+	if v, ok := t.sub("broker", "PUSHD_BROKER_").get("url"); ok || r.env("PUSHD_BROKER_URL_FILE") != "" {
+		r.cluster = v.any != ""
+	}
 	t.services(c)
 	c.Apps = t.apps()
 	t.channels(c)

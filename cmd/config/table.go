@@ -20,6 +20,9 @@ type reader struct {
 	env   func(string) string
 	errs  Errors
 	files map[string]string // where copies of files come from, by name
+
+	dataDir string // data_dir
+	cluster bool   // there is [broker] url
 }
 
 // table is one table of the file. Its methods read one key each, leave the

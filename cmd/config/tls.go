@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pushd/pushd/protocol/certs"
@@ -39,10 +41,41 @@ func (t *table) certificate(s *certs.Settings) {
 	var f certs.Files
 	t.abs("cert", &f.Cert)
 	t.abs("key", &f.Key)
+	if order := t.acme(); order != nil {
+		if f.Cert != "" || f.Key != "" {
+			t.fail(t.where("acme"), "a certificate is ordered, or in files: leave out acme, or cert and key")
+		}
+		f = certs.Files{Cert: order.File(), Key: order.File(), Order: order}
+	}
 	s.Certificates = append(s.Certificates, f)
 	t.once("client_ca", &s.ClientCA, t.abs)
 	t.once("min_version", &s.MinVersion, t.str)
 	t.once("ticket_secret_file", &s.TicketSecretFile, t.abs)
+}
+
+// acme reads what is ordered of an authority; nil = nothing is.
+func (t *table) acme() *certs.Order {
+	o := &certs.Order{Dir: filepath.Join(t.dataDir, "acme")}
+	t.list("acme", &o.Domains)
+	for _, key := range []string{"email", "acme_directory", "acme_ca"} {
+		if _, set := t.get(key); set && len(o.Domains) == 0 {
+			t.fail(t.where(key), "is for certificates that are ordered: acme = [\"push.example.com\"]")
+		}
+	}
+	t.str("email", &o.Email)
+	t.str("acme_directory", &o.Directory)
+	t.abs("acme_ca", &o.Roots)
+	for i, d := range o.Domains {
+		o.Domains[i] = strings.ToLower(d)
+	}
+	switch {
+	case len(o.Domains) == 0:
+		return nil
+	case t.cluster:
+		t.fail(t.where("acme"), "with [broker] url each machine would order for itself, and authorities allow few orders: "+
+			"use certbot on one of them, copy the files, and name them as cert and key (they are taken over within a minute; or certbot's --deploy-hook runs `pushctl reload`)")
+	}
+	return o
 }
 
 // once reads a value that holds for a whole list and may be said once only.

@@ -180,7 +180,7 @@ func TestCertificatesAreRenewed(t *testing.T) {
 	if r := s.Run("reload"); r.Code != 1 || !strings.Contains(r.Stderr, "certificates: "+s.file("cert.pem")) || !strings.Contains(r.Stderr, "no private key") {
 		t.Errorf("reload with half a key: %d %s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	if out := s.MustRun("status"); !strings.Contains(out, "is not taken: "+s.file("cert.pem")) {
+	if out := s.MustRun("status"); !strings.Contains(out, "could not be had: "+s.file("cert.pem")) {
 		t.Errorf("status:\n%s", out)
 	}
 	s.Kill(s.Status().Broker.PID) // the next one gets the pair that was good

@@ -62,7 +62,7 @@ func shake(t *testing.T, server, client *tls.Config) (tls.ConnectionState, error
 func filled(t *testing.T, ca *testkit.CA) (*Store, Settings) {
 	t.Helper()
 	s := NewStore()
-	settings := Settings{Certificates: []Files{{"a", "a.key"}, {"b", "b"}}}
+	settings := Settings{Certificates: []Files{{Cert: "a", Key: "a.key"}, {Cert: "b", Key: "b"}}}
 	src := settings.Sources()
 	for i, data := range [][]byte{source(t, ca, "a.example.com", "*.a.example.com"), source(t, ca, "b.example.com"), NewTickets()} {
 		if err := s.Put(src[i].Name, src[i].Kind, data); err != nil {
@@ -107,7 +107,7 @@ func TestKindOfKeyChooses(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := append(encode(der), pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsaKey)})...)
-	settings := Settings{Certificates: []Files{{"ec", "ec"}, {"rsa", "rsa"}}}
+	settings := Settings{Certificates: []Files{{Cert: "ec", Key: "ec"}, {Cert: "rsa", Key: "rsa"}}}
 	for name, d := range map[string][]byte{"ec": source(t, ca, "a.example.com"), "rsa": data} {
 		if err := s.Put(name, KindPair, d); err != nil {
 			t.Fatal(err)
@@ -141,7 +141,7 @@ func TestStoreReplaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := store.Set(Settings{Certificates: []Files{{"b", "b"}}})
+	other, err := store.Set(Settings{Certificates: []Files{{Cert: "b", Key: "b"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestStoreReplaces(t *testing.T) {
 	if err := store.Put("whatever", "of tomorrow", nil); err != nil {
 		t.Errorf("a kind that is not known: %v", err)
 	}
-	if _, err := store.Set(Settings{Certificates: []Files{{"d", "d"}}}); err == nil || !strings.Contains(err.Error(), "restart") {
+	if _, err := store.Set(Settings{Certificates: []Files{{Cert: "d", Key: "d"}}}); err == nil || !strings.Contains(err.Error(), "restart") {
 		t.Errorf("a source that is missing: %v", err)
 	}
 }
@@ -176,7 +176,7 @@ func TestTicketsOpenElsewhere(t *testing.T) {
 		if err := errors.Join(s.Put("a", KindPair, data), s.Put("ticket keys", KindTickets, keys)); err != nil {
 			t.Fatal(err)
 		}
-		set, err := s.Set(Settings{Certificates: []Files{{"a", "a"}}})
+		set, err := s.Set(Settings{Certificates: []Files{{Cert: "a", Key: "a"}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,11 +5,16 @@ package certs
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 )
@@ -47,6 +52,23 @@ func ParsePair(chain, key []byte) (*Pair, error) {
 	}
 	p.PrivateKey, p.Leaf, p.issuers = whole.PrivateKey, p.issuers[0], p.issuers[1:]
 	return p, nil
+}
+
+// Placeholder makes a pair of which no client is content, until there is a better one.
+func Placeholder() ([]byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "no certificate issued yet"},
+		NotAfter: time.Now().Add(365 * 24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		return nil, err
+	}
+	return (&Pair{Certificate: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}).Encode()
 }
 
 // checkKey finds what crypto/tls would say in words of its own.

@@ -4,6 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
 )
 
 // Settings say what the TLS listeners of a worker group, or of the API, speak.
@@ -23,7 +28,47 @@ type Settings struct {
 type Files struct {
 	Cert string `json:"cert"`
 	Key  string `json:"key"`
+
+	Order *Order `json:"acme,omitempty"` // not nil: the broker process orders it and writes both into one file, Cert and Key
 }
+
+// Order is a certificate that an authority issues by ACME.
+type Order struct {
+	Domains   []string `json:"domains"`
+	Email     string   `json:"email,omitempty"`     // that the authority may write to
+	Directory string   `json:"directory,omitempty"` // URL of the authority; "" = Let's Encrypt
+	Roots     string   `json:"roots,omitempty"`     // file of authorities that its own certificate is of; "" = those of the system
+	Dir       string   `json:"dir"`                 // folder of what is kept
+}
+
+// Check finds domains that TLS-ALPN-01 cannot prove.
+func (o *Order) Check() error {
+	for _, d := range o.Domains {
+		switch {
+		case strings.HasPrefix(d, "*."):
+			return fmt.Errorf("%q: a wildcard cannot be proved over TLS: order it by certbot with a DNS plugin, and name its files as cert and key", d)
+		case !domain.MatchString(d) || net.ParseIP(d) != nil:
+			return fmt.Errorf("%q is no domain that an authority issues for", d)
+		}
+	}
+	if len(o.Domains) == 0 {
+		return errors.New("acme names no domain")
+	}
+	if u, err := url.Parse(o.Directory); o.Directory != "" && (err != nil || u.Scheme != "https") {
+		return fmt.Errorf("acme_directory %q: write https://…", o.Directory)
+	}
+	return nil
+}
+
+var domain = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$`)
+
+// File is where the certificate is kept, and Challenge that by which a domain is
+// proved at the moment.
+func (o *Order) File() string      { return filepath.Join(o.Dir, o.Domains[0]+".pem") }
+func (o *Order) Challenge() string { return filepath.Join(o.Dir, "challenge.pem") }
+
+// ALPN is the protocol by which authorities ask for a challenge (RFC 8737).
+const ALPN = "acme-tls/1"
 
 // Source is something that Settings need of the disk, by the name under which a
 // Store has it.
@@ -31,6 +76,8 @@ type Source struct {
 	Name  string
 	Kind  string
 	Files []string // of KindPair certificate and key; of KindTickets the secret, none = random
+
+	Optional bool // the files come later
 }
 
 // Kinds of Source.
@@ -38,6 +85,8 @@ const (
 	KindPair    = "pair"
 	KindRoots   = "roots"
 	KindTickets = "tickets"
+
+	KindChallenge = "challenge" // a pair, or nothing
 )
 
 // Sources lists what s needs. nil settings need nothing.
@@ -46,10 +95,13 @@ func (s *Settings) Sources() (list []Source) {
 		return nil
 	}
 	for _, f := range s.Certificates {
-		list = append(list, Source{f.name(), KindPair, []string{f.Cert, f.Key}})
+		list = append(list, Source{f.name(), KindPair, []string{f.Cert, f.Key}, f.Order != nil})
+		if f.Order != nil {
+			list = append(list, Source{challengeName, KindChallenge, []string{f.Order.Challenge()}, true})
+		}
 	}
 	if s.ClientCA != "" {
-		list = append(list, Source{s.rootsName(), KindRoots, []string{s.ClientCA}})
+		list = append(list, Source{Name: s.rootsName(), Kind: KindRoots, Files: []string{s.ClientCA}})
 	}
 	tickets := Source{Name: s.ticketsName(), Kind: KindTickets}
 	if s.TicketSecretFile != "" {
@@ -57,6 +109,8 @@ func (s *Settings) Sources() (list []Source) {
 	}
 	return append(list, tickets)
 }
+
+const challengeName = "acme challenge"
 
 func (f Files) name() string {
 	if f.Key == f.Cert {
@@ -82,6 +136,11 @@ func (s *Settings) Validate() error {
 		return errors.New(`no certificate: write tls = { cert = "cert.pem", key = "key.pem" }`)
 	}
 	for _, f := range s.Certificates {
+		if f.Order != nil {
+			if err := f.Order.Check(); err != nil {
+				return err
+			}
+		}
 		if f.Cert == "" || f.Key == "" {
 			return errors.New("cert and key need each other; if both are in one file, name it twice")
 		}

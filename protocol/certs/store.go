@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,12 +18,13 @@ type Store struct {
 	pairs   map[string]*Pair
 	roots   map[string]*x509.CertPool
 	tickets map[string][][32]byte
+	proof   map[string]*Pair // challenges; nil = none at the moment
 	sets    []*Set
 }
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{pairs: map[string]*Pair{}, roots: map[string]*x509.CertPool{}, tickets: map[string][][32]byte{}}
+	return &Store{pairs: map[string]*Pair{}, roots: map[string]*x509.CertPool{}, tickets: map[string][][32]byte{}, proof: map[string]*Pair{}}
 }
 
 // Put takes in a source, in the place of an earlier one of that name: handshakes
@@ -46,6 +48,14 @@ func (s *Store) Put(name, kind string, data []byte) (err error) {
 		var keys [][32]byte
 		if keys, err = parseTickets(data); err == nil {
 			s.tickets[name] = keys
+		}
+	case KindChallenge:
+		var p *Pair
+		if len(data) > 0 {
+			p, err = ParsePair(data, data)
+		}
+		if err == nil {
+			s.proof[name] = p
 		}
 	default:
 		return nil // of a newer master: nobody here has asked for it
@@ -84,7 +94,7 @@ func (s *Store) Set(settings Settings, alpn ...string) (*Set, error) {
 	defer s.mu.Unlock()
 	set := &Set{settings: settings, alpn: alpn, uses: map[string]bool{}}
 	for _, src := range settings.Sources() {
-		if s.pairs[src.Name] == nil && s.roots[src.Name] == nil && s.tickets[src.Name] == nil {
+		if _, proof := s.proof[src.Name]; !proof && s.pairs[src.Name] == nil && s.roots[src.Name] == nil && s.tickets[src.Name] == nil {
 			return nil, fmt.Errorf("the running master has no copy of %s: it is of a version before TLS; use restart", src.Name)
 		}
 		set.uses[src.Name] = true
@@ -108,6 +118,13 @@ func (s *Store) build(set *Set) *tls.Config {
 	ch := &chooser{byName: map[string][]*Pair{}}
 	for _, f := range set.settings.Certificates {
 		ch.add(s.pairs[f.name()])
+		if f.Order != nil {
+			ch.proof = s.proof[challengeName]
+			ch.proves = true
+		}
+	}
+	if ch.proves {
+		c.NextProtos = append(slices.Clip(c.NextProtos), ALPN)
 	}
 	c.GetCertificate = ch.choose
 	if ca := set.settings.ClientCA; ca != "" {
@@ -121,6 +138,8 @@ func (s *Store) build(set *Set) *tls.Config {
 type chooser struct {
 	all    []*Pair
 	byName map[string][]*Pair // lower case; "*.example.com" too
+	proves bool               // authorities may ask for proof
+	proof  *Pair              // nil = there is none
 }
 
 func (c *chooser) add(p *Pair) {
@@ -135,6 +154,12 @@ func (c *chooser) add(p *Pair) {
 // client asks for the first that it can use, without any the first of all.
 func (c *chooser) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
+	if c.proves && slices.Equal(hello.SupportedProtos, []string{ALPN}) {
+		if c.proof == nil || !slices.Contains(c.proof.Leaf.DNSNames, name) {
+			return nil, fmt.Errorf("no challenge of %q is open", name)
+		}
+		return &c.proof.Certificate, nil
+	}
 	fit := c.byName[name]
 	if _, parent, ok := strings.Cut(name, "."); ok && len(fit) == 0 {
 		fit = c.byName["*."+parent]

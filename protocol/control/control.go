@@ -10,6 +10,7 @@ package control
 import (
 	"encoding/json"
 	"math/bits"
+	"time"
 )
 
 // Version is the version of this language. A child that reads a greater one in
@@ -135,6 +136,17 @@ type Failed struct {
 type Query struct {
 	What string          `json:"what"`
 	Args json.RawMessage `json:"args,omitempty"`
+}
+
+// QueryRenew is of the broker process: it has written files of copies, which all
+// processes are to have before the answer comes. Its arguments are a list of Issue.
+const QueryRenew = "renew"
+
+// Issue is a certificate that the broker process orders, for the status.
+type Issue struct {
+	File  string    `json:"file"`
+	Due   time.Time `json:"due"`             // when it is ordered next
+	Error string    `json:"error,omitempty"` // why it could not be
 }
 
 // QueryRecords asks a worker how many of its connections have a record that a

@@ -36,7 +36,7 @@ var (
 	descPublished     = desc("publish_total", "Messages published.", "source")
 	descGaps          = desc("broker_gaps_total", "Publications known to be lost between processes.")
 	descExpiry        = desc("tls_certificate_expiry_timestamp_seconds", "Unix time at which a certificate that is served ends.", "file")
-	descUnrenewed     = desc("tls_certificate_failed", "1 while what is in the file is not taken over.", "file")
+	descUnrenewed     = desc("tls_certificate_failed", "1 while what is in the file is not taken over, or no certificate could be ordered.", "file")
 	descIngestRefused = desc("ingest_refused_total", "Ingest objects refused.", "cause")
 	descClosed        = desc("clients_closed_total", "Clients that were closed for going over a limit of rate.", "cause")
 	descDatagrams     = desc("datagrams_dropped_total", "Datagrams that the kernel has dropped, since they were not read in time.", "listener")
@@ -236,7 +236,9 @@ func (c *collector) gauges(ch chan<- prometheus.Metric, st status) {
 		if cert.Error != "" {
 			failed = 1
 		}
-		gauge(descExpiry, float64(cert.NotAfter.Unix()), cert.File)
+		if !cert.NotAfter.IsZero() { // else there is none yet
+			gauge(descExpiry, float64(cert.NotAfter.Unix()), cert.File)
+		}
 		gauge(descUnrenewed, failed, cert.File)
 	}
 	gauge(descQueue, float64(queued))

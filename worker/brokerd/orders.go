@@ -92,6 +92,7 @@ func (b *serving) busStep(m control.Message, files []*os.File) {
 	case step.Do == control.BusOpen && b.api == nil:
 		err = b.open()
 	case step.Do == control.BusPause:
+		b.stopOrdering()
 		b.openDoors()
 		if len(files) == 1 {
 			err = b.export(ctx, files[0])

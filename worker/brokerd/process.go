@@ -6,6 +6,7 @@ package brokerd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/acme"
 	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/channel"
@@ -42,8 +44,9 @@ type Settings struct {
 	APITLS     *certs.Settings `json:"api_tls,omitempty"` // nil = none
 	MetricsTLS *certs.Settings `json:"metrics_tls,omitempty"`
 
-	Ingest  []Ingest `json:"ingest,omitempty"`
-	DataDir string   `json:"data_dir"` // for services
+	Ingest  []Ingest      `json:"ingest,omitempty"`
+	DataDir string        `json:"data_dir"`       // for services
+	Orders  []certs.Order `json:"acme,omitempty"` // certificates that this process orders
 }
 
 // Ingest is an address that takes lines or datagrams of JSON.
@@ -86,6 +89,7 @@ type serving struct {
 	opening  sync.Once          // closes met
 	guests   chan []api.Carried // one value: connections of the process before; nil = none come
 	tidy     *time.Timer
+	ordering func() // ends the ordering of certificates; nil = there is none
 }
 
 // Serve runs the broker process until the master tells it to stop, or is gone,
@@ -188,7 +192,43 @@ func (b *serving) open() error {
 		return atStep("start services", err)
 	}
 	b.api = server
-	return atStep("open listeners", b.openListeners())
+	if err := b.openListeners(); err != nil {
+		return atStep("open listeners", err)
+	}
+	b.orderCertificates()
+	return nil
+}
+
+// orderCertificates begins to keep those that authorities issue.
+func (b *serving) orderCertificates() {
+	if len(b.Settings.Orders) == 0 {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	b.ordering = func() { cancel(); <-over }
+	go func() {
+		defer close(over)
+		acme.Run(ctx, acme.Options{Orders: b.Settings.Orders, Log: b.Log, Renew: func(ctx context.Context, issues []control.Issue) error {
+			args, err := json.Marshal(issues)
+			if err == nil {
+				ctx, cancel := context.WithTimeout(ctx, renewBound)
+				defer cancel()
+				_, err = b.master.ask(ctx, control.Query{What: control.QueryRenew, Args: args})
+			}
+			return err
+		}})
+	}()
+}
+
+// renewBound is how long all processes may take to get a new certificate.
+const renewBound = 10 * time.Second
+
+func (b *serving) stopOrdering() {
+	if b.ordering != nil {
+		b.ordering()
+		b.ordering = nil
+	}
 }
 
 // openBus serves the bus on the inherited socket, if it is embedded, and
@@ -248,6 +288,7 @@ func (b *serving) outliveMaster(terminated <-chan os.Signal) {
 
 // close ends everything in the order of the data's way.
 func (b *serving) close() {
+	b.stopOrdering()
 	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
 	defer cancel()
 	if b.api != nil { // else it was on standby
