@@ -82,6 +82,10 @@ func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *Position) UnmarshalText(b []byte) (err error) {
+	if len(b) == 0 {
+		*p = Position{}
+		return nil
+	}
 	*p, err = Parse(string(b))
 	return err
 }

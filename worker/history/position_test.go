@@ -34,6 +34,10 @@ func TestPosition(t *testing.T) {
 	if err != nil || string(raw) != `{"P":"00000z:7","Q":""}` {
 		t.Errorf("%s %v", raw, err)
 	}
+	var back struct{ P, Q Position }
+	if err := json.Unmarshal(raw, &back); err != nil || back.P != (Position{35, 7}) || back.Q != (Position{}) {
+		t.Errorf("%+v %v", back, err)
+	}
 }
 
 func FuzzParse(f *testing.F) {

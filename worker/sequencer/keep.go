@@ -167,7 +167,7 @@ func (s *Sequencer) leave() {
 	if k.off || k.broken || s.env.Channels.Ordered() == nil && s.store.Counts().Numbered == 0 {
 		return
 	}
-	if k.disk && s.begun && !k.dirty {
+	if k.disk && (s.begun || f.total > 0) && !k.dirty {
 		if err := f.say(true, k.boot); err != nil {
 			s.env.Log.Error("the history may begin with new epochs", "error", err)
 		}
