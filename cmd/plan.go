@@ -202,6 +202,7 @@ func (b *planner) group(at string, g master.Group, socket config.Socket, spec *g
 		b.fail(at, err)
 	}
 	g.Copies = b.copies(s.TLS)
+	g.Scripts = spec.scripts()
 	g.Spec = mustJSON(workerSpec{processSpec: b.process(), TrustedProxies: b.config.TrustedProxies, Group: spec})
 	b.plan.Workers = append(b.plan.Workers, g)
 }

@@ -66,7 +66,14 @@ func (c *call) progress() (step func(master.Progress), done func()) {
 
 func (c *call) tellReload(r *master.ReloadReport) {
 	t := newTable("WORKER", ">OLD PID", ">NEW PID", ">MOVED", ">MS")
+	replaced := 0
 	for _, s := range r.Slots {
+		for _, one := range s.Scripts {
+			t.add(slotText(s.Worker, s.Slot)+" "+clean(one.Title), pidText(one.OldPID), pidText(one.NewPID), "-", fmt.Sprintf("%.0f", one.PauseMS))
+		}
+		if replaced += max(len(s.Scripts), 1); len(s.Scripts) > 0 {
+			continue
+		}
 		t.add(slotText(s.Worker, s.Slot), pidText(s.OldPID), pidText(s.NewPID), fmt.Sprint(s.Moved), fmt.Sprint(s.MS))
 	}
 	if len(r.Slots) > 0 {
@@ -74,7 +81,7 @@ func (c *call) tellReload(r *master.ReloadReport) {
 		fmt.Fprintln(c.out)
 	}
 	fmt.Fprintf(c.out, "reloaded: %s replaced, %s moved, %d asked to come back",
-		counted(len(r.Slots), "process", "processes"), counted(r.Moved, "connection", "connections"), r.Drained)
+		counted(replaced, "process", "processes"), counted(r.Moved, "connection", "connections"), r.Drained)
 	if r.Moved > 0 {
 		fmt.Fprintf(c.out, ", longest pause %.0f ms", r.Pause.Max)
 	}

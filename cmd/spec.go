@@ -97,6 +97,19 @@ func groupOf(w config.Worker) *groupSpec {
 	return g
 }
 
+// scripts reports whether a handler of the group is a program beside its
+// processes.
+func (g *groupSpec) scripts() bool {
+	if g == nil {
+		return false
+	}
+	is := func(r routeSpec) bool { return r.Handler == scriptHandler }
+	return g.Handler != nil && is(*g.Handler) || slices.ContainsFunc(g.Routes, is)
+}
+
+// scriptHandler is the name of the handler that runs programs.
+const scriptHandler = "script"
+
 func routeOf(r config.Route) routeSpec {
 	return routeSpec{Pattern: r.Pattern, Handler: r.Handler, Origins: r.Origins, Protocols: r.Protocols, Options: worker.Options(r.Options)}
 }

@@ -100,7 +100,7 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 		g.groups = append(g.groups, &unit{
 			role: control.RoleWorker, name: w.Name, cred: creds[i], spec: w.Spec,
 			generation: g.number, program: g.program, drainMS: g.plan.DrainMS,
-			listen: g.inherit(w.Listen), bus: g.plan.Broker != nil, copies: w.Copies,
+			listen: g.inherit(w.Listen), bus: g.plan.Broker != nil, copies: w.Copies, scripts: w.Scripts,
 		})
 	}
 	if b := g.plan.Broker; b != nil {

@@ -82,6 +82,10 @@ type Group struct {
 	Group  string          `json:"group,omitempty"`
 	Copies []string        `json:"copies,omitempty"` // names out of Plan.Copies
 	Spec   json.RawMessage `json:"spec,omitempty"`   // for the worker, opaque here
+
+	// Scripts says that handlers of it are programs beside its processes, which a
+	// reload replaces alone when nothing else has changed.
+	Scripts bool `json:"scripts,omitempty"`
 }
 
 // BrokerPlan is the process that holds the broker, the API, metrics and JSON

@@ -232,6 +232,9 @@ func (m *master) settle(g *generation, surplus []*slot) {
 func (r *reload) step(ctx context.Context, s *slot, u *unit) error {
 	r.progress(u, s, "start")
 	begin := time.Now()
+	if done, err := r.renew(ctx, s, u, begin); done || err != nil {
+		return err
+	}
 	e, err := r.m.replace(ctx, s, u)
 	if err != nil {
 		return failedAt(u, s, err)
@@ -285,7 +288,7 @@ func (r *reload) through(u *unit, s *slot, e exchange, begin time.Time) {
 	r.report.Pause = r.pauses.report()
 	r.report.Slots = append(r.report.Slots, SlotReport{
 		Worker: u.name, Slot: s.index, OldPID: e.oldPID, NewPID: e.newPID,
-		Moved: e.moved.Moved, HandoverMS: float64(e.moved.TookUS) / 1000, MS: time.Since(begin).Milliseconds(),
+		Moved: e.moved.Moved, HandoverMS: float64(e.moved.TookUS) / 1000, MS: time.Since(begin).Milliseconds(), Scripts: e.scripts,
 	})
 	r.done = min(r.done+1, r.total)
 	r.progress(u, s, "done")

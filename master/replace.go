@@ -20,6 +20,7 @@ type exchange struct {
 	oldPID, newPID int // 0 = none
 	drained        int // connections that the old process had to close
 	moved          control.Exported
+	scripts        []control.Renewed // of a process that stays
 }
 
 // replace puts a process of u in the place of the one that s has, if any. Until

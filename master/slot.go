@@ -25,6 +25,7 @@ type unit struct {
 	copies     []string            // what it needs of the master's copies
 	spec       json.RawMessage
 	drainMS    int64
+	scripts    bool // see Group.Scripts
 	standby    bool // a broker process that is to open nothing before it is told to
 }
 

@@ -178,6 +178,9 @@ type SlotReport struct {
 	Moved      int     `json:"moved"`
 	MS         int64   `json:"ms"`
 	HandoverMS float64 `json:"handover_ms"` // the part of MS in which connections moved
+
+	// Scripts are the programs that were replaced beside the process, which stays.
+	Scripts []control.Renewed `json:"scripts,omitempty"`
 }
 
 // add counts a reload that has ended.

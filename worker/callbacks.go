@@ -3,6 +3,8 @@ package worker
 import (
 	"fmt"
 	"runtime/debug"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // callbacks are the functions of one handler, looked up once. A nil one costs
@@ -32,6 +34,7 @@ type callbacks struct {
 	onImported     func(w *Worker, carry []byte)
 	clients        *Clients
 	script         func() ScriptStats
+	renew          func(done func(control.Renewed, error))
 }
 
 // ofWorker returns the callbacks that are fields of w.
@@ -122,6 +125,11 @@ func ofHandler(h Handler) (cb callbacks) {
 	}
 	if i, ok := h.(interface{ Script() ScriptStats }); ok {
 		cb.script = i.Script
+	}
+	if i, ok := h.(interface {
+		Renew(done func(control.Renewed, error))
+	}); ok {
+		cb.renew = i.Renew
 	}
 	return cb
 }

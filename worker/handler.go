@@ -47,6 +47,7 @@ import (
 //	OnImported(w *Worker, carry []byte)
 //	Clients() *Clients
 //	Script() ScriptStats
+//	Renew(done func(control.Renewed, error))
 type Handler any
 
 // NewFunc makes a handler from the options of its route. It runs once per

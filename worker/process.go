@@ -225,6 +225,8 @@ func (s *serving) handle(m control.Message, files []*os.File) {
 		s.handover(m, files)
 	case control.TypeBus:
 		go s.busStep(m)
+	case control.TypeRenew:
+		s.renewScripts(m.ID)
 	case control.TypeResume:
 		go s.takeBack(s.given.Load(), m.ID)
 	case control.TypeCopy:

@@ -51,6 +51,8 @@ const (
 	TypeExport = "export" // master → old worker, the other end: hand over; answer: Exported
 	TypeResume = "resume" // master → old worker: the new one is dead, go on serving
 
+	TypeRenew = "renew" // master → worker, with ID: replace the programs of its scripts, nothing else; answered by answer: a list of Renewed
+
 	TypeReady  = "ready"  // child → master: it serves
 	TypeFailed = "failed" // child → master: Failed; it exits on its own
 	TypePong   = "pong"   // child → master, with the ID of the ping
@@ -109,6 +111,15 @@ const CopyMax = 1 << 20
 type Listener struct {
 	Address string `json:"address"` // as in the plan, e.g. "websocket://127.0.0.1:2346"
 	FD      int    `json:"fd"`
+}
+
+// Renewed is the replacement of one program of a script.
+type Renewed struct {
+	Title   string  `json:"title"`
+	OldPID  int     `json:"old_pid"` // 0 = there was none
+	NewPID  int     `json:"new_pid"`
+	PauseMS float64 `json:"pause_ms"` // in which its clients were not heard
+	Closed  int     `json:"closed"`   // connections that only the old one knew
 }
 
 // Stop asks a child to leave: stop accepting at once, close its clients with

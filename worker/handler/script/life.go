@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pushd/pushd/protocol/control"
 	wire "github.com/pushd/pushd/protocol/script"
 	"github.com/pushd/pushd/worker"
 )
@@ -301,15 +302,16 @@ func (h *handler) pause() time.Duration {
 // spawn starts a process after a while, which then gets the events: as the next
 // one when there is none, else in the place of the one that has them. ready runs
 // when it is there; nil is what a death wants: it is tried until it is.
-func (h *handler) spawn(after time.Duration, ready func(error)) {
+func (h *handler) spawn(after time.Duration, ready func(control.Renewed, error)) {
 	if h.starting || h.leaving {
 		if ready != nil {
-			ready(errBusy)
+			ready(control.Renewed{}, errBusy)
 		}
 		return
 	}
 	h.starting = true
-	h.w.After(after, func() {
+	h.backoff = h.w.After(after, func() {
+		h.backoff = nil
 		setup := h.setup()
 		if err := h.w.Go(func() {
 			p, err := h.launch(setup)
@@ -323,7 +325,7 @@ func (h *handler) spawn(after time.Duration, ready func(error)) {
 var errBusy = errors.New("another process of the script is being started")
 
 // launched goes on with a process that was started, or was not.
-func (h *handler) launched(p *proc, err error, ready func(error)) {
+func (h *handler) launched(p *proc, err error, ready func(control.Renewed, error)) {
 	h.starting = false
 	if err == nil && (h.leaving || h.exported != nil) {
 		p.KillAll()
@@ -345,38 +347,61 @@ func (h *handler) launched(p *proc, err error, ready func(error)) {
 		h.spawn(h.pause(), nil)
 	}
 	if ready != nil {
-		ready(err)
+		r := control.Renewed{Title: h.title()}
+		if h.cur == p && p != nil {
+			r.NewPID = p.PID
+		}
+		ready(r, err)
 	}
 }
 
-// replace starts a new process beside the one that has the events, and lets it
-// take over; done is told when it has, or why not. Connections stay.
-func (h *handler) replace(done func(error)) {
-	if done == nil {
-		done = func(err error) {
-			if err != nil && !errors.Is(err, errBusy) {
-				h.log.Error("script is not replaced: the process before serves on", "script", h.title(), "error", err.Error())
-			}
-		}
+// Renew replaces the process by one of the program as it is now. Connections
+// stay; when the new one does not get ready, so does the old one.
+func (h *handler) Renew(done func(control.Renewed, error)) {
+	switch {
+	case h.leaving || h.exported != nil:
+		done(control.Renewed{}, errBusy)
+	case h.starting && h.backoff == nil: // launch is bounded
+		h.w.After(hearTime, func() { h.Renew(done) })
+	case h.starting:
+		h.backoff.Stop()
+		h.starting, h.backoff, h.fails = false, nil, 0
+		h.spawn(0, done)
+	case h.cur != nil && h.cur.stopping: // it has died, or will soon
+		h.w.After(hearTime, func() { h.Renew(done) })
+	default:
+		h.spawn(0, done)
 	}
-	h.spawn(0, done)
+}
+
+// replace is Renew for reasons of our own.
+func (h *handler) replace() {
+	h.spawn(0, func(_ control.Renewed, err error) {
+		if err != nil && !errors.Is(err, errBusy) {
+			h.log.Error("script is not replaced: the process before serves on", "script", h.title(), "error", err.Error())
+		}
+	})
 }
 
 // succeed lets next take the place of old, which is told to leave.
-func (h *handler) succeed(old, next *proc, done func(error)) {
-	began := time.Now()
+func (h *handler) succeed(old, next *proc, done func(control.Renewed, error)) {
+	began, before := time.Now(), h.lost.held+h.lost.doubts
 	h.hold(holdChange, true)
 	h.stop(old, wire.Successor, func() {
-		if done != nil {
-			defer done(nil)
-		}
 		if next.over { // in that moment
 			h.respawn(next)
-			return
+		} else {
+			h.begin(next)
 		}
-		h.begin(next)
+		pause := time.Since(began)
 		h.log.Info("script process takes over", "script", h.title(), "pid", next.PID, "before", old.PID,
-			"pause", time.Since(began).Round(100*time.Microsecond).String())
+			"pause", pause.Round(100*time.Microsecond).String())
+		if done != nil {
+			done(control.Renewed{
+				Title: h.title(), OldPID: old.PID, NewPID: next.PID,
+				PauseMS: float64(pause.Microseconds()) / 1000, Closed: int(h.lost.held + h.lost.doubts - before),
+			}, nil)
+		}
 	})
 }
 
@@ -463,5 +488,5 @@ func (h *handler) aged(p *proc) {
 	}
 	h.log.Info("script process is replaced", "script", h.title(), "pid", p.PID, "because", why)
 	p.most = 0
-	h.replace(nil)
+	h.replace()
 }

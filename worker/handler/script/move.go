@@ -205,7 +205,7 @@ func (h *handler) watch() {
 				seen, of = now, names
 				if changed && h.exported == nil {
 					h.log.Info("script: a file has changed", "script", h.title())
-					h.replace(nil)
+					h.replace()
 				}
 			})
 		})

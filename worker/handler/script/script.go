@@ -38,9 +38,10 @@ type handler struct {
 	clients worker.Clients
 	holds   hold
 
-	cur      *proc // gets the events; nil: there is none
-	starting bool  // launch runs for the next one
-	leaving  bool  // the worker stops: no process follows
+	cur      *proc         // gets the events; nil: there is none
+	starting bool          // the next one is being started, or is to be
+	backoff  *worker.Timer // until it is; nil: launch runs
+	leaving  bool          // the worker stops: no process follows
 	births   int
 	fails    int // processes in a row that have done nothing
 	lost     lost

@@ -136,6 +136,8 @@ def event(op, flags, aux, c, payload):
         seen.append('open' if op == OPEN else 'resume')
         if 'hello' in wants:
             frame(33, c, b'hello')
+    elif op == MESSAGE and flags & 1:
+        frame(33, c, payload, 1)
     elif op == MESSAGE:
         do(c, payload.decode())
     elif op == CLOSE:

@@ -1,0 +1,202 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// renewed is the part of `reload --json` that is about programs.
+type renewed struct {
+	OK             bool
+	Error, Step    string
+	Moved, Drained int
+	Slots          []struct {
+		Old     int `json:"old_pid"`
+		New     int `json:"new_pid"`
+		Scripts []struct {
+			Old    int     `json:"old_pid"`
+			New    int     `json:"new_pid"`
+			Pause  float64 `json:"pause_ms"`
+			Closed int
+		}
+	}
+}
+
+func (s scripted) renew() (r renewed) {
+	s.t.Helper()
+	out := s.Run("reload", "--json")
+	if err := json.Unmarshal([]byte(out.Stdout), &r); err != nil {
+		s.t.Fatalf("%v: %+v", err, out)
+	}
+	return r
+}
+
+// changed is the config with another value in it that no process has, so that a
+// reload replaces the workers.
+func (s scripted) change(more string) {
+	s.t.Helper()
+	text, err := os.ReadFile(s.Config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(text), "\nslow = ")
+	s.WriteConfig(first + "\nslow = \"close\"\n" + more + "\n")
+}
+
+// TestScriptReload: when nothing else has changed only the program is replaced:
+// nobody is closed, sessions and what it carries stay, and code that does not
+// start never takes over.
+func TestScriptReload(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `env = { BROKEN = "{{dir}}/broken", WANTS = "open" }`)
+	a, b := s.Dial("/"), s.Dial("/")
+	says(t, a, "set Ann", "set")
+	says(t, a, "keep the map", "kept")
+	says(t, b, "join room", "joined")
+	says(t, a, "seen", "open open")
+	worker := s.Status().Workers[0].PID
+	before := s.idle()
+	r := s.renew()
+	if !r.OK || r.Drained != 0 || len(r.Slots) != 1 || r.Slots[0].New != worker || r.Slots[0].Old != worker || len(r.Slots[0].Scripts) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	if one := r.Slots[0].Scripts[0]; one.Old != before.PID || one.New == before.PID || one.Closed != 0 {
+		t.Errorf("%+v", one)
+	}
+	says(t, a, "seen", "carried:2 resume resume")
+	says(t, a, "carried", "the map")
+	says(t, a, "get", "Ann")
+	a.SendText("publish room still a member")
+	b.WantText("still a member")
+
+	broken := filepath.Join(s.Dir, "broken")
+	if err := os.WriteFile(broken, []byte("a semicolon is missing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pid := s.idle().PID
+	if r := s.renew(); r.OK || r.Step != "script" || !strings.Contains(r.Error, "broken: a semicolon is missing") {
+		t.Errorf("code that does not start: %+v", r)
+	}
+	s.change("ping_interval = \"50s\"") // the worker's turn
+	if r := s.renew(); r.OK || !strings.Contains(r.Error, "a semicolon is missing") {
+		t.Errorf("code that does not start, in a new worker: %+v", r)
+	}
+	says(t, a, "carried", "the map")
+	if one := s.idle(); one.PID != pid {
+		t.Errorf("the process before does not go on: %+v", one)
+	}
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.renew(); !r.OK || r.Slots[0].New == worker || r.Moved != 2 || r.Drained != 0 {
+		t.Errorf("a full reload: %+v", r)
+	}
+	says(t, a, "seen", "carried:2 resume resume")
+	says(t, a, "carried", "the map")
+	says(t, a, "get", "Ann")
+}
+
+// TestScriptHeld: those of whom the program has said that only it knows them are
+// closed when it ends without carrying them, and nobody else is.
+func TestScriptHeld(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(s scripted){
+		"killed":      func(s scripted) { kill(t, s.idle().PID) },
+		"reload":      func(s scripted) { s.renew() },
+		"full reload": func(s scripted) { s.change(`ping_interval = "50s"`); s.renew() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := walk(t, "", `env = { WANTS = "holding" }`)
+			a, b := s.Dial("/"), s.Dial("/")
+			says(t, a, "hold", "held")
+			says(t, b, "here", "here")
+			s.idle()
+			s.t = t
+			end(s)
+			if code := closed(t, a); code != 1012 {
+				t.Errorf("who was held was closed with %d", code)
+			}
+			says(t, b, "here", "here")
+		})
+	}
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestScriptUnderLoad: programs and workers are replaced again and again, and a
+// broker process is killed, while clients echo through the program and chat
+// beside it. Every byte is checked, its order too.
+func TestScriptUnderLoad(t *testing.T) {
+	s := walk(t, "", `env = { WANTS = "open" }
+limits = { max_queue = "64MiB" }
+routes = { "/chat" = "chat" }`)
+	l := stand(t, s.Server)
+	for i := range 3 {
+		if r := s.renew(); !r.OK || r.Drained != 0 || len(r.Slots[0].Scripts) != 1 || r.Slots[0].Scripts[0].Closed != 0 {
+			t.Errorf("reload of the program: %+v", r)
+		}
+		s.change(fmt.Sprintf("ping_interval = \"%ds\"", 50+i))
+		if r := s.renew(); !r.OK || r.Drained != 0 || r.Moved < standingSessions/2 {
+			t.Errorf("reload of the worker: %+v", r)
+		}
+	}
+	broker := s.Status().Broker.PID
+	kill(t, broker)
+	pushdtest.Eventually(t, "the broker is back", func() bool { st := s.Status(); return st.Broker.PID != broker && st.Broker.PID > 0 })
+	if r := s.renew(); !r.OK || r.Drained != 0 {
+		t.Errorf("reload after the broker's death: %+v", r)
+	}
+	l.end("loss", "gap") // of the chat, in the moment of the broker's death
+	if one := s.idle(); one.Doubts+one.Strands != 0 {
+		t.Errorf("%+v", one)
+	}
+}
+
+// TestScriptRollback: a new worker that dies at some step of the hand-over costs
+// what had moved to it; the old one starts its program anew, which gets what the
+// one before has carried.
+func TestScriptRollback(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `env = { WANTS = "open" }`, "-tags", "faults")
+	a, b := s.Dial("/"), s.Dial("/")
+	says(t, a, "set Ann", "set")
+	says(t, b, "keep the map", "kept")
+	for i, at := range []killPoint{{"import", 1}, {"import carry", 1}, {"import batch", 1}} {
+		order(t, s.Server, at.point, at.n, unix.SIGKILL, 0)
+		s.change(fmt.Sprintf("ping_interval = \"%ds\"", 40+i))
+		if r := s.renew(); r.OK || r.Drained != 0 {
+			t.Errorf("%s: %+v", at, r)
+		}
+		carriedOut(t, s.Server)
+		says(t, a, "get", "Ann")
+		says(t, b, "carried", "the map")
+		says(t, b, "here", "here")
+	}
+	if r := s.renew(); !r.OK || r.Moved != 2 || r.Drained != 0 {
+		t.Errorf("%+v", r)
+	}
+	says(t, a, "get", "Ann")
+	says(t, b, "carried", "the map")
+	for _, p := range []string{"export prepare", "export carry", "export freeze"} { // the old one: as in any crash
+		order(t, s.Server, p, 1, unix.SIGKILL, 0)
+		s.change(`ping_interval = "` + fmt.Sprint(60+len(p)) + `s"`)
+		s.renew()
+		carriedOut(t, s.Server)
+		says(t, s.Dial("/"), "here", "here")
+		s.idle()
+	}
+}
