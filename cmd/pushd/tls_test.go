@@ -107,7 +107,7 @@ func TestOpenSSLThroughReload(t *testing.T) {
 	t.Parallel()
 	s := newSecureServer(t)
 	for _, suite := range []string{"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"} {
-		c := newScript(t, s, "openssl", "s_client", "-connect", s.text, "-CAfile", "ca.pem", "-verify_return_error",
+		c := newTalker(t, s, "openssl", "s_client", "-connect", s.text, "-CAfile", "ca.pem", "-verify_return_error",
 			"-servername", "push.example.com", "-ciphersuites", suite)
 		c.says("one\n", "one\n")
 		for i := range 3 {
@@ -121,7 +121,7 @@ func TestOpenSSLThroughReload(t *testing.T) {
 		}
 		c.ends("Q\n")
 	}
-	c := newScript(t, s, "openssl", "s_client", "-connect", s.text, "-CAfile", "ca.pem", "-verify_return_error",
+	c := newTalker(t, s, "openssl", "s_client", "-connect", s.text, "-CAfile", "ca.pem", "-verify_return_error",
 		"-servername", "push.example.com", "-tls1_2")
 	c.says("one\n", "one\n")
 	reload(t, s.Server)
@@ -134,7 +134,7 @@ func TestOpenSSLThroughReload(t *testing.T) {
 func TestPythonAndNodeThroughReload(t *testing.T) {
 	t.Parallel()
 	s := newSecureServer(t)
-	py := newScript(t, s, "python3", "-u", "-c", `
+	py := newTalker(t, s, "python3", "-u", "-c", `
 import socket, ssl, sys
 host, port = sys.argv[1].split(":")
 s = ssl.create_default_context(cafile="ca.pem").wrap_socket(socket.create_connection((host, port)), server_hostname="push.example.com")
@@ -145,7 +145,7 @@ for line in sys.stdin:
 s.unwrap()
 print("clean end")
 `, s.text)
-	node := newScript(t, s, "node", "-e", `
+	node := newTalker(t, s, "node", "-e", `
 const tls = require("tls"), [host, port] = process.argv[1].split(":")
 const c = tls.connect({host, port, ca: require("fs").readFileSync("ca.pem"), servername: "push.example.com"})
 process.stdin.pipe(c)
@@ -176,8 +176,8 @@ c.pipe(process.stdout)
 	}
 }
 
-// script is a program that says what it reads and is told what to say.
-type script struct {
+// talker is a program that says what it reads and is told what to say.
+type talker struct {
 	t   *testing.T
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -185,9 +185,9 @@ type script struct {
 	got bytes.Buffer
 }
 
-func newScript(t *testing.T, s *secureServer, name string, args ...string) *script {
+func newTalker(t *testing.T, s *secureServer, name string, args ...string) *talker {
 	t.Helper()
-	c := &script{t: t, cmd: exec.Command(name, args...)}
+	c := &talker{t: t, cmd: exec.Command(name, args...)}
 	c.cmd.Dir = s.Dir
 	var err error
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
@@ -212,7 +212,7 @@ func newScript(t *testing.T, s *secureServer, name string, args ...string) *scri
 }
 
 // says writes in and waits for out.
-func (c *script) says(in, out string) {
+func (c *talker) says(in, out string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.in, in); err != nil {
 		c.t.Fatal(err)
@@ -220,7 +220,7 @@ func (c *script) says(in, out string) {
 	c.hears(out)
 }
 
-func (c *script) hears(out string) {
+func (c *talker) hears(out string) {
 	c.t.Helper()
 	for !strings.Contains(c.got.String(), out) {
 		b, err := c.out.ReadByte()
@@ -232,7 +232,7 @@ func (c *script) hears(out string) {
 	c.got.Reset()
 }
 
-func (c *script) ends(in string) {
+func (c *talker) ends(in string) {
 	c.t.Helper()
 	_, _ = io.WriteString(c.in, in)
 	_ = c.in.Close()
