@@ -3,6 +3,7 @@ package worker
 import (
 	"strconv"
 	"testing"
+	"time"
 )
 
 // A process without a place says so to upgrades, and serves plain requests.
@@ -39,7 +40,7 @@ func TestFullIsSaid(t *testing.T) {
 // Guests are few, and one that says nothing is not for long.
 func TestGuestsAreFew(t *testing.T) {
 	w := New(anyWS)
-	w.Limits.MaxConnections = 1
+	w.Limits.MaxConnections, w.Limits.HandshakeTimeout = 1, time.Hour // which is not what ends the silent
 	w.OnRequest = func(r *Response, _ *Request) { _, _ = r.WriteString("served") }
 	s := serve(t, w)
 	connect(t, s.addrs[0], "/")
@@ -57,4 +58,26 @@ func TestGuestsAreFew(t *testing.T) {
 			t.Errorf("%d connections", n)
 		}
 	})
+}
+
+// TestFullWait: who finds no place waits for one before it is told.
+func TestFullWait(t *testing.T) {
+	w := New(anyWS)
+	w.Limits.MaxConnections, w.Limits.FullWait = 1, time.Hour
+	w.OnMessage = func(c *Conn, m Message) { _ = c.Send(m) }
+	s := serve(t, w)
+	first := connect(t, s.addrs[0], "/")
+	next := dial(t, s.addrs[0])
+	a := &w.loop.accept
+	s.eventually("the second is seen to wait, several times", func() bool { return a.waited > 0 && w.loop.now >= a.waited+3*guestLook })
+	s.on(func() {
+		if a.guests != 0 || w.loop.conns.len() != 1 {
+			t.Errorf("%d guests, %d connections", a.guests, w.loop.conns.len())
+		}
+	})
+	first.conn.Close()
+	if resp := next.upgrade("/"); resp.StatusCode != 101 {
+		t.Fatal(resp.Status)
+	}
+	s.eventually("nobody waits", func() bool { return a.paused && a.waited == 0 })
 }

@@ -159,6 +159,11 @@ func TestTurnOfManyConnections(t *testing.T) {
 			}
 			w.got, w.inTurn = nil, -1
 		})
+		s.on(func() { // the door has had its turn: sockets have all their time again
+			if spent := w.loop.rest.spent; spent != 0 {
+				t.Errorf("round %d: %s are spent already", round, spent)
+			}
+		})
 	}
 }
 

@@ -65,3 +65,35 @@ func TestFile(t *testing.T) {
 		t.Fatalf("%q %v", b, err)
 	}
 }
+
+// A pipe that is read never drops, however much goes through in all; and what is
+// told of losses has the format of the log.
+func TestReadPipe(t *testing.T) {
+	r, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	w := New(func() *os.File { return out })
+	go func() {
+		defer out.Close()
+		for i := range 40 { // 1.6 MB, 40 KB at a time: each is read before the next
+			for range 40 {
+				fmt.Fprintf(w, `{"n":%d,"x":%q}`+"\n", i, strings.Repeat("x", 1000))
+			}
+			w.Flush(time.Minute)
+		}
+	}()
+	n := 0
+	for lines := bufio.NewScanner(r); lines.Scan(); n++ {
+		if !strings.HasPrefix(lines.Text(), `{"n":`) {
+			t.Fatalf("line %d: %.100s", n, lines.Text())
+		}
+	}
+	if n != 1600 {
+		t.Errorf("%d of 1600 lines", n)
+	}
+	if like := string(lost([]byte("{}\n"), 3)); !strings.HasPrefix(like, `{"time":"`) || !strings.HasSuffix(like, `"lines":3}`+"\n") {
+		t.Errorf("in JSON: %s", like)
+	}
+}

@@ -101,6 +101,7 @@ func TestRequests(t *testing.T) {
 		"long line":      {get + "X: " + strings.Repeat("y", 1<<10), "", 431},
 		"long body":      {post + "Content-Length: 21\r\n\r\n", "", 413},
 		"long chunk":     {chunked + "15\r\n", "", 413},
+		"long chunks":    {chunked + "b\r\n01234567890\r\na\r\n", "", 413},
 		"endless":        {chunked + "1;" + strings.Repeat("x", 5<<10), "", 413},
 		"chunk LF":       {chunked + "3\nabc\r\n0\r\n\r\n", "", 400},
 		"chunk too long": {chunked + "3\r\nabcd\r\n0\r\n\r\n", "", 400},
@@ -159,6 +160,15 @@ func TestRequests(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestChunkIsBelowAGiB, also where no limit is set.
+func TestChunkIsBelowAGiB(t *testing.T) {
+	for size, want := range map[string]int{"3fffffff": 0, "40000000": 400} {
+		if _, _, status := feed(t, new(Reader), []byte(post+"Transfer-Encoding: chunked\r\n\r\n"+size+"\r\n"), 7, &Limits{}); status != want {
+			t.Errorf("a chunk of %s bytes: status %d, want %d", size, status, want)
+		}
 	}
 }
 

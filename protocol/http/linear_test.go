@@ -110,7 +110,11 @@ func TestAppendIsTheSameRequest(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					wait = append(rd.Append(nil), wait[used:]...)
+					held := rd.Append(nil)
+					if rd.Buffered() < len(held) {
+						t.Fatalf("cut at %d: %d bytes are more than the %d that it says", cut, len(held), rd.Buffered())
+					}
+					wait = append(held, wait[used:]...)
 					rd = new(Reader)
 				}
 				r, _, status := feed(t, rd, append(wait, raw[cut:]...), 3, lim)

@@ -32,6 +32,7 @@ func TestHeaders(t *testing.T) {
 		"v2, IPv6":        {string(binaryHeader(0x21, 0x21, v6(), 0)), "[2001:db8::9]:4711"},
 		"v2, more fields": {string(binaryHeader(0x21, 0x11, v4, 500)), "203.0.113.9:4711"},
 		"v2, local":       {string(binaryHeader(0x20, 0x00, nil, 0)), ""},
+		"v2, of itself":   {string(binaryHeader(0x20, 0x11, v4, 0)), ""}, // a health check says where it comes from
 		"v2, unix":        {string(binaryHeader(0x21, 0x31, make([]byte, 216), 0)), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -50,6 +51,7 @@ func TestHeaders(t *testing.T) {
 		"GET / HTTP/1.1\r\n", "PROXY TCP4 203.0.113.9 127.0.0.1 4711\r\n", "PROXY TCP4 2001:db8::9 ::1 1 2\r\n", "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
 		"PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n", "PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n",
 		"PROXY TCP6 fe80::1%x ::1 1 2\r\n", "PROXY \r\n", "PROXY TCP4 " + strings.Repeat("1", 100),
+		"PROXY UNKNOWN " + strings.Repeat("x", 92) + "\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
 		string(binaryHeader(0x11, 0x11, v4, 0)), string(binaryHeader(0x22, 0x11, v4, 0)), string(binaryHeader(0x21, 0x11, v4[:8], 0)),
 		string(binaryHeader(0x21, 0x21, v4, 0)), string(binaryHeader(0x21, 0x11, v4, 4096)[:20]),
 	} {

@@ -141,3 +141,41 @@ func TestFallback(t *testing.T) {
 		}
 	})
 }
+
+// TestFetchedComesBeforeTheNextTurn: what gnet has fetched of a socket that goes
+// out of sight comes in the same turn of gnet's, before anything that is posted
+// from then on: a hand-over writes its records in a function of that kind, and
+// what came after them would be lost.
+func TestFetchedComesBeforeTheNextTurn(t *testing.T) {
+	s, tcp, _ := start(t)
+	settled(t, s, tcp) // without one the reactor leaves the wake-up to gnet
+	c := dial(t, tcp)
+	says(t, c, "hello", "HELLO")
+	for range 20 {
+		done := make(chan error, 1)
+		s.on(func() { // a turn in which the wake-up and the socket become ready, in this order
+			guest := s.peers[1]
+			s.events = nil
+			must(t, s.r.Post(func() {
+				s.note("frozen")
+				s.r.Detach(guest.h)
+				must(t, s.r.Post(func() { s.note("packed"); done <- nil }, 0))
+			}, 0))
+			_, err := io.WriteString(c, "x")
+			must(t, err)
+			for end := time.Now().Add(patience); !guest.h.Unread() && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+		})
+		await(t, "packed", done)
+		got := ""
+		s.on(func() {
+			got = strings.Join(s.events, ", ")
+			must(t, s.r.Attach(s.peers[1].h))
+		})
+		if strings.Count(got, "readable") != 1 || strings.Index(got, "packed") < strings.Index(got, "readable") {
+			t.Fatal(got)
+		}
+		says(t, c, "", "X")
+	}
+}
