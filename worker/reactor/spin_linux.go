@@ -90,7 +90,7 @@ func (r *Reactor[C]) gnetIsNeeded() bool {
 	o := &r.own
 	n := epollNow(r.engine.epoll, o.poll.inner, 0)
 	for _, e := range o.poll.inner[:n] {
-		if int(e.Fd) != r.engine.wakeFD {
+		if int(e.Fd) != r.engine.wake.Fd() {
 			return true
 		}
 	}
