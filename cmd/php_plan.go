@@ -2,10 +2,13 @@ package cmd
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/pushd/pushd/cmd/config"
@@ -15,14 +18,68 @@ import (
 
 func noContext() context.Context { return context.Background() }
 
-// phpGroups plans the groups that a PHP file declares. What the file prints
-// meanwhile goes to stderr.
+// phpGroups plans the groups of `pushd php FILE`.
 func (b *planner) phpGroups() {
 	c, err := b.program.phpCommand(b.config.RuntimeDir)
 	if err != nil {
 		b.errs = append(b.errs, err)
 		return
 	}
+	w := config.Worker{Settings: worker.DefaultSettings(), Handler: &config.Route{Handler: "script", Origins: []string{"*"}}}
+	w.Settings.Limits.MaxMessage = phpMaxMessage
+	b.phpDeclared(w, c, map[string]any{
+		"allow_root": os.Getenv(phpRootEnv) != "", "watch": os.Getenv(phpWatchEnv) != "", "output": "raw",
+	})
+}
+
+// phpScript returns the command of `script = "php start.php"` and the options
+// beside it; nil for all other workers. What PHP runs with flags is its own.
+func phpScript(w config.Worker) (command []string, options map[string]any) {
+	if w.Handler == nil || w.Handler.Handler != "script" || json.Unmarshal(w.Handler.Options, &options) != nil {
+		return nil, nil
+	}
+	switch list := options["script"].(type) {
+	case string:
+		command = strings.Fields(list)
+	case []any:
+		for _, word := range list {
+			text, _ := word.(string)
+			command = append(command, text)
+		}
+	}
+	if len(command) < 2 || !phpBinary.MatchString(filepath.Base(command[0])) || strings.HasPrefix(command[1], "-") {
+		return nil, nil
+	}
+	return command, options
+}
+
+var phpBinary = regexp.MustCompile(`^php[0-9.]*$`)
+
+// phpWorker plans the groups of a PHP program that a config names: groups,
+// addresses and counts are the program's, all else is the table's.
+func (b *planner) phpWorker(w config.Worker, command []string, options map[string]any) {
+	dir, _ := options["dir"].(string)
+	file := command[1]
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(dir, file)
+	}
+	named := *b.program
+	named.script = &phpFile{typed: file, path: file}
+	c, err := named.phpCommand(b.config.RuntimeDir)
+	if err != nil {
+		b.fail(w.At, err)
+		return
+	}
+	c.PHP, c.Dir = command[0], dir
+	if len(w.Handler.Origins) == 0 {
+		w.Handler.Origins = []string{"*"}
+	}
+	b.phpDeclared(w, c, options)
+}
+
+// phpDeclared plans what a PHP program declares. What the file prints meanwhile
+// goes to stderr.
+func (b *planner) phpDeclared(w config.Worker, c *php.Command, options map[string]any) {
 	found, err := c.Plan(noContext(), os.Stderr)
 	if err != nil {
 		b.errs = append(b.errs, err)
@@ -31,7 +88,7 @@ func (b *planner) phpGroups() {
 	groups := make([]config.Worker, len(found.Groups))
 	targets := make([]config.Target, len(found.Groups))
 	for i, g := range found.Groups {
-		groups[i] = b.phpGroup(c, g)
+		groups[i] = b.phpGroup(w, c, g, options)
 		targets[i] = config.Target{Listen: &groups[i].Listen, Count: &groups[i].Count}
 	}
 	if err := b.config.Override.Apply(targets); err != nil {
@@ -45,23 +102,35 @@ func (b *planner) phpGroups() {
 var errPHPRoot = errors.New("a PHP program is not run as root: set $worker->user (user of www-data or one of its own), start it as that user, or say --allow-root")
 
 // phpGroup is one group, in the words of a config.
-func (b *planner) phpGroup(c *php.Command, g php.Group) config.Worker {
-	at := fmt.Sprintf("%s: worker %q", c.File, g.Name)
-	root := os.Getenv(phpRootEnv) != ""
-	if os.Geteuid() == 0 && !root && (g.User == "" || g.User == "root") {
-		b.fail(at, errPHPRoot)
+func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, options map[string]any) config.Worker {
+	w.At = fmt.Sprintf("%s: worker %q", c.File, g.Name)
+	root, _ := options["allow_root"].(bool)
+	w.Name, w.Listen, w.Count = g.Name, g.Listen, g.Count
+	if g.User != "" {
+		w.User, w.Group = g.User, g.Group
+	}
+	if os.Geteuid() == 0 && !root && (w.User == "" || w.User == "root") {
+		b.fail(w.At, errPHPRoot)
+	}
+	if g.TLS != nil {
+		b.fail(w.At, errors.New("its transport is ssl: give pushd the certificate instead, in [[worker]], and take it out of the program"))
 	}
 	args, env := c.Handler()
-	options := mustJSON(map[string]any{
-		"script": args, "dir": c.Dir, "env": env, "allow_root": root, "watch": os.Getenv(phpWatchEnv) != "",
-		"title": filepath.Base(c.File), "output": "raw",
-	})
-	s := worker.DefaultSettings()
-	s.Limits.MaxMessage = phpMaxMessage
-	return config.Worker{
-		At: at, Name: g.Name, Listen: g.Listen, Count: g.Count, User: g.User, Group: g.Group, Settings: s,
-		Handler: &config.Route{At: at, Handler: "script", Origins: []string{"*"}, Options: options},
+	all := maps.Clone(options)
+	mine, _ := options["env"].(map[string]any)
+	every := map[string]any{}
+	maps.Copy(every, mine)
+	for k, v := range env {
+		every[k] = v
 	}
+	all["script"], all["dir"], all["env"] = args, c.Dir, every
+	if _, set := all["title"]; !set {
+		all["title"] = filepath.Base(c.File)
+	}
+	r := *w.Handler
+	r.At, r.Options = w.At, mustJSON(all)
+	w.Handler, w.Routes = &r, nil
+	return w
 }
 
 // phpMaxMessage is what Workerman takes by default rather than what we do, in

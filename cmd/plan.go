@@ -52,6 +52,10 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 	}
 	b.channels()
 	for _, w := range c.Workers {
+		if command, options := phpScript(w); command != nil {
+			b.phpWorker(w, command, options)
+			continue
+		}
 		b.configGroup(w)
 	}
 	for i, in := range c.Ingest {

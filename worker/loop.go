@@ -39,7 +39,6 @@ type loop struct {
 	fan    fanout
 	accept admission
 	beat   heartbeat
-	secure secure
 
 	tidying   tidying
 	listeners listeners // nil: nobody has called On
@@ -184,13 +183,9 @@ func (l *loop) Landed(c *Conn, h reactor.Handle, err error) {
 		l.destroy(c, err)
 		return
 	}
-	if c.session != nil && c.session.Ended() && !c.session.Closed() {
-		l.destroy(c, errBroken)
-		return
-	}
 	l.watch(c)
 	if c.out != nil { // nil when OnResume has overflowed the queue, which closes
-		if c.out.waits() {
+		if len(c.out.frames) > 0 {
 			l.awaitRoom(c)
 		}
 		l.drain(c)
@@ -206,7 +201,7 @@ func (l *loop) Settled(c *Conn, h reactor.Handle) {
 		l.reactor.Ignore(h)
 	}
 	l.watch(c)
-	if c.out.waits() {
+	if c.out != nil && len(c.out.frames) > 0 {
 		l.awaitRoom(c)
 	}
 }

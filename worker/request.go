@@ -205,7 +205,6 @@ func (w *Response) emit(n int, encode func([]byte) []byte) {
 type held struct {
 	handshake *Handshake
 	response  *Response
-	shaking   *shaking
 }
 
 // expire answers what took too long.
@@ -241,9 +240,6 @@ func (h *held) abort() {
 	}
 	if h.response != nil {
 		h.response.finish()
-	}
-	if h.shaking != nil {
-		close(h.shaking.gone)
 	}
 }
 

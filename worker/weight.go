@@ -1,10 +1,6 @@
 package worker
 
-import (
-	"encoding/binary"
-
-	"github.com/pushd/pushd/protocol/tls"
-)
+import "encoding/binary"
 
 // What a record weighs is what bounds a batch of the hand-over, on both sides:
 // its bytes, and a little for each field, since a reader makes an object of
@@ -27,10 +23,7 @@ func (c *Conn) weight() int {
 		n += c.more.texts.weight()
 	}
 	if c.in != nil {
-		n += fieldWeight + c.in.weight()
-	}
-	if c.session != nil {
-		n += fieldWeight + tls.MaxState
+		n += c.in.weight()
 	}
 	return n
 }
@@ -48,7 +41,7 @@ func (q *queue) weight() int {
 	if q == nil {
 		return 0
 	}
-	n := q.bytes + fieldWeight*(len(q.frames)+1)
+	n := q.bytes + fieldWeight*len(q.frames)
 	for _, m := range q.marks {
 		n += fieldWeight + len(m.slow) + len(m.channel)
 	}

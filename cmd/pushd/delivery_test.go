@@ -47,7 +47,6 @@ type listed struct {
 	PID  int
 	UID  string
 	Port int
-	TLS  string
 }
 
 // listing asks for all connections.

@@ -322,3 +322,58 @@ func TestPHPWatch(t *testing.T) {
 		return string(got) == "2 ann 1"
 	})
 }
+
+// TestPHPInConfig has the program as one worker of a config, with limits of its
+// own: groups, addresses and counts are the program's.
+func TestPHPInConfig(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: `
+[[worker]]
+script     = "php start.php"
+allow_root = true
+limits     = { max_message = "1KiB" }
+
+[[worker]]
+name   = "go"
+listen = "websocket://{{metrics}}"
+routes = { "/echo" = "echo" }
+`})
+	code := strings.Replace(phpRoom, "127.0.0.1:2346", fmt.Sprintf("127.0.0.1:%d", s.Port), 1)
+	phpWrite(t, filepath.Join(s.Dir, "start.php"), strings.Replace(code, "$w->users = [];", "$w->users = []; $w->count = 2;", 1))
+	s.MustRun("start", "-d")
+	names := map[string]int{}
+	for _, w := range s.Status().Workers {
+		names[w.Name]++
+	}
+	if names["room"] != 2 || names["go"] == 0 {
+		t.Errorf("groups are %v", names)
+	}
+	c := s.Dial("/")
+	phpAsk(c, "login ann", "hello ann")
+	s.MustRun("reload")
+	phpAsk(c, "who", "1 ann 1")
+	c.SendText(strings.Repeat("x", 2000))
+	c.WantClose(1009)
+}
+
+// TestPHPWorkerKilled: a killed worker takes its clients along, and the next one
+// serves.
+func TestPHPWorkerKilled(t *testing.T) {
+	s, _ := phpServer(t, phpRoom)
+	s.MustRun("start", "-d")
+	c := s.Dial("/")
+	phpAsk(c, "login ann", "hello ann")
+	c.SendText("pid")
+	_, pid, err := c.Next(pushdtest.Timeout)
+	phpMust(t, err)
+	old := s.Status().Workers[0].PID
+	s.Kill(old)
+	pushdtest.Eventually(t, "another worker is ready", func() bool {
+		w := s.Status().Workers[0]
+		return w.State == "ready" && w.PID != old
+	})
+	pushdtest.Eventually(t, "PHP of the killed worker is gone", func() bool {
+		_, err := os.Stat("/proc/" + string(pid))
+		return err != nil
+	})
+	phpAsk(s.Dial("/"), "who", "1 - 0")
+}

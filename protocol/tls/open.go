@@ -9,16 +9,13 @@ import (
 // warnings. The 17th ends the connection, as in crypto/tls.
 const maxIdle = 16
 
-// Begins reports whether p, not empty, begins like the first record of a handshake.
-func Begins(p []byte) bool { return p[0] == typeHandshake }
-
 // Need returns how many bytes the record has that p begins with, 0 while too few
 // are there to tell.
 func Need(p []byte) int {
-	if len(p) < HeaderLen {
+	if len(p) < headerLen {
 		return 0
 	}
-	return HeaderLen + int(p[3])<<8 + int(p[4])
+	return headerLen + int(p[3])<<8 + int(p[4])
 }
 
 // Open decrypts the whole records of p in place. data is what they say, together
@@ -27,7 +24,7 @@ func Need(p []byte) int {
 // and no further record is.
 func (s *Session) Open(r *Ring, p []byte) (data, rest []byte, err error) {
 	w := 0
-	for rest = p; len(rest) >= HeaderLen && err == nil; {
+	for rest = p; len(rest) >= headerLen && err == nil; {
 		if s.in.flags&flagShut != 0 {
 			return p[:w], nil, io.EOF // what follows the end is no matter
 		}
@@ -45,9 +42,6 @@ func (s *Session) Open(r *Ring, p []byte) (data, rest []byte, err error) {
 	if err != nil {
 		s.in.flags |= flagShut
 		rest = nil
-	}
-	if err == io.EOF {
-		s.in.flags |= flagBye
 	}
 	return p[:w], rest, err
 }

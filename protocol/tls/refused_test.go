@@ -20,7 +20,7 @@ func inner(p ...byte) maker {
 	return func(r *Ring, cl *Session) []byte {
 		n := len(p) + tagLen
 		rec := append([]byte{typeData, 3, 3, byte(n >> 8), byte(n)}, p...)
-		return r.of(&cl.out).Seal(rec[:HeaderLen], cl.out.nonce(&r.nonce), p, rec[:HeaderLen])
+		return r.of(&cl.out).Seal(rec[:headerLen], cl.out.nonce(&r.nonce), p, rec[:headerLen])
 	}
 }
 

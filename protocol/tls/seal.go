@@ -96,9 +96,6 @@ func (s *Session) Shut(r *Ring, dst []byte, why error) []byte {
 	return s.out.seal(r, dst, typeAlert, p)
 }
 
-// Ended reports whether the client's direction has ended, by close_notify or an
-// error.
+// Ended reports whether the client has said that nothing follows, or an error has
+// ended its direction.
 func (s *Session) Ended() bool { return s.in.flags&flagShut != 0 }
-
-// Closed reports whether the client has sent close_notify.
-func (s *Session) Closed() bool { return s.in.flags&flagBye != 0 }

@@ -1,11 +1,16 @@
 package php_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/worker/handler/script/php"
 )
 
 // TestPlan compares what programs say that they would listen on.
@@ -118,3 +123,44 @@ class Chat implements MessageComponentInterface {
     public function onError(ConnectionInterface $conn, \Exception $e) { echo "An error has occurred: {$e->getMessage()}\n"; $conn->close(); }
 }
 `
+
+// TestWithoutSwoole has a PHP whose ini files load the extension swoole. What
+// stands for it here says what such a PHP says, as long as they do.
+func TestWithoutSwoole(t *testing.T) {
+	real, err := exec.LookPath("php")
+	must(t, err)
+	dir := t.TempDir()
+	confd := filepath.Join(dir, "conf.d")
+	must(t, os.Mkdir(confd, 0o755))
+	ini := filepath.Join(dir, "php.ini")
+	must(t, os.WriteFile(ini, []byte("precision = 7\nextension=openswoole.so\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(confd, "20-swoole.ini"), []byte("; priority=20\n extension = swoole\n"), 0o644))
+	must(t, os.WriteFile(filepath.Join(confd, "30-mine.ini"), []byte("user_agent = mine\n"), 0o644))
+	fake := filepath.Join(dir, "php")
+	must(t, os.WriteFile(fake, []byte(fmt.Sprintf(`#!/bin/sh
+if grep -qs swoole "${PHP_INI_SCAN_DIR:-%[1]s}"/*; then
+	printf '%%s' '{"extension":"swoole","ini":"%[2]s","scanned":"%[1]s/20-swoole.ini,\n%[1]s/30-mine.ini"}' >&3
+else
+	exec %[3]s "$@"
+fi
+`, confd, ini, real)), 0o755))
+	c := php.Command{PHP: fake, File: program(t, `
+$s = new Swoole\WebSocket\Server("0.0.0.0", 9501);
+$s->set(['log_file' => ini_get('precision') . ini_get('user_agent')]);
+file_put_contents(__DIR__ . '/ini', ini_get('precision') . ini_get('user_agent'));
+$s->start();`), Shim: shim(t)}
+	var out bytes.Buffer
+	p, err := c.Plan(t.Context(), &out)
+	if err != nil || len(p.Groups) != 1 {
+		t.Fatalf("%+v, %v\n%s", p, err, out.String())
+	}
+	if !strings.Contains(out.String(), "the extension swoole is loaded in this PHP") {
+		t.Errorf("it says %q", out.String())
+	}
+	if got, _ := os.ReadFile(filepath.Join(filepath.Dir(c.File), "ini")); string(got) != "7mine" {
+		t.Errorf("the other settings are %q", got)
+	}
+	if _, env := c.Handler(); env["PHP_INI_SCAN_DIR"] == "" {
+		t.Error("handlers are run with the extension")
+	}
+}

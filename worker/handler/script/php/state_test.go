@@ -208,3 +208,24 @@ func TestMistakes(t *testing.T) {
 		h.want("SEND 1 0 0")
 	})
 }
+
+// TestMapHint: a map of users in one of several processes is worth a word, once.
+func TestMapHint(t *testing.T) {
+	h := serve(t, program(t, strings.Replace(room, "$w->name = 'room';", "$w->name = 'room'; $w->count = 4;", 1)), "room")
+	for id := uint64(1); id <= 3; id++ {
+		h.open(script.Open, id, "")
+		h.message(id, "login u")
+		h.done()
+	}
+	h.says(`$worker->uidConnections has the users of this process only, and there are 4: Pushd\bind($connection, $uid)`)
+	if n := strings.Count(h.log.String(), "of this process only"); n != 1 {
+		t.Errorf("it is said %d times", n)
+	}
+	h = serve(t, program(t, room), "room")
+	h.open(script.Open, 1, "")
+	h.message(1, "login u")
+	h.done()
+	if strings.Contains(h.log.String(), "of this process only") {
+		t.Error("it is said where there is one process")
+	}
+}

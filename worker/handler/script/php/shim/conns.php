@@ -11,14 +11,16 @@ final class Conns
 {
     /** Connections that pushd has told of: id => "remote NUL local NUL target NUL head". */
     public static $open = [];
-    /** Makes the object of an id. */
-    public static $make;
+    /** The class of the objects. */
+    public static $class;
     /** Whether pushd tells of each connection. */
     public static $told = false;
+    /** Runs when the program has begun to hold one; null: nobody wants to know. */
+    public static $onHeld;
     /** Whether the program has an onResume. */
     public static $resumes = false;
 
-    private static $vars = [];  // id => properties: an array while in use, else the session's text
+    public static $vars = [];   // id => properties: an array while in use, else the session's text
     private static $own = [];   // id => callbacks and the like, which stay in this process
     private static $turn = [];  // id => object, until the batch is over
     private static $weak = [];  // id => WeakReference of those that the program holds
@@ -35,7 +37,7 @@ final class Conns
     private static function object(int $id)
     {
         $c = isset(self::$weak[$id]) ? self::$weak[$id]->get() : null;
-        return self::$turn[$id] = $c ?? (self::$make)($id);
+        return self::$turn[$id] = $c ?? new self::$class($id);
     }
 
     /** One object per connection, also of those that come out of unserialize. */
@@ -53,13 +55,12 @@ final class Conns
             self::$told = true;
             Link::askOpens();
         }
+        $class = self::$class;
         $all = [];
         foreach (self::$open as $id => $_) {
-            if (!isset(self::$gone[$id])) {
-                $all[$id] = self::$turn[$id] ?? self::object($id);
-            }
+            $all[$id] = self::$turn[$id] ?? (isset(self::$weak[$id]) ? self::object($id) : self::$turn[$id] = new $class($id));
         }
-        return $all;
+        return self::$gone ? \array_diff_key($all, self::$gone) : $all;
     }
 
     /** Part of what pushd told at the start: 0 remote address, 1 local address, 2 path and query, 3 head. */
@@ -180,8 +181,38 @@ final class Conns
         self::$used = self::$dirty = [];
     }
 
-    /** What the program holds it could not find again after a crash: pushd has to know. */
+    /**
+     * What the program holds it could not find again after a crash: pushd has to
+     * know. A WeakMap tells which objects outlive our own references to them; PHP
+     * 7.4, which has none, makes a WeakReference of each.
+     */
     private static function sweep(): void
+    {
+        if (\PHP_VERSION_ID < 80000) {
+            self::sweepEach();
+            return;
+        }
+        $map = new \WeakMap();
+        foreach (self::$turn as $id => $c) {
+            $map[$c] = $id;
+        }
+        $c = null;
+        $check = (self::$held ? \array_intersect_key(self::$held, self::$turn) : []) + (self::$own ? \array_intersect_key(self::$own, self::$turn) : []);
+        self::$turn = [];
+        if (\count($map) > 0) {
+            foreach ($map as $c => $id) {
+                self::$weak[$id] = self::$weak[$id] ?? \WeakReference::create($c);
+                self::mark($id, true);
+                unset($check[$id]);
+            }
+        }
+        foreach ($check as $id => $_) {
+            unset(self::$weak[$id]);
+            self::mark($id, self::bound($id));
+        }
+    }
+
+    private static function sweepEach(): void
     {
         foreach (\array_keys(self::$turn) as $id) {
             $w = self::$weak[$id] ?? \WeakReference::create(self::$turn[$id]);
@@ -203,6 +234,9 @@ final class Conns
         }
         if ($held) {
             self::$held[$id] = true;
+            if (self::$onHeld) {
+                (self::$onHeld)();
+            }
         } else {
             unset(self::$held[$id]);
         }

@@ -109,9 +109,7 @@ namespace Pushd {
             $this->routes = $routes;
             $this->routed = \count($routes) > 1 || $routes[0]->path !== '*';
             Conns::$told = true;
-            Conns::$make = static function (int $id) {
-                return new RatchetConnection($id);
-            };
+            Conns::$class = RatchetConnection::class;
         }
 
         /** An answer to a binary message that is the message itself is binary too. */

@@ -100,7 +100,7 @@ namespace Workerman\Connection {
                 return false;
             }
             $flags = 0;
-            $protocol = $raw ? null : $this->codec();
+            $protocol = $raw ? null : \Pushd\WorkermanProgram::$codec;
             if ($protocol !== null) {
                 $data = $protocol::encode($data, $this);
                 if ($data === '') {
@@ -109,7 +109,7 @@ namespace Workerman\Connection {
             } elseif (!\is_string($data)) {
                 $data = \Pushd\text($data);
             }
-            if (\Pushd\Conns::has($this->id)) {
+            if (isset(\Pushd\Conns::$vars[$this->id])) {
                 $vars = &\Pushd\Conns::vars($this->id);
                 $flags = ($vars['websocketType'] ?? '') === "\x82" ? \Pushd\Link::BINARY : 0;
             }
@@ -118,12 +118,6 @@ namespace Workerman\Connection {
             }
             \Pushd\Link::send($this->id, $data, $flags);
             return true;
-        }
-
-        /** The class that turns what is sent into bytes; null: pushd does. */
-        protected function codec()
-        {
-            return \Pushd\WorkermanProgram::$codec;
         }
 
         public function close($data = null, $raw = false)

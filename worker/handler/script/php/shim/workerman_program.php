@@ -68,9 +68,7 @@ namespace Pushd {
             $this->index = $index;
             self::$codec = $w->protocol;
             $this->websocket = \preg_match('~^(websocket|ws)://~i', $w->getSocketName()) === 1;
-            Conns::$make = static function (int $id) {
-                return new TcpConnection($id);
-            };
+            Conns::$class = TcpConnection::class;
         }
 
         public function start(): void
@@ -82,6 +80,34 @@ namespace Pushd {
                 ($this->w->onWorkerStart)($this->w);
             }
             Conns::$resumes = $this->w->onResume !== null;
+            if ($this->w->count > 1 || (Link::$config['count'] ?? 1) > 1) {
+                Conns::$onHeld = [$this, 'lookForMap'];
+            }
+        }
+
+        /** A map of users in one of several processes has a part of them: say so once. */
+        public function lookForMap(): void
+        {
+            static $looks = 20; // each costs a walk over the program's variables
+            $looks--;
+            foreach ([\get_object_vars($this->w), $GLOBALS] as $i => $all) {
+                foreach ($all as $name => $list) {
+                    if ($name === 'connections' || !\is_array($list) || !$list) {
+                        continue;
+                    }
+                    $c = \reset($list);
+                    if (Conns::isOne($c) && \key($list) !== $c->pushdId()) {
+                        $name = $i === 0 ? "\$worker->$name" : "\$$name";
+                        self::once('map', "$name has the users of this process only, and there are " . \max($this->w->count, (int)(Link::$config['count'] ?? 1))
+                            . ": Pushd\\bind(\$connection, \$uid) and Pushd\\sendToUid(\$uid, …) reach those of all (docs/php.md)");
+                        $looks = 0;
+                        break 2;
+                    }
+                }
+            }
+            if ($looks <= 0) {
+                Conns::$onHeld = null;
+            }
         }
 
         /** The master is the parent of the worker process that is ours. */
