@@ -38,6 +38,7 @@ func Last(n int) JoinOption { return JoinOption{last: max(n, 0)} }
 // published before has been sent or is Missed, what comes after follows.
 type Recovery struct {
 	Channel  string
+	After    history.Position // what was asked for; zero = only where the join is
 	Position history.Position // of the join
 	// Reason says why what was missed cannot be had: then none of it is sent.
 	// history.Whole = it is, or nothing was asked for.
@@ -112,7 +113,7 @@ func (l *loop) recoveryRoom() int {
 func (l *loop) joinFrom(c *Conn, channel string, o JoinOption) {
 	if !l.hasHistory(channel) {
 		l.hub.Join(hub.Channel, channel, c)
-		c.route.recovered(c, &Recovery{Channel: channel, Reason: history.Off})
+		c.route.recovered(c, &Recovery{Channel: channel, After: o.after, Reason: history.Off})
 		return
 	}
 	l.hub.Leave(hub.Channel, channel, c)
@@ -269,7 +270,7 @@ func (d *delivery) recover(l *loop, c *Conn) int {
 	}
 	r.remove(c, i)
 	l.hub.Join(hub.Channel, d.pub.Target, c)
-	rec := &Recovery{Channel: d.pub.Target, Position: reply.Position, Reason: reply.Reason, Count: reply.Count, Again: j.again}
+	rec := &Recovery{Channel: d.pub.Target, After: j.after, Position: reply.Position, Reason: reply.Reason, Count: reply.Count, Again: j.again}
 	if reply.Count > 0 {
 		rec.send = func() { d.send(l, c, uint32(reply.Count)) }
 	}

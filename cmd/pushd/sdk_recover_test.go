@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -21,5 +22,37 @@ func TestRecoverScriptByItself(t *testing.T) {
 	out, err := exec.Command("node", filepath.Join(sdk(t), "script.mjs"), recoverJS(t)).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "ok" {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// recoverConfig keeps the last messages of all channels of the app.
+const recoverConfig = sdkConfig + `
+[[channel]]
+match = "*"
+app = "1"
+history = 1000
+`
+
+// TestRecoverSDK drives pusher-js and laravel-echo, with the connection cut and
+// put back, through a reload, a killed worker and a killed broker process.
+func TestRecoverSDK(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: recoverConfig})
+	p := talk(t, s, "node", filepath.Join(sdk(t), "recover.mjs"), recoverJS(t))
+	for {
+		switch word := p.line(); word {
+		case "reload":
+			s.MustRun("reload")
+		case "kill worker":
+			for _, w := range s.Status().Workers {
+				s.Kill(w.PID)
+			}
+		case "kill broker":
+			s.Kill(s.Status().Broker.PID)
+		case "ok":
+			return
+		default:
+			t.Fatalf("it says %q", word)
+		}
+		fmt.Fprintln(p.in, "done")
 	}
 }

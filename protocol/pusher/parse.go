@@ -17,6 +17,7 @@ var (
 	errChannel   = errors.New("channel must be a string")
 	errData      = errors.New("data must be an object, or a string that holds one")
 	errText      = errors.New("auth, channel_data and user_data must be strings")
+	errRecover   = errors.New("recover must be a string")
 	errUserID    = fmt.Errorf("user_id must be a string or a number of at most %d characters", MaxUserID)
 	errMember    = errors.New("channel_data must be a JSON object with a user_id")
 	errUser      = errors.New("user_data must be a JSON object with an id that is a non-empty string")
@@ -56,6 +57,7 @@ type Subscribe struct {
 	Channel     string
 	Auth        string // "" = none
 	ChannelData string // as it was signed; "" = none
+	Recover     string // position behind which the client has missed something; "" = none
 }
 
 // ParseSubscribe reads it.
@@ -70,7 +72,10 @@ func ParseSubscribe(data json.RawMessage) (s Subscribe, err error) {
 	if s.Auth, err = str(fields["auth"], errText); err != nil {
 		return s, err
 	}
-	s.ChannelData, err = str(fields["channel_data"], errText)
+	if s.ChannelData, err = str(fields["channel_data"], errText); err != nil {
+		return s, err
+	}
+	s.Recover, err = str(fields["recover"], errRecover)
 	return s, err
 }
 

@@ -23,6 +23,9 @@ func (a *app) subscription(name string) (channel string, granted, ok bool) {
 	return channel, !pending, id == a.ID && channel != ""
 }
 
+// kept reports whether the keeper has to grant a channel.
+func kept(channel string) bool { return wire.IsPresence(channel) || wire.IsCache(channel) }
+
 // request asks the keeper for a channel that only it can grant.
 func (h *Handler) request(c *worker.Conn, channel, name string, m wire.Member) {
 	c.Join(waiting + name)
@@ -84,7 +87,7 @@ func (h *Handler) leave(c *worker.Conn, a *app, channel string) bool {
 	}
 	c.Leave(waiting + name)
 	c.Leave(name)
-	if wire.IsPresence(channel) || wire.IsCache(channel) {
+	if kept(channel) {
 		h.keeper.Leave(c.ID(), name)
 		forgetMember(c, channel)
 	}
@@ -116,6 +119,7 @@ func (h *Handler) resume(c *worker.Conn, a *app) {
 		channel, granted, ok := a.subscription(name)
 		switch {
 		case !ok:
+		case !granted && !kept(channel): // the join moves by itself
 		case !granted:
 			h.request(c, channel, a.channel(channel), member(c, channel))
 		default:

@@ -21,7 +21,10 @@
         try {
           var m = JSON.parse(event.data), c
           if (m.event === 'pusher:connection_established') id = JSON.parse(m.data).socket_id
-          else if (m.epoch && (c = channel(m.channel))) c.pushdAt = m.epoch + ':' + m.offset
+          else if (c = channel(m.channel)) {
+            if (m.epoch) c.pushdAt = m.epoch + ':' + m.offset
+            if (m.event === 'pusher:recovered') c.emit('pushd:recovered', JSON.parse(m.data)) // of an encrypted channel
+          }
         } catch (e) { /* pusher-js says what is wrong with it */ }
       })
       socket.send = function (text) {

@@ -29,6 +29,7 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 		return
 	}
 	if checkVersion(hs.Query()) == nil {
+		c.SetPositions(hs.Query().Get("recover") == "1")
 		hs.ForgetQuery()
 		h.awaitRoom(h.app(c), hs)
 	}

@@ -39,7 +39,7 @@ func (h *Handler) subscribe(c *worker.Conn, a *app, data json.RawMessage) {
 	var m wire.Member
 	no := h.judge(c, a, s, &m)
 	if no == nil {
-		no = h.enter(c, a, s.Channel, m)
+		no = h.enter(c, a, s, m)
 	}
 	if no == nil {
 		return
@@ -91,12 +91,12 @@ func (h *Handler) identify(c *worker.Conn, a *app, channelData string, m *wire.M
 }
 
 // enter subscribes the connection.
-func (h *Handler) enter(c *worker.Conn, a *app, channel string, m wire.Member) *refusal {
-	name := a.channel(channel)
+func (h *Handler) enter(c *worker.Conn, a *app, s wire.Subscribe, m wire.Member) *refusal {
+	channel, name := s.Channel, a.channel(s.Channel)
 	if !c.InChannel(name) && a.MaxChannels > 0 && a.countChannels(c) >= a.MaxChannels {
 		return &refusal{"LimitReached", "the connection has too many channels", http.StatusForbidden, "the connection is at max_channels"}
 	}
-	if wire.IsPresence(channel) || wire.IsCache(channel) {
+	if kept(channel) {
 		if c.InChannel(name) || c.InChannel(waiting+name) {
 			return &refusal{"InvalidData", "the connection has subscribed to the channel already", http.StatusBadRequest, ""}
 		}
@@ -106,7 +106,14 @@ func (h *Handler) enter(c *worker.Conn, a *app, channel string, m wire.Member) *
 		h.request(c, channel, name, m)
 		return nil
 	}
+	if c.InChannel(waiting + name) {
+		return nil // it will be answered
+	}
 	if !c.InChannel(name) {
+		if from, ok := h.from(c, name, s.Recover); ok {
+			h.recall(c, name, from)
+			return nil
+		}
 		h.join(c, a, name)
 	}
 	_ = c.Send(worker.Message{Data: wire.Succeeded(channel)})

@@ -1,0 +1,89 @@
+package pusher
+
+import (
+	wire "github.com/pushd/pushd/protocol/pusher"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/handler/pusher/keeper"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// Clients that connect with recover=1 are told positions and may come back with
+// one. All others get, byte for byte, what they would without history.
+
+// from says how the connection joins a channel that the keeper has no part in,
+// false if at once.
+func (h *Handler) from(c *worker.Conn, name, recover string) (worker.JoinOption, bool) {
+	policy := h.w.ChannelRules.Of(name)
+	switch {
+	case recover != "" && c.Positions():
+		at, err := history.Parse(recover)
+		if err != nil {
+			at = history.Position{Epoch: history.Stranger}
+		}
+		return worker.After(at), true
+	case policy.Mode == channel.Latest:
+		return worker.Last(1), true
+	case policy.History > 0 && c.Positions():
+		return worker.JoinOption{}, true
+	}
+	return worker.JoinOption{}, false
+}
+
+// recall joins by way of the history. The subscription waits as those do that
+// the keeper grants: as a channel, which counts and moves.
+func (h *Handler) recall(c *worker.Conn, name string, from worker.JoinOption) {
+	c.Join(waiting + name)
+	c.Join(name, from)
+}
+
+// OnRecovery confirms a subscription at its place in the channel's events, and
+// tells a client that asked for what it has missed whether that was all.
+func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
+	a := h.app(c)
+	if a == nil {
+		return
+	}
+	_, name := keeper.Split(r.Channel)
+	if !r.Again {
+		if !c.InChannel(waiting + r.Channel) {
+			return
+		}
+		c.Leave(waiting + r.Channel)
+		h.count(a, r.Channel)
+		_ = c.Send(worker.Message{Data: h.succeeded(c, name, r)}) // what fails has closed it
+	}
+	r.Send()
+	if c.Positions() && r.After != (history.Position{}) && !kept(name) {
+		frame := wire.Recovered(name, r.Reason.String(), r.Count)
+		_ = c.Send(worker.Message{Data: at(frame, r.Position)})
+	}
+}
+
+// succeeded confirms a subscription. It tells where the client is only if
+// nothing is to follow: should the connection end before that has come, the
+// client must come back with what it had.
+func (h *Handler) succeeded(c *worker.Conn, name string, r *worker.Recovery) []byte {
+	frame := wire.Succeeded(name)
+	if c.Positions() && r.After == (history.Position{}) && r.Count == 0 {
+		frame = at(frame, r.Position)
+	}
+	return frame
+}
+
+// at tells a position, if there is one.
+func at(frame []byte, p history.Position) []byte {
+	if p.Epoch == 0 {
+		return frame
+	}
+	return wire.At(frame, p.Epoch.String(), p.Offset)
+}
+
+// OnPosition makes the event for clients that are told positions. In channels
+// that the keeper grants nothing can be recovered, so nothing is told.
+func (h *Handler) OnPosition(p *worker.Published) worker.Message {
+	if _, name := keeper.Split(p.Channel); kept(name) {
+		return p.Message
+	}
+	return worker.Message{Data: at(p.Message.Data, p.Position), Binary: p.Message.Binary}
+}
