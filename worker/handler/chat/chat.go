@@ -14,6 +14,7 @@ import (
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/login"
+	"github.com/pushd/pushd/worker/handler/past"
 )
 
 func init() {
@@ -41,6 +42,7 @@ type Options struct {
 	Rooms *bool `json:"rooms"` // ?room= chooses the room; default true
 	Greet bool  `json:"greet"` // tell the client that it is in, and the others that one has left
 	login.Options
+	past.Access
 }
 
 // Handler is one chat.
@@ -48,6 +50,7 @@ type Handler struct {
 	rooms, greet bool
 	open         bool // a client needs no token for a room
 	channels     []string
+	past         past.Access
 	door         *login.Door
 	w            *worker.Worker
 }
@@ -65,10 +68,15 @@ func New(o worker.Options) (worker.Handler, error) {
 		}
 	}
 	door, err := login.New(opt.Options)
+	if err == nil {
+		err = opt.Access.Check(opt.Anonymous)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{rooms: opt.Rooms == nil || *opt.Rooms, greet: opt.Greet, open: opt.Anonymous, channels: opt.Channels, door: door}, nil
+	return &Handler{
+		rooms: opt.Rooms == nil || *opt.Rooms, greet: opt.Greet, open: opt.Anonymous, channels: opt.Channels, past: opt.Access, door: door,
+	}, nil
 }
 
 // OnWorkerStart keeps the worker to publish by.
@@ -98,10 +106,14 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 		hs.Refuse(http.StatusForbidden, `the token does not name this room: its claim channels needs "chat:NAME"`)
 		return
 	}
+	after, ok := h.past.Ask(c, hs, query, h.open)
+	if !ok {
+		return
+	}
 	if room != lobby {
 		_ = c.Set(roomKey, room)
 	}
-	if err := guest(c, claims.Subject, others); err != nil {
+	if err := guest(c, session{claims.Subject, others, after}); err != nil {
 		login.TooLarge(hs)
 	}
 }
@@ -139,15 +151,13 @@ const loginKey = "chat"
 type session struct {
 	UID      string   `json:"u,omitempty"`
 	Channels []string `json:"c,omitempty"`
+	After    string   `json:"a,omitempty"` // position
 }
 
-// guest keeps what a token says for OnConnect; most clients have none.
-func guest(c *worker.Conn, uid string, channels []string) error {
-	if uid == "" && len(channels) == 0 {
-		return nil
-	}
-	raw, err := json.Marshal(session{uid, channels})
-	if err != nil {
+// guest keeps what a client has said for OnConnect; most have said nothing.
+func guest(c *worker.Conn, s session) error {
+	raw, err := json.Marshal(s)
+	if err != nil || string(raw) == "{}" {
 		return err
 	}
 	return c.Set(loginKey, string(raw))
@@ -161,37 +171,55 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 	if room == "" {
 		room = lobby
 	}
-	c.Join(room)
-	_ = c.Set(roomKey, "")
-	for _, name := range h.channels {
-		c.Join(name)
-	}
+	var s session
 	if raw := c.Get(loginKey); raw != "" {
-		h.identify(c, raw)
+		_ = json.Unmarshal([]byte(raw), &s) // ours
+		_ = c.Set(loginKey, "")
 	}
+	h.past.Join(c, room, s.After, h.open)
+	if c.Joining(room) {
+		_ = c.Set(roomKey, room) // where it speaks until it is in
+	} else {
+		_ = c.Set(roomKey, "")
+	}
+	h.identify(c, &s)
 	h.door.Watch(c)
 	if h.greet {
 		_ = c.SendText(Welcome)
 	}
 }
 
-// identify does what the token says beside the room.
-func (h *Handler) identify(c *worker.Conn, raw string) {
-	var s session
-	_ = json.Unmarshal([]byte(raw), &s) // ours
-	_ = c.Set(loginKey, "")
+// identify does what the client has beside the room.
+func (h *Handler) identify(c *worker.Conn, s *session) {
+	for _, name := range h.channels {
+		h.past.Join(c, name, s.After, h.open)
+	}
 	if s.UID != "" {
 		c.Bind(s.UID)
 	}
 	for _, name := range s.Channels {
-		c.Join(name)
+		h.past.Join(c, name, s.After, false)
 	}
 }
+
+// OnRecovery is the moment at which a client is in its room, if that has a
+// history that it has asked for.
+func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
+	if r.Channel == c.Get(roomKey) {
+		_ = c.Set(roomKey, "")
+	}
+	past.Tell(c, r)
+}
+
+// OnPosition makes a message for clients that are told positions.
+func (h *Handler) OnPosition(p *worker.Published) worker.Message { return past.Message(p) }
 
 // OnResume drops the value that the version before kept for good, and goes on
 // watching.
 func (h *Handler) OnResume(c *worker.Conn) {
-	_ = c.Set(roomKey, "")
+	if !c.Joining(c.Get(roomKey)) {
+		_ = c.Set(roomKey, "")
+	}
 	h.door.Watch(c)
 }
 
@@ -213,6 +241,9 @@ func (h *Handler) OnClose(c *worker.Conn, _ error) {
 // all rooms talks to nobody.
 func (h *Handler) publish(c *worker.Conn, m worker.Message) {
 	room := c.Channel(prefix)
+	if waits := c.Get(roomKey); room == "" && waits != "" && c.Joining(waits) {
+		room = waits
+	}
 	if room == "" {
 		return
 	}

@@ -9,12 +9,16 @@ import (
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/login"
+	"github.com/pushd/pushd/worker/handler/past"
 )
 
 func init() { worker.RegisterHandler("notify", New) }
 
 // Options of the route.
-type Options struct{ login.Options }
+type Options struct {
+	login.Options
+	past.Access
+}
 
 // Handler is one notify route.
 type Handler struct {
@@ -35,8 +39,14 @@ func New(o worker.Options) (worker.Handler, error) {
 	if h.door, err = login.New(h.opt.Options); err != nil {
 		return nil, err
 	}
+	if err := h.opt.Access.Check(h.open()); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
+
+// open reports whether clients without a token get into channels.
+func (h *Handler) open() bool { return h.opt.Anonymous && len(h.opt.Channels) > 0 }
 
 // OnHandshake lets in whoever has a good token.
 func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
@@ -46,7 +56,11 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 	if !ok {
 		return
 	}
-	s, err := json.Marshal(session{UID: claims.Subject, Channels: claims.Channels, Hello: query.Get("hello") == "1"})
+	after, ok := h.opt.Ask(c, hs, query, h.open())
+	if !ok {
+		return
+	}
+	s, err := json.Marshal(session{UID: claims.Subject, Channels: claims.Channels, Hello: query.Get("hello") == "1", After: after})
 	if err == nil && string(s) != "{}" {
 		err = c.Set(sessionKey, string(s))
 	}
@@ -61,6 +75,7 @@ type session struct {
 	UID      string   `json:"u,omitempty"`
 	Channels []string `json:"c,omitempty"`
 	Hello    bool     `json:"h,omitempty"`
+	After    string   `json:"a,omitempty"` // position
 }
 
 const sessionKey = "notify"
@@ -76,16 +91,22 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 		c.Bind(s.UID)
 	}
 	for _, name := range h.opt.Channels {
-		c.Join(name)
+		h.opt.Join(c, name, s.After, h.opt.Anonymous)
 	}
 	for _, name := range s.Channels {
-		c.Join(name)
+		h.opt.Join(c, name, s.After, false)
 	}
 	h.door.Watch(c)
 	if s.Hello {
 		_ = c.SendText(fmt.Sprintf(`{"id":%q}`, c.ID()))
 	}
 }
+
+// OnRecovery tells of a join with history.
+func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) { past.Tell(c, r) }
+
+// OnPosition makes a message for clients that are told positions.
+func (h *Handler) OnPosition(p *worker.Published) worker.Message { return past.Message(p) }
 
 // OnResume goes on watching a connection that came from another process.
 func (h *Handler) OnResume(c *worker.Conn) { h.door.Watch(c) }

@@ -2,6 +2,7 @@
 // cut and put back while the back end goes on sending: nothing is missing,
 // nothing comes twice, in order. Without the script all is as it was.
 import assert from 'node:assert/strict'
+import { appendFileSync } from 'node:fs'
 import net from 'node:net'
 import readline from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -87,7 +88,9 @@ async function send(times = 1) {
 }
 
 /** All have all, in order, and were told so this often. */
+const began = Date.now()
 async function whole(what, told) {
+  if (process.env.TIMES) appendFileSync(process.env.TIMES, Math.round((Date.now() - began) / 100) / 10 + ' ' + what + '\n')
   await until(what, () => channels.every((c) => c.got.length >= log[c.name].length) && heard.length >= log['private-orders'].length)
   for (const c of channels) {
     assert.deepEqual(c.got, log[c.name], `${what}: ${c.name}`)

@@ -1,0 +1,126 @@
+// Package past is what clients of plain WebSocket may ask of the history of the
+// channels that a handler lets them join: ?after=EPOCH:OFFSET for what they have
+// missed, ?positions=1 for the position of each message. Who asks for neither
+// gets messages as they are, byte for byte.
+package past
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/pushd/pushd/protocol/pusher"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// MaxLast is the most messages that a client gets on joining.
+const MaxLast = 1000
+
+// Access are the options of a route; part of the handler's own.
+type Access struct {
+	Last int `json:"last"` // newest messages of a channel that who joins gets; default 0
+	// PublicHistory lets clients without a token read what was said before they
+	// came. Default: not.
+	PublicHistory bool `json:"public_history"`
+}
+
+// Check judges the options of a route; open says that clients without a token get
+// into channels there.
+func (o *Access) Check(open bool) error {
+	switch {
+	case o.Last < 0 || o.Last > MaxLast:
+		return errors.New("options: last: a number of messages from 0 to " + strconv.Itoa(MaxLast))
+	case o.Last > 0 && open && !o.PublicHistory:
+		return errors.New("options: last: everybody could read what was said before he came: set public_history = true if he may, or a secret")
+	}
+	return nil
+}
+
+// Ask reads what the query of a handshake asks for, and returns the text of the
+// position that the client has, "" for none. With ok false it has refused the
+// handshake. open is as in Check.
+func (o *Access) Ask(c *worker.Conn, hs *worker.Handshake, query url.Values, open bool) (after string, ok bool) {
+	after = query.Get("after")
+	if after != "" {
+		if _, err := history.Parse(after); err != nil {
+			hs.Refuse(http.StatusBadRequest, "after: "+err.Error())
+			return "", false
+		}
+		if open && !o.PublicHistory {
+			hs.Refuse(http.StatusForbidden, "after: the history is not public here (public_history)")
+			return "", false
+		}
+	}
+	// Who comes with a position has to be told if what follows it cannot be had.
+	c.SetPositions(after != "" || query.Get("positions") == "1")
+	return after, true
+}
+
+// Join joins a channel, with its history if the client has asked for that; open
+// says that clients without a token may join it.
+func (o *Access) Join(c *worker.Conn, name, after string, open bool) {
+	policy := c.Worker().ChannelRules.Of(name)
+	at, _ := history.Parse(after) // Ask has read it; "" is none
+	readable := !open || o.PublicHistory
+	switch {
+	case after != "":
+		c.Join(name, worker.After(at))
+	case policy.History == 0:
+		c.Join(name)
+	case policy.Mode == channel.Latest && readable:
+		c.Join(name, worker.Last(1))
+	case o.Last > 0 && readable:
+		c.Join(name, worker.Last(o.Last))
+	case c.Positions():
+		c.Join(name, worker.JoinOption{})
+	default:
+		c.Join(name)
+	}
+}
+
+// Tell is a handler's OnRecovery: behind what was missed, a client that is told
+// positions learns where it is, and whether that was all.
+func Tell(c *worker.Conn, r *worker.Recovery) {
+	asked := r.After != (history.Position{})
+	if !c.Positions() || !asked && r.Reason != history.Whole {
+		return
+	}
+	r.Send()
+	b := head(r.Channel, r.Position)
+	if asked {
+		b = append(b, `,"recovered":`...)
+		b = strconv.AppendBool(b, r.Recovered())
+		if r.Recovered() {
+			b = strconv.AppendInt(append(b, `,"count":`...), int64(r.Count), 10)
+		} else {
+			b = pusher.AppendString(append(b, `,"reason":`...), r.Reason.String())
+		}
+	}
+	_ = c.Send(worker.Message{Data: append(b, '}')}) // what fails has closed it
+}
+
+// Message is a handler's OnPosition: the message with its place.
+func Message(p *worker.Published) worker.Message {
+	b := head(p.Channel, p.Position)
+	if data := p.Message.Data; p.Message.Binary || !utf8.Valid(data) {
+		b = append(b, `,"data_base64":"`...)
+		b = append(base64.StdEncoding.AppendEncode(b, data), '"')
+	} else {
+		b = pusher.AppendString(append(b, `,"data":`...), string(data))
+	}
+	return worker.Message{Data: append(b, '}')}
+}
+
+// head begins an object; a position that is none is left out.
+func head(name string, p history.Position) []byte {
+	b := append(make([]byte, 0, 128), '{')
+	if p != (history.Position{}) {
+		b = append(pusher.AppendString(append(b, `"position":`...), p.String()), ',')
+	}
+	return pusher.AppendString(append(b, `"channel":`...), name)
+}
