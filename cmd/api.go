@@ -132,8 +132,13 @@ func (c *call) tellReached(path string, body map[string]any) error {
 	return nil
 }
 
-// post asks the HTTP API.
+// post orders something of the HTTP API.
 func (c *call) post(cfg *config.Config, path string, body any) ([]byte, error) {
+	return c.ask(cfg, http.MethodPost, path, bytes.NewReader(mustJSON(body)))
+}
+
+// ask makes a request of the HTTP API.
+func (c *call) ask(cfg *config.Config, method, path string, body io.Reader) ([]byte, error) {
 	if cfg.API.Listen == "" {
 		return nil, fmt.Errorf("the API is off: set listen in the table [api]")
 	}
@@ -143,7 +148,7 @@ func (c *call) post(cfg *config.Config, path string, body any) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), apiTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, apiScheme(cfg)+"://pushd"+path, bytes.NewReader(mustJSON(body)))
+	req, err := http.NewRequestWithContext(ctx, method, apiScheme(cfg)+"://pushd"+path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func resultOf(it order.Item, ts []tally) any {
 	if it.Err != nil {
 		return asProblem(it.Err)
 	}
-	result, err := results[it.Verb](sum(ts))
+	result, err := positioned(results[it.Verb](sum(ts)))(it.Publications, ts)
 	if err != nil {
 		return asProblem(err)
 	}

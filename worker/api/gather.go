@@ -12,8 +12,9 @@ import (
 // tally is what the workers said to one publication.
 type tally struct {
 	reached  int
-	complete bool   // every live worker answered in time
-	refusal  string // by a worker, "" = none
+	complete bool            // every live worker answered in time
+	refusal  string          // by a worker, "" = none
+	numbered worker.Numbered // of a message in a channel with history
 }
 
 // ask publishes all of ps, or none, and gathers the answers.
@@ -22,6 +23,10 @@ func (s *Server) ask(ctx context.Context, ps []worker.Publication) ([]tally, err
 	defer cancel()
 	tallies := make([]tally, len(ps))
 	complete, err := s.o.Client.PublishCollect(ctx, ps, func(i int, a worker.Answer) {
+		if a.Worker == worker.HistoryService {
+			_ = json.Unmarshal(a.Data, &tallies[i].numbered) // ours
+			return
+		}
 		tallies[i].reached += a.Reached
 		if a.Error != "" {
 			tallies[i].refusal = a.Error

@@ -27,6 +27,9 @@ func (s *Server) handler() http.Handler {
 		"/v1/channels":    {http.MethodGet, s.channels},
 		"/v1/online":      {http.MethodPost, s.online},
 		"/v1/stats":       {http.MethodGet, s.stats},
+		"/v1/history":     {http.MethodGet, s.readHistory},
+		// Beside GET:
+		http.MethodDelete + " /v1/history": {http.MethodDelete, s.purgeHistory},
 	}
 	for _, verb := range order.Verbs() {
 		endpoints["/v1/"+verb] = endpoint{http.MethodPost, s.obey(verb)}
@@ -48,7 +51,10 @@ func (s *Server) handler() http.Handler {
 			fail(w, &problem{Status: http.StatusUnauthorized, Message: "Authorization: Bearer KEY is needed"})
 			return
 		}
-		e, ok := endpoints[r.URL.Path]
+		e, ok := endpoints[r.Method+" "+r.URL.Path]
+		if !ok {
+			e, ok = endpoints[r.URL.Path]
+		}
 		if !ok {
 			fail(w, &problem{Status: http.StatusNotFound, Message: "no such path; see /v1/publish, /v1/send …"})
 			return
@@ -125,7 +131,7 @@ func (s *Server) obey(verb string) func(context.Context, *http.Request) (any, er
 		if err != nil {
 			return nil, err
 		}
-		return results[verb](sum(tallies))
+		return positioned(results[verb](sum(tallies)))(ps, tallies)
 	}
 }
 

@@ -13,6 +13,7 @@ type problem struct {
 	Status  int    `json:"-"`
 	Message string `json:"error"`
 	Field   string `json:"field,omitempty"`
+	Reason  string `json:"reason,omitempty"` // see history.Reason
 }
 
 func (p *problem) Error() string { return p.Message }
@@ -53,6 +54,11 @@ type (
 	reachedResult struct {
 		Reached  int  `json:"reached"`
 		Complete bool `json:"complete"`
+		// Of channels with history, and of those who have given a key or version.
+		Position  string            `json:"position,omitempty"`
+		Positions map[string]string `json:"positions,omitempty"` // by channel, where there are several
+		Repeated  bool              `json:"repeated,omitempty"`  // the key was known: nothing was sent again
+		Outdated  bool              `json:"outdated,omitempty"`  // the version was not new: nothing was sent
 	}
 	sentResult struct {
 		Reached  int  `json:"reached"`
@@ -71,9 +77,37 @@ var results = map[string]func(tally) (any, error){
 	"bind": done, "unbind": done, "join": done, "leave": done,
 }
 
-func reached(t tally) (any, error) { return reachedResult{t.reached, t.complete}, nil }
-func sent(t tally) (any, error)    { return sentResult{t.reached, t.reached > 0, t.complete}, nil }
-func closed(t tally) (any, error)  { return closedResult{t.reached, t.complete}, nil }
+func reached(t tally) (any, error) {
+	return reachedResult{Reached: t.reached, Complete: t.complete}, nil
+}
+func sent(t tally) (any, error)   { return sentResult{t.reached, t.reached > 0, t.complete}, nil }
+func closed(t tally) (any, error) { return closedResult{t.reached, t.complete}, nil }
+
+// positioned adds what the history service has said to the result of a publish.
+func positioned(result any, err error) func([]worker.Publication, []tally) (any, error) {
+	return func(ps []worker.Publication, ts []tally) (any, error) {
+		r, ok := result.(reachedResult)
+		if err != nil || !ok {
+			return result, err
+		}
+		for i := range ts {
+			n := &ts[i].numbered
+			r.Repeated = r.Repeated || n.Repeated
+			r.Outdated = r.Outdated || n.Outdated
+			switch at := n.Position.String(); {
+			case at == "":
+			case len(ts) == 1:
+				r.Position = at
+			default:
+				if r.Positions == nil {
+					r.Positions = map[string]string{}
+				}
+				r.Positions[ps[i].Target] = at
+			}
+		}
+		return r, nil
+	}
+}
 
 // done is for orders about one connection: it must have been there.
 func done(t tally) (any, error) {

@@ -29,6 +29,7 @@ type gathering struct {
 	told    bool                  // the roster comes with a Host's answer
 	early   map[expected]struct{} // answered before the roster was known
 	missing map[expected]struct{} // nil: the roster is not known
+	held    map[int]bool          // questions that no worker was asked, see numbered
 }
 
 // expected is one answer that is waited for.
@@ -83,6 +84,10 @@ func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
 		g.roster.set(names)
 		return
 	}
+	if r.Worker == worker.HistoryService && r.question >= 0 && r.question < g.n {
+		g.numbered(r, take)
+		return
+	}
 	id, ok := control.ParseIdentity(r.Worker)
 	if !ok || g.group != "" && id.Group != g.group || r.question < 0 || r.question >= g.n {
 		return // the Host of another node, or nobody who was asked
@@ -93,6 +98,25 @@ func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
 		g.early[e] = struct{}{}
 	} else {
 		delete(g.missing, e)
+	}
+}
+
+// numbered takes in what the history service says of a message. Of one that it
+// did not publish no worker will say anything.
+func (g *gathering) numbered(r reply, take func(int, worker.Answer)) {
+	take(r.question, r.Answer)
+	var n worker.Numbered
+	if json.Unmarshal(r.Data, &n) != nil || !n.Repeated && !n.Outdated {
+		return
+	}
+	if g.held == nil {
+		g.held = map[int]bool{}
+	}
+	g.held[r.question] = true
+	for e := range g.missing {
+		if e.question == r.question {
+			delete(g.missing, e)
+		}
 	}
 }
 
@@ -118,7 +142,7 @@ func (g *gathering) expect(names []string) {
 		}
 		for i := range g.n {
 			e := expected{i, name}
-			if _, has := g.early[e]; !has {
+			if _, has := g.early[e]; !has && !g.held[i] {
 				g.missing[e] = struct{}{}
 			}
 		}

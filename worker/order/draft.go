@@ -42,7 +42,7 @@ func (d *draft) publications(apps Apps, b *Budget) ([]worker.Publication, error)
 	for i, t := range d.targets {
 		ps[i] = worker.Publication{
 			Kind: d.kind, Scope: t.scope, Target: t.name,
-			Data: d.data, Binary: d.binary, Code: d.code, Except: d.except,
+			Data: d.data, Binary: d.binary, Code: d.code, Except: d.except, Order: d.order,
 		}
 		if d.app != "" {
 			d.inApp(&ps[i])

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
 )
 
 // request holds the fields of all verbs; which of them a verb takes stands in
@@ -27,6 +30,7 @@ type request struct {
 	reason      string
 	app         string // of the Pusher protocol
 	event       string // its name; with app
+	order       *worker.Order
 }
 
 // setters decode the fields. Their errors are *Error without Field.
@@ -54,12 +58,33 @@ var setters = map[string]func(*request, json.RawMessage) error{
 	"data":        setData,
 	"data_base64": setBase64,
 	"code":        setCode,
+	"idempotency_key": func(r *request, v json.RawMessage) (err error) {
+		o := r.ordered()
+		if o.Key, err = Text(v); err == nil && (o.Key == "" || len(o.Key) > history.MaxKey) {
+			err = invalid("", "1 to %d bytes", history.MaxKey)
+		}
+		return err
+	},
+	"version": func(r *request, v json.RawMessage) error {
+		if json.Unmarshal(v, &r.ordered().Version) != nil || r.order.Version == 0 {
+			return invalid("", "must be a whole number from 1 to 2^64-1")
+		}
+		return nil
+	},
 	"reason": func(r *request, v json.RawMessage) (err error) {
 		if r.reason, err = Text(v); err == nil && len(r.reason) > maxReason {
 			err = invalid("", "at most %d bytes", maxReason)
 		}
 		return err
 	},
+}
+
+// ordered is what is asked of the history service.
+func (r *request) ordered() *worker.Order {
+	if r.order == nil {
+		r.order = new(worker.Order)
+	}
+	return r.order
 }
 
 // Object splits a JSON object into its fields.

@@ -14,7 +14,7 @@ type verb struct {
 }
 
 var verbs = map[string]verb{
-	"publish":   {[]string{"channel", "channels", "data", "data_base64", "except", "app", "event"}, buildPublish},
+	"publish":   {[]string{"channel", "channels", "data", "data_base64", "except", "app", "event", "idempotency_key", "version"}, buildPublish},
 	"send":      {[]string{"uid", "uids", "connection", "connections", "data", "data_base64", "app", "event"}, buildSend},
 	"broadcast": {[]string{"worker", "data", "data_base64", "except"}, buildBroadcast},
 	"kick":      {[]string{"uid", "uids", "connection", "connections", "code", "reason", "app"}, buildKick},

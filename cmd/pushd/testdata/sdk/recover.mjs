@@ -10,22 +10,23 @@ import Echo from 'laravel-echo'
 import PusherJS from 'pusher-js'
 import { app, at, options, server, until } from './stage.mjs'
 
-/** A way to the server that can be cut. */
+/** A way to the server that can be cut. Who comes meanwhile waits: pusher-js would
+ * take 15 s after a refusal to come again. */
 function way() {
-  const open = new Set()
+  const open = new Set(), waiting = []
   let up = true
-  const gate = net.createServer((a) => {
-    if (!up) return a.destroy()
+  function join(a) {
     const b = net.connect(at.port, at.host)
     for (const [x, y] of [[a, b], [b, a]]) {
       open.add(x)
       x.on('error', () => {}).on('close', () => { open.delete(x); y.destroy() }).pipe(y)
     }
-  })
+  }
+  const gate = net.createServer((a) => up ? join(a) : waiting.push(a.on('error', () => {})))
   return new Promise((ready) => gate.listen(0, '127.0.0.1', () => ready({
     port: gate.address().port,
     cut() { up = false; for (const s of open) s.destroy() },
-    mend() { up = true },
+    mend() { up = true; waiting.splice(0).forEach(join) },
     close() { this.cut(); gate.close() },
   })))
 }

@@ -1,0 +1,138 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/pushd/pushd/cmd/config"
+)
+
+// followPause is how often --follow asks for what is new.
+const followPause = 500 * time.Millisecond
+
+// historyPage is what the API answers.
+type historyPage struct {
+	Position string            `json:"position"`
+	Messages []json.RawMessage `json:"messages"`
+	Cursor   string            `json:"cursor"`
+}
+
+type historyLine struct {
+	Position string          `json:"position"`
+	Time     int64           `json:"time"`
+	Event    string          `json:"event"`
+	Data     json.RawMessage `json:"data"`
+	Base64   string          `json:"data_base64"`
+}
+
+// history prints what is kept of a channel, or forgets it.
+func history(c *call) error {
+	name := c.flags.Args().First()
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	q := url.Values{"channel": {name}}
+	if app := c.flags.String("app"); app != "" {
+		q.Set("app", app)
+	}
+	if c.flags.Bool("purge") {
+		return c.purgeHistory(cfg, q)
+	}
+	after := c.flags.String("after")
+	for {
+		page, raw, err := c.readHistory(cfg, q, after)
+		if err != nil {
+			return err
+		}
+		if c.json() && !c.flags.Bool("follow") {
+			_, err := fmt.Fprintln(c.out, cleanJSON(string(bytes.TrimSpace(raw))))
+			return err
+		}
+		if err := c.tellHistory(page.Messages); err != nil {
+			return err
+		}
+		switch {
+		case page.Cursor != "":
+			after = page.Cursor
+		case !c.flags.Bool("follow"):
+			return nil
+		default:
+			if after = page.Position; !pauseUnlessInterrupted() {
+				return nil
+			}
+		}
+	}
+}
+
+func (c *call) readHistory(cfg *config.Config, q url.Values, after string) (page historyPage, raw []byte, err error) {
+	if after != "" {
+		q.Set("after", after)
+	}
+	if raw, err = c.ask(cfg, "GET", "/v1/history?"+q.Encode(), nil); err != nil {
+		return page, nil, err
+	}
+	if err = json.Unmarshal(raw, &page); err != nil {
+		err = fmt.Errorf("read the API's answer: %w", err)
+	}
+	return page, raw, err
+}
+
+// pauseUnlessInterrupted reports whether there was no Ctrl-C.
+func pauseUnlessInterrupted() bool {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(followPause):
+		return true
+	}
+}
+
+// tellHistory prints a message a line: position, time, event, data.
+func (c *call) tellHistory(list []json.RawMessage) error {
+	for _, raw := range list {
+		if c.json() {
+			fmt.Fprintln(c.out, cleanJSON(string(raw)))
+			continue
+		}
+		var m historyLine
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return fmt.Errorf("read the API's answer: %w", err)
+		}
+		text := string(m.Data)
+		_ = json.Unmarshal(m.Data, &text) // a string; else it is shown as JSON
+		if m.Base64 != "" {
+			text = "base64 " + m.Base64
+		}
+		if m.Event != "" {
+			text = m.Event + "  " + text
+		}
+		fmt.Fprintf(c.out, "%s  %s  %s\n", m.Position, time.UnixMilli(m.Time).Format(time.DateTime), clean(text))
+	}
+	return nil
+}
+
+func (c *call) purgeHistory(cfg *config.Config, q url.Values) error {
+	raw, err := c.ask(cfg, "DELETE", "/v1/history?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		_, err := fmt.Fprintln(c.out, cleanJSON(string(bytes.TrimSpace(raw))))
+		return err
+	}
+	var done struct{ Purged int }
+	if err := json.Unmarshal(raw, &done); err != nil {
+		return fmt.Errorf("read the API's answer: %w", err)
+	}
+	fmt.Fprintf(c.out, "forgot %s\n", counted(done.Purged, "message", "messages"))
+	return nil
+}
