@@ -55,6 +55,7 @@ var unfit = []struct{ name, config, want string }{
 	{"no such user", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nuser = \"nobody-at-all\"\n", `user "nobody-at-all"`},
 	{"no such group", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\ngroup = \"nobody-at-all\"\n", `group "nobody-at-all"`},
 	{"no folder for the log", "log_file = \"none/pushd.log\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\n", "pushd.toml:1: log_file: "},
+	{"history on several machines", "[broker]\nurl = \"nats://127.0.0.1:4222\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\n[[channel]]\nmatch = \"a\"\nhistory = 1\n", "pushd.toml:5: channel[0]: history with [broker] url"},
 	{"a folder as the log", "log_file = \"..\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\n", "pushd.toml:1: log_file: "},
 }
 

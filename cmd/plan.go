@@ -82,6 +82,13 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 // config have been.
 func (b *planner) channels() {
 	rules, read := b.program.channels(b.process()), len(b.config.Channels)
+	if i := rules.Historic(); i >= 0 && b.config.Broker.URL != "" {
+		at := "ChannelRules of the program's workers"
+		if i < read {
+			at = b.config.Channels[i].At
+		}
+		b.fail(at, errors.New("history with [broker] url: each machine would number for itself, and positions would lie. Use the embedded broker, or no history"))
+	}
 	if len(rules) == read {
 		return
 	}

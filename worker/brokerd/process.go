@@ -174,7 +174,7 @@ func (b *serving) prepare() (err error) {
 
 // open serves.
 func (b *serving) open() error {
-	if err := b.openBus(); err != nil {
+	if err := b.client.Start(nil); err != nil {
 		return atStep("open broker", err)
 	}
 	server, err := api.New(api.Options{
@@ -190,6 +190,9 @@ func (b *serving) open() error {
 	})
 	if err != nil {
 		return atStep("start services", err)
+	}
+	if err := b.openBus(); err != nil {
+		return atStep("open broker", err)
 	}
 	b.api = server
 	if err := b.openListeners(); err != nil {
@@ -231,17 +234,18 @@ func (b *serving) stopOrdering() {
 	}
 }
 
-// openBus serves the bus on the inherited socket, if it is embedded, and
-// connects to it.
+// openBus serves the bus on the inherited socket, if it is embedded: when the
+// services listen, since a word that comes before is lost, and a message of a
+// channel with history is one.
 func (b *serving) openBus() error {
-	if b.server != nil {
-		ln, err := b.listener(b.Init.Listeners[0].Address)
-		if err != nil {
-			return err
-		}
+	if b.server == nil {
+		return nil
+	}
+	ln, err := b.listener(b.Init.Listeners[0].Address)
+	if err == nil {
 		b.serve(func() error { return b.server.Serve(ln) })
 	}
-	return b.client.Start(nil)
+	return err
 }
 
 // giveUp ends this process; the master starts another one.

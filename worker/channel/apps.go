@@ -1,6 +1,9 @@
 package channel
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Apps are the ids of the apps, whose channels are "ID:NAME" on the bus.
 type Apps map[string]bool
@@ -26,12 +29,15 @@ func NewApps(ids []string) Apps {
 // and kept. Any goroutine.
 func (rules Rules) HasHistory(name string) bool { return rules.Of(name).History > 0 }
 
+// Historic returns the first rule that gives channels a history, -1 if none does.
+func (rules Rules) Historic() int {
+	return slices.IndexFunc(rules, func(r Rule) bool { return r.History != nil && *r.History > 0 || r.Mode == Latest })
+}
+
 // Ordered returns HasHistory, nil where no channel has any.
 func (rules Rules) Ordered() func(name string) bool {
-	for i := range rules {
-		if h := rules[i].History; h != nil && *h > 0 || rules[i].Mode == Latest {
-			return rules.HasHistory
-		}
+	if rules.Historic() < 0 {
+		return nil
 	}
-	return nil
+	return rules.HasHistory
 }
