@@ -92,7 +92,7 @@ func checkConnections(t *testing.T, s *pushdtest.Server) {
 	if len(list.Connections) != 1 || !list.Complete {
 		t.Fatalf("connections: %+v", list)
 	}
-	for _, key := range []string{"id", "worker", "slot", "pid", "uid", "protocol", "path", "ip", "port", "local", "connected", "idle_s",
+	for _, key := range []string{"id", "worker", "slot", "pid", "uid", "protocol", "tls", "path", "ip", "port", "local", "connected", "idle_s",
 		"recv_queue", "send_queue", "bytes_in", "bytes_out", "messages_in", "messages_out", "channels"} {
 		if _, there := list.Connections[0][key]; !there {
 			t.Errorf("connections --json has no %s", key)

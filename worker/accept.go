@@ -14,6 +14,14 @@ type port struct {
 	tls  *certs.Set // nil = plain; who begins a handshake asks it for the config of that moment
 }
 
+// begins is what a client speaks at first.
+func (p *port) begins() *transport {
+	if p.tls != nil {
+		return transportTLS
+	}
+	return p.addr.speaks
+}
+
 // admission decides who gets in. An accept that fails for want of descriptors
 // would stop the reactor, so accepting pauses before there are none left.
 type admission struct {
@@ -58,7 +66,7 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 		return nil
 	}
 	c := &Conn{
-		sock: h, loop: l, seat: l.plain.at(p, p.addr.speaks), id: l.freshID(),
+		sock: h, loop: l, seat: l.plain.at(p, p.begins()), id: l.freshID(),
 		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
 	}
 	if l.expectsHeader(c) {

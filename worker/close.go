@@ -84,6 +84,9 @@ func (l *loop) finishAfter(c *Conn, s stage) {
 
 // finish runs when a connection that is to end has nothing left to send.
 func (l *loop) finish(c *Conn) {
+	if !l.sealEnd(c, nil) {
+		return // again when that is out
+	}
 	if c.stage == stageDrain && c.sock.ShutWrite() {
 		return
 	}
@@ -112,6 +115,7 @@ func (l *loop) gone(c *Conn, err error) {
 	l.hub.LeaveAll(c)
 	l.recall.forget(c)
 	l.conns.remove(c)
+	l.dropSession(c)
 	c.in = nil
 	c.sock = reactor.Handle{}
 	l.admitAgain()

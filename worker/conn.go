@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pushd/pushd/protocol/tls"
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
@@ -82,11 +83,14 @@ type Conn struct {
 }
 
 // seat is what connections have in common that came in at the same place. It
-// never changes; a connection that goes elsewhere takes another one.
+// never changes; a connection that goes elsewhere takes another one. One that
+// speaks TLS has a seat of its own.
 type seat struct {
 	port      *port      // the listener
 	route     *route     // callbacks and rules; never nil
 	transport *transport // what they speak; nil only in a record that is being read
+
+	session *tls.Session // nil, or this one connection's, and the seat with it
 }
 
 // extra holds what few connections have.
@@ -95,7 +99,7 @@ type extra struct {
 	counted *visitor // the address that admission counts, where it does
 	wraps   wraps
 	timers  map[*Timer]struct{}
-	held    *held // a deferred handshake or response
+	held    *held // a deferred handshake or response, or a TLS handshake
 	dropped uint64
 	err     error // for OnClose
 }
@@ -329,6 +333,14 @@ func (c *Conn) RemoteIP() string {
 		return a.Addr().String()
 	}
 	return ""
+}
+
+// TLS tells version and cipher, "1.3 AES128", "" without TLS.
+func (c *Conn) TLS() string {
+	if c.session == nil {
+		return ""
+	}
+	return c.session.String()
 }
 
 // LocalAddr returns the address of the listener, as configured.

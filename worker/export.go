@@ -156,6 +156,7 @@ func (x *export) batch(n int) (more bool, err error) {
 	if len(fds) == 0 {
 		return x.wait(), nil
 	}
+	defer clear(body)             // there may be keys in it
 	published := l.barrier(false) // is under way while the batch is
 	binary.BigEndian.PutUint64(body, uint64(frozen))
 	if err := x.k.send(msgBatch, body, fds); err != nil {
@@ -313,6 +314,7 @@ func (l *loop) moved(c *Conn) {
 	l.hub.LeaveAll(c)
 	l.recall.forget(c)
 	l.conns.remove(c)
+	l.dropSession(c)
 	c.in, c.sock = nil, reactor.Handle{}
 }
 
@@ -357,7 +359,7 @@ func (x *export) resume() {
 		l.resume(c)
 	}
 	for _, c := range l.conns.all { // their requests have waited
-		if c.asks() && c.in != nil {
+		if !c.transport.talks && c.in != nil {
 			l.resume(c)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pushd/pushd/protocol/tls"
 )
 
 // FaultFile names the environment variable with the path of a file that says
@@ -21,6 +23,27 @@ const FaultFile = "PUSHD_TEST_FAULT"
 var faults struct {
 	sync.Mutex
 	passed map[string]int
+}
+
+// NonceFile names the environment variable with the path of a file to which each
+// process appends what it has sealed TLS records under: 16 bytes each. None may be
+// there twice, whichever processes a connection has been in.
+const NonceFile = "PUSHD_TEST_NONCES"
+
+func init() {
+	path := os.Getenv(NonceFile)
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	tls.OnSeal = func(u tls.Used) {
+		if _, err := f.Write(u[:]); err != nil {
+			panic(err)
+		}
+	}
 }
 
 // failpoint is called by any goroutine.

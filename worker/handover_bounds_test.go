@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	tlsrec "github.com/pushd/pushd/protocol/tls"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -234,12 +235,24 @@ func TestBadBatches(t *testing.T) {
 		files   int
 		records [][]byte
 	}{
-		"more records than descriptors": {1, [][]byte{good, record(l, 2, nil)}},
-		"more descriptors than records": {2, [][]byte{good}},
-		"deflate without a window":      {1, [][]byte{record(l, 3, func(c *Conn) { c.set(flagDeflate) })}},
-		"packets of a WebSocket":        {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportPacket) })}},
-		"a request in a channel":        {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportHTTP); l.hub.Join(hub.Channel, "x", c) })}},
-		"a transport that is not here":  {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(&transport{number: 3}) })}},
+		"more records than descriptors":  {1, [][]byte{good, record(l, 2, nil)}},
+		"more descriptors than records":  {2, [][]byte{good}},
+		"deflate without a window":       {1, [][]byte{record(l, 3, func(c *Conn) { c.set(flagDeflate) })}},
+		"packets of a WebSocket":         {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportPacket) })}},
+		"a request in a channel":         {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportHTTP); l.hub.Join(hub.Channel, "x", c) })}},
+		"a transport that is not here":   {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(&transport{number: 15}) })}},
+		"sealed bytes without a session": {1, [][]byte{record(l, 3, func(c *Conn) { c.input().sealed = []byte{23} })}},
+		"unsent sealed bytes without a session": {1, [][]byte{record(l, 3, func(c *Conn) {
+			c.out = &queue{sealed: []byte{23}}
+		})}},
+		"a session before its handshake":    {1, [][]byte{record(l, 3, func(c *Conn) { c.settleSession(paperSession(t)); c.speak(transportTLS) })}},
+		"a handshake at a port without TLS": {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportTLS) })}},
+		"a whole record that is not read": {1, [][]byte{record(l, 3, func(c *Conn) {
+			c.settleSession(paperSession(t))
+			c.input().sealed = make([]byte, tlsrec.MaxRecord)
+		})}},
+		"a damaged session": {1, [][]byte{appendField(record(l, 3, nil), fieldSession, []byte{1, 2, 3})}},
+		"two sessions":      {1, [][]byte{appendField(record(l, 3, func(c *Conn) { c.settleSession(paperSession(t)) }), fieldSession, paperSession(t).Append(nil))}},
 		"too many session values": {1, [][]byte{record(l, 3, func(c *Conn) {
 			c.remember(fieldValue, "k", strings.Repeat("v", maxSession))
 		})}},

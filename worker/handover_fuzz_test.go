@@ -14,7 +14,7 @@ import (
 	"github.com/pushd/pushd/worker/hub"
 )
 
-var allKinds = []string{anyWS, "http://127.0.0.1:0", "text://127.0.0.1:0", "frame://127.0.0.1:0", "tcp://127.0.0.1:0"}
+var allKinds = []string{anyWS, "http://127.0.0.1:0", "text://127.0.0.1:0", "frame://127.0.0.1:0", "tcp://127.0.0.1:0", anyWSS}
 
 // paper is a loop that nothing runs: what connections without a socket do is
 // done here and now.
@@ -57,6 +57,16 @@ func seeds(l *loop) (list [][]byte) {
 			c.remember(fieldQuery, "", "q=1")
 			l.hub.Join(hub.Channel, "all", c)
 			list = append(list, c.appendRecord(nil))
+		}
+		if p.addr.secure {
+			c.speak(transportTLS)
+			list = append(list, c.appendRecord(nil))
+			c.speak(transportWebSocket)
+			c.settleSession(paperSession(nil))
+			c.in = &input{sealed: []byte{23, 3, 3}}
+			c.out = &queue{sealed: []byte("sealed"), frames: [][]byte{[]byte("ab")}, off: 1, bytes: 7}
+			list = append(list, c.appendRecord(nil))
+			c.seat = l.plain.at(p, transportHTTP)
 		}
 		l.hub.LeaveAll(c)
 		l.conns.remove(c)

@@ -245,10 +245,10 @@ func (c *Conn) locate(target string) (path string) {
 // does not tell it.
 func (c *Conn) enter(rt *route, path string) {
 	if known := rt.of(path); known != nil {
-		c.seat = known.at(c.port, c.transport)
+		c.sit(known.at(c.port, c.transport))
 		c.remember(fieldPath, "", "")
 		return
 	}
-	c.seat = rt.at(c.port, c.transport)
+	c.sit(rt.at(c.port, c.transport))
 	c.remember(fieldPath, "", path)
 }

@@ -202,7 +202,7 @@ func launch(t testing.TB, w *Worker, b *bus, old *server, proxies ...netip.Prefi
 		return nil
 	}
 	go func() {
-		s.ended <- w.Serve(Process{Control: ctl, Init: init, Broker: s.broker, TrustedProxies: proxies,
+		s.ended <- w.Serve(Process{Control: ctl, Init: init, Broker: s.broker, TrustedProxies: proxies, Certs: certified(w),
 			Log: slog.New(slog.NewTextHandler(s.log, nil))})
 		ctl.Close()
 	}()

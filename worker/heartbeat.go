@@ -53,6 +53,7 @@ func (l *loop) sweep() {
 	}
 	l.countOthers()
 	l.admitAgain()
+	l.secure.giveWay(l)
 	l.forgetVisitors()
 	if untidy := l.tidy(); l.conns.len() == 0 && !l.accept.paused && !untidy {
 		l.beat.timer.Stop()

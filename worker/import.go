@@ -73,6 +73,7 @@ func (m *imports) run() error {
 // batch reads one batch, acknowledges it, and takes it over once committed.
 func (m *imports) batch(p parcel) error {
 	s, err := m.unpack(p)
+	clear(p.body) // there may be keys in it
 	if err != nil {
 		p.drop()
 		return err

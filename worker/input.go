@@ -9,11 +9,12 @@ import (
 // request that is not whole, and bytes that wait. A connection between two
 // messages has none.
 type input struct {
-	dec  websocket.Decoder
-	http *http.Reader // of a request whose header or body is on its way
-	wait backlog
-	seen int // bytes of wait in which a packet protocol has found no end
-	need int // bytes of wait that the packet has at least
+	dec    websocket.Decoder
+	http   *http.Reader // of a request whose header or body is on its way
+	wait   backlog
+	sealed []byte // of a TLS record that has not come whole
+	seen   int    // bytes of wait in which a packet protocol has found no end
+	need   int    // bytes of wait that the packet has at least
 }
 
 // size returns how many bytes are held.
@@ -24,10 +25,11 @@ func (in *input) weight() int { return in.request() + in.dec.StateSize() }
 
 // request returns how many bytes are held, frames apart.
 func (in *input) request() int {
-	if in.http == nil {
-		return in.wait.len()
+	n := in.wait.len() + len(in.sealed)
+	if in.http != nil {
+		n += in.http.Buffered()
 	}
-	return in.wait.len() + in.http.Buffered()
+	return n
 }
 
 // unread returns what has been received of something that is not whole, frames
@@ -49,9 +51,10 @@ func (c *Conn) input() *input {
 
 // emptied lets go of the input when nothing is unfinished.
 func (c *Conn) emptied() {
-	if in := c.in; in != nil && in.wait.len() == 0 && in.dec.Idle() && in.http == nil {
+	if in := c.in; in != nil && in.wait.len() == 0 && in.dec.Idle() && in.http == nil && len(in.sealed) == 0 {
 		c.in = nil
 	}
+	c.heardAll()
 }
 
 // backlog are bytes that wait. To add or drop some costs as much as they are

@@ -259,6 +259,28 @@ func TestPerIP(t *testing.T) {
 	connect(t, s.addrs[0], "/").want("in")
 }
 
+// accident lowers the descriptor limit under a running worker until an accept has
+// failed and gnet has stopped.
+func (s *server) accident() {
+	s.t.Helper()
+	t := s.t
+	trigger, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|closeOnExec, 0)
+	must(t, err)
+	defer unix.Close(trigger)
+	addr, err := net.ResolveTCPAddr("tcp", s.addrs[0])
+	must(t, err)
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	must(t, unix.Connect(trigger, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())}))
+	for end := time.Now().Add(patience); !strings.Contains(s.log.String(), "stopped unexpectedly"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("gnet did not stop:\n%s", s.log)
+		}
+	}
+}
+
 // TestAcceptErrorKeepsConnections lowers the descriptor limit under a running
 // worker, so that accept fails and gnet stops.
 func TestAcceptErrorKeepsConnections(t *testing.T) {
@@ -276,21 +298,7 @@ func TestAcceptErrorKeepsConnections(t *testing.T) {
 	}
 	half := mask(0x81, []byte("split over the accident"))
 	clients[7].write(half[:9])
-	trigger, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|closeOnExec, 0)
-	must(t, err)
-	defer unix.Close(trigger)
-	addr, err := net.ResolveTCPAddr("tcp", s.addrs[0])
-	must(t, err)
-	var limit unix.Rlimit
-	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: limit.Max}))
-	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
-	must(t, unix.Connect(trigger, &unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())}))
-	for end := time.Now().Add(patience); !strings.Contains(s.log.String(), "stopped unexpectedly"); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("gnet did not stop:\n%s", s.log)
-		}
-	}
+	s.accident()
 	clients[7].write(half[9:])
 	clients[7].want("split over the accident")
 	for i, c := range clients {

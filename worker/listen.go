@@ -16,7 +16,7 @@ type listenAddr struct {
 	text   string            // as configured
 	scheme string            // "websocket", "http", "text" …
 	local  string            // "host:port" or a path
-	speaks *transport        // what a connection speaks at first
+	speaks *transport        // what a connection speaks at first, of what it may say in the clear
 	packet protocol.Protocol // of transportPacket and transportDatagram, else nil
 	udp    bool
 	secure bool // behind TLS
@@ -48,10 +48,7 @@ func parseListen(addr string) (listenAddr, error) {
 	a := listenAddr{text: addr, local: rest}
 	a.scheme, a.secure = plainScheme(scheme)
 	a.udp = a.scheme == "udp"
-	switch {
-	case a.secure && !ServesTLS:
-		return a, fmt.Errorf("listen address %q: %w", addr, errTLS(scheme))
-	case a.secure && a.udp:
+	if a.secure && a.udp {
 		return a, fmt.Errorf("listen address %q: there is no TLS for datagrams", addr)
 	}
 	scheme = a.scheme

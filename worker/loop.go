@@ -39,6 +39,7 @@ type loop struct {
 	fan    fanout
 	accept admission
 	beat   heartbeat
+	secure secure
 
 	tidying   tidying
 	listeners listeners // nil: nobody has called On
@@ -183,9 +184,13 @@ func (l *loop) Landed(c *Conn, h reactor.Handle, err error) {
 		l.destroy(c, err)
 		return
 	}
+	if c.session != nil && c.session.Ended() && !c.session.Closed() {
+		l.destroy(c, errBroken)
+		return
+	}
 	l.watch(c)
 	if c.out != nil { // nil when OnResume has overflowed the queue, which closes
-		if len(c.out.frames) > 0 {
+		if c.out.waits() {
 			l.awaitRoom(c)
 		}
 		l.drain(c)
@@ -201,7 +206,7 @@ func (l *loop) Settled(c *Conn, h reactor.Handle) {
 		l.reactor.Ignore(h)
 	}
 	l.watch(c)
-	if c.out != nil && len(c.out.frames) > 0 {
+	if c.out.waits() {
 		l.awaitRoom(c)
 	}
 }

@@ -57,6 +57,7 @@ func (t *tidying) held() (n uint64) {
 // nobody is connected.
 func (l *loop) tidy() (again bool) {
 	t := &l.tidying
+	l.secure.ring.Calm()
 	if t.running.Load() {
 		return true
 	}

@@ -11,6 +11,7 @@ type queue struct {
 	frames [][]byte // frames[0] is partly sent when off > 0
 	off    int      // bytes of frames[0] already sent
 	bytes  int      // unsent
+	sealed []byte   // of TLS records that are partly sent; goes before the frames
 	marks  []mark   // of frames, or none if all are zero
 }
 
@@ -161,8 +162,29 @@ func (l *loop) share(c *Conn, frame []byte, m mark) {
 	l.crowded(c)
 }
 
-// write returns how many bytes the socket took, -1 when it is broken.
+// waits reports whether something is to be sent.
+func (q *queue) waits() bool { return q != nil && (len(q.sealed) > 0 || len(q.frames) > 0) }
+
+// queue returns the connection's queue, made and waiting for room when there is none.
+func (l *loop) queue(c *Conn) *queue {
+	if c.out == nil {
+		c.out = &queue{}
+		l.awaitRoom(c)
+	}
+	return c.out
+}
+
+// write returns how many bytes are sent, or sealed for good, -1 when the socket is
+// broken.
 func (l *loop) write(c *Conn, b []byte) int {
+	if c.session != nil {
+		return l.writeSealed(c, b)
+	}
+	return l.put(c, b)
+}
+
+// put returns how many bytes the socket took, -1 when it is broken.
+func (l *loop) put(c *Conn, b []byte) int {
 	n, err := c.sock.Write(b)
 	if err != nil {
 		l.failSend("write")
@@ -182,9 +204,8 @@ func (l *loop) awaitRoom(c *Conn) {
 
 // enqueue appends a frame of which off bytes are sent.
 func (l *loop) enqueue(c *Conn, frame []byte, off int, m mark) {
-	if c.out == nil {
-		c.out = &queue{off: off}
-		l.awaitRoom(c)
+	if q := l.queue(c); len(q.frames) == 0 {
+		q.off = off
 	}
 	c.out.push(frame, m)
 	c.out.bytes += len(frame) - off
@@ -206,7 +227,13 @@ func (l *loop) drain(c *Conn) {
 	if len(l.recall.of) > 0 {
 		l.askFor(c)
 	}
-	for q := c.out; q != nil && len(q.frames) > 0; {
+	for q := c.out; q.waits(); {
+		if len(q.sealed) > 0 {
+			if !l.flush(c, q) {
+				return
+			}
+			continue
+		}
 		n := l.write(c, q.frames[0][q.off:])
 		if n < 0 {
 			return
@@ -263,7 +290,7 @@ func (l *loop) abandon(c *Conn) {
 	clear(q.frames[len(keep):])
 	q.frames = keep
 	q.marks = nil
-	if len(keep) == 0 {
+	if !q.waits() {
 		l.reactor.ForgetWritable(c.sock)
 		c.out = nil
 	}

@@ -9,8 +9,8 @@ import "github.com/pushd/pushd/worker/hub"
 // It returns false when the config has none for it.
 func (a *arrival) place(l *loop) bool {
 	c := a.c
-	if c.seat = l.plain.at(l.portFor(a.port), a.speaks); c.port == nil {
-		c.seat = l.plain.at(nowhere, a.speaks) // for its few last moments
+	if c.sit(l.plain.at(l.portFor(a.port), a.speaks)); c.port == nil {
+		c.sit(l.plain.at(nowhere, a.speaks)) // for its few last moments
 		return false
 	}
 	fits := true
@@ -59,7 +59,7 @@ func (l *loop) portFor(addr string) *port {
 		if p.addr.text == addr {
 			return p
 		}
-		if p.addr.speaks == want.speaks && (want.packet == nil || p.addr.scheme == want.scheme) {
+		if p.addr.secure == want.secure && p.addr.speaks == want.speaks && (want.packet == nil || p.addr.scheme == want.scheme) {
 			same = p
 		}
 	}

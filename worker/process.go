@@ -134,7 +134,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 			return nil, err
 		}
 		at := &port{addr: a}
-		if err := l.secure(at, p.Certs); err != nil {
+		if err := l.guard(at, p.Certs); err != nil {
 			return nil, err
 		}
 		l.ports = append(l.ports, at)

@@ -178,7 +178,7 @@ func (c *Conn) info() ConnInfo {
 	msgsIn, msgsOut, in, out := c.Counters()
 	return ConnInfo{
 		ID: c.ID(), Worker: l.w.Name, Slot: l.slot, PID: pid, UID: c.UID(),
-		Protocol: c.Protocol(), Path: clip(c.Path()), IP: c.RemoteIP(), Port: int(c.peer().Port()), Local: c.LocalAddr(),
+		Protocol: c.Protocol(), TLS: c.TLS(), Path: clip(c.Path()), IP: c.RemoteIP(), Port: int(c.peer().Port()), Local: c.LocalAddr(),
 		Connected: c.Since().UTC(), IdleS: c.idle(),
 		RecvQueue: recv, SendQueue: c.QueueBytes(),
 		BytesIn: in, BytesOut: out, MessagesIn: msgsIn, MessagesOut: msgsOut,

@@ -8,9 +8,19 @@ func (c *Conn) receive(p []byte) {
 	c.received(len(p))
 	c.lastRecv = seconds(c.loop.now)
 	c.clear(flagPinged)
-	if c.has(flagDead) || c.stage == stageDrain {
-		return
+	switch {
+	case c.has(flagDead) || c.stage == stageDrain:
+	case c.session != nil:
+		c.unseal(p)
+	case c.shaking() != nil:
+		c.shaking().fed(p)
+	default:
+		c.take(p)
 	}
+}
+
+// take takes what the client has said, in the clear. p may be changed.
+func (c *Conn) take(p []byte) {
 	l := c.loop
 	if c.has(flagRest) { // read before it was put off
 		c.in.wait.add(p)
@@ -110,6 +120,7 @@ func (l *loop) melt(c *Conn) {
 	}
 	l.watch(c)
 	if c.in == nil || c.in.wait.len() == 0 {
+		c.heardAll()
 		return
 	}
 	if l.rest.crowded(l) {

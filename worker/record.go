@@ -41,6 +41,9 @@ const (
 	fieldPeer // who a proxy that passes bytes through says that the client is
 	fieldPositions
 	fieldJoining // position, channel; repeated
+	fieldSession
+	fieldSealedIn  // of a TLS record that has not come whole
+	fieldSealedOut // of TLS records that are partly sent; before what is not sealed yet
 )
 
 // movedFlags are those that mean the same in the next process.
@@ -89,11 +92,15 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	}
 	if in := c.in; in != nil {
 		dst = appendField(dst, fieldInput, in.unread())
+		if len(in.sealed) > 0 {
+			dst = appendField(dst, fieldSealedIn, in.sealed)
+		}
 		if !in.dec.Idle() {
 			dst = appendField(dst, fieldDecoder, in.dec.AppendState(nil))
 		}
 	}
 	dst = c.out.append(dst)
+	dst = c.appendSession(dst)
 	var n []byte
 	in, out := c.traffic()
 	msgsIn, msgsOut := c.messages()
@@ -110,6 +117,9 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 func (q *queue) append(dst []byte) []byte {
 	if q == nil {
 		return dst
+	}
+	if len(q.sealed) > 0 {
+		dst = appendField(dst, fieldSealedOut, q.sealed)
 	}
 	for i, f := range q.frames {
 		if i == 0 && q.off > 0 {
@@ -190,6 +200,8 @@ func (a *arrival) field(tag byte, v []byte) error {
 	case fieldFrame:
 		c.out.push(append([]byte(nil), v...), mark{})
 		c.out.bytes += len(v)
+	case fieldSession, fieldSealedIn, fieldSealedOut:
+		return a.sealed(tag, v)
 	case fieldMark:
 		return a.mark(v)
 	case fieldCounters:
@@ -208,7 +220,8 @@ func (a *arrival) partial(v []byte) error {
 		return errRecord
 	}
 	q.frames = append(q.frames, append([]byte{0}, v...))
-	q.off, q.bytes = 1, len(v)
+	q.off = 1
+	q.bytes += len(v)
 	return nil
 }
 

@@ -205,6 +205,7 @@ func (w *Response) emit(n int, encode func([]byte) []byte) {
 type held struct {
 	handshake *Handshake
 	response  *Response
+	shaking   *shaking
 }
 
 // expire answers what took too long.
@@ -240,6 +241,9 @@ func (h *held) abort() {
 	}
 	if h.response != nil {
 		h.response.finish()
+	}
+	if h.shaking != nil {
+		close(h.shaking.gone)
 	}
 }
 

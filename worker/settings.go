@@ -38,9 +38,9 @@ type Limits struct {
 	MaxQueue         int           `json:"max_queue"`         // unsent bytes of a connection; default 1 MiB
 	MaxConnections   int           `json:"max_connections"`   // of this process; 0 = the descriptor limit less a reserve
 	FullWait         time.Duration `json:"full_wait"`         // how long who finds no place waits before it is told; default 0
+	TLSHandshakes    int           `json:"tls_handshakes"`    // TLS handshakes that are worked on at once; others wait; default 1024
 	PerIP            int           `json:"per_ip"`            // connections of one address in this process; default 0
 	PerIPRate        int           `json:"per_ip_rate"`       // new connections a second of one address; default 0
-	TLSHandshakes    int           `json:"tls_handshakes"`    // under way at once in this process; default 1024
 }
 
 // Slow says what happens to a connection whose queue is over MaxQueue.

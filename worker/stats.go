@@ -52,6 +52,7 @@ type ConnInfo struct {
 	PID         int       `json:"pid"`
 	UID         string    `json:"uid"`
 	Protocol    string    `json:"protocol"` // "websocket", "http", "text" …
+	TLS         string    `json:"tls"`      // "1.3 AES128", "" without TLS
 	Path        string    `json:"path"`
 	IP          string    `json:"ip"` // real client address behind trusted proxies
 	Port        int       `json:"port"`

@@ -11,3 +11,5 @@ var origin0 = time.Now()
 func clock() time.Duration { return time.Since(origin0) }
 
 func processorTime() time.Duration { return 0 }
+
+func hideMemory() error { return nil }

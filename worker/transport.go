@@ -8,7 +8,7 @@ package worker
 // All functions run on the loop. nil ones do nothing.
 type transport struct {
 	name   string     // of Conn.Protocol; "" is the scheme of the listener
-	number uint64     // in records: 0 HTTP, 1 WebSocket, 2 packets; means nothing unless moves
+	number uint64     // in records: 0 HTTP, 1 WebSocket, 2 packets, 3 TLS; means nothing unless moves
 	behind *transport // what such a connection has spoken at first; nil is this
 	flags  flags      // that one can have when it arrives from another process
 
@@ -82,4 +82,15 @@ func numbered(n uint64) *transport {
 func (c *Conn) asks() bool { return c.transport.requests && c.stage == stageOpen }
 
 // speak gives the connection another transport.
-func (c *Conn) speak(t *transport) { c.seat = c.route.at(c.port, t) }
+func (c *Conn) speak(t *transport) { c.sit(c.route.at(c.port, t)) }
+
+// sit gives the connection another seat. Its TLS session comes along.
+func (c *Conn) sit(s *seat) {
+	if c.session == nil {
+		c.seat = s
+		return
+	}
+	session := c.session
+	*c.seat = *s
+	c.seat.session = session
+}

@@ -16,10 +16,11 @@ import "fmt"
 //	3  who waits for a channel's history, or is told positions
 //	4  nothing of a connection: the reader knows that handlers may leave
 //	   something, in a message of its own
-const RecordVersion = 4
+//	5  TLS, and what has not shaken hands yet
+const RecordVersion = 5
 
 // later are the kinds that came after version 1, see RecordVersion.
-var later = []recordKind{{3, (*Conn).recalls}}
+var later = []recordKind{{3, (*Conn).recalls}, {5, (*Conn).underTLS}}
 
 // recordKind is what makes a record need a version.
 type recordKind struct {

@@ -7,10 +7,10 @@ import (
 	"github.com/pushd/pushd/protocol/control"
 )
 
-// withToys makes connections that have a toy a kind of version 3.
+// withToys makes connections that have a toy a kind of a version to come.
 func withToys(t *testing.T) {
 	before := later
-	later = append(before[:len(before):len(before)], recordKind{3, func(c *Conn) bool { return c.Get("toy") != "" }})
+	later = append(later[:len(later):len(later)], recordKind{RecordVersion + 1, func(c *Conn) bool { return c.Get("toy") != "" }})
 	t.Cleanup(func() { later = before })
 }
 
@@ -69,7 +69,7 @@ func TestRecordVersions(t *testing.T) {
 		t.Errorf("%+v", answer)
 	}
 	answer = control.Records{}
-	s.query(control.QueryRecords, control.Records{Version: 3}, &answer)
+	s.query(control.QueryRecords, control.Records{Version: RecordVersion + 1}, &answer)
 	if answer.Unreadable != 0 {
 		t.Errorf("%+v", answer)
 	}

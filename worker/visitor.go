@@ -93,7 +93,7 @@ func (l *loop) farewell(c *Conn) {
 
 // recount counts a connection that another process has let in.
 func (l *loop) recount(c *Conn) {
-	if l.accept.byIP == nil || c.more != nil && c.more.counted != nil || (c.transport.requests || c.has(flagHeader)) && l.behindProxy(c) {
+	if l.accept.byIP == nil || c.more != nil && c.more.counted != nil || (!c.transport.talks || c.has(flagHeader)) && l.behindProxy(c) {
 		return
 	}
 	if v := l.visitor(c); v != nil {

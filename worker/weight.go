@@ -1,6 +1,10 @@
 package worker
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/pushd/pushd/protocol/tls"
+)
 
 // What a record weighs is what bounds a batch of the hand-over, on both sides:
 // its bytes, and a little for each field, since a reader makes an object of
@@ -23,7 +27,10 @@ func (c *Conn) weight() int {
 		n += c.more.texts.weight()
 	}
 	if c.in != nil {
-		n += c.in.weight()
+		n += fieldWeight + c.in.weight()
+	}
+	if c.session != nil {
+		n += fieldWeight + tls.MaxState
 	}
 	return n
 }
@@ -41,7 +48,7 @@ func (q *queue) weight() int {
 	if q == nil {
 		return 0
 	}
-	n := q.bytes + fieldWeight*len(q.frames)
+	n := q.bytes + fieldWeight*(len(q.frames)+1)
 	for _, m := range q.marks {
 		n += fieldWeight + len(m.slow) + len(m.channel)
 	}

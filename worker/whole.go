@@ -16,8 +16,11 @@ func (a *arrival) check() error {
 	}
 	// One whose address says nothing here finds no listener, so it is closed.
 	at, err := parseListen(a.port)
-	if err == nil && at.speaks != t && at.speaks != t.behind {
+	if err == nil && at.speaks != t && at.speaks != t.behind && !(at.secure && t == transportTLS) {
 		return errRecord
+	}
+	if err := a.checkSealed(); err != nil {
+		return err
 	}
 	c.flags &= t.flags
 	if t.check != nil {

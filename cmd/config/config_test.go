@@ -192,7 +192,6 @@ func TestErrors(t *testing.T) {
 		{"public metrics", "[metrics]\nlisten = \":9090\"\n", "f.toml:2: metrics.listen: [metrics] listen = \":9090\" can be reached from other machines"},
 		{"public ingest", "[[ingest]]\nlisten = \"udp://0.0.0.0:1\"\n", "f.toml:2: ingest[0].listen: [[ingest]] listen = \"udp://0.0.0.0:1\" can be reached from other machines"},
 		{"listen scheme", "[[worker]]\nlisten = \"gopher://127.0.0.1:1\"\n", "f.toml:2: worker[0].listen: "},
-		{"TLS", "[[worker]]\nlisten = \"wss://127.0.0.1:1\"\n", "docs/proxy.md"},
 		{"listen port", "[[worker]]\nlisten = \"websocket://127.0.0.1:http\"\n", "f.toml:2: worker[0].listen: "},
 		{"no listen in second", group + "[[worker]]\nname = \"x\"\nhandler = \"echo\"\n", "f.toml:3: worker[1]: needs listen"},
 		{"no handler", "[[worker]]\nlisten = \"text://127.0.0.1:1\"\n", "f.toml:1: worker[0]: has neither routes nor a handler"},

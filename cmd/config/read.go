@@ -221,9 +221,7 @@ func (t *table) settings(s *worker.Settings) {
 	t.duration("ping_timeout", &s.PingTimeout)
 	t.boolean("compression", &s.Compression)
 	t.boolean("proxy_protocol", &s.ProxyProtocol)
-	if worker.ServesTLS {
-		s.TLS = t.tls()
-	}
+	s.TLS = t.tls()
 	l, limits := &s.Limits, t.sub("limits", "")
 	limits.size("max_message", &l.MaxMessage)
 	limits.size("max_body", &l.MaxBody)
@@ -236,11 +234,9 @@ func (t *table) settings(s *worker.Settings) {
 	limits.size("max_queue", &l.MaxQueue)
 	limits.integer("max_connections", &l.MaxConnections)
 	limits.duration("full_wait", &l.FullWait)
+	limits.integer("tls_handshakes", &l.TLSHandshakes)
 	limits.integer("per_ip", &l.PerIP)
 	limits.integer("per_ip_rate", &l.PerIPRate)
-	if worker.ServesTLS {
-		limits.integer("tls_handshakes", &l.TLSHandshakes)
-	}
 	limits.done()
 }
 

@@ -47,6 +47,7 @@ type listed struct {
 	PID  int
 	UID  string
 	Port int
+	TLS  string
 }
 
 // listing asks for all connections.

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (st *standing) now() int64 { return time.Since(st.began).Nanoseconds() + 1 
 // open connects a walker to the worker that accepts and lets it walk.
 func (st *standing) open(slot int, path string, role history.Role, walk func(*walker)) {
 	st.t.Helper()
-	c, err := pushdtest.Knock(fmt.Sprintf("127.0.0.1:%d", st.s.Port), path)
+	c, err := pushdtest.Knock(st.s.Address(), path)
 	if err == nil && c.Response.StatusCode != http.StatusSwitchingProtocols {
 		err = errors.New(c.Response.Status)
 	}
@@ -130,7 +131,11 @@ func (st *standing) echo(w *walker) {
 
 // dawdle sends big messages and reads them back slowly.
 func (st *standing) dawdle(w *walker) {
-	_ = w.Conn.(*net.TCPConn).SetReadBuffer(128 << 10) // far less makes TCP itself stall
+	conn := w.Conn
+	if under, ok := conn.(*tls.Conn); ok {
+		conn = under.NetConn()
+	}
+	_ = conn.(*net.TCPConn).SetReadBuffer(128 << 10) // far less makes TCP itself stall
 	go func() {
 		for seq := uint32(1); st.going(slowPace / 4); {
 			w.mu.Lock()
@@ -253,7 +258,7 @@ func (st *standing) visit() {
 		if n%2 == 1 {
 			path, role = "/chat", history.Member
 		}
-		c, err := pushdtest.Knock(fmt.Sprintf("127.0.0.1:%d", st.s.Port), path)
+		c, err := pushdtest.Knock(st.s.Address(), path)
 		if err != nil || c.Response.StatusCode != http.StatusSwitchingProtocols {
 			st.fault("visitor %d was not let in: %v", n, err)
 			continue

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -42,8 +43,20 @@ type Client struct {
 // "Origin: http://x" are added to the request. It is closed when the test ends.
 func (s *Server) Dial(path string, header ...string) *Client {
 	s.t.Helper()
-	return Dial(s.t, fmt.Sprintf("127.0.0.1:%d", s.Port), path, header...)
+	return Dial(s.t, s.Address(), path, header...)
 }
+
+// Address is where clients are to connect to: what Knock and Dial take.
+func (s *Server) Address() string {
+	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
+	if s.Secure {
+		return secure + addr
+	}
+	return addr
+}
+
+// secure stands before addresses of TLS.
+const secure = "tls://"
 
 // Dial is Server.Dial for any address. Anything but 101 fails the test.
 func Dial(t testing.TB, addr, path string, header ...string) *Client {
@@ -71,9 +84,13 @@ func Handshake(t testing.TB, addr, path string, header ...string) *Client {
 // Knock is Handshake for any goroutine: it returns what goes wrong. The caller
 // closes Conn, and uses Next and Try only.
 func Knock(addr, path string, header ...string) (*Client, error) {
+	addr, overTLS := strings.CutPrefix(addr, secure)
 	conn, err := net.DialTimeout("tcp", addr, Timeout)
 	if err != nil {
 		return nil, err
+	}
+	if overTLS {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
 	var key [16]byte
 	rand.Read(key[:])

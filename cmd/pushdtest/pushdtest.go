@@ -71,6 +71,7 @@ type Server struct {
 	Dir    string // its working directory, removed at the end
 	Config string // path of the config file, "" = none
 	Port   int    // of "{{port}}", and of PUSHD_LISTEN if Options.Config is ""
+	Secure bool   // clients of Dial, and of Address, come by TLS; they believe any certificate
 	API    string // "127.0.0.1:…"
 	Key    string // of the API
 

@@ -26,7 +26,7 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(len(data), len(rest), err)
 		}
 		if err != nil {
-			if data, _, err := s.Open(&r, append([]byte(nil), b...)); len(data) > 0 || err == nil && len(b) >= headerLen {
+			if data, _, err := s.Open(&r, append([]byte(nil), b...)); len(data) > 0 || err == nil && len(b) >= HeaderLen {
 				t.Fatal("it went on")
 			}
 		}
@@ -127,12 +127,12 @@ func (c *connection) play(t *testing.T, script []byte) {
 			out, err := s.Seal(r, nil, msg)
 			check(t, err)
 			mirror := bytes.Clone(out)
-			at := headerLen + int(b)%(Need(out)-headerLen)
+			at := HeaderLen + int(b)%(Need(out)-HeaderLen)
 			out[at] ^= 0x10
 			check(t, c.ours.Send(out))
 			n, err := c.peer.Read(make([]byte, 1))
 			if n != 0 || err == nil {
-				t.Fatalf("crypto/tls read %d bytes of a damaged record, which was %x: %v", n, mirror[:headerLen], err)
+				t.Fatalf("crypto/tls read %d bytes of a damaged record, which was %x: %v", n, mirror[:HeaderLen], err)
 			}
 			return
 		}
@@ -213,7 +213,7 @@ func broken(kind, arg byte, old bool) maker {
 	case 3:
 		return sealed(typeAlert, 2, arg)
 	case 4:
-		return damaged(headerLen + int(arg)%16)
+		return damaged(HeaderLen + int(arg)%16)
 	case 5:
 		return inClear(typeData, 3, 3, 0, arg, 1, 2)
 	case 6:

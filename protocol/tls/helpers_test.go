@@ -146,7 +146,7 @@ func (w watched) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if w.record = rec; rec[0] == typeHandshake {
-			w.hello(rec[headerLen:])
+			w.hello(rec[HeaderLen:])
 		}
 	}
 	return w.shaking.Read(p)

@@ -9,13 +9,16 @@ import (
 // warnings. The 17th ends the connection, as in crypto/tls.
 const maxIdle = 16
 
+// Begins reports whether p, not empty, begins like the first record of a handshake.
+func Begins(p []byte) bool { return p[0] == typeHandshake }
+
 // Need returns how many bytes the record has that p begins with, 0 while too few
 // are there to tell.
 func Need(p []byte) int {
-	if len(p) < headerLen {
+	if len(p) < HeaderLen {
 		return 0
 	}
-	return headerLen + int(p[3])<<8 + int(p[4])
+	return HeaderLen + int(p[3])<<8 + int(p[4])
 }
 
 // Open decrypts the whole records of p in place. data is what they say, together
@@ -24,7 +27,7 @@ func Need(p []byte) int {
 // and no further record is.
 func (s *Session) Open(r *Ring, p []byte) (data, rest []byte, err error) {
 	w := 0
-	for rest = p; len(rest) >= headerLen && err == nil; {
+	for rest = p; len(rest) >= HeaderLen && err == nil; {
 		if s.in.flags&flagShut != 0 {
 			return p[:w], nil, io.EOF // what follows the end is no matter
 		}
@@ -42,6 +45,9 @@ func (s *Session) Open(r *Ring, p []byte) (data, rest []byte, err error) {
 	if err != nil {
 		s.in.flags |= flagShut
 		rest = nil
+	}
+	if err == io.EOF {
+		s.in.flags |= flagBye
 	}
 	return p[:w], rest, err
 }
@@ -95,6 +101,8 @@ func (s *Session) control(r *Ring, typ byte, p []byte) error {
 // but user_canceled, which close_notify follows.
 func (s *Session) alert(p []byte) error {
 	switch {
+	case len(p) == 0: // RFC 8446, 5.4
+		return Alert{Code: alertUnexpected}
 	case len(p) != 2:
 		return Alert{Code: alertDecode}
 	case p[1] == alertCloseNotify:
@@ -123,6 +131,7 @@ func (s *Session) keyUpdate(r *Ring, p []byte) error {
 	}
 	s.in.update(r)
 	s.in.flags &^= flagAsked
+	s.out.flags &^= flagAsks // it has another key; and an answer asks for nothing
 	if p[4] == 1 {
 		s.out.flags |= flagOwes
 	}

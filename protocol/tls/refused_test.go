@@ -20,7 +20,7 @@ func inner(p ...byte) maker {
 	return func(r *Ring, cl *Session) []byte {
 		n := len(p) + tagLen
 		rec := append([]byte{typeData, 3, 3, byte(n >> 8), byte(n)}, p...)
-		return r.of(&cl.out).Seal(rec[:headerLen], cl.out.nonce(&r.nonce), p, rec[:headerLen])
+		return r.of(&cl.out).Seal(rec[:HeaderLen], cl.out.nonce(&r.nonce), p, rec[:HeaderLen])
 	}
 }
 
@@ -89,7 +89,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"close_notify at level fatal", sealed(typeAlert, 2, 0), "", io.EOF},
 		{"fatal alert", sealed(typeAlert, 2, 40), "", Alert{40, true}},
 		{"short alert", sealed(typeAlert, 2), "", refused(alertDecode)},
-		{"empty alert", sealed(typeAlert), "", refused(alertDecode)},
+		{"empty alert", sealed(typeAlert), "", refused(alertUnexpected)},
 		{"two alerts in one record", sealed(typeAlert, 1, 0, 1, 0), "", refused(alertDecode)},
 		{"user_canceled", then(sealed(typeAlert, 1, 90), data), "d", nil},
 		{"17 user_canceled", many(17, sealed(typeAlert, 1, 90)), "", refused(alertUnexpected)},

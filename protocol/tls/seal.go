@@ -56,9 +56,9 @@ func (s *Session) sayUpdate(r *Ring, dst []byte) []byte {
 }
 
 // rest asks the client for another key when it has used one for long: with the
-// next data, once a key.
+// next data, once a key. An answer that is owed goes first, since it must not ask.
 func (s *Session) rest() {
-	if s.in.seq >= askAfter && !s.in.kind().tls12 && s.in.flags&flagAsked == 0 {
+	if s.in.seq >= askAfter && s.out.flags&flagOwes == 0 && !s.in.kind().tls12 && s.in.flags&flagAsked == 0 {
 		s.in.flags |= flagAsked
 		s.out.flags |= flagOwes | flagAsks
 	}
@@ -96,6 +96,9 @@ func (s *Session) Shut(r *Ring, dst []byte, why error) []byte {
 	return s.out.seal(r, dst, typeAlert, p)
 }
 
-// Ended reports whether the client has said that nothing follows, or an error has
-// ended its direction.
+// Ended reports whether the client's direction has ended, by close_notify or an
+// error.
 func (s *Session) Ended() bool { return s.in.flags&flagShut != 0 }
+
+// Closed reports whether the client has sent close_notify.
+func (s *Session) Closed() bool { return s.in.flags&flagBye != 0 }

@@ -54,12 +54,12 @@ func throwaway() (tls.Certificate, error) {
 type pipe struct{ net.Conn }
 
 func (p pipe) Record() ([]byte, error) {
-	rec := make([]byte, headerLen)
+	rec := make([]byte, HeaderLen)
 	if _, err := io.ReadFull(p, rec); err != nil {
 		return nil, err
 	}
-	rec = append(rec, make([]byte, Need(rec)-headerLen)...)
-	_, err := io.ReadFull(p, rec[headerLen:])
+	rec = append(rec, make([]byte, Need(rec)-HeaderLen)...)
+	_, err := io.ReadFull(p, rec[HeaderLen:])
 	return rec, err
 }
 

@@ -27,17 +27,20 @@ const (
 	flagShut  = 0x80 // no more records: the last one was received, or sealed
 	flagOwes  = 0x40 // out: a KeyUpdate goes out before the next data
 	flagAsked = 0x40 // in: the client was asked to change its key, and has not
+	flagBye   = 0x20 // in: the last one was close_notify
 	flagAsks  = 0x20 // out: that KeyUpdate asks the client for one
 	idleMask  = 0x1f // in
 )
 
 const (
-	headerLen = 5
+	// HeaderLen is how long the header of a record is.
+	HeaderLen = 5
+
 	maxPlain  = 1 << 14        // data of a record
 	maxCipher = maxPlain + 256 // of a record, without its header
 
 	// MaxRecord is the longest record that Open takes.
-	MaxRecord = headerLen + maxCipher
+	MaxRecord = HeaderLen + maxCipher
 	// MaxData is how much data a record can have.
 	MaxData = maxPlain
 	// MaxOverhead is what Seal adds to data of one record at most, a KeyUpdate
@@ -121,7 +124,7 @@ func (h *half) open(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte,
 }
 
 func (h *half) open12(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte, err error) {
-	body, n := rec[headerLen:], h.kind().explicit()
+	body, n := rec[HeaderLen:], h.kind().explicit()
 	if len(body) < n+tagLen {
 		return 0, nil, Alert{Code: alertBadRecordMAC}
 	}
@@ -139,8 +142,8 @@ func (h *half) open13(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byt
 	if rec[0] != typeData { // in the clear; a change_cipher_spec has no place after Finished either
 		return 0, nil, Alert{Code: alertUnexpected}
 	}
-	body := rec[headerLen:]
-	if plain, err = a.Open(body[:0], h.nonce(&r.nonce), body, rec[:headerLen]); err != nil {
+	body := rec[HeaderLen:]
+	if plain, err = a.Open(body[:0], h.nonce(&r.nonce), body, rec[:HeaderLen]); err != nil {
 		return 0, nil, Alert{Code: alertBadRecordMAC}
 	}
 	if len(plain) > maxPlain+1 {
@@ -164,7 +167,7 @@ func (h *half) seal(r *Ring, dst []byte, typ byte, p []byte) []byte {
 	s, at, a := h.kind(), len(dst), r.of(h)
 	nonce := h.nonce(&r.nonce)
 	sealing(h.key[:s.keyLen], nonce)
-	n := s.overhead() - headerLen + len(p)
+	n := s.overhead() - HeaderLen + len(p)
 	if s.tls12 {
 		dst = append(dst, typ, 3, 3, byte(n>>8), byte(n))
 		dst = append(dst, nonce[nonceLen-s.explicit():]...)
@@ -172,7 +175,7 @@ func (h *half) seal(r *Ring, dst []byte, typ byte, p []byte) []byte {
 	} else {
 		dst = append(dst, typeData, 3, 3, byte(n>>8), byte(n))
 		dst = append(append(dst, p...), typ)
-		dst = a.Seal(dst[:at+headerLen], nonce, dst[at+headerLen:], dst[at:at+headerLen])
+		dst = a.Seal(dst[:at+HeaderLen], nonce, dst[at+HeaderLen:], dst[at:at+HeaderLen])
 	}
 	h.seq++
 	return dst

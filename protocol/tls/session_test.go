@@ -99,6 +99,33 @@ func TestKeyUpdate(t *testing.T) {
 	}
 }
 
+// TestAnswerAsksForNothing: a KeyUpdate that answers one must not ask for another
+// (RFC 8446, 4.6.3), even if we were about to ask.
+func TestAnswerAsksForNothing(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		r := &Ring{}
+		s, cl := two(tls.TLS_AES_128_GCM_SHA256)
+		ask := func() {
+			s.in.seq, cl.out.seq = askAfter, askAfter
+			_, _, err := s.Open(r, cl.out.seal(r, nil, typeData, []byte("x")))
+			check(t, err)
+		}
+		if first {
+			ask()
+		}
+		_, _, err := s.Open(r, updates(r, cl, nil, 1))
+		check(t, err)
+		if !first {
+			ask()
+		}
+		out, err := s.Seal(r, nil, []byte("y"))
+		check(t, err)
+		if _, _, err := cl.Open(r, out); err != nil || cl.out.flags&flagOwes != 0 {
+			t.Errorf("asked before: %v; the answer asks, or %v", first, err)
+		}
+	}
+}
+
 // TestKeysAreUsedUp: ours is changed, the client is asked to change its own once
 // a key, and TLS 1.2 ends with room for a goodbye.
 func TestKeysAreUsedUp(t *testing.T) {

@@ -65,7 +65,7 @@ func (h *shaking) observe(p []byte) {
 		p = p[n:]
 		switch {
 		case rec[0] == typeHandshake:
-			h.hello(rec[headerLen:])
+			h.hello(rec[HeaderLen:])
 		case rec[0] == typeData && h.server != nil && h.index >= 0:
 			h.count(rec)
 		}

@@ -78,7 +78,7 @@ func (s *Session) plausible() bool {
 			return false
 		}
 	}
-	return in.flags&idleMask <= maxIdle && in.flags&^(flagShut|flagAsked|idleMask) == 0 &&
+	return in.flags&idleMask <= maxIdle && in.flags&^(flagShut|flagAsked|flagBye|idleMask) == 0 && in.flags&(flagShut|flagBye) != flagBye &&
 		out.flags&^(flagShut|flagOwes|flagAsks) == 0 && out.flags&(flagOwes|flagAsks) != flagAsks &&
 		in.seq >= least && out.seq >= least && in.seq < 1<<48 && out.seq < 1<<48 &&
 		in.key != [32]byte{} && out.key != [32]byte{} && in.key != out.key

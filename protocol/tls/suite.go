@@ -77,7 +77,7 @@ func (s *suite) ivLen() int { return nonceLen - s.explicit() }
 
 // overhead is what a record has beside its data.
 func (s *suite) overhead() int {
-	n := headerLen + s.explicit() + tagLen
+	n := HeaderLen + s.explicit() + tagLen
 	if !s.tls12 {
 		n++ // its type is inside
 	}
