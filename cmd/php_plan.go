@@ -106,6 +106,9 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, options
 	w.At = fmt.Sprintf("%s: worker %q", c.File, g.Name)
 	root, _ := options["allow_root"].(bool)
 	w.Name, w.Listen, w.Count = g.Name, g.Listen, g.Count
+	if len(w.Listen) == 0 { // a Worker for timers: a group needs a listener, so it gets one that nobody else may use
+		w.Listen, w.Socket = []string{"unix://" + filepath.Join(b.config.RuntimeDir, g.Name+".sock")}, config.Socket{Mode: 0o600}
+	}
 	if g.User != "" {
 		w.User, w.Group = g.User, g.Group
 	}

@@ -377,3 +377,17 @@ func TestPHPWorkerKilled(t *testing.T) {
 	})
 	phpAsk(s.Dial("/"), "who", "1 - 0")
 }
+
+// TestPHPNoAddress has a Worker for timers alone beside the one that serves.
+func TestPHPNoAddress(t *testing.T) {
+	s, _ := phpServer(t, strings.Replace(phpRoom, "Worker::runAll();", `
+$t = new Worker();
+$t->name = 'timers';
+$t->onWorkerStart = function () { Workerman\Timer::add(0.05, function () { Pushd\order(['op' => 'broadcast', 'worker' => 'room', 'data' => 'tick']); }); };
+Worker::runAll();`, 1))
+	s.MustRun("start", "-d")
+	c := s.Dial("/")
+	c.WantText("tick")
+	s.MustRun("reload")
+	c.WantText("tick")
+}
