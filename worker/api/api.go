@@ -118,14 +118,19 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+const (
+	headTimeout = 5 * time.Second  // from the first byte of a request to the end of its head
+	idleTimeout = 75 * time.Second // between two requests of a connection
+)
+
 // httpServer bounds what one client can hold: none of its limits is zero.
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: headTimeout,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       75 * time.Second,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ConnState:         noteState,
 		ConnContext:       withConn,

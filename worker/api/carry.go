@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -77,6 +78,9 @@ func (s *Server) serve(h *http.Server, ln net.Listener) error {
 	}
 	s.doors.http[own], s.doors.http[theirs] = name, name
 	s.doors.admit[name] = func(c net.Conn) {
+		if b, ok := c.(*begunConn); ok {
+			b.idle.Store(len(b.prefix) == 0)
+		}
 		if tls != nil { // it came when this port spoke none
 			c.Close()
 			return
@@ -138,19 +142,34 @@ func (d *doors) enter(name string, conn net.Conn) {
 	}
 }
 
-// begunConn is a connection of which something was read before.
+// begunConn is a connection of which something was read before. One between two
+// requests may go on to say nothing for as long as any such: net/http takes it
+// for new, and gives it the time for the head of a request only.
 type begunConn struct {
 	net.Conn
 	prefix []byte
+	idle   atomic.Bool // nothing of its next request has come yet
 }
 
 func (c *begunConn) Read(b []byte) (int, error) {
-	if len(c.prefix) == 0 {
-		return c.Conn.Read(b)
+	if len(c.prefix) > 0 {
+		n := copy(b, c.prefix)
+		c.prefix = c.prefix[n:]
+		return n, nil
 	}
-	n := copy(b, c.prefix)
-	c.prefix = c.prefix[n:]
-	return n, nil
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.idle.Swap(false) {
+		_ = c.Conn.SetReadDeadline(time.Now().Add(headTimeout))
+	}
+	return n, err
+}
+
+// SetReadDeadline implements net.Conn. A time that is over ends a read, and holds.
+func (c *begunConn) SetReadDeadline(t time.Time) error {
+	if now := time.Now(); c.idle.Load() && t.After(now) {
+		t = now.Add(idleTimeout)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Export closes the listeners here, lets the requests in flight finish until

@@ -169,3 +169,35 @@ func TestServedTooLate(t *testing.T) {
 		t.Error("it is served")
 	}
 }
+
+// deadlined notes until when it may be read.
+type deadlined struct {
+	net.Conn
+	until time.Time
+}
+
+func (c *deadlined) SetReadDeadline(t time.Time) error { c.until = t; return nil }
+func (c *deadlined) Read(b []byte) (int, error)        { return copy(b, "G"), nil }
+
+// TestCarriedIdle: a connection that has been carried between two requests has
+// the time of such, and that of a head from its first byte on.
+func TestCarriedIdle(t *testing.T) {
+	in := &deadlined{}
+	c := &begunConn{Conn: in}
+	c.idle.Store(true)
+	near := time.Now().Add(headTimeout)
+	if _ = c.SetReadDeadline(near); in.until.Before(near.Add(idleTimeout - 2*headTimeout)) {
+		t.Errorf("an idle connection ends after %v", time.Until(in.until))
+	}
+	past := time.Unix(1, 0)
+	if _ = c.SetReadDeadline(past); in.until != past {
+		t.Error("a read of it cannot be ended")
+	}
+	n, err := c.Read(make([]byte, 8))
+	if n != 1 || err != nil || in.until.After(time.Now().Add(headTimeout)) || in.until.Before(near) {
+		t.Errorf("read %d, %v; the head may take %v", n, err, time.Until(in.until))
+	}
+	if _ = c.SetReadDeadline(near); in.until != near {
+		t.Error("it still counts as idle")
+	}
+}
