@@ -67,7 +67,7 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 	}
 	c := &Conn{
 		sock: h, loop: l, seat: l.plain.at(p, p.begins()), id: l.freshID(),
-		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
+		lastRecv: seconds(l.now), since: uint32(l.reactor.Wall().Unix()),
 	}
 	if l.expectsHeader(c) {
 		c.set(flagHeader)

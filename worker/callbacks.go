@@ -146,7 +146,7 @@ func (l *loop) contain(callback string, c *Conn) {
 	if r := recover(); r != nil {
 		l.panicked(callback, c, r, debug.Stack())
 	}
-	now := monotonic()
+	now := l.reactor.Now()
 	if took := now - l.mark; took > slowCallback && l.counts.slowLog.allow(now) {
 		l.log.Warn("slow callback holds up every connection of this process", "callback", callback, "took", took.String())
 	}

@@ -23,9 +23,25 @@ const exportPatience = 2 * time.Minute
 
 // prepare lets the handlers get ready. It runs on the export's goroutine.
 func (x *export) prepare() error {
+	ready, err := x.askAll()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ready:
+		return nil
+	case <-x.l.reactor.Over():
+		return ErrStopped
+	case <-time.After(exportPatience):
+		return errors.New("a handler does not let go of its connections")
+	}
+}
+
+// askAll asks the handlers, and closes ready when the last of them is.
+func (x *export) askAll() (ready chan struct{}, err error) {
 	l := x.l
-	ready := make(chan struct{})
-	err := l.do(func() {
+	ready = make(chan struct{})
+	err = l.do(func() {
 		open := 1
 		one := func() {
 			if open--; open == 0 {
@@ -41,17 +57,7 @@ func (x *export) prepare() error {
 		})
 		one()
 	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-ready:
-		return nil
-	case <-l.reactor.Over():
-		return ErrStopped
-	case <-time.After(exportPatience):
-		return errors.New("a handler does not let go of its connections")
-	}
+	return ready, err
 }
 
 // ask calls OnExport of one handler, and one when that is ready.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // TestDeferredTooLong: who defers an answer has 60 s, by request and handshake,
@@ -19,12 +21,12 @@ func TestDeferredTooLong(t *testing.T) {
 			w, e := newEchoer(anyWS)
 			w.Limits.HandshakeTimeout = time.Second // is not what counts
 			var before, after time.Duration
-			deferred := func() { after = monotonic() }
+			deferred := func() { after = reactor.Monotonic() }
 			w.OnRequest = func(w *Response, _ *Request) { w.Defer(); deferred() }
 			w.OnHandshake = func(_ *Conn, h *Handshake) { h.Defer(); deferred() }
 			s := serve(t, w)
 			c := dial(t, s.addrs[0])
-			before = monotonic()
+			before = reactor.Monotonic()
 			c.write([]byte(request))
 			s.eventually("it is deferred", func() bool { return after > 0 })
 			s.on(func() {

@@ -73,8 +73,8 @@ func (x *export) run() error {
 		return at("carry", err)
 	}
 	failpoint("export carry")
-	began := monotonic()
-	defer func() { x.out.TookUS = (monotonic() - began).Microseconds() }()
+	began := x.l.reactor.Now()
+	defer func() { x.out.TookUS = (x.l.reactor.Now() - began).Microseconds() }()
 	for more := true; more; {
 		step, n := "canary", canaryConns
 		if x.out.Moved > 0 {
@@ -130,7 +130,7 @@ func (x *export) begin() error {
 // wait for.
 func (x *export) batch(n int) (more bool, err error) {
 	l := x.l
-	frozen := monotonic()
+	frozen := x.l.reactor.Now()
 	var body []byte
 	var fds []int
 	stopping := false
@@ -235,7 +235,7 @@ func (x *export) pack() (body []byte, fds []int, err error) {
 	}
 	body = at.append(make([]byte, 8, 12+vectorEntry*len(at)+x.size))
 	for _, c := range x.held {
-		fd, err := reactor.Duplicate(c.sock.FD())
+		fd, err := x.l.reactor.Duplicate(c.sock)
 		if err != nil {
 			return nil, fds, fmt.Errorf("duplicate connection: %w", err)
 		}
@@ -278,6 +278,22 @@ func (x *export) wait() bool {
 // commit gives up our duplicates, then tells the new worker so. The batch had so
 // many bytes.
 func (x *export) commit(bytes int) error {
+	if err := x.release(); err != nil {
+		return err
+	}
+	failpoint("export close")
+	if err := x.k.send(msgCommit, nil, nil); err != nil {
+		return err
+	}
+	failpoint("export commit")
+	// Frozen only when the ones before have landed: a batch under way while
+	// another is frozen moves no more a second, and doubles the pause.
+	_, err := x.k.expect(msgLanded, bytes)
+	return err
+}
+
+// release gives up our ends of what the new worker has.
+func (x *export) release() error {
 	l := x.l
 	err := l.do(func() {
 		for _, c := range x.held {
@@ -289,17 +305,6 @@ func (x *export) commit(bytes int) error {
 	})
 	x.out.Moved += len(x.held)
 	x.held = nil
-	if err != nil {
-		return err
-	}
-	failpoint("export close")
-	if err := x.k.send(msgCommit, nil, nil); err != nil {
-		return err
-	}
-	failpoint("export commit")
-	// Frozen only when the ones before have landed: a batch under way while
-	// another is frozen moves no more a second, and doubles the pause.
-	_, err = x.k.expect(msgLanded, bytes)
 	return err
 }
 

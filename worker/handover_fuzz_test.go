@@ -11,7 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 var allKinds = []string{anyWS, "http://127.0.0.1:0", "text://127.0.0.1:0", "frame://127.0.0.1:0", "tcp://127.0.0.1:0", anyWSS}
@@ -22,7 +24,7 @@ func paper(tb testing.TB) *loop {
 	w, _ := newEchoer(allKinds...)
 	w.OnRequest = func(w *Response, r *Request) { _, _ = io.Copy(w, r.Body) }
 	w.Limits.MaxBody, w.Limits.MaxMessage = 4096, 4096
-	l := &loop{w: w, hub: hub.New[*Conn](), log: slog.New(slog.DiscardHandler)}
+	l := &loop{w: w, hub: hub.New[*Conn](), log: slog.New(slog.DiscardHandler), reactor: reactor.NewMemory[*Conn](time.Hour, time.Now())}
 	l.counts.refusedLog = map[string]*rateLimit{}
 	for _, addr := range w.Listen() {
 		a, err := parseListen(addr)
@@ -34,7 +36,7 @@ func paper(tb testing.TB) *loop {
 	if err := l.routes(w); err != nil {
 		tb.Fatal(err)
 	}
-	l.newWheel()
+	l.wheel = timer.New(l.reactor.Now())
 	w.loop = l
 	return l
 }

@@ -108,6 +108,25 @@ func (m *imports) batch(p parcel) error {
 
 // unpack reads the records and checks that there is room for the sockets.
 func (m *imports) unpack(p parcel) (*shipment, error) {
+	s, err := m.read(p)
+	if err != nil {
+		return nil, err
+	}
+	for _, fd := range s.files { // one that blocks would stop everybody's loop
+		if err := neverBlock(fd); err != nil {
+			return nil, err
+		}
+	}
+	// Each may need a second number for a moment, in turn. The old worker may have
+	// been full, and this one may have more descriptors of its own than that.
+	if !reactor.Spare(importSpare) {
+		return nil, fmt.Errorf("out of descriptors: fewer than %d of %d are free", importSpare, m.l.accept.files)
+	}
+	return s, nil
+}
+
+// read reads the records of a batch. Nothing acts on them yet.
+func (m *imports) read(p parcel) (*shipment, error) {
 	s := &shipment{files: p.files}
 	b := p.body
 	if len(b) < 8 {
@@ -135,16 +154,6 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 	}
 	if len(b) != 0 || len(s.arrived) != len(s.files) {
 		return nil, fmt.Errorf("%w: %d records for %d descriptors", errRecord, len(s.arrived), len(s.files))
-	}
-	for _, fd := range s.files { // one that blocks would stop everybody's loop
-		if err := neverBlock(fd); err != nil {
-			return nil, err
-		}
-	}
-	// Each may need a second number for a moment, in turn. The old worker may have
-	// been full, and this one may have more descriptors of its own than that.
-	if !reactor.Spare(importSpare) {
-		return nil, fmt.Errorf("out of descriptors: fewer than %d of %d are free", importSpare, m.l.accept.files)
 	}
 	return s, nil
 }
@@ -231,7 +240,7 @@ const skipFor = 10 * time.Second
 // land runs when a connection is in place or lost, on the loop.
 func (m *imports) land(c *Conn, ok bool, frozen time.Duration) {
 	if ok {
-		m.pause(monotonic() - frozen)
+		m.pause(m.l.reactor.Now() - frozen)
 		if c.has(flagConnected) {
 			c.route.resumed(c)
 		}

@@ -16,20 +16,7 @@ import (
 // time is up.
 func (s *serving) leave(o control.Stop) {
 	l := s.l
-	_ = l.do(func() {
-		l.become(phaseLeaving)
-		l.reactor.Deafen(true)
-		if l.phase == phaseLeaving && o.Code == int(websocket.CloseRestart) {
-			_ = l.each(func(r *route) error {
-				if r.onWorkerReload != nil {
-					defer l.contain("OnWorkerReload", nil)
-					r.onWorkerReload(l.w)
-				}
-				return nil
-			})
-		}
-	})
-	l.reactor.CloseListeners()
+	s.turnAway(o.Code)
 	s.breakOff()
 	if o.Graceful {
 		_ = l.do(l.closeIdle)
@@ -63,6 +50,25 @@ func (s *serving) breakOff() {
 	if x.broken {
 		x.back.Do(func() { _ = s.l.do(x.resume) })
 	}
+}
+
+// turnAway lets nobody in any more.
+func (s *serving) turnAway(code int) {
+	l := s.l
+	_ = l.do(func() {
+		l.become(phaseLeaving)
+		l.reactor.Deafen(true)
+		if l.phase == phaseLeaving && code == int(websocket.CloseRestart) {
+			_ = l.each(func(r *route) error {
+				if r.onWorkerReload != nil {
+					defer l.contain("OnWorkerReload", nil)
+					r.onWorkerReload(l.w)
+				}
+				return nil
+			})
+		}
+	})
+	l.reactor.CloseListeners()
 }
 
 // leaveTimeout is how long clients may take to answer the goodbye of a process
@@ -175,6 +181,5 @@ func (s *serving) shutdown(report bool) error {
 	l.fan.room.Broadcast()
 	l.fan.mu.Unlock()
 	l.reactor.Shutdown()
-	l.alarm.t.Stop()
 	return err
 }

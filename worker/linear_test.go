@@ -7,8 +7,10 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pushd/pushd/protocol"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // allocated returns how many bytes of memory the process asks for during fn.
@@ -132,7 +134,7 @@ func TestPacketsAreLookedAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n = 0
 			var got []string
-			l := &loop{w: New(), log: slog.New(slog.DiscardHandler)}
+			l := &loop{w: New(), log: slog.New(slog.DiscardHandler), reactor: reactor.NewMemory[*Conn](time.Hour, time.Now())}
 			rt := &route{callbacks: callbacks{onMessage: func(_ *Conn, m Message) { got = append(got, string(m.Data)) }}}
 			c := &Conn{loop: l, seat: rt.at(&port{addr: listenAddr{packet: c.proto}}, transportPacket)}
 			for i := range raw {

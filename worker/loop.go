@@ -22,7 +22,7 @@ type loop struct {
 	identity   string // text of the control.Identity
 	broker     parts
 	proxies    proxies
-	reactor    *reactor.Reactor[*Conn]
+	reactor    reactor.Engine[*Conn]
 
 	conns registry
 	hub   *hub.Hub[*Conn]
@@ -31,7 +31,7 @@ type loop struct {
 	paths *pathMap // nil: no routes
 
 	wheel  *timer.Wheel
-	alarm  alarm
+	alarm  time.Duration // when the reactor is to wake the loop, 0 = never
 	cork   cork
 	dying  []dying
 	rest   waitlist
@@ -71,7 +71,7 @@ type dying struct {
 // Begin starts a turn: one entry from the reactor.
 func (l *loop) Begin() {
 	l.progress.Add(1)
-	l.now = monotonic()
+	l.now = l.reactor.Now()
 	l.mark = l.now
 }
 
@@ -246,10 +246,6 @@ func (l *loop) do(fns ...func()) error { return l.reactor.Do(fns...) }
 
 // post is for the worker's own use: nothing bounds it.
 func (l *loop) post(fn func()) { _ = l.reactor.Post(fn, 0) } // a stopped worker wants nothing any more
-
-// monotonic is the system's monotonic clock: the same in all processes, so that
-// deadlines can move between them.
-func monotonic() time.Duration { return clock() }
 
 // seconds rounds down to what deadlines are kept in.
 func seconds(t time.Duration) uint32 { return uint32(t / time.Second) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // TestPauseIsMeasured: from the freezing in one process, whose time comes with
@@ -17,7 +18,7 @@ func TestPauseIsMeasured(t *testing.T) {
 	s := serve(t, w)
 	k := importer(t, s)
 	batch := batchOf(record(w.loop, 1, nil))
-	frozen := monotonic() - planted
+	frozen := reactor.Monotonic() - planted
 	binary.BigEndian.PutUint64(batch, uint64(frozen))
 	clients, fds := pipes(t, 1)
 	must(t, k.send(msgBatch, batch, fds))
@@ -27,7 +28,7 @@ func TestPauseIsMeasured(t *testing.T) {
 	must(t, k.send(msgCommit, nil, nil))
 	_, err = k.expect(msgLanded, 0)
 	must(t, err)
-	most := monotonic() - frozen
+	most := reactor.Monotonic() - frozen
 	must(t, k.send(msgEnd, nil, nil))
 	p, err := k.expect(msgReport, 0)
 	must(t, err)
@@ -51,13 +52,13 @@ func TestTimeOfFreezing(t *testing.T) {
 	k, err := newCourier(theirs)
 	must(t, err)
 	theirs.Close()
-	before := monotonic()
+	before := reactor.Monotonic()
 	reported := make(chan control.Exported, 1)
 	go func() { reported <- s.export(ours) }()
 	hello(k)
 	p, err := k.receive(0)
 	must(t, err)
-	if at := time.Duration(binary.BigEndian.Uint64(p.body)); at < before || at > monotonic() {
+	if at := time.Duration(binary.BigEndian.Uint64(p.body)); at < before || at > reactor.Monotonic() {
 		t.Errorf("frozen at %s, want %s to now", at, before)
 	}
 	p.drop()

@@ -18,6 +18,7 @@ import (
 	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
@@ -34,6 +35,9 @@ type Process struct {
 	Apps           channel.Apps         // whose channels are "ID:NAME"
 	Reopen         func(*os.File) error // makes a file the log; default: the order to do so is ignored
 	Log            *slog.Logger         // default slog.Default()
+
+	// Memory stands in for sockets and the clock, see Drive. Default: there is none.
+	Memory *reactor.Memory[*Conn]
 }
 
 // serving is a running worker process.
@@ -144,12 +148,23 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		return nil, err
 	}
 	l.tidying.init()
-	var err error
-	if l.reactor, err = reactor.New(l, l.log, listeners); err != nil {
+	if err := l.standOn(p.Memory, listeners); err != nil {
 		return nil, err
 	}
-	l.newWheel()
+	l.wheel = timer.New(l.reactor.Now())
 	return l, nil
+}
+
+// standOn makes the reactor, of sockets unless there is another.
+func (l *loop) standOn(m *reactor.Memory[*Conn], listeners []reactor.Listener) error {
+	if m != nil {
+		m.Serve(l)
+		l.reactor = m
+		return nil
+	}
+	r, err := reactor.New(l, l.log, listeners)
+	l.reactor = r
+	return err
 }
 
 // begun calls OnWorkerStart of every handler.

@@ -1,28 +1,9 @@
 package worker
 
-import (
-	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Flags of unix.Socket and unix.Socketpair.
 const (
 	closeOnExec = unix.SOCK_CLOEXEC
 	nonBlocking = unix.SOCK_NONBLOCK
 )
-
-// clockError is far below the second in which deadlines are kept, and above what
-// a busy machine may put between two readings at start.
-const clockError = 500 * time.Millisecond
-
-// TestClock compares the clock that costs no system call with the system's.
-func TestClock(t *testing.T) {
-	for range 100 {
-		before, now, after := bootClock(), clock(), bootClock()
-		if now < before-clockError || now > after+clockError {
-			t.Fatalf("clock says %v, between %v and %v", now, before, after)
-		}
-	}
-}

@@ -2,37 +2,18 @@ package worker
 
 import (
 	"time"
-
-	"github.com/pushd/pushd/timer"
 )
 
-// alarm is the one runtime timer of a process. It wakes the loop when the
-// wheel's earliest entry is due and is silent when there is none.
-type alarm struct {
-	t  *time.Timer
-	at time.Duration // what it is set to, 0 = not set
-}
-
-// newWheel makes the wheel and the alarm, not set.
-func (l *loop) newWheel() {
-	l.wheel = timer.New(monotonic())
-	l.alarm.t = time.AfterFunc(time.Hour, l.reactor.Wake)
-	l.alarm.t.Stop()
-}
-
-// arm sets the alarm to the earliest entry. It runs at the end of each turn.
+// arm has the reactor wake the loop when the wheel's earliest entry is due. It
+// runs at the end of each turn. Nothing due, no wake-up.
 func (l *loop) arm() {
 	at, ok := l.wheel.Next()
-	ok = ok && l.phase != phaseHanding
-	switch {
-	case !ok:
-		if l.alarm.at != 0 {
-			l.alarm.t.Stop()
-			l.alarm.at = 0
-		}
-	case at != l.alarm.at || at <= l.now:
-		l.alarm.at = at
-		l.alarm.t.Reset(max(at-monotonic(), 0))
+	if !ok || l.phase == phaseHanding {
+		at = 0
+	}
+	if at != l.alarm || at != 0 && at <= l.now {
+		l.alarm = at
+		l.reactor.WakeAt(at)
 	}
 }
 
@@ -49,7 +30,7 @@ func (l *loop) every(d time.Duration, fn func()) *Timer {
 
 func (l *loop) schedule(d, period time.Duration, fn func()) *Timer {
 	t := &Timer{l: l}
-	l.wheel.Schedule(&t.t, monotonic()+d, period, func() {
+	l.wheel.Schedule(&t.t, l.reactor.Now()+d, period, func() {
 		defer l.contain("timer", nil)
 		l.progress.Add(1)
 		fn()

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"errors"
-	"time"
 
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -20,7 +19,7 @@ func init() {
 func (l *loop) datagram(h reactor.Handle, p *port) *Conn {
 	return &Conn{
 		sock: h, loop: l, seat: l.plain.at(p, transportDatagram),
-		lastRecv: seconds(l.now), since: uint32(time.Now().Unix()),
+		lastRecv: seconds(l.now), since: uint32(l.reactor.Wall().Unix()),
 	}
 }
 

@@ -61,7 +61,7 @@ func (l *loop) worked(inflated int) {
 	b.messages--
 	b.inflated -= inflated
 	if inflated > 0 || b.messages%lookEvery == 0 {
-		l.mark = monotonic()
+		l.mark = l.reactor.Now()
 	}
 	l.progress.Add(1)
 }
@@ -96,7 +96,7 @@ func (b *waitlist) step(l *loop) {
 	if len(b.queue) == 0 {
 		return
 	}
-	l.mark = monotonic()
+	l.mark = l.reactor.Now()
 	end := l.mark + stepTime
 	share := min(stepTime/time.Duration(len(b.queue)), turnTime)
 	for len(b.queue) > 0 && l.mark < end {
@@ -105,7 +105,7 @@ func (b *waitlist) step(l *loop) {
 		b.queue = b.queue[1:]
 		l.progress.Add(1)
 		l.takeUp(c, share)
-		l.mark = monotonic()
+		l.mark = l.reactor.Now()
 	}
 	if len(b.queue) == 0 {
 		b.queue = nil

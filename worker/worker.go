@@ -194,6 +194,10 @@ func (w *Worker) Every(d time.Duration, fn func()) *Timer {
 	}))
 }
 
+// Now is time.Now, by the clock that After and Every go by: in a test with package
+// workertest, the test's. Any goroutine.
+func (w *Worker) Now() time.Time { return w.loop.reactor.Wall() }
+
 // Timer is a pending After or Every.
 type Timer struct {
 	l *loop

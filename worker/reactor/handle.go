@@ -59,6 +59,9 @@ func (h Handle) Peer() netip.AddrPort {
 // and keeps nothing: the rest is the caller's, who may AwaitWritable. An error
 // says that the socket is broken.
 func (h Handle) Write(p []byte) (int, error) {
+	if m := h.pipe(); m != nil {
+		return m.write(p), nil
+	}
 	for {
 		n, err := sendNow(h.FD(), p)
 		switch err {
@@ -74,13 +77,22 @@ func (h Handle) Write(p []byte) (int, error) {
 }
 
 // Unread reports whether there are bytes that have not been read yet.
-func (h Handle) Unread() bool { return unread(h.FD()) }
+func (h Handle) Unread() bool {
+	if m := h.pipe(); m != nil {
+		return m.unread()
+	}
+	return unread(h.FD())
+}
 
 // ErrFull says that a socket takes no datagram now; this one is lost.
 var ErrFull = errors.New("socket is full")
 
 // Reply sends a datagram to the sender of the one that the handle stands for.
 func (h Handle) Reply(p []byte) error {
+	if m := h.pipe(); m != nil {
+		m.write(p)
+		return nil
+	}
 	_, err := h.front.conn.Write(p)
 	if errors.Is(err, unix.EAGAIN) {
 		return ErrFull
@@ -90,7 +102,13 @@ func (h Handle) Reply(p []byte) error {
 
 // ShutWrite ends our side of a stream and reports whether the peer's is still
 // worth waiting for.
-func (h Handle) ShutWrite() bool { return shutWrite(h.FD()) }
+func (h Handle) ShutWrite() bool {
+	if m := h.pipe(); m != nil {
+		m.ended = true
+		return true
+	}
+	return shutWrite(h.FD())
+}
 
 // Close closes the socket: at once, or at the end of the turn if that is about
 // it. Closed follows, with nil. The zero handle and a closed one are no matter.
@@ -118,6 +136,9 @@ func (r *Reactor[C]) Mute(h Handle, mute bool) error {
 	}
 	return epollModify(r.epollOf(h), h.FD(), events, h.gen)
 }
+
+// Duplicate implements Engine.
+func (r *Reactor[C]) Duplicate(h Handle) (int, error) { return Duplicate(h.FD()) }
 
 // Detach takes a socket out of the loop's sight, as long as its descriptor is in
 // two processes. What gnet has fetched already may still come in this turn.

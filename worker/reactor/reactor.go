@@ -79,6 +79,7 @@ type Reactor[C any] struct {
 	adopting adoptions[C]
 	rescue   rescue[C]
 	surplus  surplus
+	alarm    alarm
 	own      own[C]
 	packet   front // gnet's socket of the datagram at hand
 
@@ -215,6 +216,7 @@ func (r *Reactor[C]) Shutdown() {
 	r.Last()
 	_ = r.Do(r.Halt)
 	<-r.over
+	r.WakeAt(0)
 	r.tasks.close()
 	r.writable.close()
 	r.own.close()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/workertest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pushdtest.Main(m)) }
@@ -73,41 +74,64 @@ func TestRoomsAreApart(t *testing.T) {
 	blue.WantText("from the back end")
 }
 
+// serve runs a chat of these options.
+func serve(t *testing.T, options string) *workertest.Server {
+	t.Helper()
+	h, err := New(worker.Options(options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := worker.New()
+	w.Handler, w.Limits.MaxMessage = h, 4<<20
+	return workertest.Start(t, w)
+}
+
 func TestRoomNamesThatAreRefused(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: config})
-	addr := fmt.Sprintf("127.0.0.1:%d", s.Port)
+	s := serve(t, "")
 	for _, room := range []string{"%ff", "a%0ab", "%00", strings.Repeat("x", maxRoom+1)} {
-		if c := pushdtest.Handshake(t, addr, "/chat?room="+room); c.Response.StatusCode != http.StatusBadRequest {
-			t.Errorf("room %s: %s", room, c.Response.Status)
+		if status, _ := s.Handshake("/chat?room=" + room).Status(); status != http.StatusBadRequest {
+			t.Errorf("room %s: %d", room, status)
 		}
 	}
 	s.Dial("/chat?room=" + strings.Repeat("x", maxRoom))
 }
 
 func TestGreetings(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: config})
-	clients := slices.Concat(s.DialEach("/greet", 2)...)
-	for _, c := range clients {
-		c.WantText(Welcome) // and nobody else hears of it
+	s := serve(t, `{"greet":true}`)
+	leaving, one, two := s.Dial("/greet"), s.Dial("/greet"), s.Dial("/greet")
+	for _, c := range []*workertest.Client{leaving, one, two} {
+		c.WantText(Welcome)
+		c.WantNothing() // nobody hears of the others
 	}
-	leaving, staying := clients[0], clients[1:]
-	leaving.Close()
-	for _, c := range staying {
-		c.WantText(Farewell)
-	}
-	staying[0].SendText("who was that?")
-	for _, c := range staying[1:] {
-		c.WantText("who was that?")
-	}
+	leaving.Close(1000)
+	one.WantText(Farewell)
+	two.WantText(Farewell)
+	one.SendText("who was that?")
+	two.WantText("who was that?")
+	one.WantNothing()
 }
 
 func TestMessageTooLargeForTheBroker(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	s := serve(t, "")
 	c, other := s.Dial("/chat"), s.Dial("/chat")
-	c.Send(pushdtest.OpBinary, make([]byte, 2<<20))
+	c.SendBinary(make([]byte, 2<<20))
 	c.WantClose(1009)
 	s.Dial("/chat").SendText("next")
 	other.WantText("next")
+}
+
+// TestBrokerIsBusy: a message that is not taken is not lost in silence.
+func TestBrokerIsBusy(t *testing.T) {
+	bus := &workertest.Bus{}
+	h, err := New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := workertest.StartHandler(t, h, workertest.Options{Bus: bus})
+	c := s.Dial("/")
+	bus.Refuse(worker.ErrBrokerBusy)
+	c.SendText("too much")
+	c.WantClose(1013)
 }
 
 func TestOptionsAreChecked(t *testing.T) {

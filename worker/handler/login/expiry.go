@@ -35,7 +35,8 @@ func (e *expiries) watch(c *worker.Conn) {
 		e.next = at
 	}
 	if e.tick == nil {
-		e.tick = c.Worker().Every(time.Second, e.sweep)
+		w := c.Worker()
+		e.tick = w.Every(time.Second, func() { e.sweep(w.Now().Unix()) })
 	}
 }
 
@@ -43,13 +44,12 @@ func (e *expiries) forget(c *worker.Conn) { delete(e.at, c) }
 
 // sweep closes those whose time has come. The map is gone through only when the
 // earliest is due.
-func (e *expiries) sweep() {
+func (e *expiries) sweep(now int64) {
 	if len(e.at) == 0 {
 		e.tick.Stop()
 		*e = expiries{}
 		return
 	}
-	now := time.Now().Unix()
 	if now < e.next {
 		return
 	}

@@ -90,7 +90,7 @@ func (d *Door) Admit(c *worker.Conn, hs *worker.Handshake, query url.Values) (cl
 	raw := d.tokenOf(hs, query)
 	switch {
 	case raw != "":
-		if err := d.verify(raw, &claims); err != nil {
+		if err := d.verify(raw, &claims, c.Worker().Now()); err != nil {
 			hs.Refuse(http.StatusUnauthorized, "token refused: "+reason(err))
 			return claims, false
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/workertest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pushdtest.Main(m)) }
@@ -285,6 +286,37 @@ func TestOptionsAreChecked(t *testing.T) {
 		if _, err := New(worker.Options(o)); err == nil {
 			t.Errorf("options %s are taken", o)
 		}
+	}
+}
+
+// TestTokensOfAnHour goes through that hour, and a reload in it, by the test's clock.
+func TestTokensOfAnHour(t *testing.T) {
+	route := func() *worker.Worker {
+		h, err := New(worker.Options(`{"secret":"` + secret + `"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := worker.New()
+		w.Handler = h
+		return w
+	}
+	s := workertest.Start(t, route())
+	good := token(t, claims{"sub": "42", "exp": soon(), "channels": []string{"news"}})
+	c := s.Dial("/?token=" + good)
+	s.Advance(50 * time.Minute)
+	s.Reload(route())
+	late := s.Dial("/?token=" + good)
+	s.Do(func(w *worker.Worker) {
+		if err := w.Publish("news", worker.Text("still here")); err != nil {
+			t.Error(err)
+		}
+	})
+	c.WantText("still here")
+	s.Advance(11 * time.Minute)
+	c.WantClose(4001)
+	late.WantClose(4001)
+	if status, _ := s.Handshake("/?token=" + good).Status(); status != http.StatusUnauthorized {
+		t.Errorf("a token that has expired: %d", status)
 	}
 }
 
