@@ -58,6 +58,9 @@ func (c *Conn) consume() {
 
 // await decides when the bytes that wait are worked on.
 func (c *Conn) await() {
+	if c.holdsBack() {
+		c.route.clients.waits(c)
+	}
 	if c.unfinished() {
 		c.loop.putOff(c)
 		return
@@ -72,7 +75,6 @@ func (c *Conn) work(p []byte) []byte {
 		return p
 	}
 	if c.holdsBack() {
-		c.route.clients.waits(c)
 		return p
 	}
 	c.loop.holdFor(c)

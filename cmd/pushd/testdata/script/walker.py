@@ -57,7 +57,7 @@ def do(c, text):
             x.append(bytearray(1 << 20))
     elif word == 'grow':
         global fat
-        fat = bytearray(b'x' * (int(rest) << 20))
+        fat = bytearray(int(rest) << 20)
         frame(33, c, b'fat')
     elif word == 'garbage':
         pushd.sendall(b'PHP Warning:  Undefined variable $x in /srv/chat.php')

@@ -1,0 +1,164 @@
+package main_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// TestScriptQueue: while a program is busy its clients wait, not their messages
+// in the worker; then all is answered in order. Datagrams are lost, and counted.
+func TestScriptQueue(t *testing.T) {
+	t.Parallel()
+	const queue, messages, size = 16 << 10, 400, 1 << 10
+	s := walk(t, "", `queue = "16KiB"
+callback = "60s"`)
+	a, b := s.Dial("/"), s.Dial("/")
+	says(t, b, "here", "here")
+	a.SendText("sleep 3")
+	sent := make(chan error, 1)
+	pad := strings.Repeat("x", size)
+	go func() {
+		for i := range messages {
+			if err := b.Try(pushdtest.OpText, []byte(fmt.Sprintf("echo %d%s", i, pad))); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	pushdtest.Eventually(t, "clients wait", func() bool { return s.scripts()[0].Holds > 0 })
+	udp, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", s.Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	_, _ = udp.Write([]byte("lost"))
+	pushdtest.Eventually(t, "a datagram is lost", func() bool { return s.scripts()[0].Packets > 0 })
+	if one := s.scripts()[0]; one.Waiting > queue+2*size || one.State != "ready" {
+		t.Errorf("%d bytes wait: %+v", one.Waiting, one)
+	}
+	a.WantText("slept")
+	for i := range messages {
+		b.WantText(strconv.Itoa(i) + pad)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestScriptDoesNotComeBack: while no process gets ready connections stay and
+// their messages wait; mended code is taken at once by a reload.
+func TestScriptDoesNotComeBack(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `env = { BROKEN = "{{dir}}/broken" }`)
+	a, b := s.Dial("/"), s.Dial("/")
+	says(t, a, "set Ann", "set")
+	says(t, b, "here", "here")
+	broken := filepath.Join(s.Dir, "broken")
+	if err := os.WriteFile(broken, []byte("half a deploy"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, s.idle().PID)
+	pushdtest.Eventually(t, "it is known to fail", func() bool { return s.scripts()[0].State == "degraded" })
+	a.SendText("get")
+	if r := s.renew(); r.OK || !strings.Contains(r.Error, "half a deploy") {
+		t.Errorf("%+v", r)
+	}
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.renew(); !r.OK || r.Drained != 0 {
+		t.Errorf("%+v", r)
+	}
+	a.WantText("Ann")
+	says(t, b, "here", "here")
+	if one := s.idle(); one.Doubts+one.Strands != 0 {
+		t.Errorf("%+v", one)
+	}
+}
+
+// TestScriptAged: a process that has had its messages, or has grown, is replaced
+// and nobody notices.
+func TestScriptAged(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", "max_messages = 20")
+	a := s.Dial("/")
+	for i := range 100 {
+		says(t, a, strconv.Itoa(i), strconv.Itoa(i))
+	}
+	pushdtest.Eventually(t, "it is replaced", func() bool { return s.idle().Births > 1 })
+	fat := walk(t, "", `memory = "40MiB"`)
+	a = fat.Dial("/")
+	says(t, a, "grow 36", "fat")
+	pushdtest.Eventually(t, "it is replaced", func() bool {
+		says(t, a, "here", "here")
+		return fat.scripts()[0].Births > 1
+	})
+	pushdtest.Eventually(t, "the lean one is at work", func() bool { one := fat.idle(); return one.RSSBytes < 30<<20 && one.Doubts == 0 })
+	says(t, a, "here", "here")
+}
+
+// TestScriptKilledOften: a program that keeps nothing loses nobody, however
+// often it is killed; 100 times by PUSHD_TEST_FULL.
+func TestScriptKilledOften(t *testing.T) {
+	t.Parallel()
+	times := 5
+	if os.Getenv("PUSHD_TEST_FULL") != "" {
+		times = 100
+	}
+	s := walk(t, "", `env = { WANTS = "open" }`)
+	var list []*pushdtest.Client
+	for i := range 20 {
+		c := s.Dial("/")
+		says(t, c, "set "+strconv.Itoa(i), "set")
+		list = append(list, c)
+	}
+	for i := range times {
+		one := s.idle()
+		kill(t, one.PID)
+		pushdtest.Eventually(t, "another process is there", func() bool { return s.scripts()[0].Births > one.Births })
+		c := i % len(list)
+		says(t, list[c], "get", strconv.Itoa(c))
+	}
+	for i, c := range list {
+		says(t, c, "get", strconv.Itoa(i))
+	}
+	if one := s.idle(); one.Doubts+one.Strands != 0 || one.Births != times+1 {
+		t.Errorf("%+v", one)
+	}
+}
+
+// TestScriptWatch: with watch a file that is saved is the code from then on, and
+// clients stay.
+func TestScriptWatch(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: strings.Replace(walkerText(t, "", "watch = true"),
+		filepath.Join(pushdtest.Root(t), "cmd/pushd/testdata/script/walker.py"), "mine.py", 1)})
+	text, err := os.ReadFile(filepath.Join(pushdtest.Root(t), "cmd/pushd/testdata/script/walker.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(text string) {
+		if err := os.WriteFile(filepath.Join(s.Dir, "mine.py"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(string(text))
+	s.MustRun("start", "-d")
+	a := s.Dial("/")
+	says(t, a, "word", "word")
+	one := scripted{s, t}
+	first := one.idle()
+	time.Sleep(2 * time.Second / 4) // it has looked at the file once, or will see the new one as the first
+	save(strings.Replace(string(text), "frame(33, c, text.encode())", "frame(33, c, b'new: ' + text.encode())", 1))
+	pushdtest.Eventually(t, "the new code runs", func() bool { return one.idle().PID != first.PID })
+	says(t, a, "word", "new: word")
+}
