@@ -50,7 +50,7 @@ func stampOf(info os.FileInfo) stamp {
 	if !ok {
 		return stamp{}
 	}
-	return stamp{uint64(st.Dev), st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano()}
+	return stamp{uint64(st.Dev), st.Ino, st.Size, info.ModTime().UnixNano(), changed(st)}
 }
 
 // look returns the stamps of files as they are now; a file that is missing has

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -153,3 +154,6 @@ func monotonicMicros() int64 {
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // never fails
 	return t.Nano() / 1000
 }
+
+// changed returns when a file's inode was last written, in ns.
+func changed(st *syscall.Stat_t) int64 { return st.Ctim.Nano() }

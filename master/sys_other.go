@@ -36,3 +36,7 @@ type handle struct{}
 func (h *handle) signal(syscall.Signal) error { return errLinuxOnly }
 func (h *handle) wait(time.Duration) bool     { return true }
 func (h *handle) close()                      {}
+
+func changed(*syscall.Stat_t) int64 { return 0 }
+
+func dropsOf(int) uint64 { return 0 }
