@@ -10,8 +10,9 @@ import (
 
 // port is a listener of this process.
 type port struct {
-	addr listenAddr
-	tls  *certs.Set // nil = plain; who begins a handshake asks it for the config of that moment
+	addr     listenAddr
+	tls      *certs.Set // nil = plain; who begins a handshake asks it for the config of that moment
+	redirect string     // the port behind TLS that requests are sent to; "" = they are answered
 }
 
 // begins is what a client speaks at first.

@@ -12,8 +12,8 @@ import (
 // TLS says what certificates the TLS listeners of a group have and what they speak.
 type TLS = certs.Settings
 
-// CheckTLS finds out whether listeners behind TLS and the settings for them are
-// there together.
+// CheckTLS finds out whether listeners behind TLS, or that lead there, and the
+// settings for them are there together.
 func CheckTLS(listen []string, s *Settings) error {
 	i := slices.IndexFunc(listen, IsSecure)
 	switch {
@@ -22,7 +22,7 @@ func CheckTLS(listen []string, s *Settings) error {
 	case i < 0 && s.TLS != nil:
 		return errors.New("tls is for listeners behind TLS, and there is none: listen on wss://, https://, tls:// or text+tls://")
 	}
-	return nil
+	return checkRedirect(listen, s)
 }
 
 // IsSecure says whether a listen address is behind TLS.

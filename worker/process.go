@@ -144,6 +144,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		l.ports = append(l.ports, at)
 		listeners = append(listeners, reactor.Listener{FD: in.FD, Datagrams: a.udp})
 	}
+	l.direct()
 	if err := l.routes(w); err != nil {
 		return nil, err
 	}

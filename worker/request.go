@@ -257,7 +257,7 @@ func (c *Conn) answer(r *nethttp.Request) {
 		target += "?" + r.URL.RawQuery
 	}
 	path := c.locate(target)
-	c.believe(r.Host, func(name string) []string { return r.Header.Values(name) })
+	host := c.believe(r.Host, func(name string) []string { return r.Header.Values(name) })
 	l.promote(c)
 	w := &Response{c: c, header: nethttp.Header{}, head: r.Method == nethttp.MethodHead, old: !r.ProtoAtLeast(1, 1), closing: r.Close || l.phase.leaving() || c.Full()}
 	rt := l.match(path)
@@ -266,6 +266,8 @@ func (c *Conn) answer(r *nethttp.Request) {
 		l.refused(tooMany, c.RemoteAddr().String(), tooManyDetail)
 		w.header.Set("Retry-After", "1")
 		w.fail(nethttp.StatusTooManyRequests, "there are too many requests from your address")
+	case c.port.redirect != "":
+		w.redirected(host, target)
 	case rt == nil:
 		w.fail(nethttp.StatusNotFound, "there is nothing at this path")
 	case rt.onRequest == nil:

@@ -22,6 +22,9 @@ type Settings struct {
 	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
 	// TLS is for listeners behind it: wss, https, tls, text+tls … nil = there is none.
 	TLS *TLS `json:"tls,omitempty"`
+	// Redirect, RedirectHTTPS, sends the requests of http and websocket listeners to
+	// the first https or wss one, with 308; default "", they are answered.
+	Redirect string `json:"redirect,omitempty"`
 }
 
 // Limits bound what one client, or all of them, can make a process hold. 0
@@ -109,6 +112,9 @@ func (s *Settings) Validate() error {
 		if v.n < 0 {
 			return &SettingError{v.key, fmt.Errorf("%s is negative: use 0 for no limit", v.key)}
 		}
+	}
+	if s.Redirect != "" && s.Redirect != RedirectHTTPS {
+		return &SettingError{"redirect", fmt.Errorf("%q: write \"https\"", s.Redirect)}
 	}
 	if s.TLS != nil {
 		if err := s.TLS.Validate(); err != nil {

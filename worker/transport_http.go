@@ -83,7 +83,7 @@ func (c *Conn) request(rd *http.Reader, p []byte, lim *http.Limits) (rest []byte
 		}
 		block := p[:n]
 		p = p[n:]
-		if websocket.IsUpgrade(block) {
+		if c.port.redirect == "" && websocket.IsUpgrade(block) {
 			*rd = http.Reader{}
 			c.upgrade(block)
 			return p, true, nil

@@ -222,6 +222,7 @@ func (t *table) settings(s *worker.Settings) {
 	t.boolean("compression", &s.Compression)
 	t.boolean("proxy_protocol", &s.ProxyProtocol)
 	s.TLS = t.tls()
+	t.str("redirect", &s.Redirect)
 	l, limits := &s.Limits, t.sub("limits", "")
 	limits.size("max_message", &l.MaxMessage)
 	limits.size("max_body", &l.MaxBody)
