@@ -121,7 +121,7 @@ func (r *reload) run(ctx context.Context) error {
 	defer m.do(m.release)
 	r.takeCopies(next)
 	if only {
-		return nil
+		return r.renewScripts(ctx)
 	}
 	if next.plan.LogFile != m.out.path {
 		if err := m.changeLog(next.plan.LogFile); err != nil {

@@ -194,7 +194,7 @@ func (m *master) copiesFor(u *unit) (map[string]*os.File, error) {
 }
 
 // onlyCopies says whether nothing but copies makes g differ from what runs: then
-// no process has to be replaced for it. It runs on the loop, before g is entered.
+// no process has to be replaced for it, but programs beside processes. It runs on the loop, before g is entered.
 func (m *master) onlyCopies(g *generation) bool {
 	changed := slices.ContainsFunc(slices.Collect(maps.Values(g.copies)), func(h *hold) bool {
 		old := m.copies[h.Name]

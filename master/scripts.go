@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -11,6 +12,22 @@ import (
 
 // stepScript is the step at which a script has not got ready.
 const stepScript = "script"
+
+// renewScripts is all that is left to do when nothing but copies of certificates
+// and keys differs: nobody knows whether the code of programs beside processes
+// has changed too, so they are replaced, as in every reload.
+func (r *reload) renewScripts(ctx context.Context) error {
+	var slots []planned
+	r.m.do(func() { slots, _ = r.m.arrange(r.next) })
+	slots = slices.DeleteFunc(slots, func(s planned) bool { return !s.unit.scripts })
+	r.total = len(slots)
+	for _, s := range slots {
+		if err := r.step(ctx, s.slot, s.unit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // renew replaces only the programs beside a slot's process, when there are some
 // and nothing else of the slot has changed. It reports false when the process

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
 )
@@ -152,12 +151,11 @@ func TestScriptWatch(t *testing.T) {
 		}
 	}
 	save(string(text))
-	s.MustRun("start", "-d")
+	s.MustRun("start", "-d") // comes back when the worker is ready, which then knows the file as it is
 	a := s.Dial("/")
 	says(t, a, "word", "word")
 	one := scripted{s, t}
 	first := one.idle()
-	time.Sleep(2 * time.Second / 4) // it has looked at the file once, or will see the new one as the first
 	save(strings.Replace(string(text), "frame(33, c, text.encode())", "frame(33, c, b'new: ' + text.encode())", 1))
 	pushdtest.Eventually(t, "the new code runs", func() bool { return one.idle().PID != first.PID })
 	says(t, a, "word", "new: word")

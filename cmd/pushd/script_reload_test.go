@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
 // renewed is the part of `reload --json` that is about programs.
@@ -137,14 +138,29 @@ func kill(t *testing.T, pid int) {
 	}
 }
 
-// TestScriptUnderLoad: programs and workers are replaced again and again, and a
-// broker process is killed, while clients echo through the program and chat
-// beside it. Every byte is checked, its order too.
-func TestScriptUnderLoad(t *testing.T) {
+// loaded is a server whose clients echo through the program and chat beside it.
+// Every byte is checked, its order too.
+func loaded(t *testing.T) (scripted, *load) {
+	t.Helper()
 	s := walk(t, "", `env = { WANTS = "open" }
 limits = { max_queue = "64MiB" }
 routes = { "/chat" = "chat" }`)
-	l := stand(t, s.Server)
+	return s, stand(t, s.Server)
+}
+
+// over ends the load; nobody was closed because of the program.
+func (s scripted) over(l *load, allowed ...string) {
+	s.t.Helper()
+	l.end(allowed...)
+	if one := s.idle(); one.Doubts+one.Strands != 0 {
+		s.t.Errorf("%+v", one)
+	}
+}
+
+// TestScriptUnderLoad: programs and workers are replaced again and again, and
+// nothing is lost, closed, or in another order.
+func TestScriptUnderLoad(t *testing.T) {
+	s, l := loaded(t)
 	for i := range 3 {
 		if r := s.renew(); !r.OK || r.Drained != 0 || len(r.Slots[0].Scripts) != 1 || r.Slots[0].Scripts[0].Closed != 0 {
 			t.Errorf("reload of the program: %+v", r)
@@ -154,16 +170,20 @@ routes = { "/chat" = "chat" }`)
 			t.Errorf("reload of the worker: %+v", r)
 		}
 	}
+	s.over(l)
+}
+
+// TestScriptBrokerKilled: the broker's death costs what the chat said in that
+// moment, and nothing that goes through the program.
+func TestScriptBrokerKilled(t *testing.T) {
+	s, l := loaded(t)
 	broker := s.Status().Broker.PID
 	kill(t, broker)
 	pushdtest.Eventually(t, "the broker is back", func() bool { st := s.Status(); return st.Broker.PID != broker && st.Broker.PID > 0 })
 	if r := s.renew(); !r.OK || r.Drained != 0 {
 		t.Errorf("reload after the broker's death: %+v", r)
 	}
-	l.end("loss", "gap") // of the chat, in the moment of the broker's death
-	if one := s.idle(); one.Doubts+one.Strands != 0 {
-		t.Errorf("%+v", one)
-	}
+	s.over(l, "loss", "gap")
 }
 
 // TestScriptRollback: a new worker that dies at some step of the hand-over costs
@@ -198,5 +218,53 @@ func TestScriptRollback(t *testing.T) {
 		carriedOut(t, s.Server)
 		says(t, s.Dial("/"), "here", "here")
 		s.idle()
+	}
+}
+
+// TestScriptAndCertificates: a reload that finds new certificates, or comes after
+// they were renewed, replaces the programs too, and nothing else: their code may
+// have changed with them.
+func TestScriptAndCertificates(t *testing.T) {
+	t.Parallel()
+	for when, look := range map[string]string{"it finds them": "1h", "it comes after": "100ms"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			s := scripted{pushdtest.Start(t, pushdtest.Options{Manual: true, Env: []string{"PUSHD_TLS_LOOK=" + look},
+				Config: walkerText(t, "", `env = { WANTS = "open" }
+[[worker]]
+name = "secure"
+listen = "wss://`+pushdtest.FreeAddr(t)+`"
+tls = { cert = "cert.pem", key = "key.pem" }
+count = 1
+handler = "echo"`)}), t}
+			ca := testkit.NewCA(t)
+			issue := func() {
+				ca.Write(filepath.Join(s.Dir, "cert.pem"), filepath.Join(s.Dir, "key.pem"), month, "push.example.com")
+			}
+			issue()
+			s.MustRun("start", "-d")
+			a := s.Dial("/")
+			says(t, a, "seen", "open")
+			before, program := s.Status(), s.idle()
+			issue()
+			if look != "1h" {
+				pushdtest.Eventually(t, "they are renewed", func() bool { return strings.Contains(s.Log(), "certificate renewed") })
+			}
+			if r := s.renew(); !r.OK || r.Drained != 0 || len(r.Slots) != 1 || len(r.Slots[0].Scripts) != 1 {
+				t.Errorf("%+v", r)
+			}
+			if s.idle().PID == program.PID {
+				t.Error("the program is the one of before")
+			}
+			says(t, a, "seen", "carried:1 resume")
+			if n := strings.Count(s.Log(), "certificate renewed"); n != 1 {
+				t.Errorf("certificates were renewed %d times", n)
+			}
+			for i, w := range s.Status().Workers {
+				if w.PID != before.Workers[i].PID {
+					t.Errorf("worker %d is replaced", i)
+				}
+			}
+		})
 	}
 }
