@@ -173,8 +173,8 @@ func TestScriptUnderLoad(t *testing.T) {
 	s.over(l)
 }
 
-// TestScriptBrokerKilled: the broker's death costs what the chat said in that
-// moment, and nothing that goes through the program.
+// TestScriptBrokerKilled: the broker's death costs what was published in that
+// moment, by the chat or the API, and nothing that goes through the program.
 func TestScriptBrokerKilled(t *testing.T) {
 	s, l := loaded(t)
 	broker := s.Status().Broker.PID
@@ -183,7 +183,7 @@ func TestScriptBrokerKilled(t *testing.T) {
 	if r := s.renew(); !r.OK || r.Drained != 0 {
 		t.Errorf("reload after the broker's death: %+v", r)
 	}
-	s.over(l, "loss", "gap")
+	s.over(l, "loss", "gap", "refused")
 }
 
 // TestScriptRollback: a new worker that dies at some step of the hand-over costs
