@@ -133,6 +133,23 @@ func TestTwoNodes(t *testing.T) {
 	if in != 3 {
 		t.Errorf("%d clients of an app with max_connections = 3 are let in", in)
 	}
+
+	// A kick finds its connection on the other node, and a user's on both.
+	kick := func(i int, target object, gone ...*pusher) {
+		t.Helper()
+		target["code"], target["reason"] = 4200, "bye"
+		status, answer := s[i].Post("/v1/kick", target)
+		if n := float64(len(gone)); status != 200 || answer["closed"] != n && (answer["complete"] == true || answer["closed"].(float64) > n) {
+			t.Errorf("node %d, kick %v: %d %v, want closed %v", i, target, status, answer, n)
+		}
+		for _, c := range gone {
+			c.WantClose(4200)
+		}
+	}
+	kick(0, object{"connection": clients[2].id}, clients[2])
+	kick(1, object{"connection": clients[0].id}, clients[0])
+	kick(0, object{"connection": clients[0].id}) // of nobody any more
+	kick(1, object{"uid": 7}, clients[1], clients[3])
 	for i := range s {
 		if log := s[i].Log(); !strings.Contains(log, "another node is here") {
 			t.Errorf("node %d: %s", i, log)
