@@ -46,6 +46,7 @@ type listed struct {
 	Slot int
 	PID  int
 	UID  string
+	IP   string
 	Port int
 	TLS  string
 }
