@@ -62,12 +62,20 @@ func setInherited(fd int, is bool) error {
 // forkUnprivileged is syscall.ForkExec for a process that, with all that it will
 // start, can gain no privilege by executing a file: programs that are setuid, or
 // have capabilities, run as the user they are started by. The flag is a thread's
-// and goes to what it starts, so a thread that ends with this carries it.
+// and goes to what it starts, so a thread that ends with this carries it. The main
+// thread never ends, and its flags are shown as those of the process: while it is
+// held here, another one is taken.
 func forkUnprivileged(path string, argv []string, attr *syscall.ProcAttr) (pid int, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlocked
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			pid, err = forkUnprivileged(path, argv, attr)
+			runtime.UnlockOSThread()
+			return
+		}
+		// Never unlocked: the thread ends with this.
 		if err = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err == nil {
 			pid, err = syscall.ForkExec(path, argv, attr)
 		}

@@ -53,7 +53,7 @@ const (
 	maxWord       = 64 << 10          // of any other message
 	pieceBytes    = 1 << 20           // of a message that are sent, or come, within handoverWait
 	turnBytes     = 256 << 10         // of a batch for which the other process gets a further turn
-	handoverTurns = 15                // how often handoverTurn is waited for an answer of the other process
+	handoverTurns = 8                 // how often handoverTurn is waited for an answer of the other process
 	handoverWait  = handoverTurns * handoverTurn
 )
 
@@ -61,8 +61,8 @@ const (
 // from dead: then the channel ends, and so does the wait. A callback may stand for
 // nearly the watchdog's time, 5 s by default, and the loop be none the worse; a
 // wait that ends before that closes connections of a process that lives. So the
-// wait is three times as long: it is for what no watchdog sees, a channel that
-// nobody serves.
+// wait is longer than that: it is for what no watchdog sees, a channel that nobody
+// serves. It is shorter than the 10 s in which a reload that fails says so.
 
 // handoverTurn is the unit of waiting: when the whole machine stands still, it
 // costs one turn, not all of them, and nobody's connections.

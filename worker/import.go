@@ -119,8 +119,10 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 	}
 	// Each may need a second number for a moment, in turn. The old worker may have
 	// been full, and this one may have more descriptors of its own than that.
-	if !reactor.Spare(importSpare) {
-		return nil, fmt.Errorf("out of descriptors: fewer than %d of %d are free", importSpare, m.l.accept.files)
+	// One that may have no more than a worker keeps back takes nobody.
+	if m.l.accept.files <= reserve || !reactor.Spare(importSpare) {
+		return nil, fmt.Errorf("out of descriptors: fewer than %d of %d are free, or no more than the %d that a worker keeps back",
+			importSpare, m.l.accept.files, reserve)
 	}
 	return s, nil
 }

@@ -178,6 +178,7 @@ func TestScriptNoClient(t *testing.T) {
 	}
 	a.WantText("hi")
 	says(t, a, "still there", "still there")
+	s.change(`ping_interval = "50s"`)
 	if r := reload(t, s.Server); r.Moved != 1 {
 		t.Errorf("%+v", r)
 	}
