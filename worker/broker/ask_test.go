@@ -119,3 +119,21 @@ func TestWhoMustAnswer(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoNumbersMustAnswer: a message of a channel with history is not known to
+// be published before the service says so, even if no worker is left to ask.
+func TestWhoNumbersMustAnswer(t *testing.T) {
+	c := &Client{roster: newRoster(), asker: newAsker("r")}
+	c.SetRoster([]string{})
+	g := c.gather(2, "")
+	defer g.close()
+	g.mustNumber(1)
+	g.await()
+	if all := g.complete(); !all[0] || all[1] {
+		t.Errorf("before it is numbered: %v", all)
+	}
+	g.answered(reply{1, worker.Answer{Worker: worker.HistoryService, Data: json.RawMessage(`{"position":"k3x9ab:1"}`)}}, func(int, worker.Answer) {})
+	if all := g.complete(); !all[0] || !all[1] {
+		t.Errorf("then: %v", all)
+	}
+}

@@ -30,6 +30,7 @@ type gathering struct {
 	early   map[expected]struct{} // answered before the roster was known
 	missing map[expected]struct{} // nil: the roster is not known
 	held    map[int]bool          // questions that no worker was asked, see numbered
+	ordered map[int]bool          // questions that the history service has to answer too
 }
 
 // expected is one answer that is waited for.
@@ -61,7 +62,7 @@ func (g *gathering) ask(q worker.BusQuery) error {
 // over, or the client is closed.
 func (g *gathering) collect(ctx context.Context, take func(question int, a worker.Answer)) {
 	changed := g.await()
-	for g.missing == nil || len(g.missing) > 0 {
+	for g.missing == nil || len(g.missing) > 0 || len(g.ordered) > 0 {
 		select {
 		case <-g.replies.C:
 			for _, r := range g.replies.take() {
@@ -105,6 +106,7 @@ func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
 // did not publish no worker will say anything.
 func (g *gathering) numbered(r reply, take func(int, worker.Answer)) {
 	take(r.question, r.Answer)
+	delete(g.ordered, r.question)
 	var n worker.Numbered
 	if json.Unmarshal(r.Data, &n) != nil || !n.Repeated && !n.Outdated {
 		return
@@ -118,6 +120,15 @@ func (g *gathering) numbered(r reply, take func(int, worker.Answer)) {
 			delete(g.missing, e)
 		}
 	}
+}
+
+// mustNumber says that a question is not answered before the history service has
+// answered it, be there no worker at all.
+func (g *gathering) mustNumber(question int) {
+	if g.ordered == nil {
+		g.ordered = map[int]bool{}
+	}
+	g.ordered[question] = true
 }
 
 // await looks at the roster and returns the channel that tells of its next
@@ -173,6 +184,9 @@ func (g *gathering) complete() []bool {
 	for e := range g.missing {
 		all[e.question] = false
 	}
+	for i := range g.ordered { // not known to be numbered: it may be lost with this process
+		all[i] = false
+	}
 	return all
 }
 
@@ -222,6 +236,9 @@ func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, ta
 	defer g.close()
 	for i := range ps {
 		ps[i].Reply = g.replies.subject(i)
+		if c.ordered(&ps[i]) {
+			g.mustNumber(i)
+		}
 	}
 	if err := c.PublishAll(ps); err != nil {
 		return nil, err
