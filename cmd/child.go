@@ -29,22 +29,6 @@ type child struct {
 	certs   *certs.Store
 }
 
-// stepError says at which step of its start a child gave up.
-type stepError struct {
-	step string
-	err  error
-}
-
-func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
-func (e *stepError) Unwrap() error { return e.err }
-
-func atStep(step string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &stepError{step, err}
-}
-
 // runChild runs this process as the child that the master wants it to be and
 // returns its exit code. Failures go to the master, which reports them to
 // whoever asked for the start or reload.
@@ -129,14 +113,14 @@ func openChild(p *Program) (*child, error) {
 
 func (c *child) run(role control.Role) error {
 	if v := c.init.Version; v > control.Version {
-		return atStep("read init", fmt.Errorf("the master speaks control version %d, this program %d: use restart", v, control.Version))
+		return control.AtStep("read init", fmt.Errorf("the master speaks control version %d, this program %d: use restart", v, control.Version))
 	}
 	if c.init.Role != role {
-		return atStep("read init", fmt.Errorf("started as %q, told to be %q", role, c.init.Role))
+		return control.AtStep("read init", fmt.Errorf("started as %q, told to be %q", role, c.init.Role))
 	}
 	var err error
 	if c.certs, err = certs.Inherit(c.init.Copies); err != nil {
-		return atStep("read certificates", err)
+		return control.AtStep("read certificates", err)
 	}
 	switch role {
 	case control.RoleWorker:
@@ -144,16 +128,16 @@ func (c *child) run(role control.Role) error {
 	case control.RoleBroker:
 		return c.runBroker()
 	}
-	return atStep("read init", fmt.Errorf("this program has no role %q", role))
+	return control.AtStep("read init", fmt.Errorf("this program has no role %q", role))
 }
 
 // report logs why this process gives up and, if that is not known there yet,
 // tells the master.
 func (c *child) report(err error) {
 	c.log.Error("process gives up", "process", fmt.Sprintf("%s/%d", c.init.Name, c.init.Slot), "error", err)
-	var s *stepError
+	var s *control.StepError
 	if errors.As(err, &s) {
-		c.control.Send(control.TypeFailed, 0, control.Failed{Step: s.step, Error: s.err.Error()}) // the master may be gone
+		c.control.Send(control.TypeFailed, 0, control.Failed{Step: s.Step, Error: s.Err.Error()}) // the master may be gone
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/brokerd"
 )
 
@@ -11,7 +12,7 @@ import (
 func (c *child) runBroker() error {
 	var spec brokerSpec
 	if err := json.Unmarshal(c.init.Spec, &spec); err != nil {
-		return atStep("read plan", err)
+		return control.AtStep("read plan", err)
 	}
 	c.setLog(spec.processSpec)
 	if spec.DataTemporary {
@@ -19,12 +20,12 @@ func (c *child) runBroker() error {
 	}
 	key, err := spec.apiKey(c.init.FormerUID)
 	if err != nil {
-		return atStep("load API key", err)
+		return control.AtStep("load API key", err)
 	}
 	services := c.program.services(spec.processSpec)
 	apps, err := config.AppIDs(services)
 	if err != nil {
-		return atStep("read plan", err)
+		return control.AtStep("read plan", err)
 	}
 	return brokerd.Serve(brokerd.Process{ // which reports its own failures to the master
 		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Node: spec.Node,

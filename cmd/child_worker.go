@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/channel"
@@ -15,21 +16,21 @@ import (
 func (c *child) runWorker() error {
 	var spec workerSpec
 	if err := json.Unmarshal(c.init.Spec, &spec); err != nil {
-		return atStep("read plan", err)
+		return control.AtStep("read plan", err)
 	}
 	c.setLog(spec.processSpec)
 	w, err := c.worker(&spec)
 	if err != nil {
-		return atStep("load handlers", err)
+		return control.AtStep("load handlers", err)
 	}
 	w.Services, w.ChannelRules = c.program.services(spec.processSpec), c.program.channels(spec.processSpec)
 	apps, err := config.AppIDs(w.Services)
 	if err != nil {
-		return atStep("load handlers", err)
+		return control.AtStep("load handlers", err)
 	}
 	bus, err := c.bus(&spec, w.ChannelRules)
 	if err != nil {
-		return atStep("connect to broker", err)
+		return control.AtStep("connect to broker", err)
 	}
 	return w.Serve(worker.Process{ // which reports its own failures to the master
 		Control: c.control, Init: c.init, Node: spec.Node, Broker: bus, TrustedProxies: spec.TrustedProxies, Certs: c.certs, Apps: channel.NewApps(apps),

@@ -53,7 +53,7 @@ func (e *notRunning) Error() string {
 	fmt.Fprintf(&b, "no master answers in %s", strings.Join(e.dirs, " or "))
 	if e.config.File != "" {
 		fmt.Fprintf(&b, " (config %s)", e.config.File)
-	} else {
+	} else if len(e.config.Searched) > 0 { // a program of its own, as one of PHP, looks for none
 		fmt.Fprintf(&b, " (no config in %s)", strings.Join(e.config.Searched, " or "))
 	}
 	fmt.Fprintf(&b, ": use `%s start`, or name its config with -c or its folder with --runtime-dir", e.program)

@@ -97,27 +97,11 @@ type serving struct {
 // once.
 func Serve(p Process) error {
 	err := serve(p)
-	var s *stepError
+	var s *control.StepError
 	if errors.As(err, &s) {
-		_ = p.Control.Send(control.TypeFailed, 0, control.Failed{Step: s.step, Error: s.err.Error()}) // the master may be gone
+		_ = p.Control.Send(control.TypeFailed, 0, control.Failed{Step: s.Step, Error: s.Err.Error()}) // the master may be gone
 	}
 	return err
-}
-
-// stepError says at which step of its life the process gave up.
-type stepError struct {
-	step string
-	err  error
-}
-
-func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
-func (e *stepError) Unwrap() error { return e.err }
-
-func atStep(step string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &stepError{step, err}
 }
 
 func serve(p Process) error {
@@ -134,7 +118,7 @@ func serve(p Process) error {
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
 	if err := b.prepare(); err != nil {
-		return atStep("open broker", err)
+		return control.AtStep("open broker", err)
 	}
 	if !p.Init.Standby {
 		if err := b.open(); err != nil {
@@ -150,7 +134,7 @@ func serve(p Process) error {
 	case <-over:
 	case err := <-b.broken:
 		b.close()
-		return atStep("serve", err)
+		return control.AtStep("serve", err)
 	case <-gone:
 		b.outliveMaster(terminated)
 	}
@@ -175,28 +159,28 @@ func (b *serving) prepare() (err error) {
 // open serves.
 func (b *serving) open() error {
 	if err := b.client.Start(nil); err != nil {
-		return atStep("open broker", err)
+		return control.AtStep("open broker", err)
 	}
 	server, err := api.New(api.Options{
 		Client: b.client, Key: b.Key, Apps: b.Apps, Stats: b.stats, Ready: b.ready, Logger: b.Log,
 		Services: func() []worker.Metric { return b.host.Metrics() },
 	})
 	if err != nil {
-		return atStep("open API", err)
+		return control.AtStep("open API", err)
 	}
 	b.host, err = broker.StartHost(broker.HostOptions{
 		Client: b.client, Options: b.Services, Channels: b.ChannelRules, Apps: channel.NewApps(b.Apps), DataDir: b.Settings.DataDir, Logger: b.Log,
 		OnConflict: b.giveUp,
 	})
 	if err != nil {
-		return atStep("start services", err)
+		return control.AtStep("start services", err)
 	}
 	if err := b.openBus(); err != nil {
-		return atStep("open broker", err)
+		return control.AtStep("open broker", err)
 	}
 	b.api = server
 	if err := b.openListeners(); err != nil {
-		return atStep("open listeners", err)
+		return control.AtStep("open listeners", err)
 	}
 	b.orderCertificates()
 	return nil
