@@ -304,23 +304,13 @@ func TestNoRespawnFromAnUnapprovedFile(t *testing.T) {
 func copyProgram(t *testing.T, from, to, tail string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to+".new", append(data, tail...), 0o755)
-	}
-	if err == nil {
-		err = os.Rename(to+".new", to)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	testkit.WriteProgram(t, to, append(data, tail...), 0o755)
 }
 
 func replaceFile(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path+".new", []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
+	testkit.WriteProgram(t, path, []byte(text), 0o755)
 }

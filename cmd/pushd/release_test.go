@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
 // release makes releases/NAME with a program, and a config whose route is the
@@ -22,7 +23,7 @@ func release(t *testing.T, s *pushdtest.Server, name string, bare bool) {
 	}
 	binary, err := os.ReadFile(build(t, name))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "pushd"), binary, 0o755)
+		testkit.WriteProgram(t, filepath.Join(dir, "pushd"), binary, 0o755)
 	}
 	if err == nil && !bare {
 		config := fmt.Sprintf("[[worker]]\nname = \"push\"\nlisten = \"websocket://127.0.0.1:%d\"\ncount = 1\nroutes = { \"/%s\" = \"echo\" }\n", s.Port, name)

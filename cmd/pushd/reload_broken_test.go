@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
 const soundConfig = `
@@ -179,10 +180,7 @@ func install(t *testing.T, from, to string, mode os.FileMode, max int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, to+".new", string(data[:min(len(data), max)]), mode)
-	if err := os.Rename(to+".new", to); err != nil {
-		t.Fatal(err)
-	}
+	testkit.WriteProgram(t, to, data[:min(len(data), max)], mode)
 }
 
 // sound makes the server whole again.

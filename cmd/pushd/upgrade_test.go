@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/master"
 )
 
@@ -47,15 +48,10 @@ func startUpgradable(t *testing.T, config string, manual bool) *upgradable {
 func (u *upgradable) install(binary string) {
 	u.t.Helper()
 	data, err := os.ReadFile(binary)
-	if err == nil {
-		err = os.WriteFile(u.Binary+".new", data, 0o755)
-	}
-	if err == nil {
-		err = os.Rename(u.Binary+".new", u.Binary)
-	}
 	if err != nil {
 		u.t.Fatal(err)
 	}
+	testkit.WriteProgram(u.t, u.Binary, data, 0o755)
 }
 
 // version asks the running master.
@@ -148,9 +144,7 @@ func (u *upgradable) swapUnderLoad(one, first, two, second string) {
 	deploy := filepath.Join(u.Dir, "deploy")
 	script := fmt.Sprintf("#!/bin/sh\nset -e\nnew=%s; cmp -s $new %s && new=%s\ncp $new %s.new; mv %s.new %s\n%s reload -c %s --json >> %s\n",
 		second, u.Binary, first, u.Binary, u.Binary, u.Binary, u.Binary, u.Config, reports)
-	if err := os.WriteFile(deploy, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.WriteProgram(t, deploy, []byte(script), 0o755)
 	load := exec.Command(pushdtest.Build(t, "cmd/pushbench"), "reload",
 		"--url", fmt.Sprintf("ws://127.0.0.1:%d", u.Port), "--api", "http://"+u.API, "--key", u.Key,
 		"--idle", "100", "--echoes", "100", "--echo-rate", "300", "--channels", "2", "--members", "30",

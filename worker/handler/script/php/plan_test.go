@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker/handler/script/php"
 )
 
@@ -137,13 +138,13 @@ func TestWithoutSwoole(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(confd, "20-swoole.ini"), []byte("; priority=20\n extension = swoole\n"), 0o644))
 	must(t, os.WriteFile(filepath.Join(confd, "30-mine.ini"), []byte("user_agent = mine\n"), 0o644))
 	fake := filepath.Join(dir, "php")
-	must(t, os.WriteFile(fake, []byte(fmt.Sprintf(`#!/bin/sh
+	testkit.WriteProgram(t, fake, []byte(fmt.Sprintf(`#!/bin/sh
 if grep -qs swoole "${PHP_INI_SCAN_DIR:-%[1]s}"/*; then
 	printf '%%s' '{"extension":"swoole","ini":"%[2]s","scanned":"%[1]s/20-swoole.ini,\n%[1]s/30-mine.ini"}' >&3
 else
 	exec %[3]s "$@"
 fi
-`, confd, ini, real)), 0o755))
+`, confd, ini, real)), 0o755)
 	c := php.Command{PHP: fake, File: program(t, `
 $s = new Swoole\WebSocket\Server("0.0.0.0", 9501);
 $s->set(['log_file' => ini_get('precision') . ini_get('user_agent')]);
