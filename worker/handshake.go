@@ -213,7 +213,7 @@ func (h *Handshake) decide(target string, origin []byte) answer {
 		return refusal(http.StatusNotFound, "route", "there is nothing at this path")
 	}
 	c.enter(rt, path)
-	if origin != nil && !rt.origins.allows(string(origin), host) {
+	if origin != nil && !rt.origins.Allows(string(origin), host) {
 		l.refusedOrigin(c, string(origin), host)
 		return refusal(http.StatusForbidden, "origin", "origin not allowed")
 	}

@@ -14,7 +14,7 @@ var ErrIntroduction = errors.New("no header of the PROXY protocol from a trusted
 // expectsHeader reports whether a new connection begins with a header of the
 // PROXY protocol. Nobody but a trusted proxy is asked for one, or believed.
 func (l *loop) expectsHeader(c *Conn) bool {
-	return l.w.ProxyProtocol && l.proxies.believed(c.peer().Addr())
+	return l.w.ProxyProtocol && l.proxies.Believed(c.peer().Addr())
 }
 
 // introduce takes the header at the beginning of p and returns what follows it.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pushd/pushd/protocol/forwarded"
 	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
@@ -21,7 +22,7 @@ type loop struct {
 	generation int
 	identity   string // text of the control.Identity
 	broker     parts
-	proxies    proxies
+	proxies    forwarded.Proxies
 	reactor    reactor.Engine[*Conn]
 
 	conns registry

@@ -7,6 +7,8 @@ import (
 	nethttp "net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/pushd/pushd/protocol/origin"
 )
 
 // RedirectHTTPS is the value of Settings.Redirect.
@@ -82,11 +84,11 @@ func (w *Response) redirected(host, target string) {
 // hostBehindTLS puts the port of the TLS listener in place of that of a Host
 // header. It returns "" for what is no host, and may come from anybody.
 func hostBehindTLS(host, port string) string {
-	name, _ := splitHost(host)
+	name, _ := origin.SplitHost(host)
 	if a, err := netip.ParseAddr(name); err == nil {
 		name = a.String()
 	}
-	if !isHostName(name) {
+	if !origin.IsHost(name) {
 		return ""
 	}
 	if port != "443" {

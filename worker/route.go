@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pushd/pushd/protocol/origin"
 	"github.com/pushd/pushd/protocol/websocket"
 )
 
@@ -17,7 +18,7 @@ type route struct {
 	copies    map[string]*route // of it, by path
 	seats     []*seat           // of its connections, one for each listener and transport of some
 	bare      bool              // takes WebSockets even without a callback for them
-	origins   origins
+	origins   origin.Rule
 	protocols []string // subprotocols, best first
 }
 
@@ -34,7 +35,7 @@ func newRoute(r Route) (*route, error) {
 	if r.Handler == nil {
 		return nil, fmt.Errorf("route %s has no handler", r.Pattern)
 	}
-	o, err := parseOrigins(r.Origins)
+	o, err := origin.Parse(r.Origins)
 	if err != nil {
 		return nil, fmt.Errorf("route %s: %w", r.Pattern, err)
 	}
@@ -62,7 +63,7 @@ func CheckRoutes(routes []Route) error {
 
 // CheckOrigins finds an entry of Origins that a worker would refuse.
 func CheckOrigins(list []string) error {
-	_, err := parseOrigins(list)
+	_, err := origin.Parse(list)
 	return err
 }
 
@@ -213,7 +214,7 @@ func (r *route) at(p *port, t *transport) *seat {
 
 // routes prepares what w serves: its routes, and the callbacks for the rest.
 func (l *loop) routes(w *Worker) error {
-	o, err := parseOrigins(w.Origins)
+	o, err := origin.Parse(w.Origins)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const tooManyDetail = "limits.per_ip or limits.per_ip_rate"
 // on accept.
 func (l *loop) behindProxy(c *Conn) bool {
 	peer := c.peer().Addr()
-	return c.has(flagHeader) || !peer.IsValid() || c.port.addr.packet == nil && l.proxies.believed(peer)
+	return c.has(flagHeader) || !peer.IsValid() || c.port.addr.packet == nil && l.proxies.Believed(peer)
 }
 
 // visitor returns what is counted for the client's address, nil where nothing is:

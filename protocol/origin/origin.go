@@ -1,4 +1,5 @@
-package worker
+// Package origin says from which pages browsers may connect.
+package origin
 
 import (
 	"fmt"
@@ -10,24 +11,23 @@ import (
 	"strings"
 )
 
-// origins is the rule of one route. The host that the browser connects to is
-// always allowed; a request without an Origin header does not come from a
-// browser and passes.
-type origins struct {
+// Rule says which origins are allowed; the zero Rule, none. The host that the
+// browser connects to always is. It never changes: any goroutine may ask it.
+type Rule struct {
 	any     bool
 	exact   []string // of no host
-	allowed []origin
+	allowed []place
 }
 
-// origin is an allowed one: scheme and port count when given.
-type origin struct {
+// place is an allowed one: scheme and port count when given.
+type place struct {
 	scheme, host, port string
 	sub                bool // "*.example.com"
 }
 
-// parseOrigins reads "https://example.com:8443", "example.com", "*.example.com",
+// Parse reads "https://example.com:8443", "example.com", "*.example.com",
 // "*", and "null" and "file://", which stand for themselves.
-func parseOrigins(list []string) (o origins, err error) {
+func Parse(list []string) (o Rule, err error) {
 	for _, s := range list {
 		switch s {
 		case "*":
@@ -37,27 +37,27 @@ func parseOrigins(list []string) (o origins, err error) {
 			o.exact = append(o.exact, s)
 			continue
 		}
-		a := origin{}
+		a := place{}
 		rest := s
 		if scheme, after, ok := strings.Cut(s, "://"); ok {
 			if a.scheme, rest = strings.ToLower(scheme), after; !isScheme(a.scheme) {
-				return o, badOrigin(s)
+				return o, bad(s)
 			}
 		}
-		a.host, a.port = splitHost(rest)
+		a.host, a.port = SplitHost(rest)
 		if strings.HasPrefix(a.host, "*.") {
 			a.sub, a.host = true, a.host[1:]
 		}
-		if a.host == "null" || a.sub && a.host == "." || !isHostName(a.host) || !isPort(a.port, strings.HasSuffix(rest, ":")) {
-			return o, badOrigin(s)
+		if a.host == "null" || a.sub && a.host == "." || !IsHost(a.host) || !isPort(a.port, strings.HasSuffix(rest, ":")) {
+			return o, bad(s)
 		}
 		o.allowed = append(o.allowed, a)
 	}
 	return o, nil
 }
 
-// badOrigin refuses what no browser sends, so that no entry stands there in vain.
-func badOrigin(s string) error {
+// bad refuses what no browser sends, so that no entry stands there in vain.
+func bad(s string) error {
 	return fmt.Errorf(`origin %q: write "https://example.com", "example.com", "*.example.com", "file://", "null" or "*", without a path, other letters as browsers send them (xn--…)`, s)
 }
 
@@ -67,8 +67,8 @@ func isScheme(s string) bool {
 	return s != "" && s != "ws" && s != "wss" && s != "file" && 'a' <= s[0] && s[0] <= 'z' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
-// isHostName reports whether a browser can send that host, or what follows "*".
-func isHostName(s string) bool {
+// IsHost reports whether a browser can send that host, or what follows "*".
+func IsHost(s string) bool {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return a.Zone() == "" && a.String() == s
 	}
@@ -95,17 +95,18 @@ func defaultPort(scheme string) string {
 	return "-"
 }
 
-// splitHost splits "host:port" and lower-cases the host.
-func splitHost(s string) (host, port string) {
+// SplitHost splits "host:port" and lower-cases the host.
+func SplitHost(s string) (host, port string) {
 	if h, p, err := net.SplitHostPort(s); err == nil {
 		return strings.ToLower(h), p
 	}
 	return strings.ToLower(strings.Trim(s, "[]")), ""
 }
 
-// allows reports whether a browser page from origin may connect to host, the
-// value of the Host header.
-func (o *origins) allows(from, host string) bool {
+// Allows reports whether a browser page from origin may connect to host, the
+// value of the Host header. A request without an Origin header does not come from
+// a browser; it is not asked about.
+func (o *Rule) Allows(from, host string) bool {
 	if o.any || slices.Contains(o.exact, from) {
 		return true
 	}
@@ -114,11 +115,11 @@ func (o *origins) allows(from, host string) bool {
 		return false // "null" among them
 	}
 	scheme := strings.ToLower(u.Scheme)
-	name, port := splitHost(u.Host)
+	name, port := SplitHost(u.Host)
 	if port == "" {
 		port = defaultPort(scheme) // browsers leave it out
 	}
-	if own, _ := splitHost(host); name == own && own != "" {
+	if own, _ := SplitHost(host); name == own && own != "" {
 		return true
 	}
 	for _, a := range o.allowed {
