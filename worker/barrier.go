@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/pushd/pushd/worker/handover"
 )
 
 // A barrier is a question to the broker that nobody but this process hears of:
@@ -59,7 +61,7 @@ func (b *barrier) wait() error {
 		select {
 		case <-b.done:
 			return nil
-		case <-time.After(handoverTurn):
+		case <-time.After(handover.Turn):
 		}
 		if turn == barrierTurns {
 			break

@@ -1,9 +1,10 @@
 package worker
 
 import (
-	"encoding/binary"
 	"errors"
 	"time"
+
+	"github.com/pushd/pushd/worker/handover"
 )
 
 // What a handler keeps of its connections beside them goes along in a hand-over:
@@ -71,13 +72,13 @@ func (x *export) ask(r *route, one func()) {
 		}
 		done = true
 		if len(carry) > 0 {
-			x.carry = appendCarried(x.carry, r.pattern, carry)
+			x.carry = handover.AppendCarried(x.carry, r.pattern, carry)
 		}
 		one()
 	})
 }
 
-// hand sends what the handlers leave, before the first batch.
+// handCarry sends what the handlers leave, before the first batch.
 func (x *export) handCarry() error {
 	if len(x.carry) == 0 {
 		return nil
@@ -86,42 +87,11 @@ func (x *export) handCarry() error {
 		x.l.log.Warn("what handlers carry is lost: the new process is of a version that does not know it")
 		return nil
 	}
-	return x.k.send(msgCarry, x.carry, nil)
+	return x.k.Send(handover.Carry, x.carry, nil)
 }
 
-// carryVersion is the record version of a reader that knows msgCarry.
+// carryVersion is the record version of a reader that knows such a message.
 const carryVersion = 4
-
-func appendCarried(dst []byte, pattern string, carry []byte) []byte {
-	for _, part := range [][]byte{[]byte(pattern), carry} {
-		dst = binary.AppendUvarint(dst, uint64(len(part)))
-		dst = append(dst, part...)
-	}
-	return dst
-}
-
-// carriedFor finds what was left for the handler of a route, nil for nothing.
-func carriedFor(body []byte, pattern string) []byte {
-	next := func() (part []byte, ok bool) {
-		n, w := binary.Uvarint(body)
-		if w <= 0 || n > uint64(len(body)-w) {
-			return nil, false
-		}
-		part, body = body[w:w+int(n)], body[w+int(n):]
-		return part, true
-	}
-	for len(body) > 0 {
-		name, ok := next()
-		carry, whole := next()
-		if !ok || !whole {
-			return nil
-		}
-		if string(name) == pattern {
-			return carry
-		}
-	}
-	return nil
-}
 
 // importBegins and importEnds tell the handlers of the process that stays. They
 // run on the loop.
@@ -139,7 +109,7 @@ func (l *loop) importEnds(carry []byte) {
 	_ = l.each(func(r *route) error {
 		if r.onImported != nil {
 			defer l.contain("OnImported", nil)
-			r.onImported(l.w, carriedFor(carry, r.pattern))
+			r.onImported(l.w, handover.CarriedFor(carry, r.pattern))
 		}
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
@@ -39,9 +40,9 @@ func (d *Driven) MoveTo(next *Driven) error {
 	_ = x.l.do(func() { err = x.begin() })
 	_ = m.l.do(m.l.importBegins)
 	for err == nil {
-		p := parcel{}
-		_ = x.l.do(func() { x.freeze(batchConns) }, func() { p.body, p.files, err = x.pack() })
-		if err != nil || len(p.files) == 0 {
+		p := handover.Parcel{}
+		_ = x.l.do(func() { x.freeze(handover.BatchConns) }, func() { p.Body, p.Files, err = x.pack() })
+		if err != nil || len(p.Files) == 0 {
 			break
 		}
 		var s *shipment

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
 // export is the old worker's side of a hand-over.
 type export struct {
 	l      *loop
-	k      *courier
+	k      *handover.Courier
 	out    control.Exported
 	most   int           // bytes of a connection that can move
 	reads  byte          // version of records that the new worker reads
@@ -31,8 +32,8 @@ type export struct {
 	back   sync.Once     // resume
 }
 
-func newExport(l *loop, k *courier) *export {
-	return &export{l: l, k: k, most: maxRecord, reads: RecordVersion, at: vector{}, unsent: vector{}, over: make(chan struct{})}
+func newExport(l *loop, k *handover.Courier) *export {
+	return &export{l: l, k: k, most: handover.MaxRecord, reads: RecordVersion, at: vector{}, unsent: vector{}, over: make(chan struct{})}
 }
 
 // errorAt is an error with the step at which it happened.
@@ -55,9 +56,9 @@ func at(step string, err error) error {
 // word on what to do with the rest. It runs on a goroutine of its own.
 func (x *export) run() error {
 	failpoint("export")
-	hello, err := x.k.expect(msgHello, 0)
+	hello, err := x.k.Expect(handover.Hello, 0)
 	if err == nil {
-		x.reads, err = x.l.readsAll(hello.body)
+		x.reads, err = x.l.readsAll(hello.Body)
 	}
 	if err != nil {
 		return at("hello", err)
@@ -76,9 +77,9 @@ func (x *export) run() error {
 	began := x.l.reactor.Now()
 	defer func() { x.out.TookUS = (x.l.reactor.Now() - began).Microseconds() }()
 	for more := true; more; {
-		step, n := "canary", canaryConns
+		step, n := "canary", handover.CanaryConns
 		if x.out.Moved > 0 {
-			step, n = fmt.Sprintf("after %d connections", x.out.Moved), batchConns
+			step, n = fmt.Sprintf("after %d connections", x.out.Moved), handover.BatchConns
 		}
 		var err error
 		if more, err = x.batch(n); err != nil {
@@ -159,11 +160,11 @@ func (x *export) batch(n int) (more bool, err error) {
 	defer clear(body)             // there may be keys in it
 	published := l.barrier(false) // is under way while the batch is
 	binary.BigEndian.PutUint64(body, uint64(frozen))
-	if err := x.k.send(msgBatch, body, fds); err != nil {
+	if err := x.k.Send(handover.Batch, body, fds); err != nil {
 		return false, err
 	}
 	failpoint("export batch")
-	if _, err := x.k.expect(msgAck, len(body)); err != nil {
+	if _, err := x.k.Expect(handover.Ack, len(body)); err != nil {
 		return false, err
 	}
 	failpoint("export ack")
@@ -182,8 +183,8 @@ func (l *loop) headroom() int {
 }
 
 // freeze takes up to n connections out of the loop's reach, and no more than
-// batchBytes of them, but always one. One that has more than can move at all is
-// told to come back. It runs on the loop. Events that were fetched already
+// handover.BatchBytes of them, but always one. One that has more than can move at
+// all is told to come back. It runs on the loop. Events that were fetched already
 // may still come in this turn; what they bring, a ReadChunk at most, is kept, so
 // the records are written in a later turn, by pack.
 func (x *export) freeze(n int) {
@@ -209,7 +210,7 @@ func (x *export) freeze(n int) {
 			stay = append(stay, c)
 			continue
 		}
-		if x.size+w > batchBytes && len(x.held) > 0 {
+		if x.size+w > handover.BatchBytes && len(x.held) > 0 {
 			break
 		}
 		l.reactor.Detach(c.sock)
@@ -282,13 +283,13 @@ func (x *export) commit(bytes int) error {
 		return err
 	}
 	failpoint("export close")
-	if err := x.k.send(msgCommit, nil, nil); err != nil {
+	if err := x.k.Send(handover.Commit, nil, nil); err != nil {
 		return err
 	}
 	failpoint("export commit")
 	// Frozen only when the ones before have landed: a batch under way while
 	// another is frozen moves no more a second, and doubles the pause.
-	_, err := x.k.expect(msgLanded, bytes)
+	_, err := x.k.Expect(handover.Landed, bytes)
 	return err
 }
 
@@ -325,15 +326,15 @@ func (l *loop) moved(c *Conn) {
 
 // end asks for the report.
 func (x *export) end() error {
-	if err := x.k.send(msgEnd, nil, nil); err != nil {
+	if err := x.k.Send(handover.End, nil, nil); err != nil {
 		return err
 	}
-	p, err := x.k.expect(msgReport, 0)
+	p, err := x.k.Expect(handover.Report, 0)
 	if err != nil {
 		return err
 	}
 	var r control.Exported
-	if err := json.Unmarshal(p.body, &r); err != nil {
+	if err := json.Unmarshal(p.Body, &r); err != nil {
 		return err
 	}
 	failpoint("export report")
@@ -409,7 +410,7 @@ func (l *loop) retake(c *Conn) error {
 // hand answers the master's export order. The next one says to leave or, when
 // the new worker is dead, to resume.
 func (s *serving) hand(x *export, id uint64) {
-	defer x.k.close()
+	defer x.k.Close()
 	if err := x.run(); err != nil {
 		x.broken = true
 		var e *errorAt

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/worker/handover"
 )
 
 // TestForwarded: who the client is, by the lines that a trusted proxy passes on,
@@ -126,7 +128,7 @@ func TestPerIPBehindProxy(t *testing.T) {
 	}
 	s.on(func() { // a batch that comes back
 		x := newExport(s.w.loop, nil)
-		x.freeze(batchConns)
+		x.freeze(handover.BatchConns)
 		_, fds, err := x.pack()
 		must(t, err)
 		for _, fd := range fds {

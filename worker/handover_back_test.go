@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/handover"
 )
 
 // echoes connects n clients of s, each heard once.
@@ -48,11 +49,11 @@ func TestWholeBatchLeaves(t *testing.T) {
 	s1.on(watch)
 	w2, e2 := newEchoer(anyWS)
 	s2, report := s1.replace(w2, b)
-	if report.Error != "" || report.Moved != conns-canaryConns || report.Left != 0 {
+	if report.Error != "" || report.Moved != conns-handover.CanaryConns || report.Left != 0 {
 		t.Fatalf("%+v", report)
 	}
 	s2.on(func() {
-		if e1.closes != canaryConns || e2.resumes != conns-canaryConns {
+		if e1.closes != handover.CanaryConns || e2.resumes != conns-handover.CanaryConns {
 			t.Errorf("OnClose %d, OnResume %d", e1.closes, e2.resumes)
 		}
 	})
@@ -64,10 +65,10 @@ func TestEarlyResume(t *testing.T) {
 	b := &bus{}
 	w, _ := newEchoer(anyWS)
 	s := launch(t, w, b, nil)
-	clients := echoes(s, canaryConns+2)
+	clients := echoes(s, handover.CanaryConns+2)
 	b.fails(s.broker, errors.New("the broker is away"))
 	ours, theirs := socketpair(t)
-	k, err := newCourier(theirs)
+	k, err := handover.New(theirs)
 	must(t, err)
 	theirs.Close()
 	hello(k)
@@ -79,7 +80,7 @@ func TestEarlyResume(t *testing.T) {
 	if m := s.receive(); m.ID != 7 { // resume has been read
 		t.Fatalf("%+v is answered before anything has been taken back", m)
 	}
-	k.close()
+	k.Close()
 	b.fails(s.broker, nil)
 	answered := map[uint64]control.Message{}
 	for len(answered) < 2 {
@@ -121,7 +122,7 @@ func TestPackFails(t *testing.T) {
 	var left *Conn
 	s.on(func() {
 		x.begin()
-		x.freeze(canaryConns)
+		x.freeze(handover.CanaryConns)
 		left = x.held[0]
 		w.loop.reactor.Close(left.sock)
 		var limit unix.Rlimit
@@ -164,7 +165,7 @@ func TestJournalOverflowOfOld(t *testing.T) {
 		s.on(func() {
 			x.begin()
 			if frozen {
-				x.freeze(canaryConns)
+				x.freeze(handover.CanaryConns)
 			}
 			for range journalEntries + lost {
 				w.loop.fan.journal.note(Publication{Kind: KindMessage, Scope: ScopeConn, Target: "nobody", Seq: 1})

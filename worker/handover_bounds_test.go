@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	tlsrec "github.com/pushd/pushd/protocol/tls"
+	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -49,13 +50,13 @@ func TestInputBoundsBatch(t *testing.T) {
 	clients := uploads(t, s1, n, size)
 	s1.on(func() {
 		x := newExport(w1.loop, nil)
-		x.freeze(batchConns)
+		x.freeze(handover.BatchConns)
 		body, fds, err := x.pack()
 		for _, fd := range fds {
 			closeFD(fd)
 		}
-		if err != nil || len(fds) != batchBytes/size-1 || len(body) > batchBytes || cap(body) > batchBytes+8192 {
-			t.Errorf("%d connections with %d bytes in a batch of %d: %v", len(fds), len(body), batchBytes, err)
+		if err != nil || len(fds) != handover.BatchBytes/size-1 || len(body) > handover.BatchBytes || cap(body) > handover.BatchBytes+8192 {
+			t.Errorf("%d connections with %d bytes in a batch of %d: %v", len(fds), len(body), handover.BatchBytes, err)
 		}
 		x.resume()
 	})
@@ -73,7 +74,7 @@ func TestInputBoundsBatch(t *testing.T) {
 
 // TestLargeConnectionGoesAlone: one that is larger than a batch, beside others.
 func TestLargeConnectionGoesAlone(t *testing.T) {
-	const size = batchBytes + 1<<20
+	const size = handover.BatchBytes + 1<<20
 	b := &bus{}
 	sized := func() *Worker {
 		w, _ := newEchoer(anyWS)
@@ -98,10 +99,10 @@ func TestLargeConnectionGoesAlone(t *testing.T) {
 	})
 	s1.on(func() {
 		x := newExport(w1.loop, nil)
-		x.freeze(batchConns)
+		x.freeze(handover.BatchConns)
 		heavy := 0
 		for _, c := range x.held {
-			if c.weight() > batchBytes {
+			if c.weight() > handover.BatchBytes {
 				heavy++
 			}
 		}
@@ -145,7 +146,7 @@ func TestConnectionThatCannotMove(t *testing.T) {
 	x.most = 100_000
 	s.on(func() {
 		x.begin()
-		x.freeze(batchConns)
+		x.freeze(handover.BatchConns)
 		if len(x.held) != 3 || x.out.Drained != 1 {
 			t.Errorf("%d move, %d were told to come back", len(x.held), x.out.Drained)
 		}
@@ -188,20 +189,20 @@ func TestTighterLimits(t *testing.T) {
 }
 
 // importer returns the other end of a channel on which s takes connections over.
-func importer(t *testing.T, s *server) *courier {
+func importer(t *testing.T, s *server) *handover.Courier {
 	ours, theirs := socketpair(t)
-	k, err := newCourier(ours)
+	k, err := handover.New(ours)
 	must(t, err)
 	ours.Close()
-	t.Cleanup(k.close)
-	other, err := newCourier(theirs)
+	t.Cleanup(k.Close)
+	other, err := handover.New(theirs)
 	must(t, err)
 	theirs.Close()
 	go func() {
 		_ = (&imports{l: s.w.loop, k: other}).run()
-		other.close()
+		other.Close()
 	}()
-	_, err = k.expect(msgHello, 0)
+	_, err = k.Expect(handover.Hello, 0)
 	must(t, err)
 	return k
 }
@@ -259,9 +260,9 @@ func TestBadBatches(t *testing.T) {
 	} {
 		k := importer(t, s)
 		clients, fds := pipes(t, tc.files)
-		must(t, k.send(msgBatch, batchOf(tc.records...), fds))
+		must(t, k.Send(handover.Batch, batchOf(tc.records...), fds))
 		closeAll(fds)
-		if _, err := k.expect(msgAck, 0); err == nil || !strings.Contains(err.Error(), "record") {
+		if _, err := k.Expect(handover.Ack, 0); err == nil || !strings.Contains(err.Error(), "record") {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, c := range clients {
@@ -278,12 +279,12 @@ func TestBadBatches(t *testing.T) {
 
 	k := importer(t, s)
 	clients, fds := pipes(t, 2)
-	must(t, k.send(msgBatch, batchOf(good, good), fds))
+	must(t, k.Send(handover.Batch, batchOf(good, good), fds))
 	closeAll(fds)
-	_, err := k.expect(msgAck, 0)
+	_, err := k.Expect(handover.Ack, 0)
 	must(t, err)
-	must(t, k.send(msgCommit, nil, nil))
-	_, err = k.expect(msgLanded, 0)
+	must(t, k.Send(handover.Commit, nil, nil))
+	_, err = k.Expect(handover.Landed, 0)
 	must(t, err)
 	if _, err := clients[1].Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the second of one name: %v", err)
@@ -311,65 +312,6 @@ func pipes(t *testing.T, n int) (ends []*os.File, fds []int) {
 func closeAll(fds []int) {
 	for _, fd := range fds {
 		closeFD(fd)
-	}
-}
-
-// TestAnswersWithDescriptors: no answer brings any, and what comes is closed.
-func TestAnswersWithDescriptors(t *testing.T) {
-	for _, kind := range []byte{msgError, msgAck, msgLanded} {
-		a, b := socketpair(t)
-		from, err := newCourier(a)
-		must(t, err)
-		to, err := newCourier(b)
-		must(t, err)
-		a.Close()
-		b.Close()
-		ends, fds := pipes(t, 1)
-		must(t, from.send(kind, []byte("x"), fds))
-		closeAll(fds)
-		if _, err := to.expect(msgAck, 0); (err == nil) != (kind == msgAck) {
-			t.Errorf("%q: %v", kind, err)
-		}
-		if _, err := ends[0].Read(make([]byte, 1)); err != io.EOF {
-			t.Errorf("%q: its descriptor: %v", kind, err)
-		}
-		from.close()
-		to.close()
-	}
-}
-
-// TestMessagesOfAHandover: long ones take more turns, and have an end.
-func TestMessagesOfAHandover(t *testing.T) {
-	if turnsFor(0) != handoverTurns || turnsFor(maxBatch) < handoverTurns+100 {
-		t.Errorf("%d turns for 1 GiB", turnsFor(maxBatch))
-	}
-	a, b := socketpair(t)
-	from, err := newCourier(a)
-	must(t, err)
-	to, err := newCourier(b)
-	must(t, err)
-	a.Close()
-	b.Close()
-	defer from.close()
-	defer to.close()
-	sent := make(chan error, 1)
-	body := []byte(strings.Repeat("0123456789abcdef", 3*pieceBytes/16+1))
-	go func() {
-		sent <- from.send(msgBatch, body, nil)
-		sent <- from.send(msgReport, body, nil)
-	}()
-	p, err := to.receive(0)
-	must(t, err)
-	must(t, <-sent)
-	if string(p.body) != string(body) {
-		t.Error("it is not what was sent")
-	}
-	if _, err := to.receive(0); err == nil || !strings.Contains(err.Error(), "too long") {
-		t.Errorf("a long report: %v", err)
-	}
-	to.close()
-	if err := <-sent; err == nil {
-		t.Error("it was sent to nobody")
 	}
 }
 

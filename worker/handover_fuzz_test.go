@@ -12,6 +12,7 @@ import (
 
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/timer"
+	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -127,16 +128,16 @@ func FuzzTakeover(f *testing.F) {
 	message := func(kind byte, files byte, body []byte) []byte {
 		return append([]byte{kind, files, byte(len(body) >> 24), byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...)
 	}
-	f.Add(message(msgBatch, 1, append(vector{}.append(make([]byte, 8)), 0, 0, 0, 1, fieldID)), true)
+	f.Add(message(handover.Batch, 1, append(vector{}.append(make([]byte, 8)), 0, 0, 0, 1, fieldID)), true)
 	for _, record := range seeds(paper(f)) {
 		batch := append(vector{{1, 2}: 3}.append(make([]byte, 8)), 0, 0, byte(len(record)>>8), byte(len(record)))
-		f.Add(slices.Concat(message(msgBatch, 1, append(batch, record...)), message(msgCommit, 0, nil), message(msgEnd, 0, nil)), true)
+		f.Add(slices.Concat(message(handover.Batch, 1, append(batch, record...)), message(handover.Commit, 0, nil), message(handover.End, 0, nil)), true)
 	}
-	f.Add(slices.Concat(message(msgHello, 0, []byte{RecordVersion}), message(msgAck, 0, nil), message(msgLanded, 0, nil), message(msgReport, 0, []byte("{}"))), false)
-	f.Add(message(msgError, 1, []byte("no room")), false)
+	f.Add(slices.Concat(message(handover.Hello, 0, []byte{RecordVersion}), message(handover.Ack, 0, nil), message(handover.Landed, 0, nil), message(handover.Report, 0, []byte("{}"))), false)
+	f.Add(message(handover.Error, 1, []byte("no room")), false)
 	f.Fuzz(func(t *testing.T, written []byte, old bool) {
 		ours, theirs := socketpair(t)
-		k, err := newCourier(theirs)
+		k, err := handover.New(theirs)
 		must(t, err)
 		theirs.Close()
 		client, sock := socketpair(t)
@@ -150,7 +151,7 @@ func FuzzTakeover(f *testing.F) {
 			_ = x.run()
 			must(t, w.loop.do(x.resume))
 		}
-		k.close()
+		k.Close()
 		ours.Close()
 		must(t, client.SetDeadline(time.Now().Add(patience)))
 		_, _ = client.Write(mask(0x81, make([]byte, 200)))

@@ -3,6 +3,8 @@ package worker
 import (
 	"encoding/binary"
 	"testing"
+
+	"github.com/pushd/pushd/worker/handover"
 )
 
 // heardBy counts what a client of the bus is woken for.
@@ -16,7 +18,7 @@ func (h *heardBy) Gap(uint64, uint8, uint64) {}
 // close) and the new one's loop two beside those of the sockets, asks the broker
 // one question, and wakes no other process.
 func TestWakeUpsOfABatch(t *testing.T) {
-	const conns = canaryConns + 2*batchConns + 10
+	const conns = handover.CanaryConns + 2*handover.BatchConns + 10
 	const batches = 4
 	b := &bus{}
 	w1, _ := newEchoer(anyWS)
@@ -60,7 +62,7 @@ func TestVectorIsSentOnce(t *testing.T) {
 	for _, version := range []byte{1, 2} {
 		w, _ := newEchoer(anyWS)
 		s := serve(t, w)
-		echoes(s, canaryConns+1)
+		echoes(s, handover.CanaryConns+1)
 		say := func(text string) {
 			s.on(func() { must(t, w.Publish("nobody's", Text(text))); must(t, w.Publish("all", Text(text))) })
 		}
@@ -70,7 +72,7 @@ func TestVectorIsSentOnce(t *testing.T) {
 		pack := func() vector {
 			var v vector
 			s.on(func() {
-				x.freeze(canaryConns)
+				x.freeze(handover.CanaryConns)
 				body, fds, err := x.pack()
 				must(t, err)
 				closeAll(fds)

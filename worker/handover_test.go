@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/handover"
 )
 
 // replace plays the master: it starts a new worker and moves the connections of
@@ -309,22 +310,26 @@ func TestRollback(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		step  string
-		peer  func(*courier) // the new worker
-		moved int            // committed to it before it failed
+		peer  func(*handover.Courier) // the new worker
+		moved int                     // committed to it before it failed
 	}{
-		{"dies at once", "hello", func(*courier) {}, 0},
-		{"speaks an old version", "hello", func(k *courier) { _ = k.send(msgHello, []byte{0}, nil) }, 0},
-		{"dies after the canary has come", "canary", func(k *courier) { hello(k); swallow(k) }, 0},
-		{"refuses the canary", "canary", func(k *courier) { hello(k); swallow(k); _ = k.send(msgError, []byte("out of descriptors"), nil) }, 0},
-		{"answers nonsense", "canary", func(k *courier) { hello(k); swallow(k); _ = k.send('?', nil, nil) }, 0},
-		{"dies after a commit", "after 8 connections", func(k *courier) {
+		{"dies at once", "hello", func(*handover.Courier) {}, 0},
+		{"speaks an old version", "hello", func(k *handover.Courier) { _ = k.Send(handover.Hello, []byte{0}, nil) }, 0},
+		{"dies after the canary has come", "canary", func(k *handover.Courier) { hello(k); swallow(k) }, 0},
+		{"refuses the canary", "canary", func(k *handover.Courier) {
 			hello(k)
 			swallow(k)
-			_ = k.send(msgAck, nil, nil)
-			_, _ = k.expect(msgCommit, 0)
-			_ = k.send(msgLanded, nil, nil)
+			_ = k.Send(handover.Error, []byte("out of descriptors"), nil)
+		}, 0},
+		{"answers nonsense", "canary", func(k *handover.Courier) { hello(k); swallow(k); _ = k.Send('?', nil, nil) }, 0},
+		{"dies after a commit", "after 8 connections", func(k *handover.Courier) {
+			hello(k)
 			swallow(k)
-		}, canaryConns},
+			_ = k.Send(handover.Ack, nil, nil)
+			_, _ = k.Expect(handover.Commit, 0)
+			_ = k.Send(handover.Landed, nil, nil)
+			swallow(k)
+		}, handover.CanaryConns},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w, e := newEchoer(anyWS)
@@ -342,11 +347,11 @@ func TestRollback(t *testing.T) {
 			}
 			ours, theirs := socketpair(t)
 			go func() {
-				k, err := newCourier(theirs)
+				k, err := handover.New(theirs)
 				theirs.Close()
 				if err == nil {
 					tc.peer(k)
-					k.close()
+					k.Close()
 				}
 			}()
 			report := s.export(ours)
@@ -391,9 +396,9 @@ func TestRollback(t *testing.T) {
 	}
 }
 
-func hello(k *courier) { _ = k.send(msgHello, []byte{RecordVersion}, nil) }
+func hello(k *handover.Courier) { _ = k.Send(handover.Hello, []byte{RecordVersion}, nil) }
 
 // swallow takes a batch and closes what came with it.
-func swallow(k *courier) {
-	_, _ = k.expect(msgBatch, 0)
+func swallow(k *handover.Courier) {
+	_, _ = k.Expect(handover.Batch, 0)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
@@ -17,7 +18,7 @@ import (
 // its own, but for the methods that say otherwise.
 type imports struct {
 	l      *loop
-	k      *courier
+	k      *handover.Courier
 	out    control.Exported
 	landed chan struct{} // of the batch: closed when its last connection is in place
 	carry  []byte        // of handlers; see appendCarried
@@ -43,48 +44,48 @@ func (s *shipment) drop() {
 // run takes what the old worker sends until the end.
 func (m *imports) run() error {
 	failpoint("import")
-	if err := m.k.send(msgHello, []byte{RecordVersion}, nil); err != nil {
+	if err := m.k.Send(handover.Hello, []byte{RecordVersion}, nil); err != nil {
 		return err
 	}
 	failpoint("import hello")
 	for {
-		p, err := m.k.receive(0)
+		p, err := m.k.Receive(0)
 		switch {
 		case err != nil:
 			return err
-		case p.kind == msgEnd:
-			p.drop()
+		case p.Kind == handover.End:
+			p.Drop()
 			return m.report()
-		case p.kind == msgCarry && len(p.files) == 0:
-			m.carry = p.body
+		case p.Kind == handover.Carry && len(p.Files) == 0:
+			m.carry = p.Body
 			failpoint("import carry")
 			continue
-		case p.kind != msgBatch:
-			p.drop()
-			return fmt.Errorf("the other worker sent %q", p.kind)
+		case p.Kind != handover.Batch:
+			p.Drop()
+			return fmt.Errorf("the other worker sent %q", p.Kind)
 		}
 		if err := m.batch(p); err != nil {
-			_ = m.k.send(msgError, []byte(err.Error()), nil)
+			_ = m.k.Send(handover.Error, []byte(err.Error()), nil)
 			return err
 		}
 	}
 }
 
 // batch reads one batch, acknowledges it, and takes it over once committed.
-func (m *imports) batch(p parcel) error {
+func (m *imports) batch(p handover.Parcel) error {
 	s, err := m.unpack(p)
-	clear(p.body) // there may be keys in it
+	clear(p.Body) // there may be keys in it
 	if err != nil {
-		p.drop()
+		p.Drop()
 		return err
 	}
 	failpoint("import batch")
-	if err := m.k.send(msgAck, nil, nil); err != nil {
+	if err := m.k.Send(handover.Ack, nil, nil); err != nil {
 		s.drop()
 		return err
 	}
 	failpoint("import ack")
-	if _, err := m.k.expect(msgCommit, len(p.body)); err != nil {
+	if _, err := m.k.Expect(handover.Commit, len(p.Body)); err != nil {
 		s.drop()
 		return err
 	}
@@ -95,11 +96,11 @@ func (m *imports) batch(p parcel) error {
 	}
 	select {
 	case <-m.landed:
-	case <-time.After(time.Duration(turnsFor(len(p.body))) * handoverTurn):
+	case <-time.After(time.Duration(handover.TurnsFor(len(p.Body))) * handover.Turn):
 		return errors.New("connections do not get into the event loop")
 	}
 	failpoint("import admit")
-	if err := m.k.send(msgLanded, nil, nil); err != nil {
+	if err := m.k.Send(handover.Landed, nil, nil); err != nil {
 		return err
 	}
 	failpoint("import landed")
@@ -107,7 +108,7 @@ func (m *imports) batch(p parcel) error {
 }
 
 // unpack reads the records and checks that there is room for the sockets.
-func (m *imports) unpack(p parcel) (*shipment, error) {
+func (m *imports) unpack(p handover.Parcel) (*shipment, error) {
 	s, err := m.read(p)
 	if err != nil {
 		return nil, err
@@ -128,9 +129,9 @@ func (m *imports) unpack(p parcel) (*shipment, error) {
 }
 
 // read reads the records of a batch. Nothing acts on them yet.
-func (m *imports) read(p parcel) (*shipment, error) {
-	s := &shipment{files: p.files}
-	b := p.body
+func (m *imports) read(p handover.Parcel) (*shipment, error) {
+	s := &shipment{files: p.Files}
+	b := p.Body
 	if len(b) < 8 {
 		return nil, errRecord
 	}
@@ -148,7 +149,7 @@ func (m *imports) read(p parcel) (*shipment, error) {
 		if err != nil {
 			return nil, err
 		}
-		if weight += a.weight; weight > maxBatch || len(s.arrived) == len(s.files) {
+		if weight += a.weight; weight > handover.MaxBatch || len(s.arrived) == len(s.files) {
 			return nil, fmt.Errorf("%w: more records than descriptors, or more fields than a batch may have", errRecord)
 		}
 		s.arrived = append(s.arrived, a)
@@ -271,7 +272,7 @@ func (m *imports) report() error {
 	if doErr := m.l.do(func() { body, err = json.Marshal(m.out) }); doErr != nil || err != nil {
 		return errors.Join(doErr, err)
 	}
-	if err := m.k.send(msgReport, body, nil); err != nil {
+	if err := m.k.Send(handover.Report, body, nil); err != nil {
 		return err
 	}
 	failpoint("import report")
@@ -280,8 +281,8 @@ func (m *imports) report() error {
 
 // take answers the master's import order: from then on what is delivered here
 // is remembered for the connections to come.
-func (s *serving) take(k *courier, id uint64) {
-	defer k.close()
+func (s *serving) take(k *handover.Courier, id uint64) {
+	defer k.Close()
 	m := &imports{l: s.l, k: k}
 	_ = s.l.do(func() {
 		s.l.importing++

@@ -44,7 +44,7 @@ func (s *serving) breakOff() {
 	select {
 	case <-x.over:
 	case <-time.After(leaveTimeout): // the new one does not go on
-		x.k.close()
+		x.k.Close()
 		<-x.over
 	}
 	if x.broken {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
@@ -21,19 +22,19 @@ func TestPauseIsMeasured(t *testing.T) {
 	frozen := reactor.Monotonic() - planted
 	binary.BigEndian.PutUint64(batch, uint64(frozen))
 	clients, fds := pipes(t, 1)
-	must(t, k.send(msgBatch, batch, fds))
+	must(t, k.Send(handover.Batch, batch, fds))
 	closeAll(fds)
-	_, err := k.expect(msgAck, 0)
+	_, err := k.Expect(handover.Ack, 0)
 	must(t, err)
-	must(t, k.send(msgCommit, nil, nil))
-	_, err = k.expect(msgLanded, 0)
+	must(t, k.Send(handover.Commit, nil, nil))
+	_, err = k.Expect(handover.Landed, 0)
 	must(t, err)
 	most := reactor.Monotonic() - frozen
-	must(t, k.send(msgEnd, nil, nil))
-	p, err := k.expect(msgReport, 0)
+	must(t, k.Send(handover.End, nil, nil))
+	p, err := k.Expect(handover.Report, 0)
 	must(t, err)
 	var r control.Exported
-	must(t, json.Unmarshal(p.body, &r))
+	must(t, json.Unmarshal(p.Body, &r))
 	if r.MaxUS < planted.Microseconds() || r.MaxUS > most.Microseconds() {
 		t.Errorf("a pause of %d µs, want %d to %d", r.MaxUS, planted.Microseconds(), most.Microseconds())
 	}
@@ -49,20 +50,20 @@ func TestTimeOfFreezing(t *testing.T) {
 	s := serve(t, w)
 	echoes(s, 1)
 	ours, theirs := socketpair(t)
-	k, err := newCourier(theirs)
+	k, err := handover.New(theirs)
 	must(t, err)
 	theirs.Close()
 	before := reactor.Monotonic()
 	reported := make(chan control.Exported, 1)
 	go func() { reported <- s.export(ours) }()
 	hello(k)
-	p, err := k.receive(0)
+	p, err := k.Receive(0)
 	must(t, err)
-	if at := time.Duration(binary.BigEndian.Uint64(p.body)); at < before || at > reactor.Monotonic() {
+	if at := time.Duration(binary.BigEndian.Uint64(p.Body)); at < before || at > reactor.Monotonic() {
 		t.Errorf("frozen at %s, want %s to now", at, before)
 	}
-	p.drop()
-	k.close()
+	p.Drop()
+	k.Close()
 	<-reported
 	must(t, s.master.Send(control.TypeResume, 3, nil))
 	s.receive()

@@ -20,6 +20,7 @@ import (
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -274,14 +275,14 @@ func (s *serving) pulse(id uint64) {
 
 // handover starts one side of a hand-over on a goroutine of its own.
 func (s *serving) handover(m control.Message, files []*os.File) {
-	var k *courier
+	var k *handover.Courier
 	err := errors.New("no channel came with the order")
 	if len(files) == 1 {
-		k, err = newCourier(files[0])
+		k, err = handover.New(files[0])
 	}
 	x := newExport(s.l, k)
 	if err == nil && m.Type == control.TypeExport && !s.given.CompareAndSwap(nil, x) {
-		k.close()
+		k.Close()
 		err = errors.New("the hand-over before has neither been taken back nor ended with this process")
 	}
 	if err != nil {

@@ -1,6 +1,10 @@
 package worker
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pushd/pushd/worker/handover"
+)
 
 // TestSkips: each batch is judged by where it stood, and nothing is left at the end.
 func TestSkips(t *testing.T) {
@@ -44,14 +48,14 @@ func TestCalmHandoverKeepsOneVector(t *testing.T) {
 	b := &bus{}
 	w1, _ := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
-	s1.crowd(2*batchConns, "/")
+	s1.crowd(2*handover.BatchConns, "/")
 	must(t, w1.loop.do(func() { must(t, w1.Publish("all", Text("before"))) }))
-	s1.eventually("all have it", func() bool { return w1.loop.counts.messagesOut == 2*batchConns })
+	s1.eventually("all have it", func() bool { return w1.loop.counts.messagesOut == 2*handover.BatchConns })
 	w2, _ := newEchoer(anyWS)
 	s2, report := s1.replace(w2, b)
 	s2.on(func() {
 		s := &w2.loop.skip
-		if report.Moved != 2*batchConns || s.conns != report.Moved || len(s.at) != 1 || s.other != nil {
+		if report.Moved != 2*handover.BatchConns || s.conns != report.Moved || len(s.at) != 1 || s.other != nil {
 			t.Errorf("%d moved: %d skip, %d vectors, %d connections not at the first", report.Moved, s.conns, len(s.at), len(s.other))
 		}
 	})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pushd/pushd/protocol/control"
 	tlsrec "github.com/pushd/pushd/protocol/tls"
+	"github.com/pushd/pushd/worker/handover"
 )
 
 // paperSession is a session of which nobody has the other end.
@@ -341,12 +342,12 @@ func TestTLSRollback(t *testing.T) {
 	for round := range 3 {
 		ours, theirs := socketpair(t)
 		go func() {
-			k, err := newCourier(theirs)
+			k, err := handover.New(theirs)
 			theirs.Close()
 			if err == nil {
 				hello(k)
 				swallow(k)
-				k.close()
+				k.Close()
 			}
 		}()
 		if report := s.export(ours); report.Step != "canary" || report.Moved != 0 {
@@ -374,7 +375,7 @@ func TestTLSNeedsAReader(t *testing.T) {
 	c := connectTLS(t, s.addrs[1], v13)
 	hand := func() (control.Exported, int) {
 		ours, theirs := socketpair(t)
-		k, err := newCourier(theirs)
+		k, err := handover.New(theirs)
 		must(t, err)
 		theirs.Close()
 		taken := oldReader(t, k)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/handover"
 )
 
 // withToys makes connections that have a toy a kind of a version to come.
@@ -16,24 +17,24 @@ func withToys(t *testing.T) {
 
 // oldReader is a new worker whose program reads records of version 1. It takes
 // over what comes and says how many have, when the channel ends.
-func oldReader(t *testing.T, k *courier) <-chan int {
+func oldReader(t *testing.T, k *handover.Courier) <-chan int {
 	taken := make(chan int, 1)
 	go func() {
-		defer k.close()
+		defer k.Close()
 		n := 0
 		defer func() { taken <- n }()
-		_ = k.send(msgHello, []byte{1}, nil)
+		_ = k.Send(handover.Hello, []byte{1}, nil)
 		for {
-			p, err := k.receive(0)
-			if err != nil || p.kind == msgEnd {
-				_ = k.send(msgReport, []byte("{}"), nil)
+			p, err := k.Receive(0)
+			if err != nil || p.Kind == handover.End {
+				_ = k.Send(handover.Report, []byte("{}"), nil)
 				return
 			}
-			n += len(p.files)
-			p.drop()
-			_ = k.send(msgAck, nil, nil)
-			_, _ = k.expect(msgCommit, 0)
-			_ = k.send(msgLanded, nil, nil)
+			n += len(p.Files)
+			p.Drop()
+			_ = k.Send(handover.Ack, nil, nil)
+			_, _ = k.Expect(handover.Commit, 0)
+			_ = k.Send(handover.Landed, nil, nil)
 		}
 	}()
 	return taken
@@ -54,7 +55,7 @@ func TestRecordVersions(t *testing.T) {
 	}
 	hand := func() (control.Exported, int) {
 		ours, theirs := socketpair(t)
-		k, err := newCourier(theirs)
+		k, err := handover.New(theirs)
 		must(t, err)
 		theirs.Close()
 		taken := oldReader(t, k)
@@ -109,7 +110,7 @@ func TestToyAmongTheLast(t *testing.T) {
 	s.on(func() {
 		must(t, w.loop.conns.all[0].Set("toy", "ball"))
 		x.begin()
-		x.freeze(batchConns)
+		x.freeze(handover.BatchConns)
 		if len(x.held) != 1 || x.out.Drained != 1 || x.held[0].Get("toy") != "" {
 			t.Errorf("%d move, %d are told to come back", len(x.held), x.out.Drained)
 		}
@@ -126,14 +127,14 @@ func TestHelloOfOneByte(t *testing.T) {
 	s := serve(t, w)
 	for _, hello := range [][]byte{nil, {0}, {1, 1}} {
 		ours, theirs := socketpair(t)
-		k, err := newCourier(theirs)
+		k, err := handover.New(theirs)
 		must(t, err)
 		theirs.Close()
-		must(t, k.send(msgHello, hello, nil))
+		must(t, k.Send(handover.Hello, hello, nil))
 		if report := s.export(ours); report.Step != "hello" {
 			t.Errorf("%v: %+v", hello, report)
 		}
-		k.close()
+		k.Close()
 		must(t, s.master.Send(control.TypeResume, 3, nil))
 		s.receive()
 	}
@@ -141,12 +142,12 @@ func TestHelloOfOneByte(t *testing.T) {
 	must(t, s.master.Send(control.TypeImport, 4, nil, theirs))
 	theirs.Close()
 	s.receive()
-	k, err := newCourier(ours)
+	k, err := handover.New(ours)
 	must(t, err)
 	ours.Close()
-	p, err := k.receive(handoverTurns)
-	if err != nil || p.kind != msgHello || len(p.body) != 1 || p.body[0] != RecordVersion {
-		t.Errorf("%q %v %v", p.kind, p.body, err)
+	p, err := k.Receive(handover.Turns)
+	if err != nil || p.Kind != handover.Hello || len(p.Body) != 1 || p.Body[0] != RecordVersion {
+		t.Errorf("%q %v %v", p.Kind, p.Body, err)
 	}
-	k.close()
+	k.Close()
 }
