@@ -47,6 +47,7 @@ func TestLayers(t *testing.T) {
 		{"timer", "", "the wheel is a library"},
 		{"worker/hub", "", "the hub is plain maps"},
 		{"worker/handover", "", "it carries messages and descriptors and does not know what is in them"},
+		{"worker/record", "", "it is how fields are written, not what becomes of them"},
 		{"worker/history", "", "the history is plain bytes: no bus, no files, no clock"},
 		{"protocol", "", "bytes in, messages out"},
 		{"worker/handler/script/php", "", "PHP's files are data: nothing of ours runs in them"},

@@ -11,6 +11,7 @@ import (
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // Errors that Send returns and OnClose receives.
@@ -95,7 +96,7 @@ type seat struct {
 
 // extra holds what few connections have.
 type extra struct {
-	texts   texts
+	texts   record.Texts
 	counted *visitor // the address that admission counts, where it does
 	wraps   wraps
 	timers  map[*Timer]struct{}
@@ -247,7 +248,7 @@ func (c *Conn) Set(key, value string) error {
 	if value != "" && c.sessionSize(key)+len(key)+len(value) > maxSession {
 		return ErrSessionFull
 	}
-	c.remember(fieldValue, key, value)
+	c.remember(record.Value, key, value)
 	return nil
 }
 
@@ -256,7 +257,7 @@ func (c *Conn) sessionSize(key string) int {
 	if c.more == nil {
 		return 0
 	}
-	n := c.more.texts.size(fieldValue)
+	n := c.more.texts.Size(record.Value)
 	if old := c.Get(key); old != "" {
 		n -= len(key) + len(old)
 	}
@@ -264,19 +265,19 @@ func (c *Conn) sessionSize(key string) int {
 }
 
 // Get returns a session value, or "".
-func (c *Conn) Get(key string) string { return c.text(fieldValue, key) }
+func (c *Conn) Get(key string) string { return c.text(record.Value, key) }
 
 // Path returns the path of the handshake or the current request, "" where the
 // protocol has none.
 func (c *Conn) Path() string {
-	if path := c.text(fieldPath, ""); path != "" {
+	if path := c.text(record.Path, ""); path != "" {
 		return path
 	}
 	return c.route.exact
 }
 
 // RawQuery returns the query of the handshake, without "?".
-func (c *Conn) RawQuery() string { return c.text(fieldQuery, "") }
+func (c *Conn) RawQuery() string { return c.text(record.Query, "") }
 
 // Param returns a parameter of the route's pattern: "key" for "/app/{key}".
 func (c *Conn) Param(name string) string {
@@ -288,7 +289,7 @@ func (c *Conn) Header(name string) string {
 	if c.more == nil {
 		return ""
 	}
-	return c.text(fieldHeader, canonical(name))
+	return c.text(record.Header, canonical(name))
 }
 
 // Headers calls visit for each header that Handshake.Keep has kept.
@@ -297,8 +298,8 @@ func (c *Conn) Headers(visit func(name, value string)) {
 		return
 	}
 	for t := c.more.texts; len(t) > 0; {
-		tag, body, n := t.first()
-		if name, value, ok := strings.Cut(body, "\x00"); ok && tag == fieldHeader {
+		tag, body, n := t.First()
+		if name, value, ok := strings.Cut(body, "\x00"); ok && tag == record.Header {
 			visit(name, value)
 		}
 		t = t[n:]
@@ -306,7 +307,7 @@ func (c *Conn) Headers(visit func(name, value string)) {
 }
 
 // Subprotocol returns what the handshake agreed on.
-func (c *Conn) Subprotocol() string { return c.text(fieldSubprotocol, "") }
+func (c *Conn) Subprotocol() string { return c.text(record.Subprotocol, "") }
 
 // Protocol returns "websocket", "http", "text" and so on.
 func (c *Conn) Protocol() string {
@@ -319,7 +320,7 @@ func (c *Conn) Protocol() string {
 // RemoteAddr returns the client's address: as a trusted proxy tells it, else
 // the peer's. It is not valid for unix sockets.
 func (c *Conn) RemoteAddr() netip.AddrPort {
-	if text := c.text(fieldIP, ""); text != "" {
+	if text := c.text(record.IP, ""); text != "" {
 		if ip, err := netip.ParseAddr(text); err == nil {
 			return netip.AddrPortFrom(ip, 0)
 		}

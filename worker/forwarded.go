@@ -1,6 +1,10 @@
 package worker
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/pushd/pushd/worker/record"
+)
 
 // headers returns the values of all lines of a name, which is in lower case.
 type headers func(lower string) []string
@@ -15,14 +19,14 @@ func (c *Conn) believe(host string, header headers) string {
 	}
 	peer := c.peer().Addr()
 	if !l.proxies.Believed(peer) {
-		c.remember(fieldIP, "", "")
+		c.remember(record.IP, "", "")
 		return host
 	}
 	told := ""
 	if a := l.proxies.Client(peer, header("x-forwarded-for"), header("x-real-ip")); a != peer {
 		told = a.String()
 	}
-	c.remember(fieldIP, "", told)
+	c.remember(record.IP, "", told)
 	if list := header("x-forwarded-host"); len(list) == 1 {
 		if first, _, _ := strings.Cut(list[0], ","); strings.TrimSpace(first) != "" {
 			return strings.TrimSpace(first)

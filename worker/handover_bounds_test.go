@@ -12,6 +12,7 @@ import (
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // uploads begins n requests of size bytes each and sends all but the last byte.
@@ -207,8 +208,8 @@ func importer(t *testing.T, s *server) *handover.Courier {
 	return k
 }
 
-// record is that of a connection at a listener of l, which has not got it.
-func record(l *loop, id byte, change func(*Conn)) []byte {
+// recordOf is that of a connection at a listener of l, which has not got it.
+func recordOf(l *loop, id byte, change func(*Conn)) []byte {
 	c := &Conn{loop: l, seat: l.plain.at(l.ports[0], transportWebSocket), id: ID{id}, flags: flagConnected}
 	if change != nil {
 		change(c)
@@ -231,31 +232,31 @@ func TestBadBatches(t *testing.T) {
 	w, _ := newEchoer(anyWS)
 	s := serve(t, w)
 	l := w.loop
-	good := record(l, 1, nil)
+	good := recordOf(l, 1, nil)
 	for name, tc := range map[string]struct {
 		files   int
 		records [][]byte
 	}{
-		"more records than descriptors":  {1, [][]byte{good, record(l, 2, nil)}},
+		"more records than descriptors":  {1, [][]byte{good, recordOf(l, 2, nil)}},
 		"more descriptors than records":  {2, [][]byte{good}},
-		"deflate without a window":       {1, [][]byte{record(l, 3, func(c *Conn) { c.set(flagDeflate) })}},
-		"packets of a WebSocket":         {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportPacket) })}},
-		"a request in a channel":         {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportHTTP); l.hub.Join(hub.Channel, "x", c) })}},
-		"a transport that is not here":   {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(&transport{number: 15}) })}},
-		"sealed bytes without a session": {1, [][]byte{record(l, 3, func(c *Conn) { c.input().sealed = []byte{23} })}},
-		"unsent sealed bytes without a session": {1, [][]byte{record(l, 3, func(c *Conn) {
+		"deflate without a window":       {1, [][]byte{recordOf(l, 3, func(c *Conn) { c.set(flagDeflate) })}},
+		"packets of a WebSocket":         {1, [][]byte{recordOf(l, 3, func(c *Conn) { c.speak(transportPacket) })}},
+		"a request in a channel":         {1, [][]byte{recordOf(l, 3, func(c *Conn) { c.speak(transportHTTP); l.hub.Join(hub.Channel, "x", c) })}},
+		"a transport that is not here":   {1, [][]byte{recordOf(l, 3, func(c *Conn) { c.speak(&transport{number: 15}) })}},
+		"sealed bytes without a session": {1, [][]byte{recordOf(l, 3, func(c *Conn) { c.input().sealed = []byte{23} })}},
+		"unsent sealed bytes without a session": {1, [][]byte{recordOf(l, 3, func(c *Conn) {
 			c.out = &queue{sealed: []byte{23}}
 		})}},
-		"a session before its handshake":    {1, [][]byte{record(l, 3, func(c *Conn) { c.settleSession(paperSession(t)); c.speak(transportTLS) })}},
-		"a handshake at a port without TLS": {1, [][]byte{record(l, 3, func(c *Conn) { c.speak(transportTLS) })}},
-		"a whole record that is not read": {1, [][]byte{record(l, 3, func(c *Conn) {
+		"a session before its handshake":    {1, [][]byte{recordOf(l, 3, func(c *Conn) { c.settleSession(paperSession(t)); c.speak(transportTLS) })}},
+		"a handshake at a port without TLS": {1, [][]byte{recordOf(l, 3, func(c *Conn) { c.speak(transportTLS) })}},
+		"a whole record that is not read": {1, [][]byte{recordOf(l, 3, func(c *Conn) {
 			c.settleSession(paperSession(t))
 			c.input().sealed = make([]byte, tlsrec.MaxRecord)
 		})}},
-		"a damaged session": {1, [][]byte{appendField(record(l, 3, nil), fieldSession, []byte{1, 2, 3})}},
-		"two sessions":      {1, [][]byte{appendField(record(l, 3, func(c *Conn) { c.settleSession(paperSession(t)) }), fieldSession, paperSession(t).Append(nil))}},
-		"too many session values": {1, [][]byte{record(l, 3, func(c *Conn) {
-			c.remember(fieldValue, "k", strings.Repeat("v", maxSession))
+		"a damaged session": {1, [][]byte{record.Append(recordOf(l, 3, nil), record.Session, []byte{1, 2, 3})}},
+		"two sessions":      {1, [][]byte{record.Append(recordOf(l, 3, func(c *Conn) { c.settleSession(paperSession(t)) }), record.Session, paperSession(t).Append(nil))}},
+		"too many session values": {1, [][]byte{recordOf(l, 3, func(c *Conn) {
+			c.remember(record.Value, "k", strings.Repeat("v", maxSession))
 		})}},
 	} {
 		k := importer(t, s)

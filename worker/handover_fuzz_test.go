@@ -15,6 +15,7 @@ import (
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
+	"github.com/pushd/pushd/worker/record"
 )
 
 var allKinds = []string{anyWS, "http://127.0.0.1:0", "text://127.0.0.1:0", "frame://127.0.0.1:0", "tcp://127.0.0.1:0", anyWSS}
@@ -57,7 +58,7 @@ func seeds(l *loop) (list [][]byte) {
 			c.in = &input{}
 			_, _, _, _ = c.in.dec.Next(mask(0x01, []byte("half of it")), &websocket.Limits{}, false)
 			_ = c.Set("a", "b")
-			c.remember(fieldQuery, "", "q=1")
+			c.remember(record.Query, "", "q=1")
 			l.hub.Join(hub.Channel, "all", c)
 			list = append(list, c.appendRecord(nil))
 		}
@@ -128,7 +129,7 @@ func FuzzTakeover(f *testing.F) {
 	message := func(kind byte, files byte, body []byte) []byte {
 		return append([]byte{kind, files, byte(len(body) >> 24), byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...)
 	}
-	f.Add(message(handover.Batch, 1, append(vector{}.append(make([]byte, 8)), 0, 0, 0, 1, fieldID)), true)
+	f.Add(message(handover.Batch, 1, append(vector{}.append(make([]byte, 8)), 0, 0, 0, 1, record.ID)), true)
 	for _, record := range seeds(paper(f)) {
 		batch := append(vector{{1, 2}: 3}.append(make([]byte, 8)), 0, 0, byte(len(record)>>8), byte(len(record)))
 		f.Add(slices.Concat(message(handover.Batch, 1, append(batch, record...)), message(handover.Commit, 0, nil), message(handover.End, 0, nil)), true)

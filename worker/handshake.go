@@ -6,6 +6,8 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+
+	"github.com/pushd/pushd/worker/record"
 )
 
 // Handshake is a client that wants to stay, as by a WebSocket upgrade, and waits
@@ -63,7 +65,7 @@ func (h *Handshake) Query() url.Values {
 // ForgetQuery keeps the query, which may hold a token, from being stored with
 // the connection. What Query has returned stays usable.
 func (h *Handshake) ForgetQuery() {
-	h.c.remember(fieldQuery, "", "")
+	h.c.remember(record.Query, "", "")
 }
 
 // Host returns the Host header.
@@ -141,7 +143,7 @@ func (h *Handshake) SetHeader(name, value string) {
 func (h *Handshake) Keep(names ...string) {
 	for _, name := range names {
 		if v := h.Header(name); v != "" {
-			h.c.remember(fieldHeader, canonical(name), v)
+			h.c.remember(record.Header, canonical(name), v)
 		}
 	}
 }
@@ -237,7 +239,7 @@ func refusal(status int, cause, body string) answer {
 // locate splits a request target and remembers the query.
 func (c *Conn) locate(target string) (path string) {
 	path, query, _ := strings.Cut(target, "?")
-	c.remember(fieldQuery, "", query)
+	c.remember(record.Query, "", query)
 	return path
 }
 
@@ -246,9 +248,9 @@ func (c *Conn) locate(target string) (path string) {
 func (c *Conn) enter(rt *route, path string) {
 	if known := rt.of(path); known != nil {
 		c.sit(known.at(c.port, c.transport))
-		c.remember(fieldPath, "", "")
+		c.remember(record.Path, "", "")
 		return
 	}
 	c.sit(rt.at(c.port, c.transport))
-	c.remember(fieldPath, "", path)
+	c.remember(record.Path, "", path)
 }

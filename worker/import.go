@@ -12,6 +12,7 @@ import (
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // imports is the new worker's side of a hand-over. It runs on a goroutine of
@@ -133,7 +134,7 @@ func (m *imports) read(p handover.Parcel) (*shipment, error) {
 	s := &shipment{files: p.Files}
 	b := p.Body
 	if len(b) < 8 {
-		return nil, errRecord
+		return nil, record.ErrDamaged
 	}
 	s.frozen = time.Duration(binary.BigEndian.Uint64(b))
 	var err error
@@ -143,20 +144,20 @@ func (m *imports) read(p handover.Parcel) (*shipment, error) {
 	for weight := 0; len(b) >= 4; {
 		n := int(binary.BigEndian.Uint32(b))
 		if n > len(b)-4 {
-			return nil, errRecord
+			return nil, record.ErrDamaged
 		}
 		a, err := parseRecord(m.l, b[4:4+n])
 		if err != nil {
 			return nil, err
 		}
 		if weight += a.weight; weight > handover.MaxBatch || len(s.arrived) == len(s.files) {
-			return nil, fmt.Errorf("%w: more records than descriptors, or more fields than a batch may have", errRecord)
+			return nil, fmt.Errorf("%w: more records than descriptors, or more fields than a batch may have", record.ErrDamaged)
 		}
 		s.arrived = append(s.arrived, a)
 		b = b[4+n:]
 	}
 	if len(b) != 0 || len(s.arrived) != len(s.files) {
-		return nil, fmt.Errorf("%w: %d records for %d descriptors", errRecord, len(s.arrived), len(s.files))
+		return nil, fmt.Errorf("%w: %d records for %d descriptors", record.ErrDamaged, len(s.arrived), len(s.files))
 	}
 	return s, nil
 }

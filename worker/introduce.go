@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/pushd/pushd/protocol/proxy"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // ErrIntroduction ends a connection of a trusted proxy that does not begin with
@@ -33,7 +34,7 @@ func (c *Conn) introduce(p []byte) []byte {
 	}
 	c.clear(flagHeader)
 	if from.IsValid() {
-		c.remember(fieldPeer, "", from.String())
+		c.remember(record.Peer, "", from.String())
 	}
 	if !l.behindProxy(c) && !l.welcome(c) {
 		l.refused(tooMany, c.peer().String(), tooManyDetail)
@@ -54,7 +55,7 @@ func (c *Conn) introduce(p []byte) []byte {
 // peer returns the address at the other end of the socket, or that of the client
 // whose bytes a proxy passes through.
 func (c *Conn) peer() netip.AddrPort {
-	if text := c.text(fieldPeer, ""); text != "" {
+	if text := c.text(record.Peer, ""); text != "" {
 		if a, err := netip.ParseAddrPort(text); err == nil {
 			return a
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker/history"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // source is where publications are counted: a publisher's shard.
@@ -133,11 +134,11 @@ func (v vector) append(dst []byte) []byte {
 
 func parseVector(b []byte) (v vector, rest []byte, err error) {
 	if len(b) < 4 {
-		return nil, nil, fmt.Errorf("vector: %w", errRecord)
+		return nil, nil, fmt.Errorf("vector: %w", record.ErrDamaged)
 	}
 	n := int(binary.BigEndian.Uint32(b))
 	if b = b[4:]; n > min(len(b)/vectorEntry, maxSources) {
-		return nil, nil, fmt.Errorf("vector: %w", errRecord)
+		return nil, nil, fmt.Errorf("vector: %w", record.ErrDamaged)
 	}
 	v = make(vector, n)
 	for range n {

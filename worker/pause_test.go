@@ -18,7 +18,7 @@ func TestPauseIsMeasured(t *testing.T) {
 	w, _ := newEchoer(anyWS)
 	s := serve(t, w)
 	k := importer(t, s)
-	batch := batchOf(record(w.loop, 1, nil))
+	batch := batchOf(recordOf(w.loop, 1, nil))
 	frozen := reactor.Monotonic() - planted
 	binary.BigEndian.PutUint64(batch, uint64(frozen))
 	clients, fds := pipes(t, 1)

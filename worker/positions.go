@@ -1,6 +1,9 @@
 package worker
 
-import "github.com/pushd/pushd/worker/history"
+import (
+	"github.com/pushd/pushd/worker/history"
+	"github.com/pushd/pushd/worker/record"
+)
 
 // Published is a message of a channel with history, for OnPosition.
 type Published struct {
@@ -18,11 +21,11 @@ func (c *Conn) SetPositions(on bool) {
 	if on {
 		value = "1"
 	}
-	c.remember(fieldPositions, "", value)
+	c.remember(record.Positions, "", value)
 }
 
 // Positions reports whether SetPositions is on.
-func (c *Conn) Positions() bool { return c.more != nil && c.text(fieldPositions, "") != "" }
+func (c *Conn) Positions() bool { return c.more != nil && c.text(record.Positions, "") != "" }
 
 // stamper returns the route that tells c positions, nil if it is told none. A
 // message is made once for all connections of a route.

@@ -3,100 +3,43 @@ package worker
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strings"
-)
 
-// A record is one connection on its way to another process: its descriptor
-// travels beside it. It is a list of fields, each with a tag and a length, so
-// that a reader skips what it does not know. Where skipping would be wrong, the
-// record needs a later version, see RecordVersion.
-const (
-	fieldID byte = iota + 1
-	fieldPort
-	fieldStage
-	fieldFlags
-	fieldBits
-	fieldPath
-	fieldQuery
-	fieldHeader // name, NUL, value; repeated
-	fieldSubprotocol
-	fieldIP
-	fieldUID
-	fieldChannel // repeated
-	fieldValue   // key, NUL, value; repeated
-	fieldInput
-	_ // of versions before
-	fieldDecoder
-	fieldPartial // the rest of a frame that is partly sent
-	fieldFrame   // unsent; repeated, in order
-	fieldCounters
-	fieldSince
-	fieldLastRecv
-	fieldControl
-	fieldDeadline
-	fieldMark // policy, NUL, channel: of the frame before
-	fieldDropped
-	fieldPeer // who a proxy that passes bytes through says that the client is
-	fieldPositions
-	fieldJoining // position, channel; repeated
-	fieldSession
-	fieldSealedIn  // of a TLS record that has not come whole
-	fieldSealedOut // of TLS records that are partly sent; before what is not sealed yet
+	"github.com/pushd/pushd/worker/record"
 )
 
 // movedFlags are those that mean the same in the next process.
 const movedFlags = flagConnected | flagPaused | flagPinged | flagDeflate | flagFull | flagBody | flagHeader
 
-var errRecord = errors.New("connection record is damaged")
-
-// appendField appends one field.
-func appendField(dst []byte, tag byte, value []byte) []byte {
-	dst = binary.AppendUvarint(append(dst, tag), uint64(len(value)))
-	return append(dst, value...)
-}
-
-func appendNumber(dst []byte, tag byte, n uint64) []byte {
-	var b [binary.MaxVarintLen64]byte
-	return appendField(dst, tag, b[:binary.PutUvarint(b[:], n)])
-}
-
-func appendText(dst []byte, tag byte, s string) []byte {
-	if s == "" {
-		return dst
-	}
-	return appendField(dst, tag, []byte(s))
-}
-
 // appendRecord appends the state of c.
 func (c *Conn) appendRecord(dst []byte) []byte {
-	dst = appendField(dst, fieldID, c.id[:])
-	dst = appendText(dst, fieldPort, c.port.addr.text)
-	dst = appendNumber(dst, fieldStage, c.transport.number)
-	dst = appendNumber(dst, fieldFlags, uint64(c.flags&movedFlags))
-	dst = appendNumber(dst, fieldBits, uint64(c.bits))
-	if c.text(fieldPath, "") == "" {
-		dst = appendText(dst, fieldPath, c.route.exact)
+	dst = record.Append(dst, record.ID, c.id[:])
+	dst = record.AppendText(dst, record.Port, c.port.addr.text)
+	dst = record.AppendNumber(dst, record.Stage, c.transport.number)
+	dst = record.AppendNumber(dst, record.Flags, uint64(c.flags&movedFlags))
+	dst = record.AppendNumber(dst, record.Bits, uint64(c.bits))
+	if c.text(record.Path, "") == "" {
+		dst = record.AppendText(dst, record.Path, c.route.exact)
 	}
-	dst = appendText(dst, fieldUID, c.UID())
+	dst = record.AppendText(dst, record.UID, c.UID())
 	for _, name := range c.Channels() {
-		dst = appendField(dst, fieldChannel, []byte(name))
+		dst = record.Append(dst, record.Channel, []byte(name))
 	}
 	dst = c.loop.recall.appendJoining(dst, c)
 	if x := c.more; x != nil {
 		dst = append(dst, x.texts...)
 		if x.dropped > 0 {
-			dst = appendNumber(dst, fieldDropped, x.dropped)
+			dst = record.AppendNumber(dst, record.Dropped, x.dropped)
 		}
 	}
 	if in := c.in; in != nil {
-		dst = appendField(dst, fieldInput, in.unread())
+		dst = record.Append(dst, record.Input, in.unread())
 		if len(in.sealed) > 0 {
-			dst = appendField(dst, fieldSealedIn, in.sealed)
+			dst = record.Append(dst, record.SealedIn, in.sealed)
 		}
 		if !in.dec.Idle() {
-			dst = appendField(dst, fieldDecoder, in.dec.AppendState(nil))
+			dst = record.Append(dst, record.Decoder, in.dec.AppendState(nil))
 		}
 	}
 	dst = c.out.append(dst)
@@ -107,11 +50,11 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	for _, v := range []uint64{msgsIn, msgsOut, in, out} {
 		n = binary.AppendUvarint(n, v)
 	}
-	dst = appendField(dst, fieldCounters, n)
-	dst = appendNumber(dst, fieldSince, uint64(c.since))
-	dst = appendNumber(dst, fieldLastRecv, uint64(c.lastRecv))
-	dst = appendNumber(dst, fieldControl, uint64(c.control))
-	return appendNumber(dst, fieldDeadline, uint64(*c.loop.conns.when(c)))
+	dst = record.Append(dst, record.Counters, n)
+	dst = record.AppendNumber(dst, record.Since, uint64(c.since))
+	dst = record.AppendNumber(dst, record.LastRecv, uint64(c.lastRecv))
+	dst = record.AppendNumber(dst, record.Control, uint64(c.control))
+	return record.AppendNumber(dst, record.Deadline, uint64(*c.loop.conns.when(c)))
 }
 
 func (q *queue) append(dst []byte) []byte {
@@ -119,16 +62,16 @@ func (q *queue) append(dst []byte) []byte {
 		return dst
 	}
 	if len(q.sealed) > 0 {
-		dst = appendField(dst, fieldSealedOut, q.sealed)
+		dst = record.Append(dst, record.SealedOut, q.sealed)
 	}
 	for i, f := range q.frames {
 		if i == 0 && q.off > 0 {
-			dst = appendField(dst, fieldPartial, f[q.off:])
+			dst = record.Append(dst, record.Partial, f[q.off:])
 			continue
 		}
-		dst = appendField(dst, fieldFrame, f)
+		dst = record.Append(dst, record.Frame, f)
 		if m := q.mark(i); m != (mark{}) {
-			dst = appendText(dst, fieldMark, string(m.slow)+"\x00"+m.channel)
+			dst = record.AppendText(dst, record.Mark, string(m.slow)+"\x00"+m.channel)
 		}
 	}
 	return dst
@@ -154,14 +97,12 @@ type arrival struct {
 func parseRecord(l *loop, b []byte) (*arrival, error) {
 	a := &arrival{c: &Conn{loop: l, seat: l.plain.at(nil, nil), out: &queue{}}}
 	for len(b) > 0 {
-		tag := b[0]
-		n, w := binary.Uvarint(b[1:])
-		if w <= 0 || n > uint64(len(b)-1-w) {
-			return nil, errRecord
+		tag, value, rest, ok := record.Next(b)
+		if !ok {
+			return nil, record.ErrDamaged
 		}
-		value := b[1+w : 1+w+int(n)]
-		b = b[1+w+int(n):]
-		a.weight += fieldWeight + len(value)
+		b = rest
+		a.weight += record.FieldWeight + len(value)
 		if err := a.field(tag, value); err != nil {
 			return nil, fmt.Errorf("%w: field %d", err, tag)
 		}
@@ -173,38 +114,38 @@ func parseRecord(l *loop, b []byte) (*arrival, error) {
 func (a *arrival) field(tag byte, v []byte) error {
 	c := a.c
 	switch tag {
-	case fieldID:
+	case record.ID:
 		if copy(c.id[:], v) != len(c.id) || len(v) != len(c.id) {
-			return errRecord
+			return record.ErrDamaged
 		}
-	case fieldPort:
+	case record.Port:
 		a.port = string(v)
-	case fieldPath:
+	case record.Path:
 		a.path = string(v)
-	case fieldUID:
+	case record.UID:
 		a.uid = string(v)
-	case fieldChannel:
+	case record.Channel:
 		a.channels = append(a.channels, string(v))
-	case fieldQuery, fieldSubprotocol, fieldIP, fieldPeer, fieldPositions, fieldHeader, fieldValue:
+	case record.Query, record.Subprotocol, record.IP, record.Peer, record.Positions, record.Header, record.Value:
 		return a.text(tag, v)
-	case fieldJoining:
+	case record.Joining:
 		return a.waits(v)
-	case fieldInput:
+	case record.Input:
 		if len(v) > 0 {
 			c.input().wait.add(v)
 		}
-	case fieldDecoder:
+	case record.Decoder:
 		return c.input().dec.Restore(v)
-	case fieldPartial:
+	case record.Partial:
 		return a.partial(v)
-	case fieldFrame:
+	case record.Frame:
 		c.out.push(append([]byte(nil), v...), mark{})
 		c.out.bytes += len(v)
-	case fieldSession, fieldSealedIn, fieldSealedOut:
+	case record.Session, record.SealedIn, record.SealedOut:
 		return a.sealed(tag, v)
-	case fieldMark:
+	case record.Mark:
 		return a.mark(v)
-	case fieldCounters:
+	case record.Counters:
 		return a.counters(v)
 	default:
 		return a.number(tag, v)
@@ -217,7 +158,7 @@ func (a *arrival) field(tag byte, v []byte) error {
 func (a *arrival) partial(v []byte) error {
 	q := a.c.out
 	if len(q.frames) > 0 {
-		return errRecord
+		return record.ErrDamaged
 	}
 	q.frames = append(q.frames, append([]byte{0}, v...))
 	q.off = 1
@@ -230,7 +171,7 @@ func (a *arrival) mark(v []byte) error {
 	slow, channel, ok := strings.Cut(string(v), "\x00")
 	q := a.c.out
 	if !ok || Slow(slow).Check() != nil || len(q.frames) == 0 {
-		return errRecord
+		return record.ErrDamaged
 	}
 	for len(q.marks) < len(q.frames) {
 		q.marks = append(q.marks, mark{})
@@ -242,10 +183,10 @@ func (a *arrival) mark(v []byte) error {
 // text collects a text. One that comes twice is remembered twice, and the first
 // one counts; no worker writes that.
 func (a *arrival) text(tag byte, v []byte) error {
-	if hasName(tag) && bytes.IndexByte(v, 0) < 0 {
-		return errRecord
+	if record.Named(tag) && bytes.IndexByte(v, 0) < 0 {
+		return record.ErrDamaged
 	}
-	a.texts = appendField(a.texts, tag, v)
+	a.texts = record.Append(a.texts, tag, v)
 	return nil
 }
 
@@ -254,7 +195,7 @@ func (a *arrival) counters(v []byte) error {
 	for i := range n {
 		x, w := binary.Uvarint(v)
 		if w <= 0 {
-			return errRecord
+			return record.ErrDamaged
 		}
 		n[i], v = x, v[w:]
 	}
@@ -268,32 +209,32 @@ func (a *arrival) counters(v []byte) error {
 
 // number sets the numeric fields and ignores those it does not know.
 func (a *arrival) number(tag byte, v []byte) error {
-	if tag > fieldDropped {
+	if tag > record.Dropped {
 		return nil
 	}
 	n, w := binary.Uvarint(v)
 	if w != len(v) {
-		return errRecord
+		return record.ErrDamaged
 	}
 	c := a.c
 	switch tag {
-	case fieldStage:
+	case record.Stage:
 		a.speaks = numbered(n)
-	case fieldFlags:
+	case record.Flags:
 		c.flags = flags(n) & movedFlags
-	case fieldBits:
+	case record.Bits:
 		if c.bits = uint8(n); n > 15 {
-			return errRecord
+			return record.ErrDamaged
 		}
-	case fieldSince:
+	case record.Since:
 		c.since = uint32(n)
-	case fieldLastRecv:
+	case record.LastRecv:
 		c.lastRecv = uint32(n)
-	case fieldControl:
+	case record.Control:
 		c.control = uint32(n)
-	case fieldDropped:
+	case record.Dropped:
 		c.extra().dropped = n
-	case fieldDeadline:
+	case record.Deadline:
 		a.deadline = uint32(n)
 	}
 	return nil

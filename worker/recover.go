@@ -8,6 +8,7 @@ import (
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/history"
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // JoinOption says what a connection has of a channel that it joins.
@@ -292,7 +293,7 @@ func (r *recall) appendJoining(dst []byte, c *Conn) []byte {
 		if j.again {
 			again = 1
 		}
-		dst = appendField(dst, fieldJoining, append(append(v, again), j.channel...))
+		dst = record.Append(dst, record.Joining, append(append(v, again), j.channel...))
 	}
 	return dst
 }
@@ -303,12 +304,12 @@ func (a *arrival) waits(v []byte) error {
 	for i := range n {
 		x, w := binary.Uvarint(v)
 		if w <= 0 {
-			return errRecord
+			return record.ErrDamaged
 		}
 		n[i], v = x, v[w:]
 	}
 	if len(v) < 2 || n[0] > uint64(history.Stranger) || n[2] > 1<<31 {
-		return errRecord
+		return record.ErrDamaged
 	}
 	a.joining = append(a.joining, joining{
 		channel: string(v[1:]), after: history.Position{Epoch: history.Epoch(n[0]), Offset: n[1]}, last: int(n[2]), again: v[0] == 1,

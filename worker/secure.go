@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/tls"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // TLS lies between the socket and what a connection speaks: what is read is opened
@@ -273,7 +274,7 @@ func (c *Conn) appendSession(dst []byte) []byte {
 		return dst
 	}
 	var b [tls.MaxState]byte
-	dst = appendField(dst, fieldSession, c.session.Append(b[:0]))
+	dst = record.Append(dst, record.Session, c.session.Append(b[:0]))
 	clear(b[:])
 	return dst
 }
@@ -282,15 +283,15 @@ func (c *Conn) appendSession(dst []byte) []byte {
 func (a *arrival) sealed(tag byte, v []byte) error {
 	c := a.c
 	switch tag {
-	case fieldSession:
+	case record.Session:
 		s, err := tls.Restore(v)
 		if err != nil || c.session != nil {
-			return errRecord
+			return record.ErrDamaged
 		}
 		c.settleSession(s)
-	case fieldSealedIn:
+	case record.SealedIn:
 		c.input().sealed = bytes.Clone(v)
-	case fieldSealedOut:
+	case record.SealedOut:
 		c.out.sealed = append(c.out.sealed, v...)
 		c.out.bytes += len(v)
 	}
@@ -308,7 +309,7 @@ func (a *arrival) checkSealed() error {
 	switch {
 	case c.session == nil && (in || len(c.out.sealed) > 0), c.session != nil && a.speaks == transportTLS,
 		in && len(c.in.sealed) >= tls.MaxRecord, len(c.out.sealed) > maxSealed:
-		return errRecord
+		return record.ErrDamaged
 	}
 	return nil
 }

@@ -1,88 +1,11 @@
 package worker
 
-import (
-	"encoding/binary"
-	"strings"
-)
-
-// texts are what few connections have to remember: query, kept headers, session
-// values and so on, each a field of a record with its tag, in one string. They
-// are kept as they travel, and one of a few bytes takes a few bytes, where a map
-// takes 400. To find one is to walk over those before it, and to change one is to
-// write all of them anew: they are meant to be few and short.
-type texts string
-
-// hasName reports whether there may be several fields of this tag, which tell
-// themselves apart by a name before the value, with a NUL between.
-func hasName(tag byte) bool { return tag == fieldHeader || tag == fieldValue }
-
-// first returns the first of t, which is not empty, and how many bytes it takes.
-func (t texts) first() (tag byte, body string, n int) {
-	size, w := binary.Uvarint([]byte(t[1:min(len(t), 1+binary.MaxVarintLen64)]))
-	n = 1 + w + int(size)
-	return t[0], string(t[1+w : n]), n
-}
-
-// find returns the value of a field and where the field is; where there is none,
-// at and end are the end of t.
-func (t texts) find(tag byte, name string) (value string, at, end int) {
-	for end < len(t) {
-		is, body, n := t[end:].first()
-		at, end = end, end+n
-		switch {
-		case is != tag:
-		case !hasName(tag):
-			return body, at, end
-		case len(body) > len(name) && body[len(name)] == 0 && body[:len(name)] == name:
-			return body[len(name)+1:], at, end
-		}
-	}
-	return "", end, end
-}
-
-// with returns t with that value of the field in place of the one before; ""
-// takes the field away.
-func (t texts) with(tag byte, name, value string) texts {
-	old, at, end := t.find(tag, name)
-	if old == value {
-		return t
-	}
-	if value == "" {
-		return texts(strings.Clone(string(t[:at] + t[end:]))) // not a part of the old one
-	}
-	if hasName(tag) {
-		name += "\x00"
-	}
-	var head [1 + binary.MaxVarintLen64]byte
-	start := binary.AppendUvarint(append(head[:0], tag), uint64(len(name)+len(value)))
-	var b strings.Builder
-	b.Grow(at + len(t) - end + len(start) + len(name) + len(value))
-	b.WriteString(string(t[:at]))
-	b.WriteString(string(t[end:]))
-	b.Write(start)
-	b.WriteString(name)
-	b.WriteString(value)
-	return texts(b.String())
-}
-
-// size returns the bytes of all names and values of a tag that has names.
-func (t texts) size(tag byte) (n int) {
-	for len(t) > 0 {
-		is, body, end := t.first()
-		if is == tag {
-			n += len(body) - 1 // the NUL
-		}
-		t = t[end:]
-	}
-	return n
-}
-
 // text returns what the connection remembers under that tag, or "".
 func (c *Conn) text(tag byte, name string) string {
 	if c.more == nil {
 		return ""
 	}
-	value, _, _ := c.more.texts.find(tag, name)
+	value, _, _ := c.more.texts.Find(tag, name)
 	return value
 }
 
@@ -93,6 +16,6 @@ func (c *Conn) remember(tag byte, name, value string) {
 		return
 	}
 	x := c.extra()
-	x.texts = x.texts.with(tag, name, value)
+	x.texts = x.texts.With(tag, name, value)
 	c.shed()
 }

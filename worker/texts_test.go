@@ -5,53 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand"
 	"strings"
 	"testing"
 	"time"
-)
 
-// TestTextsAgainstModel compares the packed texts with maps, under random
-// changes, with values on both sides of where a length takes one byte more.
-func TestTextsAgainstModel(t *testing.T) {
-	rng := rand.New(rand.NewSource(1))
-	type key struct {
-		tag  byte
-		name string
-	}
-	keys := []key{{fieldQuery, ""}, {fieldPath, ""}, {fieldIP, ""}}
-	for _, name := range []string{"", "a", "ab", "b", strings.Repeat("long", 40)} {
-		keys = append(keys, key{fieldValue, name}, key{fieldHeader, name})
-	}
-	values := []string{"", "", "x", "a\x00b", "✓", strings.Repeat("y", 126), strings.Repeat("z", 20_000)}
-	model, packed := map[key]string{}, texts("")
-	for range 20_000 {
-		k, v := keys[rng.Intn(len(keys))], values[rng.Intn(len(values))]
-		before, was := string(packed), strings.Clone(string(packed))
-		packed = packed.with(k.tag, k.name, v)
-		if before != was {
-			t.Fatal("a change has written into the old string")
-		}
-		if model[k] = v; v == "" {
-			delete(model, k)
-		}
-		size := 0
-		for _, k := range keys {
-			if got, _, _ := packed.find(k.tag, k.name); got != model[k] {
-				t.Fatalf("%d %q is %.40q, want %.40q", k.tag, k.name, got, model[k])
-			}
-			if v := model[k]; v != "" && k.tag == fieldValue {
-				size += len(k.name) + len(v)
-			}
-		}
-		if got := packed.size(fieldValue); got != size {
-			t.Fatalf("%d bytes of session values, want %d", got, size)
-		}
-		if len(model) == 0 && packed != "" {
-			t.Fatalf("%q is left of nothing", packed)
-		}
-	}
-}
+	"github.com/pushd/pushd/worker/record"
+)
 
 func TestSessionValuesAreBounded(t *testing.T) {
 	c := &Conn{}
@@ -66,7 +25,7 @@ func TestSessionValuesAreBounded(t *testing.T) {
 	if err := c.Set("a", "12"); !errors.Is(err, ErrSessionFull) {
 		t.Fatal(err)
 	}
-	if size := c.more.texts.size(fieldValue); c.Get("a") != "1" || size != maxSession {
+	if size := c.more.texts.Size(record.Value); c.Get("a") != "1" || size != maxSession {
 		t.Fatalf("size %d", size)
 	}
 	if err := c.Set("a\x00b", "1"); !errors.Is(err, ErrSessionKey) {
@@ -110,31 +69,31 @@ func TestTextsTravel(t *testing.T) {
 	for k, v := range values {
 		must(t, c.Set(k, v))
 	}
-	c.remember(fieldQuery, "", "x=1")
-	c.remember(fieldIP, "", "203.0.113.7")
-	c.remember(fieldPath, "", "/a/b")
-	c.remember(fieldHeader, "User-Agent", "test")
-	c.remember(fieldSubprotocol, "", "v1")
+	c.remember(record.Query, "", "x=1")
+	c.remember(record.IP, "", "203.0.113.7")
+	c.remember(record.Path, "", "/a/b")
+	c.remember(record.Header, "User-Agent", "test")
+	c.remember(record.Subprotocol, "", "v1")
 
 	// As it was written when values were a map.
-	want := appendField(nil, fieldID, c.id[:])
-	want = appendText(want, fieldPort, c.port.addr.text)
-	want = appendNumber(want, fieldStage, 1)
-	want = appendText(want, fieldPath, "/a/b")
-	want = appendText(want, fieldQuery, "x=1")
-	want = appendText(want, fieldSubprotocol, "v1")
-	want = appendText(want, fieldIP, "203.0.113.7")
-	want = appendText(want, fieldHeader, "User-Agent\x00test")
+	want := record.Append(nil, record.ID, c.id[:])
+	want = record.AppendText(want, record.Port, c.port.addr.text)
+	want = record.AppendNumber(want, record.Stage, 1)
+	want = record.AppendText(want, record.Path, "/a/b")
+	want = record.AppendText(want, record.Query, "x=1")
+	want = record.AppendText(want, record.Subprotocol, "v1")
+	want = record.AppendText(want, record.IP, "203.0.113.7")
+	want = record.AppendText(want, record.Header, "User-Agent\x00test")
 	for k, v := range values {
-		want = appendText(want, fieldValue, k+"\x00"+v)
+		want = record.AppendText(want, record.Value, k+"\x00"+v)
 	}
-	record := c.appendRecord(nil)
-	for _, tag := range []byte{fieldPath, fieldQuery, fieldSubprotocol, fieldIP, fieldHeader, fieldValue} {
-		if got, old := fieldsOf(record, tag), fieldsOf(want, tag); !maps.Equal(got, old) {
+	written := c.appendRecord(nil)
+	for _, tag := range []byte{record.Path, record.Query, record.Subprotocol, record.IP, record.Header, record.Value} {
+		if got, old := fieldsOf(written, tag), fieldsOf(want, tag); !maps.Equal(got, old) {
 			t.Errorf("field %d: wrote %v, before it was %v", tag, got, old)
 		}
 	}
-	for name, b := range map[string][]byte{"old": want, "new": record} {
+	for name, b := range map[string][]byte{"old": want, "new": written} {
 		a, err := parseRecord(l, b)
 		must(t, err)
 		for k, v := range values {
@@ -147,18 +106,18 @@ func TestTextsTravel(t *testing.T) {
 			t.Errorf("%s record: %s", name, got)
 		}
 	}
-	for _, bad := range [][]byte{appendText(nil, fieldValue, "no NUL"), appendText(nil, fieldValue, "k\x00"+strings.Repeat("v", maxSession))} {
-		if _, err := parseRecord(l, append(bytes.Clone(record), bad...)); err == nil {
+	for _, bad := range [][]byte{record.AppendText(nil, record.Value, "no NUL"), record.AppendText(nil, record.Value, "k\x00"+strings.Repeat("v", maxSession))} {
+		if _, err := parseRecord(l, append(bytes.Clone(written), bad...)); err == nil {
 			t.Errorf("%.20q is taken", bad)
 		}
 	}
 }
 
 // fieldsOf counts the fields of one tag by what they say.
-func fieldsOf(record []byte, tag byte) map[string]int {
+func fieldsOf(written []byte, tag byte) map[string]int {
 	found := map[string]int{}
-	for t := texts(record); t != ""; {
-		is, body, n := t.first()
+	for t := record.Texts(written); t != ""; {
+		is, body, n := t.First()
 		if is == tag {
 			found[body]++
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pushd/pushd/protocol/http"
 	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // transportHTTP: requests, one after the other; one that asks for an upgrade
@@ -157,7 +158,7 @@ func (c *Conn) dueHTTP() {
 
 func checkHTTP(a *arrival) error {
 	if len(a.channels) > 0 || a.uid != "" {
-		return errRecord
+		return record.ErrDamaged
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // transportWebSocket: frames, behind a request that has asked for them.
@@ -68,7 +69,7 @@ func (c *Conn) shake(block []byte, decide func(*websocket.Request) answer) {
 		c.set(flagDeflate)
 		c.bits = res.ServerBits
 	}
-	c.remember(fieldSubprotocol, "", res.Subprotocol)
+	c.remember(record.Subprotocol, "", res.Subprotocol)
 	l.beatFrom(c)
 	c.shed()
 	l.reactor.Settle(c.sock)
@@ -255,7 +256,7 @@ func (l *loop) ping(c *Conn) { l.control(c, pingFrame, pingMark) }
 
 func checkWebSocket(a *arrival) error {
 	if c := a.c; c.has(flagDeflate) && (c.bits < websocket.MinBits || c.bits > websocket.MaxBits) {
-		return errRecord
+		return record.ErrDamaged
 	}
 	return nil
 }

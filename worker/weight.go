@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/pushd/pushd/protocol/tls"
+	"github.com/pushd/pushd/worker/record"
 )
 
 // What a record weighs is what bounds a batch of the hand-over, on both sides:
@@ -11,35 +12,23 @@ import (
 // many. A client decides how much of it there is: whatever grows with what it
 // sends, or does not read, has to be counted here.
 
-const (
-	fieldWeight = 64 // of a field, beside its value
-	plainWeight = 16 * (fieldWeight + binary.MaxVarintLen64)
-)
+const plainWeight = 16 * (record.FieldWeight + binary.MaxVarintLen64)
 
 // weight returns no less than the record of c takes, and than the reader will
 // find that it weighs.
 func (c *Conn) weight() int {
 	n := plainWeight + len(c.port.addr.text) + len(c.route.exact) + len(c.UID()) + c.out.weight()
 	for _, name := range c.Channels() {
-		n += fieldWeight + len(name)
+		n += record.FieldWeight + len(name)
 	}
 	if c.more != nil {
-		n += c.more.texts.weight()
+		n += c.more.texts.Weight()
 	}
 	if c.in != nil {
-		n += fieldWeight + c.in.weight()
+		n += record.FieldWeight + c.in.weight()
 	}
 	if c.session != nil {
-		n += fieldWeight + tls.MaxState
-	}
-	return n
-}
-
-func (t texts) weight() (n int) {
-	for len(t) > 0 {
-		_, _, size := t.first()
-		n += fieldWeight + size
-		t = t[size:]
+		n += record.FieldWeight + tls.MaxState
 	}
 	return n
 }
@@ -48,9 +37,9 @@ func (q *queue) weight() int {
 	if q == nil {
 		return 0
 	}
-	n := q.bytes + fieldWeight*(len(q.frames)+1)
+	n := q.bytes + record.FieldWeight*(len(q.frames)+1)
 	for _, m := range q.marks {
-		n += fieldWeight + len(m.slow) + len(m.channel)
+		n += record.FieldWeight + len(m.slow) + len(m.channel)
 	}
 	return n
 }

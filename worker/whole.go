@@ -1,6 +1,9 @@
 package worker
 
-import "github.com/pushd/pushd/protocol/websocket"
+import (
+	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/record"
+)
 
 // A record comes from a worker of another version, or from one that somebody
 // has taken over: each field may be right and the whole make no sense. What it
@@ -12,12 +15,12 @@ import "github.com/pushd/pushd/protocol/websocket"
 func (a *arrival) check() error {
 	c, t := a.c, a.speaks
 	if c.id == (ID{}) || a.port == "" || t == nil {
-		return errRecord
+		return record.ErrDamaged
 	}
 	// One whose address says nothing here finds no listener, so it is closed.
 	at, err := parseListen(a.port)
 	if err == nil && at.speaks != t && at.speaks != t.behind && !(at.secure && t == transportTLS) {
-		return errRecord
+		return record.ErrDamaged
 	}
 	if err := a.checkSealed(); err != nil {
 		return err
@@ -29,12 +32,12 @@ func (a *arrival) check() error {
 		}
 	}
 	if c.in != nil && !c.in.dec.Idle() && t != transportWebSocket {
-		return errRecord
+		return record.ErrDamaged
 	}
 	if len(a.texts) > 0 {
-		c.extra().texts = texts(a.texts)
-		if c.more.texts.size(fieldValue) > maxSession {
-			return errRecord
+		c.extra().texts = record.Texts(a.texts)
+		if c.more.texts.Size(record.Value) > maxSession {
+			return record.ErrDamaged
 		}
 	}
 	return nil
