@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"slices"
+
 	"github.com/pushd/pushd/worker/history"
 	"github.com/pushd/pushd/worker/hub"
 )
@@ -63,6 +65,18 @@ func (l *loop) followed(app string, shard uint8, epoch history.Epoch, before, la
 	ch.last[shard], ch.known[shard] = max(ch.last[shard], last), true
 }
 
+// place is the position behind all that has been delivered here of the app of a
+// channel: who joins the channel now gets what follows it. Shards need not be told
+// apart, since a process gets all of them in one order. In a replay it is not
+// known.
+func (r *recall) place(name string) (at history.Position, ok bool) {
+	ch := r.chains[r.apps.Of(name)]
+	if r.replaying || ch == nil || !ch.known[Shard(ScopeChannel, name)] {
+		return at, false
+	}
+	return history.Position{Epoch: ch.epoch, Offset: slices.Max(ch.last[:])}, true
+}
+
 // joinAgain has the members of the channels of a shard join them again.
 func (l *loop) joinAgain(app string, shard uint8, after history.Position) {
 	var groups []*hub.Group[*Conn]
@@ -77,8 +91,7 @@ func (l *loop) joinAgain(app string, shard uint8, after history.Position) {
 		for _, c := range append([]*Conn(nil), g.Members()...) {
 			l.progress.Add(1)
 			if c.open() {
-				l.hub.Leave(hub.Channel, g.Name(), c)
-				l.await(c, joining{channel: g.Name(), after: after, again: true})
+				l.recoverAgain(c, g.Name(), after)
 				n++
 			}
 		}
@@ -88,7 +101,22 @@ func (l *loop) joinAgain(app string, shard uint8, after history.Position) {
 	}
 }
 
-// lost has the members of the channels of a shard join them again when the bus
+// recoverAgain has a member get what follows a position. One that waits for an
+// answer anyway will have it in that, unless he has asked for no messages.
+func (l *loop) recoverAgain(c *Conn, name string, after history.Position) {
+	r := &l.recall
+	i := r.find(c, name)
+	if i < 0 {
+		l.await(c, joining{channel: name, after: after, again: true})
+		return
+	}
+	if j := &r.of[c][i]; !j.recovers() {
+		j.after, j.asked, j.born = after, 0, l.fan.begun
+		l.askFor(c)
+	}
+}
+
+// lostIn has the members of the channels of a shard join them again when the bus
 // has lost something in it.
 func (l *loop) lostIn(shard uint8) {
 	for app, ch := range l.recall.chains {

@@ -179,7 +179,11 @@ func (c *Conn) Close(code int, reason string) {
 // or Last the channel's history is asked for first: the join takes place when it
 // answers, at one place in the channel's messages, and OnRecovery tells of it.
 // Until then, and across a reload, the connection is Joining; it asks for a
-// further channel only while its queue is below a quarter of max_queue.
+// further channel only while its queue is below a quarter of max_queue. A join
+// without a position takes place at once where the process knows the place, and
+// OnRecovery runs before Join returns. A member that joins again so stays one:
+// what services say to the channel reaches it meanwhile, and its messages come
+// with the answer.
 func (c *Conn) Join(channel string, from ...JoinOption) {
 	switch {
 	case !c.open():

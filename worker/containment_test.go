@@ -74,13 +74,13 @@ func TestUnbindOfAnotherUser(t *testing.T) {
 	s.on(func() {
 		c := w.loop.conns.all[0]
 		for _, tc := range []struct{ unbind, left string }{{"41", "42"}, {"42", ""}} {
-			d := newDelivery(Publication{Kind: KindUnbind, Data: []byte(tc.unbind)})
+			d := w.loop.newDelivery(Publication{Kind: KindUnbind, Data: []byte(tc.unbind)})
 			if d.act(w.loop, c) != 1 || c.UID() != tc.left {
 				t.Errorf("unbind %q left it bound to %q", tc.unbind, c.UID())
 			}
 		}
 		c.Bind("43")
-		newDelivery(Publication{Kind: KindUnbind}).act(w.loop, c)
+		w.loop.newDelivery(Publication{Kind: KindUnbind}).act(w.loop, c)
 		if c.UID() != "" {
 			t.Error("unbind without a user did nothing")
 		}

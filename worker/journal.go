@@ -152,12 +152,14 @@ func parseVector(b []byte) (v vector, rest []byte, err error) {
 // Each entry is encoded once.
 func (l *loop) replay(conns []*Conn, v vector) {
 	j := &l.fan.journal
+	l.recall.replaying = true
+	defer func() { l.recall.replaying = false }()
 	for i := range j.entries {
 		p := &j.entries[i]
 		if v.has(p) {
 			continue
 		}
-		d := newDelivery(*p)
+		d := l.newDelivery(*p)
 		if p.Kind == KindRecovery {
 			if reply, err := history.ParseReply(p.Data); err == nil {
 				d.reply = &reply

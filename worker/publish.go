@@ -62,6 +62,7 @@ func (l *loop) kick(scope Scope, target string, code int, reason string) error {
 type fanout struct {
 	queue   []Publication
 	current *delivery
+	begun   uint64  // deliveries
 	scratch []byte  // for encoding
 	members []*Conn // the snapshot of current, kept for reuse
 
@@ -78,6 +79,7 @@ type fanout struct {
 // delivery is a publication under way to its local connections.
 type delivery struct {
 	pub     Publication
+	number  uint64 // of it, in the life of the process
 	members []*Conn
 	group   *hub.Group[*Conn]
 	removed uint32 // of group, when members was taken
@@ -201,8 +203,9 @@ func (f *fanout) finish(l *loop) {
 	f.mu.Unlock()
 }
 
-func newDelivery(p Publication) *delivery {
-	d := &delivery{pub: p}
+func (l *loop) newDelivery(p Publication) *delivery {
+	l.fan.begun++
+	d := &delivery{pub: p, number: l.fan.begun}
 	for _, s := range p.Except {
 		if id, ok := ParseID(s); ok {
 			d.except = append(d.except, id)
@@ -213,7 +216,7 @@ func newDelivery(p Publication) *delivery {
 
 // begins finds the connections that a publication is for.
 func (l *loop) begins(p Publication) *delivery {
-	d := newDelivery(p)
+	d := l.newDelivery(p)
 	d.mark = l.w.markOf(&p)
 	f := &l.fan
 	f.members = f.members[:0]
@@ -287,6 +290,9 @@ func (d *delivery) run(l *loop, n int) int {
 func (d *delivery) includes(c *Conn) bool {
 	l := c.loop
 	if !c.open() || c.has(flagSkip) && l.skip.has(c, &d.pub) {
+		return false
+	}
+	if d.pub.Stamp != nil && len(l.recall.of) > 0 && l.recall.covers(c, d) {
 		return false
 	}
 	if d.group != nil && d.removed != d.group.Removed() && !c.groups.In(d.group) {

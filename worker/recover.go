@@ -76,6 +76,8 @@ type recall struct {
 	posted  bool    // askAll will run
 	ticking bool    // again will run
 	chains  map[string]*chain
+	// replaying: what is delivered now was delivered here before, to others.
+	replaying bool
 }
 
 // joining is a join that waits.
@@ -86,7 +88,12 @@ type joining struct {
 	again   bool
 	alone   bool          // its answer is too large to come beside others
 	asked   time.Duration // when; 0 = not yet
+	born    uint64        // deliveries that had begun by then
 }
+
+// recovers reports whether messages are part of the answer, as it does not only
+// tell where the join is.
+func (j *joining) recovers() bool { return j.after != (history.Position{}) || j.last > 0 }
 
 const (
 	joinBatch = 8               // answers of a connection under way, each with as much of the room
@@ -110,16 +117,39 @@ func (l *loop) recoveryRoom() int {
 }
 
 // joinFrom begins a join that the service will answer. A channel without history
-// is joined at once.
+// is joined at once, and so is one of which nothing is wanted but where it is, if
+// this process knows.
+//
+// Who is a member stays one: what is not of the history, as the news of who comes
+// and goes, goes on to reach him. The messages that the answer will have do not,
+// see covers.
 func (l *loop) joinFrom(c *Conn, channel string, o JoinOption) {
+	r := &l.recall
 	if !l.hasHistory(channel) {
 		l.hub.Join(hub.Channel, channel, c)
 		c.route.recovered(c, &Recovery{Channel: channel, After: o.after, Reason: history.Off})
 		return
 	}
-	l.hub.Leave(hub.Channel, channel, c)
-	l.recall.cancel(c, channel)
+	r.cancel(c, channel)
+	if o == (JoinOption{}) {
+		if at, ok := r.place(channel); ok {
+			l.hub.Join(hub.Channel, channel, c)
+			c.route.recovered(c, &Recovery{Channel: channel, Position: at})
+			return
+		}
+	}
 	l.await(c, joining{channel: channel, after: o.after, last: o.last})
+}
+
+// covers reports whether the answer that c waits for will have the message: then
+// it is not sent now. One whose delivery had begun before the join is not in it.
+func (r *recall) covers(c *Conn, d *delivery) bool {
+	i := r.find(c, d.pub.Target)
+	if i < 0 {
+		return false
+	}
+	j := &r.of[c][i]
+	return j.recovers() && j.born < d.number
 }
 
 // await has the service asked at the end of this turn.
@@ -128,6 +158,7 @@ func (l *loop) await(c *Conn, j joining) {
 	if r.of == nil {
 		r.of = map[*Conn][]joining{}
 	}
+	j.born = l.fan.begun
 	r.of[c] = append(r.of[c], j)
 	l.askFor(c)
 	if !r.ticking {

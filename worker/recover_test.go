@@ -310,3 +310,43 @@ func FuzzJoining(f *testing.F) {
 		}
 	})
 }
+
+// TestMemberThatRecovers: he stays one and hears what is not of the history; its
+// messages come with the answer, once. Who wants to know no more than where he is
+// needs nobody to tell him.
+func TestMemberThatRecovers(t *testing.T) {
+	w, h := newRecalling()
+	b, a := &bus{}, &asked{}
+	s := launch(t, w, b, nil)
+	s.askedOn(a)
+	p := newPlay(b)
+	c := connect(t, s.addrs[0], "/")
+	_ = c.id()
+	member := func(fn func(c *Conn)) { s.on(func() { fn(w.loop.conns.all[0]) }) }
+	member(func(c *Conn) {
+		c.Join("room", JoinOption{})
+		if c.InChannel("room") || !c.Joining("room") {
+			t.Error("it knows where it is before anybody has said so")
+		}
+		c.Join("room")
+	})
+	p.publish(p.number("room", "a"))
+	c.want("a")
+	member(func(c *Conn) { c.Join("room", JoinOption{}) }) // now it is known
+	c.want("joined")
+	member(func(c *Conn) { c.Join("room", After(history.Position{Epoch: 7})) })
+	wants := a.take(s)
+	for len(wants) > 1 || wants[0].After == (history.Position{}) {
+		wants = a.take(s) // what was asked first
+	}
+	news := Publication{Kind: KindMessages, Scope: ScopeChannel, Target: "room", Data: AppendMessage(nil, []byte("ann has come"))}
+	p.publish(p.number("room", "b"), news, p.answer(wants...), p.number("room", "c"))
+	for _, text := range []string{"ann has come", "before", "a", "b", "joined", "c"} {
+		c.want(text)
+	}
+	s.on(func() {
+		if want := []string{"room 000007:1 0  false", "room 000007:2 2  false"}; !slices.Equal(h.seen, want) {
+			t.Errorf("%q, want %q", h.seen, want)
+		}
+	})
+}

@@ -16,6 +16,11 @@ const EventRecovered = "pushd:recovered"
 // to decrypt whatever does not begin so. The script gives it its own name again.
 const eventRecoveredPlain = "pusher:recovered"
 
+// Place tells a client that is let into a presence channel where it is, with At:
+// the confirmation itself is the same for all who join, and may be long. The
+// libraries ignore what they do not know that begins so.
+func Place(channel string) []byte { return Event("pusher_internal:position", channel, "{}") }
+
 // At puts a position into an event that goes to a client: "epoch" and "offset",
 // behind all else. What is no event stays as it is; so does frame.
 func At(frame []byte, epoch string, offset uint64) []byte {

@@ -61,10 +61,12 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 	if n.Code == keeper.CodeRefused {
 		h.keeper.Leave(c.ID(), n.Target)
 		forgetMember(c, channel)
+		_ = c.Set(recoverKey+channel, "")
 		return true
 	}
 	h.keeper.Admitted(c.ID(), n.Target)
 	h.join(c, a, n.Target)
+	h.past(c, n.Target, channel)
 	if n.Code == keeper.CodeSubscribed {
 		return true
 	}
@@ -90,6 +92,7 @@ func (h *Handler) leave(c *worker.Conn, a *app, channel string) bool {
 	if kept(channel) {
 		h.keeper.Leave(c.ID(), name)
 		forgetMember(c, channel)
+		_ = c.Set(recoverKey+channel, "")
 	}
 	if was {
 		h.count(a, name)

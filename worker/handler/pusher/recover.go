@@ -11,8 +11,8 @@ import (
 // Clients that connect with recover=1 are told positions and may come back with
 // one. All others get, byte for byte, what they would without history.
 
-// from says how the connection joins a channel that the keeper has no part in,
-// false if at once.
+// from says how the connection joins a channel, recover being the position that
+// it has said; false if at once.
 func (h *Handler) from(c *worker.Conn, name, recover string) (worker.JoinOption, bool) {
 	policy := h.w.ChannelRules.Of(name)
 	switch {
@@ -37,6 +37,30 @@ func (h *Handler) recall(c *worker.Conn, name string, from worker.JoinOption) {
 	c.Join(name, from)
 }
 
+// keepRecover keeps what a client says that it has of a channel until the keeper
+// has granted it. What is no position is as good as another one of a stranger.
+func (h *Handler) keepRecover(c *worker.Conn, channel, recover string) error {
+	if recover == "" || !c.Positions() || wire.IsCache(channel) {
+		return nil
+	}
+	if _, err := history.Parse(recover); err != nil {
+		recover = "?"
+	}
+	return c.Set(recoverKey+channel, recover)
+}
+
+// past gives a connection that the keeper has let into a channel what it may have
+// of its history. It is a member already, so that it hears who comes and goes;
+// messages wait for those before them. What it has asked for was kept as a session
+// value until now.
+func (h *Handler) past(c *worker.Conn, name, channel string) {
+	from, ok := h.from(c, name, c.Get(recoverKey+channel))
+	_ = c.Set(recoverKey+channel, "")
+	if ok && !wire.IsCache(channel) {
+		c.Join(name, from)
+	}
+}
+
 // OnRecovery confirms a subscription at its place in the channel's events, and
 // tells a client that asked for what it has missed whether that was all.
 func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
@@ -45,16 +69,21 @@ func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
 		return
 	}
 	_, name := keeper.Split(r.Channel)
-	if !r.Again {
-		if !c.InChannel(waiting + r.Channel) {
-			return
+	switch {
+	case r.Again:
+	case kept(name): // the keeper has confirmed it
+		if c.Positions() && r.After == (history.Position{}) && r.Count == 0 && r.Position.Epoch != 0 {
+			_ = c.Send(worker.Message{Data: at(wire.Place(name), r.Position)})
 		}
+	case !c.InChannel(waiting + r.Channel):
+		return
+	default:
 		c.Leave(waiting + r.Channel)
 		h.count(a, r.Channel)
 		_ = c.Send(worker.Message{Data: h.succeeded(c, name, r)}) // what fails has closed it
 	}
 	r.Send()
-	if c.Positions() && r.After != (history.Position{}) && !kept(name) {
+	if c.Positions() && r.After != (history.Position{}) {
 		frame := wire.Recovered(name, r.Reason.String(), r.Count)
 		_ = c.Send(worker.Message{Data: at(frame, r.Position)})
 	}
@@ -79,10 +108,9 @@ func at(frame []byte, p history.Position) []byte {
 	return wire.At(frame, p.Epoch.String(), p.Offset)
 }
 
-// OnPosition makes the event for clients that are told positions. In channels
-// that the keeper grants nothing can be recovered, so nothing is told.
+// OnPosition makes the event for clients that are told positions.
 func (h *Handler) OnPosition(p *worker.Published) worker.Message {
-	if _, name := keeper.Split(p.Channel); kept(name) {
+	if _, name := keeper.Split(p.Channel); wire.IsCache(name) {
 		return p.Message
 	}
 	return worker.Message{Data: at(p.Message.Data, p.Position), Binary: p.Message.Binary}

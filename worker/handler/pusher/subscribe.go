@@ -100,7 +100,8 @@ func (h *Handler) enter(c *worker.Conn, a *app, s wire.Subscribe, m wire.Member)
 		if c.InChannel(name) || c.InChannel(waiting+name) {
 			return &refusal{"InvalidData", "the connection has subscribed to the channel already", http.StatusBadRequest, ""}
 		}
-		if wire.IsPresence(channel) && setMember(c, channel, m) != nil {
+		if wire.IsPresence(channel) && (setMember(c, channel, m) != nil || h.keepRecover(c, channel, s.Recover) != nil) {
+			forgetMember(c, channel)
 			return &refusal{"LimitReached", "the connection has too much presence data", http.StatusForbidden, "the connection's session values are full"}
 		}
 		h.request(c, channel, name, m)

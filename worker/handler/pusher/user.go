@@ -12,10 +12,11 @@ import (
 
 // Session values. Only connections that need them have any.
 const (
-	refusedKey = "refused" // "1": the connection was told to go
-	userKey    = "user"    // user_data of the user who signed in
-	memberKey  = "member:" // and a presence channel's name: user id, NUL, user_info behind a space if the id is a number
-	provenKey  = "proven"  // "1": the connection had a private channel before anonymous_timeout was over
+	refusedKey = "refused"  // "1": the connection was told to go
+	userKey    = "user"     // user_data of the user who signed in
+	memberKey  = "member:"  // and a presence channel's name: user id, NUL, user_info behind a space if the id is a number
+	recoverKey = "recover:" // and a channel's name that the keeper has yet to grant: the position that the client has of it
+	provenKey  = "proven"   // "1": the connection had a private channel before anonymous_timeout was over
 )
 
 // user returns who is signed in, an empty one when nobody is.

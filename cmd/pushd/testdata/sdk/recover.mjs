@@ -48,7 +48,7 @@ await until('the plain one is connected', () => plain.connection.state === 'conn
 await import(process.argv[2])
 globalThis.pushdRecover(PusherJS)
 
-const kinds = ['news', 'private-orders', 'private-encrypted-safe']
+const kinds = ['news', 'private-orders', 'private-encrypted-safe', 'presence-room']
 const log = Object.fromEntries(kinds.map((c) => [c, []])) // what the back end has sent
 
 function listen(client, name) {
@@ -124,9 +124,9 @@ async function away(what, meanwhile, told) {
   await whole(what, told)
 }
 await away('a cut', () => send(5), 1)
-assert.deepEqual(channels.map((c) => c.told[0].count), [5, 5, 5])
+assert.deepEqual(channels.map((c) => c.told[0].count), [5, 5, 5, 5])
 await away('a cut without news', () => {}, 2)
-assert.deepEqual(channels.map((c) => c.told[1].count), [0, 0, 0])
+assert.deepEqual(channels.map((c) => c.told[1].count), [0, 0, 0, 0])
 await away('a reload while away', async () => { await send(2); await ask('reload'); await send(2) }, 3)
 
 // A reload of the server while connected: nobody notices.
