@@ -1,10 +1,16 @@
 package cmd
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
 )
 
@@ -28,7 +34,26 @@ func (c *child) runBroker() error {
 		return control.AtStep("read plan", err)
 	}
 	return brokerd.Serve(brokerd.Process{ // which reports its own failures to the master
-		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Node: spec.Node,
-		Key: key, Apps: apps, Services: services, ChannelRules: c.program.channels(spec.processSpec), Certs: c.certs, Reopen: redirect, Log: c.log,
+		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Node: spec.Node, Version: Version, Times: spec.Times,
+		AppsHash: appsHash(services),
+		Key:      key, Apps: apps, Services: services, ChannelRules: c.program.channels(spec.processSpec), Certs: c.certs, Reopen: redirect, Log: c.log,
 	})
+}
+
+// appsHash is by what nodes see that they have not the same apps: 32 bits, enough
+// to notice and too few to find a secret by. Their order does not count, and how
+// much history a node keeps is its own affair.
+func appsHash(all worker.ServiceOptions) string {
+	sum := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		var list []string
+		for _, o := range all[name] {
+			list = append(list, string(mustJSON(o)))
+		}
+		slices.Sort(list)
+		if name != worker.HistoryService && len(list) > 0 {
+			fmt.Fprintf(sum, "%q %q", name, list)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:4])
 }

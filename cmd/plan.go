@@ -18,6 +18,7 @@ import (
 	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
+	"github.com/pushd/pushd/worker/nodes"
 )
 
 // planner turns a config and the program's own workers into a plan. Errors are
@@ -285,6 +286,7 @@ func (b *planner) broker() {
 	c := b.config
 	spec := brokerSpec{processSpec: b.process(), APIKey: c.API.Key, DataTemporary: c.DataTemporary}
 	spec.UIDs, spec.DataDir = b.uids, c.DataDir
+	spec.Times = nodes.Times{Lost: c.Cluster.Lost, Forget: c.Cluster.Forget}
 	var listen []string
 	add := func(addr string, socket config.Socket) string {
 		listen = append(listen, addr)

@@ -12,6 +12,7 @@ import (
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/nodes"
 )
 
 // The specs travel in the plan, from the program that read the config to the
@@ -80,7 +81,8 @@ type routeSpec struct {
 type brokerSpec struct {
 	processSpec
 	brokerd.Settings
-	APIKey string `json:"api_key,omitempty"` // "" = from the key file in DataDir, generated when missing
+	APIKey string      `json:"api_key,omitempty"` // "" = from the key file in DataDir, generated when missing
+	Times  nodes.Times `json:"times"`             // of [cluster]
 	// DataTemporary: DataDir does not outlive a container.
 	DataTemporary bool `json:"data_temporary,omitempty"`
 }

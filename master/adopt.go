@@ -137,6 +137,9 @@ func (a *adopter) keep(fd int) int {
 func (a *adopter) restore() {
 	m, t := a.m, a.t
 	m.started, m.generation, m.reloads, m.orphans = t.Started, t.Generation, t.Reloads, t.Orphans
+	if t.Tenure != nil {
+		m.tenure = *t.Tenure
+	}
 	m.from = t.From
 	m.from.Terminal = m.from.Terminal || hasTerminal() // records of earlier versions do not say
 	m.plan = t.Plan

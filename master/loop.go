@@ -88,6 +88,7 @@ type master struct {
 	waiters    []*waiter
 	stopping   *StopOptions // nil = not stopping
 	rostered   chan struct{}
+	tenure     tenure
 	frozen     bool // the master is about to execute its new version: no process may come
 }
 
@@ -99,7 +100,7 @@ func newMaster(o Options, t timing) *master {
 		started: time.Now(), plan: &Plan{}, signals: make(chan os.Signal, 16),
 		upward:   make(chan struct{}, 16),
 		programs: map[*program]bool{}, listeners: map[endpoint]*listener{}, live: map[*process]bool{},
-		ended: map[place]control.Counters{}, copies: map[string]*hold{},
+		ended: map[place]control.Counters{}, copies: map[string]*hold{}, tenure: newTenure(),
 	}
 	m.log = newLogger(m.out, m.plan)
 	return m

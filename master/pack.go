@@ -24,7 +24,7 @@ type packer struct {
 func (m *master) pack(report *ReloadReport) *packer {
 	k := &packer{m: m, t: &takeover{
 		Version: takeoverVersion, Options: m.o, From: m.from, Started: m.started, Generation: m.generation, Reloads: m.reloads,
-		Plan: m.plan, BusFD: m.busFD, Orphans: m.orphans, Report: report, Wanted: len(m.wanted) > 0,
+		Plan: m.plan, BusFD: m.busFD, Orphans: m.orphans, Report: report, Wanted: len(m.wanted) > 0, Tenure: &m.tenure,
 	}}
 	t, l := k.t, &k.luggage
 	t.Reloads.add(report)

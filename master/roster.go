@@ -27,6 +27,7 @@ func (m *master) rosterChanged() {
 	if broker == nil {
 		return // it gets the roster when it is adopted
 	}
+	m.tenure.Held = true
 	r := control.Roster{Workers: []string{}, Draining: m.stopping != nil, Parting: m.stopping != nil && !m.stopping.Graceful}
 	for p := range m.live {
 		if p.unit.role == control.RoleWorker && !p.readySince.IsZero() {

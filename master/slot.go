@@ -167,6 +167,9 @@ func (m *master) introduce(s *slot, u *unit) control.Init {
 		Version: control.Version, Role: u.role, Name: u.name, Slot: s.index,
 		Generation: u.generation, DrainMS: u.drainMS, Spec: u.spec, Standby: u.standby,
 	}
+	if u.role == control.RoleBroker {
+		hello.Tenure = m.tenure.told()
+	}
 	if s.unit.cred != nil {
 		hello.FormerUID = int(s.unit.cred.Uid)
 	}

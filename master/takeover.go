@@ -49,8 +49,9 @@ type takeover struct {
 	Talks      []carriedTalk   `json:"talks"`
 	Wanted     bool            `json:"wanted"` // one more reload is
 	Ended      []ended         `json:"ended"`
-	Report     *ReloadReport   `json:"report"` // of the reload that ends with this
-	Begin      time.Time       `json:"begin"`  // of the standstill
+	Tenure     *tenure         `json:"tenure,omitempty"` // nil: of a version without
+	Report     *ReloadReport   `json:"report"`           // of the reload that ends with this
+	Begin      time.Time       `json:"begin"`            // of the standstill
 }
 
 type carriedFile struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/nodes"
 )
 
 // A Service is the part of a handler that there is only one of: it runs in the
@@ -52,6 +53,18 @@ type OrderingService interface {
 	Order(p *Publication)
 }
 
+// A PeerService is a Service that speaks with those of its name on the other nodes
+// of a cluster. Its methods run on the service's goroutine.
+type PeerService interface {
+	// Nodes tells of the other nodes that are known now, in the order of their
+	// names: at the start and whenever one has come, changed its state, its
+	// epoch or its words, or is forgotten.
+	Nodes(others []nodes.Node)
+	// Peer is a word of the service on a node, in the order in which that one
+	// has told it; some may be lost. data is the service's to keep.
+	Peer(node string, data []byte)
+}
+
 // MetricsService is a Service with numbers of its own for /metrics. Metrics
 // runs on the service's goroutine.
 type MetricsService interface {
@@ -87,6 +100,19 @@ type ServiceEnv struct {
 	After func(d time.Duration, fn func())
 	// Now is the clock.
 	Now func() time.Time
+
+	// Node is this node's name, "" = there are no others. What follows is for
+	// those who are a PeerService, and does nothing where there are no others.
+	Node string
+	// Say puts a word of at most nodes.MaxWord bytes into each sign of life of
+	// this node, under the service's name (nodes.Node.Words): the peers hear it
+	// at once, and twice a second. nil = no word. It copies word. Errors:
+	// ErrTooLarge.
+	Say func(word []byte) error
+	// TellPeers tells the services of this name on all other nodes, TellPeer the
+	// one on a node, which need not be there. They copy data. Errors: of Publish.
+	TellPeers func(data []byte) error
+	TellPeer  func(node string, data []byte) error
 }
 
 // ServiceOptions are the options of services, and of the handlers that go with

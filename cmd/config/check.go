@@ -236,6 +236,33 @@ func (t *table) checkBroker(b Broker) {
 	}
 }
 
+// minLost: a node is quiet after 1.5 s, and a lost packet of its sign of life may
+// come with the next but one.
+const minLost = 2 * time.Second
+
+func (t *table) checkCluster(c *Config) {
+	n := &c.Cluster
+	if c.Broker.URL == "" {
+		for _, key := range []string{"node", "lost", "forget"} {
+			if _, set := t.get(key); set {
+				t.fail(t.where(key), "is for several machines, which need one NATS: set [broker] url, or leave [cluster] out")
+				return
+			}
+		}
+	}
+	if n.Node == "" {
+		n.Node = hostNode()
+	} else if err := CheckName(n.Node); err != nil {
+		t.fail(t.where("node"), "%v", err)
+	}
+	if n.Lost < minLost {
+		t.fail(t.where("lost"), "%s is shorter than %s: a node that is slow for a moment would be taken for dead", n.Lost, minLost)
+	}
+	if n.Forget < n.Lost {
+		t.fail(t.where("forget"), "%s is shorter than lost, %s", n.Forget, n.Lost)
+	}
+}
+
 func (t *table) checkIngest(in Ingest) {
 	var err error
 	scheme, rest, _ := strings.Cut(in.Listen, "://")

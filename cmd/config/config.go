@@ -87,7 +87,9 @@ type Broker struct {
 
 // Cluster is the table of what several machines have in common.
 type Cluster struct {
-	Node string // name of this machine's pushd; default: the host's name
+	Node   string        // name of this machine's pushd; default: the host's name
+	Lost   time.Duration // silence after which nobody waits for a node; default 5s
+	Forget time.Duration // silence after which a node was never there; default 10m
 }
 
 // Ingest is a port that takes pushes from a back end.

@@ -208,6 +208,9 @@ func TestErrors(t *testing.T) {
 		{"app", "[[app]]\nid = \"1\"\n", "f.toml:1: app[0]: an app needs id, key and secret"},
 		{"webhook", "[[app]]\nid=\"1\"\nkey=\"2\"\nsecret=\"3\"\nwebhooks=[{url=\"ftp://x\"}]\n", "f.toml:5: app[0].webhooks[0].url: write"},
 		{"worker is no table", "worker = 4\n", "f.toml:1: worker: needs [[worker]] tables"},
+		{"cluster alone", "[cluster]\nnode = \"a\"\n", "f.toml:2: cluster.node: is for several machines, which need one NATS"},
+		{"cluster lost", "[broker]\nurl = \"nats://h:4222\"\n[cluster]\nlost = \"1s\"\n", "f.toml:4: cluster.lost: 1s is shorter than 2s"},
+		{"cluster forget", "[broker]\nurl = \"nats://h:4222\"\n[cluster]\nforget = \"4s\"\n", "f.toml:4: cluster.forget: 4s is shorter than lost, 5s"},
 		{"broker url", "[broker]\nurl = \"http://u:hunter2@x\"\n", "f.toml:2: broker.url: write"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

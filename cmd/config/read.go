@@ -24,6 +24,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	data, temporary := s.dataDir()
 	c := &Config{
 		File: file, RuntimeDir: s.RuntimeDirs()[0], DataDir: data,
+		Cluster:   Cluster{Lost: 5 * time.Second, Forget: 10 * time.Minute},
 		LogFormat: "text", Drain: 5 * time.Second, Watchdog: 5 * time.Second,
 		API: API{Listen: "127.0.0.1:2347"}, places: map[string]string{},
 	}
@@ -149,11 +150,9 @@ func (t *table) services(c *Config) {
 
 	cluster := t.sub("cluster", "PUSHD_CLUSTER_")
 	cluster.str("node", &c.Cluster.Node)
-	if c.Cluster.Node == "" {
-		c.Cluster.Node = hostNode()
-	} else if err := CheckName(c.Cluster.Node); err != nil {
-		cluster.fail(cluster.where("node"), "%v", err)
-	}
+	cluster.duration("lost", &c.Cluster.Lost)
+	cluster.duration("forget", &c.Cluster.Forget)
+	cluster.checkCluster(c)
 	cluster.done()
 }
 

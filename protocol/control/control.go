@@ -91,8 +91,20 @@ type Init struct {
 
 	// FormerUID is the user of the broker process before, 0 = root's or none.
 	FormerUID int `json:"former_uid,omitempty"`
+	// Tenure is for a broker process: the node's right to its name. A master that
+	// does not know it gives none.
+	Tenure *Tenure `json:"tenure,omitempty"`
 	// Copies are what the process needs of files that it may have no right to.
 	Copies []Copy `json:"copies,omitempty"`
+}
+
+// Tenure is by what the broker processes of one node, which follow each other,
+// are known to the other nodes of a cluster as one. The master draws it when it
+// starts.
+type Tenure struct {
+	Token uint64 `json:"token"`
+	AgeMS int64  `json:"age_ms"`         // since it was drawn
+	Held  bool   `json:"held,omitempty"` // a process with it has served
 }
 
 // Copy is a sealed file in memory with what the master has made of files: a

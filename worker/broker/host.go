@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/nodes"
 )
 
 const (
@@ -33,6 +35,12 @@ type HostOptions struct {
 	Apps     channel.Apps
 	DataDir  string
 	Logger   *slog.Logger
+
+	// What this node says of itself to others on the same cluster.
+	Version  string
+	AppsHash string
+	Tenure   *control.Tenure // of the master; nil = it has none
+	Times    nodes.Times
 	// OnConflict, if not nil, is told that another process has this node's name.
 	OnConflict func(error)
 }
@@ -42,10 +50,10 @@ type HostOptions struct {
 // any goroutine.
 type Host struct {
 	o        HostOptions
-	nodes    *nodes
+	signs    *signs
 	roster   atomic.Pointer[[]string] // of all nodes; nil = not known yet
-	own      atomic.Pointer[[]string] // of this one
 	services []*hosted
+	started  atomic.Bool // services are all there
 	query    *nats.Subscription
 	panics   atomic.Int64
 	parting  sync.Once
@@ -55,8 +63,9 @@ type Host struct {
 // it are stopped and the error names it.
 func StartHost(o HostOptions) (*Host, error) {
 	h := &Host{o: o}
-	h.nodes = newNodes(o.Client, h.rosterChanged, h.conflict)
-	err := errors.Join(h.answerRoster(), h.nodes.join())
+	h.signs = newSigns(&h.o)
+	h.signs.changed, h.signs.usurped = h.nodesChanged, h.conflict
+	err := errors.Join(h.answerRoster(), h.signs.join())
 	for _, name := range worker.ServiceNames() {
 		if err != nil {
 			break
@@ -71,6 +80,10 @@ func StartHost(o HostOptions) (*Host, error) {
 	if err != nil {
 		h.Close()
 		return nil, err
+	}
+	h.started.Store(true)
+	for _, s := range h.services {
+		s.nodes.announce()
 	}
 	return h, nil
 }
@@ -90,15 +103,24 @@ func (h *Host) answerRoster() (err error) {
 	return err
 }
 
-// rosterChanged notes the workers of all nodes, once those of this one are
-// known.
-func (h *Host) rosterChanged(all []string) {
-	if h.own.Load() == nil {
-		return
+// nodesChanged notes what there is now: the workers of all nodes, once those of
+// this one are known. It is called with the table held.
+func (h *Host) nodesChanged() {
+	if h.signs.own != nil {
+		all := h.signs.table.Workers()
+		h.roster.Store(&all)
+		h.o.Client.SetRoster(all)
 	}
-	h.roster.Store(&all)
-	h.o.Client.SetRoster(all)
+	if h.started.Load() {
+		for _, s := range h.services {
+			s.nodes.announce()
+		}
+	}
 }
+
+// Nodes are this one and the others on the same cluster, in the order of their
+// names. On a bus of its own a node is alone and has no name.
+func (h *Host) Nodes() []nodes.Node { return h.signs.all() }
 
 func (h *Host) conflict(err error) {
 	if h.o.OnConflict != nil {
@@ -110,11 +132,9 @@ func (h *Host) conflict(err error) {
 // It does not wait for the services: one that is stuck is told of the latest
 // roster only.
 func (h *Host) SetRoster(workers []string) {
-	h.own.CompareAndSwap(nil, &[]string{})
-	own := h.nodes.set(workers)
-	h.own.Store(&own)
+	h.signs.set(workers)
 	for _, s := range h.services {
-		s.announce()
+		s.roster.announce()
 	}
 }
 
@@ -122,6 +142,7 @@ func (h *Host) SetRoster(workers []string) {
 // call does nothing.
 func (h *Host) Part() {
 	h.parting.Do(func() {
+		h.signs.leave()
 		for _, s := range h.services {
 			if p, ok := s.service.(worker.PartingService); ok && !s.tryPost(p.Parting) {
 				go s.post(p.Parting)
@@ -174,7 +195,7 @@ func (h *Host) wordsLost() (n int) {
 
 // Close stops the services, the last started first.
 func (h *Host) Close() {
-	h.nodes.leave()
+	h.signs.close()
 	if h.query != nil {
 		_ = h.query.Unsubscribe()
 	}
@@ -186,23 +207,28 @@ func (h *Host) Close() {
 // hosted is one running service.
 type hosted struct {
 	host    *Host
+	name    string
 	service worker.Service
 	log     *slog.Logger
 	words   *nats.Subscription
-	events  *nats.Subscription // words to the services of all nodes; nil = there are no others
+	more    []*nats.Subscription // words to the services of all nodes, and of peers
 	mail    chan func()
 	quit    chan struct{} // closed: no more mail is taken
 	done    chan struct{} // closed by run
 	once    sync.Once
-	due     atomic.Bool // the mail holds, or will, an announcement of the roster
+	roster  notice // of this node's workers
+	nodes   notice // of the nodes
 }
 
 func (h *Host) start(name string, service worker.Service) error {
 	s := &hosted{
-		host: h, service: service, log: h.o.Logger.With("service", name),
+		host: h, name: name, service: service, log: h.o.Logger.With("service", name),
 		mail: make(chan func(), mailboxItems), quit: make(chan struct{}), done: make(chan struct{}),
 	}
+	s.roster = notice{s: s, tell: func() { s.service.Roster(h.signs.ownWorkers()) }}
+	s.nodes = notice{s: s, tell: s.tellNodes}
 	env := &worker.ServiceEnv{
+		Node: h.o.Client.o.Node, Say: s.say, TellPeers: s.tellPeers, TellPeer: s.tellPeer,
 		Options: h.o.Options[name], Channels: h.o.Channels, DataDir: h.o.DataDir, Log: s.log,
 		Publish: s.publish, After: s.after, Now: time.Now, Apps: h.o.Apps,
 		Answer: func(reply string, json []byte) { h.o.Client.Answer(reply, worker.Answer{Worker: name, Data: json}) },
@@ -211,13 +237,22 @@ func (h *Host) start(name string, service worker.Service) error {
 		close(s.quit)
 		return err
 	}
-	var err error
-	s.words, err = s.listen(h.o.Client.subjects.serviceOf(name))
-	if all := h.o.Client.subjects.allOf(name); err == nil && all != s.words.Subject {
-		s.events, err = s.listen(all)
-	}
+	err := s.subscribe(name)
 	go s.run()
 	h.services = append(h.services, s)
+	return err
+}
+
+func (s *hosted) subscribe(name string) (err error) {
+	c := s.host.o.Client
+	if s.words, err = s.listen(c.subjects.serviceOf(name)); err != nil || c.o.Node == "" {
+		return err
+	}
+	all, err := s.listen(c.subjects.allOf(name))
+	if err == nil {
+		s.more = append(s.more, all)
+		err = s.hearPeers(c, name)
+	}
 	return err
 }
 
@@ -271,18 +306,24 @@ func (s *hosted) tryPost(fn func()) bool {
 	}
 }
 
-// announce has the service told of the roster once it has worked on its mail.
-// Never more than one announcement is under way: it tells the latest.
-func (s *hosted) announce() {
-	if !s.due.CompareAndSwap(false, true) {
+// notice has a service told of something once it has worked on its mail. Never
+// more than one is under way: it tells the latest.
+type notice struct {
+	s    *hosted
+	tell func()
+	due  atomic.Bool
+}
+
+func (n *notice) announce() {
+	if !n.due.CompareAndSwap(false, true) {
 		return
 	}
 	tell := func() {
-		s.due.Store(false) // first: a roster that comes now is announced anew
-		s.service.Roster(*s.host.own.Load())
+		n.due.Store(false) // first: what changes now is announced anew
+		n.tell()
 	}
-	if !s.tryPost(tell) {
-		go s.post(tell)
+	if !n.s.tryPost(tell) {
+		go n.s.post(tell)
 	}
 }
 
@@ -293,8 +334,8 @@ func (s *hosted) stop() {
 		if s.words != nil {
 			s.finish()
 			_ = s.words.Unsubscribe()
-			if s.events != nil {
-				_ = s.events.Unsubscribe()
+			for _, sub := range s.more {
+				_ = sub.Unsubscribe()
 			}
 		}
 		close(s.quit)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/nodes"
 )
 
 // diary is a service that notes what happens to it. It lives in the test that
@@ -18,6 +20,7 @@ type diary struct {
 	env    *worker.ServiceEnv
 	notes  chan string
 	refuse error
+	peers  atomic.Pointer[[]nodes.Node]
 }
 
 var theDiary *diary
@@ -57,6 +60,8 @@ func (d *diary) Ask(from string, data []byte, answer func([]byte, error)) {
 }
 
 func (d *diary) Roster(workers []string)          { d.notes <- fmt.Sprint(workers) }
+func (d *diary) Nodes(others []nodes.Node)        { d.peers.Store(&others) }
+func (d *diary) Peer(node string, data []byte)    { d.notes <- "peer " + node + ": " + string(data) }
 func (d *diary) Stop()                            { close(d.notes) }
 func (d *diary) Metrics(emit func(worker.Metric)) { emit(worker.Metric{Name: "notes", Number: 7}) }
 

@@ -5,60 +5,51 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/nodes"
 )
 
-// Where several nodes share a cluster, the broker process of each says twice a
-// second, and at each change, that it is there and which workers it has. The
-// roster of all is the sum of what they have said last.
 const (
-	signEvery = 500 * time.Millisecond
-	// lostAfter is the silence after which a node's workers are waited for no
-	// more. A broker process that is killed or replaced is back long before.
-	lostAfter = 5 * time.Second
-	// meetNodes is how long a new node waits for one of its own name to speak.
-	meetNodes = 300 * time.Millisecond
+	// askAgain is how often a process that asks for its name does so.
+	askAgain = 100 * time.Millisecond
+	// meetNodes is how long a node that has its name waits for the others to
+	// speak up, so that the first gathering knows them.
+	meetNodes = 50 * time.Millisecond
+	// nameBound is how long a new node waits for one of its name that is leaving.
+	nameBound = 7 * time.Second
 )
 
-// sign is a node's sign of life.
-type sign struct {
-	Node    string   `json:"node"`
-	Epoch   uint64   `json:"epoch"` // of the broker process
-	Began   int64    `json:"began"` // when it began, Unix ns
-	Workers []string `json:"workers"`
-	Ask     bool     `json:"ask,omitempty"` // it is new here: speak up
-}
-
-// neighbour is what another node has said last.
-type neighbour struct {
-	workers []string
-	heard   time.Time
-}
-
-// nodes knows the workers of all nodes. Its methods may be called by any
-// goroutine.
-type nodes struct {
+// signs is what the broker process says of its node, and hears of the others.
+// What it knows is in the table. Its methods may be called by any goroutine.
+type signs struct {
 	c       *Client
-	changed func(all []string) // called with mu held
-	usurped func(error)        // another process has this node's name, and had it first
+	changed func()      // the table has; called with mu held
+	usurped func(error) // another process has this node's name, and had it first
 	sub     *nats.Subscription
+	talks   atomic.Bool // from join to close
 	quit    chan struct{}
 	gone    chan struct{} // closed: the name is another one's
 	done    sync.WaitGroup
 
-	mu     sync.Mutex
-	me     sign
-	others map[string]*neighbour
-	taken  bool // gone is closed
+	mu    sync.Mutex
+	table *nodes.Table
+	own   []string // workers of this node, by their names on the bus
+	taken bool     // gone is closed
 }
 
-func newNodes(c *Client, changed func([]string), usurped func(error)) *nodes {
-	return &nodes{
-		c: c, changed: changed, usurped: usurped, quit: make(chan struct{}), gone: make(chan struct{}), others: map[string]*neighbour{},
-		me: sign{Node: c.o.Node, Epoch: c.id, Began: time.Now().UnixNano(), Workers: []string{}},
+func newSigns(o *HostOptions) *signs {
+	c := o.Client
+	self := nodes.Self{Name: c.o.Node, Epoch: c.id, Version: o.Version, Apps: o.AppsHash}
+	if t := o.Tenure; t != nil {
+		self.Token, self.Age, self.Held = t.Token, time.Duration(t.AgeMS)*time.Millisecond, t.Held
+	}
+	return &signs{
+		c: c, quit: make(chan struct{}), gone: make(chan struct{}),
+		table: nodes.New(self, o.Times, time.Now()),
 	}
 }
 
@@ -71,14 +62,19 @@ func rosterOf(node string) string {
 	return node + "/roster"
 }
 
-// join makes this node one of them, unless there is one of its name. On a bus of
-// its own a node is alone and says nothing.
-func (n *nodes) join() (err error) {
-	if n.me.Node == "" {
+// alone reports whether this node has a bus of its own. Then it says nothing.
+func (n *signs) alone() bool { return n.c.o.Node == "" }
+
+// join makes this node one of them, unless there is one of its name.
+func (n *signs) join() (err error) {
+	if n.alone() {
 		return nil
 	}
 	if n.sub, err = n.c.link.nc.Subscribe(n.c.subjects.nodes, n.onSign); err != nil {
 		return fmt.Errorf("%s: %w", n.c.subjects.nodes, err)
+	}
+	if err := n.take(); err != nil {
+		return err
 	}
 	n.say(true)
 	select {
@@ -86,22 +82,48 @@ func (n *nodes) join() (err error) {
 		return n.conflict()
 	case <-time.After(meetNodes):
 	}
+	n.talks.Store(true)
 	n.done.Go(n.run)
 	return nil
 }
 
-func (n *nodes) conflict() error {
-	return fmt.Errorf("another pushd on this NATS is the node %q: give each its own name by [cluster] node", n.me.Node)
+// take waits until nobody else has this node's name.
+func (n *signs) take() error {
+	begin := time.Now()
+	for {
+		n.mu.Lock()
+		left := n.table.FreeIn(begin, time.Now())
+		if left == 0 {
+			n.table.Serve()
+		}
+		n.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		if time.Since(begin) > nameBound {
+			return fmt.Errorf("%w; it is being stopped, but is not gone after %s", n.conflict(), nameBound)
+		}
+		n.say(true)
+		select {
+		case <-n.gone:
+			return n.conflict()
+		case <-time.After(min(left, askAgain)):
+		}
+	}
 }
 
-func (n *nodes) run() {
-	t := time.NewTicker(signEvery)
+func (n *signs) conflict() error {
+	return fmt.Errorf("another pushd on this NATS is the node %q: give each its own name by [cluster] node", n.c.o.Node)
+}
+
+func (n *signs) run() {
+	t := time.NewTicker(nodes.Beat)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			n.say(false)
 			n.sweep(time.Now())
+			n.say(false)
 		case <-n.quit:
 			return
 		}
@@ -109,99 +131,111 @@ func (n *nodes) run() {
 }
 
 // say sends a sign of life. One that is lost is followed by the next.
-func (n *nodes) say(ask bool) {
+func (n *signs) say(ask bool) {
 	n.mu.Lock()
-	me := n.me
+	s := n.table.Sign(ask, time.Now())
 	n.mu.Unlock()
-	me.Ask = ask
-	if raw, err := json.Marshal(me); err == nil {
+	if raw, err := json.Marshal(s); err == nil {
 		_ = n.c.put(item{subject: n.c.subjects.nodes, raw: raw, queued: time.Now(), size: len(raw)})
 	}
 }
 
-// set names the workers of this node, as the master calls them, and returns
-// their names on the bus.
-func (n *nodes) set(workers []string) []string {
+// update changes what this node says of itself, and says it.
+func (n *signs) update(change func(*nodes.Table)) {
+	n.mu.Lock()
+	change(n.table)
+	n.changed()
+	n.mu.Unlock()
+	if n.talks.Load() {
+		n.say(false)
+	}
+}
+
+// set names the workers of this node, as the master calls them.
+func (n *signs) set(workers []string) {
 	own := make([]string, 0, len(workers))
 	for _, w := range workers {
 		if id, ok := control.ParseIdentity(w); ok {
-			own = append(own, id.On(n.me.Node).String())
+			own = append(own, id.On(n.c.o.Node).String())
 		}
 	}
-	n.mu.Lock()
-	n.me.Workers = own
-	n.changed(n.all())
-	n.mu.Unlock()
-	if n.sub != nil {
-		n.say(false)
-	}
-	return own
+	n.update(func(t *nodes.Table) {
+		t.SetWorkers(own)
+		n.own = own
+	})
 }
 
-// all is the roster of all nodes; mu is held.
-func (n *nodes) all() []string {
-	all := slices.Clone(n.me.Workers)
-	for _, o := range n.others {
-		all = append(all, o.workers...)
-	}
-	return all
+// ownWorkers are those that set was told of; nil = it was not.
+func (n *signs) ownWorkers() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clip(n.own)
+}
+
+// all returns the table.
+func (n *signs) all() []nodes.Node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.table.Nodes(time.Now())
 }
 
 // onSign runs on the subscription's goroutine.
-func (n *nodes) onSign(m *nats.Msg) {
-	var s sign
-	if json.Unmarshal(m.Data, &s) != nil || s.Node == "" {
+func (n *signs) onSign(m *nats.Msg) {
+	var s nodes.Sign
+	if json.Unmarshal(m.Data, &s) != nil {
 		return
 	}
 	n.mu.Lock()
-	if s.Node == n.me.Node {
-		usurped := s.Epoch != n.me.Epoch && !n.taken && s.Began < n.me.Began
-		n.taken = n.taken || usurped
-		n.mu.Unlock()
-		if usurped {
-			close(n.gone)
-			n.usurped(n.conflict())
-		} else if s.Epoch != n.me.Epoch {
-			n.say(false) // the other one has to hear of us
-		}
-		return
-	}
-	o := n.others[s.Node]
-	if o == nil {
-		o = &neighbour{}
-		n.others[s.Node] = o
-		n.c.o.Logger.Info("another node is here", "node", s.Node, "workers", len(s.Workers))
-	}
-	o.heard = time.Now()
-	if !slices.Equal(o.workers, s.Workers) {
-		o.workers = s.Workers
-		n.changed(n.all())
+	verdict := n.table.Hear(&s, time.Now())
+	usurped := verdict == nodes.Taken && !n.taken
+	n.taken = n.taken || usurped
+	if verdict == nodes.News || verdict == nodes.Met {
+		n.changed()
 	}
 	n.mu.Unlock()
-	if s.Ask {
+	if verdict == nodes.Met {
+		n.c.o.Logger.Info("another node is here", "node", s.Node, "workers", len(s.Workers), "version", s.Version)
+	}
+	switch {
+	case usurped:
+		close(n.gone)
+		n.usurped(n.conflict())
+	case verdict == nodes.Rival, s.Ask && verdict.Counts():
 		n.say(false)
 	}
 }
 
-// sweep forgets nodes that have been silent for too long.
-func (n *nodes) sweep(now time.Time) {
+// sweep draws the conclusions from silence.
+func (n *signs) sweep(now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for name, o := range n.others {
-		if now.Sub(o.heard) > lostAfter {
-			delete(n.others, name)
-			n.changed(n.all())
-			n.c.o.Logger.Warn("a node is silent: its workers are waited for no more", "node", name)
+	changes := n.table.Sweep(now)
+	for _, c := range changes {
+		switch c.To {
+		case nodes.Lost:
+			n.c.o.Logger.Warn("a node is lost: its workers are waited for no more", "node", c.Name)
+		case "":
+			n.c.o.Logger.Info("a node has left", "node", c.Name, "was", c.From)
 		}
+	}
+	if len(changes) > 0 {
+		n.changed()
 	}
 }
 
-func (n *nodes) leave() {
-	if n.sub == nil {
-		return
+// leave tells the others that the clients of this node are being closed.
+func (n *signs) leave() {
+	n.update(func(t *nodes.Table) { t.Leave() })
+}
+
+// close ends it. A process that has not said that it leaves is replaced by
+// another one of the same node.
+func (n *signs) close() {
+	if n.talks.CompareAndSwap(true, false) {
+		close(n.quit)
+		n.done.Wait()
 	}
-	close(n.quit)
-	n.done.Wait()
-	_ = n.sub.Unsubscribe()
-	n.sub = nil
+	if n.sub != nil {
+		_ = n.sub.Unsubscribe()
+	}
 }

@@ -2,7 +2,9 @@ package broker
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -11,7 +13,9 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/nodes"
 )
 
 // cluster is a NATS server of somebody else.
@@ -34,6 +38,7 @@ type node struct {
 	t      *testing.T
 	name   string
 	url    string
+	tenure *control.Tenure
 	host   *Host
 	diary  *diary
 	in     inbox
@@ -59,7 +64,7 @@ func (n *node) start() (err error) {
 	n.diary = &diary{notes: make(chan string, 4096)}
 	theDiary = n.diary
 	n.host, err = StartHost(HostOptions{
-		Client: n.client("api", nil), Logger: quiet(),
+		Client: n.client("api", nil), Logger: quiet(), Tenure: n.tenure,
 		OnConflict: func(err error) { n.lost.Store(&err) },
 	})
 	if err == nil {
@@ -71,7 +76,7 @@ func (n *node) start() (err error) {
 
 func newNode(t *testing.T, url, name string) *node {
 	t.Helper()
-	n := &node{t: t, name: name, url: url}
+	n := &node{t: t, name: name, url: url, tenure: &control.Tenure{Token: rand.Uint64() | 1, Held: true}}
 	if err := n.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -143,17 +148,68 @@ func TestNodesOfOneCluster(t *testing.T) {
 		t.Errorf("the other got %q; gaps %d and %d", got, a.in.missing(), b.in.missing())
 	}
 
-	// A process that is replaced is a node that goes on; one that ends is missed.
+	// A process that is replaced is a node that goes on; one that leaves is missed
+	// soon after.
 	b.host.Close()
 	if err := b.start(); err != nil {
 		t.Fatal(err)
 	}
 	a.knows(both...)
-	a.host.nodes.sweep(time.Now().Add(lostAfter / 2))
-	a.knows(both...)
+	b.host.Part()
+	testkit.Eventually(t, "b says that it leaves", func() bool { return a.stateOf("b") == nodes.Leaving })
 	b.host.Close()
-	a.host.nodes.sweep(time.Now().Add(lostAfter + time.Second))
 	a.knows(both[0])
+}
+
+func (n *node) stateOf(name string) nodes.State {
+	for _, o := range n.host.Nodes() {
+		if o.Name == name {
+			return o.State
+		}
+	}
+	return ""
+}
+
+// TestPeers: services of one name hear of the other nodes, and each other.
+func TestPeers(t *testing.T) {
+	url := cluster(t)
+	a, b := newNode(t, url, "a"), newNode(t, url, "b")
+	peers := func(n *node) []nodes.Node { return *n.diary.peers.Load() }
+	if err := b.diary.env.Say([]byte("7")); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "a hears b's word", func() bool {
+		p := peers(a)
+		return len(p) == 1 && p[0].Name == "b" && p[0].State == nodes.Ready && string(p[0].Words["diary"]) == "7"
+	})
+	if err := b.diary.env.Say(make([]byte, nodes.MaxWord+1)); !errors.Is(err, worker.ErrTooLarge) {
+		t.Errorf("a long word: %v", err)
+	}
+	a.diary.want(t, "[a/push/0/1]")
+	b.diary.want(t, "[b/push/0/1]")
+	if a.diary.env.Node != "a" {
+		t.Error(a.diary.env.Node)
+	}
+	for i := range 100 {
+		if err := errors.Join(a.diary.env.TellPeers(fmt.Append(nil, i)), a.diary.env.TellPeer("b", []byte("you"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = b.diary.env.TellPeer("a", []byte("back"))
+	for i := range 100 {
+		b.diary.want(t, fmt.Sprintf("peer a: %d", i))
+		b.diary.want(t, "peer a: you")
+	}
+	a.diary.want(t, "peer b: back") // and nothing of its own
+	epoch := peers(a)[0].Epoch
+	b.host.Close()
+	if err := b.start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "a hears of the successor", func() bool {
+		p := peers(a)
+		return len(p) == 1 && p[0].Epoch != epoch && p[0].State == nodes.Ready && p[0].Words == nil
+	})
 }
 
 // TestTwoNodesOfOneName: the later one does not serve, and says why.

@@ -135,6 +135,7 @@ type subjects struct {
 	all     string                // first tokens of the words to services of all nodes
 	replies string                // first tokens of the answers to this client
 	nodes   string                // signs of life
+	prefix  string
 }
 
 func newSubjects(prefix, node string, publisher uint64) *subjects {
@@ -145,6 +146,7 @@ func newSubjects(prefix, node string, publisher uint64) *subjects {
 		all:     prefix + ".v.",
 		replies: fmt.Sprintf("%s.r.%016x", prefix, publisher),
 		nodes:   prefix + ".n",
+		prefix:  prefix,
 	}
 	own, local := prefix, ""
 	if node != "" {
@@ -172,3 +174,11 @@ func (s *subjects) serviceOf(name string) string { return s.service + token(name
 
 // allOf is serviceOf for the services of all nodes.
 func (s *subjects) allOf(name string) string { return s.all + token(name) }
+
+// peersOf is the subject of words between services of that name on all nodes.
+func (s *subjects) peersOf(name string) string { return s.prefix + ".k." + token(name) }
+
+// peerOf is peersOf for the one on a node.
+func (s *subjects) peerOf(node, name string) string {
+	return s.prefix + "." + token(node) + ".k." + token(name)
+}

@@ -24,6 +24,7 @@ import (
 	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/nodes"
 	_ "github.com/pushd/pushd/worker/sequencer" // the service that numbers messages
 )
 
@@ -62,6 +63,9 @@ type Process struct {
 	Settings     Settings
 	URL          string                // of an external NATS cluster; "" = the bus is embedded
 	Node         string                // "" = the only one
+	Version      string                // of the program, for the other nodes
+	AppsHash     string                // of what all nodes must agree on, likewise
+	Times        nodes.Times           // after which another node is lost, and forgotten
 	Key          string                // of the HTTP API
 	Apps         []string              // ids that the API takes
 	Services     worker.ServiceOptions // of the config and the program
@@ -170,7 +174,7 @@ func (b *serving) open() error {
 	}
 	b.host, err = broker.StartHost(broker.HostOptions{
 		Client: b.client, Options: b.Services, Channels: b.ChannelRules, Apps: channel.NewApps(b.Apps), DataDir: b.Settings.DataDir, Logger: b.Log,
-		OnConflict: b.giveUp,
+		Version: b.Version, AppsHash: b.AppsHash, Tenure: b.Init.Tenure, Times: b.Times, OnConflict: b.giveUp,
 	})
 	if err != nil {
 		return control.AtStep("start services", err)

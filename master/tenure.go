@@ -1,0 +1,29 @@
+package master
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// tenure is the right of this machine's broker processes to the node's name: the
+// other nodes of a cluster see by it that one is the successor of the other. It
+// travels with the master into its next version.
+type tenure struct {
+	Token uint64    `json:"token"`
+	Drawn time.Time `json:"drawn"`
+	Held  bool      `json:"held"` // a broker process with it has served
+}
+
+func newTenure() tenure {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return tenure{Token: binary.BigEndian.Uint64(b[:]) | 1, Drawn: time.Now()}
+}
+
+// told is what a broker process is told.
+func (t tenure) told() *control.Tenure {
+	return &control.Tenure{Token: t.Token, AgeMS: time.Since(t.Drawn).Milliseconds(), Held: t.Held}
+}

@@ -1,0 +1,201 @@
+package nodes
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Times say after how much silence what is thought of a node. Zero values are
+// replaced by the defaults.
+type Times struct {
+	Quiet  time.Duration `json:"quiet,omitempty"`  // default 1.5 s
+	Lost   time.Duration `json:"lost,omitempty"`   // default 5 s
+	Forget time.Duration `json:"forget,omitempty"` // from the last sign to the day it was never there; default 10 min
+}
+
+func (t Times) withDefaults() Times {
+	if t.Quiet <= 0 {
+		t.Quiet = 3 * Beat
+	}
+	if t.Lost <= 0 {
+		t.Lost = 5 * time.Second
+	}
+	if t.Forget <= 0 {
+		t.Forget = 10 * time.Minute
+	}
+	t.Lost = max(t.Lost, t.Quiet)
+	t.Forget = max(t.Forget, t.Lost)
+	return t
+}
+
+// MaxNodes is how many nodes a table holds besides its own.
+const MaxNodes = 1024
+
+// Node is what the table says of a node.
+type Node struct {
+	Name    string
+	Self    bool
+	Epoch   uint64 // of the broker process; of a node that says little of itself, 0
+	Version string
+	State   State
+	Workers []string // of a node that is lost: none
+	Apps    string
+	Speaks  []string
+	RTT     time.Duration // to its broker process and back; 0 = not known
+	Heard   time.Time     // its last sign
+	Words   map[string][]byte
+}
+
+// Table is what one node knows of all. It is not safe for use by several
+// goroutines. Times that are handed in must not go back.
+type Table struct {
+	times  Times
+	me     Sign
+	born   time.Time // when the token was drawn, on our clock
+	rival  time.Time // when somebody else was last heard under our name, zero = never
+	others map[string]*other
+	swept  time.Time
+	sent   [16]time.Time // when, by the number of the sign
+	turn   string        // who was echoed last
+
+	refused, overtaken uint64
+}
+
+// other is a node as it was heard last.
+type other struct {
+	Node
+	token    uint64
+	n        uint64
+	former   uint64 // the epoch before this one: what it has under way counts no more
+	answered uint64 // number of the sign that was echoed last
+}
+
+// Self is who a table belongs to.
+type Self struct {
+	Name, Version, Apps string
+	Epoch               uint64
+	Token               uint64
+	Age                 time.Duration // of the token
+	Held                bool          // processes with this token have served before: no need to ask for the name
+	Speaks              []string
+}
+
+// New makes a table in which this node is alone.
+func New(s Self, times Times, now time.Time) *Table {
+	t := &Table{times: times.withDefaults(), others: map[string]*other{}, born: now.Add(-s.Age), swept: now}
+	t.me = Sign{Node: s.Name, Epoch: s.Epoch, Token: s.Token, Version: s.Version, Apps: s.Apps, Speaks: s.Speaks, Workers: []string{}, State: Joining}
+	if s.Held {
+		t.me.State = Ready
+	}
+	return t
+}
+
+// Serve ends the time in which this node asks for its name.
+func (t *Table) Serve() {
+	if t.me.State == Joining {
+		t.me.State = Ready
+	}
+}
+
+// Leave says that the clients of this node are being closed.
+func (t *Table) Leave() { t.me.State = Leaving }
+
+// SetWorkers names the workers of this node.
+func (t *Table) SetWorkers(workers []string) { t.me.Workers = slices.Clone(workers) }
+
+// SetWord says what a service tells its peers; nil = nothing. word must not be
+// changed any more.
+func (t *Table) SetWord(service string, word []byte) {
+	words := maps.Clone(t.me.Words) // the one before may be in somebody's hands
+	if words == nil {
+		words = map[string][]byte{}
+	}
+	words[service] = word
+	if word == nil {
+		delete(words, service)
+	}
+	t.me.Words = words
+}
+
+// FreeIn is how long this node has to hear nobody under its name before it may
+// have it.
+func (t *Table) FreeIn(since, now time.Time) time.Duration {
+	if t.me.State != Joining {
+		return 0
+	}
+	if t.rival.After(since) {
+		since = t.rival
+	}
+	return max(0, t.times.Quiet-now.Sub(since))
+}
+
+// Sign returns the next sign of life.
+func (t *Table) Sign(ask bool, now time.Time) Sign {
+	t.me.N++
+	t.sent[t.me.N%uint64(len(t.sent))] = now
+	s := t.me
+	s.AgeMS, s.Ask, s.Echo = now.Sub(t.born).Milliseconds(), ask, t.echo(now)
+	return s
+}
+
+// echo gives back the newest sign of the next node in turn.
+func (t *Table) echo(now time.Time) *Echo {
+	names := t.names()
+	at, _ := slices.BinarySearch(names, t.turn+"\x00")
+	for i := range names {
+		o := t.others[names[(at+i)%len(names)]]
+		if o.n == o.answered || now.Sub(o.Heard) > t.times.Quiet {
+			continue
+		}
+		t.turn, o.answered = o.Name, o.n
+		return &Echo{Node: o.Name, Epoch: o.Epoch, N: o.n, HeldUS: now.Sub(o.Heard).Microseconds()}
+	}
+	return nil
+}
+
+func (t *Table) names() []string { return slices.Sorted(maps.Keys(t.others)) }
+
+// Nodes returns all nodes, this one among them, in the order of their names.
+// What it refers to does not change any more.
+func (t *Table) Nodes(now time.Time) []Node {
+	all := make([]Node, 0, len(t.others)+1)
+	for _, o := range t.others {
+		all = append(all, o.Node)
+	}
+	all = append(all, Node{
+		Name: t.me.Node, Self: true, Epoch: t.me.Epoch, Version: t.me.Version, State: t.me.State, Workers: t.me.Workers,
+		Apps: t.me.Apps, Speaks: t.me.Speaks, Heard: now, Words: t.me.Words,
+	})
+	slices.SortFunc(all, func(a, b Node) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// Workers returns whose answers are to be waited for: the workers of all nodes
+// that are not lost.
+func (t *Table) Workers() []string {
+	all := slices.Clone(t.me.Workers)
+	for _, name := range t.names() {
+		all = append(all, t.others[name].Workers...)
+	}
+	return all
+}
+
+// AllSpeak reports whether every node that is not lost knows a word that was not
+// there in the first version with nodes.
+func (t *Table) AllSpeak(word string) bool {
+	for _, o := range t.others {
+		if o.State != Lost && !slices.Contains(o.Speaks, word) {
+			return false
+		}
+	}
+	return slices.Contains(t.me.Speaks, word)
+}
+
+// Refused counts signs that no node of ours would send.
+func (t *Table) Refused() uint64 { return t.refused }
