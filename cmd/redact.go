@@ -12,7 +12,7 @@ import (
 const redacted = "[redacted]"
 
 // secretWords make a key of a spec secret, in whatever handler's options.
-var secretWords = []string{"key", "secret", "token", "pass", "pwd", "credential", "auth", "dsn"}
+var secretWords = []string{"key", "jwk", "secret", "token", "pass", "pwd", "credential", "auth", "dsn"}
 
 // redactPlan returns the plan as people may see it.
 func redactPlan(p master.Plan) (master.Plan, error) {

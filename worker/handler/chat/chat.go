@@ -61,7 +61,7 @@ func New(o worker.Options) (worker.Handler, error) {
 	if err := o.Decode(&opt); err != nil {
 		return nil, err
 	}
-	opt.Anonymous = opt.Anonymous || opt.Secret == ""
+	opt.Anonymous = opt.Anonymous || !opt.Any()
 	for _, name := range opt.Channels {
 		if strings.HasPrefix(name, prefix) {
 			return nil, fmt.Errorf("options: channels: %q is a room: a client is in one, which ?room= or its token names", name)
@@ -79,9 +79,11 @@ func New(o worker.Options) (worker.Handler, error) {
 	}, nil
 }
 
-// OnWorkerStart keeps the worker to publish by.
+// OnWorkerStart keeps the worker to publish by, and fetches keys that come from
+// a URL.
 func (h *Handler) OnWorkerStart(w *worker.Worker) error {
 	h.w = w
+	h.door.Start()
 	return nil
 }
 

@@ -1,6 +1,6 @@
-// Package login lets clients in by a token: a JWT signed with HS256 that says
-// who they are and what they may listen to, and when that ends. Handlers whose
-// clients log in share it.
+// Package login lets clients in by a token: a signed JWT that says who they are
+// and what they may listen to, and when that ends. Handlers whose clients log in
+// share it; Keys is for those whose tokens have other claims.
 package login
 
 import (
@@ -13,14 +13,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/pushd/pushd/worker"
 )
 
 // Options of a route whose clients log in; part of the handler's own.
 type Options struct {
-	Secret    string   `json:"secret"`    // of the tokens (HS256)
+	KeyOptions
 	Anonymous bool     `json:"anonymous"` // let clients without a token in; default no
 	Cookie    string   `json:"cookie"`    // name of a cookie that may carry the token; "" = none
 	Channels  []string `json:"channels"`  // what every client joins
@@ -31,19 +29,18 @@ type Options struct {
 type Door struct {
 	o        Options
 	leeway   time.Duration
-	parser   *jwt.Parser
+	keys     *Keys
+	refused  Log
 	expiries expiries
 }
 
-// New makes a door of its options. Without a secret there are no tokens.
+// New makes a door of its options. Without keys there are no tokens.
 func New(o Options) (*Door, error) {
-	d := &Door{o: o, parser: jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithoutClaimsValidation())}
-	if o.Secret != "" {
-		if err := worker.CheckSecret(o.Secret, worker.MinSecret); err != nil {
-			return nil, fmt.Errorf("options: secret: %w", err)
-		}
-	}
+	d := &Door{o: o}
 	var err error
+	if d.keys, err = NewKeys(o.KeyOptions); err != nil {
+		return nil, err
+	}
 	if d.leeway, err = time.ParseDuration(cmp.Or(o.Leeway, "30s")); err != nil || d.leeway < 0 || d.leeway > maxLeeway {
 		return nil, fmt.Errorf("options: leeway: %q is no duration from \"0s\" to \"5m\"", o.Leeway)
 	}
@@ -91,6 +88,7 @@ func (d *Door) Admit(c *worker.Conn, hs *worker.Handshake, query url.Values) (cl
 	switch {
 	case raw != "":
 		if err := d.verify(raw, &claims, c.Worker().Now()); err != nil {
+			d.refused.Note(c.Worker().Now(), refusalOf(err), "path", c.Path(), "client", c.RemoteIP())
 			hs.Refuse(http.StatusUnauthorized, "token refused: "+reason(err))
 			return claims, false
 		}
@@ -113,6 +111,9 @@ func TooLarge(hs *worker.Handshake) {
 // Watch closes c with 4001 when its token expires, if it has one. For OnConnect
 // and OnResume.
 func (d *Door) Watch(c *worker.Conn) { d.expiries.watch(c) }
+
+// Start fetches keys that come from a URL. For OnWorkerStart.
+func (d *Door) Start() { d.keys.Start() }
 
 // Forget ends that. For OnClose.
 func (d *Door) Forget(c *worker.Conn) { d.expiries.forget(c) }

@@ -13,7 +13,7 @@ const secret = "correct horse battery staple"
 
 func door(t testing.TB) *Door {
 	t.Helper()
-	d, err := New(Options{Secret: secret})
+	d, err := New(Options{KeyOptions: KeyOptions{Secret: secret}})
 	if err != nil {
 		t.Fatal(err)
 	}

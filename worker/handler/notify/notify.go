@@ -32,8 +32,8 @@ func New(o worker.Options) (worker.Handler, error) {
 	if err := o.Decode(&h.opt); err != nil {
 		return nil, err
 	}
-	if h.opt.Secret == "" && !h.opt.Anonymous {
-		return nil, errors.New(`needs options = { secret = "…" }, or anonymous = true to let everyone in`)
+	if !h.opt.Any() && !h.opt.Anonymous {
+		return nil, errors.New(`needs options = { secret = "…" }, or public_key or jwks, or anonymous = true to let everyone in`)
 	}
 	var err error
 	if h.door, err = login.New(h.opt.Options); err != nil {
@@ -43,6 +43,12 @@ func New(o worker.Options) (worker.Handler, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// OnWorkerStart fetches keys that come from a URL.
+func (h *Handler) OnWorkerStart(*worker.Worker) error {
+	h.door.Start()
+	return nil
 }
 
 // open reports whether clients without a token get into channels.
