@@ -129,6 +129,20 @@ func (m *master) carry(ctx context.Context, old, next *process) (control.Exporte
 	return report, err
 }
 
+// disinherit lets next go on that was told of connections to come: who had them
+// has died meanwhile. It gets a hand-over that ends before it has begun.
+func (m *master) disinherit(ctx context.Context, next *process) {
+	from, to, err := socketpair()
+	if err == nil {
+		from.Close()
+		defer to.Close()
+		_, err = next.ask(ctx, control.TypeImport, nil, to)
+	}
+	if err != nil && !next.isGone() {
+		next.log.Error("the process still waits for connections of one that has died", "error", err)
+	}
+}
+
 // pauses adds up the histograms of the slots.
 type pauses struct {
 	counts []int64

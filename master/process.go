@@ -66,6 +66,7 @@ type process struct {
 	readySince time.Time // zero = not ready
 	aborted    bool      // the watchdog has dumped it
 
+	heir  bool                // was told that connections will come
 	given map[string]*os.File // copies that it has, or is about to get, by name
 }
 

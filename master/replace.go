@@ -37,11 +37,14 @@ func (m *master) replace(ctx context.Context, s *slot, u *unit) (exchange, error
 	if err := m.settleRoster(m.t.query); err != nil {
 		next.log.Warn("reload goes on without the broker process", "error", err)
 	}
-	if old != nil && u.role == control.RoleWorker {
+	switch {
+	case old != nil && u.role == control.RoleWorker:
 		if e.moved, err = m.move(ctx, old, next); err != nil {
 			return exchange{}, err
 		}
 		m.connectionsOf(ctx, next) // a last look: one that is dead by now is found so by exchange
+	case next.heir:
+		m.disinherit(ctx, next)
 	}
 	before := old
 	m.do(func() { old, err = m.exchange(s, u, next) })

@@ -154,7 +154,7 @@ func (m *master) spawn(s *slot, u *unit) (*process, error) {
 		return nil, err
 	}
 	p := m.newProcess(s, u, proc, parent)
-	p.given = given
+	p.given, p.heir = given, hello.Heir
 	m.live[p] = true
 	m.saveState()
 	p.run(m.kin)
@@ -166,6 +166,7 @@ func (m *master) introduce(s *slot, u *unit) control.Init {
 	hello := control.Init{
 		Version: control.Version, Role: u.role, Name: u.name, Slot: s.index,
 		Generation: u.generation, DrainMS: u.drainMS, Spec: u.spec, Standby: u.standby,
+		Heir: u.role == control.RoleWorker && s.proc != nil,
 	}
 	if u.role == control.RoleBroker {
 		hello.Tenure = m.tenure.told()

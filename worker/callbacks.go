@@ -11,6 +11,7 @@ import (
 // nothing.
 type callbacks struct {
 	onWorkerStart  func(*Worker) error
+	onStarting     func(*Worker, func(error))
 	onWorkerReload func(*Worker)
 	onWorkerResume func(*Worker)
 	onWorkerStop   func(*Worker)
@@ -52,6 +53,11 @@ func ofWorker(w *Worker) callbacks {
 func ofHandler(h Handler) (cb callbacks) {
 	if i, ok := h.(interface{ OnWorkerStart(*Worker) error }); ok {
 		cb.onWorkerStart = i.OnWorkerStart
+	}
+	if i, ok := h.(interface {
+		OnWorkerStarting(w *Worker, ready func(error))
+	}); ok {
+		cb.onStarting = i.OnWorkerStarting
 	}
 	if i, ok := h.(interface{ OnWorkerReload(*Worker) }); ok {
 		cb.onWorkerReload = i.OnWorkerReload

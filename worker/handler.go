@@ -30,6 +30,11 @@ import (
 //	OnBufferDrain(c *Conn)
 //	OnResume(c *Conn)
 //
+// One is OnWorkerStart for who takes a while: the loop goes on meanwhile, and the
+// process is ready when ready was called, on the loop, for each of them.
+//
+//	OnWorkerStarting(w *Worker, ready func(err error))
+//
 // Two more are for handlers that bring a Service along. OnService gets a Notice
 // for a connection; true sends the message on to its client, encoded once for
 // all that get it. OnQuery answers a question of Worker.Gather with JSON, or

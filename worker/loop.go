@@ -20,6 +20,7 @@ type loop struct {
 	log        *slog.Logger
 	slot       int
 	generation int
+	heir       bool   // connections of another process will come
 	identity   string // text of the control.Identity
 	broker     parts
 	proxies    forwarded.Proxies

@@ -96,8 +96,8 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 		return "connect to broker", err
 	}
 	step = "OnWorkerStart"
-	if doErr := l.do(func() { err = l.begun() }); doErr != nil || err != nil {
-		return step, errors.Join(doErr, err)
+	if err = l.begin(p.Memory); err != nil {
+		return step, err
 	}
 	step = "accept clients"
 	if doErr := l.do(func() {
@@ -116,7 +116,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{
-		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, broker: partsOf(p.Broker),
+		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, heir: p.Init.Heir, broker: partsOf(p.Broker),
 		identity: p.Init.Identity().On(p.Node).String(),
 		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
 		recall: recall{apps: p.Apps, ordered: w.ChannelRules.Ordered()},
@@ -167,21 +167,6 @@ func (l *loop) standOn(m *reactor.Memory[*Conn], listeners []reactor.Listener) e
 	r, err := reactor.New(l, l.log, listeners)
 	l.reactor = r
 	return err
-}
-
-// begun calls OnWorkerStart of every handler.
-func (l *loop) begun() error {
-	return l.each(func(r *route) (err error) {
-		if r.onWorkerStart == nil {
-			return nil
-		}
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
-		return r.onWorkerStart(l.w)
-	})
 }
 
 // run waits for the order to stop and takes the process down.

@@ -130,6 +130,10 @@ func (w *Worker) Slot() int { return w.loop.slot }
 // goroutine.
 func (w *Worker) Generation() int { return w.loop.generation }
 
+// Heir reports whether this process was started to take the connections of
+// another one over: OnImport runs, if not at once. Any goroutine.
+func (w *Worker) Heir() bool { return w.loop.heir }
+
 // Message is what a client sends or is sent.
 type Message struct {
 	Data   []byte
@@ -227,6 +231,14 @@ const maxPosted = 65_536
 // from other goroutines. Errors: ErrBusy when 65,536 functions are waiting,
 // ErrStopped. Any goroutine.
 func (w *Worker) Post(fn func()) error { return w.loop.reactor.Post(fn, maxPosted) }
+
+// AfterRound runs fn once, when all sockets that were ready together have been
+// read: for what is better done once for all of them than for each. It is as if
+// posted when the loop is not at a socket. For the loop.
+func (w *Worker) AfterRound(fn func()) {
+	l := w.loop
+	l.reactor.AfterRound(func() { l.run(fn) })
+}
 
 // maxTasks bounds the goroutines of Go.
 const maxTasks = 1024

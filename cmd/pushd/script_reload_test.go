@@ -105,6 +105,73 @@ func TestScriptReload(t *testing.T) {
 	says(t, a, "get", "Ann")
 }
 
+// TestScriptCarriedFirst: a client that comes to the new worker before the others
+// do is heard when they have come, and the program has what was carried to it.
+func TestScriptCarriedFirst(t *testing.T) {
+	t.Parallel()
+	for _, at := range []killPoint{{"ready", 1}, {"import carry", 1}} {
+		t.Run(at.point, func(t *testing.T) {
+			t.Parallel()
+			s := walk(t, "", `env = { WANTS = "open close" }`, "-tags", "faults")
+			a, b := s.Dial("/"), s.Dial("/")
+			says(t, a, "keep the map", "kept")
+			says(t, b, "here", "here")
+			st := s.Status()
+			old, master := st.Workers[0].PID, st.Master.PID
+			order(t, s.Server, at.point, at.n, unix.SIGSTOP, map[string]int{"ready": master, "import carry": old}[at.point])
+			s.change(`ping_interval = "50s"`)
+			reloaded := make(chan renewed, 1)
+			go func() { reloaded <- s.renew() }()
+			pushdtest.Eventually(t, "the new worker is there", func() bool {
+				_, err := os.Stat(filepath.Join(s.Dir, "fault"))
+				return os.IsNotExist(err)
+			})
+			signal(t, master, unix.SIGSTOP) // it would miss the old worker
+			signal(t, old, unix.SIGSTOP)    // so that those who come now come to the new one
+			before, _ := clientsOf(t, s.Port)
+			dialled := make(chan *pushdtest.Client, 1)
+			go func() { dialled <- s.Dial("/") }()
+			pushdtest.Eventually(t, "the new worker has accepted somebody", func() bool {
+				n, waiting := clientsOf(t, s.Port)
+				return n == before+1 && waiting == 0
+			})
+			signal(t, old, unix.SIGCONT)
+			signal(t, master, unix.SIGCONT)
+			if r := <-reloaded; !r.OK || r.Moved != 2 || r.Drained != 0 {
+				t.Errorf("%+v", r)
+			}
+			early := <-dialled
+			says(t, early, "seen", "carried:2 resume resume open")
+			says(t, early, "carried", "the map")
+			says(t, a, "carried", "the map")
+		})
+	}
+}
+
+// clientsOf counts the clients of a port, and those of them who wait to be
+// accepted.
+func clientsOf(t *testing.T, port int) (n, waiting int) {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line) // number, local, remote, state, queues: tx:rx
+		if len(f) < 5 || !strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+			continue
+		}
+		switch f[3] {
+		case "01":
+			n++
+		case "0A":
+			_, backlog, _ := strings.Cut(f[4], ":")
+			fmt.Sscanf(backlog, "%x", &waiting)
+		}
+	}
+	return n, waiting
+}
+
 // TestScriptHeld: those of whom the program has said that only it knows them are
 // closed when it ends without carrying them, and nobody else is.
 func TestScriptHeld(t *testing.T) {

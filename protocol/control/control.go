@@ -89,6 +89,10 @@ type Init struct {
 	// one before it still serves.
 	Standby bool `json:"standby,omitempty"`
 
+	// Heir makes a worker that is to take the connections of another one over:
+	// TypeImport follows, and what was carried comes before all else.
+	Heir bool `json:"heir,omitempty"`
+
 	// FormerUID is the user of the broker process before, 0 = root's or none.
 	FormerUID int `json:"former_uid,omitempty"`
 	// Tenure is for a broker process: the node's right to its name. A master that

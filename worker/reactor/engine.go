@@ -39,6 +39,7 @@ type Engine[C any] interface {
 
 	Post(fn func(), limit int) error
 	Posted() int
+	AfterRound(fn func())
 	Do(fns ...func()) error
 	Wake()
 

@@ -373,6 +373,9 @@ func (m *Memory[C]) Post(fn func(), limit int) error {
 	return nil
 }
 
+// AfterRound implements Engine: each socket is a round of its own.
+func (m *Memory[C]) AfterRound(fn func()) { _ = m.Post(fn, 0) }
+
 // Posted implements Engine. Any goroutine.
 func (m *Memory[C]) Posted() int {
 	m.mu.Lock()

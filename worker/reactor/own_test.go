@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // settled opens a client whose socket has left gnet.
@@ -49,6 +51,48 @@ func TestSettle(t *testing.T) {
 		}
 	})
 	says(t, settled(t, s, tcp), "next", "NEXT") // at a number that was used before
+}
+
+// TestAfterRound: what sockets ask for that are ready together comes when all of
+// them were read; gnet's are a round each.
+func TestAfterRound(t *testing.T) {
+	s, tcp, _ := start(t)
+	const n = 20
+	clients := make([]net.Conn, n)
+	for i := range clients {
+		clients[i] = settled(t, s, tcp)
+	}
+	s.on(func() { // the loop is here, and looks at no socket
+		s.events = nil
+		var fds []unix.PollFd
+		for i, c := range clients {
+			_, err := c.Write([]byte("round"))
+			must(t, err)
+			fds = append(fds, unix.PollFd{Fd: int32(s.peers[i].h.FD()), Events: unix.POLLIN})
+		}
+		for ready, err := 0, error(nil); ready < n; ready, err = unix.Poll(fds, 10) {
+			if err != nil && err != unix.EINTR {
+				t.Fatal(err)
+			}
+		}
+	})
+	for _, c := range clients {
+		says(t, c, "", "ROUND")
+	}
+	s.on(func() {
+		want := strings.Repeat("readable ", n) + strings.Repeat("round ", n)
+		if got := strings.Join(s.events, " ") + " "; got != want {
+			t.Error(got)
+		}
+	})
+	c := dial(t, tcp)
+	says(t, c, "round", "ROUND")
+	s.on(func() {})
+	s.on(func() {
+		if got := strings.Join(s.events[2*n:], " "); got != "opened 0 readable round" {
+			t.Error(got)
+		}
+	})
 }
 
 // TestSettleLater: in a turn about something else, as after a deferred answer.

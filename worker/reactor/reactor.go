@@ -81,6 +81,7 @@ type Reactor[C any] struct {
 	surplus  surplus
 	alarm    alarm
 	own      own[C]
+	round    round
 	packet   front // gnet's socket of the datagram at hand
 
 	depth   int    // of nested entries; the outermost is the turn

@@ -76,6 +76,9 @@ func (s *shouter) Readable(c *peer, p []byte) {
 	case strings.HasPrefix(string(p), "STAY"):
 		s.write(c, p)
 		s.r.Settle(c.h)
+	case strings.HasPrefix(string(p), "ROUND"):
+		s.r.AfterRound(func() { s.note("round") })
+		s.write(c, p)
 	case strings.HasPrefix(string(p), "MUCH"):
 		c.out = make([]byte, 16<<20)
 		s.Writable(c)

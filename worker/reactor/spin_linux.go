@@ -73,6 +73,7 @@ func (r *Reactor[C]) spin() {
 // serve reads the sockets of the first n events, and reports whether gnet's
 // instance has some.
 func (r *Reactor[C]) serve(n int) (inner bool) {
+	r.round.serving = n > 0
 	for i := range max(n, 0) {
 		e := &r.own.poll.events[i]
 		if e.Pad == 0 {
@@ -81,6 +82,7 @@ func (r *Reactor[C]) serve(n int) (inner bool) {
 		}
 		r.read(e.Fd, uint32(e.Pad))
 	}
+	r.endRound()
 	return inner
 }
 

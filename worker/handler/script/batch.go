@@ -6,22 +6,52 @@ import (
 	wire "github.com/pushd/pushd/protocol/script"
 )
 
-// Events are collected in next. When the process has nothing to do they go out at
-// once; else with all that has come when it is done with the batch under way. So
-// batches are as large as the program is slow, and nobody waits for a timer.
+// Events are collected in next. When the process has nothing to do they go out as
+// soon as all sockets that are ready have been read; else with all that has come
+// when it is done with the batch under way. So batches are as large as the program
+// is slow, and nobody waits for a timer.
 
-// kick sends the next batch if the process has nothing to do.
+// enough is how many bytes are sent before the other sockets have been read, so
+// that both processes have something to do.
+const enough = 32 << 10
+
+// kick sees to it that the next batch is sent if the process has nothing to do.
 func (h *handler) kick() {
 	h.weigh()
-	p := h.cur
-	if p == nil || p.stopping || len(h.under) > 0 || len(h.next) == 0 || h.importing > 0 {
-		return
+	switch {
+	case !h.ready():
+	case len(h.next) >= enough:
+		h.dispatch()
+	case !h.kicked:
+		h.kicked = true
+		h.w.AfterRound(h.kickedOff)
 	}
+}
+
+// kickedOff is what kick has ordered.
+func (h *handler) kickedOff() {
+	if h.kicked = false; h.ready() {
+		h.dispatch()
+	}
+}
+
+// ready reports whether there is a batch to send, and somebody who waits for it.
+func (h *handler) ready() bool {
+	p := h.cur
+	return p != nil && !p.stopping && len(h.under) == 0 && len(h.next) > 0 && !h.awaits()
+}
+
+// awaits reports whether connections are on their way here: there is no event
+// before the last one has landed.
+func (h *handler) awaits() bool { return h.heir || h.importing > 0 }
+
+// dispatch sends the next batch. h.ready holds.
+func (h *handler) dispatch() {
 	h.number++
 	h.under = wire.Frame{Op: wire.Tick, Conn: h.number}.Append(h.next)
 	h.next, h.spare = h.spare[:0], nil
 	h.since = time.Now()
-	p.link.Write(h.under)
+	h.cur.link.Write(h.under)
 	h.guard()
 }
 

@@ -420,11 +420,11 @@ func (h *handler) stop(p *proc, flags byte, then func()) {
 
 // finish sends the last batch as soon as the one under way is done.
 func (h *handler) finish(p *proc) {
-	if len(h.under) > 0 {
+	if len(h.under) > 0 || h.awaits() {
 		p.last = func() { h.finish(p) }
 		return
 	}
-	h.kick()
+	h.dispatch()
 	p.stopping = true
 }
 

@@ -51,16 +51,28 @@ func (h *handler) luggage() (b []byte) {
 // unpack takes over what luggage has packed.
 func (h *handler) unpack(b []byte) {
 	each(b, func(f wire.Frame, whole []byte) {
-		if f.Op == wire.Carried {
+		switch {
+		case f.Op == wire.Carried:
 			h.carried = append(h.carried, append([]byte(nil), f.Payload...))
-			return
+		case f.Op == wire.Open && len(f.Payload) == 0:
+			h.fresh[f.Conn] = true
+		default:
+			h.packed = append(h.packed, whole...)
 		}
-		h.next = append(h.next, whole...)
 	})
+}
+
+// await holds all events back until the first hand-over has ended, of which the
+// worker was told when it started.
+func (h *handler) await() {
+	if h.heir = h.w.Heir(); h.heir {
+		h.hold(holdMove, true)
+	}
 }
 
 // OnImport holds all events back until the last connection has arrived.
 func (h *handler) OnImport(*worker.Worker) {
+	h.heir = false
 	h.importing++
 	h.hold(holdMove, true)
 }
@@ -73,20 +85,29 @@ func (h *handler) OnImported(_ *worker.Worker, carry []byte) {
 	}
 	if h.cur != nil && !h.cur.stopping {
 		h.arrived()
+	} else { // the next process gets it all
+		h.next, h.packed = append(h.packed, h.next...), nil
 	}
 	h.hold(holdMove, false)
 }
 
 // arrived tells the process what has been carried to it, and of connections that
-// it does not know yet; what has waited comes behind.
+// it does not know yet; then come the events that it was not told where they came
+// from, and those that have waited here.
 func (h *handler) arrived() {
-	waits := h.next
-	h.next = nil
-	each(waits, func(f wire.Frame, _ []byte) {
-		if _, known := h.told[f.Conn]; f.Op == wire.Open && !known {
+	packed, waits := h.packed, h.next
+	h.packed, h.next = nil, nil
+	untold := func(f wire.Frame, _ []byte) {
+		switch f.Op {
+		case wire.Open:
 			h.fresh[f.Conn] = true
+			delete(h.told, f.Conn)
+		case wire.Resume:
+			delete(h.told, f.Conn)
 		}
-	})
+	}
+	each(packed, untold)
+	each(waits, untold)
 	h.passOn()
 	if h.wants[wire.WantOpen] {
 		h.clients.Each(h.w, func(c *worker.Conn) bool {
@@ -94,19 +115,25 @@ func (h *handler) arrived() {
 			return true
 		})
 	}
-	each(waits, func(f wire.Frame, whole []byte) {
-		switch _, known := h.told[f.Conn]; {
-		case f.Op == wire.Open && known:
-			if h.clients.Find(h.w, f.Conn) == nil { // has come and gone meanwhile
-				h.next = append(h.next, whole...)
-			}
-		case f.Op == wire.Message && !known, f.Op == wire.Open:
-			h.repeat(f, whole)
-		default:
-			h.next = append(h.next, whole...)
-		}
-	})
+	each(packed, h.repeat)
+	each(waits, h.late)
+	clear(h.fresh)
+	if p := h.cur; p.last != nil && len(h.under) == 0 {
+		last := p.last
+		p.last = nil
+		last()
+		return
+	}
 	h.kick()
+}
+
+// late hands on an event that has waited for the connections to come.
+func (h *handler) late(f wire.Frame, whole []byte) {
+	if c := h.clients.Find(h.w, f.Conn); c != nil && (f.Op == wire.Open || f.Op == wire.Resume) {
+		h.tell(c, wire.Resume)
+		return
+	}
+	h.next = append(h.next, whole...) // one that has come and gone is told of, too
 }
 
 // OnWorkerResume starts the program anew: the other worker process has failed.

@@ -34,7 +34,7 @@ func (h *handler) answer(p *proc, number uint64, v any, err error) {
 // an answer is not done with its batch before that is there: so in the middle of
 // one it goes out at once, of no batch.
 func (h *handler) aside(p *proc, make func()) {
-	if len(h.under) == 0 || p != h.cur {
+	if p != h.cur || len(h.under) == 0 && !h.awaits() {
 		make()
 		h.kick()
 		return
@@ -67,6 +67,10 @@ func (h *handler) question(p *proc, f wire.Frame) error {
 		h.answer(p, f.Conn, struct{}{}, err)
 	case wire.AskOpens:
 		h.wants[wire.WantOpen] = true
+		if h.awaits() { // then all are told who are there at its end
+			h.answer(p, f.Conn, struct{}{}, nil)
+			return nil
+		}
 		h.aside(p, func() {
 			h.clients.Each(h.w, func(c *worker.Conn) bool {
 				h.tell(c, wire.Resume)

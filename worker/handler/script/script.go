@@ -55,11 +55,14 @@ type handler struct {
 
 	next, under []byte // frames of the batch that is being filled, and of the one under way
 	spare       []byte
+	kicked      bool   // AfterRound sends it
 	number      uint64 // of the batch under way, or the last one
 	since       time.Time
 	due         *worker.Timer // of the batch under way
 
+	packed    []byte   // events that came along with connections
 	carried   [][]byte // CARRY payloads for the next process
+	heir      bool     // the first of them is still to come
 	importing int      // hand-overs to this worker process under way
 	exported  func(carry []byte)
 	noted     rateLimit
@@ -87,18 +90,30 @@ func New(o worker.Options) (worker.Handler, error) {
 
 var errRoot = errors.New("a script is not run as root: set user of [[worker]], or allow_root = true")
 
-// OnWorkerStart starts the program and waits until it is ready.
-func (h *handler) OnWorkerStart(w *worker.Worker) error {
+// OnWorkerStarting starts the program. The worker is ready when it is.
+func (h *handler) OnWorkerStarting(w *worker.Worker, ready func(error)) {
 	h.w = w
 	h.log = slog.Default().With("worker", w.Name, "slot", w.Slot())
 	if os.Geteuid() == 0 && !h.o.AllowRoot {
-		return errRoot
+		ready(errRoot)
+		return
 	}
-	p, err := h.launch(h.setup())
+	h.await()
+	setup := h.setup()
+	if err := w.Go(func() {
+		p, err := h.launch(setup)
+		_ = w.Post(func() { ready(h.started(p, err)) })
+	}); err != nil {
+		ready(err)
+	}
+}
+
+// started goes on with the first process, or the reason why there is none.
+func (h *handler) started(p *proc, err error) error {
+	if err == nil {
+		err = h.attach(p)
+	}
 	if err != nil {
-		return err
-	}
-	if err := h.attach(p); err != nil {
 		return err
 	}
 	h.begin(p)
