@@ -29,6 +29,7 @@ type callbacks struct {
 	onService      func(*Conn, Notice) bool
 	onRecovery     func(*Conn, *Recovery)
 	onPosition     func(*Published) Message
+	onEvent        func(*Published) Event
 	onQuery        func(what string, args []byte) ([]byte, error)
 	onExport       func(w *Worker, ready func(carry []byte))
 	onImport       func(w *Worker)
@@ -45,7 +46,7 @@ func ofWorker(w *Worker) callbacks {
 		onWorkerResume: w.OnWorkerResume, onWorkerStop: w.OnWorkerStop,
 		onHandshake: w.OnHandshake, onRequest: w.OnRequest, onConnect: w.OnConnect, onMessage: w.OnMessage,
 		onClosing: w.OnClosing, onClose: w.OnClose, onTimeout: w.OnTimeout, onError: w.OnError, onBufferFull: w.OnBufferFull, onBufferDrain: w.OnBufferDrain,
-		onResume: w.OnResume, onRecovery: w.OnRecovery, onPosition: w.OnPosition,
+		onResume: w.OnResume, onRecovery: w.OnRecovery, onPosition: w.OnPosition, onEvent: w.OnEvent,
 	}
 }
 
@@ -109,6 +110,9 @@ func ofHandler(h Handler) (cb callbacks) {
 	}
 	if i, ok := h.(interface{ OnPosition(*Published) Message }); ok {
 		cb.onPosition = i.OnPosition
+	}
+	if i, ok := h.(interface{ OnEvent(*Published) Event }); ok {
+		cb.onEvent = i.OnEvent
 	}
 	if i, ok := h.(interface {
 		OnQuery(what string, args []byte) ([]byte, error)

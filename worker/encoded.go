@@ -1,6 +1,9 @@
 package worker
 
-import "github.com/pushd/pushd/worker/history"
+import (
+	"github.com/pushd/pushd/protocol/sse"
+	"github.com/pushd/pushd/worker/history"
+)
 
 // frames holds one message in each encoding that was asked for, so that it is
 // encoded once, however many get it. There are few: most publications need one.
@@ -12,26 +15,22 @@ type frames struct {
 // encoded is the message for the connections of one variant.
 type encoded struct {
 	variant variant
-	stamper *route // that tells positions; nil: they are not told
+	teller  *route // that words it; nil: it is sent as it is
 	frame   []byte
 }
 
 func (f *frames) of(c *Conn, p *Publication) []byte {
-	v := c.transport.variant(c, len(p.Data))
-	var stamper *route
-	if p.Stamp != nil || p.Kind == KindRecovery {
-		stamper = c.stamper()
-	}
+	v, teller := c.transport.variant(c, len(p.Data)), c.teller(p)
 	for i := range f.list {
-		if f.list[i].variant == v && f.list[i].stamper == stamper {
+		if f.list[i].variant == v && f.list[i].teller == teller {
 			return f.list[i].frame
 		}
 	}
 	if f.list == nil {
 		f.list = f.room[:0]
 	}
-	b := c.encodeAll(p, stamper)
-	f.list = append(f.list, encoded{v, stamper, b})
+	b := c.encodeAll(p, teller)
+	f.list = append(f.list, encoded{v, teller, b})
 	return b
 }
 
@@ -39,33 +38,59 @@ func (f *frames) of(c *Conn, p *Publication) []byte {
 const frameHead = 10
 
 // encodeAll encodes what the publication has for clients of c's variant.
-func (c *Conn) encodeAll(p *Publication, stamper *route) []byte {
+func (c *Conn) encodeAll(p *Publication, teller *route) []byte {
 	b := make([]byte, 0, len(p.Data)+frameHead)
 	switch {
 	case p.Kind == KindRecovery:
-		return c.encodeReply(b, p, stamper)
-	case stamper != nil:
-		return c.transport.encode(c, b, stamper.stamped(c, &Published{p.Target, p.Stamp.Position, p.Stamp.Prev, Message{Data: p.Data, Binary: p.Binary}}))
+		return c.encodeReply(b, p, teller)
 	case p.Kind != KindMessages:
-		return c.transport.encode(c, b, Message{Data: p.Data, Binary: p.Binary})
+		return c.encode(b, teller, published(p, p.Data))
 	}
-	_, _ = EachMessage(p.Data, func(m []byte) { b = c.transport.encode(c, b, Message{Data: m, Binary: p.Binary}) })
+	_, _ = EachMessage(p.Data, func(m []byte) { b = c.encode(b, teller, published(p, m)) })
 	return b
 }
 
+// published is a message of a publication.
+func published(p *Publication, data []byte) Published {
+	m := Published{Message: Message{Data: data, Binary: p.Binary}}
+	if p.Scope == ScopeChannel {
+		m.Channel = p.Target
+	}
+	if p.Stamp != nil {
+		m.Position, m.Prev = p.Stamp.Position, p.Stamp.Prev
+	}
+	return m
+}
+
+// encode appends one message.
+func (c *Conn) encode(b []byte, teller *route, m Published) []byte {
+	if teller == nil {
+		return c.transport.encode(c, b, m.Message)
+	}
+	told := m // what a handler is given lives on the heap
+	if !c.transport.events {
+		return c.transport.encode(c, b, teller.stamped(c, &told))
+	}
+	told.Partial = c.joins()
+	if told.Message.Data == nil {
+		told.Message.Data = []byte{} // an event of nothing is one
+	}
+	return sse.Append(b, teller.event(c, &told))
+}
+
 // encodeReply encodes what was missed.
-func (c *Conn) encodeReply(b []byte, p *Publication, stamper *route) []byte {
+func (c *Conn) encodeReply(b []byte, p *Publication, teller *route) []byte {
 	reply, err := history.ParseReply(p.Data)
 	if err != nil {
 		return b // nobody has joined by it
 	}
 	prev := uint64(0)
 	reply.EachMessage(func(m history.Message) {
-		message := Message{Data: m.Data, Binary: m.Kind == history.Binary}
-		if stamper != nil {
-			message = stamper.stamped(c, &Published{p.Target, history.Position{Epoch: reply.Epoch, Offset: m.Offset}, prev, message})
-		}
-		b, prev = c.transport.encode(c, b, message), m.Offset
+		b = c.encode(b, teller, Published{
+			Channel: p.Target, Position: history.Position{Epoch: reply.Epoch, Offset: m.Offset}, Prev: prev,
+			Message: Message{Data: m.Data, Binary: m.Kind == history.Binary},
+		})
+		prev = m.Offset
 	})
 	return b
 }

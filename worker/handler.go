@@ -29,6 +29,9 @@ import (
 //	OnBufferFull(c *Conn)
 //	OnBufferDrain(c *Conn)
 //	OnResume(c *Conn)
+//	OnRecovery(c *Conn, r *Recovery)
+//	OnPosition(p *Published) Message
+//	OnEvent(p *Published) Event
 //
 // One is OnWorkerStart for who takes a while: the loop goes on meanwhile, and the
 // process is ready when ready was called, on the loop, for each of them.

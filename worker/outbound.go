@@ -57,12 +57,17 @@ func (l *loop) uncork() {
 
 // send encodes m for c and sends or queues it.
 func (l *loop) send(c *Conn, m Message) error {
-	if err := l.room(c, len(m.Data), mark{}); err != nil {
+	return l.sendAs(c, len(m.Data), func(dst []byte) []byte { return c.transport.encode(c, dst, m) })
+}
+
+// sendAs sends or queues what encode makes of a message of n bytes.
+func (l *loop) sendAs(c *Conn, n int, encode func(dst []byte) []byte) error {
+	if err := l.room(c, n, mark{}); err != nil {
 		return err
 	}
 	c.sentMessages(1)
 	l.counts.messagesOut++
-	l.emit(c, func(dst []byte) []byte { return c.transport.encode(c, dst, m) })
+	l.emit(c, encode)
 	if c.has(flagDead) {
 		return ErrClosed
 	}

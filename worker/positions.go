@@ -5,12 +5,16 @@ import (
 	"github.com/pushd/pushd/worker/record"
 )
 
-// Published is a message of a channel with history, for OnPosition.
+// Published is a message on its way to clients, for OnPosition and OnEvent.
 type Published struct {
-	Channel  string
-	Position history.Position
-	Prev     uint64 // offset of the message before it in the channel, 0 = none that is known
+	Channel  string           // "" of what is for no channel: a user, a connection
+	Position history.Position // zero in a channel without history
+	Prev     uint64           // offset of the message before it in the channel, 0 = none that is known
 	Message  Message
+	// Partial says that a join of the connection waits for its history: were it to
+	// come back with this position, what it has missed of that channel would stay
+	// unknown to it.
+	Partial bool
 }
 
 // SetPositions says whether the client is to be told the position of each
@@ -27,13 +31,17 @@ func (c *Conn) SetPositions(on bool) {
 // Positions reports whether SetPositions is on.
 func (c *Conn) Positions() bool { return c.more != nil && c.text(record.Positions, "") != "" }
 
-// stamper returns the route that tells c positions, nil if it is told none. A
-// message is made once for all connections of a route.
-func (c *Conn) stamper() *route {
-	if c.more == nil || c.route.onPosition == nil || !c.Positions() {
-		return nil
+// teller returns the route that words a publication for c, nil if it is sent as it
+// is. A message is made once for all connections of a route.
+func (c *Conn) teller(p *Publication) *route {
+	switch rt := c.route; {
+	case c.transport.events && rt.onEvent != nil:
+		return rt
+	case c.transport.events || rt.onPosition == nil || c.more == nil:
+	case (p.Stamp != nil || p.Kind == KindRecovery) && c.Positions():
+		return rt
 	}
-	return c.route
+	return nil
 }
 
 // stamped returns the message as clients get it that are told positions.
@@ -43,7 +51,15 @@ func (r *route) stamped(c *Conn, p *Published) (m Message) {
 	return r.onPosition(p)
 }
 
-// recalls reports whether the record of c has what version 3 has.
-func (c *Conn) recalls() bool {
-	return len(c.loop.recall.of) > 0 && len(c.loop.recall.of[c]) > 0 || c.Positions()
+// event returns the message as clients of streams get it.
+func (r *route) event(c *Conn, p *Published) (e Event) {
+	defer c.loop.contain("OnEvent", nil)
+	e.Data = p.Message.Data // should it panic
+	return r.onEvent(p)
 }
+
+// joins reports whether a join of c waits.
+func (c *Conn) joins() bool { return len(c.loop.recall.of) > 0 && len(c.loop.recall.of[c]) > 0 }
+
+// recalls reports whether the record of c has what version 3 has.
+func (c *Conn) recalls() bool { return c.joins() || c.Positions() }

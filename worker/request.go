@@ -122,12 +122,7 @@ func (w *Response) End() {
 			w.emit(len(w.body), func(dst []byte) []byte { return append(dst, w.body...) })
 		}
 	}
-	w.finish()
-	if c.more != nil {
-		c.more.held = nil
-		c.shed()
-	}
-	c.clear(flagHeld)
+	w.release()
 	if w.closing || c.loop.phase.leaving() {
 		c.loop.finishAfter(c, stageDrain)
 		return

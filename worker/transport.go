@@ -8,7 +8,7 @@ package worker
 // All functions run on the loop. nil ones do nothing.
 type transport struct {
 	name   string     // of Conn.Protocol; "" is the scheme of the listener
-	number uint64     // in records: 0 HTTP, 1 WebSocket, 2 packets, 3 TLS; means nothing unless moves
+	number uint64     // in records: 0 HTTP, 1 WebSocket, 2 packets, 3 TLS, 4 server-sent events; means nothing unless moves
 	behind *transport // what such a connection has spoken at first; nil is this
 	flags  flags      // that one can have when it arrives from another process
 
@@ -16,6 +16,7 @@ type transport struct {
 	moves    bool // it can go to another process
 	requests bool // it answers requests, and begins none while a hand-over waits for answers that are due
 	stays    bool // its socket has come to stay: see reactor.Settle
+	events   bool // what is published reaches it as events: see OnEvent
 	once     bool // it lasts for one datagram and is in no registry
 
 	// open begins with a client that has just come in.
@@ -46,7 +47,7 @@ type transport struct {
 type variant struct {
 	transport *transport
 	port      *port // where the encoding is the listener's
-	bits      uint8 // where messages are compressed
+	bits      uint8 // where messages are compressed, or for whom they are worded
 }
 
 // The transports that a listener begins with, by its scheme, and those that

@@ -17,10 +17,11 @@ import "fmt"
 //	4  nothing of a connection: the reader knows that handlers may leave
 //	   something, in a message of its own
 //	5  TLS, and what has not shaken hands yet
-const RecordVersion = 5
+//	6  a stream of server-sent events
+const RecordVersion = 6
 
 // later are the kinds that came after version 1, see RecordVersion.
-var later = []recordKind{{3, (*Conn).recalls}, {5, (*Conn).underTLS}}
+var later = []recordKind{{3, (*Conn).recalls}, {5, (*Conn).underTLS}, {6, (*Conn).streams}}
 
 // recordKind is what makes a record need a version.
 type recordKind struct {

@@ -102,6 +102,11 @@ type Worker struct {
 	// history that have Conn.SetPositions: once for all of them, p is valid until
 	// it returns, and the Data of the result must not change any more.
 	OnPosition func(p *Published) Message
+	// OnEvent returns what clients of streams get of a publication, whether its
+	// channel has history or not; without OnEvent they get the message as data. It
+	// runs as OnPosition does, once for all of them, or twice while joins of some
+	// wait.
+	OnEvent func(p *Published) Event
 
 	listen []string
 	loop   *loop // nil outside of Serve

@@ -22,8 +22,9 @@ const (
 
 // AppendHead appends the status line and header block of a final response; a
 // status that is none, below 200 or over 999, becomes 500. length is the
-// body's in bytes, or Chunked, or Untold, which only an answer to HEAD may be. date is the Date header's value. Headers
-// that frame the response are ours; others whose name is no token are left out.
+// body's in bytes, or Chunked, or Untold, which only an answer to HEAD may be and
+// one that ends with the connection. date is the Date header's value. Headers that
+// frame the response are ours; others whose name is no token are left out.
 func AppendHead(dst []byte, status int, h http.Header, length int, closing bool, date string) []byte {
 	if status < 200 || status > 999 {
 		status = http.StatusInternalServerError

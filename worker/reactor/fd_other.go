@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,7 @@ func epollDelete(int, int)                       {}
 func sendNow(int, []byte) (int, unix.Errno)      { return 0, unix.ENOSYS }
 func shutWrite(int) bool                         { return false }
 func unread(int) bool                            { return false }
+func silence(int) time.Duration                  { return 0 }
 func closeFD(int)                                {}
 func readable(int) bool                          { return false }
 

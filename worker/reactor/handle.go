@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
@@ -82,6 +83,16 @@ func (h Handle) Unread() bool {
 		return m.unread()
 	}
 	return unread(h.FD())
+}
+
+// Silence returns for how long the peer's system has acknowledged nothing, while
+// there is something that it has not; else 0, and where the kernel does not tell.
+// So it speaks of the network and the machine at its other end, and of no reader.
+func (h Handle) Silence() time.Duration {
+	if m := h.pipe(); m != nil {
+		return m.silence()
+	}
+	return silence(h.FD())
 }
 
 // ErrFull says that a socket takes no datagram now; this one is lost.

@@ -53,6 +53,8 @@ type Socket[C any] struct {
 	waits  bool   // for room to write
 	closed bool
 	given  bool // to another Memory
+
+	since time.Duration // of Vanish
 }
 
 // pipe is what Handle's methods know of a Socket: it stands in for gnet's
@@ -63,6 +65,9 @@ type pipe struct {
 	out       []byte
 	room      int // bytes that the client still takes; below 0: any number
 	unread    func() bool
+	silence   func() time.Duration
+	lost      bool // its machine is gone: nothing arrives
+	owed      int  // bytes that have not
 	ended     bool // the worker has ended its side
 }
 
@@ -74,6 +79,10 @@ func (p *pipe) write(b []byte) int {
 	if p.room >= 0 {
 		n = min(n, p.room)
 		p.room -= n
+	}
+	if p.lost {
+		p.owed += n
+		return n
 	}
 	p.out = append(p.out, b[:n]...)
 	return n
@@ -123,7 +132,7 @@ func (m *Memory[C]) Accept(i int, peer netip.AddrPort) *Socket[C] {
 		return nil
 	}
 	s := &Socket[C]{m: m}
-	s.pipe = pipe{peer: peer, room: -1, unread: func() bool { return len(s.in) > 0 }}
+	s.pipe = pipe{peer: peer, room: -1, unread: func() bool { return len(s.in) > 0 }, silence: s.silence}
 	s.front.conn = &s.pipe
 	var ok bool
 	m.turn(func() {
@@ -151,6 +160,17 @@ func (s *Socket[C]) Send(b []byte) {
 func (s *Socket[C]) HangUp() {
 	s.left = true
 	s.read()
+}
+
+// Vanish takes the client's machine off the network: what it is sent from now on
+// is acknowledged by nobody.
+func (s *Socket[C]) Vanish() { s.pipe.lost, s.since = true, s.m.now }
+
+func (s *Socket[C]) silence() time.Duration {
+	if s.pipe.owed == 0 {
+		return 0
+	}
+	return s.m.now - s.since
 }
 
 // read gives the worker what it reads.

@@ -130,7 +130,8 @@ func (c *Client) answered() bool {
 		return false // not whole yet
 	}
 	c.status, c.header = answer.StatusCode, answer.Header
-	if c.framed = c.status == http.StatusSwitchingProtocols; c.framed {
+	c.framed = c.status == http.StatusSwitchingProtocols
+	if c.framed || c.header.Get("Content-Type") == "text/event-stream" {
 		rest, _ := io.ReadAll(r)
 		c.raw = rest
 	}
