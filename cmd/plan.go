@@ -18,6 +18,7 @@ import (
 	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
+	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/nodes"
 )
 
@@ -82,7 +83,7 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 // channels judges the rules that the program's workers declare; those of the
 // config have been.
 func (b *planner) channels() {
-	rules, read := b.program.channels(b.process()), len(b.config.Channels)
+	rules, read := b.program.channels(processSpec{Channels: b.config.Rules()}), len(b.config.Channels)
 	if i := rules.Historic(); i >= 0 && b.config.Broker.URL != "" {
 		at := "ChannelRules of the program's workers"
 		if i < read {
@@ -124,8 +125,23 @@ func (b *planner) process() processSpec {
 	}
 	return processSpec{
 		LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL, Node: node,
-		Services: b.config.Services(), Channels: b.config.Rules(),
+		Services: b.config.Services(), Channels: append(b.config.Rules(), b.handlerChannels()...),
 	}
+}
+
+// handlerChannels are the rules that handlers have for channels of their own,
+// behind those of the config. Over an external NATS there is no history.
+func (b *planner) handlerChannels() (rules channel.Rules) {
+	seen := map[string]bool{}
+	for _, w := range b.config.Workers {
+		for _, r := range w.Routes {
+			if !seen[r.Handler] && b.config.Broker.URL == "" {
+				seen[r.Handler] = true
+				rules = append(rules, worker.ChannelsOf(r.Handler)...)
+			}
+		}
+	}
+	return rules
 }
 
 // configGroup plans a group that the config describes.

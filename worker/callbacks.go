@@ -30,6 +30,7 @@ type callbacks struct {
 	onRecovery     func(*Conn, *Recovery)
 	onPosition     func(*Published) Message
 	onEvent        func(*Published) Event
+	onFilter       func(*Conn, *Published) bool
 	onQuery        func(what string, args []byte) ([]byte, error)
 	onExport       func(w *Worker, ready func(carry []byte))
 	onImport       func(w *Worker)
@@ -110,6 +111,9 @@ func ofHandler(h Handler) (cb callbacks) {
 	}
 	if i, ok := h.(interface{ OnPosition(*Published) Message }); ok {
 		cb.onPosition = i.OnPosition
+	}
+	if i, ok := h.(interface{ OnFilter(*Conn, *Published) bool }); ok {
+		cb.onFilter = i.OnFilter
 	}
 	if i, ok := h.(interface{ OnEvent(*Published) Event }); ok {
 		cb.onEvent = i.OnEvent

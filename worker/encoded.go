@@ -21,6 +21,9 @@ type encoded struct {
 
 func (f *frames) of(c *Conn, p *Publication) []byte {
 	v, teller := c.transport.variant(c, len(p.Data)), c.teller(p)
+	if p.Kind == KindRecovery && c.route.onFilter != nil {
+		return c.encodeAll(p, teller) // each gets its own of what was missed
+	}
 	for i := range f.list {
 		if f.list[i].variant == v && f.list[i].teller == teller {
 			return f.list[i].frame
@@ -86,11 +89,14 @@ func (c *Conn) encodeReply(b []byte, p *Publication, teller *route) []byte {
 	}
 	prev := uint64(0)
 	reply.EachMessage(func(m history.Message) {
-		b = c.encode(b, teller, Published{
+		missed := Published{
 			Channel: p.Target, Position: history.Position{Epoch: reply.Epoch, Offset: m.Offset}, Prev: prev,
 			Message: Message{Data: m.Data, Binary: m.Kind == history.Binary},
-		})
+		}
 		prev = m.Offset
+		if c.passes(&missed) {
+			b = c.encode(b, teller, missed)
+		}
 	})
 	return b
 }

@@ -38,6 +38,11 @@ import (
 //
 //	OnWorkerStarting(w *Worker, ready func(err error))
 //
+// OnFilter says whether a member of a channel gets a message of it; p is valid until
+// it returns. It runs for each member, or for those that an Audience names.
+//
+//	OnFilter(c *Conn, p *Published) bool
+//
 // Two more are for handlers that bring a Service along. OnService gets a Notice
 // for a connection; true sends the message on to its client, encoded once for
 // all that get it. OnQuery answers a question of Worker.Gather with JSON, or

@@ -44,7 +44,8 @@ type loop struct {
 	secure secure
 
 	tidying   tidying
-	listeners listeners // nil: nobody has called On
+	listeners listeners           // nil: nobody has called On
+	audiences map[string]Audience // by channel; nil: there are none
 
 	now    time.Duration // monotonic, at the start of the turn
 	mark   time.Duration // when the last callback ended

@@ -3,11 +3,15 @@ package worker
 import (
 	"fmt"
 	"sync"
+
+	"github.com/pushd/pushd/worker/channel"
 )
 
 var (
 	ownersMu sync.RWMutex
 	owners   = map[string]string{}
+
+	handlerChannels = map[string]channel.Rules{}
 )
 
 // OwnChannels says that the channels "name:…" are whose, in words such as "the
@@ -20,6 +24,21 @@ func OwnChannels(name, whose string) {
 		panic(fmt.Sprintf("worker: the channels %q are taken or have no name", name+":"))
 	}
 	owners[name] = whose
+}
+
+// HandlerChannels says what holds of a handler's channels where it serves a route,
+// behind all that the config says. Call it from an init function.
+func HandlerChannels(handler string, rules ...channel.Rule) {
+	ownersMu.Lock()
+	defer ownersMu.Unlock()
+	handlerChannels[handler] = rules
+}
+
+// ChannelsOf returns what HandlerChannels has said of a handler.
+func ChannelsOf(handler string) channel.Rules {
+	ownersMu.RLock()
+	defer ownersMu.RUnlock()
+	return handlerChannels[handler]
 }
 
 // ChannelsTaken is an error when the channels "id:…" are somebody's.

@@ -83,6 +83,7 @@ type delivery struct {
 	members []*Conn
 	group   *hub.Group[*Conn]
 	removed uint32 // of group, when members was taken
+	chosen  bool   // members were named by an Audience: each may be no member
 	next    int
 	reached int
 	told    bool // whoever asked has its answer
@@ -244,6 +245,9 @@ func (l *loop) begins(p Publication) *delivery {
 		f.members = append(f.members, d.group.Members()...)
 		d.removed = d.group.Removed()
 	}
+	if l.audiences != nil && p.Scope == ScopeChannel {
+		l.audience(d)
+	}
 	d.members = f.members
 	if cap(f.members) > maxSnapshot {
 		f.members = nil
@@ -295,7 +299,7 @@ func (d *delivery) includes(c *Conn) bool {
 	if d.pub.Stamp != nil && len(l.recall.of) > 0 && l.recall.covers(c, d) {
 		return false
 	}
-	if d.group != nil && d.removed != d.group.Removed() && !c.groups.In(d.group) {
+	if d.group != nil && (d.chosen || d.removed != d.group.Removed()) && !c.groups.In(d.group) {
 		return false
 	}
 	for i := range d.except {
@@ -312,6 +316,11 @@ func (d *delivery) act(l *loop, c *Conn) int {
 	p := &d.pub
 	switch p.Kind {
 	case KindMessage:
+		if c.route.onFilter != nil {
+			if m := published(p, p.Data); !c.passes(&m) || !c.open() {
+				return 0
+			}
+		}
 		return d.send(l, c, 1)
 	case KindMessages:
 		return d.send(l, c, d.count())
@@ -353,9 +362,13 @@ func (d *delivery) send(l *loop, c *Conn, messages uint32) int {
 	if messages == 0 || l.room(c, len(p.Data), d.mark) != nil {
 		return 0
 	}
+	frame := d.frames.of(c, p)
+	if len(frame) == 0 { // all of it is for others
+		return 0
+	}
 	c.sentMessages(messages)
 	l.counts.messagesOut += uint64(messages)
-	l.share(c, d.frames.of(c, p), d.mark)
+	l.share(c, frame, d.mark)
 	if c.has(flagDead) {
 		return 0
 	}

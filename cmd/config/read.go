@@ -342,6 +342,7 @@ func (t *table) app(at string) App {
 	t.integer("client_event_rate", &app.ClientEventRate)
 	t.integer("subscription_rate", &app.SubscriptionRate)
 	t.boolean("subscription_count", &app.SubscriptionCount)
+	t.boolean("mercure", &app.Mercure)
 	t.duration("activity_timeout", &app.ActivityTimeout)
 	t.duration("anonymous_timeout", &app.AnonymousTimeout)
 	for _, h := range t.subs("webhooks") {

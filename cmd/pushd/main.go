@@ -8,6 +8,7 @@ import (
 	_ "github.com/pushd/pushd/worker/handler/chat"
 	_ "github.com/pushd/pushd/worker/handler/demo"
 	_ "github.com/pushd/pushd/worker/handler/echo"
+	_ "github.com/pushd/pushd/worker/handler/mercure"
 	_ "github.com/pushd/pushd/worker/handler/notify"
 	_ "github.com/pushd/pushd/worker/handler/pusher"
 	_ "github.com/pushd/pushd/worker/handler/script"

@@ -1,6 +1,7 @@
 package mercure
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,4 +40,12 @@ func ParseEvent(b []byte) (e Event, err error) {
 		return Event{}, fmt.Errorf("read an event: %w", err)
 	}
 	return e, nil
+}
+
+// NewID makes a random id, for an event that has no place yet and for a subscriber.
+func NewID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("urn:uuid:%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -211,6 +211,11 @@ func TestSubscriptionQuery(t *testing.T) {
 	if err != nil || len(s.Matchers) != 3 || s.LastEventID != "a b" || !s.Asked {
 		t.Fatalf("%+v, %v", s, err)
 	}
+	if q := s.Query(); q != "match=https%3A%2F%2Fexample.com%2Ffoo&match=bar&match_urlpattern=https%3A%2F%2Fexample.com%2F%3Aid" {
+		t.Errorf("written again it is %s", q)
+	} else if again, err := h.ParseQuery(q); err != nil || again.Query() != q {
+		t.Errorf("%q, %v", again.Query(), err)
+	}
 	if !s.Selects(h.Topics([]string{"other", "bar"})) || s.Selects(h.Topics([]string{"other"})) {
 		t.Error("it selects other topics")
 	}

@@ -88,3 +88,22 @@ func (s *Subscription) Selects(topics []Topic) bool {
 	}
 	return false
 }
+
+// Query returns a query that asks for the same matchers, and nothing else.
+func (s *Subscription) Query() string {
+	var b strings.Builder
+	for i := range s.Matchers {
+		name := "match"
+		switch s.Matchers[i].Type {
+		case URLPattern:
+			name = "match_urlpattern"
+		case Template:
+			name = "topic"
+		}
+		if i > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(name + "=" + segment(s.Matchers[i].Match))
+	}
+	return b.String()
+}

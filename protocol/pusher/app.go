@@ -34,6 +34,10 @@ type App struct {
 	// members of channels that have no presence.
 	SubscriptionCount bool `json:"subscription_count,omitempty"`
 
+	// Mercure has the hub of the app (handler mercure, option app) get what is said
+	// in its channels, and the other way round.
+	Mercure bool `json:"mercure,omitempty"`
+
 	// ActivityTimeout is what clients are told: after that much silence they
 	// send a ping. Whole seconds, at least one.
 	ActivityTimeout time.Duration `json:"activity_timeout"`

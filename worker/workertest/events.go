@@ -21,8 +21,14 @@ type Events struct {
 // the answer; one that is no stream is in Bytes, its header too.
 func (s *Server) Events(target string, headers ...string) *Events {
 	s.t.Helper()
+	return s.EventsAt("example.com", target, headers...)
+}
+
+// EventsAt is Events with the host that the client asks for.
+func (s *Server) EventsAt(host, target string, headers ...string) *Events {
+	s.t.Helper()
 	c := s.connect(0)
-	lines := append([]string{"GET " + target + " HTTP/1.1", "Host: example.com", "Accept: text/event-stream"}, headers...)
+	lines := append([]string{"GET " + target + " HTTP/1.1", "Host: " + host, "Accept: text/event-stream"}, headers...)
 	c.sock.Send([]byte(strings.Join(lines, "\r\n") + "\r\n\r\n"))
 	s.settle()
 	return &Events{Client: c}

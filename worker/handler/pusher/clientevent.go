@@ -21,7 +21,8 @@ func (h *Handler) clientEvent(c *worker.Conn, a *app, m wire.Message) {
 	default:
 		from := member(c, m.Channel)
 		data := wire.RawEvent(m.Event, m.Channel, m.Data, from)
-		if err := h.w.Publish(name, worker.Message{Data: data}, worker.Except(c)); err != nil {
+		list := append(a.mirrored([]string{m.Channel}, m.Event, m.Data, c.ID()), worker.ChannelMessage{Channel: name, Message: worker.Message{Data: data}, Except: []string{c.ID()}})
+		if err := h.w.PublishAll(list); err != nil {
 			h.complain(c, 0, "the event was not sent: try again")
 			return
 		}

@@ -279,6 +279,7 @@ func (k *call) publish(events ...event) error {
 				plain = append(plain, m)
 			}
 		}
+		plain = append(plain, k.a.mirrored(e.channels, e.name, e.data, e.except)...)
 	}
 	if err := k.h.w.PublishAll(plain); err != nil {
 		return err

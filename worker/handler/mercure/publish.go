@@ -1,0 +1,89 @@
+package mercure
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	wire "github.com/pushd/pushd/protocol/mercure"
+	"github.com/pushd/pushd/worker"
+)
+
+// maxData bounds the data of an update; a publication carries 1 MiB, in JSON.
+const maxData = 512 << 10
+
+// publish takes an update.
+func (h *Handler) publish(w *worker.Response, r *worker.Request, allowed bool) {
+	a, ok := h.admit(w, r)
+	if !ok {
+		return
+	}
+	if !a.token {
+		h.challenge(w, r, http.StatusUnauthorized, "", "a token is needed to publish: Authorization: Bearer, or the cookie "+h.opt.Cookie)
+		return
+	}
+	if a.cookie && !sameSite(r, allowed) {
+		h.challenge(w, r, http.StatusForbidden, "insufficient_scope", "this page may not publish by a cookie: its origin is not in `origins` of the route")
+		return
+	}
+	if err := wire.CheckMedia(r.Header.Get("Content-Type")); err != nil {
+		fail(w, http.StatusUnsupportedMediaType, err.Error())
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "the body could not be read")
+		return
+	}
+	u, err := h.hub.ParseUpdate(string(body), maxData)
+	switch {
+	case errors.Is(err, wire.ErrSize):
+		fail(w, http.StatusRequestEntityTooLarge, err.Error())
+	case err != nil:
+		fail(w, http.StatusBadRequest, err.Error())
+	case !a.grants.MayPublish(h.hub.Topics(u.Topics)):
+		h.challenge(w, r, http.StatusForbidden, "insufficient_scope", "the token does not let you publish to all of these topics")
+	default:
+		h.dispatch(w, &u)
+	}
+}
+
+// dispatch sends an update on its way. The answer is its id, which is the place
+// that it takes among all; so it is given when the update has come back.
+func (h *Handler) dispatch(w *worker.Response, u *wire.Update) {
+	e := u.Event(wire.NewID())
+	if err := h.send(&e); err != nil {
+		w.Header().Set("Retry-After", "1")
+		fail(w, statusOf(err), "the update was not sent: "+err.Error())
+		return
+	}
+	h.pending[e.ID] = w
+	w.Defer()
+	w.WhenOver(func() { delete(h.pending, e.ID) })
+}
+
+func statusOf(err error) int {
+	if errors.Is(err, worker.ErrTooLarge) {
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusServiceUnavailable
+}
+
+// send publishes an event to the hub's channel, and to the channels of the app
+// that its topics are.
+func (h *Handler) send(e *wire.Event) error {
+	list := []worker.ChannelMessage{{Channel: h.channel(), Message: worker.Message{Data: e.Append(nil)}}}
+	return h.w.PublishAll(append(list, h.bridged(e)...))
+}
+
+// published answers whoever has sent the event.
+func (p *process) published(event, id string) {
+	w := p.pending[event]
+	if w == nil {
+		return
+	}
+	delete(p.pending, event)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.WriteString(id)
+	w.End()
+}

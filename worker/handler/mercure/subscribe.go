@@ -1,0 +1,187 @@
+package mercure
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+
+	wire "github.com/pushd/pushd/protocol/mercure"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// session is what a stream is subscribed to and may read, as a session value, which
+// moves with the connection.
+type session struct {
+	Query      string          `json:"q"`           // as it was asked for
+	Details    json.RawMessage `json:"d,omitempty"` // that grant something
+	Legacy     bool            `json:"l,omitempty"`
+	Subscriber string          `json:"s,omitempty"`
+	End        int64           `json:"e,omitempty"` // Unix seconds
+	After      string          `json:"a,omitempty"` // position that was asked for, until it has joined
+}
+
+const sessionKey = "mercure"
+
+// maxSession bounds the session value of a stream.
+const maxSession = 48 << 10
+
+// subscribe begins a stream.
+func (h *Handler) subscribe(w *worker.Response, r *worker.Request) {
+	a, ok := h.admit(w, r)
+	if !ok {
+		return
+	}
+	if !a.token && !h.opt.Anonymous {
+		h.challenge(w, r, http.StatusUnauthorized, "", "a token is needed here: Authorization: Bearer, or the cookie "+h.opt.Cookie)
+		return
+	}
+	r.ForgetQuery() // what counts of it is in the session
+	sub, err := h.hub.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	s := session{Query: sub.Query(), Details: a.details, Legacy: a.legacy, Subscriber: wire.NewID()}
+	if a.expires != 0 {
+		s.End = lifetime(h.w.Now(), a.expires, rand.Int64N)
+	}
+	last, asked := sub.LastEventID, sub.Asked
+	if header := r.Header.Values("Last-Event-ID"); len(header) > 0 {
+		last, asked = header[0], true
+	}
+	if !asked {
+		h.begin(w, &s)
+		return
+	}
+	h.resume(w, &s, last)
+}
+
+// begin makes the answer a stream.
+func (h *Handler) begin(w *worker.Response, s *session) {
+	b, err := json.Marshal(s)
+	if err == nil && len(b) > maxSession {
+		err = errors.New("the matchers and what the token grants take too much together")
+	}
+	if err == nil {
+		err = w.Conn().Set(sessionKey, string(b))
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, "the subscription was not made: "+err.Error())
+		w.End()
+		return
+	}
+	_, _ = w.WriteString(":\n") // a line, so that clients and proxies see that it has begun
+	w.Stream()
+}
+
+// resume begins a stream behind the event that the client had last. What it is
+// told of that has to be in the header, so the history is asked first.
+func (h *Handler) resume(w *worker.Response, s *session, last string) {
+	after, err := history.Parse(trimID(last))
+	if last == wire.Earliest || err != nil {
+		after = history.Position{}
+	}
+	w.Defer()
+	h.w.History(worker.HistoryQuery{Channel: h.channel(), After: after, Limit: 1}, func(page worker.HistoryPage, err error) {
+		w.Header().Set("Mercure-Last-Event-ID", wire.Earliest)
+		switch {
+		case err != nil: // join and see
+			s.After = after.String()
+		case after != (history.Position{}) && page.Reason == "":
+			w.Header().Set("Mercure-Last-Event-ID", last)
+			s.After = after.String()
+		default:
+			s.After = wire.Earliest
+		}
+		h.begin(w, s)
+	})
+}
+
+// eventID is the id of what stands at a position; trimID undoes it.
+func eventID(p history.Position) string { return "#" + p.String() }
+
+func trimID(id string) string {
+	if len(id) > 0 && id[0] == '#' {
+		return id[1:]
+	}
+	return "-" // no id of ours
+}
+
+// maxMissed is how many of the newest events who has no place of his own gets.
+const maxMissed = 1000
+
+// OnConnect joins the hub's channel.
+func (h *Handler) OnConnect(c *worker.Conn) {
+	s := h.subscriberOf(c)
+	if s == nil {
+		c.Close(1011, "no session")
+		return
+	}
+	switch after := h.takeAfter(c); {
+	case after == wire.Earliest:
+		c.Join(h.channel(), worker.Last(maxMissed))
+	case positionOf("#"+after) != (history.Position{}):
+		c.Join(h.channel(), worker.After(positionOf("#"+after)))
+	default:
+		c.Join(h.channel(), worker.JoinOption{})
+	}
+	h.ends.watch(h.w, c, s.end)
+	h.announce(s, true)
+}
+
+// takeAfter returns where a stream is to begin, and forgets it: from now on it is
+// where its join is.
+func (h *Handler) takeAfter(c *worker.Conn) (after string) {
+	var v session
+	if json.Unmarshal([]byte(c.Get(sessionKey)), &v) != nil || v.After == "" {
+		return ""
+	}
+	after, v.After = v.After, ""
+	if b, err := json.Marshal(&v); err == nil {
+		_ = c.Set(sessionKey, string(b)) // it is shorter than before
+	}
+	return after
+}
+
+// OnResume takes up a stream that came from another process.
+func (h *Handler) OnResume(c *worker.Conn) {
+	if s := h.subscriberOf(c); s != nil {
+		h.ends.watch(h.w, c, s.end)
+	}
+}
+
+// OnClose ends its subscriptions.
+func (h *Handler) OnClose(c *worker.Conn, _ error) {
+	if s := h.subs.forget(c); s != nil {
+		h.ends.forget(c, s.end)
+		h.announce(s, false)
+	}
+}
+
+// OnRecovery tells a client where it is, so that it comes back to the right place
+// though nothing has happened since.
+func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
+	r.Send()
+	if r.Reason == history.Off {
+		return
+	}
+	if !r.Recovered() {
+		if r.Reason != history.OtherEpoch || r.Again {
+			h.log.Warn("a subscriber has lost events", "reason", r.Reason.String(), "connection", c.ID())
+		}
+		_ = c.SendEvent(worker.Event{Type: "pushd:lost", Data: []byte(`{"reason":` + strconv.Quote(r.Reason.String()) + `}`)})
+	}
+	_ = c.SendEvent(worker.Event{ID: eventID(r.Position)})
+}
+
+// positionOf is the place that an id stands for, the zero one for others.
+func positionOf(id string) history.Position {
+	p, err := history.Parse(trimID(id))
+	if err != nil {
+		return history.Position{}
+	}
+	return p
+}

@@ -1,0 +1,148 @@
+package mercure
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	wire "github.com/pushd/pushd/protocol/mercure"
+	"github.com/pushd/pushd/worker"
+)
+
+// announce tells who may know that the subscriptions of a stream have begun or
+// ended.
+func (h *Handler) announce(s *subscriber, active bool) {
+	if !h.opt.Subscriptions {
+		return
+	}
+	for i := range s.sub.Matchers {
+		d := h.document(s, i, active)
+		data, err := json.Marshal(d)
+		if err != nil {
+			continue
+		}
+		e := wire.Event{ID: wire.NewID(), Topics: []string{d.ID}, Private: true, Type: wire.EventType, Data: string(data)}
+		if err := h.w.Publish(h.channel(), worker.Message{Data: e.Append(nil)}); err != nil {
+			h.log.Warn("a subscription was not announced", "error", err)
+			return
+		}
+	}
+}
+
+func (h *Handler) document(s *subscriber, i int, active bool) wire.Document {
+	m := &s.sub.Matchers[i]
+	return h.hub.Document(m, s.id, active, s.grants.Payload(h.hub, m))
+}
+
+const (
+	queryList   = "mercure.list" // listQuery → documents
+	gatherWait  = 250 * time.Millisecond
+	maxListed   = 10_000 // subscriptions in an answer
+	listedBytes = 256 << 10
+)
+
+// listQuery is what the processes of a hub ask each other.
+type listQuery struct {
+	Hub   string     `json:"hub"`
+	Which wire.Which `json:"which"`
+}
+
+// listed is what one has.
+type listed struct {
+	Documents []wire.Document `json:"d"`
+	Last      string          `json:"l,omitempty"` // id of the newest event that it has seen
+}
+
+// OnQuery answers the other processes.
+func (h *Handler) OnQuery(what string, args []byte) ([]byte, error) {
+	var q listQuery
+	if what != queryList || json.Unmarshal(args, &q) != nil || q.Hub != h.channel() {
+		return nil, nil
+	}
+	l, size := listed{Last: h.last.id}, 0
+	for _, s := range h.subs.of {
+		for i := range s.sub.Matchers {
+			d := h.document(s, i, true)
+			if !q.Which.Has(&d) {
+				continue
+			}
+			if size += len(d.ID) + len(d.Match) + len(d.Payload) + 200; size > listedBytes {
+				return json.Marshal(l)
+			}
+			l.Documents = append(l.Documents, d)
+		}
+	}
+	return json.Marshal(l)
+}
+
+// list answers the API of subscriptions.
+func (h *Handler) list(w *worker.Response, r *worker.Request, path string, which wire.Which) {
+	a, ok := h.admit(w, r)
+	switch {
+	case !ok:
+		return
+	case !a.token:
+		h.challenge(w, r, http.StatusUnauthorized, "", "a token is needed here")
+		return
+	case !a.grants.MayRead(h.hub.Topics([]string{path})):
+		h.challenge(w, r, http.StatusForbidden, "insufficient_scope", "the token does not grant subscribe on this URL")
+		return
+	}
+	args, err := json.Marshal(listQuery{h.channel(), which})
+	if err != nil {
+		fail(w, http.StatusInternalServerError, "internal error")
+		return
+	}
+	w.Defer()
+	h.w.Gather(queryList, args, gatherWait, func(answers []worker.Answer, complete bool) {
+		var all listed
+		for _, one := range answers {
+			var l listed
+			if one.Data != nil && json.Unmarshal(one.Data, &l) == nil {
+				all.Documents = append(all.Documents, l.Documents...)
+				all.Last = newer(all.Last, l.Last)
+			}
+		}
+		h.listed(w, path, which, all, complete)
+		w.End()
+	})
+}
+
+// newer returns the id of the later of two events.
+func newer(a, b string) string {
+	pa, pb := positionOf(a), positionOf(b)
+	if b != "" && (a == "" || pb.Offset > pa.Offset) {
+		return b
+	}
+	return a
+}
+
+func (h *Handler) listed(w *worker.Response, path string, which wire.Which, all listed, complete bool) {
+	last := all.Last
+	if last == "" {
+		last = wire.Earliest
+	}
+	if u, err := url.Parse(h.opt.Hub); err == nil {
+		w.Header().Set("Link", "<"+u.String()+`>; rel="mercure"; last-event-id="`+last+`"; type="mercure"; content-type="application/json"`)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	if !complete {
+		w.Header().Set("Retry-After", "1") // a process has not answered
+	}
+	slices.SortFunc(all.Documents, func(a, b wire.Document) int { return strings.Compare(a.ID, b.ID) })
+	all.Documents = slices.CompactFunc(all.Documents, func(a, b wire.Document) bool { return a.ID == b.ID })
+	if len(all.Documents) > maxListed {
+		all.Documents = all.Documents[:maxListed]
+	}
+	switch {
+	case which.Subscriber == "":
+		answer(w, "application/json", h.hub.Collection(path, all.Documents))
+	case len(all.Documents) == 0:
+		fail(w, http.StatusNotFound, "there is no such subscription")
+	default:
+		answer(w, "application/json", all.Documents[0])
+	}
+}
