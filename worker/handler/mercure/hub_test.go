@@ -370,6 +370,28 @@ func TestReconnection(t *testing.T) {
 	}
 }
 
+// Who was away while a busy hub has said much more than his queue holds gets what is
+// for him, whole and in order.
+func TestBusyHub(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	raw := token(t, grant([]string{"publish"}, "*"))
+	first := must(t, s, raw, "0", "mine")
+	filler := strings.Repeat("x", 100<<10)
+	n := 1
+	for ; n < 20; n++ { // 2 MiB; max_queue is 1 MiB
+		must(t, s, raw, filler, "theirs")
+		must(t, s, raw, fmt.Sprint(n), "mine")
+	}
+	p := open(t, s, "match=mine&last_event_id="+url.QueryEscape(first), token(t, grant([]string{"subscribe"}, "mine")))
+	must(t, s, raw, fmt.Sprint(n), "mine")
+	p.await("all of it", func() bool { return len(p.texts()) >= n })
+	for i, text := range p.texts() {
+		if text != fmt.Sprint(i+1) {
+			t.Fatalf("event %d is %q", i+1, text)
+		}
+	}
+}
+
 // Presence as Echo's connector makes it of subscriptions: events and a snapshot, in
 // all processes.
 func TestPresence(t *testing.T) {

@@ -33,7 +33,7 @@ func init() {
 
 const (
 	prefix  = "mercure"        // of the names of channels on the bus
-	keep    = 1000             // events of a hub that are kept, unless [[channel]] says otherwise
+	keep    = 10_000           // events of a hub that are kept, unless [[channel]] says otherwise
 	keepFor = 15 * time.Minute // and how long
 )
 

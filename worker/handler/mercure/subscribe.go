@@ -20,7 +20,7 @@ type session struct {
 	Legacy     bool            `json:"l,omitempty"`
 	Subscriber string          `json:"s,omitempty"`
 	End        int64           `json:"e,omitempty"` // Unix seconds
-	After      string          `json:"a,omitempty"` // position that was asked for, until it has joined
+	After      string          `json:"a,omitempty"` // see catchUp
 }
 
 const sessionKey = "mercure"
@@ -110,9 +110,6 @@ func trimID(id string) string {
 	return "-" // no id of ours
 }
 
-// maxMissed is how many of the newest events who has no place of his own gets.
-const maxMissed = 1000
-
 // OnConnect joins the hub's channel.
 func (h *Handler) OnConnect(c *worker.Conn) {
 	s := h.subscriberOf(c)
@@ -120,36 +117,19 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 		c.Close(1011, "no session")
 		return
 	}
-	switch after := h.takeAfter(c); {
-	case after == wire.Earliest:
-		c.Join(h.channel(), worker.Last(maxMissed))
-	case positionOf("#"+after) != (history.Position{}):
-		c.Join(h.channel(), worker.After(positionOf("#"+after)))
-	default:
+	if h.after(c) == "" {
 		c.Join(h.channel(), worker.JoinOption{})
 	}
+	h.catchUp(s)
 	h.ends.watch(h.w, c, s.end)
 	h.announce(s, true)
-}
-
-// takeAfter returns where a stream is to begin, and forgets it: from now on it is
-// where its join is.
-func (h *Handler) takeAfter(c *worker.Conn) (after string) {
-	var v session
-	if json.Unmarshal([]byte(c.Get(sessionKey)), &v) != nil || v.After == "" {
-		return ""
-	}
-	after, v.After = v.After, ""
-	if b, err := json.Marshal(&v); err == nil {
-		_ = c.Set(sessionKey, string(b)) // it is shorter than before
-	}
-	return after
 }
 
 // OnResume takes up a stream that came from another process.
 func (h *Handler) OnResume(c *worker.Conn) {
 	if s := h.subscriberOf(c); s != nil {
 		h.ends.watch(h.w, c, s.end)
+		h.catchUp(s)
 	}
 }
 

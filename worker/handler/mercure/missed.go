@@ -1,0 +1,95 @@
+package mercure
+
+import (
+	"encoding/json"
+	"time"
+
+	wire "github.com/pushd/pushd/protocol/mercure"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// A client that comes back is read what it has missed page by page, of which it
+// gets what is for it, and joins the hub's channel behind the last page. So what
+// others were sent meanwhile does not count against its queue. How far it has got is
+// in its session value: a process that takes it over goes on there.
+
+const (
+	page      = 500 // events that are read at once
+	pageAgain = 200 * time.Millisecond
+)
+
+// catchUp reads on for a stream that waits for what it has missed.
+func (h *Handler) catchUp(s *subscriber) {
+	after := h.after(s.conn)
+	if after == "" {
+		return
+	}
+	at, _ := history.Parse(after) // of "earliest" the zero one: all that is kept
+	h.w.History(worker.HistoryQuery{Channel: h.channel(), After: at, Limit: page}, func(p worker.HistoryPage, err error) {
+		if h.subs.of[s.conn] != s || !h.w.Has(s.conn.ID()) {
+			return // it is gone, or another process goes on
+		}
+		switch {
+		case err != nil: // the broker process is away
+			h.later(s)
+		case p.Reason == history.Off.String():
+			h.setAfter(s.conn, "")
+			s.conn.Join(h.channel())
+		case p.Reason != "":
+			h.setAfter(s.conn, wire.Earliest) // what is left of it
+			h.later(s)
+		default:
+			h.take(s, &p)
+		}
+	})
+}
+
+// later goes on in a moment.
+func (h *Handler) later(s *subscriber) {
+	s.conn.After(pageAgain, func() { h.catchUp(s) })
+}
+
+// take sends a page, and goes on behind it.
+func (h *Handler) take(s *subscriber, p *worker.HistoryPage) {
+	at := p.Now
+	for _, m := range p.Messages {
+		pub := worker.Published{Channel: h.channel(), Position: history.Position{Epoch: p.Now.Epoch, Offset: m.Offset}, Message: worker.Message{Data: m.Data}}
+		if h.OnFilter(s.conn, &pub) && s.conn.SendEvent(h.OnEvent(&pub)) != nil {
+			return // it does not read: closed, or about to be
+		}
+		if p.More {
+			at = pub.Position
+		}
+	}
+	if p.More {
+		h.setAfter(s.conn, at.String())
+		if limit := h.w.Limits.MaxQueue; limit > 0 && s.conn.QueueBytes() > limit/4 {
+			h.later(s)
+			return
+		}
+		h.catchUp(s)
+		return
+	}
+	h.setAfter(s.conn, "")
+	s.conn.Join(h.channel(), worker.After(at))
+}
+
+// after returns where a stream is with what it has missed: a position, "earliest",
+// or "" when it has all.
+func (h *Handler) after(c *worker.Conn) string {
+	var v session
+	_ = json.Unmarshal([]byte(c.Get(sessionKey)), &v)
+	return v.After
+}
+
+func (h *Handler) setAfter(c *worker.Conn, after string) {
+	var v session
+	if json.Unmarshal([]byte(c.Get(sessionKey)), &v) != nil {
+		return
+	}
+	v.After = after
+	if b, err := json.Marshal(&v); err == nil && c.Set(sessionKey, string(b)) != nil {
+		c.Close(1011, "no room for the session")
+	}
+}
