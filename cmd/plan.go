@@ -152,7 +152,13 @@ func (b *planner) configGroup(w config.Worker) {
 	}
 	for _, r := range routes {
 		spec := routeOf(r)
-		if _, err := spec.newHandler(); err != nil {
+		h, err := spec.newHandler()
+		if c, ok := h.(interface {
+			CheckServices(worker.ServiceOptions) error
+		}); ok && err == nil {
+			err = c.CheckServices(b.program.services(b.process()))
+		}
+		if err != nil {
 			b.fail(r.At, err)
 		}
 		b.rules(r.At, r.Pattern, r.Origins)

@@ -43,6 +43,11 @@ import (
 //
 //	OnFilter(c *Conn, p *Published) bool
 //
+// CheckServices judges a handler beside the options of services, when a config is
+// checked; it must not have effects.
+//
+//	CheckServices(services ServiceOptions) error
+//
 // Two more are for handlers that bring a Service along. OnService gets a Notice
 // for a connection; true sends the message on to its client, encoded once for
 // all that get it. OnQuery answers a question of Worker.Gather with JSON, or

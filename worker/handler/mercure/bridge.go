@@ -24,16 +24,16 @@ func (h *Handler) bridged(e *wire.Event) (list []worker.ChannelMessage) {
 	return list
 }
 
-// checkApp finds the app of the hub.
-func (h *Handler) checkApp(w *worker.Worker) error {
+// CheckServices finds the app of the hub, also when a config is checked.
+func (h *Handler) CheckServices(services worker.ServiceOptions) error {
 	if h.opt.App == "" {
 		return nil
 	}
-	for _, o := range w.Services["pusher"] {
+	for _, o := range services["pusher"] {
 		var a pusher.App
 		if o.Decode(&a) == nil && a.ID == h.opt.App && a.Mercure {
 			return nil
 		}
 	}
-	return fmt.Errorf("mercure: option app: there is no [[app]] with id = %q and mercure = true", h.opt.App)
+	return fmt.Errorf("options: app: there is no [[app]] with id = %q and mercure = true", h.opt.App)
 }

@@ -449,4 +449,21 @@ func TestPresence(t *testing.T) {
 	}
 	bob.cancel()
 	ann.await("bob goes", seen(false, "bob"))
+	// Who dies with his process has left, too: cid's page comes back as another
+	// subscriber, and the one before is told to be over.
+	cid, _ := member("cid")
+	ann.await("cid comes", seen(true, "cid"))
+	for _, w := range s.Status().Workers {
+		s.Kill(w.PID)
+	}
+	ann.await("the dead one goes", seen(false, "cid"))
+	cid.await("it is back", func() bool { return cid.opened > 1 })
+}
+
+// A hub whose app is not there is found by `check`.
+func TestCheckApp(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(config, "mercure = true\n", "", 1), Manual: true})
+	if r := s.Run("check"); r.Code != 1 || !strings.Contains(r.Stdout+r.Stderr, `there is no [[app]] with id = "my-app" and mercure = true`) {
+		t.Errorf("%+v", r)
+	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/handler/login"
+	"github.com/pushd/pushd/worker/handler/mercure/census"
 )
 
 func init() {
@@ -118,11 +119,12 @@ type process struct {
 	ends    ends
 	pending map[string]*worker.Response // publishes whose event is on its way, by its id
 	last    last
+	census  string // instance of the census that was told all
 }
 
 // OnWorkerStart finds what the other routes of the hub use too.
 func (h *Handler) OnWorkerStart(w *worker.Worker) error {
-	if err := h.checkApp(w); err != nil {
+	if err := h.CheckServices(w.Services); err != nil {
 		return err
 	}
 	h.process = processOf(w, h.channel())
@@ -130,6 +132,10 @@ func (h *Handler) OnWorkerStart(w *worker.Worker) error {
 		h.w, h.log = w, slog.Default().With("worker", w.Name, "slot", w.Slot())
 		h.pending = map[string]*worker.Response{}
 		w.SetAudience(h.channel(), h.audience)
+		if h.opt.Subscriptions {
+			h.tell(&census.Word{Process: own})
+			w.Every(visitEach, h.visit)
+		}
 	}
 	h.keys.Start()
 	return nil

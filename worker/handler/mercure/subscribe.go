@@ -129,6 +129,7 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 func (h *Handler) OnResume(c *worker.Conn) {
 	if s := h.subscriberOf(c); s != nil {
 		h.ends.watch(h.w, c, s.end)
+		h.enroll(s, true)
 		h.catchUp(s)
 	}
 }

@@ -1,6 +1,7 @@
 package mercure
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 
 	wire "github.com/pushd/pushd/protocol/mercure"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/mercure/census"
 )
 
 // announce tells who may know that the subscriptions of a stream have begun or
@@ -18,18 +20,58 @@ func (h *Handler) announce(s *subscriber, active bool) {
 	if !h.opt.Subscriptions {
 		return
 	}
+	h.enroll(s, active)
 	for i := range s.sub.Matchers {
 		d := h.document(s, i, active)
-		data, err := json.Marshal(d)
-		if err != nil {
-			continue
-		}
-		e := wire.Event{ID: wire.NewID(), Topics: []string{d.ID}, Private: true, Type: wire.EventType, Data: string(data)}
+		e := census.Event(&d)
 		if err := h.w.Publish(h.channel(), worker.Message{Data: e.Append(nil)}); err != nil {
 			h.log.Warn("a subscription was not announced", "error", err)
 			return
 		}
 	}
+}
+
+// enroll tells the census of a stream that has come or gone, should this process
+// die.
+func (h *Handler) enroll(s *subscriber, here bool) {
+	if !h.opt.Subscriptions {
+		return
+	}
+	w := census.Word{Process: own, Hub: h.channel(), Subscriber: s.id}
+	for i := range s.sub.Matchers {
+		if here {
+			w.Documents = append(w.Documents, h.document(s, i, true))
+		}
+	}
+	h.tell(&w)
+}
+
+func (h *Handler) tell(w *census.Word) {
+	if b, err := json.Marshal(w); err == nil {
+		_ = h.w.Tell(census.Service, b) // what is lost is told again with all, see visit
+	}
+}
+
+// own is what the census knows this process by, of whatever hubs it tells.
+var own = rand.Text()
+
+// visitEach is how often the census is asked whether it is still the one that was
+// told.
+const visitEach = 5 * time.Second
+
+// visit tells all to a census that knows nothing, since its process is a new one.
+func (h *Handler) visit() {
+	h.w.Ask(census.Service, nil, visitEach, func(b []byte, err error) {
+		var instance string
+		if err != nil || json.Unmarshal(b, &instance) != nil || instance == h.census || h.moving {
+			return
+		}
+		h.census = instance
+		h.tell(&census.Word{Process: own})
+		for _, s := range h.subs.of {
+			h.enroll(s, true)
+		}
+	})
 }
 
 func (h *Handler) document(s *subscriber, i int, active bool) wire.Document {
