@@ -16,12 +16,33 @@ const (
 // Wildcard is the matcher that selects every topic, whatever its type.
 const Wildcard = "*"
 
-// Hub is what matching depends on: the hub's own URL.
+// Hub is what matching depends on: the hub's own URL. It belongs to one goroutine.
 type Hub struct {
 	// Compat accepts what revisions before 1.0 had: topic= with URI templates,
 	// the claim mercure, tokens without typ, aud, iss and exp.
 	Compat bool
 	base   address
+	// patterns are those that were made last: one takes some 15 KB, and the members
+	// of a room come with the same.
+	patterns map[string]*pattern
+}
+
+const maxPatterns = 512
+
+// pattern returns a URL pattern, made anew if it is not one of the last.
+func (h *Hub) pattern(match string) (*pattern, error) {
+	if p := h.patterns[match]; p != nil {
+		return p, nil
+	}
+	p, err := parsePattern(match, &h.base)
+	if err != nil {
+		return nil, err
+	}
+	if h.patterns == nil || len(h.patterns) == maxPatterns {
+		h.patterns = map[string]*pattern{}
+	}
+	h.patterns[strings.Clone(match)] = p
+	return p, nil
 }
 
 // NewHub returns a hub by its URL, which begins with http:// or https://.
@@ -93,7 +114,7 @@ func (h *Hub) Matcher(kind, match string) (m Matcher, err error) {
 		return m, errType
 	case match == Wildcard || m.Type == Exact:
 	case m.Type == URLPattern:
-		if m.pattern, err = parsePattern(match, &h.base); err == nil {
+		if m.pattern, err = h.pattern(match); err == nil {
 			m.cost = m.pattern.program
 		}
 	case strings.ContainsAny(match, "{}"):

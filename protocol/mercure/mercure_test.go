@@ -176,6 +176,21 @@ func TestURLPatternRefused(t *testing.T) {
 	}
 }
 
+// A pattern is made once for all that come with it, and a stranger who comes with
+// ever new ones takes no memory that grows.
+func TestPatternsAreShared(t *testing.T) {
+	h := hub(t, false)
+	if a, b := matcher(t, h, URLPattern, "/a/:b"), matcher(t, h, URLPattern, "/a/:b"); a.pattern != b.pattern {
+		t.Error("it was made twice")
+	}
+	for i := range 3 * maxPatterns {
+		matcher(t, h, URLPattern, "/a"+strings.Repeat("x", i%1000)+string(rune('a'+i%26)))
+	}
+	if len(h.patterns) > maxPatterns {
+		t.Errorf("%d are kept", len(h.patterns))
+	}
+}
+
 // URI templates of revisions before 1.0.
 func TestTemplates(t *testing.T) {
 	h := hub(t, true)
