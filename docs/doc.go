@@ -1,0 +1,2 @@
+// Package docs is the documentation. Its tests type what it tells people to type.
+package docs
