@@ -192,8 +192,11 @@ func tellDropped(out io.Writer, s *master.Status) {
 func tellCertificates(out io.Writer, s *master.Status, now time.Time) {
 	for _, c := range s.Certificates {
 		says := certs.Expiry(c.NotAfter, now)
-		if c.NotAfter.IsZero() {
+		switch {
+		case c.NotAfter.IsZero():
 			says = "not issued yet"
+		case c.Error == "" && c.Due.After(now):
+			says = "" // it is ordered again before that
 		}
 		if c.Error != "" {
 			says = "what is new is not taken, or could not be had: " + c.Error + "; " + says

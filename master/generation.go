@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/control"
 )
 
@@ -88,6 +89,11 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 		}
 		if on.broker != nil && brokerCred != nil && on.broker.Uid != brokerCred.Uid {
 			return "user", errors.New("broker.user has changed to a third one, and while both run data_dir can belong to one only: use restart")
+		}
+	}
+	if len(g.plan.Copies) > 0 {
+		if err := certs.HideMemory(); err != nil {
+			m.log.Warn("a core dump of this process, or of one that it starts, would have keys of certificates or TLS connections in it", "error", err)
 		}
 	}
 	if g.copies, err = g.plan.readCopies(on.copies, time.Now()); err != nil {

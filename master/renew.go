@@ -112,7 +112,7 @@ func (m *master) looked(h, fresh *hold, err error) {
 		m.copies[h.Name] = fresh
 		if fresh.file != h.file {
 			m.logRenewed(fresh)
-			if len(fresh.Files) > 0 {
+			if len(fresh.Files) > 0 && !fresh.Optional {
 				m.renewed = time.Now()
 			}
 		}
@@ -129,10 +129,11 @@ func (m *master) logRenewed(h *hold) {
 	}
 }
 
-// warnOfExpiry runs on the loop.
+// warnOfExpiry runs on the loop. Of a certificate that is ordered it warns when
+// that has failed: one that lives for some days is always near its end.
 func (m *master) warnOfExpiry(now time.Time) {
 	for _, h := range m.copies {
-		if h.Kind != certs.KindPair || h.filler || now.Sub(h.warned) < warnEvery {
+		if h.Kind != certs.KindPair || h.filler || now.Sub(h.warned) < warnEvery || h.Optional && m.issues[h.Files[0]].Error == "" {
 			continue
 		}
 		if says := certs.Expiry(h.until, now); says != "" {
@@ -198,7 +199,7 @@ func (m *master) copiesFor(u *unit) (map[string]*os.File, error) {
 func (m *master) onlyCopies(g *generation) bool {
 	changed := slices.ContainsFunc(slices.Collect(maps.Values(g.copies)), func(h *hold) bool {
 		old := m.copies[h.Name]
-		return old != nil && old.file != h.file
+		return old != nil && old.file != h.file && !h.Optional // what is ordered comes without a reload
 	})
 	late := !m.renewed.IsZero() && time.Since(m.renewed) < hookDelay // it comes for what has been done already
 	m.renewed = time.Time{}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime"
 
 	"github.com/pushd/pushd/protocol/certs"
@@ -44,7 +43,7 @@ func (l *loop) guard(p *port, store *certs.Store) (err error) {
 	case store == nil:
 		return errors.New("this process was given no certificates")
 	case l.secure.cpu == nil:
-		if err := l.secure.prepare(l.log); err != nil {
+		if err := l.secure.prepare(); err != nil {
 			return err
 		}
 	}
@@ -57,12 +56,9 @@ func (l *loop) guard(p *port, store *certs.Store) (err error) {
 }
 
 // prepare is for the start of a process that has TLS listeners.
-func (x *secure) prepare(log *slog.Logger) error {
+func (x *secure) prepare() error {
 	if err := tls.SelfTest(); err != nil {
 		return err
-	}
-	if err := hideMemory(); err != nil {
-		log.Warn("a core dump of this process would have keys of TLS connections in it", "error", err)
 	}
 	x.cpu = make(chan struct{}, max(runtime.GOMAXPROCS(0)-1, 1))
 	return nil

@@ -22,7 +22,7 @@ type Settings struct {
 	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
 	// TLS is for listeners behind it: wss, https, tls, text+tls … nil = there is none.
 	TLS *TLS `json:"tls,omitempty"`
-	// Redirect, RedirectHTTPS, sends the requests of http and websocket listeners to
+	// Redirect, RedirectHTTPS or that with a port, sends the requests of http and websocket listeners to
 	// the first https or wss one, with 308; default "", they are answered.
 	Redirect string `json:"redirect,omitempty"`
 }
@@ -113,8 +113,10 @@ func (s *Settings) Validate() error {
 			return &SettingError{v.key, fmt.Errorf("%s is negative: use 0 for no limit", v.key)}
 		}
 	}
-	if s.Redirect != "" && s.Redirect != RedirectHTTPS {
-		return &SettingError{"redirect", fmt.Errorf("%q: write \"https\"", s.Redirect)}
+	if s.Redirect != "" {
+		if _, _, err := s.publicPort(); err != nil {
+			return &SettingError{"redirect", err}
+		}
 	}
 	if s.TLS != nil {
 		if err := s.TLS.Validate(); err != nil {

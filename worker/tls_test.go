@@ -14,7 +14,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -419,14 +418,5 @@ func TestTLSNeedsCertificate(t *testing.T) {
 	}
 	if _, err := parseListen("udp+tls://127.0.0.1:1"); err == nil {
 		t.Error("TLS on datagrams")
-	}
-}
-
-func TestKeysAreInNoCoreDump(t *testing.T) {
-	w, _ := newEchoer(anyWSS)
-	serve(t, w)
-	b, err := os.ReadFile("/proc/self/coredump_filter")
-	if err != nil || strings.TrimSpace(string(b)) != "00000010" {
-		t.Errorf("%q %v", b, err)
 	}
 }

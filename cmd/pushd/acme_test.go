@@ -59,7 +59,7 @@ func startAuthority(t *testing.T, port string, seconds int) *authority {
 		t.Fatal(err)
 	}
 	c := exec.Command(filepath.Join(dir, "pebble"), "-config", file, "-dnsserver", serveNames(t))
-	c.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=20")
+	c.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=20", "PEBBLE_AUTHZREUSE=0")
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		t.Fatal(err)

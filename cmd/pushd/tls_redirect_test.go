@@ -34,6 +34,7 @@ routes = { "/echo" = "echo" }
 	open := pushdtest.Dial(t, plain, "/echo")
 
 	for wrong, want := range map[string]string{
+		config + "redirect = \"https:no\"\n":                                      `with the port that clients see`,
 		config + "redirect = \"http\"\n":                                          `write "https"`,
 		strings.Replace(config, "wss://", "tls://", 1) + "redirect = \"https\"\n": "redirect needs a listener",
 	} {
@@ -88,4 +89,26 @@ routes = { "/echo" = "echo" }
 		}
 	}
 	s.Dial("/echo") // behind TLS it is as it was
+
+	s.WriteConfig(config + "redirect = \"https:443\"\n") // as clients see it
+	if r := reload(t, s.Server); !r.OK {
+		t.Fatalf("%+v", r)
+	}
+	if got := location(t, plain); got != "https://push.example.com/a" {
+		t.Errorf("Location %q", got)
+	}
+}
+
+// location is where a request is sent to.
+func location(t *testing.T, addr string) string {
+	t.Helper()
+	b := browse(t, addr)
+	if _, err := io.WriteString(b, "GET /a HTTP/1.1\r\nHost: push.example.com\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(b.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.Header.Get("Location")
 }

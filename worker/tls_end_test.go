@@ -1,0 +1,76 @@
+package worker
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// endOfSocket fails the test unless nothing but the end of the stream below TLS is
+// left to read, though this side has not ended it.
+func endOfSocket(t *testing.T, raw net.Conn) {
+	t.Helper()
+	if n, err := raw.Read(make([]byte, 64)); n != 0 || err != io.EOF {
+		t.Errorf("%d bytes behind the last record, %v; want the end of the stream", n, err)
+	}
+}
+
+// TestTLSCloseNotifyEnds: a client that has said that nothing follows is answered so,
+// and its socket closed, though it leaves its own open.
+func TestTLSCloseNotifyEnds(t *testing.T) {
+	versions(t, func(t *testing.T, config *tls.Config) {
+		w, e := newEchoer(anyWSS)
+		var cause error
+		w.OnClose = func(_ *Conn, err error) { e.closes++; cause = err }
+		s := serve(t, w)
+		c := dial(t, s.addrs[0])
+		raw := c.conn
+		c.over(config).upgrade("/")
+		c.text("last words")
+		must(t, c.conn.(*tls.Conn).CloseWrite())
+		c.want("last words")
+		c.wantEOF() // close_notify
+		endOfSocket(t, raw)
+		s.eventually("it is gone", func() bool { return e.closes == 1 && w.loop.conns.len() == 0 })
+		s.on(func() {
+			if cause == nil || !strings.Contains(cause.Error(), "without a close frame") {
+				t.Error(cause)
+			}
+		})
+	})
+}
+
+// TestTLSBrokenBehindHalfAFrame: the alert follows what is sealed already, and nothing
+// follows the alert: neither the rest of the frame nor those behind it.
+func TestTLSBrokenBehindHalfAFrame(t *testing.T) {
+	versions(t, func(t *testing.T, config *tls.Config) {
+		w, e := newEchoer(anyWSS)
+		w.Limits.MaxQueue = 1 << 30
+		s := serve(t, w)
+		c := dial(t, s.addrs[0])
+		raw := c.conn
+		c.over(config).upgrade("/")
+		must(t, raw.SetDeadline(time.Now().Add(10*patience)))
+		text := strings.Repeat("0123456789", 50_000)
+		s.eventually("a frame is partly out", func() bool {
+			at := w.loop.conns.all[0]
+			must(t, at.SendText(text))
+			return at.out != nil && at.out.off > 0 && len(at.out.frames) > 3
+		})
+		_, err := raw.Write(append([]byte{23, 3, 3, 0, 40}, make([]byte, 40)...))
+		must(t, err)
+		s.eventually("the alert is behind what is sealed", func() bool {
+			at := w.loop.conns.all[0]
+			return at.has(flagEnd) && at.out != nil && len(at.out.frames) == 0 && w.loop.counts.queueBytes == int64(len(at.out.sealed))
+		})
+		if _, err := io.Copy(io.Discard, c.r); err == nil || !strings.Contains(err.Error(), "bad record MAC") {
+			t.Error(err)
+		}
+		endOfSocket(t, raw)
+		raw.Close()
+		s.eventually("it is gone", func() bool { return e.closes == 1 && w.loop.counts.queueBytes == 0 })
+	})
+}
