@@ -5,6 +5,7 @@ package worker
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,17 +31,38 @@ var faults struct {
 // there twice, whichever processes a connection has been in.
 const NonceFile = "PUSHD_TEST_NONCES"
 
+// EarlyUpdates names the environment variable with the number of records after which
+// keys of TLS change. Each time one has, a byte is appended to the file NonceFile
+// with ".updates" behind it: 'c' for a client's, 's' for ours.
+const EarlyUpdates = "PUSHD_TEST_EARLY_UPDATES"
+
 func init() {
 	path := os.Getenv(NonceFile)
 	if path == "" {
 		return
 	}
+	seals := appendTo(path)
+	tls.OnSeal = func(u tls.Used) { seals(u[:]) }
+	if n, err := strconv.ParseUint(os.Getenv(EarlyUpdates), 10, 32); err == nil {
+		updates := appendTo(path + ".updates")
+		tls.Early(n)
+		tls.OnUpdate = func(clients bool) {
+			if clients {
+				updates([]byte("c"))
+			} else {
+				updates([]byte("s"))
+			}
+		}
+	}
+}
+
+func appendTo(path string) func([]byte) {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		panic(err)
 	}
-	tls.OnSeal = func(u tls.Used) {
-		if _, err := f.Write(u[:]); err != nil {
+	return func(b []byte) {
+		if _, err := f.Write(b); err != nil {
 			panic(err)
 		}
 	}

@@ -237,11 +237,19 @@ func accepts(t *testing.T, s *pushdtest.Server, slot int) {
 // ends with it, as in any crash; what it has stays.
 func TestKillOldWorker(t *testing.T) {
 	t.Parallel()
-	s := faulty(t, patient)
+	killOldWorker(t, faulty(t, patient), oldWorkersPoints())
+}
+
+// oldWorkersPoints are all steps of an old worker.
+func oldWorkersPoints() []killPoint {
+	return []killPoint{{"export", 1}, {"export freeze", 1}, {"export freeze", 2}, {"export batch", 2}, {"export ack", 2},
+		{"export close", 2}, {"export commit", 2}, {"export report", 1}}
+}
+
+func killOldWorker(t *testing.T, s *pushdtest.Server, rows []killPoint) {
+	t.Helper()
 	load := keepUp(t, s, killCrowd)
 	total := 0
-	rows := []killPoint{{"export", 1}, {"export freeze", 1}, {"export freeze", 2}, {"export batch", 2}, {"export ack", 2},
-		{"export close", 2}, {"export commit", 2}, {"export report", 1}}
 	for _, at := range rows {
 		t.Run(at.String(), func(t *testing.T) {
 			inSlot := s.Status().Workers[0].Connections // with a visitor, perhaps
@@ -295,7 +303,11 @@ func settled(t *testing.T, s *pushdtest.Server, load *standing) (lost int) {
 // TestKillBrokerDuringReload: a hand-over waits for the next broker process.
 func TestKillBrokerDuringReload(t *testing.T) {
 	t.Parallel()
-	s := faulty(t)
+	killBrokerDuringReload(t, faulty(t))
+}
+
+func killBrokerDuringReload(t *testing.T, s *pushdtest.Server) {
+	t.Helper()
 	all, _ := crowd(t, s, "/echo")
 	for _, at := range []killPoint{{"import", 1}, {"export freeze", 1}, {"export batch", 1}, {"import end", 1}} {
 		t.Run(at.String(), func(t *testing.T) {
@@ -315,6 +327,10 @@ func TestKillBrokerDuringReload(t *testing.T) {
 // TestStopDuringReload: whatever a hand-over has got to when the order comes, or
 // the master dies, each client is told goodbye by the process that has it.
 func TestStopDuringReload(t *testing.T) {
+	stopDuringReload(t, func(t *testing.T) *pushdtest.Server { return faulty(t) })
+}
+
+func stopDuringReload(t *testing.T, faulty func(*testing.T) *pushdtest.Server) {
 	rows := []killPoint{{"export", 1}, {"import hello", 1}, {"export freeze", 2}, {"import ack", 2}, {"export close", 2}, {"import admit", 2}, {"import end", 1}}
 	for i, at := range rows {
 		how := []unix.Signal{unix.SIGTERM, unix.SIGKILL}[i%2] // the next row's neighbour is as good

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
@@ -239,56 +237,4 @@ func (c *talker) ends(in string) {
 	if err := c.cmd.Wait(); err != nil {
 		c.t.Errorf("%s: %v", c.cmd.Path, err)
 	}
-}
-
-// faultySecure is faulty behind TLS, with a record of all nonces.
-func faultySecure(t *testing.T) *pushdtest.Server {
-	t.Helper()
-	config := patient + strings.Replace(killConfig, `"websocket://127.0.0.1:{{port}}"`, `"wss://127.0.0.1:{{port}}"`+"\ntls = { cert = \"cert.pem\", key = \"key.pem\" }", 1)
-	s := pushdtest.Start(t, pushdtest.Options{Config: config, Flags: []string{"-tags", "faults"}, Manual: true,
-		Env: []string{"PUSHD_TEST_FAULT=fault", "PUSHD_TEST_NONCES=nonces"}})
-	s.Secure = true
-	testkit.NewCA(t).Write(filepath.Join(s.Dir, "cert.pem"), filepath.Join(s.Dir, "key.pem"), month, "push.example.com")
-	s.MustRun("start", "-d")
-	return s
-}
-
-// sealedOnce fails the test if any two records were sealed with one key and one
-// nonce, in whatever processes.
-func sealedOnce(t *testing.T, s *pushdtest.Server) {
-	t.Helper()
-	all, err := os.ReadFile(filepath.Join(s.Dir, "nonces"))
-	if err != nil || len(all) < 1600 || len(all)%16 != 0 {
-		t.Fatalf("%d bytes of nonces, %v", len(all), err)
-	}
-	seen := map[[16]byte]bool{}
-	for ; len(all) > 0; all = all[16:] {
-		if u := [16]byte(all); seen[u] {
-			t.Fatal("a nonce was used twice with one key")
-		} else {
-			seen[u] = true
-		}
-	}
-	t.Logf("%d records were sealed", len(seen))
-}
-
-// TestKillUnderTLS kills the new worker, or the old one, at steps of a reload with
-// clients under TLS: as in the clear, and no nonce is used twice. All steps are in
-// make test-full.
-func TestKillUnderTLS(t *testing.T) {
-	t.Parallel()
-	s := faultySecure(t)
-	few := mass{echo: 205, members: 5, slow: 1}
-	load := keepUp(t, s, few)
-	rows := newWorkersPoints()
-	if os.Getenv("PUSHD_TEST_FULL") == "" {
-		rows = []killPoint{{"import batch", 2}, {"import commit", 2}, {"import admit", 1}}
-	}
-	lost := 0
-	for _, at := range rows {
-		t.Run(at.String(), func(t *testing.T) { lost += failNewWorker(t, s, load, at, unix.SIGKILL) })
-		load.refill(few)
-	}
-	load.judge(lost, len(rows))
-	sealedOnce(t, s)
 }

@@ -145,8 +145,12 @@ func (u *upgradable) swapUnderLoad(one, first, two, second string) {
 	script := fmt.Sprintf("#!/bin/sh\nset -e\nnew=%s; cmp -s $new %s && new=%s\ncp $new %s.new; mv %s.new %s\n%s reload -c %s --json >> %s\n",
 		second, u.Binary, first, u.Binary, u.Binary, u.Binary, u.Binary, u.Config, reports)
 	testkit.WriteProgram(t, deploy, []byte(script), 0o755)
+	scheme := "ws"
+	if u.Secure {
+		scheme = "wss"
+	}
 	load := exec.Command(pushdtest.Build(t, "cmd/pushbench"), "reload",
-		"--url", fmt.Sprintf("ws://127.0.0.1:%d", u.Port), "--api", "http://"+u.API, "--key", u.Key,
+		"--url", fmt.Sprintf("%s://127.0.0.1:%d", scheme, u.Port), "--api", "http://"+u.API, "--key", u.Key,
 		"--idle", "100", "--echoes", "100", "--echo-rate", "300", "--channels", "2", "--members", "30",
 		"--talk-rate", "20", "--publish-rate", "20", "--churn", "5", "--connect-rate", "20", "--slow", "3",
 		"--times", "4", "--every", "300ms", "--exec", deploy)

@@ -15,6 +15,23 @@ type Used [16]byte
 // under, to look for repetitions across processes. Any goroutine.
 var OnSeal func(Used)
 
+// The limits of keys, as in nonces.go, which Early brings down.
+var updateAfter, askAfter uint64 = 1 << 23, 1 << 24
+
+// Early makes keys change after so few records, and clients be asked to change
+// theirs. It is set before anything is sealed.
+func Early(records uint64) { updateAfter, askAfter = records, records }
+
+// OnUpdate, set before anything is sealed, is told when a direction has got another
+// key: the client's, or ours. Any goroutine.
+var OnUpdate func(clients bool)
+
+func updated(clients bool) {
+	if OnUpdate != nil {
+		OnUpdate(clients)
+	}
+}
+
 var seen struct {
 	sync.Mutex
 	pairs map[Used]bool

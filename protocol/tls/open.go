@@ -130,6 +130,7 @@ func (s *Session) keyUpdate(r *Ring, p []byte) error {
 		return Alert{Code: alertIllegal}
 	}
 	s.in.update(r)
+	updated(true)
 	s.in.flags &^= flagAsked
 	s.out.flags &^= flagAsks // it has another key; and an answer asks for nothing
 	if p[4] == 1 {

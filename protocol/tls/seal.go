@@ -2,13 +2,12 @@ package tls
 
 import "errors"
 
-// How many records one key may seal, and open. RFC 8446, 5.5 allows 2^24.5 full
-// ones of AES-GCM.
+// How many records one key of TLS 1.2 may seal: it has no KeyUpdate, so the
+// connection has to end. RFC 8446, 5.5 allows 2^24.5 full ones of AES-GCM. TLS 1.3 is
+// in nonces.go.
 const (
-	updateAfter = 1 << 23 // then our direction goes on with another key
-	askAfter    = 1 << 24 // then the client is asked to do so
-	wornAfter   = 1 << 24 // TLS 1.2 has no KeyUpdate: the connection has to end
-	wornSoon    = wornAfter - 1<<12
+	wornAfter = 1 << 24
+	wornSoon  = wornAfter - 1<<12
 )
 
 var (
@@ -52,6 +51,7 @@ func (s *Session) sayUpdate(r *Ring, dst []byte) []byte {
 	h.flags &^= flagOwes | flagAsks
 	dst = h.seal(r, dst, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, request})
 	h.update(r)
+	updated(false)
 	return dst
 }
 
