@@ -38,8 +38,9 @@ type reply struct {
 	Error  *struct{ Message string }
 }
 
-// openBrowser starts Chromium with an empty profile and ends it with the test.
-func openBrowser(t *testing.T) *browser {
+// openBrowser starts Chromium with an empty profile, and further flags, and ends it
+// with the test.
+func openBrowser(t *testing.T, flags ...string) *browser {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
@@ -50,9 +51,9 @@ func openBrowser(t *testing.T) *browser {
 	out, theirOut, err := os.Pipe()
 	must(t, err)
 	b := &browser{t: t, in: in, waiting: map[int]chan reply{}}
-	b.cmd = exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	b.cmd = exec.Command(program, append(flags, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
-		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
+		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")...)
 	b.cmd.ExtraFiles = []*os.File{theirIn, theirOut} // descriptors 3 and 4
 	b.cmd.Stderr = &b.log
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

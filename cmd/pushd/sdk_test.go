@@ -88,6 +88,9 @@ func talk(t *testing.T, s *pushdtest.Server, name string, args ...string) *progr
 	p := &program{t: t, ended: make(chan error, 1)}
 	c := exec.Command(bin, args...)
 	c.Env = append(os.Environ(), "APP_ID=1", "APP_KEY="+sdkKey, "APP_SECRET="+sdkSecret, fmt.Sprint("PORT=", s.Port))
+	if s.Secure {
+		c.Env = append(c.Env, "SECURE=1", "NODE_EXTRA_CA_CERTS="+filepath.Join(s.Dir, "ca.pem"))
+	}
 	c.Stderr = &p.stderr
 	p.in, err = c.StdinPipe()
 	must(t, err)
@@ -145,9 +148,13 @@ func TestLaravelEcho(t *testing.T) {
 // TestPusherJSInBrowser is the browser build of both client SDKs in Chromium.
 func TestPusherJSInBrowser(t *testing.T) {
 	s := startApps(t)
+	inBrowser(t, s, openBrowser(t))
+}
+
+func inBrowser(t *testing.T, s *pushdtest.Server, b *browser) {
+	t.Helper()
 	site := talk(t, s, "node", filepath.Join(sdk(t), "backend.mjs")).line()
 	back := newBackEnd(t, s, "node", filepath.Join(sdk(t), "server.mjs"))
-	b := openBrowser(t)
 	ann, bob := b.open(t, site+"/#ann"), b.open(t, site+"/#bob")
 	for _, tb := range []*tab{ann, bob} {
 		tb.until(`ready() && here.length === 2 && pusher.channel("presence-room").members.count === 2`)

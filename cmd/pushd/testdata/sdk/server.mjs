@@ -5,7 +5,7 @@ import Pusher from 'pusher'
 
 const { APP_ID, APP_KEY, APP_SECRET, PORT } = process.env
 const sdk = new Pusher({
-  appId: APP_ID, key: APP_KEY, secret: APP_SECRET, host: '127.0.0.1', port: PORT, useTLS: false,
+  appId: APP_ID, key: APP_KEY, secret: APP_SECRET, host: '127.0.0.1', port: PORT, useTLS: process.env.SECURE === '1',
   encryptionMasterKeyBase64: Buffer.alloc(32, 7).toString('base64'),
 })
 const json = async (answer) => (await answer).json()

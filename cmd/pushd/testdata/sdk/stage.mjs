@@ -3,6 +3,7 @@
 // runs a scenario does when it is asked to on standard output.
 import assert from 'node:assert/strict'
 import http from 'node:http'
+import https from 'node:https'
 import { createRequire } from 'node:module'
 import readline from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,11 +14,15 @@ const env = (name) => process.env[name] ?? assert.fail(`${name} is not set`)
 export const app = { appId: env('APP_ID'), key: env('APP_KEY'), secret: env('APP_SECRET') }
 export const at = { host: '127.0.0.1', port: Number(env('PORT')) }
 
+/** Behind TLS, with whatever is the SDKs' default there. */
+const secure = process.env.SECURE === '1'
+export const way = secure ? { wssPort: at.port } : { wsPort: at.port, forceTLS: false }
+
 /** One connection for all requests, so that they are in order. */
-const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+const agent = new (secure ? https : http).Agent({ keepAlive: true, maxSockets: 1 })
 
 export const server = new Pusher({
-  ...app, ...at, agent, useTLS: false,
+  ...app, ...at, agent, useTLS: secure,
   encryptionMasterKeyBase64: Buffer.alloc(32, 7).toString('base64'),
 })
 
@@ -54,7 +59,7 @@ const all = []
 
 /** The options of a client of that user; they are those of the browser too. */
 export const options = (user) => ({
-  wsHost: at.host, wsPort: at.port, forceTLS: false, enabledTransports: ['ws', 'wss'], cluster: 'x', disableStats: true,
+  wsHost: at.host, ...way, enabledTransports: ['ws', 'wss'], cluster: 'x', disableStats: true,
   channelAuthorization: { endpoint: back.url + '/pusher/auth', headers: { Authorization: user } },
   userAuthentication: { endpoint: back.url + '/pusher/user-auth', headers: { Authorization: user } },
 })
