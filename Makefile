@@ -44,6 +44,7 @@ smoke: build ## a minute for the curious: protocols, timers, config, a reload un
 	$(TEST) -count=1 -timeout 10m -run 'TestHints|TestShellInit|TestReloadUnderLoad|TestEveryMessageOnceInOrder' ./cmd/pushd
 
 test-full: deps build lint ## test, with the long matrices and at full size: an hour
+	@sh .ci/deps-full
 	PUSHD_TEST_FULL=1 $(TEST) -count=1 -timeout 90m ./...
 	$(TEST) -count=1 -race -timeout 90m ./...
 

@@ -26,6 +26,11 @@ func startSecure(t *testing.T, config string) (s *pushdtest.Server, trust string
 	ca := testkit.NewCA(t)
 	ca.Write(filepath.Join(s.Dir, "cert.pem"), filepath.Join(s.Dir, "key.pem"), 30*24*time.Hour, "127.0.0.1")
 	must(t, os.WriteFile(filepath.Join(s.Dir, "ca.pem"), ca.PEM(), 0o600))
+	chain, err := os.OpenFile(filepath.Join(s.Dir, "cert.pem"), os.O_APPEND|os.O_WRONLY, 0)
+	must(t, err)
+	_, err = chain.Write(ca.PEM()) // Chromium looks for the one that it knows among those that are sent
+	must(t, err)
+	must(t, chain.Close())
 	must(t, os.WriteFile(filepath.Join(s.Dir, "the key"), []byte(s.Key+"\n"), 0o600)) // of the page
 	s.MustRun("start", "-d")
 	b, _ := pem.Decode(ca.PEM())

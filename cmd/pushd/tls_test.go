@@ -174,6 +174,27 @@ c.pipe(process.stdout)
 	}
 }
 
+// TestJavaThroughReload: the TLS of a JVM, of both versions.
+func TestJavaThroughReload(t *testing.T) {
+	if !full() {
+		t.Skip("needs a JDK, which make test-full installs: PUSHD_TEST_FULL=1")
+	}
+	s := newSecureServer(t)
+	for _, version := range []string{"TLSv1.3", "TLSv1.2"} {
+		c := newTalker(t, s, "java", filepath.Join(pushdtest.Root(t), "cmd/pushd/testdata/java/Lines.java"), s.text, version)
+		c.says("first\n", "first\n")
+		for i := range 3 {
+			if r := reload(t, s.Server); !r.OK || r.Moved != 1 {
+				t.Fatalf("%+v", r)
+			}
+			long := fmt.Sprint(i, strings.Repeat("x", i*9000), "\n")
+			c.says(long, long)
+		}
+		_ = c.in.Close()
+		c.hears("clean end in " + version)
+	}
+}
+
 // talker is a program that says what it reads and is told what to say.
 type talker struct {
 	t   *testing.T
