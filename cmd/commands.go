@@ -24,6 +24,7 @@ func (p *Program) commands() []*cli.Command {
 		p.command("reopen", "open the log file anew, after it was moved away", "", reopen),
 		p.command("status", "show the processes and their counters", "", status,
 			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second"}, wide),
+		p.command("nodes", "show the machines that share [broker] url", "", machines),
 		p.command("connections", "list connections", "", connections,
 			&cli.StringFlag{Name: "worker", Usage: "of this worker group `NAME`"}, uid,
 			&cli.StringFlag{Name: "channel", Usage: "members of this channel `NAME`"},

@@ -175,6 +175,10 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates, on sc
 	}
 	t.write(out)
 	tellHidden(out, hidden)
+	if len(s.Nodes) > 0 {
+		fmt.Fprintln(out)
+		tellNodes(out, s, on)
+	}
 	tellScripts(out, s)
 	tellCertificates(out, s, time.Now())
 	tellDropped(out, s)

@@ -55,7 +55,11 @@ func (m *master) askStatus() *Status {
 	st := &Status{Version: m.o.Version, Master: MasterStatus{PID: os.Getpid(), Started: m.started, Goroutines: runtime.NumGoroutine()}}
 	var lines []line
 	var before []control.Counters
+	var broker *process
 	m.do(func() {
+		if m.broker != nil {
+			broker = m.broker.proc
+		}
 		lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads
 		before, st.Ended = m.endedIn(lines)
 		st.Certificates = m.certificates()
@@ -71,6 +75,9 @@ func (m *master) askStatus() *Status {
 				lines[i].RSSBytes = rssBytes(p.pid)
 			})
 		}
+	}
+	if broker != nil {
+		asked.Go(func() { st.Nodes = broker.askNodes(ctx) })
 	}
 	asked.Wait()
 	st.Workers = make([]WorkerStatus, 0, len(lines))
@@ -112,6 +119,22 @@ func (p *process) askStats(ctx context.Context) json.RawMessage {
 		return n
 	}
 	return noStats
+}
+
+// askNodes returns the nodes that p, a broker process, knows; one of an earlier
+// version knows none.
+func (p *process) askNodes(ctx context.Context) (list []control.Node) {
+	if !p.isReady.Load() {
+		return nil
+	}
+	q, err := p.begin(control.TypeQuery, control.Query{What: control.QueryNodes})
+	if err != nil {
+		return nil
+	}
+	if raw, err := q.await(ctx); err == nil {
+		_ = json.Unmarshal(raw, &list)
+	}
+	return list
 }
 
 // linesOf makes the status of every slot, and of processes that drain beside

@@ -30,6 +30,9 @@ type Status struct {
 	Broker  BrokerStatus   `json:"broker"`
 	Reloads ReloadStatus   `json:"reloads"`
 
+	// Nodes are those of the cluster, this one among them; none on a bus of its own.
+	Nodes []control.Node `json:"nodes,omitempty"`
+
 	Certificates []CertificateStatus `json:"certificates"` // by file
 
 	// Ended is what worker groups had counted that are no more. With it the

@@ -47,6 +47,7 @@ type ScriptStats struct {
 // ConnInfo is an entry of `connections --json` and of GET /v1/connections.
 type ConnInfo struct {
 	ID          string    `json:"id"`
+	Node        string    `json:"node,omitempty"` // set by the API, where there are several
 	Worker      string    `json:"worker"`
 	Slot        int       `json:"slot"`
 	PID         int       `json:"pid"`

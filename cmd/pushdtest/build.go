@@ -71,6 +71,21 @@ func Build(t testing.TB, pkg string) string {
 // are further arguments of `go build`.
 func BuildAs(t testing.TB, pkg, name string, flags ...string) string {
 	t.Helper()
+	if raceEnabled {
+		flags = append([]string{"-race"}, flags...)
+	}
+	return build(t, "./"+pkg, name, flags...)
+}
+
+// BuildModule builds a main package of another module, in the version that go.mod
+// names.
+func BuildModule(t testing.TB, pkg, name string) string {
+	t.Helper()
+	return build(t, pkg, name)
+}
+
+func build(t testing.TB, pkg, name string, flags ...string) string {
+	t.Helper()
 	builds.Lock()
 	defer builds.Unlock()
 	if builds.dir == "" {
@@ -81,11 +96,7 @@ func BuildAs(t testing.TB, pkg, name string, flags ...string) string {
 		return b
 	}
 	out := filepath.Join(builds.dir, fmt.Sprint(len(builds.binary)), name)
-	args := append([]string{"build", "-o", out}, flags...)
-	if raceEnabled {
-		args = append(args, "-race")
-	}
-	c := exec.Command("go", append(args, "./"+pkg)...)
+	c := exec.Command("go", append(append([]string{"build", "-o", out}, flags...), pkg)...)
 	c.Dir = Root(t)
 	if text, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, text)

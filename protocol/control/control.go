@@ -176,6 +176,24 @@ type Issue struct {
 	Error string    `json:"error,omitempty"` // why it could not be
 }
 
+// QueryNodes asks the broker process for the nodes of the cluster: a list of Node,
+// empty on a bus of its own.
+const QueryNodes = "nodes"
+
+// Node is a machine's pushd as one of them sees it.
+type Node struct {
+	Node        string  `json:"node"`
+	Self        bool    `json:"self,omitempty"`
+	State       string  `json:"state"` // "ready", "quiet", "lost", "leaving"
+	Version     string  `json:"version"`
+	Workers     int     `json:"workers"`
+	Connections int     `json:"connections"`      // of those workers that have answered
+	RTTMS       float64 `json:"rtt_ms,omitempty"` // 0 = not known
+	SilentS     int     `json:"silent_s"`         // since its last sign of life
+	URL         string  `json:"url"`              // server of the bus that its broker process hangs on
+	OtherApps   bool    `json:"other_apps"`       // its [[app]] differ from this node's
+}
+
 // QueryRecords asks a worker how many of its connections have a record that a
 // reader of Records.Version cannot read. A worker that does not know the
 // question has none.

@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
 )
 
 // tally is what the workers said to one publication.
 type tally struct {
 	reached  int
 	complete bool            // every live worker answered in time
+	missing  []string        // nodes on which some did not
 	refusal  string          // by a worker, "" = none
 	numbered worker.Numbered // of a message in a channel with history
 }
@@ -22,7 +24,7 @@ func (s *Server) ask(ctx context.Context, ps []worker.Publication) ([]tally, err
 	ctx, cancel := context.WithTimeout(ctx, s.o.AnswerTimeout)
 	defer cancel()
 	tallies := make([]tally, len(ps))
-	complete, err := s.o.Client.PublishCollect(ctx, ps, func(i int, a worker.Answer) {
+	outcomes, err := s.o.Client.PublishCollect(ctx, ps, func(i int, a worker.Answer) {
 		if a.Worker == worker.HistoryService {
 			_ = json.Unmarshal(a.Data, &tallies[i].numbered) // ours
 			return
@@ -37,28 +39,28 @@ func (s *Server) ask(ctx context.Context, ps []worker.Publication) ([]tally, err
 	}
 	s.published.Add(messages(ps))
 	for i := range tallies {
-		tallies[i].complete = complete[i]
+		tallies[i].complete, tallies[i].missing = outcomes[i].Complete, outcomes[i].Missing
 	}
 	return tallies, nil
 }
 
-// query asks the workers of a group, "" = all, and hands the data of each
-// answer to take.
-func (s *Server) query(ctx context.Context, what string, args any, group string, take func(json.RawMessage) error) (complete bool, err error) {
+// query asks some workers and hands the data of each answer to take, with the
+// name of the worker.
+func (s *Server) query(ctx context.Context, what string, args any, who broker.Who, take func(from string, data json.RawMessage) error) (broker.Outcome, error) {
 	raw, err := json.Marshal(args)
 	if err != nil {
-		return false, fmt.Errorf("encode query %q: %w", what, err)
+		return broker.Outcome{}, fmt.Errorf("encode query %q: %w", what, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.AnswerTimeout)
 	defer cancel()
 	var wrong error // in an answer
-	complete, err = s.o.Client.Collect(ctx, worker.BusQuery{What: what, Args: raw}, group, func(a worker.Answer) {
+	all, err := s.o.Client.Collect(ctx, worker.BusQuery{What: what, Args: raw}, who, func(a worker.Answer) {
 		switch {
 		case wrong != nil:
 		case a.Error != "":
 			wrong = fmt.Errorf("worker %s: query %q: %s", a.Worker, what, a.Error)
 		default:
-			if e := take(a.Data); e != nil {
+			if e := take(a.Worker, a.Data); e != nil {
 				wrong = fmt.Errorf("worker %s: query %q: %w", a.Worker, what, e)
 			}
 		}
@@ -66,7 +68,7 @@ func (s *Server) query(ctx context.Context, what string, args any, group string,
 	if err == nil {
 		err = wrong
 	}
-	return complete, err
+	return all, err
 }
 
 // meetTry is how long one question of Meet waits for its answers.
@@ -77,8 +79,8 @@ const meetTry = 50 * time.Millisecond
 func (s *Server) Meet(ctx context.Context) {
 	for ctx.Err() == nil {
 		try, cancel := context.WithTimeout(ctx, meetTry)
-		all, err := s.query(try, "stats", nil, "", func(json.RawMessage) error { return nil })
-		if err == nil && all {
+		all, err := s.query(try, "stats", nil, broker.Who{}, func(string, json.RawMessage) error { return nil })
+		if err == nil && all.Complete {
 			cancel()
 			return
 		}

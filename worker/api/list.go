@@ -14,7 +14,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/order"
 )
 
@@ -39,24 +41,24 @@ type page[T any] struct {
 }
 
 // fetch asks all workers for what comes after cursor.
-type fetch[T any] func(cursor string, limit int) (pages []page[T], complete bool, err error)
+type fetch[T any] func(cursor string, limit int) (pages []page[T], all broker.Outcome, err error)
 
 // collect gathers up to limit entries after cursor. next is "" at the end.
-func (l listing[T]) collect(limit int, cursor string, get fetch[T]) (entries []T, next string, complete bool, err error) {
+func (l listing[T]) collect(limit int, cursor string, get fetch[T]) (entries []T, next string, all broker.Outcome, err error) {
 	entries = []T{}
 	for {
-		pages, complete, err := get(cursor, min(limit-len(entries), workerLimit))
+		pages, all, err := get(cursor, min(limit-len(entries), workerLimit))
 		if err != nil {
-			return nil, "", false, err
+			return nil, "", all, err
 		}
 		merged, horizon := l.merge(pages)
 		entries = append(entries, merged...)
 		switch {
 		case len(entries) > limit || len(entries) == limit && horizon != "":
 			entries = entries[:limit]
-			return entries, l.key(entries[limit-1]), complete, nil
-		case horizon == "" || !complete: // no second wait for a worker that does not answer
-			return entries, horizon, complete, nil
+			return entries, l.key(entries[limit-1]), all, nil
+		case horizon == "" || !all.Complete: // no second wait for a worker that does not answer
+			return entries, horizon, all, nil
 		}
 		cursor = horizon
 	}
@@ -115,17 +117,19 @@ type connectionsResult struct {
 	Connections []worker.ConnInfo `json:"connections"`
 	Cursor      string            `json:"cursor"`
 	Complete    bool              `json:"complete"`
+	missing
 }
 
 type channelsResult struct {
 	Channels []worker.ChannelInfo `json:"channels"`
 	Cursor   string               `json:"cursor"`
 	Complete bool                 `json:"complete"`
+	missing
 }
 
 // connections serves GET /v1/connections.
 func (s *Server) connections(ctx context.Context, r *http.Request) (any, error) {
-	q, err := parseList(r.URL.RawQuery, "worker", "uid", "channel", "ip")
+	q, err := parseList(r.URL.RawQuery, "node", "worker", "uid", "channel", "ip")
 	if err != nil {
 		return nil, err
 	}
@@ -134,48 +138,54 @@ func (s *Server) connections(ctx context.Context, r *http.Request) (any, error) 
 			return nil, invalid("ip", "ip: must be an IP address")
 		}
 	}
-	entries, next, complete, err := connectionList.collect(q.limit, q.cursor, func(cursor string, limit int) ([]page[worker.ConnInfo], bool, error) {
+	who := broker.Who{Node: q.filter["node"], Group: q.filter["worker"]}
+	entries, next, all, err := connectionList.collect(q.limit, q.cursor, func(cursor string, limit int) ([]page[worker.ConnInfo], broker.Outcome, error) {
 		args := worker.ConnQuery{UID: q.filter["uid"], Channel: q.filter["channel"], IP: q.filter["ip"], Limit: limit, Cursor: cursor}
-		return fetchPages(ctx, s, "connections", args, q.filter["worker"], func(p worker.ConnPage) page[worker.ConnInfo] {
+		return fetchPages(ctx, s, "connections", args, who, func(from control.Identity, p worker.ConnPage) page[worker.ConnInfo] {
+			for i := range p.Connections {
+				p.Connections[i].Node = from.Node
+			}
 			return page[worker.ConnInfo]{p.Connections, p.Cursor}
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return connectionsResult{entries, sealCursor(next), complete}, nil
+	return connectionsResult{entries, sealCursor(next), all.Complete, missing{all.Missing}}, nil
 }
 
 // channels serves GET /v1/channels.
 func (s *Server) channels(ctx context.Context, r *http.Request) (any, error) {
-	q, err := parseList(r.URL.RawQuery, "prefix")
+	q, err := parseList(r.URL.RawQuery, "node", "prefix")
 	if err != nil {
 		return nil, err
 	}
-	entries, next, complete, err := channelList.collect(q.limit, q.cursor, func(cursor string, limit int) ([]page[worker.ChannelInfo], bool, error) {
+	who := broker.Who{Node: q.filter["node"]}
+	entries, next, all, err := channelList.collect(q.limit, q.cursor, func(cursor string, limit int) ([]page[worker.ChannelInfo], broker.Outcome, error) {
 		args := worker.ChannelQuery{Prefix: q.filter["prefix"], Limit: limit, Cursor: cursor}
-		return fetchPages(ctx, s, "channels", args, "", func(p worker.ChannelPage) page[worker.ChannelInfo] {
+		return fetchPages(ctx, s, "channels", args, who, func(_ control.Identity, p worker.ChannelPage) page[worker.ChannelInfo] {
 			return page[worker.ChannelInfo]{p.Channels, p.Cursor}
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return channelsResult{entries, sealCursor(next), complete}, nil
+	return channelsResult{entries, sealCursor(next), all.Complete, missing{all.Missing}}, nil
 }
 
 // fetchPages asks a question and decodes the answers, of type P, into pages.
-func fetchPages[P, T any](ctx context.Context, s *Server, what string, args any, group string, open func(P) page[T]) ([]page[T], bool, error) {
+func fetchPages[P, T any](ctx context.Context, s *Server, what string, args any, who broker.Who, open func(control.Identity, P) page[T]) ([]page[T], broker.Outcome, error) {
 	var pages []page[T]
-	complete, err := s.query(ctx, what, args, group, func(raw json.RawMessage) error {
+	all, err := s.query(ctx, what, args, who, func(from string, raw json.RawMessage) error {
 		var p P
 		if err := json.Unmarshal(raw, &p); err != nil {
 			return err
 		}
-		pages = append(pages, open(p))
+		id, _ := control.ParseIdentity(from)
+		pages = append(pages, open(id, p))
 		return nil
 	})
-	return pages, complete, err
+	return pages, all, err
 }
 
 // listQuery is a parsed query string.

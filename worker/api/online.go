@@ -6,12 +6,14 @@ import (
 	"net/http"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/order"
 )
 
 type onlineResult struct {
 	Online   map[string]int `json:"online"` // connections of those who have any
 	Complete bool           `json:"complete"`
+	Missing  []string       `json:"missing,omitempty"`
 }
 
 // online serves POST /v1/online.
@@ -25,7 +27,7 @@ func (s *Server) online(ctx context.Context, r *http.Request) (any, error) {
 		return nil, err
 	}
 	q, online := worker.NewOnlineQuery(uids), make(map[string]int)
-	complete, err := s.query(ctx, "online", q, "", func(raw json.RawMessage) error {
+	all, err := s.query(ctx, "online", q, broker.Who{}, func(_ string, raw json.RawMessage) error {
 		var counts []int
 		if err := json.Unmarshal(raw, &counts); err != nil {
 			return err
@@ -36,5 +38,5 @@ func (s *Server) online(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onlineResult{online, complete}, nil
+	return onlineResult{online, all.Complete, all.Missing}, nil
 }

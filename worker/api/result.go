@@ -3,6 +3,8 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/order"
@@ -54,6 +56,7 @@ type (
 	reachedResult struct {
 		Reached  int  `json:"reached"`
 		Complete bool `json:"complete"`
+		missing
 		// Of channels with history, and of those who have given a key or version.
 		Position  string            `json:"position,omitempty"`
 		Positions map[string]string `json:"positions,omitempty"` // by channel, where there are several
@@ -64,10 +67,16 @@ type (
 		Reached  int  `json:"reached"`
 		Online   bool `json:"online"`
 		Complete bool `json:"complete"`
+		missing
 	}
 	closedResult struct {
 		Closed   int  `json:"closed"`
 		Complete bool `json:"complete"`
+		missing
+	}
+	// missing names the nodes of which some worker has not answered in time.
+	missing struct {
+		Nodes []string `json:"missing,omitempty"`
 	}
 )
 
@@ -78,10 +87,14 @@ var results = map[string]func(tally) (any, error){
 }
 
 func reached(t tally) (any, error) {
-	return reachedResult{Reached: t.reached, Complete: t.complete}, nil
+	return reachedResult{Reached: t.reached, Complete: t.complete, missing: missing{t.missing}}, nil
 }
-func sent(t tally) (any, error)   { return sentResult{t.reached, t.reached > 0, t.complete}, nil }
-func closed(t tally) (any, error) { return closedResult{t.reached, t.complete}, nil }
+func sent(t tally) (any, error) {
+	return sentResult{t.reached, t.reached > 0, t.complete, missing{t.missing}}, nil
+}
+func closed(t tally) (any, error) {
+	return closedResult{t.reached, t.complete, missing{t.missing}}, nil
+}
 
 // positioned adds what the history service has said to the result of a publish.
 func positioned(result any, err error) func([]worker.Publication, []tally) (any, error) {
@@ -119,7 +132,15 @@ func done(t tally) (any, error) {
 	case t.complete:
 		return nil, &problem{Status: http.StatusNotFound, Message: "no such connection", Field: "connection"}
 	}
-	return nil, &problem{Status: http.StatusServiceUnavailable, Message: "not every worker answered in time, and no one that did has the connection: try again"}
+	return nil, &problem{Status: http.StatusServiceUnavailable, Message: "not every worker answered in time" + onNodes(t.missing) + ", and no one that did has the connection: try again"}
+}
+
+// onNodes names nodes in a sentence.
+func onNodes(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(names, ", ") + ")"
 }
 
 // sum adds up the tallies of an order's publications.
@@ -128,6 +149,11 @@ func sum(ts []tally) tally {
 	for _, t := range ts {
 		total.reached += t.reached
 		total.complete = total.complete && t.complete
+		for _, node := range t.missing {
+			if !slices.Contains(total.missing, node) {
+				total.missing = append(total.missing, node)
+			}
+		}
 		if t.refusal != "" {
 			total.refusal = t.refusal
 		}

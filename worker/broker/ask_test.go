@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -74,7 +75,7 @@ func TestWhoMustAnswer(t *testing.T) {
 		if !told {
 			c.SetRoster(names)
 		}
-		g := c.gather(2, "push")
+		g := c.gather(2, Who{Group: "push"})
 		if g.told != told {
 			t.Fatalf("told %v", g.told)
 		}
@@ -86,7 +87,7 @@ func TestWhoMustAnswer(t *testing.T) {
 		g.await()
 		answer(0, "push/0/1", "1") // with told: before anybody knows who lives
 		if told {
-			if g.complete()[0] {
+			if g.outcomes()[0].Complete {
 				t.Error("complete, and nobody knows who must answer")
 			}
 			answer(0, "other/roster", `[]`) // of another node, though we have no name
@@ -105,12 +106,12 @@ func TestWhoMustAnswer(t *testing.T) {
 		answer(1, "push/0/1", "1")  // the second question
 		answer(0, "push/2/1", "1")  // has joined
 		answer(-1, "push/1/1", "1") // to no question either
-		if all := g.complete(); all[0] || all[1] || taken != 3 {
+		if all := g.outcomes(); all[0].Complete || all[1].Complete || taken != 3 {
 			t.Errorf("told %v: complete %v, %d answers taken", told, all, taken)
 		}
 		g.roster.set([]string{"push/0/1", "push/2/1", "push/1/2"}) // push/1/1 was replaced
 		g.await()
-		if all := g.complete(); !all[0] || !all[1] || len(g.missing) != 0 {
+		if all := g.outcomes(); !all[0].Complete || !all[1].Complete || len(g.missing) != 0 {
 			t.Errorf("told %v: after one has left: %v, missing %v", told, all, g.missing)
 		}
 		g.close()
@@ -125,15 +126,37 @@ func TestWhoMustAnswer(t *testing.T) {
 func TestWhoNumbersMustAnswer(t *testing.T) {
 	c := &Client{roster: newRoster(), asker: newAsker("r")}
 	c.SetRoster([]string{})
-	g := c.gather(2, "")
+	g := c.gather(2, Who{})
 	defer g.close()
 	g.mustNumber(1)
 	g.await()
-	if all := g.complete(); !all[0] || all[1] {
+	if all := g.outcomes(); !all[0].Complete || all[1].Complete {
 		t.Errorf("before it is numbered: %v", all)
 	}
 	g.answered(reply{1, worker.Answer{Worker: worker.HistoryService, Data: json.RawMessage(`{"position":"k3x9ab:1"}`)}}, func(int, worker.Answer) {})
-	if all := g.complete(); !all[0] || !all[1] {
+	if all := g.outcomes(); !all[0].Complete || !all[1].Complete {
 		t.Errorf("then: %v", all)
+	}
+}
+
+// TestMissingNodes: who has not answered is named by node.
+func TestMissingNodes(t *testing.T) {
+	c := &Client{roster: newRoster(), asker: newAsker("r")}
+	c.SetRoster([]string{"b/push/0/1", "b/push/1/1", "c/push/0/1", "a/push/0/1"})
+	g := c.gather(2, Who{})
+	defer g.close()
+	g.await()
+	for _, from := range []string{"c/push/0/1", "b/push/0/1"} {
+		g.answered(reply{0, worker.Answer{Worker: from}}, func(int, worker.Answer) {})
+	}
+	if all := g.outcomes(); all[0].Complete || !slices.Equal(all[0].Missing, []string{"a", "b"}) || !slices.Equal(all[1].Missing, []string{"a", "b", "c"}) {
+		t.Errorf("%+v", all)
+	}
+	one := c.gather(1, Who{Node: "c"})
+	defer one.close()
+	one.await()
+	one.answered(reply{0, worker.Answer{Worker: "c/push/0/1"}}, func(int, worker.Answer) {})
+	if all := one.outcomes(); !all[0].Complete || all[0].Missing != nil {
+		t.Errorf("of one node: %+v", all)
 	}
 }

@@ -115,15 +115,15 @@ func TestAnswersAndQueries(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		var from []string
-		complete, err := asker.Collect(ctx, worker.BusQuery{What: "stats", Args: []byte(`{"x":1}`)}, group, func(a worker.Answer) {
+		all, err := asker.Collect(ctx, worker.BusQuery{What: "stats", Args: []byte(`{"x":1}`)}, Who{Group: group}, func(a worker.Answer) {
 			if string(a.Data) != `{"x":1}` {
 				t.Errorf("answer %+v", a)
 			}
 			from = append(from, a.Worker)
 		})
 		slices.Sort(from)
-		if err != nil || !complete || !slices.Equal(from, want) {
-			t.Errorf("group %q: answers of %v, complete %v, %v", group, from, complete, err)
+		if err != nil || !all.Complete || !slices.Equal(from, want) {
+			t.Errorf("group %q: answers of %v, %+v, %v", group, from, all, err)
 		}
 	}
 	ask("", "push.x/0/1", "push.x/1/1")

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -24,13 +25,27 @@ type gathering struct {
 	c       *Client
 	replies *replies
 	n       int
-	group   string // "" = all
+	who     Who
 	roster  *roster
 	told    bool                  // the roster comes with a Host's answer
 	early   map[expected]struct{} // answered before the roster was known
 	missing map[expected]struct{} // nil: the roster is not known
 	held    map[int]bool          // questions that no worker was asked, see numbered
 	ordered map[int]bool          // questions that the history service has to answer too
+}
+
+// Who says whose answers are wanted; "" = of all.
+type Who struct{ Node, Group string }
+
+func (w Who) has(id control.Identity) bool {
+	return (w.Group == "" || id.Group == w.Group) && (w.Node == "" || id.Node == w.Node)
+}
+
+// Outcome says whether all who live have answered in time, and if not, on which
+// nodes some have not. On a bus of its own a node has no name.
+type Outcome struct {
+	Complete bool
+	Missing  []string // names of nodes, in their order
 }
 
 // expected is one answer that is waited for.
@@ -40,8 +55,8 @@ type expected struct {
 }
 
 // gather opens a gathering. Close it.
-func (c *Client) gather(n int, group string) *gathering {
-	g := &gathering{c: c, n: n, group: group, roster: c.roster, early: map[expected]struct{}{}}
+func (c *Client) gather(n int, who Who) *gathering {
+	g := &gathering{c: c, n: n, who: who, roster: c.roster, early: map[expected]struct{}{}}
 	names, _ := c.roster.get()
 	if g.told = names == nil; g.told {
 		g.roster = newRoster()
@@ -90,7 +105,7 @@ func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
 		return
 	}
 	id, ok := control.ParseIdentity(r.Worker)
-	if !ok || g.group != "" && id.Group != g.group || r.question < 0 || r.question >= g.n {
+	if !ok || !g.who.has(id) || r.question < 0 || r.question >= g.n {
 		return // the Host of another node, or nobody who was asked
 	}
 	take(r.question, r.Answer)
@@ -148,7 +163,7 @@ func (g *gathering) await() <-chan struct{} {
 func (g *gathering) expect(names []string) {
 	g.missing = make(map[expected]struct{}, g.n*len(names))
 	for _, name := range names {
-		if id, _ := control.ParseIdentity(name); g.group != "" && id.Group != g.group {
+		if id, _ := control.ParseIdentity(name); !g.who.has(id) {
 			continue
 		}
 		for i := range g.n {
@@ -172,27 +187,34 @@ func (g *gathering) excuse(names []string) {
 	}
 }
 
-// complete tells of each question whether all have answered it.
-func (g *gathering) complete() []bool {
-	all := make([]bool, g.n)
+// outcomes tells of each question whether all have answered it.
+func (g *gathering) outcomes() []Outcome {
+	all := make([]Outcome, g.n)
 	if g.missing == nil {
 		return all
 	}
 	for i := range all {
-		all[i] = true
+		all[i].Complete = true
 	}
 	for e := range g.missing {
-		all[e.question] = false
+		o := &all[e.question]
+		o.Complete = false
+		if id, _ := control.ParseIdentity(e.worker); id.Node != "" && !slices.Contains(o.Missing, id.Node) {
+			o.Missing = append(o.Missing, id.Node)
+		}
+	}
+	for i := range all {
+		slices.Sort(all[i].Missing)
 	}
 	for i := range g.ordered { // not known to be numbered: it may be lost with this process
-		all[i] = false
+		all[i].Complete = false
 	}
 	return all
 }
 
 // Gather implements worker.ServiceBus.
 func (c *Client) Gather(q worker.BusQuery, wait time.Duration, done func([]worker.Answer, bool)) error {
-	g := c.gather(1, "")
+	g := c.gather(1, Who{})
 	if err := g.ask(q); err != nil {
 		g.close()
 		return err
@@ -203,36 +225,36 @@ func (c *Client) Gather(q worker.BusQuery, wait time.Duration, done func([]worke
 		defer cancel()
 		var answers []worker.Answer
 		g.collect(ctx, func(_ int, a worker.Answer) { answers = append(answers, a) })
-		done(answers, g.complete()[0])
+		done(answers, g.outcomes()[0].Complete)
 	}()
 	return nil
 }
 
 // Collect is Gather for one who may wait, until ctx is over: it asks the workers
-// of a group, "" = all, and hands over each answer. Errors: as of Gather, and
+// that who names, and hands over each answer. Errors: as of Gather, and
 // ErrBrokerAway at once, since what is queued while the broker is away might
 // reach no one, or everyone a second later.
-func (c *Client) Collect(ctx context.Context, q worker.BusQuery, group string, take func(worker.Answer)) (complete bool, err error) {
+func (c *Client) Collect(ctx context.Context, q worker.BusQuery, who Who, take func(worker.Answer)) (Outcome, error) {
 	if !c.Stats().Connected {
-		return false, worker.ErrBrokerAway
+		return Outcome{}, worker.ErrBrokerAway
 	}
-	g := c.gather(1, group)
+	g := c.gather(1, who)
 	defer g.close()
 	if err := g.ask(q); err != nil {
-		return false, err
+		return Outcome{}, err
 	}
 	g.collect(ctx, func(_ int, a worker.Answer) { take(a) })
-	return g.complete()[0], nil
+	return g.outcomes()[0], nil
 }
 
 // PublishCollect publishes all of ps or, with an error, none, and hands over
-// what the workers answer to each; complete says of each whether all have.
+// what the workers answer to each; the outcomes are those of each.
 // Errors: as of PublishAll, and as of Collect.
-func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, take func(i int, a worker.Answer)) (complete []bool, err error) {
+func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, take func(i int, a worker.Answer)) ([]Outcome, error) {
 	if !c.Stats().Connected {
 		return nil, worker.ErrBrokerAway
 	}
-	g := c.gather(len(ps), "")
+	g := c.gather(len(ps), Who{})
 	defer g.close()
 	for i := range ps {
 		ps[i].Reply = g.replies.subject(i)
@@ -244,5 +266,5 @@ func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, ta
 		return nil, err
 	}
 	g.collect(ctx, take)
-	return g.complete(), nil
+	return g.outcomes(), nil
 }

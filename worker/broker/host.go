@@ -158,6 +158,7 @@ func (h *Host) Metrics() []worker.Metric {
 		{Name: "service_panics_total", Help: "Panics in services.", Counter: true, Number: float64(h.panics.Load())},
 		{Name: "service_words_lost_total", Help: "Words to services that found their queues full.", Counter: true, Number: float64(h.wordsLost())},
 	}
+	all = append(all, h.nodeMetrics()...)
 	for _, s := range h.services {
 		m, ok := s.service.(worker.MetricsService)
 		if !ok {

@@ -132,7 +132,9 @@ func (n *signs) run() {
 
 // say sends a sign of life. One that is lost is followed by the next.
 func (n *signs) say(ask bool) {
+	at := n.c.link.nc.ConnectedAddr()
 	n.mu.Lock()
+	n.table.SetAt(at)
 	s := n.table.Sign(ask, time.Now())
 	n.mu.Unlock()
 	if raw, err := json.Marshal(s); err == nil {
@@ -177,6 +179,13 @@ func (n *signs) all() []nodes.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.table.Nodes(time.Now())
+}
+
+// refused counts what came in the place of signs of life.
+func (n *signs) refused() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.table.Refused()
 }
 
 // onSign runs on the subscription's goroutine.

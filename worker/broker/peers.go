@@ -78,3 +78,29 @@ func (s *hosted) onPeer(m *nats.Msg) {
 		s.post(func() { p.Peer(from, data) })
 	}
 }
+
+// nodeMetrics are the numbers of a cluster; alone there are none.
+func (h *Host) nodeMetrics() (all []worker.Metric) {
+	if h.signs.alone() {
+		return nil
+	}
+	states := map[nodes.State]float64{nodes.Ready: 0, nodes.Quiet: 0, nodes.Lost: 0, nodes.Leaving: 0}
+	for _, n := range h.Nodes() {
+		states[n.State]++
+		if n.RTT > 0 {
+			all = append(all, worker.Metric{
+				Name: "cluster_rtt_seconds", Help: "To the broker process of another node and back, over the bus.",
+				Label: "node", Value: n.Name, Number: n.RTT.Seconds(),
+			})
+		}
+	}
+	for state, number := range states {
+		all = append(all, worker.Metric{
+			Name: "cluster_nodes", Help: "Nodes of the cluster, this one included, by what it thinks of them.",
+			Label: "state", Value: string(state), Number: number,
+		})
+	}
+	return append(all, worker.Metric{
+		Name: "cluster_signs_refused_total", Help: "Signs of life on the bus that no node would send.", Counter: true, Number: float64(h.signs.refused()),
+	})
+}

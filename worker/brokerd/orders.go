@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
 )
 
 // obey works on the master's messages. It closes over when told to stop, gone
@@ -52,7 +54,7 @@ func (b *serving) handle(m control.Message) {
 	case control.TypeAnswer:
 		b.master.answered(m)
 	case control.TypeQuery:
-		b.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: "the broker process answers no queries"})
+		go b.query(m)
 	case control.TypeRoster:
 		var r control.Roster
 		answer := control.Message{Type: control.TypeAnswer, ID: m.ID}
@@ -70,6 +72,68 @@ func (b *serving) handle(m control.Message) {
 		}
 		b.send(answer)
 	}
+}
+
+// nodesBound is how long the workers have to say how many connections they have.
+const nodesBound = 250 * time.Millisecond
+
+// nodesListed is how many nodes have room in one message to the master.
+const nodesListed = 200
+
+// query answers the master: it asks for the nodes of the cluster.
+func (b *serving) query(m control.Message) {
+	var q control.Query
+	a := control.Message{Type: control.TypeAnswer, ID: m.ID}
+	if json.Unmarshal(m.Body, &q) != nil || q.What != control.QueryNodes {
+		a.Error = "the broker process answers only nodes"
+		b.send(a)
+		return
+	}
+	var err error
+	if a.Body, err = control.Marshal(b.nodes()); err != nil {
+		a.Error = err.Error()
+	}
+	b.send(a)
+}
+
+// nodes lists the nodes of the cluster; alone there are none.
+func (b *serving) nodes() []control.Node {
+	list := []control.Node{}
+	if b.Node == "" || b.api == nil { // alone, or on standby
+		return list
+	}
+	connections := b.connections()
+	all := b.host.Nodes()
+	apps := ""
+	for _, n := range all {
+		if n.Self {
+			apps = n.Apps
+		}
+	}
+	for _, n := range all[:min(len(all), nodesListed)] {
+		list = append(list, control.Node{
+			Node: n.Name, Self: n.Self, State: string(n.State), Version: n.Version, Workers: len(n.Workers), Connections: connections[n.Name],
+			RTTMS: float64(n.RTT.Microseconds()) / 1000, SilentS: int(time.Since(n.Heard).Seconds()), URL: n.At, OtherApps: n.Apps != apps,
+		})
+	}
+	return list
+}
+
+// connections asks the workers of all nodes.
+func (b *serving) connections() map[string]int {
+	ctx, cancel := context.WithTimeout(context.Background(), nodesBound)
+	defer cancel()
+	sums := map[string]int{}
+	_, err := b.client.Collect(ctx, worker.BusQuery{What: "stats"}, broker.Who{}, func(a worker.Answer) {
+		var n struct{ Connections int }
+		if id, ok := control.ParseIdentity(a.Worker); ok && json.Unmarshal(a.Data, &n) == nil {
+			sums[id.Node] += n.Connections
+		}
+	})
+	if err != nil {
+		b.Log.Debug("ask the workers for their connections", "error", err)
+	}
+	return sums
 }
 
 // takeCopy takes in a new certificate or key.

@@ -37,6 +37,7 @@ type Sign struct {
 	Speaks  []string `json:"speaks,omitempty"` // what it knows beyond the first version with nodes
 	Apps    string   `json:"apps,omitempty"`   // hash of what all nodes must agree on
 	Workers []string `json:"workers"`          // texts of their identities
+	At      string   `json:"at,omitempty"`     // server of the bus that it hangs on
 
 	Words map[string][]byte `json:"words,omitempty"` // by service: what it tells its peers
 	Ask   bool              `json:"ask,omitempty"`   // it is new here: speak up
@@ -78,7 +79,7 @@ func (s *Sign) check() error {
 	switch {
 	case !nodeName.MatchString(s.Node) || s.Epoch == 0:
 		return fmt.Errorf("%w: it has no name", errSign)
-	case len(s.Workers) > maxWorkers, len(s.Words) > maxWords, len(s.Speaks) > maxSpeaks, len(s.Version) > MaxWord, len(s.Apps) > MaxWord:
+	case len(s.Workers) > maxWorkers, len(s.Words) > maxWords, len(s.Speaks) > maxSpeaks, len(s.Version) > MaxWord, len(s.Apps) > MaxWord, len(s.At) > MaxWord:
 		return fmt.Errorf("%w: it is too long", errSign)
 	}
 	for _, w := range s.Workers {

@@ -41,6 +41,7 @@ type Node struct {
 	State   State
 	Workers []string // of a node that is lost: none
 	Apps    string
+	At      string
 	Speaks  []string
 	RTT     time.Duration // to its broker process and back; 0 = not known
 	Heard   time.Time     // its last sign
@@ -104,6 +105,9 @@ func (t *Table) Leave() { t.me.State = Leaving }
 // SetWorkers names the workers of this node.
 func (t *Table) SetWorkers(workers []string) { t.me.Workers = slices.Clone(workers) }
 
+// SetAt names the server of the bus that this node hangs on.
+func (t *Table) SetAt(server string) { t.me.At = server }
+
 // SetWord says what a service tells its peers; nil = nothing. word must not be
 // changed any more.
 func (t *Table) SetWord(service string, word []byte) {
@@ -165,7 +169,7 @@ func (t *Table) Nodes(now time.Time) []Node {
 	}
 	all = append(all, Node{
 		Name: t.me.Node, Self: true, Epoch: t.me.Epoch, Version: t.me.Version, State: t.me.State, Workers: t.me.Workers,
-		Apps: t.me.Apps, Speaks: t.me.Speaks, Heard: now, Words: t.me.Words,
+		Apps: t.me.Apps, At: t.me.At, Speaks: t.me.Speaks, Heard: now, Words: t.me.Words,
 	})
 	slices.SortFunc(all, func(a, b Node) int {
 		if a.Name < b.Name {

@@ -1,0 +1,102 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// Options say what to start.
+type Options struct {
+	Nodes  int    // default 3
+	NATS   int    // servers; default 1
+	Config string // of each node, as in pushdtest.Options; no [broker] url and no [cluster] node
+	Env    []string
+}
+
+// Cluster is some pushds on a NATS.
+type Cluster struct {
+	NATS  []*NATS
+	Links []*Relay // between node i and its NATS, the first of its url
+	Nodes []*Node  // n1, n2, …
+}
+
+// Node is one machine's pushd.
+type Node struct {
+	*pushdtest.Server
+	Name string
+	Link *Relay
+	t    testing.TB
+}
+
+// Start starts all and waits until each node is ready, not until they know each
+// other.
+func Start(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	if o.Nodes == 0 {
+		o.Nodes = 3
+	}
+	c := &Cluster{NATS: StartNATS(t, max(o.NATS, 1))}
+	for i := range o.Nodes {
+		own := i % len(c.NATS)
+		link := StartRelay(t, c.NATS[own].Addr)
+		urls := []string{"nats://" + link.Addr} // its own first
+		for j := range len(c.NATS) - 1 {
+			urls = append(urls, "nats://"+c.NATS[(own+j+1)%len(c.NATS)].Addr)
+		}
+		n := &Node{Name: fmt.Sprintf("n%d", i+1), Link: link, t: t}
+		n.Server = pushdtest.Start(t, pushdtest.Options{
+			Config: o.Config, Manual: true,
+			Env: append([]string{"PUSHD_BROKER_URL=" + strings.Join(urls, ","), "PUSHD_CLUSTER_NODE=" + n.Name}, o.Env...),
+		})
+		c.Links, c.Nodes = append(c.Links, link), append(c.Nodes, n)
+	}
+	c.startAll(t)
+	return c
+}
+
+// startAll runs `start` of all nodes at the same time.
+func (c *Cluster) startAll(t testing.TB) {
+	t.Helper()
+	errs := make([]error, len(c.Nodes))
+	var all sync.WaitGroup
+	for i, n := range c.Nodes {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
+			defer cancel()
+			if out, err := n.Command(ctx, "start", "-d").CombinedOutput(); err != nil {
+				errs[i] = fmt.Errorf("%s: %w: %s", n.Name, err, out)
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Freeze makes all processes of the node stand still until Thaw.
+func (n *Node) Freeze() { n.signal(syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (n *Node) Thaw() { n.signal(syscall.SIGCONT) }
+
+// Die kills all processes of the node, the master first, as a machine dies.
+func (n *Node) Die() {
+	n.t.Helper()
+	n.Kill(n.Status().Master.PID)
+	n.signal(syscall.SIGKILL)
+	pushdtest.Eventually(n.t, n.Name+" is gone", func() bool { return len(n.Processes()) == 0 })
+}
+
+func (n *Node) signal(sig syscall.Signal) {
+	for _, p := range n.Processes() {
+		_ = syscall.Kill(p.PID, sig) // it may be gone
+	}
+}

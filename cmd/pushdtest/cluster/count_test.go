@@ -1,0 +1,142 @@
+package cluster
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// TestWhatCountsIsOfAllNodes: whoever is asked, an answer that says it is complete
+// is exact. A node that stands still, or dies, is missing by name until it is
+// lost.
+func TestWhatCountsIsOfAllNodes(t *testing.T) {
+	c := Start(t, Options{Config: config})
+	all := c.crowd(t, 2)
+	calls := 36
+	if full() {
+		calls = 1000
+	}
+	sent := c.calls(t, all, calls)
+
+	n1, n3 := c.Nodes[0], c.Nodes[2]
+	n1.wantNodes("n1 ready 2 2 this", "n2 ready 2 2", "n3 ready 2 2")
+	if out := n1.MustRun("nodes"); !contains(out, "NODE", "n1 (this)", "n3", c.NATS[0].Addr[:9]) {
+		t.Errorf("nodes:\n%s", out)
+	}
+	n3.Freeze()
+	for range 2 { // it has not been silent for long
+		if r := n1.publish(sent); r.Complete || !slices.Equal(r.Missing, []string{"n3"}) || r.Reached > 4 {
+			t.Errorf("n3 stands still: %+v", r)
+		}
+		sent++
+	}
+	await(t, "n3 is lost and waited for no more", func() (reply, bool) {
+		r := n1.publish(sent)
+		sent++
+		return r, r.Complete && r.Reached == 4 && r.Missing == nil
+	})
+	n3.Thaw()
+	await(t, "n3 is back", func() (reply, bool) {
+		r := n1.publish(sent)
+		sent++
+		return r, r.Complete && r.Reached == 6
+	})
+	await(t, "n3 takes nobody for lost", func() (reply, bool) {
+		r := n3.publish(sent)
+		sent++
+		return r, r.Complete && r.Reached == 6
+	})
+	for _, k := range all { // late is not lost
+		for i := range sent {
+			k.WantText(fmt.Sprint(i))
+		}
+	}
+
+	begin := time.Now()
+	n3.Die()
+	await(t, "a dead node is lost and waited for no more", func() (reply, bool) {
+		r := n1.publish(sent)
+		sent++
+		if r.Reached == 4 && !r.Complete && !slices.Equal(r.Missing, []string{"n3"}) {
+			t.Errorf("n3 is dead: %+v", r)
+		}
+		return r, r.Complete && r.Reached == 4
+	})
+	n1.wantNodes("n1 ready 2 2 this", "n2 ready 2 2", "n3 lost 0 0")
+	t.Logf("a dead node was waited for no more after %s", time.Since(begin).Round(time.Millisecond))
+}
+
+// calls asks the nodes in turn and returns how many messages each client has to
+// have got.
+func (c *Cluster) calls(t *testing.T, all []*client, calls int) (sent int) {
+	complete := 0
+	var ids []string
+	for _, k := range all {
+		ids = append(ids, k.id)
+	}
+	for i := range calls {
+		n, k := c.Nodes[i%len(c.Nodes)], all[(i/2)%len(all)]
+		r := n.publish(sent)
+		sent++
+		if r.Complete {
+			complete++
+		}
+		if r.Complete && r.Reached != len(all) || r.Reached > len(all) {
+			t.Errorf("call %d, publish by %s: %+v", i, n.Name, r)
+		}
+		status, r := n.post("/v1/bind", object{"connection": k.id, "uid": fmt.Sprint("u", i)})
+		if status == 404 {
+			t.Errorf("call %d, bind by %s: %d", i, n.Name, status)
+		}
+		if status, r = n.post("/v1/kick", object{"uid": "nobody"}); status != 200 || r.Closed != 0 {
+			t.Errorf("call %d, kick by %s: %d %+v", i, n.Name, status, r)
+		}
+		page := 1 + i%7
+		got, whole := n.walk(page, url.Values{})
+		if whole {
+			wantSame(t, fmt.Sprintf("call %d, connections by %s in pages of %d", i, n.Name, page), got, ids)
+		}
+		if got, whole = n.walk(page, url.Values{"node": {k.node.Name}}); whole && len(got) != 2 {
+			t.Errorf("call %d, connections of %s by %s: %v", i, k.node.Name, n.Name, got)
+		}
+		var list reply
+		n.get("/v1/channels?prefix=room", &list)
+		if list.Complete && (len(list.Channels) != 1 || list.Channels[0].Members != len(all)) {
+			t.Errorf("call %d, channels by %s: %+v", i, n.Name, list)
+		}
+	}
+	if complete == 0 {
+		t.Errorf("of %d publishes none was complete", calls)
+	}
+	t.Logf("%d of %d publishes were complete", complete, calls)
+	return sent
+}
+
+// TestASecondOfANameDoesNotServe: it fails at its start, by name, and disturbs
+// nobody; one whose name is free again serves.
+func TestASecondOfANameDoesNotServe(t *testing.T) {
+	c := Start(t, Options{Config: config, Nodes: 2})
+	n1, n2 := c.Nodes[0], c.Nodes[1]
+	all := c.crowd(t, 1)
+	twin := pushdtest.Start(t, pushdtest.Options{Config: config, Manual: true, Env: []string{
+		"PUSHD_BROKER_URL=nats://" + c.NATS[0].Addr, "PUSHD_CLUSTER_NODE=n2",
+	}})
+	if r := twin.Run("start", "-d"); r.Code == 0 || !contains(r.Stderr+r.Stdout+twin.Log(), `the node "n2"`, "[cluster] node") {
+		t.Errorf("a second n2: exit %d\n%s%s\n%s", r.Code, r.Stdout, r.Stderr, twin.Log())
+	}
+	await(t, "nobody was disturbed", func() (reply, bool) { r := n1.publish(0); return r, r.Complete && r.Reached == 2 })
+	await(t, "nobody was disturbed", func() (reply, bool) { r := n2.publish(0); return r, r.Complete && r.Reached == 2 })
+	all[0].WantText("0")
+	n2.Die()
+	twin.MustRun("start", "-d")
+	twin.Dial("/echo")
+	await(t, "the name is free", func() (reply, bool) {
+		var r reply
+		n1.get("/v1/connections?node=n2", &r)
+		return r, r.Complete && len(r.Connections) == 1
+	})
+}
