@@ -132,6 +132,9 @@ func notes(cfg *config.Config) []string {
 	if cfg.DataTemporary {
 		out = append(out, fmt.Sprintf("data_dir is %s, for want of a place that lasts: set data_dir to keep the API key and webhooks that wait", cfg.DataDir))
 	}
+	if url := cfg.Broker.URL; url != "" && !strings.Contains(url, ",") {
+		out = append(out, "broker.url names one server: while it is away this node reaches nobody, not even its own other processes; name all servers of the NATS cluster, the nearest first")
+	}
 	if cfg.Drain == 0 {
 		out = append(out, "drain = 0: a stop or restart cuts all clients at the same moment")
 	}

@@ -34,7 +34,7 @@ func (c *child) runBroker() error {
 		return control.AtStep("read plan", err)
 	}
 	return brokerd.Serve(brokerd.Process{ // which reports its own failures to the master
-		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Node: spec.Node, Version: Version, Times: spec.Times,
+		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Prefix: spec.Prefix, Access: spec.Access, Node: spec.Node, Version: Version, Times: spec.Times,
 		AppsHash: appsHash(services),
 		Key:      key, Apps: apps, Services: services, ChannelRules: c.program.channels(spec.processSpec), Certs: c.certs, Reopen: redirect, Log: c.log,
 	})

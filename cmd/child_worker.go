@@ -57,7 +57,7 @@ func (c *child) worker(spec *workerSpec) (*worker.Worker, error) {
 
 // bus makes the client; Serve starts it.
 func (c *child) bus(spec *workerSpec, rules channel.Rules) (worker.Broker, error) {
-	o := broker.Options{ID: c.init.Identity().On(spec.Node).String(), Node: spec.Node, URL: spec.BrokerURL, Ordered: rules.Ordered(), Logger: c.log}
+	o := broker.Options{ID: c.init.Identity().On(spec.Node).String(), Node: spec.Node, URL: spec.BrokerURL, Prefix: spec.Prefix, Access: spec.Access, Ordered: rules.Ordered(), Logger: c.log}
 	if o.URL == "" {
 		if c.init.BusFD <= 0 {
 			return nil, errors.New("the master gave no descriptor of its socket")

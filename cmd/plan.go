@@ -119,12 +119,13 @@ func (b *planner) fail(at string, err error) {
 }
 
 func (b *planner) process() processSpec {
-	node := b.config.Cluster.Node
+	node, prefix := b.config.Cluster.Node, b.config.Broker.Prefix
 	if b.config.Broker.URL == "" { // the embedded bus has one node, which needs no name
-		node = ""
+		node, prefix = "", ""
 	}
 	return processSpec{
 		LogLevel: b.config.LogLevel, LogFormat: b.config.LogFormat, BrokerURL: b.config.Broker.URL, Node: node,
+		Prefix: prefix, Access: b.config.Broker.Access,
 		Services: b.config.Services(), Channels: append(b.config.Rules(), b.handlerChannels()...),
 	}
 }
@@ -288,7 +289,7 @@ func lookUpUID(name string) (uint32, error) {
 func (b *planner) fix() {
 	slices.Sort(b.uids)
 	b.plan.Fixed = map[string]string{}
-	for key, value := range map[string]any{"broker.url": b.config.Broker.URL, "cluster.node": b.process().Node, "user": b.uids} {
+	for key, value := range map[string]any{"broker.url": b.config.Broker.URL, "cluster.node": b.process().Node, "broker.prefix": b.process().Prefix, "user": b.uids} {
 		sum := sha256.Sum256(mustJSON(value)) // a URL may hold a password
 		b.plan.Fixed[key] = hex.EncodeToString(sum[:])
 	}

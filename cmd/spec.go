@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/brokerd"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/nodes"
@@ -20,10 +21,12 @@ import (
 
 // processSpec is what every child process needs.
 type processSpec struct {
-	LogLevel  slog.Level `json:"log_level"`
-	LogFormat string     `json:"log_format"`
-	BrokerURL string     `json:"broker_url,omitempty"` // "" = embedded
-	Node      string     `json:"node,omitempty"`       // of the cluster; "" = there is no other
+	LogLevel  slog.Level    `json:"log_level"`
+	LogFormat string        `json:"log_format"`
+	BrokerURL string        `json:"broker_url,omitempty"` // "" = embedded
+	Prefix    string        `json:"prefix,omitempty"`     // of subjects there
+	Access    broker.Access `json:"access"`
+	Node      string        `json:"node,omitempty"` // of the cluster; "" = there is no other
 	// Services are the options of services in the config.
 	Services worker.ServiceOptions `json:"services,omitempty"`
 	Channels channel.Rules         `json:"channels,omitempty"` // of the config

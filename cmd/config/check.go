@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/api"
+	"github.com/pushd/pushd/worker/broker"
 )
 
 // MaxProcesses is how many worker processes there may be in all groups
@@ -223,9 +225,23 @@ func (t *table) checkMetrics(m Metrics) {
 	}
 }
 
+// busToken is what may be a token of a subject.
+var busToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 func (t *table) checkBroker(b Broker) {
 	if b.URL == "" {
+		for _, key := range []string{"prefix", "tls", "credentials", "nkey"} {
+			if _, set := t.get(key); set {
+				t.fail(t.where(key), "is for a NATS of your own: set url, or leave it out")
+			}
+		}
 		return
+	}
+	if !busToken.MatchString(b.Prefix) {
+		t.fail(t.where("prefix"), "%q is no token of a subject: up to 64 letters, digits, _ and -", b.Prefix)
+	}
+	if b.Access.Credentials != "" && b.Access.NKey != "" {
+		t.fail(t.where("nkey"), "credentials is set too: use one of them")
 	}
 	for one := range strings.SplitSeq(b.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(one))
@@ -234,6 +250,39 @@ func (t *table) checkBroker(b Broker) {
 			return
 		}
 	}
+}
+
+// access reads what the servers of url ask of their clients.
+func (t *table) access(a *broker.Access) {
+	t.abs("credentials", &a.Credentials)
+	t.abs("nkey", &a.NKey)
+	tls := t.sub("tls", "")
+	tls.abs("ca", &a.CA)
+	tls.abs("cert", &a.Cert)
+	tls.abs("key", &a.CertKey)
+	if (a.Cert == "") != (a.CertKey == "") {
+		tls.fail(tls.where("cert"), "cert and key go together")
+	}
+	tls.done()
+	for _, f := range [][2]string{
+		{t.where("credentials"), a.Credentials}, {t.where("nkey"), a.NKey},
+		{tls.where("ca"), a.CA}, {tls.where("cert"), a.Cert}, {tls.where("key"), a.CertKey},
+	} {
+		t.readable(f[0], f[1])
+	}
+}
+
+// readable fails if a file that is named cannot be opened.
+func (t *table) readable(at, file string) {
+	if file == "" {
+		return
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.fail(at, "%v", err)
+		return
+	}
+	f.Close()
 }
 
 // minLost: a node is quiet after 1.5 s, and a lost packet of its sign of life may

@@ -19,6 +19,7 @@ import (
 	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/channel"
 )
 
@@ -81,8 +82,10 @@ type Metrics struct {
 
 // Broker is the broker's table.
 type Broker struct {
-	URL         string // "" = embedded, else "nats://…"
-	User, Group string // of the broker process; "" = the master's
+	URL         string        // "" = embedded, else "nats://…"
+	Prefix      string        // first token of all subjects; default "pushd"
+	Access      broker.Access // to the servers of URL
+	User, Group string        // of the broker process; "" = the master's
 }
 
 // Cluster is the table of what several machines have in common.

@@ -24,6 +24,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	data, temporary := s.dataDir()
 	c := &Config{
 		File: file, RuntimeDir: s.RuntimeDirs()[0], DataDir: data,
+		Broker:    Broker{Prefix: "pushd"},
 		Cluster:   Cluster{Lost: 5 * time.Second, Forget: 10 * time.Minute},
 		LogFormat: "text", Drain: 5 * time.Second, Watchdog: 5 * time.Second,
 		API: API{Listen: "127.0.0.1:2347"}, places: map[string]string{},
@@ -142,6 +143,8 @@ func (t *table) services(c *Config) {
 
 	broker := t.sub("broker", "PUSHD_BROKER_")
 	broker.secret("url", &c.Broker.URL)
+	broker.str("prefix", &c.Broker.Prefix)
+	broker.access(&c.Broker.Access)
 	broker.str("user", &c.Broker.User)
 	broker.str("group", &c.Broker.Group)
 	c.places["broker"] = broker.where("user")

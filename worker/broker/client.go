@@ -88,6 +88,9 @@ func (c *Client) Start(in worker.Inbox) error {
 	}
 	c.running.Store(true)
 	go c.sender.run()
+	if c.link.pool != nil {
+		go c.link.watch(&c.sender.turn)
+	}
 	return nil
 }
 

@@ -30,6 +30,8 @@ type gathering struct {
 	told    bool                  // the roster comes with a Host's answer
 	early   map[expected]struct{} // answered before the roster was known
 	missing map[expected]struct{} // nil: the roster is not known
+	heard   bool                  // somebody has answered
+	joins   int64                 // of the link, when the question was put
 	held    map[int]bool          // questions that no worker was asked, see numbered
 	ordered map[int]bool          // questions that the history service has to answer too
 }
@@ -56,13 +58,21 @@ type expected struct {
 
 // gather opens a gathering. Close it.
 func (c *Client) gather(n int, who Who) *gathering {
-	g := &gathering{c: c, n: n, who: who, roster: c.roster, early: map[expected]struct{}{}}
+	g := &gathering{c: c, n: n, who: who, joins: c.joins(), roster: c.roster, early: map[expected]struct{}{}}
 	names, _ := c.roster.get()
 	if g.told = names == nil; g.told {
 		g.roster = newRoster()
 	}
 	g.replies = c.replies(max(maxAnswers, 2*n*len(names))) // twice: workers may join meanwhile
 	return g
+}
+
+// joins counts the connections to the broker, where there is one.
+func (c *Client) joins() int64 {
+	if c.link == nil {
+		return 0
+	}
+	return c.link.joins.Load()
 }
 
 func (g *gathering) close() { g.replies.close() }
@@ -95,6 +105,7 @@ func (g *gathering) collect(ctx context.Context, take func(question int, a worke
 
 // answered takes in an answer: a worker's, or a Host's that names the workers.
 func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
+	g.heard = true
 	var names []string
 	if g.told && r.Worker == rosterOf(g.c.o.Node) && json.Unmarshal(r.Data, &names) == nil && names != nil {
 		g.roster.set(names)
@@ -187,6 +198,16 @@ func (g *gathering) excuse(names []string) {
 	}
 }
 
+// vain reports whether the question was put to a server of a cluster that answers
+// nobody: what was sent there is lost, or late.
+func (g *gathering) vain() bool {
+	l := g.c.link
+	if l == nil || l.pool == nil || g.heard || g.missing != nil && len(g.missing) == 0 {
+		return false
+	}
+	return l.joins.Load() != g.joins || l.answers() != nil
+}
+
 // outcomes tells of each question whether all have answered it.
 func (g *gathering) outcomes() []Outcome {
 	all := make([]Outcome, g.n)
@@ -244,6 +265,9 @@ func (c *Client) Collect(ctx context.Context, q worker.BusQuery, who Who, take f
 		return Outcome{}, err
 	}
 	g.collect(ctx, func(_ int, a worker.Answer) { take(a) })
+	if g.vain() {
+		return Outcome{}, worker.ErrBrokerAway
+	}
 	return g.outcomes()[0], nil
 }
 
@@ -266,5 +290,8 @@ func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, ta
 		return nil, err
 	}
 	g.collect(ctx, take)
+	if g.vain() {
+		return nil, worker.ErrBrokerAway
+	}
 	return g.outcomes(), nil
 }

@@ -40,6 +40,11 @@ type link struct {
 	joined     atomic.Int64              // joins when the last pause began
 	slow       limiter
 
+	pool      *pool         // servers of a cluster, nil = the broker process of this machine
+	backAfter time.Duration // on another server than the first
+	server    atomic.Pointer[string]
+	over      chan struct{} // closed by cut
+
 	mu     sync.Mutex
 	socket net.Conn // the newest one
 	cutOff bool     // no more dials
@@ -48,7 +53,7 @@ type link struct {
 var errCut = errors.New("client is closed")
 
 func newLink(log *slog.Logger) *link {
-	l := &link{log: log, kick: make(chan struct{}, 1)}
+	l := &link{log: log, kick: make(chan struct{}, 1), over: make(chan struct{}), backAfter: backAfter}
 	now := time.Now()
 	l.away.Store(&now)
 	l.maxPayload.Store(MaxEnvelope)
@@ -101,6 +106,10 @@ func (l *link) options(o *Options) []nats.Option {
 	dialer := &socketDialer{link: l, path: o.Path, server: o.Server}
 	if o.URL == "" {
 		opts = append(opts, nats.IgnoreDiscoveredServers(), nats.CustomReconnectDelay(backOnce))
+	} else {
+		l.pool = newPool(o.URL)
+		opts = append(opts, nats.DontRandomize(), nats.ReconnectToServer(l.pool.choose))
+		opts = append(opts, o.Access.options()...)
 	}
 	return append(opts, nats.SetCustomDialer(dialer))
 }
@@ -125,6 +134,11 @@ func (l *link) connected(nc *nats.Conn) {
 		return
 	}
 	l.maxPayload.Store(nc.MaxPayload())
+	host := hostOf(nc)
+	l.server.Store(&host)
+	if l.pool != nil {
+		l.pool.connected(host)
+	}
 	l.away.Store(nil)
 }
 
@@ -168,10 +182,20 @@ func (l *link) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 func (l *link) cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.cutOff {
+		close(l.over)
+	}
 	l.cutOff = true
 	if l.socket != nil {
 		l.socket.Close()
 	}
+}
+
+// current is the newest socket.
+func (l *link) current() net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.socket
 }
 
 func (l *link) isCut() bool {

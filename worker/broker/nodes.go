@@ -122,7 +122,9 @@ func (n *signs) run() {
 	for {
 		select {
 		case <-t.C:
-			n.sweep(time.Now())
+			if n.c.link.up() { // else it is this node that hears nobody
+				n.sweep(time.Now())
+			}
 			n.say(false)
 		case <-n.quit:
 			return

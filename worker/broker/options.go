@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -26,6 +27,7 @@ type Options struct {
 	Path   string  // unix socket of the broker process; FDPath for a descriptor
 	URL    string  // external cluster: "nats://user:secret@host:4222,nats://…"
 	Server *Server // a server in this process
+	Access Access  // to an external cluster
 
 	// Ordered reports whether messages of the channel of that name are numbered:
 	// they go to the history service, which publishes them. It is called by any
@@ -45,6 +47,36 @@ type Options struct {
 	// The queue from the broker; beyond it publications are lost and counted
 	// as gaps. Defaults 64 Ki publications and 64 MiB.
 	InboxItems, InboxBytes int
+}
+
+// Access is what an external cluster asks of its clients, beside users and
+// passwords in the URL. All are files, read at each connection; "" = none.
+type Access struct {
+	CA          string `json:"ca,omitempty"`          // certificates of authorities, PEM; default the machine's
+	Cert        string `json:"cert,omitempty"`        // the client's, PEM
+	CertKey     string `json:"cert_key,omitempty"`    // of Cert
+	Credentials string `json:"credentials,omitempty"` // user JWT and seed, as nsc writes them
+	NKey        string `json:"nkey,omitempty"`        // seed of a user
+}
+
+func (a Access) options() (all []nats.Option) {
+	if a.CA != "" {
+		all = append(all, nats.RootCAs(a.CA))
+	}
+	if a.Cert != "" {
+		all = append(all, nats.ClientCert(a.Cert, a.CertKey))
+	}
+	if a.Credentials != "" {
+		all = append(all, nats.UserCredentials(a.Credentials))
+	}
+	if a.NKey != "" {
+		seed, err := nats.NkeyOptionFromSeed(a.NKey)
+		if err != nil {
+			seed = func(*nats.Options) error { return fmt.Errorf("nkey %s: %w", a.NKey, err) }
+		}
+		all = append(all, seed)
+	}
+	return all
 }
 
 // FDPath is the Path of a unix socket that is open as descriptor fd, O_PATH

@@ -62,6 +62,8 @@ type Process struct {
 	Init         control.Init
 	Settings     Settings
 	URL          string                // of an external NATS cluster; "" = the bus is embedded
+	Prefix       string                // of subjects there
+	Access       broker.Access         // to it
 	Node         string                // "" = the only one
 	Version      string                // of the program, for the other nodes
 	AppsHash     string                // of what all nodes must agree on, likewise
@@ -156,7 +158,7 @@ func (b *serving) prepare() (err error) {
 			return err
 		}
 	}
-	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: b.Node, URL: b.URL, Server: b.server, Ordered: b.ChannelRules.Ordered(), Logger: b.Log})
+	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: b.Node, URL: b.URL, Prefix: b.Prefix, Access: b.Access, Server: b.server, Ordered: b.ChannelRules.Ordered(), Logger: b.Log})
 	return err
 }
 
