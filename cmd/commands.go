@@ -18,7 +18,8 @@ func (p *Program) commands() []*cli.Command {
 	binary := &cli.BoolFlag{Name: "binary", Usage: "send as a binary message"}
 	return []*cli.Command{
 		p.command("start", "run master, workers and broker", "", start, daemon),
-		p.command("stop", "stop all of it", "", stop, graceful, timeout),
+		p.command("stop", "stop all of it", "", stop, graceful, timeout,
+			&cli.BoolFlag{Name: "to-others", Usage: "of a cluster: tell clients to come back, to another node"}),
 		p.command("restart", "stop, then start", "", restart, daemon, graceful, timeout),
 		p.command("reload", "take over a new config, handlers and binary", "", reload),
 		p.command("reopen", "open the log file anew, after it was moved away", "", reopen),

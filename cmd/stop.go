@@ -40,7 +40,7 @@ func (c *call) stopMaster(keep bool) error {
 	}
 	defer client.Close()
 	c.say("stopping …")
-	o := master.StopOptions{Graceful: c.flags.Bool("graceful"), Timeout: c.flags.Duration("timeout"), Keep: keep}
+	o := master.StopOptions{Graceful: c.flags.Bool("graceful"), Timeout: c.flags.Duration("timeout"), ToOthers: c.flags.Bool("to-others"), Keep: keep}
 	if err := client.Stop(context.Background(), o); err != nil {
 		if errors.Is(err, master.ErrHungUp) { // it was killed, just now
 			client.WaitGone(deathWait)

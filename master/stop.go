@@ -11,9 +11,10 @@ import (
 
 // StopOptions say how to stop.
 type StopOptions struct {
-	Graceful bool          `json:"graceful,omitempty"` // wait for clients to leave by themselves
-	Timeout  time.Duration `json:"timeout,omitempty"`  // of that wait; 0 = no bound
-	Keep     bool          `json:"keep,omitempty"`     // the listening sockets have another owner now: unix sockets keep their names
+	Graceful bool          `json:"graceful,omitempty"`  // wait for clients to leave by themselves
+	Timeout  time.Duration `json:"timeout,omitempty"`   // of that wait; 0 = no bound
+	ToOthers bool          `json:"to_others,omitempty"` // clients are to come back, to another node of the cluster
+	Keep     bool          `json:"keep,omitempty"`      // the listening sockets have another owner now: unix sockets keep their names
 }
 
 // requestStop makes the master stop. A plain stop ends the wait of a graceful
@@ -92,6 +93,9 @@ func (m *master) leave() (workers, others []*process) {
 
 func (m *master) stopWorkers(workers []*process, o StopOptions, drainMS int64) {
 	plain := control.Stop{Code: codeStop, Reason: "server stops", DrainMS: drainMS}
+	if o.ToOthers {
+		plain.Code, plain.Reason = codeReload, "another node serves"
+	}
 	if o.Graceful {
 		s := plain
 		s.Graceful, s.TimeoutMS = true, o.Timeout.Milliseconds()

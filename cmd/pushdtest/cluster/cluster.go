@@ -87,10 +87,11 @@ func (n *Node) Freeze() { n.signal(syscall.SIGSTOP) }
 // Thaw ends Freeze.
 func (n *Node) Thaw() { n.signal(syscall.SIGCONT) }
 
-// Die kills all processes of the node, the master first, as a machine dies.
+// Die kills all processes of the node, as a machine dies: none has time for a last
+// word.
 func (n *Node) Die() {
 	n.t.Helper()
-	n.Kill(n.Status().Master.PID)
+	n.Freeze()
 	n.signal(syscall.SIGKILL)
 	pushdtest.Eventually(n.t, n.Name+" is gone", func() bool { return len(n.Processes()) == 0 })
 }

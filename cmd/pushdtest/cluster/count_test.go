@@ -10,10 +10,15 @@ import (
 	"github.com/pushd/pushd/cmd/pushdtest"
 )
 
+// soonest is when a node can be lost after it was heard of last: lost less a beat,
+// and something for the clocks.
+const soonest = 1400 * time.Millisecond
+
 // TestWhatCountsIsOfAllNodes: whoever is asked, an answer that says it is complete
 // is exact. A node that stands still, or dies, is missing by name until it is
 // lost.
 func TestWhatCountsIsOfAllNodes(t *testing.T) {
+	t.Parallel()
 	c := Start(t, Options{Config: config})
 	all := c.crowd(t, 2)
 	calls := 36
@@ -27,17 +32,15 @@ func TestWhatCountsIsOfAllNodes(t *testing.T) {
 	if out := n1.MustRun("nodes"); !contains(out, "NODE", "n1 (this)", "n3", c.NATS[0].Addr[:9]) {
 		t.Errorf("nodes:\n%s", out)
 	}
+	begin := time.Now()
 	n3.Freeze()
-	for range 2 { // it has not been silent for long
-		if r := n1.publish(sent); r.Complete || !slices.Equal(r.Missing, []string{"n3"}) || r.Reached > 4 {
-			t.Errorf("n3 stands still: %+v", r)
-		}
-		sent++
-	}
 	await(t, "n3 is lost and waited for no more", func() (reply, bool) {
 		r := n1.publish(sent)
 		sent++
-		return r, r.Complete && r.Reached == 4 && r.Missing == nil
+		if r.Reached > 6 || r.Complete == slices.Contains(r.Missing, "n3") || r.Complete && time.Since(begin) < soonest {
+			t.Errorf("n3 stands still: %+v", r)
+		}
+		return r, r.Complete && r.Reached == 4
 	})
 	n3.Thaw()
 	await(t, "n3 is back", func() (reply, bool) {
@@ -56,12 +59,12 @@ func TestWhatCountsIsOfAllNodes(t *testing.T) {
 		}
 	}
 
-	begin := time.Now()
+	begin = time.Now()
 	n3.Die()
 	await(t, "a dead node is lost and waited for no more", func() (reply, bool) {
 		r := n1.publish(sent)
 		sent++
-		if r.Reached == 4 && !r.Complete && !slices.Equal(r.Missing, []string{"n3"}) {
+		if r.Reached > 6 || r.Complete == slices.Contains(r.Missing, "n3") || r.Complete && time.Since(begin) < soonest {
 			t.Errorf("n3 is dead: %+v", r)
 		}
 		return r, r.Complete && r.Reached == 4
@@ -119,7 +122,8 @@ func (c *Cluster) calls(t *testing.T, all []*client, calls int) (sent int) {
 // TestASecondOfANameDoesNotServe: it fails at its start, by name, and disturbs
 // nobody; one whose name is free again serves.
 func TestASecondOfANameDoesNotServe(t *testing.T) {
-	c := Start(t, Options{Config: config, Nodes: 2})
+	t.Parallel()
+	c := Start(t, Options{Config: patient, Nodes: 2})
 	n1, n2 := c.Nodes[0], c.Nodes[1]
 	all := c.crowd(t, 1)
 	twin := pushdtest.Start(t, pushdtest.Options{Config: config, Manual: true, Env: []string{

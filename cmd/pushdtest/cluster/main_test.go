@@ -29,6 +29,9 @@ count = 2
 routes = { "/echo" = "echo" }
 `
 
+// patient is config where no node that lives is ever lost, however busy the machine.
+var patient = strings.Replace(config, `"2s"`, `"60s"`, 1)
+
 type object = map[string]any
 
 // client is one of a node's.

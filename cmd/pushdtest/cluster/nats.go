@@ -41,7 +41,7 @@ func StartNATS(t testing.TB, n int) []*NATS {
 	for i := range all {
 		s := &NATS{t: t, name: fmt.Sprintf("nats%d", i+1), Addr: pushdtest.FreeAddr(t)}
 		s.config = filepath.Join(dir, s.name+".conf")
-		text := fmt.Sprintf("listen: %q\nserver_name: %q\nmax_payload: 2MB\njetstream { store_dir: %q }\n", s.Addr, s.name, filepath.Join(dir, s.name))
+		text := fmt.Sprintf("listen: %q\nserver_name: %q\nmax_payload: 2MB\nwrite_deadline: \"60s\"\njetstream { store_dir: %q }\n", s.Addr, s.name, filepath.Join(dir, s.name))
 		if n > 1 { // route pings: see docs/cluster.md
 			text += fmt.Sprintf("cluster { name: c, listen: %q, no_advertise: true, ping_interval: \"1s\", ping_max: 3, routes: [%s] }\n",
 				strings.TrimPrefix(routes[i], "nats://"), `"`+strings.Join(routes, `", "`)+`"`)
