@@ -133,8 +133,9 @@ func (o *other) take(s *Sign, now time.Time) (changed bool) {
 	o.token, o.n = s.Token, s.N
 	o.Node = Node{
 		Name: s.Node, Epoch: s.Epoch, Version: s.Version, State: state, Workers: s.Workers,
-		Apps: s.Apps, At: s.At, Speaks: s.Speaks, RTT: o.RTT, Heard: now, Words: s.Words,
+		Apps: s.Apps, Speaks: s.Speaks, RTT: o.RTT, Heard: now, Words: s.Words,
 	}
+	o.At = s.At
 	return changed
 }
 
