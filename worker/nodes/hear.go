@@ -124,6 +124,10 @@ func (o *other) take(s *Sign, now time.Time) (changed bool) {
 		o.former, o.answered, o.RTT = o.Epoch, 0, 0
 		changed = true
 	}
+	before := o.Before
+	if s.Epoch != o.Epoch {
+		before = o.Heard
+	}
 	state := s.State
 	if state != Leaving { // a word of a later version is no reason to miss a node
 		state = Ready
@@ -133,7 +137,7 @@ func (o *other) take(s *Sign, now time.Time) (changed bool) {
 	o.token, o.n = s.Token, s.N
 	o.Node = Node{
 		Name: s.Node, Epoch: s.Epoch, Version: s.Version, State: state, Workers: s.Workers,
-		Apps: s.Apps, Speaks: s.Speaks, RTT: o.RTT, Heard: now, Words: s.Words,
+		Apps: s.Apps, Speaks: s.Speaks, RTT: o.RTT, Heard: now, Before: before, Words: s.Words,
 	}
 	o.At = s.At
 	return changed

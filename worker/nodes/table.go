@@ -45,6 +45,7 @@ type Node struct {
 	Speaks  []string
 	RTT     time.Duration // to its broker process and back; 0 = not known
 	Heard   time.Time     // its last sign
+	Before  time.Time     // the last sign of the process before this one; zero = none was heard
 	Words   map[string][]byte
 }
 

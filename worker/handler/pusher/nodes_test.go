@@ -100,10 +100,14 @@ func TestTwoNodes(t *testing.T) {
 		}
 	}
 
-	// Services are a node's own: each tells its own members, once.
+	// Each node tells its own members, once, and all see those of both.
 	a, b := clients[0], clients[2]
 	equal(t, a.enter("presence-r", "1"), "1")
-	equal(t, b.enter("presence-r", "2"), "2")
+	for i := range s {
+		pushdtest.Eventually(t, "both nodes know the first", func() bool { return users(t, s[i], "presence-r") == 1 })
+	}
+	equal(t, b.enter("presence-r", "2"), "1", "2")
+	a.added("presence-r", "2")
 	a.quiet()
 	b.quiet()
 	newBackend(t, s[0]).want(200, "{}", "POST", "events", object{"name": "last", "channel": "cache-c", "data": "d"})
@@ -147,6 +151,7 @@ func TestTwoNodes(t *testing.T) {
 		}
 	}
 	kick(0, object{"connection": clients[2].id}, clients[2])
+	a.removed("presence-r", "2")
 	kick(1, object{"connection": clients[0].id}, clients[0])
 	kick(0, object{"connection": clients[0].id}) // of nobody any more
 	kick(1, object{"uid": 7}, clients[1], clients[3])

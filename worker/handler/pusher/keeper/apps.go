@@ -52,3 +52,9 @@ func (*Keeper) Check(options []worker.Options) error {
 	_, err := Apps(options)
 	return err
 }
+
+// appOf is the app of a name on the bus.
+func appOf(name string) string {
+	app, _ := Split(name)
+	return app
+}

@@ -103,6 +103,10 @@ func (k *Keeper) Metrics(emit func(worker.Metric)) {
 	gauge("presence_connections", "Subscriptions to presence channels.", len(k.entries))
 	gauge("signed_in_connections", "Connections that have signed in.", len(k.people.logins))
 	gauge("cached_channels", "Cache channels with a last event.", k.cache.order.Len())
+	if m := &k.mirror; m.node != "" {
+		gauge("presence_peers", "Other nodes whose members are known here.", len(m.holds))
+		emit(worker.Metric{Name: "presence_lists_total", Help: "Whole lists of members taken from other nodes.", Counter: true, Number: float64(m.lists)})
+	}
 	if k.hooks != nil {
 		k.hookMetrics(emit)
 	}

@@ -19,7 +19,10 @@ type counts struct {
 
 // tally is one channel's.
 type tally struct {
-	n        int
+	n        int  // on all nodes
+	own      int  // on this one
+	said     int  // what the peers know of own
+	known    bool // what has changed is no news for webhooks
 	told     int  // what n was when it was told last
 	occupied bool // what was told last
 	seen     bool // somebody was there since, though only for a moment
@@ -38,6 +41,7 @@ func (c *counts) init() { c.channels, c.changed = map[string]*tally{}, map[strin
 func (k *Keeper) count(l *lease, o *op) {
 	t := k.tally(o.Channel)
 	t.n += o.N - l.counts[o.Channel]
+	t.own += o.N - l.counts[o.Channel]
 	t.seen = t.seen || t.n > 0
 	if l.counts[o.Channel] = o.N; o.N == 0 {
 		delete(l.counts, o.Channel)
@@ -62,7 +66,8 @@ func (k *Keeper) tally(name string) *tally {
 // is a member that others were told of, and so the channel was occupied.
 func (k *Keeper) present(r *room) {
 	if Counted(r.app) {
-		k.tally(r.name).seen = true
+		t := k.tally(r.name)
+		t.seen, t.known = true, t.known || k.mirror.silent()
 	}
 }
 
@@ -81,7 +86,32 @@ func (k *Keeper) occupied(name string, t *tally) bool {
 // settleCounts takes what was announced for known.
 func (k *Keeper) settleCounts() {
 	for name, t := range k.counts.changed {
-		t.told, t.occupied, t.seen = t.n, k.occupied(name, t), false
+		t.told, t.occupied, t.seen, t.known = t.n, k.occupied(name, t), false, false
+		k.sayCount(name, t)
+	}
+}
+
+// sayCount tells the peers how many connections this node has in a channel.
+func (k *Keeper) sayCount(name string, t *tally) {
+	if k.mirror.open && t.said != t.own {
+		t.said = t.own
+		k.mirror.say(op{Kind: opCount, Channel: name, N: t.own})
+	}
+}
+
+// countPeer takes the number of connections that another node has in a channel.
+func (k *Keeper) countPeer(p *peer, name string, n int) {
+	if k.apps[appOf(name)] == nil {
+		return
+	}
+	t := k.tally(name)
+	t.n += n - p.counts[name].n
+	t.seen = t.seen || t.n > 0
+	t.known = t.known || k.mirror.silent()
+	if n == 0 {
+		delete(p.counts, name)
+	} else {
+		p.counts[name] = counted{n, p.list}
 	}
 }
 
@@ -106,6 +136,7 @@ func (k *Keeper) tellCounts() {
 	}
 	now := k.env.Now()
 	for name, t := range c.changed {
+		k.sayCount(name, t)
 		if left := countInterval - now.Sub(t.since); t.n > countCrowd && t.told > 0 && left > 0 {
 			wait = min(wait, left)
 			continue
@@ -124,31 +155,35 @@ func (k *Keeper) tellCounts() {
 // tellCount tells of one channel what has changed since the last time.
 func (k *Keeper) tellCount(name string, t *tally, now time.Time) {
 	before, occupied := *t, k.occupied(name, t)
-	t.told, t.occupied, t.seen = t.n, occupied, false
+	t.told, t.occupied, t.seen, t.known = t.n, occupied, false, false
 	app, channel := k.app(name)
 	if app == nil {
 		return
 	}
-	if !before.occupied && (occupied || before.seen) {
+	tell := !before.known && k.mirror.tells(name)
+	if tell && !before.occupied && (occupied || before.seen) {
 		k.hook(app.ID, hook.Event{Name: "channel_occupied", Channel: channel})
 	}
 	if t.n != before.told {
 		t.since = now
-		k.tellSubscriptions(app, name, channel, t.n)
+		k.tellSubscriptions(app, name, channel, t, tell)
 	}
-	if !occupied && (before.occupied || before.seen) {
+	if tell && !occupied && (before.occupied || before.seen) {
 		k.hook(app.ID, hook.Event{Name: "channel_vacated", Channel: channel})
 	}
 }
 
 // tellSubscriptions tells how many connections a channel has.
-func (k *Keeper) tellSubscriptions(app *wire.App, name, channel string, n int) {
+func (k *Keeper) tellSubscriptions(app *wire.App, name, channel string, t *tally, hooks bool) {
 	if wire.IsPresence(channel) {
 		return
 	}
-	if app.SubscriptionCount && n > 0 && !k.parting {
+	here := t.own > 0 || k.mirror.node == ""
+	if app.SubscriptionCount && t.n > 0 && here && !k.parting {
 		// As membership: it does not supersede what is said in the channel.
-		k.publish(severalTo(name, worker.AppendMessage(nil, wire.SubscriptionCount(channel, n))))
+		k.publish(severalTo(name, worker.AppendMessage(nil, wire.SubscriptionCount(channel, t.n))))
 	}
-	k.hook(app.ID, hook.Event{Name: "subscription_count", Channel: channel, SubscriptionCount: n})
+	if hooks {
+		k.hook(app.ID, hook.Event{Name: "subscription_count", Channel: channel, SubscriptionCount: t.n})
+	}
 }

@@ -53,11 +53,11 @@ type Keeper struct {
 	touched []*room           // to be flushed at the end of the word in hand
 	due     int               // rooms that are to be flushed, now or after their pause
 	heard   map[uint64]uint64 // by client: the op that the keeper before expected next
-	served  bool              // the roster has come
 	buried  map[key]bool      // by user: departures of before the keeper began that were told
 	cache   cache
 	counts  counts
 	people  people
+	mirror  mirror
 }
 
 // maxWaiting bounds the changes that wait while the keeper is not settled. A
@@ -81,6 +81,9 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 	k.buried = map[key]bool{}
 	k.leases.byName, k.leases.started = map[string]*lease{}, env.Now()
 	k.cache.init()
+	k.counts.init()
+	k.people.init()
+	k.mirror.start(env)
 	if env.DataDir != "" {
 		if err := k.cache.load(env.DataDir); err != nil {
 			env.Log.Warn("cache channels begin empty", "error", err)
@@ -88,9 +91,10 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 		if err := k.loadHeard(env.DataDir); err != nil {
 			env.Log.Warn("presence: a departure of this moment may be told twice, since what was told before cannot be read", "error", err)
 		}
+		if err := k.loadHanded(env.DataDir); err != nil {
+			env.Log.Warn("presence: what has changed in this moment is not told", "error", err)
+		}
 	}
-	k.counts.init()
-	k.people.init()
 	if hooked && k.hooks == nil {
 		if env.DataDir == "" {
 			return errors.New("webhooks need a data_dir")
@@ -107,12 +111,16 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 // Stop implements worker.Service.
 func (k *Keeper) Stop() {
 	k.flushAll()
+	k.mirror.flush()
 	if k.env.DataDir != "" {
 		if err := k.cache.save(k.env.DataDir); err != nil {
 			k.env.Log.Error("cache channels will begin empty", "error", err)
 		}
 		if err := k.saveHeard(k.env.DataDir); err != nil {
 			k.env.Log.Error("presence: a departure of this moment may be told twice after the next start, since it cannot be noted", "error", err)
+		}
+		if err := k.saveHanded(k.env.DataDir); err != nil {
+			k.env.Log.Error("presence: what changes before the next start is not told", "error", err)
 		}
 	}
 	if k.hooks != nil {
@@ -203,7 +211,6 @@ func (k *Keeper) change(l *lease, o *op, tomb bool) {
 func (k *Keeper) Roster(workers []string) {
 	k.leases.roster(workers, k.env.Now())
 	k.cache.taken() // the process is in service: nobody else will need the files
-	k.forgetHeard()
 	k.settle()
 	k.flush()
 	k.watchLeases()
@@ -212,13 +219,20 @@ func (k *Keeper) Roster(workers []string) {
 // Parting implements worker.PartingService. A client that sees the others vanish
 // one by one before a planned stop would be told of something that did not happen;
 // webhooks are.
-func (k *Keeper) Parting() { k.parting = true }
+func (k *Keeper) Parting() { k.parting, k.mirror.parting = true, true }
 
 // app returns the app of a name on the bus, nil for none that is configured,
 // and the channel as clients know it.
 func (k *Keeper) app(name string) (*wire.App, string) {
 	id, channel := Split(name)
 	return k.apps[id], channel
+}
+
+// hookOf is hook for what all nodes see and one of them tells.
+func (k *Keeper) hookOf(name, app string, e hook.Event) {
+	if k.mirror.tells(name) {
+		k.hook(app, e)
+	}
 }
 
 func (k *Keeper) hook(app string, e hook.Event) {

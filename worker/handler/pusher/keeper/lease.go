@@ -193,12 +193,29 @@ func (k *Keeper) settle() {
 	if k.settled || !k.complete() {
 		return
 	}
+	k.openMirror()
+	if !k.acquainted() {
+		return
+	}
 	k.settled = true
+	k.forgetHeard()
+	if k.mirror.node != "" {
+		k.saveMet()
+	}
 	k.settleCounts() // what was announced; the changes that waited are news
 	changes := append(k.tombs, k.waiting...)
 	k.tombs, k.waiting = nil, nil
 	for _, change := range changes {
 		change()
+	}
+}
+
+// tomb tells of a departure of before the keeper began, once it is settled.
+func (k *Keeper) tomb(tell func()) {
+	if k.settled {
+		tell()
+	} else {
+		k.tombs = append(k.tombs, tell)
 	}
 }
 
@@ -220,6 +237,7 @@ func (k *Keeper) watchLeases() {
 	k.env.After(sweepPause, func() {
 		k.leases.watching = false
 		k.sweep()
+		k.sweepPeers()
 		k.settle()
 		k.flush()
 		k.watchLeases()
@@ -227,7 +245,7 @@ func (k *Keeper) watchLeases() {
 }
 
 func (k *Keeper) mustWatch() bool {
-	if !k.settled || len(k.leases.ended) > 0 {
+	if !k.settled || len(k.leases.ended) > 0 || k.missing() {
 		return true
 	}
 	for _, l := range k.leases.byName {

@@ -94,6 +94,10 @@ const (
 	opHook    kind = "hook"    // for the webhooks
 
 	opTerminate kind = "end" // the connections of a user
+
+	// Between keepers, beside have, leave, user, signout and count.
+	opGone  kind = "gone"  // of a user of a node that was lost
+	opNodes kind = "nodes" // Watch: whose lists the node has; Except: the nodes of which one tells webhooks
 )
 
 // op is one change. Which fields it has depends on its kind.
@@ -108,7 +112,7 @@ type op struct {
 	Message string          `json:"m,omitempty"` // ready for clients
 	Watch   []string        `json:"w,omitempty"` // users that the user watches
 	N       int             `json:"n,omitempty"` // of opCount; of a departure that is announced: its number when it was told
-	Joined  int             `json:"j,omitempty"` // of such a departure: the number of the join, 0 = it was long before
+	Joined  int             `json:"j,omitempty"` // of such a departure: the number of the join, 0 = it was long before; between keepers: 1 = lately
 	Event   *hook.Event     `json:"e,omitempty"`
 }
 

@@ -10,7 +10,8 @@ import (
 
 // people are the signed-in users and who watches whom.
 type people struct {
-	online map[string]int             // connections, by the user's name on the bus
+	online map[string]int             // connections of this node, by the user's name on the bus
+	abroad map[string]int             // other nodes that have the user
 	logins map[string]*login          // by connection
 	fans   map[string]map[string]bool // connections that watch a user, by the user's name
 }
@@ -23,7 +24,7 @@ type login struct {
 }
 
 func (p *people) init() {
-	p.online, p.logins, p.fans = map[string]int{}, map[string]*login{}, map[string]map[string]bool{}
+	p.online, p.abroad, p.logins, p.fans = map[string]int{}, map[string]int{}, map[string]*login{}, map[string]map[string]bool{}
 }
 
 // signin takes note of a connection of a user. If it is news, those who watch
@@ -38,8 +39,11 @@ func (k *Keeper) signin(l *lease, o *op, known bool) {
 	if u == nil {
 		u = &login{user: o.Channel, lease: l}
 		p.logins[o.Conn] = u
-		if p.online[u.user]++; p.online[u.user] == 1 && (!known || k.settled) {
-			k.tellFans(u.user, "online")
+		if p.online[u.user]++; p.online[u.user] == 1 {
+			k.mirror.say(op{Kind: opUser, Channel: u.user})
+			if p.abroad[u.user] == 0 && (!known || k.settled) {
+				k.tellFans(u.user, "online")
+			}
 		}
 	}
 	delete(u.lease.users, o.Conn)
@@ -68,9 +72,35 @@ func (p *people) remove(k *Keeper, conn string, u *login) {
 	p.follow(conn, u, nil)
 	if p.online[u.user]--; p.online[u.user] == 0 {
 		delete(p.online, u.user)
-		if !k.parting {
+		k.mirror.say(op{Kind: opSignout, Channel: u.user})
+		if p.abroad[u.user] == 0 && !k.parting {
 			k.tellFans(u.user, "offline")
 		}
+	}
+}
+
+// signinPeer notes that another node has a user, signoutPeer that it has not.
+func (k *Keeper) signinPeer(p *peer, user string) (news bool) {
+	_, has := p.online[user]
+	p.online[user] = p.list
+	if has {
+		return false
+	}
+	k.people.abroad[user]++
+	return k.people.abroad[user] == 1 && k.people.online[user] == 0
+}
+
+func (k *Keeper) signoutPeer(p *peer, user string) {
+	if _, has := p.online[user]; !has {
+		return
+	}
+	delete(p.online, user)
+	if k.people.abroad[user]--; k.people.abroad[user] > 0 {
+		return
+	}
+	delete(k.people.abroad, user)
+	if k.people.online[user] == 0 {
+		k.tellFans(user, "offline")
 	}
 }
 
@@ -120,7 +150,7 @@ func (k *Keeper) tellWatched(conn string, u *login) {
 	here, away := wire.Watch{Name: "online"}, wire.Watch{Name: "offline"}
 	for _, id := range u.watch {
 		w := &away
-		if k.people.online[Name(app, id)] > 0 {
+		if name := Name(app, id); k.people.online[name]+k.people.abroad[name] > 0 {
 			w = &here
 		}
 		w.UserIDs = append(w.UserIDs, id)

@@ -30,6 +30,7 @@ type room struct {
 	users   map[string]*user
 	members []wire.Member // of users, in no order
 	size    int           // bytes of the list of members, about
+	own     int           // subscriptions of this node: without one nobody here is told anything
 
 	// What has happened since the last flush.
 	events  []change       // in order
@@ -46,10 +47,12 @@ type change struct {
 	message []byte // nil: it was undone before anybody was told
 }
 
-// user is a member: somebody who is there by at least one connection.
+// user is a member: somebody who is there by at least one connection, of this
+// node or of others.
 type user struct {
-	conns int
-	at    int // in room.members
+	conns int     // of this node
+	at    int     // in room.members
+	held  *holder // the nodes that have the user; nil = this one alone
 }
 
 const (
@@ -131,11 +134,24 @@ func (k *Keeper) add(l *lease, at key, r *room, m wire.Member, tell bool) {
 	e := &entry{room: r, user: m.ID, lease: l}
 	k.entries[at] = e
 	l.entries[at] = e
-	if u := r.users[m.ID]; u != nil {
-		u.conns++
-		return
+	r.own++
+	u := r.users[m.ID]
+	if u == nil {
+		u = k.enter(r, m, tell)
 	}
-	r.users[m.ID] = &user{conns: 1, at: len(r.members)}
+	if u.conns++; u.conns == 1 {
+		if u.held != nil {
+			u.held = &holder{info: m.Info, next: u.held}
+			k.elect(r, u)
+		}
+		k.mirror.say(op{Kind: opHave, Channel: r.name}.of(m))
+	}
+}
+
+// enter makes somebody a member of a room.
+func (k *Keeper) enter(r *room, m wire.Member, tell bool) *user {
+	u := &user{at: len(r.members)}
+	r.users[m.ID] = u
 	r.members = append(r.members, m)
 	r.size += cost(&m)
 	delete(k.buried, key{m.ID, r.name})
@@ -143,16 +159,22 @@ func (k *Keeper) add(l *lease, at key, r *room, m wire.Member, tell bool) {
 		k.present(r)
 	}
 	if tell {
-		r.change(change{m, false, wire.MemberAdded(r.channel, m)})
-		k.hook(r.app.ID, hook.Event{Name: "member_added", Channel: r.channel, UserID: m.ID, Number: m.Number})
-		k.touch(r)
+		k.came(r, m)
 	}
+	return u
+}
+
+// came tells that a user is there.
+func (k *Keeper) came(r *room, m wire.Member) {
+	r.change(change{m, false, wire.MemberAdded(r.channel, m)})
+	k.hookOf(r.name, r.app.ID, hook.Event{Name: "member_added", Channel: r.channel, UserID: m.ID, Number: m.Number})
+	k.touch(r)
 }
 
 // full says why a member finds no room, "" if it does.
 func (r *room) full(m *wire.Member) string {
 	switch limit := r.app.MaxPresenceMembers; {
-	case r.users[m.ID] != nil:
+	case r.users[m.ID] != nil && r.size <= 2*maxRoster: // nodes that met have joined their lists
 		return ""
 	case limit > 0 && len(r.users) >= limit:
 		return fmt.Sprintf("the channel has %d members, which is the limit", limit)
@@ -170,8 +192,15 @@ func (k *Keeper) leave(o *op, tomb bool) {
 		k.remove(at, e)
 		return
 	}
-	who := key{o.User, o.Channel}
-	if r := k.rooms[o.Channel]; tomb && r != nil && r.users[o.User] == nil && !k.buried[who] {
+	if tomb {
+		k.bury(key{o.User, o.Channel}, o)
+	}
+}
+
+// bury tells, once, of a user who has left before the keeper began, if nobody has
+// the user.
+func (k *Keeper) bury(who key, o *op) {
+	if r := k.room(o.Channel); r != nil && r.users[o.User] == nil && !k.buried[who] {
 		k.buried[who] = true
 		k.gone(r, wire.Member{ID: o.User, Number: o.Number})
 	}
@@ -182,11 +211,23 @@ func (k *Keeper) remove(at key, e *entry) {
 	delete(k.entries, at)
 	delete(e.lease.entries, at)
 	r := e.room
+	r.own--
 	u := r.users[e.user]
 	if u.conns--; u.conns > 0 {
 		return
 	}
-	delete(r.users, e.user)
+	k.mirror.say(op{Kind: opLeave, Channel: r.name, User: e.user})
+	if u.held != nil {
+		u.drop(nil)
+		k.elect(r, u)
+		return
+	}
+	k.exit(r, e.user, u)
+}
+
+// exit ends a membership.
+func (k *Keeper) exit(r *room, id string, u *user) {
+	delete(r.users, id)
 	m := r.members[u.at]
 	r.size -= cost(&m)
 	last := len(r.members) - 1
@@ -199,6 +240,9 @@ func (k *Keeper) remove(at key, e *entry) {
 	if last == 0 {
 		k.absent(r)
 	}
+	if k.young() {
+		k.buried[key{id, r.name}] = true
+	}
 	k.gone(r, m)
 }
 
@@ -207,7 +251,7 @@ func (k *Keeper) gone(r *room, m wire.Member) {
 	if !k.parting {
 		r.change(change{m, true, wire.MemberRemoved(r.channel, m)})
 	}
-	k.hook(r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: m.ID, Number: m.Number})
+	k.hookOf(r.name, r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: m.ID, Number: m.Number})
 	k.touch(r)
 }
 
@@ -271,8 +315,8 @@ func (k *Keeper) tell(r *room) {
 	k.due--
 	var data []byte
 	for _, e := range r.events {
-		if e.message == nil {
-			continue
+		if e.message == nil || r.own == 0 && k.mirror.node != "" {
+			continue // it was undone, or nobody here is told
 		}
 		if len(data)+len(e.message) > maxBurst {
 			k.publish(severalTo(r.name, data))

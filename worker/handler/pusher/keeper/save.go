@@ -68,8 +68,8 @@ func (c *cache) load(dir string) error {
 
 // What the keeper has acted on goes to the next one too, so that who has left
 // already is not told to have left again: by client, the number of the op that
-// was expected when the keeper stopped. The file is removed like that of the
-// cache: it says nothing of what came later.
+// was expected when the keeper stopped. The file is removed once the keeper is
+// settled: it says nothing of what comes later.
 const heardFile = "keeper-heard.json"
 
 // saveHeard writes it to the folder.
@@ -115,12 +115,13 @@ func (k *Keeper) told(l *lease, o *op) bool {
 	return ok && o.Kind == opLeave && o.N > 0 && (uint64(o.N) < next || uint64(o.Joined) >= next)
 }
 
-// forgetHeard removes the file, once.
+// forgetHeard removes what was loaded, once this keeper tells of changes itself:
+// until then the next one needs it.
 func (k *Keeper) forgetHeard() {
-	if k.heard != nil && !k.served {
+	if k.env.DataDir != "" {
 		_ = os.Remove(filepath.Join(k.env.DataDir, heardFile))
+		_ = os.Remove(filepath.Join(k.env.DataDir, handedFile))
 	}
-	k.served = true
 }
 
 // writeFile replaces a file of the folder, which is made if need be.

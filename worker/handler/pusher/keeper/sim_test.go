@@ -16,33 +16,41 @@ import (
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
 )
 
-// sim is a machine in one goroutine: a keeper, worker processes with their
-// clients, connections, and the ways between them. Its clock moves when nothing
-// is left to do.
-type sim struct {
+// simClock is what the machines of a simulation share. It moves when nothing is
+// left to do.
+type simClock struct {
 	t      *testing.T
 	rng    *rand.Rand
-	apps   []wire.App
 	now    time.Time
-	keeper *Keeper // nil: dead
 	timers []simTimer
+	born   int
+	log    []string
+	sims   []*sim
+	wires  []*simWire // between nodes, see mesh
+}
+
+type simTimer struct {
+	at    time.Time
+	n     int
+	alive func() bool // who waits for it
+	fire  func()
+}
+
+// sim is a machine in one goroutine: a keeper, worker processes with their
+// clients, connections, and the ways between them.
+type sim struct {
+	*simClock
+	apps   []wire.App
+	keeper *Keeper // nil: dead
 	procs  []*proc
 	conns  []*conn
 	stream []worker.Publication // on its way to the connections
 	hooked []string
-	born   int
 	loss   float64 // probability that a word is lost
 
 	died   time.Time // the last keeper
 	strict bool      // every change is seen once
-	log    []string
-}
-
-type simTimer struct {
-	at   time.Time
-	n    int
-	of   any // keeper or proc that must live
-	fire func()
+	mesh   *simNode  // nil: there are no other nodes
 }
 
 // proc is a worker process.
@@ -74,9 +82,20 @@ type sub struct {
 	in    bool            // answered …
 	since time.Time       // … at this time
 	view  map[string]bool // users, as the client sees them
+	doubt map[string]bool // those of other nodes when the keeper was killed
 }
 
 func newSim(t *testing.T, seed int64, apps ...wire.App) *sim {
+	s := newClock(t, seed).machine(apps...)
+	s.startKeeper()
+	return s
+}
+
+func newClock(t *testing.T, seed int64) *simClock {
+	return &simClock{t: t, rng: rand.New(rand.NewSource(seed)), now: time.Unix(1e9, 0)}
+}
+
+func (c *simClock) machine(apps ...wire.App) *sim {
 	if len(apps) == 0 {
 		a := wire.DefaultApp()
 		a.ID = "a"
@@ -85,14 +104,17 @@ func newSim(t *testing.T, seed int64, apps ...wire.App) *sim {
 	for i := range apps {
 		apps[i].Key, apps[i].Secret = "key-of-"+apps[i].ID, "secret"
 	}
-	s := &sim{t: t, rng: rand.New(rand.NewSource(seed)), apps: apps, now: time.Unix(1e9, 0), strict: true}
-	s.startKeeper()
+	s := &sim{simClock: c, apps: apps, strict: true}
+	c.sims = append(c.sims, s)
 	return s
 }
 
 // Add, Stats and Close make it the queue of webhooks.
 func (s *sim) Add(app string, events ...hook.Event) {
 	for _, e := range events {
+		if s.mesh != nil {
+			s.mesh.mesh.hook(s.mesh, e)
+		}
 		s.hooked = append(s.hooked, fmt.Sprintf("%s:%s:%s:%s:%d", app, e.Name, e.Channel, e.UserID, e.SubscriptionCount))
 	}
 }
@@ -102,7 +124,7 @@ func (s *sim) Close() error        { return nil }
 func (s *sim) startKeeper() {
 	k := &Keeper{hooks: s}
 	s.keeper = k
-	err := k.Start(&worker.ServiceEnv{
+	env := &worker.ServiceEnv{
 		Options: Options(s.apps), Log: slog.New(slog.DiscardHandler),
 		Publish: func(ps ...worker.Publication) error {
 			for _, p := range ps {
@@ -111,9 +133,13 @@ func (s *sim) startKeeper() {
 			s.stream = append(s.stream, ps...)
 			return nil
 		},
-		After: func(d time.Duration, fn func()) { s.after(d, k, fn) },
+		After: func(d time.Duration, fn func()) { s.after(d, func() bool { return s.keeper == k }, fn) },
 		Now:   func() time.Time { return s.now },
-	})
+	}
+	if s.mesh != nil {
+		s.mesh.join(env)
+	}
+	err := k.Start(env)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -133,25 +159,33 @@ func (s *sim) roster() {
 func (s *sim) killKeeper() {
 	s.note("keeper dies")
 	s.keeper, s.died = nil, s.now
+	for _, c := range s.conns {
+		for name, sub := range c.subs {
+			sub.doubt = map[string]bool{}
+			for user := range sub.view {
+				sub.doubt[user] = s.mesh != nil && !s.stayed(name, user)
+			}
+		}
+	}
 	for _, p := range s.procs {
 		p.words = nil
 	}
 }
 
-func (s *sim) after(d time.Duration, of any, fn func()) {
+func (s *simClock) after(d time.Duration, alive func() bool, fn func()) {
 	s.born++
-	s.timers = append(s.timers, simTimer{s.now.Add(d), s.born, of, fn})
+	s.timers = append(s.timers, simTimer{s.now.Add(d), s.born, alive, fn})
 	sort.Slice(s.timers, func(i, j int) bool {
 		a, b := s.timers[i], s.timers[j]
 		return a.at.Before(b.at) || a.at.Equal(b.at) && a.n < b.n
 	})
 }
 
-func (s *sim) note(format string, args ...any) {
+func (s *simClock) note(format string, args ...any) {
 	s.log = append(s.log, s.now.Format("05.000 ")+fmt.Sprintf(format, args...))
 }
 
-func (s *sim) fail(format string, args ...any) {
+func (s *simClock) fail(format string, args ...any) {
 	s.t.Helper()
 	s.t.Fatalf(format+"\n%s", append(args, strings.Join(s.log[max(0, len(s.log)-80):], "\n"))...)
 }
@@ -205,7 +239,7 @@ func (p *proc) Ask(_ string, data []byte, wait time.Duration, done func([]byte, 
 			done(raw, err)
 		}
 	}
-	p.s.after(wait, p, func() { answer(nil, worker.ErrNoAnswer) })
+	p.s.after(wait, p.serves, func() { answer(nil, worker.ErrNoAnswer) })
 	p.words = append(p.words, func() {
 		if k := p.s.keeper; k != nil {
 			k.Ask(p.from, data, answer)
@@ -213,7 +247,8 @@ func (p *proc) Ask(_ string, data []byte, wait time.Duration, done func([]byte, 
 	})
 }
 
-func (p *proc) After(d time.Duration, fn func()) { p.s.after(d, p, fn) }
+func (p *proc) After(d time.Duration, fn func()) { p.s.after(d, p.serves, fn) }
+func (p *proc) serves() bool                     { return !p.dead && !p.retiring }
 func (p *proc) Post(fn func()) error             { p.turn = append(p.turn, fn); return nil }
 
 func (p *proc) Members(channel string) int { return p.members[channel] }
@@ -230,8 +265,24 @@ func (p *proc) count(channel string, n int) {
 
 // step does one thing that can be done, by chance. It reports false when there
 // is nothing.
-func (s *sim) step() bool {
+func (c *simClock) step() bool {
 	var can []func()
+	for _, s := range c.sims {
+		can = s.can(can)
+	}
+	for _, w := range c.wires {
+		if len(w.words) > 0 && !w.stuck {
+			can = append(can, w.deliver)
+		}
+	}
+	if len(can) == 0 {
+		return false
+	}
+	can[c.rng.Intn(len(can))]()
+	return true
+}
+
+func (s *sim) can(can []func()) []func() {
 	for _, p := range s.procs {
 		if len(p.turn) > 0 {
 			can = append(can, func() { fn := p.turn[0]; p.turn = p.turn[1:]; fn() })
@@ -243,35 +294,24 @@ func (s *sim) step() bool {
 	if len(s.stream) > 0 {
 		can = append(can, func() { p := s.stream[0]; s.stream = s.stream[1:]; s.deliver(&p) })
 	}
-	if len(can) == 0 {
-		return false
-	}
-	can[s.rng.Intn(len(can))]()
-	return true
+	return can
 }
 
 // run lets d go by.
-func (s *sim) run(d time.Duration) {
-	until := s.now.Add(d)
+func (c *simClock) run(d time.Duration) {
+	until := c.now.Add(d)
 	for {
-		for s.step() {
+		for c.step() {
 		}
-		if len(s.timers) == 0 || s.timers[0].at.After(until) {
-			s.now = until
+		if len(c.timers) == 0 || c.timers[0].at.After(until) {
+			c.now = until
 			return
 		}
-		t := s.timers[0]
-		s.timers = s.timers[1:]
-		s.now = t.at
-		switch of := t.of.(type) {
-		case *Keeper:
-			if of == s.keeper {
-				t.fire()
-			}
-		case *proc:
-			if !of.dead && !of.retiring {
-				t.fire()
-			}
+		t := c.timers[0]
+		c.timers = c.timers[1:]
+		c.now = t.at
+		if t.alive() {
+			t.fire()
 		}
 	}
 }
@@ -372,6 +412,8 @@ func (s *sim) several(c *conn, p *worker.Publication) {
 		// A departure from a channel that was joined while there was no keeper
 		// may be told although nobody has seen the arrival.
 		echo := !added && s.now.Sub(s.died) < 10*time.Second && !s.stayed(p.Target, m.ID)
+		// One who came to another node right before a keeper was killed may be told of twice.
+		echo = echo || added && s.doubted(c.subs[p.Target], m.ID)
 		if s.strict && view[m.ID] == added && !echo {
 			s.fail("%s: %s sees %s of %s, which is no news", p.Target, c.id, name, m.ID)
 		}
@@ -381,6 +423,14 @@ func (s *sim) several(c *conn, p *worker.Publication) {
 			delete(view, m.ID)
 		}
 	}
+}
+
+// doubted reports, once, whether the client knew a user of another node when its
+// own keeper was killed: the new one may not.
+func (s *sim) doubted(sub *sub, user string) bool {
+	was := sub.doubt[user]
+	delete(sub.doubt, user)
+	return was
 }
 
 // stayed reports whether the user has been in the channel by one connection
@@ -406,7 +456,15 @@ func (c *conn) subscribe(name string) {
 	}
 	c.proc.s.note("%s joins %s as %s at %s", c.id, name, c.user, c.proc.from)
 	c.subs[name] = &sub{}
-	c.proc.client.Join(c.id, name, wire.Member{ID: c.user, Info: json.RawMessage(`{}`)})
+	c.proc.client.Join(c.id, name, c.member())
+}
+
+func (c *conn) member() wire.Member {
+	info := `{}`
+	if c.proc.s.mesh != nil {
+		info = fmt.Sprintf(`{"of":%q}`, c.id)
+	}
+	return wire.Member{ID: c.user, Info: json.RawMessage(info)}
 }
 
 func (c *conn) unsubscribe(name string) {
@@ -445,9 +503,9 @@ func (s *sim) reload(p *proc, between func()) {
 		c.proc = next
 		for name, sub := range c.subs {
 			if sub.in {
-				next.client.Have(c.id, name, wire.Member{ID: c.user, Info: json.RawMessage(`{}`)})
+				next.client.Have(c.id, name, c.member())
 			} else {
-				next.client.Join(c.id, name, wire.Member{ID: c.user, Info: json.RawMessage(`{}`)})
+				next.client.Join(c.id, name, c.member())
 			}
 		}
 		between()
@@ -470,7 +528,7 @@ func (s *sim) kill(p *proc) {
 func (s *sim) check() {
 	s.t.Helper()
 	truth := map[string]map[string]bool{}
-	for _, c := range s.conns {
+	for _, c := range s.reachable() {
 		if c.proc == nil {
 			continue
 		}
@@ -490,7 +548,7 @@ func (s *sim) check() {
 				s.fail("%s was never answered in %s", c.id, name)
 			}
 			if got, want := names(sub.view), names(truth[name]); !slices.Equal(got, want) {
-				s.fail("%s sees %v in %s, there are %v", c.id, got, name, want)
+				s.fail("%s sees %v in %s, there are %v; the keeper knows %v", c.id, got, name, want, s.users(name))
 			}
 		}
 	}
@@ -499,6 +557,14 @@ func (s *sim) check() {
 			s.fail("the keeper knows %v in %s, there are %v", got, name, want)
 		}
 	}
+}
+
+// reachable are the connections of this machine and of those that it can hear.
+func (s *sim) reachable() []*conn {
+	if s.mesh != nil {
+		return s.mesh.reachable()
+	}
+	return s.conns
 }
 
 // users lists who is in a channel, as earlier versions ask for it.
@@ -522,4 +588,12 @@ func names(set map[string]bool) []string {
 	}
 	sort.Strings(list)
 	return list
+}
+
+// note logs what happens on this machine.
+func (s *sim) note(format string, args ...any) {
+	if s.mesh != nil {
+		format = s.mesh.name + " " + format
+	}
+	s.simClock.note(format, args...)
 }
