@@ -91,6 +91,8 @@ type ServiceEnv struct {
 	// process. Errors: ErrTooLarge, and ErrBrokerAway when the service is being
 	// stopped.
 	Publish func(ps ...Publication) error
+	// PublishAll is Publish for the connections of all nodes.
+	PublishAll func(ps ...Publication) error
 	// Answer answers a publication that the service got by Order.
 	Answer func(reply string, json []byte)
 	// Apps are the ids of the apps whose channels are "ID:NAME" on the bus.

@@ -231,7 +231,7 @@ func (h *Host) start(name string, service worker.Service) error {
 	env := &worker.ServiceEnv{
 		Node: h.o.Client.o.Node, Say: s.say, TellPeers: s.tellPeers, TellPeer: s.tellPeer,
 		Options: h.o.Options[name], Channels: h.o.Channels, DataDir: h.o.DataDir, Log: s.log,
-		Publish: s.publish, After: s.after, Now: time.Now, Apps: h.o.Apps,
+		Publish: s.publishHere, PublishAll: s.publish, After: s.after, Now: time.Now, Apps: h.o.Apps,
 		Answer: func(reply string, json []byte) { h.o.Client.Answer(reply, worker.Answer{Worker: name, Data: json}) },
 	}
 	if err := service.Start(env); err != nil {
@@ -409,11 +409,17 @@ func (s *hosted) onOrder(o worker.OrderingService, data []byte, reply string) {
 	s.post(func() { o.Order(&p) })
 }
 
-// publish implements ServiceEnv.Publish.
-func (s *hosted) publish(ps ...worker.Publication) error {
+// publishHere implements ServiceEnv.Publish: the other nodes have services of
+// their own.
+func (s *hosted) publishHere(ps ...worker.Publication) error {
 	for i := range ps {
-		ps[i].Local = true // the other nodes have services of their own
+		ps[i].Local = true
 	}
+	return s.publish(ps...)
+}
+
+// publish implements ServiceEnv.PublishAll.
+func (s *hosted) publish(ps ...worker.Publication) error {
 	for {
 		err := s.host.o.Client.PublishAll(ps)
 		if !errors.Is(err, worker.ErrBrokerBusy) && !errors.Is(err, worker.ErrBrokerAway) {

@@ -51,6 +51,7 @@ func begin(t *testing.T, dir, store string) *process {
 		After: func(_ time.Duration, fn func()) { p.timers = append(p.timers, fn) },
 		Now:   time.Now,
 	}
+	env.PublishAll = env.Publish
 	if err := p.Start(env); err != nil {
 		t.Fatal(err)
 	}

@@ -141,6 +141,10 @@ func (s *Sequencer) Order(p *worker.Publication) {
 		s.journal(func(b []byte) []byte { return history.AppendKey(b, app, p.Target, o.Key, at, now) })
 	}
 	s.answer(p, worker.Numbered{Position: at})
+	if out.Stamp == nil { // it came here for its key or version alone
+		s.warn(out.Target, s.env.PublishAll(out))
+		return
+	}
 	s.publish(out)
 }
 
@@ -203,8 +207,13 @@ func (s *Sequencer) answer(p *worker.Publication, n worker.Numbered) {
 
 // publish logs what cannot be published: it is too large, or the end is near.
 func (s *Sequencer) publish(ps ...worker.Publication) {
-	if err := s.env.Publish(ps...); err != nil {
-		s.env.Log.Warn("message of a channel with history given up", "channel", ps[0].Target, "error", err)
+	s.warn(ps[0].Target, s.env.Publish(ps...))
+}
+
+// warn tells of a publication that is given up.
+func (s *Sequencer) warn(channel string, err error) {
+	if err != nil {
+		s.env.Log.Warn("message that was to be numbered given up", "channel", channel, "error", err)
 	}
 }
 

@@ -100,6 +100,14 @@ func TestTwoNodes(t *testing.T) {
 		}
 	}
 
+	// A key makes a message the history service's to publish: to all nodes.
+	if status, answer := s[0].Post("/v1/publish", object{"app": appID, "event": "once", "channel": "news", "data": 1, "idempotency_key": "k"}); status != 200 || answer["reached"] != 4.0 {
+		t.Errorf("a publish with a key: %d %v", status, answer)
+	}
+	for _, c := range clients {
+		c.want("once", "news", "1")
+	}
+
 	// Each node tells its own members, once, and all see those of both.
 	a, b := clients[0], clients[2]
 	equal(t, a.enter("presence-r", "1"), "1")
