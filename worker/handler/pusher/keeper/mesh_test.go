@@ -24,6 +24,7 @@ type mesh struct {
 	hooks []hooked
 	exact bool // each change is told to webhooks, once, of members …
 	whole bool // … and of all else
+	sent  traffic
 }
 
 // simNode is a machine: a sim, and what its broker process knows of the others.
@@ -109,6 +110,8 @@ func (n *simNode) tell(to string, data []byte) error {
 	data = slices.Clone(data)
 	for _, o := range n.mesh.nodes {
 		if o != n && (to == "" || to == o.name) {
+			n.mesh.sent.words++
+			n.mesh.sent.wordBytes += len(data)
 			n.mesh.wire(n, o, "k"+to, func() {
 				if o.keeper != nil {
 					o.keeper.Peer(n.name, data)
@@ -141,6 +144,8 @@ func (n *simNode) sign(ask bool) {
 	s := n.table.Sign(ask, n.now)
 	for _, o := range n.mesh.nodes {
 		if o != n {
+			n.mesh.sent.signs++
+			n.mesh.sent.signBytes += size(&s)
 			n.mesh.wire(n, o, "n", func() { o.heard(&s) })
 		}
 	}
