@@ -203,6 +203,19 @@ func (n *simNode) reachable() (all []*conn) {
 	return all
 }
 
+// stays reports whether a user has been in a channel by one connection for longer
+// than any word is on its way.
+func (m *mesh) stays(channel, user string) bool {
+	for _, n := range m.nodes {
+		for _, c := range n.conns {
+			if sub := c.subs[channel]; c.proc != nil && c.user == user && sub != nil && sub.in && m.now.Sub(sub.since) > 6*time.Second {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // hook notes an event and, when all are to be told once, that it is news.
 func (m *mesh) hook(n *simNode, e hook.Event) {
 	m.note("%s tells %s %s %s", n.name, e.Name, e.Channel, e.UserID)

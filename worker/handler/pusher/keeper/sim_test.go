@@ -409,6 +409,9 @@ func (s *sim) several(c *conn, p *worker.Publication) {
 			continue
 		}
 		added := name == "pusher_internal:member_added"
+		if !added && s.mesh != nil && s.mesh.mesh.exact && s.mesh.mesh.stays(p.Target, m.ID) {
+			s.fail("%s: %s is told that %s left, who is there", p.Target, c.id, m.ID)
+		}
 		// A departure from a channel that was joined while there was no keeper
 		// may be told although nobody has seen the arrival.
 		echo := !added && s.now.Sub(s.died) < 10*time.Second && !s.stayed(p.Target, m.ID)

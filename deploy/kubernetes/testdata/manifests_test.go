@@ -22,7 +22,7 @@ type object struct {
 }
 
 func TestManifests(t *testing.T) {
-	raw, err := os.ReadFile("pushd.yaml")
+	raw, err := os.ReadFile("../pushd.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

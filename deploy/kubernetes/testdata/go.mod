@@ -1,4 +1,4 @@
-module github.com/pushd/pushd/deploy/kubernetes
+module github.com/pushd/pushd/deploy/kubernetes/testdata
 
 go 1.26.0
 
