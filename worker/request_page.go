@@ -10,6 +10,12 @@ import (
 // connection, should the answer become a stream. The request keeps it.
 func (r *Request) ForgetQuery() { r.conn.remember(record.Query, "", "") }
 
+// AskedHost returns the host that the client has asked for: Host, or what a trusted
+// proxy says in X-Forwarded-Host.
+func (r *Request) AskedHost() string {
+	return r.conn.believe(r.Host, func(name string) []string { return r.Header.Values(name) })
+}
+
 // Secure reports whether the request came by an encrypted connection: TLS of ours,
 // or that of a trusted proxy, which says so in X-Forwarded-Proto.
 func (r *Request) Secure() bool {
@@ -31,7 +37,7 @@ func (r *Request) Allowed(w *Response) bool {
 	if len(list) == 0 {
 		return true
 	}
-	if len(list) > 1 || !r.conn.route.origins.Allows(list[0], r.Host) {
+	if len(list) > 1 || !r.conn.route.origins.Allows(list[0], r.AskedHost()) {
 		return false
 	}
 	w.header.Set("Access-Control-Allow-Origin", list[0])

@@ -35,7 +35,7 @@ func (h *Handler) admit(w *worker.Response, r *worker.Request) (a access, ok boo
 		return a, false
 	case !given:
 		return a, true
-	case !h.opt.Insecure && !r.Secure() && !loopback(r.Host):
+	case !h.opt.Insecure && !r.Secure() && !loopback(r.AskedHost()):
 		h.note(r, login.RefusedScheme)
 		h.challenge(w, r, http.StatusUnauthorized, "invalid_token", "tokens need https here: TLS of the listener, or of a proxy in trusted_proxies that sends X-Forwarded-Proto")
 		return a, false
@@ -80,7 +80,7 @@ func (h *Handler) token(r *worker.Request) (raw string, cookie, given bool, err 
 		}
 	}
 	names := []string{h.opt.Cookie}
-	if h.opt.Cookie == DefaultCookie && loopback(r.Host) {
+	if h.opt.Cookie == DefaultCookie && loopback(r.AskedHost()) {
 		names = append(names, strings.TrimPrefix(DefaultCookie, "__Secure-")) // which http can set
 	}
 	if h.opt.Compat {

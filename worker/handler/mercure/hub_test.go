@@ -235,7 +235,14 @@ func TestOneRoom(t *testing.T) {
 	raw := token(t, grant([]string{"publish"}, "*"))
 	one := open(t, s, "match="+url.QueryEscape(topic("chat")), "")
 	ws := s.Dial("/app/my-key?protocol=7")
-	_, _ = ws.Read()
+	_, hello := ws.Read()
+	var established struct{ Data string }
+	var socket struct {
+		ID string `json:"socket_id"`
+	}
+	if json.Unmarshal(hello, &established) != nil || json.Unmarshal([]byte(established.Data), &socket) != nil {
+		t.Fatalf("%s", hello)
+	}
 	ws.SendText(`{"event":"pusher:subscribe","data":{"channel":"chat"}}`)
 	_, _ = ws.Read()
 	status, id := publish(t, s, raw, false, `{"channels":["chat"],"event":"App\\Events\\Said","payload":{"text":"hi"}}`, topic("chat"))
@@ -257,6 +264,25 @@ func TestOneRoom(t *testing.T) {
 	}
 	if got := one.texts()[0]; got != `{"channels":["chat"],"event":"App\\Events\\Said","payload":{"text":"hi"}}` {
 		t.Errorf("the page on SSE got %s", got)
+	}
+	// What clients say to each other: from the hub, by the cookie's grant, and to it.
+	whisper := prefix + "whisper/private-room"
+	member := open(t, s, "match="+url.QueryEscape(whisper), token(t, grant([]string{"subscribe", "publish"}, whisper)))
+	ws.SendText(fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":"private-room","auth":"my-key:%s"}}`, pusher.Sign("0123456789abcdef", socket.ID+":private-room")))
+	if _, frame := ws.Read(); !strings.Contains(string(frame), "subscription_succeeded") {
+		t.Fatalf("%s", frame)
+	}
+	const typing = `{"channels":["private-room"],"event":"client-typing","payload":{"who":"ann"},"socket":"echo"}`
+	if status, body := publish(t, s, token(t, grant([]string{"publish"}, whisper)), true, typing, whisper); status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	if _, frame := ws.Read(); string(frame) != `{"event":"client-typing","channel":"private-room","data":{"who":"ann"}}` {
+		t.Errorf("the page on WebSocket got %s", frame)
+	}
+	ws.SendText(`{"event":"client-typing","channel":"private-room","data":{"who":"bob"}}`)
+	member.await("both whispers", func() bool { return len(member.texts()) == 2 })
+	if got := member.texts(); got[0] != typing || got[1] != fmt.Sprintf(`{"channels":["private-room"],"event":"client-typing","payload":{"who":"bob"},"socket":%q}`, socket.ID) {
+		t.Errorf("the page on SSE got %q", got)
 	}
 	if one.data[0].ID != id {
 		t.Errorf("id %q, the publisher was told %q", one.data[0].ID, id)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -320,6 +321,32 @@ func TestCookies(t *testing.T) {
 	} {
 		if status, body := send(t, s, "topic=a", "", cookie, c.header); status != c.status {
 			t.Errorf("%s: %d %s", c.header, status, body)
+		}
+	}
+}
+
+// Behind a trusted proxy its word counts: for the encryption, and for the host that
+// a page is of.
+func TestBehindProxy(t *testing.T) {
+	s := workertest.Start(t, newWorker(t, ""), workertest.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	good := token(t, now(s), []map[string]any{grant("publish", "a")}, nil)
+	for _, c := range []struct {
+		status  int
+		headers []string
+	}{
+		{200, []string{"Host: hub.example.com", "X-Forwarded-Proto: https"}},
+		{401, []string{"Host: hub.example.com", "X-Forwarded-Proto: http"}},
+		{401, []string{"Host: hub.example.com"}},
+		{401, []string{"Host: 127.0.0.1:8080", "X-Forwarded-Host: hub.example.com"}}, // what nginx makes of Host by itself
+	} {
+		if status, body := send(t, s, "topic=a", good, c.headers...); status != c.status {
+			t.Errorf("%q: %d %s", c.headers, status, body)
+		}
+	}
+	cookie := "Cookie: " + DefaultCookie + "=" + good
+	for origin, want := range map[string]int{"https://hub.example.com": 200, "https://127.0.0.1": 403} {
+		if status, body := send(t, s, "topic=a", "", cookie, "Host: 127.0.0.1:8080", "X-Forwarded-Host: hub.example.com", "X-Forwarded-Proto: https", "Origin: "+origin); status != want {
+			t.Errorf("%s: %d %s", origin, status, body)
 		}
 	}
 }

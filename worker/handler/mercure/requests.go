@@ -86,5 +86,5 @@ func sameSite(r *worker.Request, allowed bool) bool {
 	if err != nil || u.Host == "" {
 		return false
 	}
-	return strings.EqualFold(u.Host, r.Host)
+	return strings.EqualFold(u.Host, r.AskedHost())
 }
