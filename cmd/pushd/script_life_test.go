@@ -160,3 +160,26 @@ func TestScriptWatch(t *testing.T) {
 	pushdtest.Eventually(t, "the new code runs", func() bool { return one.idle().PID != first.PID })
 	says(t, a, "word", "new: word")
 }
+
+// TestScriptPaused: a client that a program has paused is read again when the
+// program is another one.
+func TestScriptPaused(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(s scripted){
+		"killed":      func(s scripted) { kill(t, s.idle().PID) },
+		"reload":      func(s scripted) { s.renew() },
+		"full reload": func(s scripted) { s.change(`ping_interval = "50s"`); s.renew() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := walk(t, "", "")
+			a := s.Dial("/")
+			says(t, a, "pause", "paused")
+			s.idle()
+			a.SendText("here")
+			s.t = t
+			end(s)
+			a.WantText("here")
+		})
+	}
+}

@@ -263,7 +263,10 @@ func (h *handler) disappoint() {
 func (h *handler) strand() (n int) {
 	var list []*worker.Conn
 	for number, t := range h.told {
-		h.told[number] = t &^ toldHeld
+		h.told[number] = 0
+		if t&toldPaused != 0 { // nobody else would
+			h.goOn(number)
+		}
 		if t&toldHeld == 0 || h.o.AfterCrash == keepHeld {
 			continue
 		}
@@ -280,6 +283,13 @@ func (h *handler) strand() (n int) {
 	}
 	h.lost.held += uint64(len(list))
 	return len(list)
+}
+
+// goOn lets a connection be read again that a dead process has paused.
+func (h *handler) goOn(number uint64) {
+	if c := h.clients.Find(h.w, number); c != nil {
+		c.ResumeRead()
+	}
 }
 
 // respawn starts a process in the place of a dead one: at once, unless that has

@@ -84,6 +84,9 @@ def do(c, text):
     elif word == 'closed':  # sends to one that it has closed
         frame(35, c, b'enough', 0, 4001)
         frame(33, c, b'too late')
+    elif word == 'pause':
+        frame(33, c, b'paused')
+        frame(36, c)
     elif word == 'hold':
         frame(42, c, b'', 1)
         frame(33, c, b'held')

@@ -43,7 +43,7 @@ final class Carry
         $out = null;
         $stranded = Conns::stranded();
         if ($names || $stranded) {
-            \fwrite(\STDERR, 'pushd: carried over: ' . ($names ? \implode(', ', $names) : 'nothing')
+            \Pushd\say('pushd: carried over: ' . ($names ? \implode(', ', $names) : 'nothing')
                 . ($stranded ? "; $stranded connections are in closures or objects that only this process has: they are closed with 1012" : '') . "\n");
         }
     }
@@ -64,7 +64,7 @@ final class Carry
                 try {
                     self::put($roots, $place, $name, \unserialize($text));
                 } catch (\Throwable $e) {
-                    \fwrite(\STDERR, "pushd: \$$name was not taken over: " . $e->getMessage() . "\n");
+                    \Pushd\say("pushd: \$$name was not taken over: " . $e->getMessage() . "\n");
                 }
             }
         }

@@ -132,6 +132,9 @@ final class Conns
         unset(self::$gone[$id]);
         if ($session !== '') {
             self::$vars[$id] = $session;
+            if (\strpos($session, Held::KEY) !== false) {
+                Held::$ids[$id] = true;
+            }
         }
     }
 

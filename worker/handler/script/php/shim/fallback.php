@@ -6,13 +6,9 @@
 namespace Workerman\Protocols {
 
     if (!\Pushd\Names::theirs('Workerman\Protocols\ProtocolInterface')) {
+        /** Its methods are input, decode and encode; their signatures were others in Workerman 3, 4 and 5. */
         interface ProtocolInterface
         {
-            public static function input($buffer, $connection);
-
-            public static function decode($buffer, $connection);
-
-            public static function encode($data, $connection);
         }
     }
 
@@ -268,6 +264,10 @@ namespace Workerman\Protocols\Http {
                 404 => 'Not Found', 405 => 'Method Not Allowed', 413 => 'Payload Too Large', 422 => 'Unprocessable Entity', 429 => 'Too Many Requests',
                 500 => 'Internal Server Error', 502 => 'Bad Gateway', 503 => 'Service Unavailable'];
 
+            const TYPES = ['html' => 'text/html;charset=utf-8', 'htm' => 'text/html;charset=utf-8', 'css' => 'text/css', 'js' => 'text/javascript', 'json' => 'application/json',
+                'txt' => 'text/plain', 'svg' => 'image/svg+xml', 'png' => 'image/png', 'jpg' => 'image/jpeg', 'jpeg' => 'image/jpeg', 'gif' => 'image/gif',
+                'webp' => 'image/webp', 'ico' => 'image/x-icon', 'pdf' => 'application/pdf', 'mp4' => 'video/mp4', 'wasm' => 'application/wasm'];
+
             private $status, $headers, $body, $reason, $version = '1.1';
 
             public function __construct($status = 200, $headers = [], $body = '')
@@ -344,6 +344,7 @@ namespace Workerman\Protocols\Http {
                 if (!\is_file($file)) {
                     return $this->withStatus(404)->withBody('<h3>404 Not Found</h3>');
                 }
+                $this->headers += ['Last-Modified' => \gmdate('D, d M Y H:i:s', (int)\filemtime($file)) . ' GMT', 'Content-Type' => self::TYPES[\strtolower(\pathinfo($file, \PATHINFO_EXTENSION))] ?? 'application/octet-stream'];
                 $this->body = (string)\file_get_contents($file, false, null, $offset, $length ?: null);
                 return $this;
             }
@@ -371,6 +372,9 @@ namespace Workerman\Protocols\Http {
                 $head .= isset($names['content-type']) ? '' : "Content-Type: text/html;charset=utf-8\r\n";
                 if (!$stream && !isset($names['content-length'])) {
                     $head .= 'Content-Length: ' . \strlen($this->body) . "\r\n";
+                }
+                if (isset($names['transfer-encoding']) && $this->body !== '') {
+                    return "$head\r\n" . \dechex(\strlen($this->body)) . "\r\n$this->body\r\n";
                 }
                 return "$head\r\n$this->body";
             }

@@ -40,7 +40,7 @@ final class Link
         self::$pid = \getmypid();
         self::$socket = \fopen('php://fd/3', 'r+');
         if (!self::$socket) {
-            \fwrite(\STDERR, "pushd: descriptor 3 is not there: a handler is started by pushd\n");
+            \Pushd\say("pushd: descriptor 3 is not there: a handler is started by pushd\n");
             exit(1);
         }
         \stream_set_blocking(self::$socket, true);

@@ -7,7 +7,7 @@ final class Names
 {
     const OLD = [
         'workerman\lib\timer' => 'Workerman\Timer',
-        'swoole_websocket_server' => 'Swoole\WebSocket\Server', 'swoole_server' => 'Swoole\Server', 'swoole_timer' => 'Swoole\Timer',
+        'swoole_websocket_server' => 'Swoole\WebSocket\Server', 'swoole_server' => 'Swoole\Server', 'swoole_table' => 'Swoole\Table', 'swoole_atomic' => 'Swoole\Atomic', 'swoole_timer' => 'Swoole\Timer',
         'swoole_websocket_frame' => 'Swoole\WebSocket\Frame', 'swoole_http_request' => 'Swoole\Http\Request',
     ];
     // When nobody else has such a class.
@@ -23,7 +23,7 @@ final class Names
         'swoole\http\server' => 'use Swoole\WebSocket\Server, which has "request" too', 'swoole_http_server' => 'use Swoole\WebSocket\Server, which has "request" too',
         'swoole\coroutine' => 'PHP blocks here, keep callbacks short', 'co' => 'PHP blocks here, keep callbacks short',
         'swoole\process' => 'pushd starts the processes', 'swoole_process' => 'pushd starts the processes',
-        'swoole\table' => 'one process serves all connections of a server, so an array will do', 'swoole_table' => 'one process serves all connections of a server, so an array will do',
+        'ratchet\wamp\wampserverinterface' => 'WAMP 1 needs the Ratchet of composer; without WAMP, Pushd\publish and join are topics',
         'gatewayworker\gateway' => 'Pushd\bind, join and sendToUid do what Gateway does', 'gatewayworker\businessworker' => 'Pushd\bind, join and sendToUid do what Gateway does',
         'gatewayworker\register' => 'Pushd\bind, join and sendToUid do what Gateway does',
         'channel\server' => 'Pushd\publish reaches all processes without it', 'channel\client' => 'Pushd\publish reaches all processes without it',
@@ -45,7 +45,7 @@ final class Names
     private static function vendor(string $class): void
     {
         if (!self::theirs($class)) {
-            require_once __DIR__ . '/fallback.php';
+            require_once __DIR__ . (\strcasecmp($class, 'Workerman\Protocols\Ws') === 0 ? '/ws.php' : '/fallback.php');
         }
     }
 
@@ -75,10 +75,24 @@ final class Names
         return \class_exists($class, false) || \interface_exists($class, false);
     }
 
+    /** Whether the program only asks if there is such a class. */
+    private static function asked(): bool
+    {
+        foreach (\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS, 6) as $frame) {
+            if (\in_array($frame['function'], ['class_exists', 'interface_exists', 'is_a', 'is_subclass_of', 'is_callable', 'method_exists'], true)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     static function late(string $class): void
     {
         $key = \strtolower($class);
         if (!isset(self::LOST[$key]) && empty(self::REFUSED[$key]) || self::theirs($class)) {
+            return;
+        }
+        if (isset(self::REFUSED[$key]) && self::asked()) {
             return;
         }
         if (isset(self::REFUSED[$key])) {

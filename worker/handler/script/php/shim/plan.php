@@ -96,7 +96,7 @@ final class Plan
                 Program::serve($make($i, (int)(Link::$config['slot'] ?? 0)));
             }
         }
-        \fwrite(\STDERR, 'pushd: ' . ($_SERVER['SCRIPT_FILENAME'] ?? '') . ' has nothing named "' . (Link::$config['worker'] ?? '') . "\" any more: `reload` of all of pushd takes over new names and addresses\n");
+        \Pushd\say('pushd: ' . ($_SERVER['SCRIPT_FILENAME'] ?? '') . ' has nothing named "' . (Link::$config['worker'] ?? '') . "\" any more: `reload` of all of pushd takes over new names and addresses\n");
         exit(1);
     }
 
@@ -107,11 +107,11 @@ final class Plan
         $args = $_SERVER['argv'] ?? [];
         $file = (string)\realpath((string)\array_shift($args));
         if (!\function_exists('pcntl_exec')) {
-            \fwrite(\STDERR, "pushd: this PHP has no pcntl_exec: type `$pushd php $file " . \implode(' ', $args) . "`\n");
+            \Pushd\say("pushd: this PHP has no pcntl_exec: type `$pushd php $file " . \implode(' ', $args) . "`\n");
             exit(1);
         }
         \pcntl_exec($pushd, \array_merge(['php', $file], $args));
-        \fwrite(\STDERR, "pushd: $pushd cannot be run: " . \pcntl_strerror(\pcntl_get_last_error()) . " (`pushd php --install` again?)\n");
+        \Pushd\say("pushd: $pushd cannot be run: " . \pcntl_strerror(\pcntl_get_last_error()) . " (`pushd php --install` again?)\n");
         exit(1);
     }
 }

@@ -7,6 +7,9 @@ namespace Pushd;
  */
 abstract class Program
 {
+    /** @var Program what this process serves */
+    public static $serving;
+
     private static $once = [];
 
     /** Callbacks that a program does before its first event. */
@@ -20,6 +23,11 @@ abstract class Program
     abstract function roots(): array;
 
     function resume(int $id): void
+    {
+    }
+
+    /** The program reads of a connection again that it has paused. */
+    function goOn(int $id): void
     {
     }
 
@@ -52,6 +60,7 @@ abstract class Program
     /** Serves, and ends the process. */
     static function serve(Program $program): void
     {
+        self::$serving = $program;
         self::guard($program);
         $program->start();
         Conns::settle();
@@ -115,7 +124,7 @@ abstract class Program
                 $text .= "\n  $line";
             }
         }
-        \fwrite(\STDERR, "pushd: $text\n");
+        \Pushd\say("pushd: $text\n");
     }
 
     /** A hint for whoever reads the log, once. */
@@ -123,7 +132,7 @@ abstract class Program
     {
         if (!isset(self::$once[$key])) {
             self::$once[$key] = true;
-            \fwrite(\STDERR, "pushd: $text\n");
+            \Pushd\say("pushd: $text\n");
         }
     }
 }

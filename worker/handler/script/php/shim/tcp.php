@@ -162,6 +162,7 @@ namespace Workerman\Connection {
             $own = &\Pushd\Conns::own($this->id);
             unset($own['pushdPaused']);
             \Pushd\Link::frame(\Pushd\Link::GOON, $this->id);
+            \Pushd\Program::$serving->goOn($this->id);
         }
 
         public function pipe($dest)
@@ -229,6 +230,11 @@ namespace Workerman\Connection {
         {
             if (isset(self::OWN[$name]) && !$this->isBuried()) {
                 if (\Pushd\Conns::callback($this->id, $name) === null) {
+                    if ($name === 'headers') { // protocol classes add to it
+                        $own = &\Pushd\Conns::own($this->id);
+                        $own['headers'] = [];
+                        return $own['headers'];
+                    }
                     $default = $this->property($name);
                     return $default;
                 }
@@ -244,7 +250,7 @@ namespace Workerman\Connection {
                 return;
             }
             $own = &\Pushd\Conns::own($this->id);
-            if ($value === null) {
+            if ($value === null || $name === 'headers' && !$value) {
                 unset($own[$name]);
                 return;
             }

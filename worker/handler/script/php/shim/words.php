@@ -13,6 +13,13 @@ function number($connection): int
     return $connection instanceof Connection ? $connection->pushdId() : (int)$connection;
 }
 
+/** To standard error, which the program may have put into a file. */
+function say(string $text): void
+{
+    global $STDERR;
+    \fwrite(\is_resource($STDERR) ? $STDERR : \STDERR, $text);
+}
+
 function text($data): string
 {
     if (\is_string($data)) {

@@ -122,7 +122,7 @@ namespace Workerman {
         public static function log($msg, $decorated = false)
         {
             $msg = \rtrim((string)$msg);
-            \fwrite(\STDERR, "$msg\n");
+            \Pushd\say("$msg\n");
             if (self::$logFile !== '' && self::$logFile !== '/dev/null') {
                 @\file_put_contents(self::$logFile, \date('Y-m-d H:i:s') . ' pid:' . \getmypid() . " $msg\n", \FILE_APPEND | \LOCK_EX);
             }

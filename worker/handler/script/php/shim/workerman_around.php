@@ -44,7 +44,7 @@ namespace Pushd {
             }
             $to = @\fopen($file, 'a');
             if (!$to) {
-                \fwrite(\STDERR, "pushd: Worker::\$stdoutFile $file cannot be written\n");
+                \Pushd\say("pushd: Worker::\$stdoutFile $file cannot be written\n");
                 return;
             }
             \fclose($to);

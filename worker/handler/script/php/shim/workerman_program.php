@@ -161,18 +161,36 @@ namespace Pushd {
             if ($f = $this->w->onResume) {
                 $f(Conns::get($id));
             }
+            $this->goOn($id);
+        }
+
+        public function goOn(int $id): void
+        {
+            if (self::$codec !== null) {
+                if (Packets::waiting($id) > 0) {
+                    Packets::take(Conns::get($id), $id, '', self::$codec);
+                }
+                return;
+            }
+            Held::release($id, function ($data) use ($id) {
+                $this->deliver($id, $data);
+            });
+        }
+
+        private function deliver(int $id, string $data): void
+        {
+            TcpConnection::$statistics['total_request']++;
+            if ($f = Conns::callback($id, 'onMessage') ?? $this->w->onMessage) {
+                $f(Conns::get($id), $data);
+            }
         }
 
         public function message(int $id, string $data, int $flags): void
         {
-            $c = Conns::get($id);
             if (self::$codec !== null) {
-                Packets::take($c, $id, $data, self::$codec);
-                return;
-            }
-            TcpConnection::$statistics['total_request']++;
-            if ($f = Conns::callback($id, 'onMessage') ?? $this->w->onMessage) {
-                $f($c, $data);
+                Packets::take(Conns::get($id), $id, $data, self::$codec);
+            } elseif (!Held::takes($id, $data)) {
+                $this->deliver($id, $data);
             }
         }
 
@@ -195,7 +213,7 @@ namespace Pushd {
         public function close(int $id, int $code): void
         {
             TcpConnection::$statistics['connection_count']--;
-            unset(Full::$bytes[$id]);
+            unset(Full::$bytes[$id], Held::$ids[$id]);
             $own = Conns::callback($id, 'onClose');
             if ($own === null && !$this->w->onClose && !Conns::callback($id, 'onWebSocketClose')) {
                 Conns::closed($id);
@@ -235,6 +253,9 @@ namespace Pushd {
                         self::uncaught($e);
                     }
                 }
+            }
+            if (!$reload && Worker::$pidFile !== '' && $this->index === 0 && $this->w->id === 0) {
+                @\unlink(Worker::$pidFile);
             }
             foreach (['onWorkerExit', 'onMasterReload', 'onMasterStop'] as $name) {
                 if (Worker::$$name !== null) {

@@ -1,0 +1,182 @@
+<?php
+namespace Swoole {
+
+    /**
+     * Table keeps rows by key. One process serves all connections of a server, so
+     * an array is as good as Swoole's shared memory; a reload begins with an empty
+     * one.
+     */
+    class Table implements \IteratorAggregate, \Countable, \ArrayAccess
+    {
+        const TYPE_INT = 1, TYPE_FLOAT = 2, TYPE_STRING = 3;
+
+        public $size, $memorySize = 0;
+        private $columns = [], $rows = [];
+
+        public function __construct($size, $conflictProportion = 0.2)
+        {
+            $this->size = (int)$size;
+        }
+
+        public function column($name, $type, $size = 0)
+        {
+            $this->columns[$name] = [(int)$type, (int)$size];
+            return true;
+        }
+
+        public function create()
+        {
+            return true;
+        }
+
+        public function destroy()
+        {
+            $this->rows = [];
+            return true;
+        }
+
+        public function set($key, $row)
+        {
+            $key = (string)$key;
+            if (!isset($this->rows[$key]) && \count($this->rows) >= $this->size) {
+                \trigger_error("Swoole\\Table::set(): the table has its $this->size rows already", \E_USER_WARNING);
+                return false;
+            }
+            foreach ($this->columns as $name => [$type, $size]) {
+                $this->rows[$key][$name] = $this->fit($type, $size, $row[$name] ?? $this->rows[$key][$name] ?? 0);
+            }
+            return true;
+        }
+
+        private function fit(int $type, int $size, $value)
+        {
+            switch ($type) {
+                case self::TYPE_INT:
+                    return (int)$value;
+                case self::TYPE_FLOAT:
+                    return (float)$value;
+            }
+            return \substr($value === 0 ? '' : (string)$value, 0, $size);
+        }
+
+        public function get($key, $field = null)
+        {
+            $row = $this->rows[(string)$key] ?? false;
+            return $field === null || $row === false ? $row : $row[$field] ?? false;
+        }
+
+        public function exist($key)
+        {
+            return isset($this->rows[(string)$key]);
+        }
+
+        public function exists($key)
+        {
+            return $this->exist($key);
+        }
+
+        public function del($key)
+        {
+            $there = $this->exist($key);
+            unset($this->rows[(string)$key]);
+            return $there;
+        }
+
+        public function delete($key)
+        {
+            return $this->del($key);
+        }
+
+        public function incr($key, $column, $by = 1)
+        {
+            $value = ($this->rows[(string)$key][$column] ?? 0) + $by;
+            return $this->set($key, [$column => $value]) ? $this->rows[(string)$key][$column] : false;
+        }
+
+        public function decr($key, $column, $by = 1)
+        {
+            return $this->incr($key, $column, -$by);
+        }
+
+        public function getSize()
+        {
+            return $this->size;
+        }
+
+        #[\ReturnTypeWillChange]
+        public function count()
+        {
+            return \count($this->rows);
+        }
+
+        #[\ReturnTypeWillChange]
+        public function getIterator()
+        {
+            return new \ArrayIterator($this->rows);
+        }
+
+        #[\ReturnTypeWillChange]
+        public function offsetExists($key)
+        {
+            return $this->exist($key);
+        }
+
+        #[\ReturnTypeWillChange]
+        public function offsetGet($key)
+        {
+            return $this->get($key);
+        }
+
+        #[\ReturnTypeWillChange]
+        public function offsetSet($key, $row)
+        {
+            $this->set($key, $row);
+        }
+
+        #[\ReturnTypeWillChange]
+        public function offsetUnset($key)
+        {
+            $this->del($key);
+        }
+    }
+
+    /** Atomic is a number of this process. */
+    class Atomic
+    {
+        private $value;
+
+        public function __construct($value = 0)
+        {
+            $this->value = (int)$value;
+        }
+
+        public function add($by = 1)
+        {
+            return $this->value += $by;
+        }
+
+        public function sub($by = 1)
+        {
+            return $this->value -= $by;
+        }
+
+        public function get()
+        {
+            return $this->value;
+        }
+
+        public function set($value)
+        {
+            $this->value = (int)$value;
+        }
+
+        public function cmpset($is, $set)
+        {
+            if ($this->value !== (int)$is) {
+                return false;
+            }
+            $this->value = (int)$set;
+            return true;
+        }
+    }
+}
