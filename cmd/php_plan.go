@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/script/php"
 )
@@ -116,7 +118,9 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, options
 		b.fail(w.At, errPHPRoot)
 	}
 	if g.TLS != nil {
-		b.fail(w.At, errors.New("its transport is ssl: give pushd the certificate instead, in [[worker]], and take it out of the program"))
+		if err := phpSecure(&w, c.Dir, g.TLS); err != nil {
+			b.fail(w.At, err)
+		}
 	}
 	args, env := c.Handler()
 	all := maps.Clone(options)
@@ -134,6 +138,41 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, options
 	r.At, r.Options = w.At, mustJSON(all)
 	w.Handler, w.Routes = &r, nil
 	return w
+}
+
+var errPHPCertificate = errors.New("its transport is ssl, and its context names no certificate: new Worker($address, ['ssl' => ['local_cert' => 'cert.pem', 'local_pk' => 'key.pem']])")
+
+// phpSecure puts the listeners of a Worker whose transport is ssl behind TLS. The
+// certificate is the program's, unless [[worker]] has one.
+func phpSecure(w *config.Worker, dir string, files *php.TLS) error {
+	if w.Settings.TLS == nil {
+		if files.Cert == "" {
+			return errPHPCertificate
+		}
+		cert, err := absolute(dir, files.Cert)
+		if err != nil {
+			return err
+		}
+		key, err := absolute(dir, files.Key)
+		if err != nil {
+			return err
+		}
+		w.Settings.TLS = &worker.TLS{Certificates: []certs.Files{{Cert: cert, Key: key}}}
+	}
+	w.Listen = slices.Clone(w.Listen)
+	for i, l := range w.Listen {
+		scheme, address, _ := strings.Cut(l, "://")
+		w.Listen[i] = scheme + "+tls://" + address
+	}
+	return nil
+}
+
+// absolute is where a name that is relative to dir leads.
+func absolute(dir, name string) (string, error) {
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(dir, name)
+	}
+	return filepath.Abs(name)
 }
 
 // phpMaxMessage is what Workerman takes by default rather than what we do, in
