@@ -52,6 +52,14 @@ func phpConfD() (string, error) {
 	return dirs[len(dirs)-1], nil
 }
 
+// phpLeads is what the file that PHP runs first does: for which programs, and
+// what it runs behind.
+type phpLeads struct {
+	lead    string // the file
+	files   []string
+	chained string // what was run first before, "" = nothing
+}
+
 func phpInstall(files []string, out io.Writer) error {
 	if len(files) == 0 {
 		return misusef("name the files that start your servers: pushd php --install /srv/chat/start.php")
@@ -60,31 +68,15 @@ func phpInstall(files []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	lead := filepath.Join(confd, phpLead)
-	had, chained, err := phpInstalled(lead)
+	l, err := phpInstalled(filepath.Join(confd, phpLead))
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		abs, err := filepath.Abs(f)
-		if err == nil {
-			abs, err = filepath.EvalSymlinks(abs)
-		}
-		if err != nil {
-			return misuse{err}
-		}
-		if !slices.Contains(had, abs) {
-			had = append(had, abs)
-		}
+	if err := l.add(files); err != nil {
+		return err
 	}
-	if chained == "" { // what is run first already
-		current, err := phpSays(`echo ini_get('auto_prepend_file');`)
-		if err != nil {
-			return err
-		}
-		if filepath.Base(current) != phpLead {
-			chained = current
-		}
+	if err := l.chain(); err != nil {
+		return err
 	}
 	first, err := php.Write(filepath.Join(confd, "pushd"))
 	if err != nil {
@@ -94,24 +86,58 @@ func phpInstall(files []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(lead, phpLeadFile(had, chained, binary, first), 0o644); err != nil {
+	if err := os.WriteFile(l.lead, phpLeadFile(l.files, l.chained, binary, first), 0o644); err != nil {
 		return fmt.Errorf("install: %w (run it as the user who may write there)", err)
 	}
 	ini := filepath.Join(confd, phpINI)
-	text := fmt.Sprintf("; written by `pushd php --install`, removed by `pushd php --uninstall`\nauto_prepend_file = %q\n", lead)
+	text := fmt.Sprintf("; written by `pushd php --install`, removed by `pushd php --uninstall`\nauto_prepend_file = %q\n", l.lead)
 	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("install: %w", err)
 	}
-	fmt.Fprintf(out, "wrote %s: PHP runs %s first\n", ini, lead)
-	fmt.Fprintf(out, "wrote %s: of these files `php FILE start` becomes `%s php FILE start`, all others are left alone:\n", lead, binary)
-	for _, f := range had {
+	l.tell(out, ini, binary)
+	return nil
+}
+
+// add takes further programs in, by their real names.
+func (l *phpLeads) add(files []string) error {
+	for _, f := range files {
+		abs, err := filepath.Abs(f)
+		if err == nil {
+			abs, err = filepath.EvalSymlinks(abs)
+		}
+		if err != nil {
+			return misuse{err}
+		}
+		if !slices.Contains(l.files, abs) {
+			l.files = append(l.files, abs)
+		}
+	}
+	return nil
+}
+
+// chain finds out what PHP runs first already.
+func (l *phpLeads) chain() error {
+	if l.chained != "" {
+		return nil
+	}
+	current, err := phpSays(`echo ini_get('auto_prepend_file');`)
+	if err == nil && filepath.Base(current) != phpLead {
+		l.chained = current
+	}
+	return err
+}
+
+// tell says what was written where.
+func (l *phpLeads) tell(out io.Writer, ini, binary string) {
+	fmt.Fprintf(out, "wrote %s: PHP runs %s first\n", ini, l.lead)
+	fmt.Fprintf(out, "wrote %s: of these files `php FILE start` becomes `%s php FILE start`, all others are left alone:\n", l.lead, binary)
+	for _, f := range l.files {
 		fmt.Fprintf(out, "  %s\n", f)
 	}
-	if chained != "" {
-		fmt.Fprintf(out, "%s, which was run first before, still is\n", chained)
+	if l.chained != "" {
+		fmt.Fprintf(out, "%s, which was run first before, still is\n", l.chained)
 	}
 	fmt.Fprintln(out, "`pushd php --uninstall` removes both")
-	return nil
 }
 
 // phpLeadFile is what PHP runs before every program.
@@ -140,22 +166,23 @@ func phpString(s string) string {
 var phpNoted = regexp.MustCompile(`(?m)^// (file|chained): (.*)$`)
 
 // phpInstalled reads what an earlier install has noted.
-func phpInstalled(lead string) (files []string, chained string, err error) {
+func phpInstalled(lead string) (*phpLeads, error) {
+	l := &phpLeads{lead: lead}
 	text, err := os.ReadFile(lead)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", nil
+		return l, nil
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	for _, m := range phpNoted.FindAllStringSubmatch(string(text), -1) {
 		if m[1] == "file" {
-			files = append(files, m[2])
+			l.files = append(l.files, m[2])
 		} else {
-			chained = m[2]
+			l.chained = m[2]
 		}
 	}
-	return files, chained, nil
+	return l, nil
 }
 
 func phpUninstall(out io.Writer) error {

@@ -2,10 +2,7 @@ package script
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	nethttp "net/http"
-	"syscall"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -13,24 +10,10 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-// lost counts what a program was not told, or too late.
-type lost struct {
-	packets uint64 // datagrams that found too much waiting
-	holds   uint64 // how often clients had to wait
-	doubts  uint64 // connections closed since nobody knew what became of their message
-	held    uint64 // connections closed since only a dead process knew them
-}
-
 const (
-	dumpTime  = 300 * time.Millisecond // for a process that hangs to throw out of its callback
-	hearTime  = 50 * time.Millisecond  // for a DONE that lies in the socket
 	leaveTime = time.Second            // beyond callback, for a process that was sent STOP
-	spread    = 5 * time.Second        // over which connections are closed that nobody knows any more
-	spreadMin = 50                     // so many of them are closed at once
 	pauseMin  = 100 * time.Millisecond // before a process that follows one that has done nothing
 	pauseMax  = 10 * time.Second
-	aRefusal  = "the handler has died"
-	restart   = "service restart"
 )
 
 // begin makes a process that is ready the one that gets the events.
@@ -112,184 +95,6 @@ func (h *handler) repeat(f wire.Frame, whole []byte) {
 		return
 	}
 	h.next = append(h.next, whole...)
-}
-
-// The end of a process is that of its link and of itself, in any order: what it
-// has said is read first, and nobody lives on unseen.
-
-func (h *handler) linkEnded(p *proc) {
-	p.cut = true
-	if p.exited {
-		h.over(p)
-		return
-	}
-	h.w.After(dumpTime, func() {
-		if !p.exited {
-			p.KillAll()
-		}
-	})
-}
-
-func (h *handler) processEnded(p *proc) {
-	p.exited = true
-	if p.cut {
-		h.over(p)
-		return
-	}
-	h.w.After(dumpTime, func() { // somebody else holds its socket
-		if !p.cut {
-			p.link.Close()
-		}
-	})
-}
-
-// over deals with the end of a process.
-func (h *handler) over(p *proc) {
-	if p.over {
-		return
-	}
-	p.over = true
-	for _, t := range p.timers {
-		t.Stop()
-	}
-	for _, stop := range p.channels {
-		stop()
-	}
-	if p != h.cur {
-		return
-	}
-	h.cur = nil
-	if p.carry != nil {
-		h.carried = append(h.carried, p.carry)
-	}
-	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
-	doubts := h.doubt(p)
-	h.disappoint()
-	h.report(p, doubts, h.strand())
-	switch {
-	case p.then != nil:
-		p.then()
-	case !h.leaving:
-		h.respawn(p)
-	}
-}
-
-// report tells of the end of a process.
-func (h *handler) report(p *proc, doubts, held int) {
-	attrs := []any{"script", h.title(), "pid", p.PID, "lived", time.Since(p.born).Round(time.Millisecond).String(),
-		"closed_in_doubt", doubts, "closed_held", held}
-	if p.clean {
-		h.log.Info("script process has left", append(attrs, "carried", len(p.carry))...)
-		return
-	}
-	why := p.Because()
-	if p.why != "" {
-		why = p.why + "; " + why
-	}
-	h.log.Error("script process died", append(attrs, "error", why)...)
-}
-
-// doubt ends the connections of which nobody knows what became of their last
-// event, and lets the events wait that the process had not begun.
-func (h *handler) doubt(p *proc) (n int) {
-	under, waits := h.under, h.next
-	h.under, h.next = nil, nil
-	i := 0
-	seen := map[uint64]bool{}
-	each(under, func(f wire.Frame, whole []byte) {
-		switch at := i; {
-		case p.poison == nil || at == p.poison.done:
-			if h.doubtful(f) && !seen[f.Conn] {
-				seen[f.Conn] = true
-				n++
-			}
-		case at > p.poison.done:
-			h.next = append(h.next, whole...)
-		}
-		i++
-	})
-	h.next = append(h.next, waits...)
-	h.lost.doubts += uint64(n)
-	return n
-}
-
-// doubtful ends the connection of an event that may or may not have been worked
-// on.
-func (h *handler) doubtful(f wire.Frame) bool {
-	switch f.Op {
-	case wire.Message, wire.Open:
-		if c := h.clients.Find(h.w, f.Conn); c != nil {
-			c.Close(1011, aRefusal)
-			return true
-		}
-	case wire.Request:
-		if q := h.requests[f.Conn]; q != nil {
-			q.fail(nethttp.StatusBadGateway)
-			return true
-		}
-	case wire.Handshake:
-		if hs := h.shakes[f.Conn]; hs != nil {
-			delete(h.shakes, f.Conn)
-			hs.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
-			return true
-		}
-	}
-	return false
-}
-
-// disappoint ends the requests and handshakes that a process has taken along.
-func (h *handler) disappoint() {
-	waits := map[uint64]bool{}
-	each(h.next, func(f wire.Frame, _ []byte) {
-		if f.Op == wire.Request || f.Op == wire.Handshake {
-			waits[f.Conn] = true
-		}
-	})
-	for n, q := range h.requests {
-		if !waits[n] {
-			q.fail(nethttp.StatusBadGateway)
-		}
-	}
-	for n, hs := range h.shakes {
-		if !waits[n] {
-			delete(h.shakes, n)
-			hs.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
-		}
-	}
-}
-
-// strand closes the connections of which a dead process had something that
-// nobody else has.
-func (h *handler) strand() (n int) {
-	var list []*worker.Conn
-	for number, t := range h.told {
-		h.told[number] = 0
-		if t&toldPaused != 0 { // nobody else would
-			h.goOn(number)
-		}
-		if t&toldHeld == 0 || h.o.AfterCrash == keepHeld {
-			continue
-		}
-		if c := h.clients.Find(h.w, number); c != nil {
-			list = append(list, c)
-		}
-	}
-	for _, c := range list {
-		if len(list) <= spreadMin || h.exported != nil { // a timer would not go along
-			c.Close(1012, restart)
-			continue
-		}
-		c.After(time.Duration(rand.Int64N(int64(spread))), func() { c.Close(1012, restart) })
-	}
-	h.lost.held += uint64(len(list))
-	return len(list)
-}
-
-// goOn lets a connection be read again that a dead process has paused.
-func (h *handler) goOn(number uint64) {
-	if c := h.clients.Find(h.w, number); c != nil {
-		c.ResumeRead()
-	}
 }
 
 // respawn starts a process in the place of a dead one: at once, unless that has
@@ -436,37 +241,6 @@ func (h *handler) finish(p *proc) {
 	}
 	h.dispatch()
 	p.stopping = true
-}
-
-// hangs acts on a batch that takes too long. DONE may lie in the socket of a
-// loop that was busy.
-func (h *handler) hangs(p *proc) {
-	number := h.number
-	still := func() bool { return h.cur == p && len(h.under) > 0 && h.number == number }
-	h.w.After(hearTime, func() {
-		if !still() {
-			h.guard()
-			return
-		}
-		h.log.Warn("script callback takes too long: it is interrupted", "script", h.title(), "pid", p.PID, "callback", time.Duration(h.o.Callback).String())
-		p.Signal(syscall.SIGUSR2)
-		h.w.After(dumpTime, func() {
-			if still() {
-				h.kill(p, fmt.Sprintf("a batch took longer than callback = %s", time.Duration(h.o.Callback)))
-			}
-		})
-	})
-}
-
-// kill ends a process at once.
-func (h *handler) kill(p *proc, why string) {
-	if p.why == "" {
-		p.why = why
-	}
-	p.KillAll()
-	if p.link != nil {
-		p.link.Close()
-	}
 }
 
 // most is after how many messages a process is replaced: not all processes of a

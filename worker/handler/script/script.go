@@ -10,7 +10,8 @@
 //	batch.go    events go out in batches, and come back done
 //	orders.go   what the program wants is done
 //	process.go  a process starts, and is connected
-//	life.go     it takes over, dies, hangs, has had its time
+//	life.go     it takes over, is told to leave, has had its time
+//	death.go    it dies or hangs, and what becomes of those that it knew
 //	move.go     connections go to another worker process, and what it carries with them
 package script
 
