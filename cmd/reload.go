@@ -21,7 +21,7 @@ func reload(c *call) error {
 	}
 	defer client.Close()
 	progress, done := c.progress()
-	report, err := client.Reload(context.Background(), progress)
+	report, err := client.ReloadWith(context.Background(), master.ReloadOptions{All: c.flags.Bool("all")}, progress)
 	done()
 	if err != nil {
 		return reloadFailed(err)

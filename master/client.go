@@ -86,8 +86,13 @@ func (c *Client) Reopen(ctx context.Context) (*Reopened, error) {
 // Reload runs a reload and waits for its end. A failed one is a *ReloadError.
 // progress, which may be nil, is called from here as steps are done.
 func (c *Client) Reload(ctx context.Context, progress func(Progress)) (*ReloadReport, error) {
+	return c.ReloadWith(ctx, ReloadOptions{}, progress)
+}
+
+// ReloadWith is Reload that may replace more.
+func (c *Client) ReloadWith(ctx context.Context, o ReloadOptions, progress func(Progress)) (*ReloadReport, error) {
 	report := new(ReloadReport)
-	return report, c.exchange(ctx, "reload", nil, report, progress)
+	return report, c.exchange(ctx, "reload", o, report, progress)
 }
 
 // Stop stops the master and returns when it and all its processes are gone.

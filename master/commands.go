@@ -19,7 +19,7 @@ func (s *server) handle(t *talk, req request) bool {
 	case "stop":
 		data, err = s.stop(req.Args)
 	case "reload":
-		return s.reload(t)
+		return s.reload(t, req.Args)
 	case "sockets":
 		return s.sockets(t)
 	case "reopen":
@@ -77,9 +77,21 @@ func (s *server) reopen() (Reopened, error) {
 	return Reopened{LogFile: s.m.out.name()}, err
 }
 
+// ReloadOptions say what a reload replaces beyond what has changed.
+type ReloadOptions struct {
+	All bool `json:"all"` // the workers beside whose programs nothing has changed, too
+}
+
 // reload waits for a reload to end and tells its progress meanwhile.
-func (s *server) reload(t *talk) bool {
+func (s *server) reload(t *talk, args json.RawMessage) bool {
+	var o ReloadOptions
+	if len(args) > 0 {
+		if err := json.Unmarshal(args, &o); err != nil {
+			return t.say(answer{Done: true, Error: err.Error()})
+		}
+	}
 	t.reload = newWaiter()
+	t.reload.all = o.All
 	refused := false
 	if !s.m.do(func() {
 		if refused = s.m.stopping != nil; !refused {

@@ -16,6 +16,7 @@ import (
 type waiter struct {
 	steps chan Progress
 	end   chan answer // one value
+	all   bool        // it wants every worker replaced
 }
 
 func newWaiter() *waiter {
@@ -53,6 +54,7 @@ func (m *master) reloadForAll() {
 			w.progress(p)
 		}
 	}}
+	r.all = slices.ContainsFunc(waiters, func(w *waiter) bool { return w.all })
 	m.manage(isReloading())
 	m.log.Info("reload begins")
 	start := time.Now()
@@ -78,6 +80,7 @@ func (m *master) reloadForAll() {
 // reload is one run of the verb, on Run's goroutine.
 type reload struct {
 	m           *master
+	all         bool // workers whose programs alone would be replaced are replaced too
 	tell        func(Progress)
 	next        *generation
 	report      ReloadReport
@@ -120,7 +123,7 @@ func (r *reload) run(ctx context.Context) error {
 	m.do(func() { only = m.onlyCopies(next); m.enter(next) })
 	defer m.do(m.release)
 	r.takeCopies(next)
-	if only {
+	if only && !r.all {
 		return r.renewScripts(ctx)
 	}
 	if next.plan.LogFile != m.out.path {

@@ -35,7 +35,7 @@ func (r *reload) renewScripts(ctx context.Context) error {
 func (r *reload) renew(ctx context.Context, s *slot, u *unit, begin time.Time) (done bool, err error) {
 	var p *process
 	r.m.do(func() {
-		if s.proc != nil && s.proc.isReady.Load() && u.scripts && s.unit.equal(u) {
+		if !r.all && s.proc != nil && s.proc.isReady.Load() && u.scripts && s.unit.equal(u) {
 			p = s.proc
 		}
 	})

@@ -103,6 +103,13 @@ func TestScriptReload(t *testing.T) {
 	says(t, a, "seen", "carried:2 resume resume")
 	says(t, a, "carried", "the map")
 	says(t, a, "get", "Ann")
+
+	worker = s.Status().Workers[0].PID
+	if out := s.MustRun("reload", "--all"); s.Status().Workers[0].PID == worker {
+		t.Errorf("reload --all has left the worker: %s", out)
+	}
+	says(t, a, "carried", "the map")
+	says(t, a, "get", "Ann")
 }
 
 // TestScriptCarriedFirst: a client that comes to the new worker before the others
