@@ -69,6 +69,14 @@ final class Conns
         return \explode("\0", self::$open[$id] ?? '', 4)[$part] ?? '';
     }
 
+    /** The head of a handshake has been looked at: what is kept of it is the path. */
+    static function slim(int $id): void
+    {
+        if (isset(self::$open[$id])) {
+            self::$open[$id] = \implode("\0", \array_slice(\explode("\0", self::$open[$id], 4), 0, 3));
+        }
+    }
+
     /** The properties of a connection, to read or to change. */
     static function &vars(int $id): array
     {

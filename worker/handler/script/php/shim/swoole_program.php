@@ -115,6 +115,7 @@ namespace Pushd {
             if ($port->pushdScheme === 'websocket') {
                 $head = Conns::told($id, 3);
                 $this->callOf($port, 'open', \Swoole\Http\Request::of($id, Conns::told($id, 0), $head));
+                Conns::slim($id);
                 return;
             }
             $this->callOf($port, 'connect', $id, 0);

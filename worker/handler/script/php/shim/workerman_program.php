@@ -150,6 +150,13 @@ namespace Pushd {
             if (!$this->websocket) {
                 return;
             }
+            $this->shaken($id, $c);
+            Conns::slim($id);
+        }
+
+        /** Tells of the handshake. */
+        private function shaken(int $id, $c): void
+        {
             foreach (['onWebSocketConnect', 'onWebSocketConnected'] as $name) {
                 if ($f = Conns::callback($id, $name) ?? $this->w->$name) {
                     $c = Conns::get($id);
