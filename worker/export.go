@@ -8,14 +8,30 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
-// export is the old worker's side of a hand-over.
+// export is the old worker's side of a hand-over. It runs on a goroutine of its own
+// and touches connections by way of the loop only; between the steps of a batch the
+// loop does other work.
+//
+// Who owns a connection of a batch:
+//
+//	freeze  the loop, still: it is out of the reactor's sight (flagMoving), and
+//	        nothing is written to it but what was on its way
+//	pack    both: the record and a duplicate of the socket are with the batch;
+//	        what happens to the connection here from now on, nobody will know
+//	ack     both: the new worker has read all, and touched nothing
+//	commit  the new one; ours is closed before the commit is sent, since of two
+//	        that read one socket each gets a part
+//
+// So a hand-over that fails before the commit is taken back by forgetting the
+// duplicates, and one that fails after it has lost nothing here. What is published
+// meanwhile is in this worker's journal and in the other's, and the vector that was
+// noted at freeze says for each connection which of it is still to come.
 type export struct {
 	l      *loop
 	k      *handover.Courier
@@ -90,7 +106,10 @@ func (x *export) run() error {
 }
 
 // start begins, and returns when all that had reached the broker by then has been
-// delivered here: the new worker's journal has only what comes later.
+// delivered here: the new worker's journal has only what comes later. The order
+// matters: the journal of the new worker is on since before its hello, ours is on
+// when begin returns, and only then is the broker asked. A publication is so in one
+// of the two at least, and the vector keeps it from being delivered from both.
 func (x *export) start() error {
 	var b *barrier
 	var err error
@@ -129,6 +148,12 @@ func (x *export) begin() error {
 
 // batch moves up to n connections. It reports false when there are none left to
 // wait for.
+//
+// Before the commit it waits for two things, in whatever order they come: the ack,
+// and the broker's word that it has what these clients have published here. Without
+// the latter a client could publish a second message in the new process that
+// overtakes its first. Descriptors in fds are ours to close, whatever happens; those
+// that the other process gets are others.
 func (x *export) batch(n int) (more bool, err error) {
 	l := x.l
 	frozen := x.l.reactor.Now()
@@ -227,7 +252,9 @@ func (x *export) freeze(n int) {
 }
 
 // pack writes the records of the frozen connections, behind room for the time,
-// and duplicates their sockets. It runs on the loop.
+// and duplicates their sockets. It runs on the loop, in a turn after that of freeze:
+// what the reactor had fetched for them by then has been kept by now. With an error
+// the caller closes fds, and the connections stay in held for resume.
 func (x *export) pack() (body []byte, fds []int, err error) {
 	x.held = slices.DeleteFunc(x.held, func(c *Conn) bool { return !c.sock.Valid() }) // left in the last moment
 	at := x.at
@@ -255,25 +282,30 @@ func (c *Conn) movable() bool {
 }
 
 // wait gives connections that cannot move yet some time, which deferTimeout
-// bounds. It reports whether to look again: for those, or at once when there are
-// some that can move. A batch may be empty because all of it has left.
-func (x *export) wait() bool {
-	pending, movable := 0, false
-	_ = x.l.do(func() {
-		for _, c := range x.l.conns.all {
-			movable = movable || c.movable()
-			if c.has(flagHeld) && (c.more.held.response == nil || !c.more.held.response.started) {
-				pending++
-			}
-		}
-		if x.l.become(phaseHanding); pending > 0 {
-			x.l.become(phaseWaiting)
-		}
-	})
-	if pending > 0 && !movable {
-		time.Sleep(emptyCheck)
+// bounds. It reports whether there is to be a further batch: some can move now, or
+// this worker is to stop, which the batch notices. One may have been empty because
+// all of it has left.
+func (x *export) wait() (more bool) {
+	until(func() bool {
+		pending := false
+		err := x.l.do(func() { more, pending = x.look() })
+		return err != nil || more || !pending
+	}, 0, nil)
+	return more
+}
+
+// look reports whether there is something for a batch to do, and whether there may
+// be something later. It runs on the loop.
+func (x *export) look() (more, pending bool) {
+	l := x.l
+	for _, c := range l.conns.all {
+		more = more || c.movable()
+		pending = pending || c.has(flagHeld) && (c.more.held.response == nil || !c.more.held.response.started)
 	}
-	return pending > 0 || movable
+	if l.become(phaseHanding); pending {
+		l.become(phaseWaiting)
+	}
+	return more || l.phase.leaving(), pending
 }
 
 // commit gives up our duplicates, then tells the new worker so. The batch had so
@@ -345,7 +377,11 @@ func (x *export) end() error {
 
 // resume takes back what was not committed, if anything, and goes on serving,
 // as if nothing had been. It runs on the loop, when the new worker is known to
-// be dead.
+// be dead: one that lives might still read from the sockets that it was sent.
+//
+// In this order: the sockets are watched again, so that a client that has gone is
+// seen; then they get what was published while they were frozen; and only then is
+// what they have sent acted on, as an answer to it must not come before.
 func (x *export) resume() {
 	l := x.l
 	l.become(phaseServing)
@@ -428,9 +464,10 @@ func (s *serving) hand(x *export, id uint64) {
 	s.send(m)
 }
 
-// takeBack answers the master's order to resume, which may come before the
-// hand-over has noticed that the new worker is dead: it waits for that. Without
-// a hand-over (nil), or one taken back already, there is nothing to do.
+// takeBack answers the master's order to resume. It runs once for an export, however
+// often it is ordered, since breakOff may have done it already. The order may come
+// before the hand-over has noticed that the new worker is dead: it waits for that.
+// Without a hand-over (nil), or one taken back already, there is nothing to do.
 func (s *serving) takeBack(x *export, id uint64) {
 	if x != nil {
 		x.back.Do(func() {

@@ -167,8 +167,8 @@ func (l *loop) visitorsOf(ip string) int {
 	return v.conns
 }
 
-// until tries, off the loop, until ok is true.
-func until(t *testing.T, what string, ok func() bool) {
+// comesTrue tries, off the loop, until ok is true.
+func comesTrue(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); {
 		if time.Now().After(end) {
@@ -182,7 +182,7 @@ func until(t *testing.T, what string, ok func() bool) {
 func TestPerIPRate(t *testing.T) {
 	s := serve(t, visitors(0, 3))
 	refused := func(s *server) bool { return s.stats().HandshakesRefused["per_ip"] > 0 }
-	until(t, "a stranger comes too often", func() bool {
+	comesTrue(t, "a stranger comes too often", func() bool {
 		conn, err := net.Dial("tcp", s.addrs[0])
 		must(t, err)
 		t.Cleanup(func() { conn.Close() })
@@ -199,7 +199,7 @@ func TestPerIPRate(t *testing.T) {
 					t.Fatalf("visitor %d: %s", i, resp.Status)
 				}
 			}
-			until(t, "one visitor comes too often", func() bool {
+			comesTrue(t, "one visitor comes too often", func() bool {
 				resp, _ := dial(t, s.addrs[0]).get(head + from("203.0.113.99") + "\r\n\r\n")
 				return resp.StatusCode == 429
 			})
@@ -211,7 +211,7 @@ func TestPerIPRate(t *testing.T) {
 	// The proxy's connection goes on for its other clients.
 	one := serve(t, visitors(0, 1), netip.MustParsePrefix("127.0.0.0/8"))
 	c := dial(t, one.addrs[0])
-	until(t, "one is refused, the next is not", func() bool {
+	comesTrue(t, "one is refused, the next is not", func() bool {
 		c.write([]byte(strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n"+from("203.0.113.1")+"\r\n\r\n", 2) + "GET / HTTP/1.1\r\nHost: a\r\n" + from("203.0.113.2") + "\r\n\r\n"))
 		var got []int
 		for range 3 {

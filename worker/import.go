@@ -17,6 +17,19 @@ import (
 
 // imports is the new worker's side of a hand-over. It runs on a goroutine of
 // its own, but for the methods that say otherwise.
+//
+// Nothing that comes is believed: records are read and checked as a whole before
+// anything acts on them, by parseRecord on this goroutine, and in admit, on the
+// loop, what depends on the config and on who is here already. Until the commit a
+// batch is the old worker's: all that may be done with it is to read it, and to
+// close the descriptors (shipment.drop). From the commit on it is ours whatever
+// becomes of the channel: a connection for which there is no place is closed in
+// order, with a goodbye, and none is given back.
+//
+// The journal of this process is on since before the old worker was told to begin,
+// and goes off with the last import. admit delivers from it what a connection has
+// not had, in the turn in which it also enters the hub. So each publication reaches
+// it once: from the old worker, the journal, or the hub.
 type imports struct {
 	l      *loop
 	k      *handover.Courier
@@ -28,10 +41,11 @@ type imports struct {
 	ahead  bool          // of this one; the loop's
 }
 
-// shipment is a batch that has been read and not yet touched.
+// shipment is a batch that has been read and not yet touched. files[i] is the socket
+// of arrived[i], and the shipment's until enrol has given it away.
 type shipment struct {
-	frozen  time.Duration
-	at      vector // what has changed since the batch before, at least
+	frozen  time.Duration // when the old worker lost sight of them, by the clock that both share
+	at      vector        // what has changed since the batch before, at least
 	arrived []*arrival
 	files   []int
 }
@@ -72,7 +86,9 @@ func (m *imports) run() error {
 	}
 }
 
-// batch reads one batch, acknowledges it, and takes it over once committed.
+// batch reads one batch, acknowledges it, and takes it over once committed. It
+// returns when all of it is in the loop, or lost: the old worker freezes no further
+// one before. An error ends the hand-over; what came before stays here.
 func (m *imports) batch(p handover.Parcel) error {
 	s, err := m.unpack(p)
 	clear(p.Body) // there may be keys in it
@@ -167,6 +183,13 @@ const importSpare = 8
 
 // admit takes the connections over: they are ours from here. It runs on the
 // loop, in one turn, so that no publication falls between replay and the hub.
+//
+// In this order: a publication under way is finished, since the journal has it and
+// its list of members does not have them; they get their names, then what the journal
+// has for these names, which may take a name away again; then their sockets go to the
+// reactor, which tells of each when it is there (land), in a later turn. What the
+// old worker has delivered and this one has yet to hear of is skipped for as long
+// as it can be under way.
 func (m *imports) admit(s *shipment) {
 	l := m.l
 	l.fan.complete(l)
@@ -215,7 +238,10 @@ func (m *imports) advance(changed vector) {
 }
 
 // enrol gives the connections their places in this process: the registry, the
-// hub, the heartbeat. Homeless are those for which the config has none.
+// hub, the heartbeat. Homeless are those for which the config has none: they are
+// among conns all the same, and are told when they are in. One of a name that is
+// here is closed at once, as nothing could be said to it that the other would not
+// be taken for.
 func (m *imports) enrol(s *shipment) (conns []*Conn, files []int, homeless []*Conn) {
 	l := m.l
 	for i, a := range s.arrived {
@@ -241,7 +267,8 @@ func (m *imports) enrol(s *shipment) (conns []*Conn, files []int, homeless []*Co
 // be on its way to us.
 const skipFor = 10 * time.Second
 
-// land runs when a connection is in place or lost, on the loop.
+// land runs when a connection is in place or lost, on the loop, once for each of
+// the batch. A lost one goes through OnClose right after.
 func (m *imports) land(c *Conn, ok bool, frozen time.Duration) {
 	if ok {
 		m.pause(m.l.reactor.Now() - frozen)

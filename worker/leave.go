@@ -13,7 +13,8 @@ import (
 // handlers are told, and the numbers go to the master last.
 
 // leave closes the clients as the order says and returns when they are gone or
-// time is up.
+// time is up. In a graceful stop a further order ends the waiting for those who
+// go by themselves, not the time that the others have for the goodbye.
 func (s *serving) leave(o control.Stop) {
 	l := s.l
 	s.turnAway(o.Code)
@@ -21,12 +22,12 @@ func (s *serving) leave(o control.Stop) {
 	if o.Graceful {
 		_ = l.do(l.closeIdle)
 	}
-	if o.Graceful && !s.empty(time.Duration(o.TimeoutMS)*time.Millisecond) {
+	if o.Graceful && !until(s.gone, time.Duration(o.TimeoutMS)*time.Millisecond, s.stop) {
 		l.log.Info("clients are still here; closing them")
 	}
 	drain := time.Duration(o.DrainMS) * time.Millisecond
 	_ = l.do(func() { l.disperse(o.Code, o.Reason, drain) })
-	s.wait(drain + leaveTimeout)
+	until(s.gone, drain+leaveTimeout, nil)
 	if n := s.count(); n > 0 {
 		l.log.Warn("clients that have not answered the goodbye are cut", "clients", n)
 	}
@@ -75,37 +76,35 @@ func (s *serving) turnAway(code int) {
 // that leaves, beyond the time over which they are closed. Some never do.
 const leaveTimeout = time.Second
 
-// empty waits until the clients have left by themselves; a further order or the
-// timeout (0 = none) ends it with false.
-func (s *serving) empty(timeout time.Duration) bool {
+// until waits for something that nobody tells: it asks done, at once and then again
+// and again, and reports whether that has said yes before the timeout (0 = none)
+// or a stop. It must not run on the loop.
+func until(done func() bool, timeout time.Duration, stop <-chan control.Stop) bool {
 	var expired <-chan time.Time
 	if timeout > 0 {
 		t := time.NewTimer(timeout)
 		defer t.Stop()
 		expired = t.C
 	}
-	tick := time.NewTicker(emptyCheck)
+	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
-	for s.count() > 0 {
+	for !done() {
 		select {
 		case <-tick.C:
 		case <-expired:
 			return false
-		case <-s.stop:
+		case <-stop:
 			return false
 		}
 	}
 	return true
 }
 
-const emptyCheck = 20 * time.Millisecond
+// askEvery is how often until asks.
+const askEvery = 20 * time.Millisecond
 
-func (s *serving) wait(timeout time.Duration) {
-	deadline := time.Now().Add(timeout)
-	for s.count() > 0 && time.Now().Before(deadline) {
-		time.Sleep(emptyCheck)
-	}
-}
+// gone reports whether all clients have left.
+func (s *serving) gone() bool { return s.count() == 0 }
 
 // count returns how many clients are here, or may still come by a hand-over,
 // each of which counts as one.

@@ -59,6 +59,16 @@ func (l *loop) kick(scope Scope, target string, code int, reason string) error {
 // fanout is the queue of publications that have arrived and the state of the
 // one that is being delivered. A big one is delivered in chunks, between which
 // other work gets its turn; those behind it wait, so that order is kept.
+//
+// All that a connection gets by the bus goes through here, in one order for the
+// process. Only what mu guards is touched by others, the broker client's goroutine;
+// it waits there while too much is queued, so that what is too much stays in that
+// client's bounded queue, where a loss is counted.
+//
+// A publication counts as delivered (seen, journal) when its last member has had
+// its turn, and no connection moves or arrives before: export and import finish the
+// one under way first. So where a process stands can be said in one number for each
+// source, and holds for all of its connections.
 type fanout struct {
 	queue   []Publication
 	current *delivery
@@ -76,7 +86,9 @@ type fanout struct {
 	shut    bool
 }
 
-// delivery is a publication under way to its local connections.
+// delivery is a publication under way to its local connections: those that were
+// members when it began. Who joins meanwhile has joined after it; who leaves before
+// its turn does not get it any more.
 type delivery struct {
 	pub     Publication
 	number  uint64 // of it, in the life of the process
@@ -117,7 +129,8 @@ func (l *loop) Deliver(batch []Publication) {
 	l.reactor.Wake()
 }
 
-// Gap implements Inbox.
+// Gap implements Inbox. It comes in the order of what is delivered, but for the loop
+// it is news of its own: who is to join again does so from where it stands.
 func (l *loop) Gap(publisher uint64, shard uint8, missing uint64) {
 	l.post(func() {
 		l.counts.gaps += missing
@@ -141,6 +154,8 @@ func (l *loop) Query(q BusQuery) {
 }
 
 // step delivers up to chunk messages and asks for another turn if there is more.
+// What the program's own listeners do with a publication comes before its members,
+// and counts as so many.
 func (f *fanout) step(l *loop) {
 	for budget := chunk; budget > 0; {
 		if f.current == nil {
@@ -183,7 +198,9 @@ func (f *fanout) complete(l *loop) {
 	}
 }
 
-// finish answers whoever waits for the count, and gives back the room.
+// finish answers whoever waits for the count, and gives back the room. The position
+// is noted before the journal, both before anybody can begin a hand-over: it is one
+// turn.
 func (f *fanout) finish(l *loop) {
 	d := f.current
 	f.current = nil
@@ -204,6 +221,7 @@ func (f *fanout) finish(l *loop) {
 	f.mu.Unlock()
 }
 
+// newDelivery has no members yet: for replay, which brings its own, there are none.
 func (l *loop) newDelivery(p Publication) *delivery {
 	l.fan.begun++
 	d := &delivery{pub: p, number: l.fan.begun}
@@ -274,7 +292,8 @@ func (d *delivery) tell(l *loop) {
 // maxSnapshot is the longest list of members that is kept for reuse.
 const maxSnapshot = 32 << 10
 
-// run acts on up to n connections and returns how many it looked at.
+// run acts on up to n connections and returns how many it looked at. What acting on
+// one does, close others or take them out of the group, is seen by includes.
 func (d *delivery) run(l *loop, n int) int {
 	end := min(d.next+n, len(d.members))
 	for i := d.next; i < end; i++ {
@@ -311,7 +330,8 @@ func (d *delivery) includes(c *Conn) bool {
 }
 
 // act does to one connection what the publication says. It returns 1 if that
-// was done.
+// was done. Callbacks may run in it. A kind that is not known, of a later version,
+// does nothing.
 func (d *delivery) act(l *loop, c *Conn) int {
 	p := &d.pub
 	switch p.Kind {
@@ -356,7 +376,8 @@ func (d *delivery) act(l *loop, c *Conn) int {
 	return 1
 }
 
-// send queues the publication for one connection, as so many messages.
+// send queues the publication for one connection, as so many messages. The frame
+// belongs to all that get it and never changes.
 func (d *delivery) send(l *loop, c *Conn, messages uint32) int {
 	p := &d.pub
 	if messages == 0 || l.room(c, len(p.Data), d.mark) != nil {

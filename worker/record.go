@@ -12,7 +12,15 @@ import (
 // movedFlags are those that mean the same in the next process.
 const movedFlags = flagConnected | flagPaused | flagPinged | flagDeflate | flagFull | flagBody | flagHeader
 
-// appendRecord appends the state of c.
+// appendRecord appends the state of c, all that it needs to go on elsewhere and
+// nothing that the other process knows by itself. It changes nothing, so that a
+// hand-over which fails can be taken back. It runs on the loop, while c is out of
+// the reactor's sight.
+//
+// What waits is written in the order in which it goes out or came in: sealed
+// bytes before what is not sealed yet, the rest of a frame before whole ones.
+// weight.go counts what is written here: a field that grows with what a client does
+// has to be counted there too.
 func (c *Conn) appendRecord(dst []byte) []byte {
 	dst = record.Append(dst, record.ID, c.id[:])
 	dst = record.AppendText(dst, record.Port, c.port.addr.text)
@@ -57,6 +65,8 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	return record.AppendNumber(dst, record.Deadline, uint64(*c.loop.conns.when(c)))
 }
 
+// append appends what the socket has not taken. The frame that is partly sent comes
+// first, and has no mark: nothing may be done with it but to send the rest.
 func (q *queue) append(dst []byte) []byte {
 	if q == nil {
 		return dst
@@ -78,7 +88,8 @@ func (q *queue) append(dst []byte) []byte {
 }
 
 // arrival is a record that was read: a connection without a socket yet, and
-// what its worker has to do for it.
+// what its worker has to do for it. Names are texts until place looks for them in
+// the config, which may have none.
 type arrival struct {
 	c        *Conn
 	port     string
@@ -94,6 +105,12 @@ type arrival struct {
 
 // parseRecord makes a connection of a record. Nothing in the result aliases b.
 // The connection has no socket, so all that is sent to it is queued.
+//
+// It runs on any goroutine and touches nothing of l that changes: the connection is
+// in no list, and garbage if nobody admits it. Fields may come in any order but
+// for two: a mark is of the frame before it, and a rest comes before all frames. Of
+// one that comes twice the later counts, where nothing else is said; what a field
+// alone can tell is checked here, and by check what only all of them can.
 func parseRecord(l *loop, b []byte) (*arrival, error) {
 	a := &arrival{c: &Conn{loop: l, seat: l.plain.at(nil, nil), out: &queue{}}}
 	for len(b) > 0 {
@@ -110,7 +127,7 @@ func parseRecord(l *loop, b []byte) (*arrival, error) {
 	return a, a.check()
 }
 
-// field sets what one field says.
+// field sets what one field says. v is the reader's buffer: what is kept is copied.
 func (a *arrival) field(tag byte, v []byte) error {
 	c := a.c
 	switch tag {
@@ -180,7 +197,7 @@ func (a *arrival) mark(v []byte) error {
 	return nil
 }
 
-// text collects a text. One that comes twice is remembered twice, and the first
+// text collects a text, as a field, which is how the connection keeps it. One that comes twice is remembered twice, and the first
 // one counts; no worker writes that.
 func (a *arrival) text(tag byte, v []byte) error {
 	if record.Named(tag) && bytes.IndexByte(v, 0) < 0 {
@@ -190,6 +207,8 @@ func (a *arrival) text(tag byte, v []byte) error {
 	return nil
 }
 
+// counters takes what was counted. The upper halves are kept apart, since few
+// connections have any.
 func (a *arrival) counters(v []byte) error {
 	var n [4]uint64
 	for i := range n {

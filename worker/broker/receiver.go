@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
 	"github.com/pushd/pushd/worker"
 )
 
@@ -17,6 +18,15 @@ const batchMax = 256
 
 // receiver feeds an Inbox. All shards arrive through one subscription, hence in
 // one order and one bounded queue, which nats.go keeps.
+//
+// To the Inbox it promises, of each publisher and shard: every number once, in
+// order, and a gap for what is missing, told before anything that came after it.
+// A number that was had already is dropped here. What nats.go drops for want of room shows as a
+// gap too, as soon as the next number or the publisher's announcement comes; so
+// nothing else counts losses.
+//
+// The Inbox is called under mu, by one goroutine at a time: that of the stream, of
+// the queries, or of whoever calls empty. It may block, for which the queue is there.
 type receiver struct {
 	in     worker.Inbox
 	subj   *subjects
@@ -35,6 +45,8 @@ func newReceiver(in worker.Inbox, s *subjects, counts *counters, log *slog.Logge
 	return &receiver{in: in, subj: s, counts: counts, log: log, seqs: newSequences(), met: met}
 }
 
+// subscribe asks for the stream and the questions at a server. Numbers go on where
+// they were, whichever server it is.
 func (r *receiver) subscribe(nc *nats.Conn, o *Options) error {
 	s := r.subj
 	stream, err := nc.Subscribe(s.stream, r.onPublication)
@@ -54,7 +66,8 @@ func (r *receiver) subscribe(nc *nats.Conn, o *Options) error {
 	return nil
 }
 
-// onPublication runs on the stream's goroutine.
+// onPublication runs on the stream's goroutine. It delivers when nothing further
+// waits, so that a batch costs no delay: alone, a publication is a batch.
 func (r *receiver) onPublication(m *nats.Msg) {
 	if r.closed.Load() {
 		return
@@ -68,7 +81,10 @@ func (r *receiver) onPublication(m *nats.Msg) {
 	}
 }
 
-// take decodes m and, if it is new, appends it to the batch.
+// take decodes m and, if it is new, appends it to the batch. The numbers of what
+// services of other nodes publish count like all others, though nobody here gets it:
+// its publisher's numbers go on behind it. The batch keeps parts of m.Data, which
+// nats.go does not use again.
 func (r *receiver) take(m *nats.Msg) {
 	p, err := parseEnvelope(m.Data)
 	if err != nil {
@@ -94,7 +110,9 @@ func (r *receiver) take(m *nats.Msg) {
 	r.counts.received.Add(1)
 }
 
-// announced compares what a publisher says it has sent with what has come.
+// announced compares what a publisher says it has sent with what has come. It comes
+// on the same subject, behind what it announces. One that says all its positions is
+// heard whole: from then on the loss of even the first of a shard is noticed.
 func (r *receiver) announced(p *worker.Publication, now time.Time) {
 	settle := func(shard uint8, seq uint64) {
 		src := source{p.Publisher, shard}
@@ -120,6 +138,7 @@ func (r *receiver) gap(src source, missing uint64) {
 	r.in.Gap(src.Publisher, src.Shard, missing)
 }
 
+// flush delivers the batch. The slice is used again, what is in it is not.
 func (r *receiver) flush() {
 	if len(r.batch) == 0 {
 		return
@@ -129,7 +148,9 @@ func (r *receiver) flush() {
 	r.batch = r.batch[:0]
 }
 
-// onQuery runs on the goroutine of the query subject.
+// onQuery runs on the goroutine of the query subject. What was decoded before it is
+// delivered before it; beyond that there is no order between a question and the
+// stream.
 func (r *receiver) onQuery(m *nats.Msg) {
 	if r.closed.Load() {
 		return
@@ -148,7 +169,7 @@ func (r *receiver) onQuery(m *nats.Msg) {
 	r.in.Query(q)
 }
 
-// empty delivers what has been decoded.
+// empty delivers what has been decoded; a pause of the bus waits for that.
 func (r *receiver) empty() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,6 +10,12 @@ import (
 // path: a dummy connection to a listener of our own is accepted, and before gnet
 // looks at it the real socket takes its descriptor number. That costs no more
 // than an accept, in time and in memory.
+//
+// The descriptor that was given is the reactor's from the call of Adopt on: it is
+// closed when its socket has the dummy's number. Order is kept, as dummies are
+// accepted in the order in which they were made, and any of them will do for the
+// next socket: so it does not matter which dummy is which, and a stranger's cannot
+// take a place.
 
 // adoptions are the sockets on that way, in order. The first sent of them have a
 // dummy in the listener's accept queue, which must not overflow.
