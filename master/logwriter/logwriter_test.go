@@ -3,9 +3,11 @@ package logwriter
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -95,5 +97,47 @@ func TestReadPipe(t *testing.T) {
 	}
 	if like := string(lost([]byte("{}\n"), 3)); !strings.HasPrefix(like, `{"time":"`) || !strings.HasSuffix(like, `"lines":3}`+"\n") {
 		t.Errorf("in JSON: %s", like)
+	}
+}
+
+// A log that becomes a file while lines wait for a pipe has them in order: what
+// waits goes before what comes.
+func TestPipeBecomesFile(t *testing.T) {
+	r, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer out.Close()
+	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var file atomic.Pointer[os.File]
+	file.Store(out)
+	w := New(file.Load)
+	const n = 150 // of 1 KB: more than a pipe takes, fewer than may wait
+	for i := range n {
+		fmt.Fprintf(w, "%05d %s\n", i, strings.Repeat("x", 1000))
+	}
+	file.Store(f)
+	fmt.Fprintf(w, "%05d\n", n)
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	w.Flush(time.Minute)
+	b, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := -1
+	for line := range strings.Lines(string(b)) {
+		var i int
+		if _, err := fmt.Sscanf(line, "%05d", &i); err != nil || i <= last {
+			t.Fatalf("%.20q after line %d", line, last)
+		}
+		last = i
+	}
+	if last != n || strings.Count(string(b), "\n") < 2 {
+		t.Errorf("%d lines, the last is %d", strings.Count(string(b), "\n"), last)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -165,6 +166,25 @@ func TestBatchSharesOneBudget(t *testing.T) {
 		var e *Error
 		if (err == nil) != want || err == nil && len(items) != n || err != nil && (!errors.As(err, &e) || e.Cause != TooLarge || e.Field != "items") {
 			t.Errorf("%d of them: %d items, %v", n, len(items), err)
+		}
+	}
+}
+
+// TestNamesOfEventsCost: an event has its name once for each target, escaped
+// perhaps, and what it has counts against the budget to the byte.
+func TestNamesOfEventsCost(t *testing.T) {
+	const targets, name = 100, "c"
+	channels := `["` + strings.Repeat(name+`","`, targets-1) + name + `"]`
+	for _, event := range []string{"e", strings.Repeat("e", pusher.MaxEventName)} {
+		most := MaxBytes/targets - 2*len(event) - eventBytes - 2*len(name) - len(`""`)
+		for n, want := range map[int]bool{most: true, most + 1: false} {
+			f, err := Object([]byte(`{"app":"1","event":"` + event + `","channels":` + channels + `,"data":"` + strings.Repeat("x", n) + `"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Parse("publish", f, known, new(Budget)); (err == nil) != want {
+				t.Errorf("an event with %d letters and %d bytes for %d channels: %v", len(event), n, targets, err)
+			}
 		}
 	}
 }
