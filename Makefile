@@ -15,12 +15,16 @@ TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log --
 
 .PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload bench-cluster lint dist clean
 
-build: ## bin/pushd, its second name bin/pushctl, and bin/pushbench
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
-	ln -sf pushd bin/pushctl # shells have a builtin named pushd
+build: pushd ## bin/pushd, its second name bin/pushctl, and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushbench ./cmd/pushbench
 
-install: build ## pushd and pushctl into PREFIX/bin
+.PHONY: pushd
+pushd: ## bin/pushd and bin/pushctl alone
+	@test -e bin/pushd || echo "building pushd for the first time: its modules are fetched and compiled, which takes a minute or more"
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushd ./cmd/pushd
+	ln -sf pushd bin/pushctl # shells have a builtin named pushd
+
+install: pushd ## pushd and pushctl into PREFIX/bin
 	install -D -m 755 bin/pushd $(DESTDIR)$(PREFIX)/bin/pushd
 	ln -sf pushd $(DESTDIR)$(PREFIX)/bin/pushctl
 
@@ -29,7 +33,7 @@ bin/peers: FORCE ## the servers that pushd is compared with; a module of their o
 
 FORCE:
 
-start: build ## run pushd in the foreground: open http://127.0.0.1:2346/
+start: pushd ## run pushd in the foreground: open http://127.0.0.1:2346/
 	./bin/pushd start
 
 test: deps build lint check ## everything a change must pass
