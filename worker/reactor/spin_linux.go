@@ -61,6 +61,7 @@ func (r *Reactor[C]) spin() {
 	for o.n > 0 && !r.engine.leave {
 		n := epollNow(o.epoll, o.poll.events, linger)
 		if n == 0 {
+			called.waits.Add(1)
 			n, _ = unix.EpollWait(o.epoll, o.poll.events, -1)
 		}
 		if r.serve(n) && r.gnetIsNeeded() {
@@ -97,6 +98,7 @@ func (r *Reactor[C]) gnetIsNeeded() bool {
 		}
 	}
 	if n > 0 && !o.yield {
+		called.reads.Add(1)
 		_, _ = unix.Read(r.engine.wakeFD, o.poll.buf[:8])
 		r.wakened()
 	}

@@ -84,6 +84,7 @@ func (w *writable) await(h Handle) error {
 		op, name = unix.EPOLL_CTL_ADD, "epoll_ctl add"
 	}
 	e := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: fd, Pad: at.tag}
+	called.changes.Add(1)
 	if err := unix.EpollCtl(w.fd, op, int(fd), &e); err != nil {
 		return os.NewSyscallError(name, err)
 	}
