@@ -22,6 +22,7 @@ func settled(t *testing.T, s *shouter, tcp net.Addr) net.Conn {
 // TestSettle: a settled socket is read, written and closed as one of gnet's, and
 // gnet has forgotten it.
 func TestSettle(t *testing.T) {
+	t.Setenv(FallbackEnv, "") // it is about what that switches off
 	s, tcp, _ := start(t)
 	c := settled(t, s, tcp)
 	says(t, c, "hello", "HELLO")
@@ -97,6 +98,7 @@ func TestAfterRound(t *testing.T) {
 
 // TestSettleLater: in a turn about something else, as after a deferred answer.
 func TestSettleLater(t *testing.T) {
+	t.Setenv(FallbackEnv, "") // it is about what that switches off
 	s, tcp, _ := start(t)
 	c := dial(t, tcp)
 	says(t, c, "hello", "HELLO")
@@ -140,6 +142,7 @@ func TestBothKinds(t *testing.T) {
 // TestStaleEvent: an event of a socket that has closed is not its successor's,
 // and one that is out of sight has none.
 func TestStaleEvent(t *testing.T) {
+	t.Setenv(FallbackEnv, "") // it is about what that switches off
 	s, tcp, _ := start(t)
 	c := settled(t, s, tcp)
 	s.on(func() {
