@@ -75,6 +75,9 @@ func (c *Conn) encode(b []byte, teller *route, m Published) []byte {
 		return c.transport.encode(c, b, teller.stamped(c, &told))
 	}
 	told.Partial = c.joins()
+	if told.Position != (history.Position{}) && teller.onPosition != nil && c.Positions() {
+		told.Message = teller.stamped(c, &told)
+	}
 	if told.Message.Data == nil {
 		told.Message.Data = []byte{} // an event of nothing is one
 	}

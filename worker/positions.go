@@ -58,6 +58,9 @@ func (r *route) event(c *Conn, p *Published) (e Event) {
 	return r.onEvent(p)
 }
 
+// Recovering reports whether a join of the connection waits for its history.
+func (c *Conn) Recovering() bool { return c.joins() }
+
 // joins reports whether a join of c waits.
 func (c *Conn) joins() bool { return len(c.loop.recall.of) > 0 && len(c.loop.recall.of[c]) > 0 }
 

@@ -23,6 +23,9 @@ func (r *Request) Conn() *Conn { return r.conn }
 // what is malformed.
 func (r *Request) Query() url.Values { return ParseQuery(r.URL.RawQuery) }
 
+// AsksForEvents reports whether the client wants a stream (Accept).
+func (r *Request) AsksForEvents() bool { return asksForEvents(r.Header) }
+
 // Param returns a parameter of the route's pattern.
 func (r *Request) Param(name string) string { return r.conn.Param(name) }
 
@@ -259,6 +262,10 @@ func (c *Conn) answer(r *nethttp.Request) {
 	switch {
 	case !l.pass(c):
 		l.refused(tooMany, c.RemoteAddr().String(), tooManyDetail)
+		if asksForEvents(r.Header) {
+			w.TurnAway()
+			return
+		}
 		w.header.Set("Retry-After", "1")
 		w.fail(nethttp.StatusTooManyRequests, "there are too many requests from your address")
 	case c.port.redirect != "":

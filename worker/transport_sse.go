@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	nethttp "net/http"
+	"strings"
 	"time"
 
 	"github.com/pushd/pushd/protocol/http"
@@ -54,34 +55,71 @@ func (w *Response) Stream() bool {
 	if w.done || w.started || c.has(flagDead|flagEnd) {
 		return false
 	}
-	body := w.body
-	w.status, w.body = nethttp.StatusOK, nil
-	w.header.Set("Content-Type", "text/event-stream")
-	for name, value := range map[string]string{"Cache-Control": "no-store", "X-Accel-Buffering": "no"} { // of nginx
-		if w.header.Get(name) == "" {
-			w.header.Set(name, value)
-		}
-	}
-	if w.head {
-		w.End()
-		return false
-	}
-	l.holdFor(c)
-	w.closing = true
-	w.sendHead(http.Untold)
-	w.release()
-	if c.Full() || l.phase.leaving() {
+	if c.Full() {
 		l.refused("full", c.RemoteAddr().String(), "limits.max_connections, or the limit of descriptors")
-		l.emit(c, func(dst []byte) []byte { return sse.Append(dst, Event{Retry: comeBack()}) })
-		l.finishAfter(c, stageDrain)
+	}
+	if w.head || c.Full() || l.phase.leaving() {
+		w.TurnAway()
 		return false
 	}
+	body := w.body
+	w.beginStream()
 	l.emit(c, func(dst []byte) []byte { return sse.Append(append(dst, body...), Event{Retry: firstRetry()}) })
 	c.speak(transportSSE)
 	l.beatFrom(c)
 	l.reactor.Settle(c.sock)
 	c.route.connect(c)
 	return c.open()
+}
+
+// TurnAway answers one who has asked for a stream and is not to have it now, in
+// the words of a stream: a browser that gets an error as a status never comes
+// back. The client gets the events, is told to come back in 1 to 10 s, drawn for
+// each, and that is the end.
+func (w *Response) TurnAway(events ...Event) {
+	c, l := w.c, w.c.loop
+	if w.done || w.started || c.has(flagDead|flagEnd) {
+		return
+	}
+	if w.head {
+		w.eventHeader()
+		w.End()
+		return
+	}
+	w.beginStream()
+	l.emit(c, func(dst []byte) []byte {
+		for _, e := range events {
+			dst = sse.Append(dst, e)
+		}
+		return sse.Append(dst, Event{Retry: comeBack()})
+	})
+	l.finishAfter(c, stageDrain)
+}
+
+// asksForEvents reports whether the answer is to be a stream of events.
+func asksForEvents(h nethttp.Header) bool {
+	return strings.Contains(strings.Join(h.Values("Accept"), ","), eventStream)
+}
+
+const eventStream = "text/event-stream"
+
+func (w *Response) eventHeader() {
+	w.status, w.body = nethttp.StatusOK, nil
+	w.header.Set("Content-Type", eventStream)
+	for name, value := range map[string]string{"Cache-Control": "no-store", "X-Accel-Buffering": "no"} { // of nginx
+		if w.header.Get(name) == "" {
+			w.header.Set(name, value)
+		}
+	}
+}
+
+// beginStream sends the header, and ends the answer but for what follows it.
+func (w *Response) beginStream() {
+	w.eventHeader()
+	w.closing = true
+	w.c.loop.holdFor(w.c)
+	w.sendHead(http.Untold)
+	w.release()
 }
 
 // release ends the answer, but for what goes out by other ways.
@@ -120,11 +158,15 @@ func (c *Conn) encodeEvent(dst []byte, m Message) []byte {
 	return sse.AppendData(dst, m.Data)
 }
 
-// eventVariant tells those apart to whom a position means less, see Published.
+// eventVariant tells those apart to whom a position means less, see Published, and
+// those who want one with each message.
 func (c *Conn) eventVariant(int) variant {
 	v := variant{transport: transportSSE}
 	if c.joins() {
 		v.bits = 1
+	}
+	if c.Positions() {
+		v.bits |= 2
 	}
 	return v
 }

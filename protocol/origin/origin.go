@@ -107,9 +107,15 @@ func SplitHost(s string) (host, port string) {
 // value of the Host header. A request without an Origin header does not come from
 // a browser; it is not asked about.
 func (o *Rule) Allows(from, host string) bool {
-	if o.any || slices.Contains(o.exact, from) {
-		return true
-	}
+	return o.any || slices.Contains(o.exact, from) || o.Names(from, host)
+}
+
+// Any reports whether pages of all origins may.
+func (o *Rule) Any() bool { return o.any }
+
+// Names reports whether the rule names the origin, or it is that of host, so that
+// a page from there is known: not one that "*" lets in, nor "null".
+func (o *Rule) Names(from, host string) bool {
 	u, err := url.Parse(from)
 	if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil {
 		return false // "null" among them

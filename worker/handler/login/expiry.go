@@ -58,6 +58,9 @@ func (e *expiries) sweep(now int64) {
 		switch {
 		case at <= now:
 			delete(e.at, c)
+			if c.Protocol() == "sse" {
+				_ = c.SendEvent(expired)
+			}
 			c.Close(closeExpired, "token has expired")
 		case e.next == 0 || at < e.next:
 			e.next = at

@@ -5,6 +5,7 @@ package login
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -57,55 +58,66 @@ const maxLeeway = 5 * time.Minute
 // stands before a token: browsers can send no header, but subprotocols.
 const bearer = "bearer"
 
-// tokenOf returns the token of a handshake, "" for none.
-func (d *Door) tokenOf(hs *worker.Handshake, query url.Values) string {
+// Visitor is who stands at the door: a handshake, or a Request.
+type Visitor interface {
+	Header(name string) string
+	Cookie(name string) string
+	Subprotocols() []string
+	Refuse(status int, text string)
+}
+
+// tokenOf returns the token of a visitor, "" for none.
+func (d *Door) tokenOf(v Visitor, query url.Values) string {
 	if raw := query.Get("token"); raw != "" {
 		return raw
 	}
 	if d.o.Cookie != "" {
-		if raw := hs.Cookie(d.o.Cookie); raw != "" {
+		if raw := v.Cookie(d.o.Cookie); raw != "" {
 			return raw
 		}
 	}
-	if scheme, raw, ok := strings.Cut(hs.Header("Authorization"), " "); ok && strings.EqualFold(scheme, bearer) {
+	if scheme, raw, ok := strings.Cut(v.Header("Authorization"), " "); ok && strings.EqualFold(scheme, bearer) {
 		return strings.TrimSpace(raw)
 	}
-	list := hs.Subprotocols()
+	list := v.Subprotocols()
 	if i := slices.Index(list, bearer); i >= 0 && i+1 < len(list) {
 		return list[i+1]
 	}
 	return ""
 }
 
-// Admit reads the token of a handshake; the zero Claims are those of a client
-// without one. With ok false it has refused the handshake. The token is not kept
-// and never logged; its end is a session value, which Watch looks at.
-func (d *Door) Admit(c *worker.Conn, hs *worker.Handshake, query url.Values) (claims Claims, ok bool) {
-	if hs.Chosen() == "" && slices.Contains(hs.Subprotocols(), bearer) {
+// Admit reads the token of a visitor; the zero Claims are those of a client
+// without one. With ok false it has refused him. The token is not kept and never
+// logged; its end is a session value, which Watch looks at.
+func (d *Door) Admit(c *worker.Conn, v Visitor, query url.Values) (claims Claims, ok bool) {
+	if hs, is := v.(*worker.Handshake); is && hs.Chosen() == "" && slices.Contains(hs.Subprotocols(), bearer) {
 		hs.Choose(bearer)
 	}
-	raw := d.tokenOf(hs, query)
+	raw := d.tokenOf(v, query)
 	switch {
 	case raw != "":
 		if err := d.verify(raw, &claims, c.Worker().Now()); err != nil {
 			d.refused.Note(c.Worker().Now(), refusalOf(err), "path", c.Path(), "client", c.RemoteIP())
-			hs.Refuse(http.StatusUnauthorized, "token refused: "+reason(err))
+			if r, is := v.(Request); is && errors.Is(err, RefusedExpired) && r.turnAway() {
+				return claims, false
+			}
+			v.Refuse(http.StatusUnauthorized, "token refused: "+reason(err))
 			return claims, false
 		}
 	case !d.o.Anonymous:
-		hs.Refuse(http.StatusUnauthorized, "a token is needed: ?token=, the cookie, Authorization: Bearer, or the subprotocols bearer and the token")
+		v.Refuse(http.StatusUnauthorized, "a token is needed: ?token=, the cookie, Authorization: Bearer, or the subprotocols bearer and the token")
 		return claims, false
 	}
 	if claims.Expires != 0 && c.Set(expiryKey, strconv.FormatInt(claims.Expires, 10)) != nil {
-		TooLarge(hs)
+		TooLarge(v)
 		return claims, false
 	}
 	return claims, true
 }
 
-// TooLarge refuses a handshake whose login the session values have no room for.
-func TooLarge(hs *worker.Handshake) {
-	hs.Refuse(http.StatusRequestEntityTooLarge, "token is too large")
+// TooLarge refuses a visitor whose login the session values have no room for.
+func TooLarge(v Visitor) {
+	v.Refuse(http.StatusRequestEntityTooLarge, "token is too large")
 }
 
 // Watch closes c with 4001 when its token expires, if it has one. For OnConnect

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/login"
@@ -58,22 +60,52 @@ func (h *Handler) open() bool { return h.opt.Anonymous && len(h.opt.Channels) > 
 func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 	query := hs.Query()
 	hs.ForgetQuery()
-	claims, ok := h.door.Admit(c, hs, query)
-	if !ok {
+	h.admit(c, hs, query, h.opt.Ask)
+}
+
+// OnRequest is for clients without WebSocket: a stream of events.
+func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
+	if !w.AllowOrigin(r, "GET") {
 		return
 	}
-	after, ok := h.opt.Ask(c, hs, query, h.open())
+	query := r.Query()
+	r.ForgetQuery()
+	v := login.Request{W: w, R: r}
+	switch {
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", "GET, OPTIONS")
+		v.Refuse(http.StatusMethodNotAllowed, "only GET")
+	case !r.AsksForEvents():
+		w.Header().Set("Upgrade", "websocket")
+		v.Refuse(http.StatusUpgradeRequired, "this path speaks WebSocket, and server-sent events to those who accept text/event-stream")
+	case h.admit(w.Conn(), v, query, h.opt.AskEvents):
+		w.Stream()
+	}
+}
+
+// admit lets in whoever has a good token, and keeps for OnConnect what that says
+// and what was asked for. With false it has refused the visitor.
+func (h *Handler) admit(c *worker.Conn, v login.Visitor, query url.Values, ask asker) bool {
+	claims, ok := h.door.Admit(c, v, query)
 	if !ok {
-		return
+		return false
+	}
+	after, ok := ask(c, v, query, h.open())
+	if !ok {
+		return false
 	}
 	s, err := json.Marshal(session{UID: claims.Subject, Channels: claims.Channels, Hello: query.Get("hello") == "1", After: after})
 	if err == nil && string(s) != "{}" {
 		err = c.Set(sessionKey, string(s))
 	}
 	if err != nil {
-		login.TooLarge(hs)
+		login.TooLarge(v)
 	}
+	return err == nil
 }
+
+// asker is past.Access.Ask, or what takes its place.
+type asker func(c *worker.Conn, v past.Visitor, query url.Values, open bool) (after string, ok bool)
 
 // session carries the login from the handshake to OnConnect, which may run
 // later and elsewhere.
@@ -113,6 +145,13 @@ func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) { past.Tell(c, 
 
 // OnPosition makes a message for clients that are told positions.
 func (h *Handler) OnPosition(p *worker.Published) worker.Message { return past.Message(p) }
+
+// OnEvent makes the event for clients of streams. Where the history is not public
+// its positions are of no use to them.
+func (h *Handler) OnEvent(p *worker.Published) worker.Event {
+	p.Partial = p.Partial || h.open() && !h.opt.PublicHistory
+	return past.Event(p)
+}
 
 // OnResume goes on watching a connection that came from another process.
 func (h *Handler) OnResume(c *worker.Conn) { h.door.Watch(c) }

@@ -1,4 +1,4 @@
-// Package past is what clients of plain WebSocket may ask of the history of the
+// Package past is what clients of plain WebSocket, or of a stream of events, may ask of the history of the
 // channels that a handler lets them join: ?after=EPOCH:OFFSET for what they have
 // missed, ?positions=1 for the position of each message. Who asks for neither
 // gets messages as they are, byte for byte.
@@ -41,18 +41,24 @@ func (o *Access) Check(open bool) error {
 	return nil
 }
 
-// Ask reads what the query of a handshake asks for, and returns the text of the
-// position that the client has, "" for none. With ok false it has refused the
-// handshake. open is as in Check.
-func (o *Access) Ask(c *worker.Conn, hs *worker.Handshake, query url.Values, open bool) (after string, ok bool) {
+// Visitor is who asks: a handshake, or a login.Request.
+type Visitor interface {
+	Header(name string) string
+	Refuse(status int, text string)
+}
+
+// Ask reads what the query asks for, and returns the text of the position that the
+// client has, "" for none. With ok false it has refused the visitor. open is as in
+// Check.
+func (o *Access) Ask(c *worker.Conn, v Visitor, query url.Values, open bool) (after string, ok bool) {
 	after = query.Get("after")
 	if after != "" {
 		if _, err := history.Parse(after); err != nil {
-			hs.Refuse(http.StatusBadRequest, "after: "+err.Error())
+			v.Refuse(http.StatusBadRequest, "after: "+err.Error())
 			return "", false
 		}
 		if open && !o.PublicHistory {
-			hs.Refuse(http.StatusForbidden, "after: the history is not public here (public_history)")
+			v.Refuse(http.StatusForbidden, "after: the history is not public here (public_history)")
 			return "", false
 		}
 	}
@@ -61,11 +67,34 @@ func (o *Access) Ask(c *worker.Conn, hs *worker.Handshake, query url.Values, ope
 	return after, true
 }
 
+// AskEvents is Ask for a stream. Last-Event-ID, which a browser sends by itself
+// when it comes back, is newer than the query, and never refused: one that is no
+// position is one that nobody knows, and the client is told so.
+func (o *Access) AskEvents(c *worker.Conn, v Visitor, query url.Values, open bool) (after string, ok bool) {
+	if after, ok = o.Ask(c, v, query, open); !ok {
+		return "", false
+	}
+	c.SetPositions(query.Get("positions") == "1")
+	if last := v.Header("Last-Event-ID"); last != "" && (!open || o.PublicHistory) {
+		after = last
+		if _, err := history.Parse(last); err != nil {
+			after = unknown
+		}
+	}
+	return after, true
+}
+
+// unknown stands for a position that is none.
+const unknown = "?"
+
 // Join joins a channel, with its history if the client has asked for that; open
 // says that clients without a token may join it.
 func (o *Access) Join(c *worker.Conn, name, after string, open bool) {
 	policy := c.Worker().ChannelRules.Of(name)
 	at, _ := history.Parse(after) // Ask has read it; "" is none
+	if after == unknown {
+		at.Epoch = history.Stranger
+	}
 	readable := !open || o.PublicHistory
 	switch {
 	case after != "":
@@ -84,10 +113,11 @@ func (o *Access) Join(c *worker.Conn, name, after string, open bool) {
 }
 
 // Tell is a handler's OnRecovery: behind what was missed, a client that is told
-// positions learns where it is, and whether that was all.
+// positions learns where it is, and whether that was all. The client of a stream
+// learns it by the id of an event.
 func Tell(c *worker.Conn, r *worker.Recovery) {
-	asked := r.After != (history.Position{})
-	if !c.Positions() || !asked && r.Reason != history.Whole {
+	asked, stream := r.After != (history.Position{}), c.Protocol() == "sse"
+	if !stream && !c.Positions() || !asked && r.Reason != history.Whole {
 		return
 	}
 	r.Send()
@@ -101,7 +131,31 @@ func Tell(c *worker.Conn, r *worker.Recovery) {
 			b = pusher.AppendString(append(b, `,"reason":`...), r.Reason.String())
 		}
 	}
-	_ = c.Send(worker.Message{Data: append(b, '}')}) // what fails has closed it
+	b = append(b, '}')
+	if !stream {
+		_ = c.Send(worker.Message{Data: b}) // what fails has closed it
+		return
+	}
+	e := worker.Event{}
+	if !c.Recovering() { // else what the others have missed would be skipped by one who comes back
+		e.ID = r.Position.String()
+	}
+	if asked {
+		e.Type, e.Data = "pushd:recovered", b
+	}
+	_ = c.SendEvent(e)
+}
+
+// Event is a handler's OnEvent: the message, with its place as the id.
+func Event(p *worker.Published) worker.Event {
+	e := worker.Event{Data: p.Message.Data}
+	if !p.Partial {
+		e.ID = p.Position.String()
+	}
+	if p.Message.Binary {
+		e.Type, e.Data = "binary", base64.StdEncoding.AppendEncode(nil, e.Data)
+	}
+	return e
 }
 
 // Message is a handler's OnPosition: the message with its place.

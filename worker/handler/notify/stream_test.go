@@ -1,0 +1,317 @@
+package notify
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/protocol/sse"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/workertest"
+)
+
+const streamConfig = `
+[history]
+store = "disk"
+[[channel]]
+match = "*"
+history = 1000
+[[worker]]
+listen = "websocket://127.0.0.1:{{port}}"
+count = 2
+[worker.routes]
+"/notify" = { handler = "notify", origins = ["https://app.example"], options = { secret = "` + secret + `", channels = ["all"] } }
+"/open"   = { handler = "notify", origins = ["*"], options = { anonymous = true, channels = ["all"] } }
+`
+
+const patience = 60 * time.Second
+
+// source is what EventSource does: it comes back with the last id.
+type source struct {
+	t       *testing.T
+	address string
+	path    string
+	conn    net.Conn
+	r       *sse.Reader
+	last    string
+	opened  int
+}
+
+// open asks for the stream.
+func (s *source) open() bool {
+	s.t.Helper()
+	header := ""
+	if s.last != "" {
+		header = "Last-Event-ID: " + s.last + "\r\n"
+	}
+	resp, conn, err := ask(s.address, s.path, header)
+	if err != nil {
+		return false
+	}
+	if resp.StatusCode != 200 {
+		s.t.Fatal(resp.Status)
+	}
+	s.conn, s.r, s.opened = conn, sse.NewReader(resp.Body, 1<<20), s.opened+1
+	s.t.Cleanup(func() { conn.Close() })
+	return true
+}
+
+// next returns the next event that is one for the page.
+func (s *source) next() sse.Event {
+	s.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if s.r == nil && !s.open() {
+			time.Sleep(10 * time.Millisecond) // there may be no process for a moment
+			continue
+		}
+		e, err := s.r.Next()
+		if s.r.LastID != "" {
+			s.last = s.r.LastID
+		}
+		switch {
+		case err != nil:
+			s.conn.Close()
+			s.r = nil
+		case e.Data != nil:
+			return e
+		}
+	}
+	s.t.Fatal("no event")
+	return sse.Event{}
+}
+
+// want reads events up to the text, which the next message is to be; it returns
+// what pushd itself has said before.
+func (s *source) want(text string) (said []string) {
+	s.t.Helper()
+	for {
+		e := s.next()
+		if e.Type == "" {
+			if string(e.Data) != text {
+				s.t.Fatalf("%q, want %q", e.Data, text)
+			}
+			return said
+		}
+		said = append(said, e.Type+" "+string(e.Data))
+	}
+}
+
+func ask(address, path, header string) (*http.Response, net.Conn, error) {
+	conn, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n%s\r\n", path, address, header)
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		conn.Close()
+	}
+	return resp, conn, err
+}
+
+// TestStream: whoever listens by a stream misses nothing and gets nothing twice,
+// through a reload that he does not notice, killed workers, and a killed broker
+// process, with two channels that have one position.
+func TestStream(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: streamConfig})
+	tok := token(t, claims{"sub": "42", "channels": []string{"news"}, "exp": soon()})
+	es := &source{t: t, address: s.Address(), path: "/notify?token=" + url.QueryEscape(tok)}
+	n := 0
+	say := func() string {
+		t.Helper()
+		n++
+		text := fmt.Sprint("message\n", n)
+		order := map[string]any{"channel": []string{"all", "news"}[n%2], "data": text, "idempotency_key": text}
+		await(t, func() bool { // there may be no broker process for a moment
+			status, _ := s.Post("/v1/publish", order)
+			return status == 200
+		})
+		return text
+	}
+	connected := func() bool { return len(connections(t, s)) == 1 }
+	if !es.open() {
+		t.Fatal("no stream")
+	}
+	await(t, connected)
+	if c := connections(t, s)[0]; c["protocol"] != "sse" || c["uid"] != "42" {
+		t.Errorf("%v", c)
+	}
+	es.want(say())
+	es.want(say())
+	if es.last == "" || es.opened != 1 {
+		t.Fatalf("id %q, opened %d times", es.last, es.opened)
+	}
+	s.MustRun("reload")
+	es.want(say())
+	if es.opened != 1 {
+		t.Error("the reload has cut it")
+	}
+	missed := []string{}
+	for _, w := range s.Status().Workers {
+		s.Kill(w.PID)
+	}
+	for range 3 {
+		missed = append(missed, say())
+	}
+	var got, said []string // each channel's messages in their order, behind each other
+	for len(got) < len(missed) {
+		if e := es.next(); e.Type == "" {
+			got = append(got, string(e.Data))
+		} else {
+			said = append(said, e.Type+" "+string(e.Data))
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, missed) {
+		t.Errorf("%q, want %q", got, missed)
+	}
+	said = append(said, es.want(say())...)
+	if all := strings.Join(said, "\n"); es.opened != 2 || strings.Count(all, `"recovered":true`) != 2 {
+		t.Errorf("opened %d times; %q", es.opened, all)
+	}
+	s.Kill(s.Status().Broker.PID)
+	es.want(say())
+	if es.opened != 2 {
+		t.Error("the end of the broker process has cut it")
+	}
+}
+
+func await(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatal("never")
+}
+
+func connections(t *testing.T, s *pushdtest.Server) []map[string]any {
+	t.Helper()
+	var answer struct{ Connections []map[string]any }
+	if err := json.Unmarshal([]byte(s.MustRun("connections", "--json")), &answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer.Connections
+}
+
+// handler makes one without processes.
+func handler(t *testing.T, options string) worker.Handler {
+	t.Helper()
+	h, err := New(worker.Options(options))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func routed(t *testing.T, origins []string, options string) *workertest.Server {
+	w := worker.New("websocket://127.0.0.1:2346")
+	w.Routes = []worker.Route{{Pattern: "/", Handler: handler(t, options), Origins: origins}}
+	return workertest.Start(t, w)
+}
+
+const withSecret = `{"secret":"` + secret + `","channels":["all"]}`
+
+// TestStreamRefusals: who cannot come in is told so by a status, once and for all;
+// who only needs a new token gets an event, since a status would be the end of it.
+func TestStreamRefusals(t *testing.T) {
+	s := routed(t, nil, withSecret)
+	for target, status := range map[string]int{
+		"/":         401,
+		"/?token=x": 401,
+		"/?after=x&token=" + token(t, claims{"exp": soon()}): 400,
+	} {
+		if got, _ := s.Events(target).Status(); got != status {
+			t.Errorf("%s: %d, want %d", target, got, status)
+		}
+	}
+	late := s.Events("/?token=" + token(t, claims{"exp": 1}))
+	if e := late.Next(); e.Type != "pushd:expired" || string(e.Data) != "{}" {
+		t.Errorf("%+v", e)
+	}
+	if e := late.Next(); e.Retry < time.Second || e.Data != nil {
+		t.Errorf("%+v", e)
+	}
+	if !late.Closed() {
+		t.Error("it is open")
+	}
+	c := s.Events("/", "Authorization: Bearer "+token(t, claims{"exp": time.Now().Add(10 * time.Second).Unix()}))
+	c.Next() // the time to come back
+	s.Advance(time.Minute)
+	if e, f := c.Next(), c.Next(); e.Type != "pushd:expired" || f.Type != "pushd:close" || !strings.Contains(string(f.Data), "4001") || f.Retry < time.Second {
+		t.Errorf("%+v %+v", e, f)
+	}
+}
+
+// TestOddIDs: an id that no event of ours has had is that of a client which knows
+// nothing.
+func TestOddIDs(t *testing.T) {
+	s := routed(t, nil, withSecret)
+	tok := token(t, claims{"exp": soon()})
+	for _, id := range []string{"0", "a:b", "\xff\xfe", strings.Repeat("9", 200), "000000:18446744073709551616", "é"} {
+		c := s.Events("/?token="+tok, "Last-Event-ID: "+id)
+		if status, _ := c.Status(); status != 200 {
+			t.Errorf("%q: %d", id, status)
+		}
+		c.Next()
+		if e := c.Next(); e.Type != "pushd:recovered" || !strings.Contains(string(e.Data), `"recovered":false`) {
+			t.Errorf("%q: %q %q", id, e.Type, e.Data)
+		}
+	}
+	if got, _ := s.Events("/?token="+tok, "Last-Event-ID: a\x00b").Status(); got != 400 {
+		t.Errorf("a header with NUL: %d", got)
+	}
+}
+
+// TestOrigins: a page from elsewhere may read what the route's origins say.
+func TestOrigins(t *testing.T) {
+	named := routed(t, []string{"https://app.example"}, withSecret)
+	any := routed(t, []string{"*", "null"}, `{"anonymous":true}`)
+	for _, tc := range []struct {
+		s              *workertest.Server
+		origin         string
+		status         int
+		allow, cookies string
+	}{
+		{named, "https://app.example", 200, "https://app.example", "true"},
+		{named, "https://evil.example", 403, "", ""},
+		{named, "null", 403, "", ""},
+		{named, "http://example.com", 200, "http://example.com", "true"}, // the host itself
+		{any, "https://evil.example", 200, "*", ""},
+		{any, "null", 200, "*", ""},
+	} {
+		c := tc.s.Events("/?token="+token(t, claims{"exp": soon()}), "Origin: "+tc.origin)
+		if tc.s == any {
+			c = tc.s.Events("/", "Origin: "+tc.origin)
+		}
+		status, h := c.Status()
+		if status != tc.status || h.Get("Access-Control-Allow-Origin") != tc.allow || h.Get("Access-Control-Allow-Credentials") != tc.cookies || h.Get("Vary") != "Origin" {
+			t.Errorf("%s: %d %v", tc.origin, status, h)
+		}
+	}
+	r, _ := http.NewRequest(http.MethodOptions, "http://example.com/", nil)
+	r.Header.Set("Origin", "https://app.example")
+	r.Header.Set("Access-Control-Request-Method", "GET")
+	r.Header.Set("Access-Control-Request-Headers", "authorization,last-event-id")
+	resp := named.Request(r)
+	if h := resp.Header; resp.StatusCode != 204 || h.Get("Access-Control-Allow-Headers") != "authorization,last-event-id" || h.Get("Access-Control-Allow-Methods") != "GET" {
+		t.Errorf("%s %v", resp.Status, h)
+	}
+	r.Header.Set("Origin", "https://evil.example")
+	if resp := named.Request(r); resp.StatusCode != 403 || resp.Header.Get("Access-Control-Allow-Methods") != "" {
+		t.Errorf("%s %v", resp.Status, resp.Header)
+	}
+}
