@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/history"
 )
 
 // callbacks are the functions of one handler, looked up once. A nil one costs
@@ -245,6 +246,9 @@ func (r *route) failed(c *Conn, err error) {
 }
 
 func (r *route) recovered(c *Conn, rec *Recovery) {
+	if c.transport.collect != nil && rec.Reason != history.Off {
+		c.stands(rec.Position, rec.After == (history.Position{}) || !rec.Recovered())
+	}
 	if r.onRecovery != nil {
 		defer c.loop.contain("OnRecovery", c)
 		r.onRecovery(c, rec)

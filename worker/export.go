@@ -437,6 +437,9 @@ func (l *loop) retake(c *Conn) error {
 		return err
 	}
 	l.watch(c)
+	if c.transport.collect != nil {
+		l.polled = append(l.polled, c)
+	}
 	if c.out != nil {
 		l.awaitRoom(c)
 	}

@@ -38,6 +38,7 @@ type loop struct {
 	dying  []dying
 	rest   waitlist
 	thaw   []*Conn // reading resumed during this turn
+	polled []*Conn // polls for whom something may have come
 	fan    fanout
 	accept admission
 	beat   heartbeat
@@ -82,7 +83,8 @@ func (l *loop) Begin() {
 // resumed ones get what was held back.
 func (l *loop) End() {
 	l.uncork()
-	for len(l.thaw) > 0 || len(l.dying) > 0 { // OnClose may resume another one
+	for len(l.thaw) > 0 || len(l.dying) > 0 || len(l.polled) > 0 { // OnClose may resume another one
+		l.answerPolls()
 		for len(l.thaw) > 0 {
 			t := l.thaw[0]
 			l.thaw = l.thaw[1:]
@@ -192,6 +194,9 @@ func (l *loop) Landed(c *Conn, h reactor.Handle, err error) {
 		return
 	}
 	l.watch(c)
+	if c.transport.collect != nil {
+		l.polled = append(l.polled, c)
+	}
 	if c.out != nil { // nil when OnResume has overflowed the queue, which closes
 		if c.out.waits() {
 			l.awaitRoom(c)

@@ -77,6 +77,11 @@ func (l *loop) sendAs(c *Conn, n int, encode func(dst []byte) []byte) error {
 // emit appends one frame to the cork, or to scratch memory that is sent at once.
 func (l *loop) emit(c *Conn, encode func(dst []byte) []byte) {
 	k := &l.cork
+	if c.transport.collect != nil {
+		l.fan.scratch = encode(l.fan.scratch[:0])
+		c.transport.collect(c, l.fan.scratch)
+		return
+	}
 	if k.c == c {
 		k.buf = encode(k.buf)
 		k.ends = append(k.ends, len(k.buf))
@@ -153,6 +158,10 @@ func (l *loop) control(c *Conn, frame []byte, m mark) {
 // share sends a frame that others are sent too. It is queued by reference and
 // must never change.
 func (l *loop) share(c *Conn, frame []byte, m mark) {
+	if c.transport.collect != nil {
+		c.transport.collect(c, frame)
+		return
+	}
 	if l.cork.c == c {
 		l.uncork() // what was sent before goes before
 	}

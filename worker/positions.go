@@ -38,6 +38,8 @@ func (c *Conn) teller(p *Publication) *route {
 	case c.transport.events && rt.onEvent != nil:
 		return rt
 	case c.transport.events || rt.onPosition == nil || c.more == nil:
+	case c.transport.collect != nil:
+		return rt
 	case (p.Stamp != nil || p.Kind == KindRecovery) && c.Positions():
 		return rt
 	}

@@ -389,6 +389,9 @@ func (d *delivery) send(l *loop, c *Conn, messages uint32) int {
 	}
 	c.sentMessages(messages)
 	l.counts.messagesOut += uint64(messages)
+	if p.Stamp != nil && c.transport.collect != nil {
+		c.stands(p.Stamp.Position, false)
+	}
 	l.share(c, frame, d.mark)
 	if c.has(flagDead) {
 		return 0

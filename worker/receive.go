@@ -99,7 +99,7 @@ const maxAhead = reactor.ReadChunk
 
 // watch turns reading on or off as the flags demand.
 func (l *loop) watch(c *Conn) {
-	ahead := c.has(flagHeld) || c.asks() && (l.phase == phaseWaiting || c.out != nil)
+	ahead := c.has(flagHeld) || c.transport.collect != nil || c.asks() && (l.phase == phaseWaiting || c.out != nil)
 	waits := c.in != nil && c.in.wait.len() > 0
 	mute := c.has(flagPaused) || waits && c.holdsBack() || ahead && waits && c.in.wait.len() > maxAhead
 	if mute == c.has(flagMuted) || !c.sock.Valid() || c.has(flagDead|flagMoving|flagRest) {

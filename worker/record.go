@@ -35,6 +35,7 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 		dst = record.Append(dst, record.Channel, []byte(name))
 	}
 	dst = c.loop.recall.appendJoining(dst, c)
+	dst = c.appendPoll(dst)
 	if x := c.more; x != nil {
 		dst = append(dst, x.texts...)
 		if x.dropped > 0 {
@@ -160,6 +161,8 @@ func (a *arrival) field(tag byte, v []byte) error {
 		c.out.bytes += len(v)
 	case record.Session, record.SealedIn, record.SealedOut:
 		return a.sealed(tag, v)
+	case record.Poll:
+		return a.pollOf(v)
 	case record.Mark:
 		return a.mark(v)
 	case record.Counters:

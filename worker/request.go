@@ -204,6 +204,7 @@ type held struct {
 	handshake *Handshake
 	response  *Response
 	shaking   *shaking
+	poll      *poll
 }
 
 // expire answers what took too long.

@@ -8,7 +8,7 @@ package worker
 // All functions run on the loop. nil ones do nothing.
 type transport struct {
 	name   string     // of Conn.Protocol; "" is the scheme of the listener
-	number uint64     // in records: 0 HTTP, 1 WebSocket, 2 packets, 3 TLS, 4 server-sent events; means nothing unless moves
+	number uint64     // in records: 0 HTTP, 1 WebSocket, 2 packets, 3 TLS, 4 server-sent events, 5 a poll; means nothing unless moves
 	behind *transport // what such a connection has spoken at first; nil is this
 	flags  flags      // that one can have when it arrives from another process
 
@@ -31,6 +31,9 @@ type transport struct {
 	// variant tells apart what encode makes of a message of n bytes for different
 	// connections: those of one variant are sent the same bytes.
 	variant func(c *Conn, n int) variant
+	// collect takes what is sent, encoded, in place of the socket; nil: that does.
+	// What the client says meanwhile waits.
+	collect func(c *Conn, b []byte)
 	// goodbye sends what ends the stream, and reports whether the client answers
 	// that. nil: that our side is closed says it all.
 	goodbye func(c *Conn, code int, reason string) (answers bool)

@@ -32,7 +32,7 @@ func init() {
 }
 
 // streams reports whether the record of c has what version 6 has.
-func (c *Conn) streams() bool { return c.transport == transportSSE }
+func (c *Conn) streams() bool { return c.transport == transportSSE || c.transport == transportPoll }
 
 // Event is one event of a stream.
 type Event = sse.Event

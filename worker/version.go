@@ -17,7 +17,7 @@ import "fmt"
 //	4  nothing of a connection: the reader knows that handlers may leave
 //	   something, in a message of its own
 //	5  TLS, and what has not shaken hands yet
-//	6  a stream of server-sent events
+//	6  a stream of server-sent events, a poll that waits
 const RecordVersion = 6
 
 // later are the kinds that came after version 1, see RecordVersion.

@@ -74,7 +74,7 @@ func (l *loop) turnOver() bool {
 
 // unfinished reports whether c could go on, were its turn not over.
 func (c *Conn) unfinished() bool {
-	return c.in != nil && c.in.wait.len() > 0 && c.loop.turnOver() && !c.holdsBack() &&
+	return c.in != nil && c.in.wait.len() > 0 && c.loop.turnOver() && !c.holdsBack() && c.transport.collect == nil &&
 		!c.has(flagPaused|flagHeld|flagMoving|flagDead|flagEnd) && c.stage != stageDrain
 }
 

@@ -24,6 +24,9 @@ func (c *Conn) weight() int {
 	if c.more != nil {
 		n += c.more.texts.Weight()
 	}
+	if p := c.poll(); p != nil {
+		n += record.FieldWeight + 40 + len(p.header) + len(p.items)
+	}
 	if c.in != nil {
 		n += record.FieldWeight + c.in.weight()
 	}

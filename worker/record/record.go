@@ -47,6 +47,7 @@ const (
 	Session
 	SealedIn  // of a TLS record that has not come whole
 	SealedOut // of TLS records that are partly sent; before what is not sealed yet
+	Poll      // position, header of the answer, what it has so far
 )
 
 // ErrDamaged is what a record that no worker has written is refused with.

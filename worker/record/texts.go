@@ -65,6 +65,23 @@ func (t Texts) With(tag byte, name, value string) Texts {
 	return Texts(b.String())
 }
 
+// Without returns t without the fields of a tag.
+func (t Texts) Without(tag byte) Texts {
+	var b strings.Builder
+	gone := false
+	for rest := t; len(rest) > 0; {
+		is, _, n := rest.First()
+		if gone = gone || is == tag; is != tag {
+			b.WriteString(string(rest[:n]))
+		}
+		rest = rest[n:]
+	}
+	if !gone {
+		return t
+	}
+	return Texts(b.String())
+}
+
 // Size returns the bytes of all names and values of a tag that has names.
 func (t Texts) Size(tag byte) (n int) {
 	for len(t) > 0 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/login"
@@ -63,7 +64,7 @@ func (h *Handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 	h.admit(c, hs, query, h.opt.Ask)
 }
 
-// OnRequest is for clients without WebSocket: a stream of events.
+// OnRequest is for clients without WebSocket: a stream of events, or long polls.
 func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
 	if !w.AllowOrigin(r, "GET") {
 		return
@@ -75,11 +76,29 @@ func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", "GET, OPTIONS")
 		v.Refuse(http.StatusMethodNotAllowed, "only GET")
+	case query.Has("poll"):
+		h.poll(w, v, query)
 	case !r.AsksForEvents():
 		w.Header().Set("Upgrade", "websocket")
-		v.Refuse(http.StatusUpgradeRequired, "this path speaks WebSocket, and server-sent events to those who accept text/event-stream")
+		v.Refuse(http.StatusUpgradeRequired, "this path speaks WebSocket, server-sent events to those who accept text/event-stream, and long polls: ?poll=25s")
 	case h.admit(w.Conn(), v, query, h.opt.AskEvents):
 		w.Stream()
+	}
+}
+
+// maxPoll is as long as a poll may wait; proxies give up after a minute.
+const maxPoll = 5 * time.Minute
+
+// poll makes the request wait for a message.
+func (h *Handler) poll(w *worker.Response, v login.Request, query url.Values) {
+	d, err := time.ParseDuration(query.Get("poll"))
+	if err != nil || d < time.Second || d > maxPoll {
+		v.Refuse(http.StatusBadRequest, "poll: a duration from 1s to 5m")
+		return
+	}
+	if h.admit(w.Conn(), v, query, h.opt.Ask) {
+		w.Conn().SetPositions(true) // of the recovery, too
+		w.Poll(d)
 	}
 }
 

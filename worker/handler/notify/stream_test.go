@@ -315,3 +315,104 @@ func TestOrigins(t *testing.T) {
 		t.Errorf("%s %v", resp.Status, resp.Header)
 	}
 }
+
+// TestPolls: one who polls again with the position of the answer before misses
+// nothing and gets nothing twice, through a reload in the middle of a poll, which
+// waits for nobody, killed workers, and a killed broker process.
+func TestPolls(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: streamConfig})
+	query := "/notify?poll=25s&token=" + url.QueryEscape(token(t, claims{"sub": "42", "channels": []string{"news"}, "exp": soon()}))
+	type told struct {
+		Position string
+		Messages []struct{ Position, Channel, Data string }
+	}
+	after := ""
+	ask := func(got func(int, told)) {
+		await(t, func() bool { // there may be no process for a moment
+			resp, err := http.Get("http://" + s.Address() + query + "&after=" + url.QueryEscape(after))
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			var answer told
+			if resp.StatusCode == 200 && json.NewDecoder(resp.Body).Decode(&answer) != nil {
+				return false // cut in the middle
+			}
+			if answer.Position != "" {
+				after = answer.Position
+			}
+			got(resp.StatusCode, answer)
+			return true
+		})
+	}
+	say := func(channel, text string) {
+		t.Helper()
+		await(t, func() bool {
+			status, _ := s.Post("/v1/publish", map[string]any{"channel": channel, "data": text, "idempotency_key": text})
+			return status == 200
+		})
+	}
+	var got []string
+	until := func(n int) {
+		for len(got) < n {
+			ask(func(status int, a told) {
+				if status != 200 && status != 204 {
+					t.Error(status)
+					return
+				}
+				for _, m := range a.Messages {
+					got = append(got, m.Channel+" "+m.Data)
+				}
+			})
+		}
+	}
+	say("all", "before anybody was here")
+	for after == "" { // where it is
+		ask(func(int, told) {})
+	}
+	say("all", "a")
+	say("news", "b")
+	until(2)
+	done := make(chan struct{})
+	go func() { defer close(done); until(3) }()
+	await(t, func() bool {
+		list := connections(t, s)
+		return len(list) == 1 && list[0]["protocol"] == "poll"
+	})
+	s.MustRun("reload")
+	if list := connections(t, s); len(list) != 1 || list[0]["protocol"] != "poll" {
+		t.Errorf("after the reload: %v", list)
+	}
+	say("all", "c")
+	<-done
+	for _, w := range s.Status().Workers {
+		s.Kill(w.PID)
+	}
+	say("news", "d")
+	until(4)
+	s.Kill(s.Status().Broker.PID)
+	say("all", "e")
+	until(5)
+	if want := []string{"all a", "news b", "all c", "news d", "all e"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestPollRefusals: what a poll cannot ask for.
+func TestPollRefusals(t *testing.T) {
+	s := routed(t, nil, withSecret)
+	tok := token(t, claims{"exp": soon()})
+	for target, status := range map[string]int{
+		"/?poll=25s":                        401,
+		"/?poll=0s&token=" + tok:            400,
+		"/?poll=1h&token=" + tok:            400,
+		"/?poll&token=" + tok:               400,
+		"/?poll=5s&after=x%00&token=" + tok: 400,
+		"/?token=" + tok:                    426,
+	} {
+		r, _ := http.NewRequest(http.MethodGet, "http://example.com"+target, nil)
+		if resp := s.Request(r); resp.StatusCode != status {
+			t.Errorf("%s: %s, want %d", target, resp.Status, status)
+		}
+	}
+}

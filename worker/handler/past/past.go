@@ -120,6 +120,9 @@ func Tell(c *worker.Conn, r *worker.Recovery) {
 	if !stream && !c.Positions() || !asked && r.Reason != history.Whole {
 		return
 	}
+	if c.Protocol() == "poll" && (!asked || r.Recovered() || r.Reason == history.Off) {
+		return // the answer says where it is; more only where something is missing
+	}
 	r.Send()
 	b := head(r.Channel, r.Position)
 	if asked {

@@ -1,0 +1,277 @@
+package worker
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	nethttp "net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pushd/pushd/protocol/http"
+	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/history"
+	"github.com/pushd/pushd/worker/record"
+)
+
+// transportPoll: a request that waits for a message (Response.Poll), which is the
+// answer to it. What comes in one turn, or while joins wait for their history, is
+// collected and goes out as one; then the connection speaks HTTP again.
+var transportPoll = &transport{}
+
+func init() {
+	*transportPoll = transport{
+		name: "poll", number: 5, behind: transportHTTP, flags: flagConnected | flagPaused | flagFull,
+		talks: true, moves: true, stays: true,
+		receive: func(_ *Conn, p []byte) []byte { return p }, // the next request, behind the answer
+		collect: (*Conn).collect, encode: encodeItem,
+		variant: func(*Conn, int) variant { return variant{transport: transportPoll} },
+		goodbye: (*Conn).sayPollEnd, due: func(c *Conn) { c.loop.answerPoll(c) }, check: checkPoll,
+	}
+	register(transportPoll)
+}
+
+// poll is a request that waits.
+type poll struct {
+	header  string           // of the answer: lines
+	closing bool             // the connection ends with it
+	tell    bool             // even without a message: where the client is
+	at      history.Position // where it is; zero = where it was
+	items   []byte           // collected, with commas between
+}
+
+// Poll makes the request wait for up to d: for what comes to the connection, which
+// is one like any other until then, and moves in a reload. OnConnect runs before
+// Poll returns, and joins it to channels. The answer is, at once when something has
+// come,
+//
+//	200 {"position":"EPOCH:OFFSET","messages":[…]}
+//
+// or 204 when the time is over; OnClose runs. Messages are what OnPosition makes
+// of them, which must be JSON, else a text each. The position is the one to join
+// After in the next poll; it is left out where no channel has a history. A join
+// with the zero JoinOption is answered with its position at once.
+//
+// Who comes to a process that is full or about to end gets 503 and Retry-After. It
+// returns false when nothing waits.
+func (w *Response) Poll(d time.Duration) bool {
+	c, l := w.c, w.c.loop
+	switch {
+	case w.done || w.started || c.has(flagDead|flagEnd):
+		return false
+	case c.Full() || l.phase.leaving():
+		w.header.Set("Retry-After", strconv.Itoa(int(comeBack()/time.Second)))
+		w.fail(nethttp.StatusServiceUnavailable, "come back later")
+		return false
+	}
+	w.header.Set("Content-Type", "application/json")
+	w.header.Set("Cache-Control", "no-store")
+	p := &poll{closing: w.closing}
+	for name, values := range w.header {
+		for _, v := range values {
+			p.header += name + ":" + strings.NewReplacer("\r", " ", "\n", " ").Replace(v) + "\n"
+		}
+	}
+	w.release()
+	c.extra().held = &held{poll: p}
+	c.speak(transportPoll)
+	l.expect(c, max(d, time.Second))
+	l.reactor.Settle(c.sock)
+	c.route.connect(c)
+	return c.open()
+}
+
+// poll returns what waits, nil for none.
+func (c *Conn) poll() *poll {
+	if c.more == nil || c.more.held == nil {
+		return nil
+	}
+	return c.more.held.poll
+}
+
+// encodeItem appends a message as JSON.
+func encodeItem(c *Conn, dst []byte, m Message) []byte {
+	if json.Valid(m.Data) && !m.Binary {
+		return append(append(dst, m.Data...), ',')
+	}
+	text, _ := json.Marshal(strings.ToValidUTF8(string(m.Data), string(utf8.RuneError)))
+	return append(append(dst, text...), ',')
+}
+
+// collect takes items, each with a comma behind it.
+func (c *Conn) collect(items []byte) {
+	p, l := c.poll(), c.loop
+	p.items = append(p.items, items...)
+	if limit := l.w.Limits.MaxQueue; limit > 0 && len(p.items) >= limit/2 && !c.has(flagMoving) && c.sock.Valid() {
+		l.answerPoll(c)
+		return
+	}
+	l.polled = append(l.polled, c)
+}
+
+// stands notes where the client is, and whether it has to be told without a
+// message.
+func (c *Conn) stands(at history.Position, tell bool) {
+	if p := c.poll(); p != nil {
+		p.at, p.tell = at, p.tell || tell
+		c.loop.polled = append(c.loop.polled, c)
+	}
+}
+
+// answerPolls answers, at the end of a turn, those for whom something has come.
+func (l *loop) answerPolls() {
+	for len(l.polled) > 0 {
+		c := l.polled[0]
+		l.polled = l.polled[1:]
+		if p := c.poll(); p != nil && (p.tell || len(p.items) > 0) && c.open() && !c.joins() && c.sock.Valid() {
+			l.answerPoll(c)
+		}
+	}
+	l.polled = nil
+}
+
+// answerPoll ends the wait.
+func (l *loop) answerPoll(c *Conn) {
+	p := c.poll()
+	if l.cork.c == c {
+		l.uncork()
+	}
+	closing := p.closing || l.phase.leaving()
+	answer := p.answer(c, "", nil, closing)
+	if c.has(flagConnected) {
+		c.route.closed(c, nil)
+	}
+	if c.has(flagDead | flagEnd) {
+		return
+	}
+	c.forgetSession()
+	c.speak(transportHTTP)
+	l.transmit(c, answer, nil)
+	if closing {
+		l.finishAfter(c, stageDrain)
+		return
+	}
+	l.expect(c, keepAlive)
+	l.resume(c)
+}
+
+// forgetSession makes the connection one that asks, perhaps for somebody else:
+// nothing is left of who has asked before.
+func (c *Conn) forgetSession() {
+	l := c.loop
+	l.stopTimers(c)
+	l.hub.LeaveAll(c)
+	l.recall.forget(c)
+	c.clear(flagConnected | flagPaused | flagFull)
+	x := c.extra()
+	x.held, x.timers, x.err = nil, nil, nil
+	for _, tag := range []byte{record.Value, record.Header, record.Positions, record.Query} {
+		x.texts = x.texts.Without(tag)
+	}
+	c.shed()
+}
+
+// answer makes the whole answer; end is a further member of the object.
+func (p *poll) answer(c *Conn, end string, more nethttp.Header, closing bool) []byte {
+	h := more
+	if h == nil {
+		h = nethttp.Header{}
+	}
+	for line := range strings.SplitSeq(p.header, "\n") {
+		if name, value, ok := strings.Cut(line, ":"); ok {
+			h[name] = append(h[name], value)
+		}
+	}
+	if len(p.items) == 0 && !p.tell && end == "" {
+		h.Del("Content-Type")
+		return http.AppendHead(nil, nethttp.StatusNoContent, h, 0, closing, c.loop.date())
+	}
+	body := []byte("{")
+	if at := p.at.String(); at != "" && !c.joins() {
+		body = append(append(append(body, `"position":"`...), at...), `",`...)
+	}
+	body = append(body, `"messages":[`...)
+	if n := len(p.items); n > 0 {
+		body = append(body, p.items[:n-1]...)
+	}
+	body = append(append(append(body, ']'), end...), '}')
+	head := http.AppendHead(make([]byte, 0, 512+len(body)), nethttp.StatusOK, h, len(body), closing, c.loop.date())
+	return append(head, body...)
+}
+
+// sayPollEnd answers one whose connection is to end: why, unless it is to come
+// back, and then when.
+func (c *Conn) sayPollEnd(code int, reason string) (answers bool) {
+	p := c.poll()
+	if p == nil {
+		return false
+	}
+	end, h := "", nethttp.Header{}
+	switch uint16(code) {
+	case 0, websocket.CloseNormal:
+	case websocket.CloseGoingAway, websocket.CloseRestart, websocket.CloseTryLater:
+		h.Set("Retry-After", strconv.Itoa(int(comeBack()/time.Second)))
+	default:
+		why, _ := json.Marshal(reason)
+		end = `,"close":{"code":` + strconv.Itoa(code) + `,"reason":` + string(why) + `}`
+	}
+	if l := c.loop; l.cork.c == c {
+		l.uncork()
+	}
+	c.loop.transmit(c, p.answer(c, end, h, true), nil)
+	p.items, p.tell = nil, false
+	return false
+}
+
+// appendPoll appends what waits to the record.
+func (c *Conn) appendPoll(dst []byte) []byte {
+	p := c.poll()
+	if p == nil {
+		return dst
+	}
+	flags := byte(0)
+	if p.closing {
+		flags |= 1
+	}
+	if p.tell {
+		flags |= 2
+	}
+	v := binary.AppendUvarint([]byte{flags}, uint64(p.at.Epoch))
+	v = binary.AppendUvarint(v, p.at.Offset)
+	v = binary.AppendUvarint(v, uint64(len(p.header)))
+	return record.Append(dst, record.Poll, append(append(v, p.header...), p.items...))
+}
+
+// pollOf reads it.
+func (a *arrival) pollOf(v []byte) error {
+	if len(v) == 0 || v[0] > 3 {
+		return record.ErrDamaged
+	}
+	p := &poll{closing: v[0]&1 != 0, tell: v[0]&2 != 0}
+	var n [3]uint64
+	v = v[1:]
+	for i := range n {
+		x, w := binary.Uvarint(v)
+		if w <= 0 {
+			return record.ErrDamaged
+		}
+		n[i], v = x, v[w:]
+	}
+	if n[0] > uint64(history.Stranger) || n[2] > uint64(len(v)) {
+		return record.ErrDamaged
+	}
+	p.at = history.Position{Epoch: history.Epoch(n[0]), Offset: n[1]}
+	p.header, p.items = string(v[:n[2]]), append([]byte(nil), v[n[2]:]...)
+	a.c.extra().held = &held{poll: p}
+	return nil
+}
+
+// checkPoll: a poll has what waits, and items that are some.
+func checkPoll(a *arrival) error {
+	p := a.c.poll()
+	if p == nil || a.deadline == 0 || len(p.items) > 0 && !json.Valid(append(append([]byte("["), p.items[:len(p.items)-1]...), ']')) {
+		return record.ErrDamaged
+	}
+	return nil
+}
