@@ -64,7 +64,7 @@ func filled(t *testing.T, ca *testkit.CA) (*Store, Settings) {
 	s := NewStore()
 	settings := Settings{Certificates: []Files{{Cert: "a", Key: "a.key"}, {Cert: "b", Key: "b"}}}
 	src := settings.Sources()
-	for i, data := range [][]byte{source(t, ca, "a.example.com", "*.a.example.com"), source(t, ca, "b.example.com"), NewTickets()} {
+	for i, data := range [][]byte{source(t, ca, "a.example.com", "*.a.example.com"), source(t, ca, "b.example.com", "*.w.example.com"), NewTickets()} {
 		if err := s.Put(src[i].Name, src[i].Kind, data); err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func TestNameChoosesTheCertificate(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"a.example.com": "a.example.com", "B.Example.com": "b.example.com", "x.a.example.com": "a.example.com",
-		"x.y.a.example.com": "a.example.com", "unknown.example.org": "a.example.com", "": "a.example.com",
+		"x.y.a.example.com": "a.example.com", "x.w.example.com": "b.example.com", "w.example.com": "a.example.com", "unknown.example.org": "a.example.com", "": "a.example.com",
 	} {
 		state, err := shake(t, set.Config(), &tls.Config{ServerName: name, InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}})
 		if err != nil {
@@ -267,6 +267,7 @@ func TestExpiryInWords(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	for left, want := range map[time.Duration]string{
 		-time.Hour: "has expired on 2026-05-01 11:00 UTC", 30 * time.Hour: "expires in 30 hours", 5 * 24 * time.Hour: "expires in 5 days",
+		ExpiryNotice - time.Hour: "expires in 13 days",
 	} {
 		if got := Expiry(now.Add(left), now); !strings.Contains(got, want) {
 			t.Errorf("%s: %q", left, got)
