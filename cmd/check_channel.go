@@ -35,10 +35,13 @@ func (c *call) tellChannel(cfg *config.Config, name string) error {
 // holdings lists history, age and mode, and what each group does for who reads
 // too slowly.
 func (p *Program) holdings(cfg *config.Config, name string) []holding {
-	policy, from := p.channels(processSpec{Channels: cfg.Rules()}).Trace(name)
+	spec := processSpec{Channels: cfg.Rules(), Services: cfg.Services()}
+	written := len(p.channels(spec))
+	rules, _ := p.allChannels(spec) // whose apps have been checked
+	policy, from := rules.Trace(name)
 	place := func(rule int) string {
 		switch {
-		case rule < 0:
+		case rule < 0, rule >= written:
 			return "default"
 		case rule < len(cfg.Channels):
 			return cfg.Channels[rule].At

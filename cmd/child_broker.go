@@ -33,10 +33,14 @@ func (c *child) runBroker() error {
 	if err != nil {
 		return control.AtStep("read plan", err)
 	}
+	rules, err := c.program.allChannels(spec.processSpec)
+	if err != nil {
+		return control.AtStep("read plan", err)
+	}
 	return brokerd.Serve(brokerd.Process{ // which reports its own failures to the master
 		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Prefix: spec.Prefix, Access: spec.Access, Node: spec.Node, Version: Version, Times: spec.Times,
 		AppsHash: appsHash(services),
-		Key:      key, Apps: apps, Services: services, ChannelRules: c.program.channels(spec.processSpec), Certs: c.certs, Reopen: redirect, Log: c.log,
+		Key:      key, Apps: apps, Services: services, ChannelRules: rules, Certs: c.certs, Reopen: redirect, Log: c.log,
 	})
 }
 

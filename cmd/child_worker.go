@@ -23,8 +23,11 @@ func (c *child) runWorker() error {
 	if err != nil {
 		return control.AtStep("load handlers", err)
 	}
-	w.Services, w.ChannelRules = c.program.services(spec.processSpec), c.program.channels(spec.processSpec)
+	w.Services = c.program.services(spec.processSpec)
 	apps, err := config.AppIDs(w.Services)
+	if err == nil {
+		w.ChannelRules, err = c.program.allChannels(spec.processSpec)
+	}
 	if err != nil {
 		return control.AtStep("load handlers", err)
 	}

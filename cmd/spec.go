@@ -58,6 +58,13 @@ func (p *Program) channels(spec processSpec) channel.Rules {
 	return all
 }
 
+// allChannels are the rules that all processes go by: behind those that somebody
+// wrote, that cache channels of the apps keep their last event.
+func (p *Program) allChannels(spec processSpec) (channel.Rules, error) {
+	apps, err := config.AppIDs(p.services(spec))
+	return append(p.channels(spec), channel.CacheRules(apps)...), err
+}
+
 // workerSpec tells a worker process what it runs.
 type workerSpec struct {
 	processSpec

@@ -69,10 +69,11 @@ type Publication struct {
 	Target string
 	Conns  []string // of ScopeList: connection ids
 	Binary bool     // of KindMessage: opcode or type of the message
-	Code   uint16   // of KindKick: close code; of KindService: Notice.Code
+	Code   uint16   // of KindKick: close code; of KindService: Notice.Code; of a message to the history service: CodeNumberOnly
 	Except []string // connection ids that are left out
 	Data   []byte   // immutable once published
 	Local  bool     // only for connections of the publisher's node; not part of what is sent
+	Unkept bool     // not for the channel's history; not part of what is sent
 	Stamp  *Stamp   // its place in the channel's history; nil = none, or not numbered yet
 	Order  *Order   // what is asked of the history service; nil = nothing
 
@@ -86,6 +87,10 @@ type Stamp struct {
 	history.Stamp
 	Before uint64 // offset of the message before it in the same shard and app, 0 = none that is known
 }
+
+// CodeNumberOnly is the Code of a message with a Reply that only the service which
+// numbers it is to answer, not the workers.
+const CodeNumberOnly = 1
 
 // Order is what the publisher of a message may ask of the service that numbers
 // it.

@@ -12,15 +12,19 @@ type parts struct {
 	Broker
 	ServiceBus
 	Pauser
+	Numberer
 }
 
 func partsOf(b Broker) parts {
-	p := parts{b, noServices{}, noPause{}}
+	p := parts{b, noServices{}, noPause{}, noNumbers{b}}
 	if s, ok := b.(ServiceBus); ok {
 		p.ServiceBus = s
 	}
 	if s, ok := b.(Pauser); ok {
 		p.Pauser = s
+	}
+	if s, ok := b.(Numberer); ok {
+		p.Numberer = s
 	}
 	return p
 }
@@ -58,6 +62,26 @@ type Pauser interface {
 	Rejoin(ctx context.Context) error
 	// Proceed sends again.
 	Proceed()
+}
+
+// A Numberer is a Broker that tells what the history service has made of messages.
+type Numberer interface {
+	// PublishNumbered is PublishAll; done is called once, on a goroutine of its
+	// own, with what the service has said to each message, nothing of those that
+	// it has no part in. all is false when it has not answered within wait. The
+	// workers are not asked. After an error done is not called.
+	PublishNumbered(ps []Publication, wait time.Duration, done func(said []Numbered, all bool)) error
+}
+
+// noNumbers stands where a Broker is no Numberer.
+type noNumbers struct{ Broker }
+
+func (b noNumbers) PublishNumbered(ps []Publication, _ time.Duration, done func([]Numbered, bool)) error {
+	err := b.PublishAll(ps)
+	if err == nil {
+		go done(make([]Numbered, len(ps)), true)
+	}
+	return err
 }
 
 // noServices stands where a Broker has no ServiceBus.

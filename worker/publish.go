@@ -36,17 +36,36 @@ func (l *loop) publishAll(list []ChannelMessage) error {
 	if len(list) == 0 {
 		return nil
 	}
+	ps, err := l.publications(list)
+	if err != nil {
+		return err
+	}
+	return l.broker.PublishAll(ps)
+}
+
+func (l *loop) publications(list []ChannelMessage) ([]Publication, error) {
 	ps := make([]Publication, len(list))
 	for i := range list {
 		m := &list[i]
 		if len(m.Data) > maxPublication {
-			return ErrTooLarge
+			return nil, ErrTooLarge
 		}
 		ps[i] = newPublication(KindMessage, ScopeChannel, m.Channel, m.Message)
-		ps[i].Except = m.Except
+		ps[i].Except, ps[i].Order, ps[i].Unkept = m.Except, m.Order, m.Unkept
 	}
 	l.counts.published += uint64(len(ps))
-	return l.broker.PublishAll(ps)
+	return ps, nil
+}
+
+// publishNumbered is publishAll that tells what the history service has said.
+func (l *loop) publishNumbered(list []ChannelMessage, done func([]Numbered, bool)) error {
+	ps, err := l.publications(list)
+	if err != nil {
+		return err
+	}
+	return l.broker.PublishNumbered(ps, historyWait, func(said []Numbered, all bool) {
+		l.later(func() { done(said, all) })
+	})
 }
 
 func (l *loop) kick(scope Scope, target string, code int, reason string) error {

@@ -298,12 +298,26 @@ type ChannelMessage struct {
 	Channel string
 	Message
 	Except []string // connection ids that do not get it; kept
+	Order  *Order   // idempotency key and version; nil = none
+	// Unkept leaves the message out of the channel's history: it has no position,
+	// only who is there gets it, and its order among those that have one is not
+	// kept.
+	Unkept bool
 }
 
 // PublishAll is Publish for several messages, which go out in their order. With
 // an error nobody gets any of them: the queue towards the broker takes all or
 // none.
 func (w *Worker) PublishAll(list []ChannelMessage) error { return w.loop.publishAll(list) }
+
+// PublishNumbered is PublishAll, and calls done once on the loop, not before it
+// returns, with what the history service has made of each message: its position in
+// a channel with history, and what was repeated or outdated of those that have an
+// Order. all is false when the service has not answered within 2 s; then nobody
+// knows whether the others were published.
+func (w *Worker) PublishNumbered(list []ChannelMessage, done func(said []Numbered, all bool)) error {
+	return w.loop.publishNumbered(list, done)
+}
 
 // SendToUID sends m to every connection bound to uid. As Publish.
 func (w *Worker) SendToUID(uid string, m Message, opts ...Option) error {

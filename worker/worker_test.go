@@ -151,11 +151,11 @@ func TestPublishAllOrNone(t *testing.T) {
 	huge := Text(strings.Repeat("x", maxPublication+1))
 	s.on(func() {
 		id := w.loop.conns.all[0].ID()
-		if err := w.PublishAll([]ChannelMessage{{"one", Text("lost"), nil}, {"two", huge, nil}}); !errors.Is(err, ErrTooLarge) {
+		if err := w.PublishAll([]ChannelMessage{{Channel: "one", Message: Text("lost")}, {Channel: "two", Message: huge}}); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("with one that is too large: %v", err)
 		}
 		must(t, w.PublishAll(nil))
-		must(t, w.PublishAll([]ChannelMessage{{"one", Text("1"), nil}, {"one", Text("2"), []string{id}}, {"one", Text("3"), nil}}))
+		must(t, w.PublishAll([]ChannelMessage{{Channel: "one", Message: Text("1")}, {Channel: "one", Message: Text("2"), Except: []string{id}}, {Channel: "one", Message: Text("3")}}))
 	})
 	for _, text := range []string{"1", "3"} {
 		a.want(text)

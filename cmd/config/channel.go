@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker/channel"
@@ -38,6 +40,23 @@ func (t *table) channels(c *Config) {
 		}
 		t.fail(t.at(path), "%v", f.Err)
 	}
+}
+
+// demoRoom is the room of the page that a config without routes shows.
+const demoRoom = "chat:lobby"
+
+// defaultChannels keeps the last messages of that room, unless the config says
+// itself what is kept of it.
+func (c *Config) defaultChannels() {
+	if c.Broker.URL != "" || !slices.ContainsFunc(c.Workers, func(w Worker) bool { return w.page }) {
+		return
+	}
+	for i := range c.Channels {
+		if c.Channels[i].Matches(demoRoom) {
+			return
+		}
+	}
+	c.Channels = append(c.Channels, Channel{At: builtIn, Rule: channel.Rule{Match: demoRoom, History: new(20), Age: time.Hour}})
 }
 
 // channel reads one [[channel]].

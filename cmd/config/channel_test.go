@@ -12,7 +12,7 @@ import (
 // TestChannels reads every key of [[channel]] and [history].
 func TestChannels(t *testing.T) {
 	c := mustParse(t, "", none)
-	if c.History != (History{256 << 20, "memory"}) || len(c.Channels) != 0 {
+	if c.History != (History{256 << 20, "memory"}) || len(c.Channels) != 1 || c.Channels[0].At != "built-in default" || c.Rules().Of("chat:lobby").History != 20 {
 		t.Errorf("defaults: %+v %+v", c.History, c.Channels)
 	}
 	c = mustParse(t, `
@@ -30,9 +30,14 @@ slow = "latest"
 [[channel]]
 match = "quiet"
 history = 0
+[[worker]]
+routes = { "/chat" = "chat" }
 `, none)
 	if c.History != (History{64 << 20, "disk"}) {
 		t.Errorf("%+v", c.History)
+	}
+	if c := mustParse(t, "[[channel]]\nmatch = \"chat:*\"\nhistory = 0\n", none); len(c.Channels) != 1 {
+		t.Errorf("the config says what is kept of the room: %+v", c.Channels)
 	}
 	want := channel.Rules{
 		{Match: "chat-*", App: "1", Exact: true, History: new(100), Age: 5 * time.Minute, Mode: channel.Latest, Slow: channel.SlowLatest},

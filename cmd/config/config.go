@@ -134,6 +134,8 @@ type Worker struct {
 	Handler     *Route // for what no route takes; nil = none
 	Routes      []Route
 	Settings    worker.Settings
+
+	page bool // Routes are the built-in ones
 }
 
 // Route names a handler and its options.
@@ -229,14 +231,17 @@ func (e Errors) Unwrap() []error { return e }
 // DefaultListen is the address of the built-in worker group.
 const DefaultListen = "websocket://127.0.0.1:2346"
 
+// builtIn is where what nobody wrote is from.
+const builtIn = "built-in default"
+
 // defaultRoutes are those of a group that names neither routes nor a handler:
 // the page and the handlers that it shows.
 func (c *Config) defaultRoutes() []Route {
-	const at = "built-in default"
+	const at = builtIn
 	return []Route{
 		{At: at, Pattern: "/", Handler: "demo", Options: c.demoOptions()},
 		{At: at, Pattern: "/echo", Handler: "echo"},
-		{At: at, Pattern: "/chat", Handler: "chat"},
+		{At: at, Pattern: "/chat", Handler: "chat", Options: json.RawMessage(`{"last":20,"public_history":true}`)},
 		{At: at, Pattern: "/notify", Handler: "notify", Options: json.RawMessage(`{"anonymous":true,"channels":["news"]}`)},
 		{At: at, Pattern: "/app/{key}", Handler: "pusher", Origins: []string{"*"}}, // signatures say who may what
 		{At: at, Pattern: "/apps/*", Handler: "pusher"},

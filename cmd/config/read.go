@@ -67,6 +67,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 		t.apply(c)
 	}
 	t.done()
+	c.defaultChannels()
 	check(c, r)
 	maps.Copy(c.places, r.files)
 	return c
@@ -192,7 +193,7 @@ func (t *table) worker(c *Config, i int) Worker {
 	w.Routes = t.routes()
 	t.settings(&w.Settings)
 	if w.Routes == nil && w.Handler == nil && takesRoutes(w.Listen) {
-		w.Routes = c.defaultRoutes()
+		w.Routes, w.page = c.defaultRoutes(), true
 	}
 	if w.Settings.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		t.fail(t.where("proxy_protocol"), "needs trusted_proxies: a header of the PROXY protocol is believed of nobody else")

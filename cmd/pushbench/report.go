@@ -124,8 +124,8 @@ func (n *Numbers) UnmarshalJSON(b []byte) error {
 func (r *Report) judge(h *history.History) {
 	violations := history.Check(h)
 	counts := history.Count(violations)
-	for _, kind := range []history.Kind{history.Loss, history.Duplicate, history.Reorder, history.Corrupt, history.Closed, history.Refused} {
-		r.Numbers.Set("faults_"+string(kind), float64(counts[kind]))
+	for _, kind := range []history.Kind{history.Loss, history.Duplicate, history.Reorder, history.Corrupt, history.Closed, history.Refused, history.False} {
+		r.Numbers.Set("faults_"+strings.ReplaceAll(string(kind), " ", "_"), float64(counts[kind]))
 	}
 	r.Violations = violations[:min(len(violations), maxViolations)]
 	r.OK = len(violations) == 0 && len(r.Problems) == 0

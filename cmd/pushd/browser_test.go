@@ -111,6 +111,13 @@ func TestPage(t *testing.T) {
 func TestPageOfTheDefaults(t *testing.T) {
 	v := newSite(t, pushdtest.Options{Env: []string{"PUSHD_API_KEY="}}).visit(t)
 	chat(v.a, v.b, "hello")
+	v.a.eval(`location.reload()`) // what was said is there again, one's own too
+	v.a.until(`[...document.querySelectorAll("#chat-log li")].map((li) => li.textContent).join() === "hello"`)
+	v.live()
+	chat(v.b, v.a, "and on")
+	if log := v.a.eval(`[...document.querySelectorAll("#chat-log li")].map((li) => li.textContent).join()`); log != "hello,and on" {
+		t.Errorf("the page shows %v", log)
+	}
 	v.run(v.a.text("command-cli"))
 	v.b.until(lastPush + ` === "Hello from a terminal"`)
 	v.run(v.a.text("command-publish"))

@@ -2,13 +2,17 @@ package broker
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/pushd/pushd/worker"
 )
 
-var _ worker.ServiceBus = (*Client)(nil)
+var (
+	_ worker.ServiceBus = (*Client)(nil)
+	_ worker.Numberer   = (*Client)(nil)
+)
 
 // A word to a service is who tells it, then what: a uvarint length and the
 // identity, then the rest. With a reply subject it is a question.
@@ -46,17 +50,60 @@ func (c *Client) word(subject, reply, from string, data []byte) error {
 // ordered reports whether a message goes to the service that gives it its place
 // in the channel's history, which publishes it. What services publish does not.
 func (c *Client) ordered(p *worker.Publication) bool {
-	return p.Kind == worker.KindMessage && p.Scope == worker.ScopeChannel && !p.Local &&
+	return p.Kind == worker.KindMessage && p.Scope == worker.ScopeChannel && !p.Local && !p.Unkept &&
 		(p.Order != nil || c.o.Ordered != nil && c.o.Ordered(p.Target))
 }
 
-// order makes the word that tells the service.
+// order makes the word that tells the service. Of a channel with history that is the
+// one of each node, since each publishes to its own; what comes for its key or
+// version alone, this node's, which publishes to all.
 func (c *Client) order(p *worker.Publication) item {
+	subject := c.subjects.serviceOf(worker.HistoryService)
+	if c.o.Ordered != nil && c.o.Ordered(p.Target) {
+		subject = c.subjects.allOf(worker.HistoryService)
+	}
 	q := *p
 	q.Publisher, q.Shard, q.Seq = c.id, worker.Shard(p.Scope, p.Target), 1 // which the service's own will replace
 	raw := appendString(make([]byte, 0, binary.MaxVarintLen64+len(c.o.ID)+envelopeSize(&q)), c.o.ID)
 	raw = appendEnvelope(raw, &q)
-	return item{subject: c.subjects.serviceOf(worker.HistoryService), reply: p.Reply, raw: raw, queued: time.Now(), size: len(raw)}
+	return item{subject: subject, reply: p.Reply, raw: raw, queued: time.Now(), size: len(raw)}
+}
+
+// PublishNumbered implements worker.Numberer.
+func (c *Client) PublishNumbered(ps []worker.Publication, wait time.Duration, done func([]worker.Numbered, bool)) error {
+	r, missing := c.replies(2*len(ps)), map[int]bool{}
+	for i := range ps {
+		if c.ordered(&ps[i]) {
+			ps[i].Reply, ps[i].Code = r.subject(i), worker.CodeNumberOnly
+			missing[i] = true
+		}
+	}
+	if err := c.PublishAll(ps); err != nil {
+		r.close()
+		return err
+	}
+	go func() {
+		defer r.close()
+		said := make([]worker.Numbered, len(ps))
+		t := time.NewTimer(wait)
+		defer t.Stop()
+		for len(missing) > 0 {
+			select {
+			case <-r.C:
+				for _, a := range r.take() {
+					if missing[a.question] && json.Unmarshal(a.Data, &said[a.question]) == nil {
+						delete(missing, a.question) // the first of several nodes
+					}
+				}
+				continue
+			case <-t.C:
+			case <-c.closed:
+			}
+			break
+		}
+		done(said, len(missing) == 0)
+	}()
+	return nil
 }
 
 // AskService implements worker.ServiceBus.

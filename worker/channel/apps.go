@@ -3,6 +3,7 @@ package channel
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Apps are the ids of the apps, whose channels are "ID:NAME" on the bus.
@@ -40,4 +41,16 @@ func (rules Rules) Ordered() func(name string) bool {
 		return nil
 	}
 	return rules.HasHistory
+}
+
+// cacheAge is how long a cache channel of the Pusher protocol keeps its last event.
+const cacheAge = 30 * time.Minute
+
+// CacheRules are the rules of the cache channels of apps, public or not, which
+// keep their last event.
+func CacheRules(apps []string) (rules Rules) {
+	for _, id := range apps {
+		rules = append(rules, Rule{Match: "cache-*", App: id, Age: cacheAge, Mode: Latest})
+	}
+	return rules
 }

@@ -125,9 +125,11 @@ const (
 	Future                   // the position is ahead of all that was numbered
 	Slow                     // the client did not read in time what it was sent
 	Off                      // the channel has no history
+
+	Reasons = iota // their number
 )
 
-var reasons = [...]string{"", "epoch", "age", "size", "future", "slow", "off"}
+var reasons = [Reasons]string{"", "epoch", "age", "size", "future", "slow", "off"}
 
 // String returns the reason as protocols write it, "" for Whole.
 func (r Reason) String() string {

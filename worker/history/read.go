@@ -55,8 +55,8 @@ func (s *Store) From(app, name string, after Position, room int, now int64) (a A
 	switch {
 	case after == (Position{}):
 		return a
-	case keep.Latest:
-		if c != nil && (after.Epoch != q.epoch || after.Offset < c.last) {
+	case keep.Latest && c != nil && c.n > 0:
+		if after.Epoch != q.epoch || after.Offset < c.last {
 			a.take(c.buf[c.head:])
 		}
 	case after.Epoch != q.epoch:

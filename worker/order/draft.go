@@ -89,9 +89,6 @@ func (d *draft) checkApp(apps Apps) error {
 		if _, user := pusher.UserOf(t.name); !user && !pusher.ValidChannel(t.name) {
 			return invalid("channel", "channel %q: the Pusher protocol allows up to %d letters, digits and -_=@,.;", t.name, pusher.MaxChannel)
 		}
-		if pusher.IsCache(t.name) {
-			return invalid("channel", "channel %q remembers its last event: trigger it by POST /apps/%s/events", t.name, d.app)
-		}
 	}
 	return nil
 }

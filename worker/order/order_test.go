@@ -47,7 +47,6 @@ func TestApp(t *testing.T) {
 		{"publish", `{"app":"1","channel":"a","data":1}`, "event"},
 		{"publish", `{"app":"1","event":"pusher:x","channel":"a","data":1}`, "event"},
 		{"publish", `{"app":"1","event":"e","channel":"a:b","data":1}`, "channel"},
-		{"publish", `{"app":"1","event":"e","channel":"cache-a","data":1}`, "channel"},
 		{"publish", `{"app":"1","event":"e","channel":"a","data_base64":"AA=="}`, "data_base64"},
 		{"publish", `{"app":"1:2","event":"e","channel":"a","data":1}`, "app"},
 		{"publish", `{"app":"","event":"e","channel":"a","data":1}`, "app"},

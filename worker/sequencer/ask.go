@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 
@@ -110,8 +111,12 @@ func (s *Sequencer) Metrics(emit func(worker.Metric)) {
 	gauge("history_disk_failed", "1 while the disk does not take the history.", map[bool]int{true: 1}[s.keep.broken])
 	count("history_numbered_total", "Messages of channels with history.", c.Numbered)
 	count("history_evicted_total", "Messages that went before their time for want of memory.", c.Evicted)
-	count("history_recovered_total", "Joins that got all that was missed.", s.counts.recovered)
-	count("history_refused_total", "Joins that were told that it cannot be had.", s.counts.refused)
+	for reason, n := range s.counts.recoveries {
+		emit(worker.Metric{
+			Name: "recoveries_total", Help: "Answers to clients that came back with a position: recovered, or why not.", Counter: true,
+			Label: "result", Value: cmp.Or(history.Reason(reason).String(), "recovered"), Number: float64(n),
+		})
+	}
 	count("history_repeated_total", "Publishes whose idempotency key was known.", s.counts.repeated)
 	count("history_outdated_total", "Publishes whose version was not new.", s.counts.outdated)
 	count("history_keys_dropped_total", "Idempotency keys and versions that went before their time for want of room.", s.counts.keysEarly+s.counts.versEarly)

@@ -79,10 +79,8 @@ func (s *Sequencer) admit(name string, list []history.Want) (sent int) {
 		} else {
 			a = s.store.From(app, name, w.After, w.Room, now)
 		}
-		if a.Reason == history.Whole {
-			s.counts.recovered += uint64(len(conns))
-		} else {
-			s.counts.refused += uint64(len(conns))
+		if w.After != (history.Position{}) {
+			s.counts.recoveries[a.Reason] += uint64(len(conns))
 		}
 		data := history.AppendReply(nil, &w, &a, shard)
 		for len(conns) > 0 {

@@ -38,8 +38,8 @@ type Sequencer struct {
 
 // counts are for the metrics.
 type counts struct {
-	recovered, refused   uint64 // connections, by what they were told
-	repeated, outdated   uint64 // publishes
+	recoveries           [history.Reasons]uint64 // connections that came with a position, by what they were told
+	repeated, outdated   uint64                  // publishes
 	keysEarly, versEarly uint64
 }
 
@@ -131,6 +131,9 @@ func (s *Sequencer) Order(p *worker.Publication) {
 		return
 	}
 	out := worker.Publication{Kind: p.Kind, Scope: p.Scope, Target: p.Target, Binary: p.Binary, Except: p.Except, Data: p.Data, Reply: p.Reply}
+	if p.Code == worker.CodeNumberOnly {
+		out.Reply = ""
+	}
 	var at history.Position
 	if s.env.Channels.HasHistory(p.Target) {
 		out.Stamp = s.number(app, p, now)

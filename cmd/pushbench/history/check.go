@@ -64,6 +64,7 @@ func Check(h *History) []Violation {
 	for i := range h.Sessions {
 		c.session(&h.Sessions[i])
 	}
+	c.readers(h.Readers)
 	slices.SortStableFunc(c.found, func(a, b Violation) int { return cmp.Compare(a.Session, b.Session) })
 	return c.found
 }

@@ -27,6 +27,7 @@ type History struct {
 
 	Streams  []Stream  `json:"streams"`
 	Sessions []Session `json:"sessions"`
+	Readers  []Reader  `json:"readers,omitempty"`
 }
 
 // Stream is the messages of one publisher in one channel; the first has seq 1.

@@ -21,7 +21,10 @@ func (h *Handler) clientEvent(c *worker.Conn, a *app, m wire.Message) {
 	default:
 		from := member(c, m.Channel)
 		data := wire.RawEvent(m.Event, m.Channel, m.Data, from)
-		list := append(a.mirrored([]string{m.Channel}, m.Event, m.Data, c.ID()), worker.ChannelMessage{Channel: name, Message: worker.Message{Data: data}, Except: []string{c.ID()}})
+		list := append(a.mirrored([]string{m.Channel}, m.Event, m.Data, c.ID()), worker.ChannelMessage{
+			Channel: name, Message: worker.Message{Data: data}, Except: []string{c.ID()},
+			Unkept: wire.IsCache(m.Channel), // it remembers the last event of the server
+		})
 		if err := h.w.PublishAll(list); err != nil {
 			h.complain(c, 0, "the event was not sent: try again")
 			return

@@ -4,18 +4,20 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	wire "github.com/pushd/pushd/protocol/pusher"
-	"github.com/pushd/pushd/worker/handler/pusher/keeper"
+	"github.com/pushd/pushd/worker"
 )
 
 // attributes are what a back end wants to know of a channel.
 type attributes uint8
 
 const (
-	wantUsers attributes = 1 << iota // user_count, of presence channels
-	wantCount                        // subscription_count
-	wantCache                        // cache
+	wantUsers    attributes = 1 << iota // user_count, of presence channels
+	wantCount                           // subscription_count
+	wantCache                           // cache
+	wantPosition                        // position, of what was just sent
 )
 
 // parseInfo reads "user_count,subscription_count" as a JSON string, or nothing.
@@ -37,6 +39,8 @@ func attributesOf(list string) (want attributes) {
 			want |= wantCount
 		case "cache":
 			want |= wantCache
+		case "position":
+			want |= wantPosition
 		}
 	}
 	return want
@@ -48,6 +52,10 @@ type channelInfo struct {
 	Users    *int             `json:"user_count,omitempty"`
 	Count    *int             `json:"subscription_count,omitempty"`
 	Cache    *json.RawMessage `json:"cache,omitempty"` // {"data":…,"ttl":seconds} or null
+
+	Position string `json:"position,omitempty"`
+	Repeated bool   `json:"repeated,omitempty"` // of an event in a batch
+	Outdated bool   `json:"outdated,omitempty"` // likewise
 }
 
 // only leaves out what was not asked for.
@@ -217,23 +225,24 @@ func (k *call) channels(string) error {
 // cached calls done with what is told of a cache channel's last event.
 func (k *call) cached(channel string, done func(json.RawMessage)) {
 	k.w.Defer()
-	k.h.keeper.Cached(k.a.channel(channel), func(e keeper.CachedEvent, err error) {
-		var message *struct {
-			Data json.RawMessage `json:"data"`
-		}
-		if err == nil && len(e.Message) > 0 {
-			err = json.Unmarshal(e.Message, &message)
-		}
+	name := k.a.channel(channel)
+	k.h.w.History(worker.HistoryQuery{Channel: name, Newest: true, Limit: 1}, func(page worker.HistoryPage, err error) {
 		if err != nil {
 			k.unknown(err, nil)
 			return
 		}
-		if message == nil {
+		if len(page.Messages) == 0 {
 			done(json.RawMessage("null"))
 			return
 		}
-		raw, err := json.Marshal(map[string]any{"data": message.Data, "ttl": e.TTL})
-		if err != nil {
+		var message struct {
+			Data json.RawMessage `json:"data"`
+		}
+		m := page.Messages[0]
+		left := k.h.w.ChannelRules.Of(name).Age - k.h.w.Now().Sub(time.UnixMilli(m.Time))
+		err = json.Unmarshal(m.Data, &message)
+		raw, bad := json.Marshal(map[string]any{"data": message.Data, "ttl": max(int(left.Round(time.Second).Seconds()), 0)})
+		if err = errors.Join(err, bad); err != nil {
 			k.fail(err)
 			return
 		}

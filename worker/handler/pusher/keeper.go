@@ -24,16 +24,12 @@ func (a *app) subscription(name string) (channel string, granted, ok bool) {
 }
 
 // kept reports whether the keeper has to grant a channel.
-func kept(channel string) bool { return wire.IsPresence(channel) || wire.IsCache(channel) }
+func kept(channel string) bool { return wire.IsPresence(channel) }
 
 // request asks the keeper for a channel that only it can grant.
-func (h *Handler) request(c *worker.Conn, channel, name string, m wire.Member) {
+func (h *Handler) request(c *worker.Conn, name string, m wire.Member) {
 	c.Join(waiting + name)
-	if wire.IsPresence(channel) {
-		h.keeper.Join(c.ID(), name, m)
-	} else {
-		h.keeper.Watch(c.ID(), name)
-	}
+	h.keeper.Join(c.ID(), name, m)
 }
 
 // OnService acts on what the keeper says to a connection. It runs at the
@@ -66,9 +62,8 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 	}
 	h.keeper.Admitted(c.ID(), n.Target)
 	h.join(c, a, n.Target)
-	h.past(c, n.Target, channel)
 	if n.Code == keeper.CodeSubscribed {
-		return true
+		return h.past(c, n, channel)
 	}
 	_, _ = worker.EachMessage(n.Message.Data, func(m []byte) { _ = c.Send(worker.Message{Data: m}) }) // what fails has closed it
 	return false
@@ -122,9 +117,12 @@ func (h *Handler) resume(c *worker.Conn, a *app) {
 		channel, granted, ok := a.subscription(name)
 		switch {
 		case !ok:
-		case !granted && !kept(channel): // the join moves by itself
+		case !granted && !kept(channel): // the join moves by itself, but one that a keeper of before had to grant
+			if own := a.channel(channel); !c.Joining(own) {
+				h.recall(c, own, worker.Last(1))
+			}
 		case !granted:
-			h.request(c, channel, a.channel(channel), member(c, channel))
+			h.request(c, a.channel(channel), member(c, channel))
 		default:
 			if m := member(c, channel); m.ID != "" {
 				h.keeper.Have(c.ID(), name, m)

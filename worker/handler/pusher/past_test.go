@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -331,4 +332,54 @@ func said(s *pushdtest.Server, n int) bool {
 	defer res.Body.Close()
 	var answer struct{ Complete bool }
 	return json.NewDecoder(res.Body).Decode(&answer) == nil && res.StatusCode == 200 && answer.Complete
+}
+
+// TestTriggerAnswersPositions: one for each channel that has a history; a key
+// makes a second trigger nothing but the same answer, a version that is not newer
+// drops it.
+func TestTriggerAnswersPositions(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config + "\n[[channel]]\nmatch = \"news*\"\napp = \"main\"\nhistory = 10\n"})
+	b := newBackend(t, s)
+	p := join(t, s, mainPath)
+	p.subscribe("news1")
+	p.subscribe("other")
+	event := func(data string, more ...any) object {
+		e := object{"name": "e", "data": data, "channels": []string{"news1", "news2", "other"}}
+		for i := 0; i < len(more); i += 2 {
+			e[more[i].(string)] = more[i+1]
+		}
+		return e
+	}
+	heard := func(data string) {
+		t.Helper()
+		p.want("e", "news1", data)
+		p.want("e", "other", data)
+	}
+	first := b.want(200, "*", "POST", "events", event("1", "info", "position,subscription_count", "idempotency_key", "k"))
+	if !regexp.MustCompile(`^\{"channels":\{"news1":\{"subscription_count":1,"position":"[0-9a-z]{6}:1"\},"news2":\{"subscription_count":0,"position":"[0-9a-z]{6}:2"\},"other":\{"subscription_count":1\}\}\}$`).MatchString(first) {
+		t.Fatalf("%s", first)
+	}
+	heard("1")
+	b.want(200, first[:len(first)-1]+`,"repeated":true}`, "POST", "events", event("1", "info", "position,subscription_count", "idempotency_key", "k"))
+	b.want(200, "{}", "POST", "events", event("2", "version", 7))
+	heard("2")
+	b.want(200, `{"outdated":true}`, "POST", "events", event("old", "version", 7))
+	one := func(key string) object {
+		return object{"name": "e", "data": key, "channel": "news1", "idempotency_key": key, "info": "position"}
+	}
+	batch := b.want(200, "*", "POST", "batch_events", object{"batch": []object{one("k1"), one("k2")}})
+	p.want("e", "news1", "k1")
+	p.want("e", "news1", "k2")
+	again := b.want(200, "*", "POST", "batch_events", object{"batch": []object{one("k1"), {"name": "e", "data": "x", "channel": "other"}}})
+	p.want("e", "other", "x")
+	if want := strings.Split(batch, "},")[0] + `,"repeated":true},{}]}`; again != want || strings.Count(batch, `"position"`) != 2 {
+		t.Errorf("%s, then %s, want %s", batch, again, want)
+	}
+	for _, wrong := range []any{"", strings.Repeat("k", 201), strings.Repeat("k", 200_000), 7, nil, []string{"k"}} {
+		b.want(400, "*", "POST", "events", event("x", "idempotency_key", wrong))
+	}
+	for _, wrong := range []any{0, -1, "7", 1.5, json.RawMessage("18446744073709551616"), json.RawMessage("1" + strings.Repeat("0", 200_000)), []int{1}} {
+		b.want(400, "*", "POST", "events", event("x", "version", wrong))
+	}
+	p.quiet()
 }

@@ -218,6 +218,30 @@ func TestCacheChannels(t *testing.T) {
 	equal(t, two.enter(room, "2"), "1", "2")
 	two.want("e", room, "x")
 	one.added(room, "2")
+
+	// What it is when nothing was lost, and when the broker process was killed.
+	said := `{"occupied":false,"cache":{"data":"x","ttl":1`
+	for _, change := range []struct {
+		what  string
+		make  func()
+		event string
+	}{
+		{"another broker process", func() { s.WriteConfig("drain = \"3s\"\n" + config); s.MustRun("reload") }, "e"},
+		{"a restart", func() { s.MustRun("restart", "-d") }, "e"},
+		{"the death of the broker process", func() { s.Kill(s.Status().Broker.PID) }, "pusher:cache_miss"},
+	} {
+		change.make()
+		c := join(t, s, mainPath)
+		c.enter(room, "3")
+		if g := c.next(); g.Event != change.event {
+			t.Errorf("after %s: %+v", change.what, g)
+		}
+		got := b.want(200, "*", "GET", "channels/"+room, nil, "info", "cache")
+		if hit := strings.Contains(got, said[len(`{"occupied":false,`):]); hit != (change.event == "e") {
+			t.Errorf("after %s: %s", change.what, got)
+		}
+		c.Close()
+	}
 }
 
 // TestSubscriptionCount: members learn how many they are.

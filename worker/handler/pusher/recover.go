@@ -4,12 +4,19 @@ import (
 	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/handler/pusher/hook"
 	"github.com/pushd/pushd/worker/handler/pusher/keeper"
 	"github.com/pushd/pushd/worker/history"
 )
 
 // Clients that connect with recover=1 are told positions and may come back with
 // one. All others get, byte for byte, what they would without history.
+
+// bare is the name that clients know.
+func bare(name string) string {
+	_, channel := keeper.Split(name)
+	return channel
+}
 
 // from says how the connection joins a channel, recover being the position that
 // it has said; false if at once.
@@ -22,7 +29,7 @@ func (h *Handler) from(c *worker.Conn, name, recover string) (worker.JoinOption,
 			at = history.Position{Epoch: history.Stranger}
 		}
 		return worker.After(at), true
-	case policy.Mode == channel.Latest:
+	case policy.History > 0 && (policy.Mode == channel.Latest || wire.IsCache(bare(name))):
 		return worker.Last(1), true
 	case policy.History > 0 && c.Positions():
 		return worker.JoinOption{}, true
@@ -40,7 +47,7 @@ func (h *Handler) recall(c *worker.Conn, name string, from worker.JoinOption) {
 // keepRecover keeps what a client says that it has of a channel until the keeper
 // has granted it. What is no position is as good as another one of a stranger.
 func (h *Handler) keepRecover(c *worker.Conn, channel, recover string) error {
-	if recover == "" || !c.Positions() || wire.IsCache(channel) {
+	if recover == "" || !c.Positions() {
 		return nil
 	}
 	if _, err := history.Parse(recover); err != nil {
@@ -50,15 +57,27 @@ func (h *Handler) keepRecover(c *worker.Conn, channel, recover string) error {
 }
 
 // past gives a connection that the keeper has let into a channel what it may have
-// of its history. It is a member already, so that it hears who comes and goes;
-// messages wait for those before them. What it has asked for was kept as a session
-// value until now.
-func (h *Handler) past(c *worker.Conn, name, channel string) {
-	from, ok := h.from(c, name, c.Get(recoverKey+channel))
+// of its history, behind the list in n. It is a member already, so that it hears
+// who comes and goes; messages wait for those before them. What it has asked for
+// was kept as a session value until now. With send the list is still to be sent.
+func (h *Handler) past(c *worker.Conn, n worker.Notice, channel string) (send bool) {
+	from, ok := h.from(c, n.Target, c.Get(recoverKey+channel))
 	_ = c.Set(recoverKey+channel, "")
-	if ok && !wire.IsCache(channel) {
-		c.Join(name, from)
+	switch {
+	case ok:
+		c.Join(n.Target, from)
+	case wire.IsCache(channel): // the config keeps nothing of it
+		_ = c.Send(n.Message)
+		h.miss(c, h.app(c), channel)
+		return false
 	}
+	return true
+}
+
+// miss tells a new member of a cache channel that there is no last event.
+func (h *Handler) miss(c *worker.Conn, a *app, channel string) {
+	_ = c.Send(worker.Message{Data: wire.CacheMiss(channel)})
+	h.hook(a, hook.Event{Name: "cache_miss", Channel: channel})
 }
 
 // OnRecovery confirms a subscription at its place in the channel's events, and
@@ -83,6 +102,9 @@ func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
 		_ = c.Send(worker.Message{Data: h.succeeded(c, name, r)}) // what fails has closed it
 	}
 	r.Send()
+	if wire.IsCache(name) && !r.Again && r.Count == 0 && (r.After == (history.Position{}) || !r.Recovered()) {
+		h.miss(c, a, name)
+	}
 	if c.Positions() && r.After != (history.Position{}) {
 		frame := wire.Recovered(name, r.Reason.String(), r.Count)
 		_ = c.Send(worker.Message{Data: at(frame, r.Position)})
@@ -110,8 +132,5 @@ func at(frame []byte, p history.Position) []byte {
 
 // OnPosition makes the event for clients that are told positions.
 func (h *Handler) OnPosition(p *worker.Published) worker.Message {
-	if _, name := keeper.Split(p.Channel); wire.IsCache(name) {
-		return p.Message
-	}
 	return worker.Message{Data: at(p.Message.Data, p.Position), Binary: p.Message.Binary}
 }

@@ -100,11 +100,11 @@ func (h *Handler) enter(c *worker.Conn, a *app, s wire.Subscribe, m wire.Member)
 		if c.InChannel(name) || c.InChannel(waiting+name) {
 			return &refusal{"InvalidData", "the connection has subscribed to the channel already", http.StatusBadRequest, ""}
 		}
-		if wire.IsPresence(channel) && (setMember(c, channel, m) != nil || h.keepRecover(c, channel, s.Recover) != nil) {
+		if setMember(c, channel, m) != nil || h.keepRecover(c, channel, s.Recover) != nil {
 			forgetMember(c, channel)
 			return &refusal{"LimitReached", "the connection has too much presence data", http.StatusForbidden, "the connection's session values are full"}
 		}
-		h.request(c, channel, name, m)
+		h.request(c, name, m)
 		return nil
 	}
 	if c.InChannel(waiting + name) {
@@ -118,6 +118,9 @@ func (h *Handler) enter(c *worker.Conn, a *app, s wire.Subscribe, m wire.Member)
 		h.join(c, a, name)
 	}
 	_ = c.Send(worker.Message{Data: wire.Succeeded(channel)})
+	if wire.IsCache(channel) {
+		h.miss(c, a, channel) // the config keeps nothing of it
+	}
 	return nil
 }
 

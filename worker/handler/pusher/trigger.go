@@ -27,7 +27,11 @@ type event struct {
 	data     json.RawMessage // a JSON string
 	except   string          // connection id, "" = none
 	info     attributes
+	order    *worker.Order // idempotency key and version; nil = none
 }
+
+// asks reports whether the answer has what the history service says.
+func (e *event) asks() bool { return e.order != nil || e.info&wantPosition != 0 }
 
 // fields of an event in a request; those that are not known are ignored.
 type fields struct {
@@ -37,6 +41,8 @@ type fields struct {
 	Data     json.RawMessage `json:"data"`
 	SocketID json.RawMessage `json:"socket_id"`
 	Info     json.RawMessage `json:"info"`
+	Key      json.RawMessage `json:"idempotency_key"`
+	Version  json.RawMessage `json:"version"`
 }
 
 // batch are the events of a request, one too many if there are more: however
@@ -65,16 +71,9 @@ func (k *call) trigger(string) error {
 	if err != nil {
 		return err
 	}
-	if err := k.publish(e); err != nil {
-		return err
-	}
-	if e.info == 0 {
-		return k.ok(struct{}{})
-	}
-	k.inform(e.channels, e.info, func(info map[string]channelInfo) {
-		_ = k.ok(map[string]any{"channels": info})
+	return k.send([]event{e}, func(known []outcome) {
+		_ = k.ok(known[0].whole())
 	})
-	return nil
 }
 
 // triggerOne is the endpoint of old SDKs: the channel is in the path, the data
@@ -87,11 +86,7 @@ func (k *call) triggerOne(channel string) error {
 	if err := e.check(k.a); err != nil {
 		return err
 	}
-	if err := k.publish(e); err != nil {
-		return err
-	}
-	k.answer(http.StatusAccepted, struct{}{})
-	return nil
+	return k.send([]event{e}, func([]outcome) { k.answer(http.StatusAccepted, struct{}{}) })
 }
 
 // triggerBatch sends up to ten events, in order: all that are valid, or none.
@@ -106,33 +101,25 @@ func (k *call) triggerBatch(string) error {
 		return bad("a batch has at most 10 events")
 	}
 	events := make([]event, len(body.Batch))
-	var ask []string
-	var info attributes
+	told := false
 	for i, f := range body.Batch {
 		var err error
 		if events[i], err = f.event(k.a); err != nil {
 			return bad("event " + strconv.Itoa(i) + ": " + err.Error()).as(err)
 		}
-		if events[i].info != 0 {
-			ask, info = append(ask, events[i].channels...), info|events[i].info
+		told = told || events[i].info != 0 || events[i].order != nil
+	}
+	return k.send(events, func(known []outcome) {
+		if !told {
+			_ = k.ok(struct{}{})
+			return
 		}
-	}
-	if err := k.publish(events...); err != nil {
-		return err
-	}
-	if info == 0 {
-		return k.ok(struct{}{})
-	}
-	k.inform(ask, info, func(known map[string]channelInfo) {
 		batch := make([]channelInfo, len(events))
-		for i, e := range events {
-			if e.info != 0 {
-				batch[i] = known[e.channels[0]].only(e.info)
-			}
+		for i := range known {
+			batch[i] = known[i].first()
 		}
 		_ = k.ok(map[string]any{"batch": batch})
 	})
-	return nil
 }
 
 // as keeps the status of the fault that f is about.
@@ -181,6 +168,9 @@ func (f *fields) event(a *app) (e event, err error) {
 		return e, bad("data must be a string")
 	}
 	e.data = f.Data
+	if e.order, err = f.order(); err != nil {
+		return e, err
+	}
 	if len(e.channels) <= maxTriggerChannels { // check refuses the rest, also of one name
 		e.channels = distinct(e.channels)
 	}
@@ -253,41 +243,4 @@ func (e *event) size() int {
 		n += len(channel)
 	}
 	return n
-}
-
-// publish sends events to their channels. Their bytes are what the clients get.
-// With an error nobody gets any, so that a back end can send them again. Cache
-// channels have the keeper in between: if it takes nothing, the others have got
-// theirs.
-func (k *call) publish(events ...event) error {
-	size := 0
-	for i := range events { // before any of it is made
-		size += events[i].size()
-	}
-	if size > maxFanout {
-		return &fault{http.StatusRequestEntityTooLarge, "the data is over 32 MiB for all channels together: send several requests"}
-	}
-	var plain, cached []worker.ChannelMessage
-	for i := range events {
-		e := &events[i]
-		for _, channel := range e.channels {
-			m := worker.ChannelMessage{Channel: k.a.channel(channel), Except: e.excepts()}
-			m.Data = wire.RawEvent(e.name, channel, e.data, wire.Member{})
-			if wire.IsCache(channel) {
-				cached = append(cached, m)
-			} else {
-				plain = append(plain, m)
-			}
-		}
-		plain = append(plain, k.a.mirrored(e.channels, e.name, e.data, e.except)...)
-	}
-	if err := k.h.w.PublishAll(plain); err != nil {
-		return err
-	}
-	for _, m := range cached {
-		if err := k.h.keeper.Publish(m.Channel, m.Data, m.Except...); err != nil {
-			return err
-		}
-	}
-	return nil
 }

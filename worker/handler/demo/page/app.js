@@ -11,7 +11,7 @@ let met = false; // all of them have been open
 function listen(path, on) {
   let wait = 500; // ms
   const connect = () => {
-    const socket = new WebSocket(location.origin.replace(/^http/, 'ws') + path);
+    const socket = new WebSocket(location.origin.replace(/^http/, 'ws') + path + (on.query?.() ?? ''));
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => {
       wait = 500;
@@ -62,13 +62,53 @@ function element(name, text) {
   return e;
 }
 
-// Chat.
+// Chat. Where the room has a history, each message comes with its position: a page
+// that is opened anew gets the last ones, one that was away what it has missed.
 
 function chat() {
+  let at = ''; // the position of the last message
+  let live = false; // what was missed has come
+  let opened = false;
+  let own = []; // said since then: a client does not get its own, but for those that it missed
+  const placed = (data) => {
+    try {
+      const m = JSON.parse(data);
+      return typeof m.position === 'string' && typeof m.channel === 'string' ? m : null;
+    } catch {
+      return null; // a room without history, or bytes
+    }
+  };
+  const show = (m) => {
+    at = m.position;
+    if (m.data === undefined && m.data_base64 === undefined) {
+      live = true;
+      if (m.recovered === false) append($('chat-log'), 'Some messages were missed here.').className = 'gap';
+      return;
+    }
+    const said = m.data ?? `${atob(m.data_base64).length} bytes`;
+    const mine = live ? -1 : own.indexOf(said);
+    if (mine >= 0) own.splice(mine, 1);
+    else append($('chat-log'), said);
+    if (live) own = [];
+  };
   listen(settings.chat, {
-    open: () => { $('chat-send').disabled = false; },
-    close: () => { $('chat-send').disabled = true; },
-    message: (data) => append($('chat-log'), readable(data)),
+    query: () => {
+      opened = live = false;
+      return at ? `?after=${encodeURIComponent(at)}` : '?positions=1';
+    },
+    open: () => {
+      opened = true;
+      $('chat-send').disabled = false;
+    },
+    close: () => {
+      if (!opened) at = ''; // it may be that the room's history is not ours to read
+      $('chat-send').disabled = true;
+    },
+    message: (data) => {
+      const m = placed(data);
+      if (m) show(m);
+      else append($('chat-log'), readable(data));
+    },
   });
   $('chat-form').addEventListener('submit', (event) => {
     event.preventDefault();
@@ -76,6 +116,8 @@ function chat() {
     const socket = sockets.get(settings.chat);
     if (!socket || input.value === '') return;
     socket.send(input.value);
+    own.push(input.value);
+    if (own.length > 100) own.shift();
     append($('chat-log'), input.value).className = 'mine';
     input.value = '';
   });

@@ -107,10 +107,6 @@ func (c *Client) state() (ops []op) {
 		}
 		ops = append(ops, o)
 	}
-	for at := range c.watching {
-		c.watching[at] = now
-		ops = append(ops, op{Kind: opWatch, Channel: at.channel, Conn: at.conn})
-	}
 	for channel, n := range c.counts {
 		ops = append(ops, op{Kind: opCount, Channel: channel, N: n})
 	}
@@ -126,11 +122,6 @@ func (c *Client) prune() {
 	for at := range c.presence {
 		if !c.bus.Has(at.conn) {
 			delete(c.presence, at)
-		}
-	}
-	for at := range c.watching {
-		if !c.bus.Has(at.conn) {
-			delete(c.watching, at)
 		}
 	}
 	for conn := range c.logins {
@@ -153,12 +144,6 @@ func (c *Client) again() {
 		if !s.admitted && now.Sub(s.told) >= tellAgain && c.bus.Has(at.conn) {
 			s.told = now
 			c.pending = append(c.pending, op{Kind: opJoin, Channel: at.channel, Conn: at.conn}.of(s.member))
-		}
-	}
-	for at, told := range c.watching {
-		if now.Sub(told) >= tellAgain && c.bus.Has(at.conn) {
-			c.watching[at] = now
-			c.pending = append(c.pending, op{Kind: opWatch, Channel: at.channel, Conn: at.conn})
 		}
 	}
 }

@@ -11,12 +11,6 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-// CachedEvent is the last event of a cache channel.
-type CachedEvent struct {
-	Message json.RawMessage `json:"message"` // {"event":…,"channel":…,"data":…}; none when empty
-	TTL     int             `json:"ttl"`     // seconds that it is kept yet
-}
-
 // Ask implements worker.Service.
 func (k *Keeper) Ask(from string, data []byte, answer func([]byte, error)) {
 	var q question
@@ -43,8 +37,6 @@ func (k *Keeper) Ask(from string, data []byte, answer func([]byte, error)) {
 		answer(json.Marshal(k.usersOf(q.Users, q.Form)))
 	case q.Of != nil:
 		answer(json.Marshal(k.countEach(q.Of)))
-	case q.Cached != "":
-		answer(json.Marshal(k.cachedOf(q.Cached)))
 	default:
 		answer(nil, errors.New("the keeper does not know the question"))
 	}
@@ -81,16 +73,6 @@ func (k *Keeper) countEach(names []string) []int {
 	return counts
 }
 
-func (k *Keeper) cachedOf(name string) (c CachedEvent) {
-	now := k.env.Now()
-	if e := k.cache.get(name, now); e != nil {
-		c.Message, c.TTL = e.message, int((cacheTTL - now.Sub(e.at)).Round(time.Second).Seconds())
-	} else {
-		c.Message = json.RawMessage("null")
-	}
-	return c
-}
-
 // Metrics implements worker.MetricsService.
 func (k *Keeper) Metrics(emit func(worker.Metric)) {
 	members := 0
@@ -102,7 +84,6 @@ func (k *Keeper) Metrics(emit func(worker.Metric)) {
 	gauge("presence_members", "Users in presence channels, each channel's own.", members)
 	gauge("presence_connections", "Subscriptions to presence channels.", len(k.entries))
 	gauge("signed_in_connections", "Connections that have signed in.", len(k.people.logins))
-	gauge("cached_channels", "Cache channels with a last event.", k.cache.order.Len())
 	if m := &k.mirror; m.node != "" {
 		gauge("presence_peers", "Other nodes whose members are known here.", len(m.holds))
 		emit(worker.Metric{Name: "presence_lists_total", Help: "Whole lists of members taken from other nodes.", Counter: true, Number: float64(m.lists)})

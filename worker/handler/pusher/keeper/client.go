@@ -40,8 +40,7 @@ type Client struct {
 
 	// What is announced to a keeper that does not know it.
 	presence map[key]*subscription
-	watching map[key]time.Time // cache channels: when the keeper was told
-	counts   map[string]int    // connections by channel, as told last
+	counts   map[string]int // connections by channel, as told last
 	logins   map[string]*signedIn
 	left     []departure // not confirmed yet
 
@@ -112,8 +111,8 @@ func Forget(w *worker.Worker) {
 func newClient(b bus) *Client {
 	return &Client{
 		bus: b, instance: rand.Uint64(), next: 1, now: time.Now,
-		presence: map[key]*subscription{}, watching: map[key]time.Time{},
-		counts: map[string]int{}, logins: map[string]*signedIn{}, recount: map[string]bool{},
+		presence: map[key]*subscription{},
+		counts:   map[string]int{}, logins: map[string]*signedIn{}, recount: map[string]bool{},
 	}
 }
 
@@ -139,34 +138,17 @@ func (c *Client) Admitted(conn, channel string) {
 	if s := c.presence[at]; s != nil {
 		s.admitted = true
 	}
-	delete(c.watching, at)
 }
 
-// Leave ends a subscription to a presence channel or takes back Watch, whatever
-// has become of it.
+// Leave ends a subscription to a presence channel, whatever has become of it.
 func (c *Client) Leave(conn, channel string) {
 	at := key{conn, channel}
-	delete(c.watching, at)
 	s := c.presence[at]
 	if s == nil {
 		return
 	}
 	delete(c.presence, at)
 	c.depart(op{Kind: opLeave, Channel: channel, Conn: conn, User: s.member.ID, Number: s.member.Number, Joined: int(s.number)})
-}
-
-// Watch asks for a subscription to a cache channel without presence. The answer
-// is CodeCached.
-func (c *Client) Watch(conn, channel string) {
-	c.watching[key{conn, channel}] = c.now()
-	c.tell(op{Kind: opWatch, Channel: channel, Conn: conn})
-}
-
-// Publish sends a server's event, ready for clients, to a cache channel, of
-// which it becomes the last event. Connections in except do not get it. Errors:
-// those of worker.Worker.Tell; then nobody gets it.
-func (c *Client) Publish(channel string, message []byte, except ...string) error {
-	return c.event(op{Kind: opPublish, Channel: channel, Message: string(message), Except: except})
 }
 
 // Hook queues an event for the webhooks of an app that want it. Errors: those

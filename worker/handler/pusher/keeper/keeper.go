@@ -1,11 +1,11 @@
 // Package keeper knows what no worker alone can know about the channels of the
-// Pusher protocol: who is present in them, the last event of cache channels,
-// who is signed in and watched by whom, and how many connections a channel has.
+// Pusher protocol: who is present in them, who is signed in and watched by whom,
+// and how many connections a channel has.
 //
 // Keeper is a service in the broker process; Client is the end of it in each
 // worker process. The keeper is the one publisher of everything that must be
 // seen in one order: members that come and go, the list that a new subscriber
-// gets, events of cache channels. So a subscriber sees the list at one place in
+// gets. So a subscriber sees the list at one place in
 // the stream and every change after it once, in whatever process it is and
 // whatever process it moves to.
 //
@@ -54,7 +54,6 @@ type Keeper struct {
 	due     int               // rooms that are to be flushed, now or after their pause
 	heard   map[uint64]uint64 // by client: the op that the keeper before expected next
 	buried  map[key]bool      // by user: departures of before the keeper began that were told
-	cache   cache
 	counts  counts
 	people  people
 	mirror  mirror
@@ -80,14 +79,10 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 	k.entries, k.rooms = map[key]*entry{}, map[string]*room{}
 	k.buried = map[key]bool{}
 	k.leases.byName, k.leases.started = map[string]*lease{}, env.Now()
-	k.cache.init()
 	k.counts.init()
 	k.people.init()
 	k.mirror.start(env)
 	if env.DataDir != "" {
-		if err := k.cache.load(env.DataDir); err != nil {
-			env.Log.Warn("cache channels begin empty", "error", err)
-		}
 		if err := k.loadHeard(env.DataDir); err != nil {
 			env.Log.Warn("presence: a departure of this moment may be told twice, since what was told before cannot be read", "error", err)
 		}
@@ -113,9 +108,6 @@ func (k *Keeper) Stop() {
 	k.flushAll()
 	k.mirror.flush()
 	if k.env.DataDir != "" {
-		if err := k.cache.save(k.env.DataDir); err != nil {
-			k.env.Log.Error("cache channels will begin empty", "error", err)
-		}
 		if err := k.saveHeard(k.env.DataDir); err != nil {
 			k.env.Log.Error("presence: a departure of this moment may be told twice after the next start, since it cannot be noted", "error", err)
 		}
@@ -159,8 +151,6 @@ func (k *Keeper) Tell(from string, data []byte) {
 func (k *Keeper) events(ops []op) {
 	for i := range ops {
 		switch o := &ops[i]; {
-		case o.Kind == opPublish:
-			k.publishCached(o)
 		case o.Kind == opHook && o.Event != nil:
 			k.hook(o.Channel, *o.Event)
 		case o.Kind == opTerminate:
@@ -182,8 +172,6 @@ func (k *Keeper) apply(l *lease, o *op, tomb bool) {
 		k.signin(l, o, true)
 	case opCount:
 		k.count(l, o)
-	case opWatch:
-		k.watch(o)
 	default:
 		if o.Kind == opLeave && tomb && !k.settled {
 			k.tombs = append(k.tombs, func() { k.leave(o, true) })
@@ -210,7 +198,6 @@ func (k *Keeper) change(l *lease, o *op, tomb bool) {
 // Roster implements worker.Service.
 func (k *Keeper) Roster(workers []string) {
 	k.leases.roster(workers, k.env.Now())
-	k.cache.taken() // the process is in service: nobody else will need the files
 	k.settle()
 	k.flush()
 	k.watchLeases()
@@ -246,11 +233,6 @@ func (k *Keeper) publish(ps ...worker.Publication) {
 	if err := k.env.Publish(ps...); err != nil {
 		k.env.Log.Warn("publication of presence given up", "channel", ps[0].Target, "error", err)
 	}
-}
-
-// toChannel is a publication of messages to the members of a channel.
-func toChannel(name string, message []byte) worker.Publication {
-	return worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: name, Data: message}
 }
 
 // toConns is a notice to connections, in the order of the channel's messages.

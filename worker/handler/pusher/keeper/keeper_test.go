@@ -3,8 +3,6 @@ package keeper
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -67,120 +65,9 @@ func (s *sim) check2(conns []*conn) {
 		s.fail("left over: %v %v %v", k.entries, k.rooms, k.people)
 	}
 	for _, p := range s.procs {
-		if c := p.client; len(c.presence)+len(c.watching)+len(c.logins)+len(c.left) > 0 {
-			s.fail("left over in %s: %v %v %v %v", p.from, c.presence, c.watching, c.logins, c.left)
+		if c := p.client; len(c.presence)+len(c.logins)+len(c.left) > 0 {
+			s.fail("left over in %s: %v %v %v", p.from, c.presence, c.logins, c.left)
 		}
-	}
-}
-
-func TestCacheChannel(t *testing.T) {
-	s := newSim(t, 1)
-	p := s.start(0, 1)
-	watch := func() *conn {
-		c := s.connect(p, "")
-		c.subs["a:cache-x"] = &sub{}
-		p.client.Watch(c.id, "a:cache-x")
-		p.client.Watch(c.id, "a:cache-x") // an answer that is late is asked for again
-		s.run(time.Second)
-		return c
-	}
-	miss := string(wire.CacheMiss("cache-x"))
-	one := watch()
-	_ = p.client.Publish("a:cache-x", []byte(`{"n":1}`))
-	_ = p.client.Publish("a:cache-x", []byte(`{"n":2}`), one.id)
-	s.run(time.Second)
-	two := watch()
-	for _, c := range []struct {
-		c    *conn
-		want []string
-	}{{one, []string{"subscribed", miss, `{"n":1}`}}, {two, []string{"subscribed", `{"n":2}`}}} {
-		if !slices.Equal(c.c.got, c.want) {
-			t.Errorf("got %q, want %q", c.c.got, c.want)
-		}
-	}
-	var e CachedEvent
-	p.client.Cached("a:cache-x", func(c CachedEvent, err error) { e = c })
-	s.run(time.Minute)
-	if string(e.Message) != `{"n":2}` || e.TTL < 1790 || e.TTL > 1800 {
-		t.Errorf("cached: %s for %d s", e.Message, e.TTL)
-	}
-	s.run(cacheTTL)
-	if late := watch(); !slices.Equal(late.got, []string{"subscribed", miss}) {
-		t.Errorf("after its time: %q", late.got)
-	}
-	if got := strings.Join(s.hooked, " "); strings.Count(got, "a:cache_miss:cache-x::0") != 4 || len(s.hooked) != 4 {
-		t.Errorf("hooks: %s", got)
-	}
-}
-
-func TestCacheIsBounded(t *testing.T) {
-	var c cache
-	c.init()
-	now := time.Unix(1e9, 0)
-	for i := range 300 {
-		c.put(&cached{name: fmt.Sprint(i), message: make([]byte, 1<<20), at: now})
-		c.put(&cached{name: "same", message: make([]byte, 1000), at: now})
-	}
-	if c.bytes > cacheBytes || c.order.Len() < 60 || c.get("0", now) != nil || c.get("299", now) == nil || c.get("same", now) == nil {
-		t.Errorf("%d events, %d bytes", c.order.Len(), c.bytes)
-	}
-	for i := range cacheItems + 100 {
-		c.put(&cached{name: fmt.Sprint("n", i), at: now})
-	}
-	if c.order.Len() > cacheItems || len(c.events) != c.order.Len() {
-		t.Errorf("%d events, %d names", c.order.Len(), len(c.events))
-	}
-	if c.get("x", now.Add(cacheTTL)); c.order.Len() != 0 || c.bytes != 0 || len(c.events) != 0 {
-		t.Errorf("after their time: %d events, %d bytes", c.order.Len(), c.bytes)
-	}
-}
-
-// TestCacheOutlivesTheService: what is stopped in order hands its last events
-// on, once.
-func TestCacheOutlivesTheService(t *testing.T) {
-	s, dir := newSim(t, 1), t.TempDir()
-	restart := func() *Keeper {
-		old := s.keeper
-		old.env.DataDir = dir
-		old.Stop()
-		k := &Keeper{}
-		if err := k.Start(old.env); err != nil {
-			t.Fatal(err)
-		}
-		s.keeper = k
-		return k
-	}
-	if k := restart(); k.cache.order.Len() != 0 {
-		t.Error("there is something in an empty cache")
-	}
-	for i := range 3 {
-		s.keeper.publishCached(&op{Channel: fmt.Sprint("a:cache-", i), Message: fmt.Sprint(i)})
-		s.now = s.now.Add(10 * time.Minute)
-	}
-	k := restart()
-	for i, want := range []string{"", "1", "2"} { // the first one's time is over
-		got := ""
-		if e := k.cache.get(fmt.Sprint("a:cache-", i), s.now); e != nil {
-			got = string(e.message)
-		}
-		if got != want {
-			t.Errorf("event %d: %q, want %q", i, got, want)
-		}
-	}
-	again := &Keeper{}
-	if err := again.Start(k.env); err != nil || again.cache.get("a:cache-2", s.now) == nil {
-		t.Errorf("after a process that was never in service: %v", err)
-	}
-	again.Roster(nil)
-	again = &Keeper{}
-	if err := again.Start(k.env); err != nil || again.cache.order.Len() != 0 {
-		t.Errorf("read twice: %v, %d events", err, again.cache.order.Len())
-	}
-	if err := os.WriteFile(filepath.Join(dir, cacheFile), []byte("["), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Start(k.env); err != nil {
-		t.Errorf("a damaged file: %v", err)
 	}
 }
 

@@ -18,10 +18,9 @@ const (
 	CodeSubscribed uint16 = iota + 1
 	// CodeRefused: the message says why not.
 	CodeRefused
-	// CodeCached is CodeSubscribed for a cache channel. It has two messages
-	// (worker.EachMessage): the second is the last event, or that there is none.
-	// They come together, since an answer may be given twice and only the first
-	// counts.
+	// CodeCached is of a keeper of before: CodeSubscribed for a cache channel with
+	// presence. It has two messages (worker.EachMessage): the second is the last
+	// event, or that there is none.
 	CodeCached
 	// CodeTerminated: the message is the last that the client hears; the target
 	// is the user's name. The session closes the connection.
@@ -82,7 +81,6 @@ const (
 	opJoin  kind = "join"  // presence: a new subscription
 	opHave  kind = "have"  // presence: one that is known to the client
 	opLeave kind = "leave" // presence: the end of one
-	opWatch kind = "watch" // a new subscription to a cache channel without presence
 	opCount kind = "count" // connections in the channel, in this process
 
 	opSignin  kind = "signin"  // a user is there by one more connection
@@ -90,8 +88,7 @@ const (
 	opSignout kind = "signout" // and no more
 
 	// Events, which are not part of the state that is announced.
-	opPublish kind = "publish" // into a cache channel
-	opHook    kind = "hook"    // for the webhooks
+	opHook kind = "hook" // for the webhooks
 
 	opTerminate kind = "end" // the connections of a user
 
@@ -140,11 +137,10 @@ type standing struct {
 
 // question is what Ask gets.
 type question struct {
-	Hello  *hello   `json:"hello,omitempty"`
-	Users  string   `json:"users,omitempty"`  // channel on the bus
-	Form   bool     `json:"form,omitempty"`   // users as they were given: numbers, too
-	Of     []string `json:"of,omitempty"`     // channels on the bus, to count
-	Cached string   `json:"cached,omitempty"` // channel on the bus
+	Hello *hello   `json:"hello,omitempty"`
+	Users string   `json:"users,omitempty"` // channel on the bus
+	Form  bool     `json:"form,omitempty"`  // users as they were given: numbers, too
+	Of    []string `json:"of,omitempty"`    // channels on the bus, to count
 }
 
 // Name returns the name on the bus of an app's channel or user. Neither app ids

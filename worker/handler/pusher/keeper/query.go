@@ -27,12 +27,6 @@ func (c *Client) CountUsers(channels []string, done func(counts []int, err error
 	})
 }
 
-// Cached asks for the last event of a cache channel.
-func (c *Client) Cached(channel string, done func(e CachedEvent, err error)) {
-	var e CachedEvent
-	c.query(question{Cached: channel}, &e, func(err error) { done(e, err) })
-}
-
 func (c *Client) query(q question, into any, done func(error)) {
 	raw, err := json.Marshal(q)
 	if err != nil {

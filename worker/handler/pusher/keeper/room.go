@@ -350,11 +350,7 @@ func (k *Keeper) welcome(r *room) {
 	}
 	list := wire.PresenceSucceeded(r.channel, r.members)
 	for some := range slices.Chunk(conns, maxJoiners) {
-		if wire.IsCache(r.channel) {
-			k.admitCached(r.name, some, list)
-		} else {
-			k.publish(toConns(r.name, CodeSubscribed, some, list))
-		}
+		k.publish(toConns(r.name, CodeSubscribed, some, list))
 	}
 }
 

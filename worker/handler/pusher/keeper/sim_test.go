@@ -332,10 +332,7 @@ func (s *sim) deliver(p *worker.Publication) {
 		case p.Kind == worker.KindMessages:
 			s.several(c, p)
 		default:
-			if _, channel := Split(p.Target); !wire.IsCache(channel) {
-				s.fail("%s: what the keeper says may supersede the channel's own messages: %s", p.Target, short(p.Data))
-			}
-			c.got = append(c.got, string(p.Data))
+			s.fail("%s: what the keeper says may supersede the channel's own messages: %s", p.Target, short(p.Data))
 		}
 	}
 }
@@ -347,24 +344,17 @@ func (s *sim) notice(c *conn, p *worker.Publication) {
 		return
 	}
 	switch p.Code {
-	case CodeSubscribed, CodeCached:
+	case CodeSubscribed:
 		if sub.in {
 			return
-		}
-		list := [][]byte{p.Data}
-		if p.Code == CodeCached {
-			list = messagesIn(p.Data)
 		}
 		sub.in, sub.since = true, s.now
 		c.proc.client.Admitted(c.id, p.Target)
 		sub.view = map[string]bool{}
-		for _, id := range rosterIn(list[0]) {
+		for _, id := range rosterIn(p.Data) {
 			sub.view[id] = true
 		}
 		c.got = append(c.got, "subscribed")
-		for _, m := range list[1:] {
-			c.got = append(c.got, string(m))
-		}
 	case CodeRefused:
 		delete(c.subs, p.Target)
 		c.proc.client.Leave(c.id, p.Target)

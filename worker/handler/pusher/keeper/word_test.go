@@ -49,7 +49,7 @@ func TestRefusedEventIsNoGap(t *testing.T) {
 	s.connect(p, "u").subscribe("a:presence-x")
 	s.calm()
 	p.busy = true
-	for _, err := range []error{p.client.Hook("a", hook.Event{Name: "x"}), p.client.Publish("a:cache-x", []byte("{}"))} {
+	for _, err := range []error{p.client.Hook("a", hook.Event{Name: "x"}), p.client.Terminate("a:u", []byte("{}"))} {
 		if !errors.Is(err, worker.ErrBrokerBusy) {
 			t.Errorf("taken: %v", err)
 		}
