@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -788,5 +789,114 @@ func TestFirstIsSpread(t *testing.T) {
 		if n[name] < 800 || n[name] > 1200 {
 			t.Errorf("%s has %d of 3000", name, n[name])
 		}
+	}
+}
+
+// TestDeadTellersRooms: of the rooms that fell to the dead node, too, one of the
+// others tells.
+func TestDeadTellersRooms(t *testing.T) {
+	m := newMesh(t, 1, 3, hookedApp())
+	m.exact = true
+	dead := m.nodes[2]
+	for i := range 30 {
+		dead.connect(dead.procs[i%2], "u").subscribe(fmt.Sprint("a:presence-", i))
+	}
+	m.calm(3 * time.Second)
+	before := len(m.hooks)
+	dead.crash()
+	m.calm(7 * time.Second)
+	left := 0
+	for _, h := range m.hooks[before:] {
+		if h.Name == "member_removed" {
+			left++
+		}
+	}
+	if left != 30 {
+		t.Errorf("webhooks heard of %d departures, want 30", left)
+	}
+}
+
+// TestWorkerKilledBeforeASwap: its members leave, though the new keeper never knew
+// that worker.
+func TestWorkerKilledBeforeASwap(t *testing.T) {
+	m := newMesh(t, 1, 2, hookedApp())
+	m.exact = true
+	n := m.nodes[0]
+	for _, o := range m.nodes {
+		o.connect(o.procs[0], "watcher").subscribe("a:presence-x")
+	}
+	n.connect(n.procs[1], "u").subscribe("a:presence-x")
+	m.calm(2 * time.Second)
+	n.kill(n.procs[1])
+	n.swap(func() {})
+	m.calm(3 * time.Second)
+}
+
+// TestPeerNumbers: what counts of what a peer says, word by word.
+func TestPeerNumbers(t *testing.T) {
+	m := newMesh(t, 1, 2)
+	k := m.nodes[0].keeper
+	p := k.mirror.peers["n2"]
+	m.nodes[1].crash() // from here on we speak for it
+	epoch, next := p.epoch, p.next
+	have := func(user string) op { return op{Kind: opHave, Channel: "a:presence-x", User: user} }
+	say := func(w peerWord) {
+		raw, err := json.Marshal(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.Peer("n2", raw)
+	}
+	want := func(what string, users ...string) {
+		t.Helper()
+		if got := m.nodes[0].users("a:presence-x"); !slices.Equal(got, users) {
+			t.Errorf("%s: %v, want %v", what, got, users)
+		}
+	}
+	say(peerWord{Epoch: epoch, First: next, Ops: []op{have("a")}})
+	want("the next number", "a")
+	say(peerWord{Epoch: epoch, First: next, Ops: []op{have("again")}})
+	want("a number that was there", "a")
+	say(peerWord{Epoch: epoch, First: next + 2, Ops: []op{have("c")}})
+	want("a number too far", "a")
+	say(peerWord{Epoch: epoch, First: next, Part: 1, Last: true, Ops: []op{have("old")}})
+	want("a list of before", "a")
+	say(peerWord{Epoch: epoch, First: next + 2, Part: 1, Ops: []op{have("a"), have("b")}})
+	say(peerWord{Epoch: epoch, First: next + 2, Part: 3, Last: true})
+	if p.synced {
+		t.Error("a list without its second part counts")
+	}
+	say(peerWord{Epoch: epoch, First: next + 2, Part: 1, Last: true, Ops: []op{have("b")}})
+	want("the list, and the change that was ahead of it", "b", "c")
+	say(peerWord{Epoch: 77, First: 1, Part: 1, Last: true, Ops: []op{have("d")}})
+	want("the list of another keeper", "d")
+	say(peerWord{Epoch: epoch, First: next + 3, Ops: []op{have("late")}})
+	say(peerWord{Epoch: epoch, First: next + 3, Part: 1, Last: true, Ops: []op{have("late")}})
+	want("late words of the one before", "d")
+}
+
+// TestOriginNamesTheTeller: who tells webhooks of a change is what its origin
+// believes.
+func TestOriginNamesTheTeller(t *testing.T) {
+	m := newMesh(t, 1, 2, hookedApp())
+	n, p := m.nodes[0], m.nodes[0].keeper.mirror.peers["n2"]
+	m.nodes[1].crash()
+	for i, chorus := range [][]string{{"n1"}, {"n2"}, {"n7", "n8"}} {
+		for _, o := range []op{
+			{Kind: opNodes, Watch: []string{"n1"}, Except: chorus},
+			{Kind: opHave, Channel: fmt.Sprint("a:presence-", i), User: "u"},
+		} {
+			n.keeper.hear(p, &peerWord{Epoch: p.epoch, First: p.next, Ops: []op{o}})
+		}
+	}
+	m.run(100 * time.Millisecond)
+	var told []string
+	for _, h := range n.hooked {
+		if strings.Contains(h, "member") {
+			told = append(told, h)
+		}
+	}
+	if want := []string{"a:member_added:presence-0:u:0"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }
