@@ -51,6 +51,7 @@ type process struct {
 	isReady  atomic.Bool
 	leaving  atomic.Bool // told to stop
 	onQuery  func(*process, control.Message)
+	onKeep   func(*process, json.RawMessage)
 	onExited func(*process)
 	still    atomic.Pointer[standstill] // not nil while the master comes to a stand
 
@@ -162,6 +163,8 @@ func (p *process) receive(m control.Message) {
 		p.heard(lastWord, m.Body)
 	case control.TypeQuery:
 		p.onQuery(p, m)
+	case control.TypeKeep:
+		p.onKeep(p, m.Body)
 	default:
 		p.log.Warn("unknown control message ignored", "type", m.Type)
 	}

@@ -192,6 +192,7 @@ func (m *master) newProcess(s *slot, u *unit, proc *os.Process, ctl *control.Con
 		asked:    map[uint64]chan control.Message{},
 		given:    map[string]*os.File{},
 		onQuery:  m.answerChild,
+		onKeep:   m.keepNodes,
 		onExited: func(p *process) { m.post(func() { m.exited(p) }) },
 	}
 	if st, err := readStat(p.pid); err == nil { // a zombie still has it

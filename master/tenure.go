@@ -3,6 +3,7 @@ package master
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -15,6 +16,16 @@ type tenure struct {
 	Token uint64    `json:"token"`
 	Drawn time.Time `json:"drawn"`
 	Held  bool      `json:"held"` // a broker process with it has served
+
+	Kept json.RawMessage `json:"kept,omitempty"` // see control.TypeKeep
+}
+
+// keepNodes notes what the broker process wants its successor to know. Its reader calls
+// it.
+func (m *master) keepNodes(p *process, body json.RawMessage) {
+	if p.unit.role == control.RoleBroker && len(body) <= control.MaxKept {
+		m.post(func() { m.tenure.Kept = body })
+	}
 }
 
 func newTenure() tenure {
@@ -25,5 +36,5 @@ func newTenure() tenure {
 
 // told is what a broker process is told.
 func (t tenure) told() *control.Tenure {
-	return &control.Tenure{Token: t.Token, AgeMS: time.Since(t.Drawn).Milliseconds(), Held: t.Held}
+	return &control.Tenure{Token: t.Token, AgeMS: time.Since(t.Drawn).Milliseconds(), Held: t.Held, Kept: t.Kept}
 }

@@ -53,6 +53,8 @@ const (
 
 	TypeRenew = "renew" // master → worker, with ID: replace the programs of its scripts, nothing else; answered by answer: a list of Renewed
 
+	TypeKeep = "keep" // broker process → master: what the next one gets as Tenure.Kept, at most MaxKept bytes of JSON
+
 	TypeReady  = "ready"  // child → master: it serves
 	TypeFailed = "failed" // child → master: Failed; it exits on its own
 	TypePong   = "pong"   // child → master, with the ID of the ping
@@ -109,7 +111,12 @@ type Tenure struct {
 	Token uint64 `json:"token"`
 	AgeMS int64  `json:"age_ms"`         // since it was drawn
 	Held  bool   `json:"held,omitempty"` // a process with it has served
+
+	Kept json.RawMessage `json:"kept,omitempty"` // of the process before: the nodes that it knew
 }
+
+// MaxKept bounds Tenure.Kept, in bytes.
+const MaxKept = 32 << 10
 
 // Copy is a sealed file in memory with what the master has made of files: a
 // certificate and its key in one piece, say. It is read from its start, by

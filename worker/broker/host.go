@@ -41,6 +41,9 @@ type HostOptions struct {
 	AppsHash string
 	Tenure   *control.Tenure // of the master; nil = it has none
 	Times    nodes.Times
+	// Keep, if not nil, gets what Tenure.Kept of the next process is to be, after
+	// each change. Called by one goroutine.
+	Keep func(json.RawMessage)
 	// OnConflict, if not nil, is told that another process has this node's name.
 	OnConflict func(error)
 }

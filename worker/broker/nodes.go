@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -35,6 +36,9 @@ type signs struct {
 	gone    chan struct{} // closed: the name is another one's
 	done    sync.WaitGroup
 
+	keep func(json.RawMessage)
+	kept json.RawMessage // what keep got last; of run
+
 	mu    sync.Mutex
 	table *nodes.Table
 	own   []string // workers of this node, by their names on the bus
@@ -47,10 +51,15 @@ func newSigns(o *HostOptions) *signs {
 	if t := o.Tenure; t != nil {
 		self.Token, self.Age, self.Held = t.Token, time.Duration(t.AgeMS)*time.Millisecond, t.Held
 	}
-	return &signs{
-		c: c, quit: make(chan struct{}), gone: make(chan struct{}),
+	n := &signs{
+		c: c, keep: o.Keep, quit: make(chan struct{}), gone: make(chan struct{}),
 		table: nodes.New(self, o.Times, time.Now()),
 	}
+	var known []nodes.Sign
+	if o.Tenure != nil && json.Unmarshal(o.Tenure.Kept, &known) == nil {
+		n.table.Restore(known, time.Now())
+	}
+	return n
 }
 
 // rosterOf is the Worker of a Host's answer to a gathering. No worker has that
@@ -126,10 +135,31 @@ func (n *signs) run() {
 				n.sweep(time.Now())
 			}
 			n.say(false)
+			n.remember()
 		case <-n.quit:
 			return
 		}
 	}
+}
+
+// remember has the nodes of now kept for the process after this one. Only run calls
+// it.
+func (n *signs) remember() {
+	if n.keep == nil {
+		return
+	}
+	n.mu.Lock()
+	known := n.table.Known()
+	n.mu.Unlock()
+	for i := range known {
+		known[i].N = 0 // it grows with each, and counts for nothing
+	}
+	raw, err := json.Marshal(known)
+	if err != nil || len(raw) > control.MaxKept || bytes.Equal(raw, n.kept) {
+		return
+	}
+	n.kept = raw
+	n.keep(raw)
 }
 
 // say sends a sign of life. One that is lost is followed by the next.

@@ -177,6 +177,7 @@ func (b *serving) open() error {
 	b.host, err = broker.StartHost(broker.HostOptions{
 		Client: b.client, Options: b.Services, Channels: b.ChannelRules, Apps: channel.NewApps(b.Apps), DataDir: b.Settings.DataDir, Logger: b.Log,
 		Version: b.Version, AppsHash: b.AppsHash, Tenure: b.Init.Tenure, Times: b.Times, OnConflict: b.giveUp,
+		Keep: b.keep(),
 	})
 	if err != nil {
 		return control.AtStep("start services", err)
@@ -190,6 +191,17 @@ func (b *serving) open() error {
 	}
 	b.orderCertificates()
 	return nil
+}
+
+// keep tells the master what the broker process after this one is to know; nil: the
+// master is too old to pass it on.
+func (b *serving) keep() func(json.RawMessage) {
+	if b.Init.Tenure == nil {
+		return nil
+	}
+	return func(known json.RawMessage) {
+		b.send(control.Message{Type: control.TypeKeep, Body: known})
+	}
 }
 
 // orderCertificates begins to keep those that authorities issue.

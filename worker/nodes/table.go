@@ -202,5 +202,34 @@ func (t *Table) AllSpeak(word string) bool {
 	return slices.Contains(t.me.Speaks, word)
 }
 
+// Known returns what the nodes that are not lost have said last, but for their
+// words, for the process after this one.
+func (t *Table) Known() []Sign {
+	list := []Sign{}
+	for _, name := range t.names() {
+		if o := t.others[name]; o.State == Ready || o.State == Quiet {
+			list = append(list, Sign{
+				Node: o.Name, Epoch: o.Epoch, Token: o.token, N: o.n, Version: o.Version, Speaks: o.Speaks, Apps: o.Apps, Workers: o.Workers, At: o.At,
+			})
+		}
+	}
+	return list
+}
+
+// Restore takes in what the process before this one knew. Until they are heard,
+// those nodes are quiet: their workers have to answer.
+func (t *Table) Restore(known []Sign, now time.Time) {
+	for i := range known {
+		s := &known[i]
+		if s.check() != nil || s.Node == t.me.Node || t.others[s.Node] != nil || !t.room() {
+			continue
+		}
+		o := &other{}
+		o.take(s, now)
+		o.State = Quiet
+		t.others[s.Node] = o
+	}
+}
+
 // Refused counts signs that no node of ours would send.
 func (t *Table) Refused() uint64 { return t.refused }

@@ -236,3 +236,30 @@ func TestRTTIsThereAndBack(t *testing.T) {
 		t.Errorf("an echo of what was never said: %s", got[1].RTT)
 	}
 }
+
+// TestASuccessorKnowsWhoWasThere: their workers have to answer before they are
+// heard, and they are lost like others if they are not.
+func TestASuccessorKnowsWhoWasThere(t *testing.T) {
+	a, b, c := table("a", 1, 1), table("b", 2, 2), table("c", 3, 3)
+	b.SetWorkers([]string{"b/push/0/1"})
+	b.SetWord("presence", []byte("7"))
+	a.Hear(sign(b, at(0)), at(0))
+	a.Hear(sign(c, at(0)), at(0))
+	c.Leave()
+	a.Hear(sign(c, at(1)), at(1))
+	next := table("a", 9, 1)
+	next.Restore(append(a.Known(), Sign{Node: "a", Epoch: 5}, Sign{Node: "b", Epoch: 5}, Sign{Node: "x y", Epoch: 5}), at(10))
+	if got := states(next, at(10)); got != "b=quiet " || len(next.Workers()) != 1 {
+		t.Errorf("%q, %v", got, next.Workers())
+	}
+	sweepTo(next, 500, 1500)
+	if v := next.Hear(sign(b, at(1600)), at(1600)); v != News || states(next, at(1600)) != "b=ready " {
+		t.Errorf("%v, %q", v, states(next, at(1600)))
+	}
+	silent := table("a", 10, 1)
+	silent.Restore(a.Known(), at(0))
+	sweepTo(silent, 500, 5500)
+	if got := states(silent, at(5500)); got != "b=lost " || len(silent.Workers()) != 0 {
+		t.Errorf("%q, %v", got, silent.Workers())
+	}
+}

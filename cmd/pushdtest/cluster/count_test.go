@@ -144,3 +144,31 @@ func TestASecondOfANameDoesNotServe(t *testing.T) {
 		return r, r.Complete && len(r.Connections) == 1
 	})
 }
+
+// TestABrokerProcessKnowsWhoWasThere: killed while another node stands still, the
+// next one waits for that node from its first answer on.
+func TestABrokerProcessKnowsWhoWasThere(t *testing.T) {
+	t.Parallel()
+	c := Start(t, Options{Config: patient, Nodes: 2})
+	n1, n2 := c.Nodes[0], c.Nodes[1]
+	c.crowd(t, 1)
+	senders := []*sender{{node: n1}, {node: n2}}
+	whole(t, senders, 2)
+	begin := time.Now()
+	pushdtest.Eventually(t, "the master has been told", func() bool { return time.Since(begin) > 3*time.Second })
+	n2.Freeze()
+	defer n2.Thaw()
+	n1.Kill(n1.Status().Broker.PID)
+	for answers := 0; answers < 3; {
+		status, r := n1.post("/v1/publish", object{"channel": "room", "data": "x"})
+		if status == 503 {
+			continue
+		}
+		answers++
+		if status != 200 || r.Complete || !slices.Contains(r.Missing, "n2") {
+			t.Errorf("n2 stands still: %d %+v", status, r)
+		}
+	}
+	n2.Thaw()
+	whole(t, senders, 2)
+}
