@@ -351,23 +351,49 @@ func TestBehindProxy(t *testing.T) {
 	}
 }
 
-// Section "Subscription": CORS names the origin, with credentials, and never *.
+// Section "Subscription": CORS names the origin, with credentials, and never *
+// with them: who comes in by "*" or as "null" is anybody, and has no cookies.
 func TestCORS(t *testing.T) {
-	s := start(t, `,"anonymous":true`)
-	_, header := listen(s, "match=a", "", "Origin: https://page.example").Status()
-	if header.Get("Access-Control-Allow-Origin") != "https://page.example" || header.Get("Access-Control-Allow-Credentials") != "true" || header.Get("Vary") != "Origin" {
-		t.Error(header)
-	}
-	if _, header := listen(s, "match=a", "", "Origin: https://evil.example").Status(); header.Get("Access-Control-Allow-Origin") != "" || header.Get("Access-Control-Allow-Credentials") != "" {
-		t.Error(header)
-	}
-	for origin, allowed := range map[string]bool{"https://page.example": true, "https://evil.example": false} {
+	for _, c := range []struct {
+		origins     []string
+		origin      string
+		status      int
+		allowed     string
+		withCookies bool
+		byCookie    int
+	}{
+		{[]string{"https://page.example"}, "https://page.example", 200, "https://page.example", true, 200},
+		{[]string{"https://page.example"}, "https://evil.example", 403, "", false, 403},
+		{[]string{"https://page.example", "*"}, "https://page.example", 200, "https://page.example", true, 200},
+		{[]string{"*"}, "http://localhost", 200, "http://localhost", true, 200},
+		{[]string{"*"}, "https://evil.example", 200, "*", false, 403},
+		{[]string{"*"}, "null", 200, "*", false, 403},
+		{[]string{"null"}, "null", 200, "null", false, 403},
+	} {
+		w := newWorker(t, `,"anonymous":true`)
+		for i := range w.Routes {
+			w.Routes[i].Origins = c.origins
+		}
+		s := workertest.Start(t, w)
+		check := func(what string, got, status int, h http.Header) {
+			t.Helper()
+			if got != status || h.Get("Access-Control-Allow-Origin") != c.allowed || (h.Get("Access-Control-Allow-Credentials") != "") != c.withCookies || h.Get("Vary") != "Origin" {
+				t.Errorf("%s from %s with %q: %d %v", what, c.origin, c.origins, got, h)
+			}
+		}
+		status, header := listen(s, "match=a", "", "Origin: "+c.origin).Status()
+		check("a stream", status, c.status, header)
 		r, _ := http.NewRequest(http.MethodOptions, "http://localhost/.well-known/mercure", nil)
-		r.Header.Set("Origin", origin)
+		r.Header.Set("Origin", c.origin)
 		r.Header.Set("Access-Control-Request-Method", "POST")
 		response := s.Request(r)
-		if h := response.Header; response.StatusCode != 204 || (h.Get("Access-Control-Allow-Origin") == origin) != allowed || strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST") != allowed {
-			t.Errorf("%s: %d %v", origin, response.StatusCode, response.Header)
+		check("a preflight", response.StatusCode, map[int]int{200: 204, 403: 403}[c.status], response.Header)
+		if got := response.Header.Get("Access-Control-Allow-Methods"); (got == "GET, HEAD, POST") != (c.status == 200) {
+			t.Errorf("%s may %q", c.origin, got)
+		}
+		cookie := "Cookie: mercure_access_token=" + token(t, now(s), []map[string]any{grant("publish", "a")}, nil)
+		if status, body := send(t, s, "topic=a", "", cookie, "Origin: "+c.origin); status != c.byCookie {
+			t.Errorf("a publish by cookie from %s with %q: %d %s", c.origin, c.origins, status, body)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 const maxData = 512 << 10
 
 // publish takes an update.
-func (h *Handler) publish(w *worker.Response, r *worker.Request, allowed bool) {
+func (h *Handler) publish(w *worker.Response, r *worker.Request) {
 	a, ok := h.admit(w, r)
 	if !ok {
 		return
@@ -22,8 +22,8 @@ func (h *Handler) publish(w *worker.Response, r *worker.Request, allowed bool) {
 		h.challenge(w, r, http.StatusUnauthorized, "", "a token is needed to publish: Authorization: Bearer, or the cookie "+h.opt.Cookie)
 		return
 	}
-	if a.cookie && !sameSite(r, allowed) {
-		h.challenge(w, r, http.StatusForbidden, "insufficient_scope", "this page may not publish by a cookie: its origin is not in `origins` of the route")
+	if a.cookie && !sameSite(w, r) {
+		h.challenge(w, r, http.StatusForbidden, "insufficient_scope", "this page may not publish by a cookie: `origins` of the route does not name its origin")
 		return
 	}
 	if err := wire.CheckMedia(r.Header.Get("Content-Type")); err != nil {

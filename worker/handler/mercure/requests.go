@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	wire "github.com/pushd/pushd/protocol/mercure"
@@ -16,41 +17,28 @@ const metadataPath = "/.well-known/oauth-protected-resource"
 // OnRequest answers what comes to the hub's URL and below.
 func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
 	path := r.URL.EscapedPath()
-	allowed := r.Allowed(w)
-	w.Header().Set("Access-Control-Expose-Headers", "Link, Mercure-Last-Event-ID")
 	which, api := h.hub.ParseResource(path)
+	fn, methods := func(w *worker.Response, r *worker.Request) { h.list(w, r, path, which) }, "GET, HEAD"
 	switch {
 	case path == metadataPath+h.hub.Path():
-		h.only(w, r, h.metadata, http.MethodGet, http.MethodHead)
-	case path == h.hub.Path() && r.Method == http.MethodPost:
-		h.publish(w, r, allowed)
+		fn = h.metadata
 	case path == h.hub.Path():
-		h.only(w, r, h.subscribe, http.MethodGet, http.MethodHead, http.MethodPost)
-	case api && h.opt.Subscriptions:
-		h.only(w, r, func(w *worker.Response, r *worker.Request) { h.list(w, r, path, which) }, http.MethodGet, http.MethodHead)
-	default:
+		fn, methods = h.subscribe, "GET, HEAD, POST"
+	case !api || !h.opt.Subscriptions:
 		fail(w, http.StatusNotFound, "there is nothing of the hub at this path")
-	}
-}
-
-// only answers other methods, OPTIONS among them.
-func (h *Handler) only(w *worker.Response, r *worker.Request, fn func(*worker.Response, *worker.Request), methods ...string) {
-	for _, m := range methods {
-		if r.Method == m {
-			fn(w, r)
-			return
-		}
-	}
-	list := strings.Join(append(methods, http.MethodOptions), ", ")
-	w.Header().Set("Allow", list)
-	if r.Method != http.MethodOptions {
-		fail(w, http.StatusMethodNotAllowed, "this takes "+list)
 		return
 	}
-	if w.Header().Get("Access-Control-Allow-Origin") != "" {
-		w.Header().Set("Access-Control-Allow-Methods", list)
+	w.Header().Set("Access-Control-Expose-Headers", "Link, Mercure-Last-Event-ID")
+	switch {
+	case !w.AllowOrigin(r, methods):
+	case !slices.Contains(strings.Split(methods, ", "), r.Method):
+		w.Header().Set("Allow", methods+", OPTIONS")
+		fail(w, http.StatusMethodNotAllowed, "this takes "+methods+", OPTIONS")
+	case r.Method == http.MethodPost:
+		h.publish(w, r)
+	default:
+		fn(w, r)
 	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // metadata tells clients what tokens the hub takes (RFC 9728).
@@ -76,11 +64,12 @@ func answer(w *worker.Response, media string, v any) {
 }
 
 // sameSite reports whether a request with a cookie may change something: the page
-// that it comes from must be of the route's origins. Which page that is Origin
-// says, or Referer; without either nobody knows.
-func sameSite(r *worker.Request, allowed bool) bool {
+// that it comes from must be one that the route's origins name, for which cookies
+// are; one that "*" lets in is anybody's. Which page that is Origin says, or
+// Referer; without either nobody knows.
+func sameSite(w *worker.Response, r *worker.Request) bool {
 	if r.Header.Get("Origin") != "" {
-		return allowed
+		return w.Header().Get("Access-Control-Allow-Credentials") == "true"
 	}
 	u, err := url.Parse(r.Header.Get("Referer"))
 	if err != nil || u.Host == "" {
