@@ -206,6 +206,21 @@ func TestJWKS(t *testing.T) {
 	}
 }
 
+// A key is tried with its own algorithms, though another one of the set has more.
+func TestAlgorithmsOfAKey(t *testing.T) {
+	s, other := newSigners(t), newSigners(t)
+	narrow, wide := jwksOf(s), strings.ReplaceAll(strings.ReplaceAll(jwksOf(other), `"alg":"RS256",`, ""), `"kid":"r"`, `"kid":"r2"`)
+	k := keysOf(t, KeyOptions{JWKS: strings.TrimSuffix(narrow, "]}") + "," + strings.TrimPrefix(wide, `{"keys":[`), Secret: secret, PublicKey: public(t, other.ec)})
+	for _, kid := range []map[string]any{nil, {"kid": "r"}} {
+		if _, _, err := k.Verify(signed(t, jwt.SigningMethodRS512, kid, jwt.MapClaims{}, s.rsa)); err == nil {
+			t.Errorf("%v: RS512 is taken of a key for RS256", kid)
+		}
+	}
+	if _, _, err := k.Verify(signed(t, jwt.SigningMethodRS512, map[string]any{"kid": "r2"}, jwt.MapClaims{}, other.rsa)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A set that is fetched: refused until it is there, renewed when a token names a
 // key that is not known, and what cannot be fetched leaves the keys of before.
 func TestJWKSFetched(t *testing.T) {
