@@ -15,6 +15,11 @@ var (
 	// ErrBrokerAway: the broker has not been reachable for more than a second;
 	// the publication was not taken.
 	ErrBrokerAway = errors.New("broker is away")
+	// ErrUnavailable: the history that several nodes share takes no message now;
+	// it may have taken this one.
+	ErrUnavailable = errors.New("the shared history is not available")
+	// ErrOutdated: the channel has had a message of this version or a higher one.
+	ErrOutdated = errors.New("the version is not new")
 )
 
 // Scope says what kind of name a Target is. A user, a connection and "all" are
@@ -110,6 +115,7 @@ type Numbered struct {
 	Position history.Position `json:"position"`           // "" in a channel without history
 	Repeated bool             `json:"repeated,omitempty"` // the key was known: this is the answer of then
 	Outdated bool             `json:"outdated,omitempty"` // the version was not new: nobody gets it
+	Failed   string           `json:"failed,omitempty"`   // why it could not be numbered: see ErrUnavailable
 }
 
 // HistoryService is the name of the service that numbers the messages of

@@ -100,6 +100,9 @@ type ServiceEnv struct {
 	// After runs fn on the service's goroutine, d from now, unless the service
 	// is stopped before.
 	After func(d time.Duration, fn func())
+	// OpenLog opens the order of messages that all nodes share; what it calls
+	// runs on the service's goroutine. nil, or an error: there is none.
+	OpenLog func(SharedLogOptions) (SharedLog, error)
 	// Now is the clock.
 	Now func() time.Time
 

@@ -19,15 +19,22 @@ const (
 
 // channels reads [history] and [[channel]].
 func (t *table) channels(c *Config) {
-	c.History = History{Memory: defaultMemory, Store: "memory"}
+	c.History = History{Memory: defaultMemory, Store: "memory", Replicas: 3}
 	h := t.sub("history", "")
 	h.size("memory", &c.History.Memory)
 	h.str("store", &c.History.Store)
 	if c.History.Memory < minMemory {
 		h.fail(h.where("memory"), "%d bytes: at least 1MiB. What keeps nothing is a channel without history", c.History.Memory)
 	}
-	if s := c.History.Store; s != "memory" && s != "disk" {
-		h.fail(h.where("store"), `%q: use "memory" or "disk"`, s)
+	h.integer("replicas", &c.History.Replicas)
+	if n := c.History.Replicas; n < 1 || n > 5 {
+		h.fail(h.where("replicas"), "%d: JetStream keeps 1 to 5", n)
+	}
+	switch s := c.History.Store; {
+	case s != "memory" && s != "disk" && s != "jetstream":
+		h.fail(h.where("store"), `%q: use "memory", "disk" or "jetstream"`, s)
+	case s == "jetstream" && c.Broker.URL == "":
+		h.fail(h.where("store"), `"jetstream" is a part of NATS: set [broker] url, or use "disk"`)
 	}
 	h.done()
 	for _, e := range t.subs("channel") {

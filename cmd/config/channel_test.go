@@ -12,7 +12,7 @@ import (
 // TestChannels reads every key of [[channel]] and [history].
 func TestChannels(t *testing.T) {
 	c := mustParse(t, "", none)
-	if c.History != (History{256 << 20, "memory"}) || len(c.Channels) != 1 || c.Channels[0].At != "built-in default" || c.Rules().Of("chat:lobby").History != 20 {
+	if c.History != (History{256 << 20, "memory", 3}) || len(c.Channels) != 1 || c.Channels[0].At != "built-in default" || c.Rules().Of("chat:lobby").History != 20 {
 		t.Errorf("defaults: %+v %+v", c.History, c.Channels)
 	}
 	c = mustParse(t, `

@@ -120,7 +120,9 @@ type Channel struct {
 // History is the table of what is kept of channels.
 type History struct {
 	Memory int    `json:"memory"` // bytes, of all channels together
-	Store  string `json:"store"`  // "memory" or "disk"
+	Store  string `json:"store"`  // "memory", "disk" or "jetstream"
+
+	Replicas int `json:"replicas"` // servers that keep each message, with "jetstream"
 }
 
 // Worker is a group of equal worker processes.

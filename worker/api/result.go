@@ -105,6 +105,9 @@ func positioned(result any, err error) func([]worker.Publication, []tally) (any,
 		}
 		for i := range ts {
 			n := &ts[i].numbered
+			if n.Failed != "" {
+				return nil, &problem{Status: http.StatusServiceUnavailable, Message: n.Failed}
+			}
 			r.Repeated = r.Repeated || n.Repeated
 			r.Outdated = r.Outdated || n.Outdated
 			switch at := n.Position.String(); {

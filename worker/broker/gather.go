@@ -134,7 +134,7 @@ func (g *gathering) numbered(r reply, take func(int, worker.Answer)) {
 	take(r.question, r.Answer)
 	delete(g.ordered, r.question)
 	var n worker.Numbered
-	if json.Unmarshal(r.Data, &n) != nil || !n.Repeated && !n.Outdated {
+	if json.Unmarshal(r.Data, &n) != nil || !n.Repeated && !n.Outdated && n.Failed == "" {
 		return
 	}
 	if g.held == nil {

@@ -216,3 +216,25 @@ func Bare(name string) string {
 	}
 	return name
 }
+
+// Most is how many messages the channel with the longest history keeps.
+func (rules Rules) Most() (n int) {
+	n = 1
+	for i := range rules {
+		if h := rules[i].History; h != nil {
+			n = max(n, *h)
+		}
+	}
+	return n
+}
+
+// MinAge is the least age that any channel with history has.
+func (rules Rules) MinAge() time.Duration {
+	least := DefaultAge
+	for i := range rules {
+		if a := rules[i].Age; a > 0 {
+			least = min(least, a)
+		}
+	}
+	return least
+}

@@ -24,8 +24,12 @@ func (s *Sequencer) Ask(_ string, data []byte, answer func([]byte, error)) {
 		return
 	}
 	switch {
+	case q.Read != nil && s.shared.log != nil:
+		s.pageOnce(q.Read, s.env.Now().Add(aheadWait), answer)
 	case q.Read != nil:
 		answer(json.Marshal(s.page(q.Read)))
+	case q.Purge != nil && s.shared.log != nil:
+		s.sharedPurge(q.Purge, answer)
 	case q.Purge != nil:
 		answer(json.Marshal(worker.HistoryPurged{Purged: s.purge(q.Purge)}))
 	default:

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/pushd/pushd/worker"
@@ -31,6 +32,8 @@ type Sequencer struct {
 	shards map[string]*[worker.Shards]uint64 // by app: the newest offset in each
 	joins  joins
 	keep   keeper
+	shared shared // of the store "jetstream"
+	fresh  func() *history.Store
 	served bool // the roster has come
 	begun  bool // see ready
 	counts counts
@@ -45,14 +48,16 @@ type counts struct {
 
 // options are those of the service: the table [history].
 type options struct {
-	Memory int    `json:"memory"`
-	Store  string `json:"store"`
+	Memory   int    `json:"memory"`
+	Store    string `json:"store"`
+	Replicas int    `json:"replicas"` // of the store "jetstream"
 }
 
 // Stores.
 const (
-	storeMemory = "memory"
-	storeDisk   = "disk"
+	storeMemory    = "memory"
+	storeDisk      = "disk"
+	storeJetStream = "jetstream"
 )
 
 // defaultMemory is for programs without a config.
@@ -61,11 +66,11 @@ const defaultMemory = 256 << 20
 // read takes the first options that there are: a config goes before what a
 // program declares.
 func read(list []worker.Options) (o options, err error) {
-	o = options{defaultMemory, storeMemory}
+	o = options{defaultMemory, storeMemory, 3}
 	if len(list) > 0 {
 		err = list[0].Decode(&o)
 	}
-	if err == nil && (o.Memory <= 0 || o.Store != storeMemory && o.Store != storeDisk) {
+	if err == nil && (o.Memory <= 0 || !slices.Contains([]string{storeMemory, storeDisk, storeJetStream}, o.Store)) {
 		err = fmt.Errorf("memory = %d, store = %q", o.Memory, o.Store)
 	}
 	if err != nil {
@@ -89,12 +94,16 @@ func (s *Sequencer) Start(env *worker.ServiceEnv) error {
 	s.env = env
 	s.shards = map[string]*[worker.Shards]uint64{}
 	s.joins.by = map[string][]history.Want{}
-	s.open(func() *history.Store {
-		return history.New(history.Options{
-			Memory: o.Memory, Keep: keeping(env.Channels),
-			Draw: func(string) history.Epoch { return history.Draw(rand.Uint64()) },
-		})
-	}, o.Store == storeDisk)
+	fresh := func() *history.Store {
+		return history.New(history.Options{Memory: o.Memory, Keep: keeping(env.Channels), Draw: s.draw})
+	}
+	if o.Store == storeJetStream && env.Channels.Ordered() != nil {
+		if err := s.follow(o, fresh); err != nil {
+			return err
+		}
+	} else {
+		s.open(fresh, o.Store == storeDisk)
+	}
 	s.store.Now("") // each sequence has an epoch from the beginning
 	for app := range env.Apps {
 		s.store.Now(app)
@@ -103,6 +112,14 @@ func (s *Sequencer) Start(env *worker.ServiceEnv) error {
 		env.After(sweepPause, s.sweep)
 	}
 	return nil
+}
+
+// draw is the epoch of a sequence that begins: of all nodes, or new.
+func (s *Sequencer) draw(string) history.Epoch {
+	if s.shared.epoch != 0 {
+		return s.shared.epoch
+	}
+	return history.Draw(rand.Uint64())
 }
 
 // keeping says what is kept, by the rules.
@@ -116,6 +133,9 @@ func keeping(rules channel.Rules) func(string) history.Keep {
 // Stop implements worker.Service.
 func (s *Sequencer) Stop() {
 	s.joins.flush(s, 1<<30)
+	if s.shared.log != nil {
+		s.shared.log.Close()
+	}
 	s.leave()
 }
 
@@ -126,6 +146,10 @@ func (s *Sequencer) now() int64 { return s.env.Now().UnixMilli() }
 // publishes it.
 func (s *Sequencer) Order(p *worker.Publication) {
 	s.ready()
+	if s.shared.log != nil && s.env.Channels.HasHistory(p.Target) {
+		s.add(p)
+		return
+	}
 	app, now := s.env.Apps.Of(p.Target), s.now()
 	if s.known(app, p, now) {
 		return
@@ -222,7 +246,11 @@ func (s *Sequencer) warn(channel string, err error) {
 
 // Tell implements worker.Service: workers tell who wants to join.
 func (s *Sequencer) Tell(from string, data []byte) {
-	if err := history.EachWant(data, func(w history.Want) { s.joins.add(s, w) }); err != nil {
+	if err := history.EachWant(data, func(w history.Want) {
+		if !s.early(w) {
+			s.joins.add(s, w)
+		}
+	}); err != nil {
 		s.env.Log.Warn("word of a worker ignored", "worker", from, "error", err)
 	}
 }
@@ -242,7 +270,7 @@ func (s *Sequencer) Roster([]string) {
 
 // stand tells all where the sequences are.
 func (s *Sequencer) stand() {
-	if s.env.Channels.Ordered() == nil {
+	if s.env.Channels.Ordered() == nil || s.shared.log != nil && !s.shared.live {
 		return
 	}
 	var list []byte

@@ -1,0 +1,333 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// jetStream is a NATS server of somebody else that keeps messages in dir.
+func jetStream(t testing.TB, dir string, port int) *server.Server {
+	t.Helper()
+	ns, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, MaxPayload: MaxEnvelope, JetStream: true, StoreDir: dir,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(time.Minute) {
+		t.Fatal("NATS does not start")
+	}
+	return ns
+}
+
+// follower is a service that follows the log, as a test sees it.
+type follower struct {
+	worker.SharedLog
+	t    testing.TB
+	c    *Client
+	mail chan func()
+	end  chan struct{}
+
+	mu     sync.Mutex
+	start  worker.LogStart
+	begins int
+	live   bool
+	away   string
+	texts  []string // "offset channel text"
+	last   uint64
+}
+
+func follow(t testing.TB, url, node string) *follower {
+	t.Helper()
+	c, err := NewClient(Options{ID: "api", Node: node, URL: url, Logger: quiet()})
+	if err == nil {
+		err = c.Start(nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &follower{t: t, c: c, mail: make(chan func(), 64), end: make(chan struct{})}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case fn := <-f.mail:
+				fn()
+			case <-f.end:
+				return
+			}
+		}
+	}()
+	f.SharedLog, err = c.OpenLog(worker.SharedLogOptions{
+		Replicas: 1, Channel: 10, MinAge: time.Minute,
+		Begin: func(at worker.LogStart) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.start, f.begins, f.live, f.texts, f.last = at, f.begins+1, false, nil, 0
+		},
+		Entry: f.entry,
+		Live:  func() { f.mu.Lock(); f.live = true; f.mu.Unlock() },
+		Away:  func(reason string) { f.mu.Lock(); f.away = reason; f.mu.Unlock() },
+	}, func(fn func()) {
+		select {
+		case f.mail <- fn:
+		case <-f.end:
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sync.OnceFunc(func() { f.close(); <-stopped }))
+	return f
+}
+
+func (f *follower) close() {
+	close(f.end)
+	f.Close()
+	f.c.Close()
+}
+
+func (f *follower) entry(e *worker.LogEntry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if e.Offset <= f.last {
+		f.t.Errorf("offset %d comes after %d", e.Offset, f.last)
+	}
+	f.last = e.Offset
+	if e.Purge {
+		f.texts = append(f.texts, fmt.Sprintf("purge %s %d", e.Target, e.What))
+		return
+	}
+	f.texts = append(f.texts, e.Target+" "+string(e.Data))
+}
+
+// until waits for what the follower must have been told.
+func (f *follower) until(what string, ok func() bool) {
+	f.t.Helper()
+	testkit.Eventually(f.t, what, func() bool { f.mu.Lock(); defer f.mu.Unlock(); return ok() })
+}
+
+func (f *follower) isLive() {
+	f.t.Helper()
+	f.until("live", func() bool { return f.live && f.away == "" })
+}
+
+func (f *follower) has(texts ...string) {
+	f.t.Helper()
+	f.until(fmt.Sprint(texts), func() bool { return slices.Equal(f.texts, texts) })
+}
+
+// told is what became of an append.
+type told struct {
+	offset   uint64
+	repeated bool
+	err      error
+}
+
+func (f *follower) say(channel, text string, o *worker.Order) told {
+	f.t.Helper()
+	got := make(chan told, 1)
+	f.mail <- func() {
+		f.Append(&worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: channel, Data: []byte(text), Order: o},
+			time.Hour, func(at history.Position, repeated bool, err error) { got <- told{at.Offset, repeated, err} })
+	}
+	select {
+	case a := <-got:
+		return a
+	case <-time.After(testkit.Patience):
+		f.t.Fatal("no answer to an append")
+		return told{}
+	}
+}
+
+func (f *follower) must(channel, text string, o *worker.Order) told {
+	f.t.Helper()
+	a := f.say(channel, text, o)
+	if a.err != nil {
+		f.t.Fatal(a.err)
+	}
+	return a
+}
+
+// TestSharedLog: two nodes see one order; keys and versions hold over both, and
+// who comes later reads what there is.
+func TestSharedLog(t *testing.T) {
+	ns := jetStream(t, t.TempDir(), server.RANDOM_PORT)
+	a, b := follow(t, ns.ClientURL(), "a"), follow(t, ns.ClientURL(), "b")
+	a.isLive()
+	b.isLive()
+	one := a.must("room", "one", &worker.Order{Key: "k"})
+	if two := b.must("room", "one", &worker.Order{Key: "k"}); two.offset != one.offset || !two.repeated {
+		t.Errorf("the same key: %+v, first %+v", two, one)
+	}
+	if other := b.must("other", "one", &worker.Order{Key: "k"}); other.repeated {
+		t.Error("a key holds in two channels")
+	}
+	v2 := a.must("room", "v2", &worker.Order{Version: 2, Key: "v"})
+	if again := b.must("room", "v2", &worker.Order{Version: 2, Key: "v"}); !again.repeated || again.offset != v2.offset {
+		t.Errorf("a version with its key: %+v", again)
+	}
+	b.must("room", "plain", nil)
+	for _, v := range []uint64{1, 2} {
+		if got := b.say("room", "old", &worker.Order{Version: v}); !errors.Is(got.err, worker.ErrOutdated) {
+			t.Errorf("version %d after 2: %+v", v, got)
+		}
+	}
+	b.must("room", "v3", &worker.Order{Version: 3})
+	want := []string{"room one", "other one", "room v2", "room plain", "room v3"}
+	a.has(want...)
+	b.has(want...)
+	c := follow(t, ns.ClientURL(), "c")
+	c.isLive()
+	c.has(want...)
+	if c.start.Epoch != a.start.Epoch || c.start.Last != c.last {
+		t.Errorf("%+v, the first %+v", c.start, a.start)
+	}
+	done := make(chan error, 1)
+	a.mail <- func() { a.Purge("room", one.offset, func(err error) { done <- err }) }
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	b.has(append(want, fmt.Sprintf("purge room %d", one.offset))...)
+	d := follow(t, ns.ClientURL(), "d")
+	d.isLive()
+	d.has("other one", "room v2", "room plain", "room v3", fmt.Sprintf("purge room %d", one.offset))
+}
+
+// TestSharedLogBeginsAnew: a stream that has lost what was read, that somebody
+// has deleted, or that is full of other people's words.
+func TestSharedLogBeginsAnew(t *testing.T) {
+	dir := t.TempDir()
+	ns := jetStream(t, dir, server.RANDOM_PORT)
+	url := ns.ClientURL()
+	f := follow(t, url, "a")
+	f.isLive()
+	f.must("room", "one", nil)
+	f.has("room one")
+	first := f.start.Epoch
+	js, err := jetstream.New(f.c.link.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "pushd.hist.726f6f6d.m", []byte("not ours")); err != nil {
+		t.Fatal(err)
+	}
+	f.must("room", "two", nil)
+	f.has("room one", "room two")
+	if err := js.DeleteStream(t.Context(), "pushd_history"); err != nil {
+		t.Fatal(err)
+	}
+	f.until("another epoch", func() bool { return f.begins == 2 && f.start.Epoch != first && f.live && f.away == "" })
+	f.must("room", "three", nil)
+	f.has("room three")
+	second := f.start.Epoch
+
+	// The server goes down, and comes back with a store of before.
+	port := strings.TrimPrefix(url, "nats://127.0.0.1:")
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	var n int
+	fmt.Sscan(port, &n)
+	if got := f.say("room", "lost", nil); !errors.Is(got.err, worker.ErrUnavailable) {
+		t.Errorf("without a server: %+v", got)
+	}
+	ns = jetStream(t, t.TempDir(), n)
+	f.until("the third epoch", func() bool { return f.begins == 3 && f.start.Epoch != second && f.live && f.away == "" })
+	f.must("room", "four", nil)
+	f.has("room four")
+}
+
+// TestSharedLogGoesOn: a server that comes back with all that it had, and one
+// who was away meanwhile.
+func TestSharedLogGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	ns := jetStream(t, dir, server.RANDOM_PORT)
+	url := ns.ClientURL()
+	f := follow(t, url, "a")
+	f.isLive()
+	f.must("room", "one", nil)
+	f.has("room one")
+	var n int
+	fmt.Sscan(strings.TrimPrefix(url, "nats://127.0.0.1:"), &n)
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	testkit.Eventually(t, "away", func() bool { return !f.c.link.up() })
+	if got := f.say("room", "lost", nil); !errors.Is(got.err, worker.ErrUnavailable) {
+		t.Errorf("without a server: %+v", got)
+	}
+	jetStream(t, dir, n)
+	testkit.Eventually(t, "back", func() bool { return f.say("room", "two", nil).err == nil })
+	f.has("room one", "room two")
+	if f.begins != 1 {
+		t.Errorf("it has begun %d times", f.begins)
+	}
+}
+
+// TestSharedLogLostItsEnd: the stream is there, its epoch too, but the newest
+// message is not.
+func TestSharedLogLostItsEnd(t *testing.T) {
+	ns := jetStream(t, t.TempDir(), server.RANDOM_PORT)
+	f := follow(t, ns.ClientURL(), "a")
+	f.isLive()
+	f.must("room", "one", nil)
+	f.has("room one")
+	l := f.SharedLog.(*sharedLog)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
+	defer cancel()
+	s, err := l.js.Stream(ctx, l.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := 0
+	probe := &sharedLog{c: l.c, o: worker.SharedLogOptions{Begin: func(worker.LogStart) { begun++ }}, log: quiet(), js: l.js, name: l.name, base: l.base, post: func(fn func()) { fn() }}
+	resume := func() history.Epoch {
+		t.Helper()
+		if err := probe.resume(ctx, s); err != nil {
+			t.Fatal(err)
+		}
+		return probe.at.epoch
+	}
+	first := resume()
+	if again := resume(); again != first || begun != 1 || first != f.start.Epoch {
+		t.Errorf("epoch %v, then %v, begun %d times", first, again, begun)
+	}
+	probe.at.last += 1000
+	second := resume()
+	if second == first {
+		t.Error("less than was read is there, and the epoch stays")
+	}
+	probe.at.time = probe.at.time.Add(1)
+	if third := resume(); third == second || begun != 3 {
+		t.Errorf("another message is there, and the epoch stays; begun %d times", begun)
+	}
+	f.until("the third epoch", func() bool { return f.start.Epoch == probe.at.epoch && f.live })
+}
+
+func TestNoJetStream(t *testing.T) {
+	c, err := NewClient(Options{ID: "api", Node: "a", URL: cluster(t), Logger: quiet()})
+	if err == nil {
+		err = c.Start(nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.OpenLog(worker.SharedLogOptions{}, func(func()) {}); err != errNoJetStream {
+		t.Error(err)
+	}
+}
