@@ -1,0 +1,59 @@
+package history_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/worker/history"
+)
+
+// TestFollow loads what others have numbered, from the middle on, and asks from
+// everywhere: what may be missing is never taken for whole.
+func TestFollow(t *testing.T) {
+	const full = 3
+	s := history.New(history.Options{
+		Memory: 1 << 20,
+		Keep:   func(string) history.Keep { return history.Keep{Messages: full, Age: time.Hour} },
+		Draw:   func(string) history.Epoch { return 7 },
+	})
+	s.Follow("", 100, 40) // offsets to 100 are loaded; of those to 40 some may have gone with age
+	for _, offset := range []uint64{30, 70} {
+		s.Take("", "some", offset, history.Text, []byte(fmt.Sprint(offset)), 1, full)
+	}
+	for _, offset := range []uint64{60, 80, 90} {
+		s.Take("", "full", offset, history.Text, []byte(fmt.Sprint(offset)), 1, full)
+	}
+	if now := s.Now(""); now != (history.Position{Epoch: 7, Offset: 100}) {
+		t.Errorf("it is at %v", now)
+	}
+	ask := func(name string, offset uint64, want string) {
+		t.Helper()
+		a := s.From("", name, history.Position{Epoch: 7, Offset: offset}, 1<<20, 1)
+		got := a.Reason.String()
+		a.Each(func(m history.Message) { got += " " + string(m.Data) })
+		if got != want {
+			t.Errorf("%s after %d: %q, want %q", name, offset, got, want)
+		}
+	}
+	ask("some", 28, "age") // 29 may have been one that is gone
+	ask("some", 29, " 30 70")
+	ask("some", 100, "")
+	ask("full", 58, "size")
+	ask("full", 59, " 60 80 90")
+	ask("none", 39, "age")
+	ask("none", 40, "")
+	ask("none", 101, "future")
+	st := s.Take("", "none", 105, history.Text, []byte("105"), 1, full)
+	if st.Offset != 105 || s.Now("").Offset != 105 {
+		t.Errorf("%+v, now %v", st, s.Now(""))
+	}
+	ask("none", 100, " 105")
+	ask("none", 39, "age")
+	if st := s.Take("", "none", 110, history.Text, []byte("110"), 1, full); st.Prev != 105 {
+		t.Errorf("%+v", st)
+	}
+	if a, b, c := s.Holds("", "none", 0, 1), s.Holds("", "none", 105, 1), s.Holds("", "none", 106, 1); a != 2 || b != 1 || c != 0 {
+		t.Errorf("holds %d, %d, %d", a, b, c)
+	}
+}
