@@ -84,12 +84,12 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 // config have been.
 func (b *planner) channels() {
 	rules, read := b.program.channels(processSpec{Channels: b.config.Rules()}), len(b.config.Channels)
-	if i := rules.Historic(); i >= 0 && b.config.Broker.URL != "" {
+	if i := rules.Historic(); i >= 0 && b.config.Broker.URL != "" && b.config.History.Store != "jetstream" {
 		at := "ChannelRules of the program's workers"
 		if i < read {
 			at = b.config.Channels[i].At
 		}
-		b.fail(at, errors.New("history with [broker] url: each machine would number for itself, and positions would lie. Use the embedded broker, or no history"))
+		b.fail(at, errors.New("history with [broker] url: each machine would number for itself, and positions would lie. Set [history] store = \"jetstream\", use the embedded broker, or no history"))
 	}
 	if len(rules) == read {
 		return

@@ -387,7 +387,10 @@ func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, epoch history
 	if m, err := s.GetMsg(ctx, drawn); err == nil {
 		l.at.time = m.Time
 	}
-	start := worker.LogStart{Epoch: epoch, Last: last, Forgotten: max(forgotten, drawn)}
+	if forgotten <= drawn { // nothing of this epoch
+		forgotten = 0
+	}
+	start := worker.LogStart{Epoch: epoch, Last: last, Forgotten: forgotten}
 	l.post(func() { l.o.Begin(start) })
 	return nil
 }

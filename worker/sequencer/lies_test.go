@@ -203,6 +203,7 @@ func (r *reader) take(line string) error {
 		if f[4] != `""` {
 			r.last[channel] = -1
 			r.told++
+			r.t.Logf("told: %s", line)
 		} else {
 			r.recovered++
 		}
