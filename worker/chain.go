@@ -32,6 +32,9 @@ func (l *loop) follow(p *Publication) *history.Reply {
 		return &reply
 	case p.Kind == KindStand:
 		_ = history.EachStand(p.Data, func(s history.Stand) {
+			if l.recall.away = s.Epoch == 0; l.recall.away {
+				return
+			}
 			for shard := range uint8(Shards) {
 				l.followed(s.App, shard, s.Epoch, s.Shards[shard], s.Shards[shard])
 			}

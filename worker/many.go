@@ -19,11 +19,15 @@ func (w *Worker) SendMany(to []*Conn, m Message) error {
 }
 
 // PublishOrders publishes what the package order has made of an order, all of it
-// or, with an error, nothing. Errors: ErrBrokerBusy, ErrBrokerAway.
+// or, with an error, nothing. Errors: ErrBrokerBusy, ErrBrokerAway,
+// ErrUnavailable.
 func (w *Worker) PublishOrders(list []Publication) error {
 	l := w.loop
 	for i := range list {
 		list[i].Shard = Shard(list[i].Scope, list[i].Target)
+		if err := l.takes(&list[i]); err != nil {
+			return err
+		}
 	}
 	l.counts.published += uint64(len(list))
 	return l.broker.PublishAll(list)

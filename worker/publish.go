@@ -21,6 +21,9 @@ func (l *loop) publish(kind Kind, scope Scope, target string, m Message, opts []
 	for _, o := range opts {
 		p.Except = append(p.Except, o.except...)
 	}
+	if err := l.takes(&p); err != nil {
+		return err
+	}
 	l.counts.published++
 	return l.broker.Publish(&p)
 }
@@ -52,6 +55,9 @@ func (l *loop) publications(list []ChannelMessage) ([]Publication, error) {
 		}
 		ps[i] = newPublication(KindMessage, ScopeChannel, m.Channel, m.Message)
 		ps[i].Except, ps[i].Order, ps[i].Unkept = m.Except, m.Order, m.Unkept
+		if err := l.takes(&ps[i]); err != nil {
+			return nil, err
+		}
 	}
 	l.counts.published += uint64(len(ps))
 	return ps, nil
@@ -66,6 +72,14 @@ func (l *loop) publishNumbered(list []ChannelMessage, done func([]Numbered, bool
 	return l.broker.PublishNumbered(ps, historyWait, func(said []Numbered, all bool) {
 		l.later(func() { done(said, all) })
 	})
+}
+
+// takes says why a message of a channel with history cannot be numbered now.
+func (l *loop) takes(p *Publication) error {
+	if l.recall.away && p.Kind == KindMessage && p.Scope == ScopeChannel && l.hasHistory(p.Target) {
+		return ErrUnavailable
+	}
+	return nil
 }
 
 func (l *loop) kick(scope Scope, target string, code int, reason string) error {

@@ -75,6 +75,7 @@ type recall struct {
 	word    []byte  // of this turn, to the service
 	posted  bool    // askAll will run
 	ticking bool    // again will run
+	away    bool    // the service can number nothing, see ErrUnavailable
 	chains  map[string]*chain
 	// replaying: what is delivered now was delivered here before, to others.
 	replaying bool

@@ -288,7 +288,8 @@ func ExceptID(ids ...string) Option { return Option{except: ids} }
 // Publish sends m to every member of channel in every process, in order per
 // publisher and channel, exactly once while the broker is there. It does not
 // wait: members in this process get it by way of the broker too. Errors:
-// ErrBrokerBusy, ErrBrokerAway, ErrTooLarge; then nobody gets it.
+// ErrBrokerBusy, ErrBrokerAway, ErrTooLarge, and ErrUnavailable for a channel with
+// history while the store that the nodes share takes nothing; then nobody gets it.
 func (w *Worker) Publish(channel string, m Message, opts ...Option) error {
 	return w.loop.publish(KindMessage, ScopeChannel, channel, m, opts)
 }

@@ -45,7 +45,7 @@ func asProblem(err error) *problem {
 		return &problem{Status: statuses[refused.Cause], Message: refused.Message, Field: refused.Field}
 	case errors.Is(err, worker.ErrTooLarge):
 		return &problem{Status: http.StatusRequestEntityTooLarge, Message: err.Error()}
-	case errors.Is(err, worker.ErrBrokerAway), errors.Is(err, worker.ErrBrokerBusy):
+	case errors.Is(err, worker.ErrBrokerAway), errors.Is(err, worker.ErrBrokerBusy), errors.Is(err, worker.ErrUnavailable):
 		return &problem{Status: http.StatusServiceUnavailable, Message: err.Error()}
 	}
 	return &problem{Status: http.StatusInternalServerError, Message: err.Error()}

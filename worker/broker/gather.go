@@ -290,8 +290,35 @@ func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, ta
 		return nil, err
 	}
 	g.collect(ctx, take)
+	g.collectNumbers(take)
 	if g.vain() {
 		return nil, worker.ErrBrokerAway
 	}
 	return g.outcomes(), nil
+}
+
+// numberWait is how long a message may wait to be numbered where all nodes share
+// a history: its servers may be choosing a leader.
+const numberWait = 2500 * time.Millisecond
+
+// collectNumbers waits for what the history service has to say, be the workers
+// late or not: who is told that a message was not numbered may publish it again.
+func (g *gathering) collectNumbers(take func(int, worker.Answer)) {
+	if len(g.ordered) == 0 || g.c.o.URL == "" {
+		return
+	}
+	limit := time.NewTimer(numberWait)
+	defer limit.Stop()
+	for len(g.ordered) > 0 {
+		select {
+		case <-g.replies.C:
+			for _, r := range g.replies.take() {
+				g.answered(r, take)
+			}
+		case <-limit.C:
+			return
+		case <-g.c.closed:
+			return
+		}
+	}
 }

@@ -122,7 +122,8 @@ func (p *Reply) EachMessage(visit func(m Message)) {
 }
 
 // Stand is where the sequence of an app is, for those who follow it: an epoch,
-// and the newest offset in each shard that has one.
+// and the newest offset in each shard that has one. Without an epoch it says that
+// nothing can be numbered now, in any app.
 type Stand struct {
 	App    string
 	Epoch  Epoch

@@ -270,7 +270,11 @@ func (s *Sequencer) Roster([]string) {
 
 // stand tells all where the sequences are.
 func (s *Sequencer) stand() {
-	if s.env.Channels.Ordered() == nil || s.shared.log != nil && !s.shared.live {
+	if s.env.Channels.Ordered() == nil {
+		return
+	}
+	if s.shared.log != nil && (!s.shared.live || s.shared.away != "") {
+		s.publish(worker.Publication{Kind: worker.KindStand, Scope: worker.ScopeList, Data: history.AppendStand(nil, &history.Stand{})})
 		return
 	}
 	var list []byte

@@ -48,7 +48,7 @@ func (s *Sequencer) follow(o options, fresh func() *history.Store) (err error) {
 	}
 	s.shared.log, err = s.env.OpenLog(worker.SharedLogOptions{
 		Replicas: o.Replicas, Channel: s.shared.full, MinAge: s.env.Channels.MinAge(),
-		Begin: s.follows, Entry: s.entry, Live: s.caughtUp, Away: func(reason string) { s.shared.away = reason },
+		Begin: s.follows, Entry: s.entry, Live: s.caughtUp, Away: s.setAway,
 	})
 	return err
 }
@@ -62,6 +62,12 @@ func (s *Sequencer) follows(at worker.LogStart) {
 	for app := range s.env.Apps {
 		s.store.Follow(app, at.Last, at.Forgotten)
 	}
+}
+
+// setAway tells the workers whether messages can be numbered.
+func (s *Sequencer) setAway(reason string) {
+	s.shared.away = reason
+	s.stand()
 }
 
 // caughtUp tells the workers where the log is.

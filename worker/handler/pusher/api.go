@@ -196,7 +196,7 @@ func (k *call) fail(err error) {
 	case errors.As(err, &f):
 	case errors.Is(err, worker.ErrTooLarge):
 		f = &fault{http.StatusRequestEntityTooLarge, err.Error()}
-	case errors.Is(err, worker.ErrBrokerBusy), errors.Is(err, worker.ErrBrokerAway):
+	case errors.Is(err, worker.ErrBrokerBusy), errors.Is(err, worker.ErrBrokerAway), errors.Is(err, worker.ErrUnavailable):
 		k.w.Header().Set("Retry-After", "1")
 		f = &fault{http.StatusServiceUnavailable, err.Error()}
 	default:
