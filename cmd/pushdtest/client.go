@@ -222,11 +222,20 @@ func (c *Client) Close() {
 // the answer.
 func (s *Server) Post(path string, body any) (status int, answer map[string]any) {
 	s.t.Helper()
-	raw, err := json.Marshal(body)
-	if err != nil {
-		s.t.Fatal(err)
+	return s.Do(http.MethodPost, path, body)
+}
+
+// Do is Post with another method; a body of nil is none.
+func (s *Server) Do(method, path string, body any) (status int, answer map[string]any) {
+	s.t.Helper()
+	var raw []byte
+	var err error
+	if body != nil {
+		if raw, err = json.Marshal(body); err != nil {
+			s.t.Fatal(err)
+		}
 	}
-	req, err := http.NewRequest(http.MethodPost, "http://"+s.API+path, bytes.NewReader(raw))
+	req, err := http.NewRequest(method, "http://"+s.API+path, bytes.NewReader(raw))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -34,6 +34,9 @@ func jetStream(t testing.TB, dir string, port int) *server.Server {
 	return ns
 }
 
+// replicas of the stream.
+var replicas = 1
+
 // follower is a service that follows the log, as a test sees it.
 type follower struct {
 	worker.SharedLog
@@ -74,7 +77,7 @@ func follow(t testing.TB, url, node string) *follower {
 		}
 	}()
 	f.SharedLog, err = c.OpenLog(worker.SharedLogOptions{
-		Replicas: 1, Channel: 10, MinAge: time.Minute,
+		Replicas: replicas, Channel: 1000, MinAge: time.Minute,
 		Begin: func(at worker.LogStart) {
 			f.mu.Lock()
 			defer f.mu.Unlock()

@@ -1,0 +1,68 @@
+package sequencer_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// TestHistoryOfTwoNodes: positions, keys, versions and purges hold on each of
+// them, and while the store is away nothing is taken and nobody is closed.
+func TestHistoryOfTwoNodes(t *testing.T) {
+	list, bus := nodes(t, "jetstream")
+	one, two := list[0], list[1]
+	a := dial(t, one.Server)
+	a.SendText("join room1")
+	at := a.joined("room1", `0 ""`)
+	say := func(n node, want int, more ...any) map[string]any {
+		t.Helper()
+		body := map[string]any{"channel": "room1", "data": "x"}
+		for i := 0; i < len(more); i += 2 {
+			body[more[i].(string)] = more[i+1]
+		}
+		status, answer := n.Post("/v1/publish", body)
+		if status != want {
+			t.Fatalf("%v: %d %v, want %d", body, status, answer, want)
+		}
+		return answer
+	}
+	first := say(two, 200, "data", "one", "idempotency_key", "k", "version", 5)
+	if p := a.message("room1", "one"); p != first["position"] || first["reached"] != 1.0 || first["complete"] != true {
+		t.Errorf("%v, delivered at %s", first, p)
+	}
+	if again := say(one, 200, "data", "one", "idempotency_key", "k", "version", 5); again["repeated"] != true || again["position"] != first["position"] {
+		t.Errorf("the same key on the other node: %v", again)
+	}
+	if old := say(one, 200, "data", "old", "version", 4); old["outdated"] != true {
+		t.Errorf("an old version on the other node: %v", old)
+	}
+	say(one, 200, "data", "two")
+	a.message("room1", "two")
+	b := dial(t, two.Server)
+	b.SendText("join room1 " + at)
+	b.joined("room1", `2 ""`)
+	b.message("room1", "one")
+	b.message("room1", "two")
+
+	_, offset, _ := strings.Cut(first["position"].(string), ":")
+	if status, answer := one.Do("DELETE", "/v1/history?channel=room1&offset="+url.QueryEscape(offset), nil); status != 200 || answer["purged"] != 1.0 {
+		t.Errorf("purge: %d %v", status, answer)
+	}
+	pushdtest.Eventually(t, "the other node forgets it", func() bool {
+		_, answer := two.Do("GET", "/v1/history?channel=room1", nil)
+		messages, _ := answer["messages"].([]any)
+		return len(messages) == 1
+	})
+
+	bus.stop()
+	pushdtest.Eventually(t, "it is refused", func() bool {
+		status, _ := one.Post("/v1/publish", map[string]any{"channel": "room1", "data": "lost"})
+		return status == 503
+	})
+	bus.start()
+	pushdtest.Eventually(t, "it is taken again", func() bool { return tryPublish(two.Server, "room1", "three") })
+	a.message("room1", "three")
+	b.message("room1", "three")
+}
