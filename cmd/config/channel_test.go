@@ -33,7 +33,7 @@ history = 0
 [[worker]]
 routes = { "/chat" = "chat" }
 `, none)
-	if c.History != (History{64 << 20, "disk"}) {
+	if c.History != (History{64 << 20, "disk", 3}) {
 		t.Errorf("%+v", c.History)
 	}
 	if c := mustParse(t, "[[channel]]\nmatch = \"chat:*\"\nhistory = 0\n", none); len(c.Channels) != 1 {
@@ -49,7 +49,7 @@ routes = { "/chat" = "chat" }
 	if at := c.Channels[1].At; at != "/etc/pushd/pushd.toml:13: channel[1]" {
 		t.Errorf("at %q", at)
 	}
-	if o := c.Services()[historyService]; len(o) != 1 || string(o[0]) != `{"memory":67108864,"store":"disk"}` {
+	if o := c.Services()[historyService]; len(o) != 1 || string(o[0]) != `{"memory":67108864,"store":"disk","replicas":3}` {
 		t.Errorf("options of the service: %s", o)
 	}
 }
@@ -58,7 +58,7 @@ routes = { "/chat" = "chat" }
 func TestChannelErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"[history]\nmemory = \"1KiB\"\n":                  "f.toml:2: history.memory: 1024 bytes: at least",
-		"[history]\nstore = \"jetstream\"\n":              "f.toml:2: history.store: \"jetstream\": use",
+		"[history]\nstore = \"redis\"\n":                  "f.toml:2: history.store: \"redis\": use",
 		"[history]\nsize = 1\n":                           "f.toml:2: history.size: unknown key",
 		"[[channel]]\nhistory = 1\n":                      "channel[0].match: \"\": write",
 		"[[channel]]\nmatch = \"a\"\n":                    "f.toml:1: channel[0]: match = \"a\" says nothing",
@@ -101,5 +101,19 @@ history = 1
 	if len(got) != 2 || !strings.HasPrefix(got[0], "/etc/pushd/pushd.toml:6: channel[0]: no channel has") ||
 		!strings.HasPrefix(got[1], "/etc/pushd/pushd.toml:14: channel[2]: match = \"private-encrypted-a\" is of no app") {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestJetStream is a store of [broker] url alone.
+func TestJetStream(t *testing.T) {
+	store := "[history]\nstore = \"jetstream\"\nreplicas = 1\n"
+	c := mustParse(t, "[broker]\nurl = \"nats://127.0.0.1:4222\"\n"+store, none)
+	if c.History.Store != "jetstream" || c.History.Replicas != 1 {
+		t.Errorf("%+v", c.History)
+	}
+	for text, want := range map[string]string{store: "set [broker] url", "[history]\nreplicas = 0\n": "1 to 5", "[history]\nreplicas = 6\n": "1 to 5"} {
+		if _, err := Parse(Source{Getenv: none}, "pushd.toml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }

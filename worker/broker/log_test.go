@@ -249,7 +249,7 @@ func TestSharedLogBeginsAnew(t *testing.T) {
 	if got := f.say("room", "lost", nil); !errors.Is(got.err, worker.ErrUnavailable) {
 		t.Errorf("without a server: %+v", got)
 	}
-	ns = jetStream(t, t.TempDir(), n)
+	jetStream(t, t.TempDir(), n)
 	f.until("the third epoch", func() bool { return f.begins == 3 && f.start.Epoch != second && f.live && f.away == "" })
 	f.must("room", "four", nil)
 	f.has("room four")

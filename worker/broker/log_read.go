@@ -1,0 +1,251 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// follow is the goroutine that reads.
+func (l *sharedLog) follow() {
+	defer close(l.done)
+	for pause := 50 * time.Millisecond; l.ctx.Err() == nil; {
+		began := time.Now()
+		err := l.read()
+		if l.ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, errSkipped) || errors.Is(err, errRenewed) {
+			l.log.Info("the shared history is read again", "error", err, "from", l.at.last+1)
+		} else {
+			l.setAway(byReading, err.Error())
+		}
+		if time.Since(began) > 5*time.Second {
+			pause = 50 * time.Millisecond
+		}
+		select {
+		case <-time.After(pause):
+		case <-l.ctx.Done():
+		}
+		pause = min(2*pause, logRetry)
+	}
+}
+
+// read reads until something is wrong, and says what.
+func (l *sharedLog) read() error {
+	ctx, cancel := context.WithTimeout(l.ctx, logRequire)
+	defer cancel()
+	s, err := l.stream(ctx)
+	if err == nil {
+		err = l.resume(ctx, s)
+	}
+	if err != nil {
+		return err
+	}
+	c, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: l.at.last + 1,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: logIdle,
+	})
+	if err != nil {
+		return err
+	}
+	defer l.forget(s, c)
+	it, err := c.Messages(jetstream.PullMaxMessages(1024), jetstream.PullHeartbeat(logBeat), jetstream.PullExpiry(4*logBeat))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	stop := context.AfterFunc(l.ctx, it.Stop)
+	defer stop()
+	if c.CachedInfo().NumPending == 0 {
+		l.live()
+	}
+	l.setAway(byReading, "")
+	for n := uint64(1); ; n++ {
+		m, err := it.Next()
+		if err != nil {
+			return err
+		}
+		if err := l.next(m, n); err != nil {
+			return err
+		}
+	}
+}
+
+// forget removes the consumer; one that is not removed goes after logIdle.
+func (l *sharedLog) forget(s jetstream.Stream, c jetstream.Consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.DeleteConsumer(ctx, c.CachedInfo().Name)
+}
+
+// resume compares the stream with what was read of it, and begins anew when
+// that is not there any more.
+func (l *sharedLog) resume(ctx context.Context, s jetstream.Stream) error {
+	epoch, drawn, err := l.epoch(ctx, s, 0)
+	if err != nil {
+		return err
+	}
+	info, err := s.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if l.at.epoch == epoch && l.at.drawn == drawn {
+		same, err := l.same(ctx, s, info.State.LastSeq)
+		if err != nil || same {
+			return err
+		}
+		l.log.Error("the shared history begins anew, with a new epoch", "error", errLost, "read", l.at.last, "stream", info.State.LastSeq)
+		if epoch, drawn, err = l.epoch(ctx, s, drawn); err != nil {
+			return err
+		}
+		if info, err = s.Info(ctx); err != nil {
+			return err
+		}
+	}
+	return l.begin(ctx, s, epoch, drawn, info.State.LastSeq)
+}
+
+// same reports whether what was read last is what the stream has there. What it
+// does not have there may have gone with age.
+func (l *sharedLog) same(ctx context.Context, s jetstream.Stream, last uint64) (bool, error) {
+	if last < l.at.last {
+		return false, nil
+	}
+	m, err := s.GetMsg(ctx, l.at.last)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return true, nil
+	}
+	return err == nil && m.Time.Equal(l.at.time), err
+}
+
+// epoch returns the epoch and the sequence of its message. It makes one when
+// there is none, or none but the one of sequence old.
+func (l *sharedLog) epoch(ctx context.Context, s jetstream.Stream, old uint64) (history.Epoch, uint64, error) {
+	for {
+		m, err := s.GetLastMsgForSubject(ctx, l.base+"epoch")
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			old = 0
+		case err != nil:
+			return 0, 0, err
+		case m.Sequence != old || old == 0:
+			if e := history.ParseEpoch(string(m.Data)); e != history.Stranger {
+				return e, m.Sequence, nil
+			}
+			old = m.Sequence // somebody has written there
+		}
+		_, err = l.js.Publish(ctx, l.base+"epoch", []byte(history.Draw(rand.Uint64()).String()), jetstream.WithExpectLastSequencePerSubject(old))
+		if err != nil && !wrongLast(err) { // another node was first
+			return 0, 0, err
+		}
+		old = 0
+	}
+}
+
+func wrongLast(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// begin reads from the epoch's message on.
+func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, epoch history.Epoch, drawn, last uint64) error {
+	forgotten, err := l.forgotten(ctx, s, last)
+	if err != nil {
+		return err
+	}
+	l.at = reading{epoch: epoch, drawn: drawn, last: drawn, target: last, loading: true}
+	if m, err := s.GetMsg(ctx, drawn); err == nil {
+		l.at.time = m.Time
+	}
+	if forgotten <= drawn { // nothing of this epoch
+		forgotten = 0
+	}
+	start := worker.LogStart{Epoch: epoch, Last: last, Forgotten: forgotten}
+	l.post(func() { l.o.Begin(start) })
+	return nil
+}
+
+// forgotten is the newest sequence of which messages may have gone with age.
+func (l *sharedLog) forgotten(ctx context.Context, s jetstream.Stream, last uint64) (uint64, error) {
+	if l.o.MinAge == 0 {
+		return 0, nil
+	}
+	since := time.Now().Add(-l.o.MinAge)
+	c, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: logIdle,
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer l.forget(s, c)
+	if c.CachedInfo().NumPending == 0 {
+		return last, nil
+	}
+	m, err := c.Next(jetstream.FetchMaxWait(logRequire))
+	if err != nil {
+		return 0, err
+	}
+	md, err := m.Metadata()
+	if err != nil {
+		return 0, err
+	}
+	return md.Sequence.Stream - 1, nil
+}
+
+// next takes in the n-th message of a consumer.
+func (l *sharedLog) next(m jetstream.Msg, n uint64) error {
+	md, err := m.Metadata()
+	if err != nil {
+		return err
+	}
+	if md.Sequence.Consumer != n || md.Sequence.Stream <= l.at.last {
+		return errSkipped
+	}
+	what := strings.TrimPrefix(m.Subject(), l.base)
+	if what == "epoch" {
+		return errRenewed
+	}
+	if e := l.entry(m, md, what); e != nil {
+		l.post(func() { l.o.Entry(e) })
+	}
+	l.at.last, l.at.time = md.Sequence.Stream, md.Timestamp
+	if md.NumPending == 0 || l.at.last >= l.at.target {
+		l.live()
+	}
+	return nil
+}
+
+func (l *sharedLog) live() {
+	if l.at.loading {
+		l.at.loading = false
+		l.post(l.o.Live)
+	}
+}
+
+// entry decodes a message; nil = it is not one of ours.
+func (l *sharedLog) entry(m jetstream.Msg, md *jetstream.MsgMetadata, what string) *worker.LogEntry {
+	e := &worker.LogEntry{Offset: md.Sequence.Stream, Time: md.Timestamp.UnixMilli()}
+	if what == "purge" {
+		r := reader{b: m.Data()}
+		e.Purge, e.Target, e.What = true, r.string(), r.uvarint()
+		if r.bad {
+			return nil
+		}
+		return e
+	}
+	var err error
+	if e.Publication, err = parseEnvelope(m.Data()); err != nil || l.subject(&e.Publication, e.Order) != m.Subject() {
+		l.log.Warn("a message of the shared history is ignored: it is not one of ours", "subject", m.Subject(), "error", err)
+		return nil
+	}
+	e.Reply = m.Headers().Get(headerReply)
+	return e
+}
