@@ -31,7 +31,7 @@ func (c *child) runWorker() error {
 	if err != nil {
 		return control.AtStep("load handlers", err)
 	}
-	bus, err := c.bus(&spec, w.ChannelRules)
+	bus, err := c.bus(&spec, w)
 	if err != nil {
 		return control.AtStep("connect to broker", err)
 	}
@@ -59,8 +59,11 @@ func (c *child) worker(spec *workerSpec) (*worker.Worker, error) {
 }
 
 // bus makes the client; Serve starts it.
-func (c *child) bus(spec *workerSpec, rules channel.Rules) (worker.Broker, error) {
-	o := broker.Options{ID: c.init.Identity().On(spec.Node).String(), Node: spec.Node, URL: spec.BrokerURL, Prefix: spec.Prefix, Access: spec.Access, Ordered: rules.Ordered(), Logger: c.log}
+func (c *child) bus(spec *workerSpec, w *worker.Worker) (worker.Broker, error) {
+	o := broker.Options{
+		ID: c.init.Identity().On(spec.Node).String(), Node: spec.Node, URL: spec.BrokerURL, Prefix: spec.Prefix, Access: spec.Access,
+		Ordered: w.ChannelRules.Ordered(), SharedHistory: w.Services.SharedHistory(), Logger: c.log,
+	}
 	if o.URL == "" {
 		if c.init.BusFD <= 0 {
 			return nil, errors.New("the master gave no descriptor of its socket")

@@ -76,7 +76,7 @@ func (l *loop) publishNumbered(list []ChannelMessage, done func([]Numbered, bool
 
 // takes says why a message of a channel with history cannot be numbered now.
 func (l *loop) takes(p *Publication) error {
-	if l.recall.away && p.Kind == KindMessage && p.Scope == ScopeChannel && l.hasHistory(p.Target) {
+	if l.recall.away && !p.Unkept && p.Kind == KindMessage && p.Scope == ScopeChannel && l.hasHistory(p.Target) {
 		return ErrUnavailable
 	}
 	return nil

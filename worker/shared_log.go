@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/pushd/pushd/worker/history"
@@ -41,6 +42,16 @@ type SharedLogOptions struct {
 	Live func()
 	// Away says why nothing can be added, "" = it can again.
 	Away func(reason string)
+}
+
+// SharedHistory reports whether all nodes share a log of the messages of channels
+// with history: the store of the history service is "jetstream".
+func (o ServiceOptions) SharedHistory() bool {
+	var history struct {
+		Store string `json:"store"`
+	}
+	list := o[HistoryService]
+	return len(list) > 0 && json.Unmarshal(list[0], &history) == nil && history.Store == "jetstream"
 }
 
 // LogStart is where a log is.

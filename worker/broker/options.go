@@ -33,6 +33,9 @@ type Options struct {
 	// they go to the history service, which publishes them. It is called by any
 	// goroutine. Default nil: none are.
 	Ordered func(channel string) bool
+	// SharedHistory: such messages go to the service of this node alone, which
+	// gives them to the log that all nodes share. Default: to that of each node.
+	SharedHistory bool
 
 	Prefix string       // first token of all subjects, default "pushd"
 	Logger *slog.Logger // default slog.Default()

@@ -55,11 +55,11 @@ func (c *Client) ordered(p *worker.Publication) bool {
 }
 
 // order makes the word that tells the service. Of a channel with history that is the
-// one of each node, since each publishes to its own; what comes for its key or
-// version alone, this node's, which publishes to all.
+// one of each node, since each publishes to its own, unless they share a log; of
+// what comes for its key or version alone, this node's, which publishes to all.
 func (c *Client) order(p *worker.Publication) item {
 	subject := c.subjects.serviceOf(worker.HistoryService)
-	if c.o.Ordered != nil && c.o.Ordered(p.Target) {
+	if !c.o.SharedHistory && c.o.Ordered != nil && c.o.Ordered(p.Target) {
 		subject = c.subjects.allOf(worker.HistoryService)
 	}
 	q := *p

@@ -158,7 +158,7 @@ func (b *serving) prepare() (err error) {
 			return err
 		}
 	}
-	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: b.Node, URL: b.URL, Prefix: b.Prefix, Access: b.Access, Server: b.server, Ordered: b.ChannelRules.Ordered(), Logger: b.Log})
+	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: b.Node, URL: b.URL, Prefix: b.Prefix, Access: b.Access, Server: b.server, Ordered: b.ChannelRules.Ordered(), SharedHistory: b.Services.SharedHistory(), Logger: b.Log})
 	return err
 }
 

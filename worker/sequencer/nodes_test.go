@@ -40,6 +40,9 @@ func TestHistoryOfTwoNodes(t *testing.T) {
 	}
 	say(one, 200, "data", "two")
 	a.message("room1", "two")
+	if _, answer := one.Do("GET", "/v1/history?channel=room1", nil); len(answer["messages"].([]any)) != 2 {
+		t.Errorf("kept: %v", answer)
+	}
 	b := dial(t, two.Server)
 	b.SendText("join room1 " + at)
 	b.joined("room1", `2 ""`)

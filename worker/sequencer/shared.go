@@ -110,8 +110,11 @@ func (s *Sequencer) add(p *worker.Publication) {
 		s.answer(p, worker.Numbered{Failed: worker.ErrUnavailable.Error() + ": " + s.shared.away})
 		return
 	}
-	age := s.env.Channels.Of(p.Target).Age
-	s.shared.log.Append(p, age, func(at history.Position, repeated bool, err error) {
+	out := *p
+	if p.Code == worker.CodeNumberOnly {
+		out.Reply = ""
+	}
+	s.shared.log.Append(&out, s.env.Channels.Of(p.Target).Age, func(at history.Position, repeated bool, err error) {
 		n := worker.Numbered{Position: history.Position{Epoch: s.shared.epoch, Offset: at.Offset}, Repeated: repeated}
 		switch {
 		case errors.Is(err, worker.ErrOutdated):
