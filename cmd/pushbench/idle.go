@@ -22,7 +22,7 @@ func idleCommand() *cli.Command {
 			connectionsFlag(15_000),
 			&cli.DurationFlag{Name: "settle", Value: 20 * time.Second, Usage: "wait at `MOST` so long for the server's memory to stand still"},
 			&cli.DurationFlag{Name: "hold", Value: 5 * time.Second, Usage: "how `LONG` to watch the idle server's CPU"},
-			&cli.StringFlag{Name: "channel", Value: "chat:default", Usage: "`NAME` of the channel that all are in, for --messages"},
+			&cli.StringFlag{Name: "channel", Value: "chat:lobby", Usage: "`NAME` of the channel that all are in, for --messages"},
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Usage: "then publish so `MANY` through --api, each to all, and again after --exec"},
 			&cli.StringFlag{Name: "exec", Usage: "then run a `COMMAND` in the shell, such as a reload"},
 			&cli.DurationFlag{Name: "exec-timeout", Value: time.Minute, Usage: "give it up `AFTER`"},
