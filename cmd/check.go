@@ -128,6 +128,7 @@ func notes(cfg *config.Config) []string {
 	}
 	out = append(out, shortSecrets(cfg)...)
 	out = append(out, oddIDs(cfg)...)
+	out = append(out, fewStreams(cfg)...)
 	out = append(out, cfg.Idle()...)
 	if cfg.DataTemporary {
 		out = append(out, fmt.Sprintf("data_dir is %s, for want of a place that lasts: set data_dir to keep the API key and webhooks that wait", cfg.DataDir))
@@ -139,6 +140,20 @@ func notes(cfg *config.Config) []string {
 		out = append(out, "drain = 0: a stop or restart cuts all clients at the same moment")
 	}
 	return out
+}
+
+// fewStreams says, once, how many streams of events a browser opens to a host over
+// HTTP/1.1, which is what a listener of ours speaks, with TLS or without. One that
+// other machines do not reach has a proxy before it, which may speak HTTP/2.
+func fewStreams(cfg *config.Config) []string {
+	for _, w := range cfg.Workers {
+		for _, r := range w.Routes {
+			if (r.Handler == "notify" || r.Handler == "mercure") && public(w.Listen) {
+				return []string{fmt.Sprintf("%s takes streams of events: over HTTP/1.1 a browser opens at most 6 of them to a host, those of all its tabs together, and the seventh waits; a proxy before it that speaks HTTP/2 lifts that, and WebSockets do not count", r.At)}
+			}
+		}
+	}
+	return nil
 }
 
 // shortSecrets names secrets that can be guessed. They are not refused: they may

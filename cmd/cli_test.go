@@ -345,3 +345,19 @@ routes = { "/n" = { handler = "notify", options = { secret = "one" } }, "/m" = {
 		t.Errorf("no secret: %d %s", code, errOut)
 	}
 }
+
+// TestFewStreams: how many streams a browser opens is told once, and only where it
+// comes straight to a route that takes them.
+func TestFewStreams(t *testing.T) {
+	sandbox(t)
+	group := func(addr string) string {
+		return "[[worker]]\nlisten=\"ws://" + addr + "\"\nroutes={\"/a\"=\"notify\",\"/b\"=\"notify\"}\n"
+	}
+	for addr, want := range map[string]int{"0.0.0.0:4001": 1, "127.0.0.1:4001": 0} {
+		write(t, "pushd.toml", group(addr))
+		code, out, errOut := run(t, "check")
+		if code != 0 || strings.Count(out, "at most 6 of them to a host") != want {
+			t.Errorf("%s: code %d, %q %q", addr, code, out, errOut)
+		}
+	}
+}
