@@ -107,10 +107,15 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// running is the error of a second start.
+// running is the error of a second start. Of the PHP programs of a machine it
+// names the one.
 func (c *call) running(pid int, dir string) error {
-	return fmt.Errorf("already running as pid %d in %s: use `%s reload`, `%s restart`, or another --runtime-dir",
-		pid, dir, c.program.typed(), c.program.typed())
+	name := ""
+	if c.program.script != nil {
+		name = c.program.script.typed + " is "
+	}
+	return fmt.Errorf("%salready running as pid %d in %s: use `%s reload`, `%s restart`, or another --runtime-dir",
+		name, pid, dir, c.program.typed(), c.program.typed())
 }
 
 // explain says what to do about a start that failed.
