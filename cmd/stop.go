@@ -55,20 +55,19 @@ func (c *call) stopMaster(keep bool) error {
 // nothing to stop.
 func (c *call) stopOrphans(notRunning error) error {
 	dirs, _ := c.dirs()
-	cleared := 0
+	found := false
 	for _, dir := range dirs {
 		orphans, err := master.FindOrphans(dir)
 		if err != nil || len(orphans) == 0 {
 			continue
 		}
 		c.say("the master of %s was killed; stopping the %d processes that it left …", dir, len(orphans))
-		n, err := master.ClearOrphans(context.Background(), dir, orphanGrace)
-		if err != nil {
+		if _, err := master.ClearOrphans(context.Background(), dir, orphanGrace); err != nil {
 			return fmt.Errorf("stop the processes of a killed master: %w", err)
 		}
-		cleared += n
+		found = true // though they may have left by themselves meanwhile
 	}
-	if cleared == 0 {
+	if !found {
 		return notRunning
 	}
 	c.say("stopped")

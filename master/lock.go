@@ -49,10 +49,10 @@ func takeLock(dir *Folder) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w (choose another runtime_dir, or run as the user that owns it)", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	owner, err := flock(f, dir)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		f.Close()
-		return nil, &AlreadyRunningError{PID: awaitOwner(dir), Dir: dir.path}
+		return nil, &AlreadyRunningError{PID: owner, Dir: dir.path}
 	}
 	if err == nil {
 		err = writeOwner(f)
@@ -80,15 +80,24 @@ func writeOwner(f *os.File) error {
 	return err
 }
 
-// awaitOwner reads who has the lock, for up to half a second: the file is
-// written just after the lock was taken.
-func awaitOwner(dir *Folder) int {
-	for deadline := time.Now().Add(500 * time.Millisecond); ; time.Sleep(10 * time.Millisecond) {
+// lockWait is how long a lock may be held by nobody that it names.
+const lockWait = 5 * time.Second
+
+// flock locks f. If a live process has it, the error is EWOULDBLOCK, with its
+// pid. One that the file does not name yet has just begun; one that it names and
+// that is dead was killed, and the kernel, or a child that it was about to start,
+// will let go of the lock in a moment.
+func flock(f *os.File, dir *Folder) (owner int, err error) {
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(10 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return 0, err
+		}
 		if o, ok := readOwner(dir); ok {
-			return o.PID
+			return o.PID, err
 		}
 		if time.Now().After(deadline) {
-			return 0
+			return 0, err
 		}
 	}
 }

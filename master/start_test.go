@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,6 +118,33 @@ func TestStaleLockWithReusedPID(t *testing.T) {
 		t.Errorf("ClearOrphans signalled a stranger: %d, %v", n, err)
 	}
 	r.start().stop()
+}
+
+// TestLockOfOneWhoDies: a master that was killed may hold its lock for a moment
+// yet, and so may a child that it was about to start.
+func TestLockOfOneWhoDies(t *testing.T) {
+	path := t.TempDir()
+	held, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR|os.O_CREATE, 0o644)
+	if err == nil {
+		err = syscall.Flock(int(held.Fd()), syscall.LOCK_EX)
+	}
+	if err == nil {
+		_, err = held.WriteString(`{"pid":1,"start":1}`) // is another process now
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := OpenShared(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	time.AfterFunc(time.Second, func() { held.Close() })
+	f, err := takeLock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	releaseLock(f)
 }
 
 func TestFailedStarts(t *testing.T) {
