@@ -59,6 +59,7 @@ type LogStart struct {
 	Epoch     history.Epoch
 	Last      uint64 // offset of the newest message that there was
 	Forgotten uint64 // of channels without a message, some up to this offset may be gone
+	Channel   int    // messages of a channel that are kept at most: another config may say so
 }
 
 // LogEntry is one message, as its publisher gave it to Append, or a purge.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 //	CHANNEL.m  messages, CHANNEL in hex
 //	CHANNEL.v  those with a version
 //	epoch      one message: the epoch, made by compare-and-set
+//	depth      how many messages of a subject the stream keeps, since then
 //	purge      what was purged, and is kept for purgeAge for those who lag
 //
 // Its sequence numbers are the offsets. What JetStream says of a stream itself,
@@ -56,6 +58,7 @@ type sharedLog struct {
 type reading struct {
 	epoch   history.Epoch // 0 = nothing was read
 	drawn   uint64        // sequence of the epoch's message
+	depth   uint64        // of the depth's
 	last    uint64        // of the newest message that was read
 	time    time.Time     // of that
 	target  uint64        // what lies before it is from before the beginning
@@ -157,7 +160,7 @@ func (l *sharedLog) setAway(who int, reason string) {
 	now := cmp.Or(l.reasons[byReading], l.reasons[byWriting])
 	was := l.away.Load()
 	switch {
-	case now == "" && was == nil, now != "" && was != nil:
+	case was == nil && now == "", was != nil && *was == now:
 		return
 	case now == "":
 		l.away.Store(nil)
@@ -208,17 +211,22 @@ func (l *sharedLog) config() jetstream.StreamConfig {
 	}
 }
 
-// stream returns the stream as it should be.
+// stream returns the stream as it should be. How many messages it keeps is set
+// once, when this process starts: two configs that differ would else cut it in
+// turns.
 func (l *sharedLog) stream(ctx context.Context) (jetstream.Stream, error) {
 	want := l.config()
 	s, err := l.js.Stream(ctx, l.name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return l.js.CreateStream(ctx, want)
+		return l.wanted(l.js.CreateStream(ctx, want))
 	}
 	if err != nil {
 		return nil, err
 	}
 	is := s.CachedInfo().Config
+	if l.at.epoch != 0 {
+		want.MaxMsgsPerSubject = is.MaxMsgsPerSubject
+	}
 	if is.MaxMsgsPerSubject == want.MaxMsgsPerSubject && is.MaxMsgs == -1 && is.MaxBytes == -1 && is.MaxAge == 0 &&
 		is.Replicas == want.Replicas && is.AllowMsgTTL && is.Duplicates == want.Duplicates &&
 		len(is.Subjects) == 1 && is.Subjects[0] == want.Subjects[0] {
@@ -226,7 +234,16 @@ func (l *sharedLog) stream(ctx context.Context) (jetstream.Stream, error) {
 	}
 	l.log.Warn("the stream of the history was not as this config wants it, and is changed", "stream", l.name,
 		"channel", want.MaxMsgsPerSubject, "replicas", want.Replicas)
-	return l.js.UpdateStream(ctx, want)
+	return l.wanted(l.js.UpdateStream(ctx, want))
+}
+
+// wanted says in an error what JetStream was asked for: most often it is the
+// replicas that it has no servers for.
+func (l *sharedLog) wanted(s jetstream.Stream, err error) (jetstream.Stream, error) {
+	if err != nil {
+		err = fmt.Errorf("stream %s with [history] replicas = %d: %w", l.name, l.o.Replicas, err)
+	}
+	return s, err
 }
 
 // Close implements worker.SharedLog.

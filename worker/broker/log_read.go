@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -92,24 +93,53 @@ func (l *sharedLog) resume(ctx context.Context, s jetstream.Stream) error {
 	if err != nil {
 		return err
 	}
+	depth, err := l.depth(ctx, s)
+	if err != nil {
+		return err
+	}
 	info, err := s.Info(ctx)
 	if err != nil {
 		return err
 	}
 	if l.at.epoch == epoch && l.at.drawn == drawn {
 		same, err := l.same(ctx, s, info.State.LastSeq)
-		if err != nil || same {
+		cut := depth != l.at.depth || info.Config.MaxMsgsPerSubject < int64(l.o.Channel) // perhaps of what was not read
+		if err != nil || same && !cut {
 			return err
 		}
-		l.log.Error("the shared history begins anew, with a new epoch", "error", errLost, "read", l.at.last, "stream", info.State.LastSeq)
-		if epoch, drawn, err = l.epoch(ctx, s, drawn); err != nil {
-			return err
-		}
-		if info, err = s.Info(ctx); err != nil {
-			return err
+		if !same {
+			l.log.Error("the shared history begins anew, with a new epoch", "error", errLost, "read", l.at.last, "stream", info.State.LastSeq)
+			if epoch, drawn, err = l.epoch(ctx, s, drawn); err != nil {
+				return err
+			}
+			if info, err = s.Info(ctx); err != nil {
+				return err
+			}
 		}
 	}
-	return l.begin(ctx, s, epoch, drawn, info.State.LastSeq)
+	return l.begin(ctx, s, reading{epoch: epoch, drawn: drawn, depth: depth, target: info.State.LastSeq}, int(info.Config.MaxMsgsPerSubject))
+}
+
+// depth returns the sequence of the message that says how many messages the
+// stream keeps of a subject. What is older may have been cut to fewer.
+func (l *sharedLog) depth(ctx context.Context, s jetstream.Stream) (uint64, error) {
+	text := strconv.FormatInt(s.CachedInfo().Config.MaxMsgsPerSubject, 10)
+	for {
+		var old uint64
+		m, err := s.GetLastMsgForSubject(ctx, l.base+"depth")
+		switch {
+		case err == nil && string(m.Data) == text:
+			return m.Sequence, nil
+		case err == nil:
+			old = m.Sequence
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			return 0, err
+		}
+		_, err = l.js.Publish(ctx, l.base+"depth", []byte(text), jetstream.WithExpectLastSequencePerSubject(old))
+		if err != nil && !wrongLast(err) { // another node was first
+			return 0, err
+		}
+	}
 }
 
 // same reports whether what was read last is what the stream has there. What it
@@ -155,19 +185,21 @@ func wrongLast(err error) bool {
 }
 
 // begin reads from the epoch's message on.
-func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, epoch history.Epoch, drawn, last uint64) error {
-	forgotten, err := l.forgotten(ctx, s, last)
+func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, at reading, channel int) error {
+	forgotten, err := l.forgotten(ctx, s, at.target)
 	if err != nil {
 		return err
 	}
-	l.at = reading{epoch: epoch, drawn: drawn, last: drawn, target: last, loading: true}
-	if m, err := s.GetMsg(ctx, drawn); err == nil {
+	l.at = at
+	l.at.last, l.at.loading = at.drawn, true
+	if m, err := s.GetMsg(ctx, at.drawn); err == nil {
 		l.at.time = m.Time
 	}
-	if forgotten <= drawn { // nothing of this epoch
+	forgotten = max(forgotten, at.depth)
+	if forgotten <= at.drawn+1 { // nothing of this epoch
 		forgotten = 0
 	}
-	start := worker.LogStart{Epoch: epoch, Last: last, Forgotten: forgotten}
+	start := worker.LogStart{Epoch: at.epoch, Last: at.target, Forgotten: forgotten, Channel: channel}
 	l.post(func() { l.o.Begin(start) })
 	return nil
 }
@@ -213,8 +245,10 @@ func (l *sharedLog) next(m jetstream.Msg, n uint64) error {
 	if what == "epoch" {
 		return errRenewed
 	}
-	if e := l.entry(m, md, what); e != nil {
-		l.post(func() { l.o.Entry(e) })
+	if what != "depth" {
+		if e := l.entry(m, md, what); e != nil {
+			l.post(func() { l.o.Entry(e) })
+		}
 	}
 	l.at.last, l.at.time = md.Sequence.Stream, md.Timestamp
 	if md.NumPending == 0 || l.at.last >= l.at.target {

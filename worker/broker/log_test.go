@@ -34,8 +34,11 @@ func jetStream(t testing.TB, dir string, port int) *server.Server {
 	return ns
 }
 
-// replicas of the stream.
-var replicas = 1
+// replicas of the stream, and what it keeps of a channel.
+var (
+	replicas = 1
+	depth    = 1000
+)
 
 // follower is a service that follows the log, as a test sees it.
 type follower struct {
@@ -77,7 +80,7 @@ func follow(t testing.TB, url, node string) *follower {
 		}
 	}()
 	f.SharedLog, err = c.OpenLog(worker.SharedLogOptions{
-		Replicas: replicas, Channel: 1000, MinAge: time.Minute,
+		Replicas: replicas, Channel: depth, MinAge: time.Minute,
 		Begin: func(at worker.LogStart) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -333,4 +336,48 @@ func TestNoJetStream(t *testing.T) {
 	if _, err := c.OpenLog(worker.SharedLogOptions{}, func(func()) {}); err != errNoJetStream {
 		t.Error(err)
 	}
+}
+
+// TestTheReasonIsTold: who waits for a stream that NATS does not make hears why,
+// not that it takes long.
+func TestTheReasonIsTold(t *testing.T) {
+	ns := jetStream(t, t.TempDir(), -1)
+	defer func(n int) { replicas = n }(replicas)
+	replicas = 3 // of one server
+	f := follow(t, ns.ClientURL(), "n1")
+	f.until("the reason", func() bool { return strings.Contains(f.away, "replicas = 3") })
+	if got := f.say("room", "x", nil); !errors.Is(got.err, worker.ErrUnavailable) || !strings.Contains(got.err.Error(), "replicas = 3") {
+		t.Errorf("told: %v", got.err)
+	}
+}
+
+// TestADeeperStreamHasForgotten: what a stream has dropped while it kept less is
+// not taken for kept when it keeps more, by those who read it then and by those
+// who come back to it.
+func TestADeeperStreamHasForgotten(t *testing.T) {
+	ns := jetStream(t, t.TempDir(), -1)
+	defer func(n int) { depth = n }(depth)
+	deep := func(n int) *follower {
+		depth = n
+		f := follow(t, ns.ClientURL(), "n"+fmt.Sprint(n))
+		f.isLive()
+		return f
+	}
+	small := deep(3)
+	if small.start.Forgotten != 0 || small.start.Channel != 3 {
+		t.Errorf("a new stream: %+v", small.start)
+	}
+	var last told
+	for i := range 6 {
+		last = small.must("room", fmt.Sprint(i), nil)
+	}
+	for _, n := range []int{10, 10} {
+		if f := deep(n); f.start.Forgotten <= last.offset || f.start.Channel != 10 {
+			t.Errorf("behind %d: %+v", last.offset, f.start)
+		}
+	}
+	for _, c := range []string{"a", "b"} {
+		small.must(c, "x", nil)
+	}
+	small.until("who was there goes on", func() bool { return small.begins == 1 && len(small.texts) == 8 })
 }

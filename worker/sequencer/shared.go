@@ -55,7 +55,7 @@ func (s *Sequencer) follow(o options, fresh func() *history.Store) (err error) {
 
 // follows begins with nothing, at a place of the log.
 func (s *Sequencer) follows(at worker.LogStart) {
-	s.shared.epoch, s.shared.live = at.Epoch, false
+	s.shared.epoch, s.shared.live, s.shared.full = at.Epoch, false, at.Channel
 	s.store = s.fresh()
 	s.shards = map[string]*[worker.Shards]uint64{}
 	s.store.Follow("", at.Last, at.Forgotten)
