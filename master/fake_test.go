@@ -131,6 +131,12 @@ func (f *fakeChild) serve() {
 	if wait, err := time.ParseDuration(f.does["slow-start"]); err == nil {
 		time.Sleep(wait)
 	}
+	if path := f.does["await"]; path != "" { // it has begun, and is ready when there is a file
+		f.note("awaiting", strconv.Itoa(os.Getpid()))
+		for _, err := os.Stat(path); err != nil; _, err = os.Stat(path) {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
 	if path := f.does["chmod"]; path != "" {
 		_ = os.Chmod(path, 0o644)
 	}

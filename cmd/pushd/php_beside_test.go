@@ -79,6 +79,10 @@ func TestPHPSideBySide(t *testing.T) {
 		}
 	}
 
+	if out := a.MustRun("check"); !strings.HasPrefix(out, "OK (built-in defaults): 1 worker group") {
+		t.Errorf("check prints %q", out)
+	}
+
 	a.write(t, 2)
 	b.write(t, 2)
 	a.MustRun("reload")
