@@ -39,7 +39,10 @@ func check(c *call) error {
 	}
 	from := cfg.File
 	if from == "" {
-		from = fmt.Sprintf("built-in defaults; no config in %s", strings.Join(cfg.Searched, " or "))
+		from = "built-in defaults"
+		if len(cfg.Searched) > 0 { // a program of its own, as one of PHP, looks for none
+			from += "; no config in " + strings.Join(cfg.Searched, " or ")
+		}
 	}
 	fmt.Fprintf(c.out, "OK (%s): %s, %s\n", from,
 		counted(len(p.Workers), "worker group", "worker groups"), counted(len(p.Listeners), "listener", "listeners"))
