@@ -289,7 +289,11 @@ func lookUpUID(name string) (uint32, error) {
 func (b *planner) fix() {
 	slices.Sort(b.uids)
 	b.plan.Fixed = map[string]string{}
-	for key, value := range map[string]any{"broker.url": b.config.Broker.URL, "cluster.node": b.process().Node, "broker.prefix": b.process().Prefix, "user": b.uids} {
+	fixed := map[string]any{"broker.url": b.config.Broker.URL, "cluster.node": b.process().Node, "user": b.uids}
+	if b.config.Broker.URL != "" {
+		fixed["broker.prefix"] = b.process().Prefix
+	}
+	for key, value := range fixed {
 		sum := sha256.Sum256(mustJSON(value)) // a URL may hold a password
 		b.plan.Fixed[key] = hex.EncodeToString(sum[:])
 	}

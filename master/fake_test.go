@@ -225,6 +225,8 @@ func (f *fakeChild) query(m control.Message) {
 	switch q.What {
 	case "stats":
 		_ = f.ctl.Send(control.TypeAnswer, m.ID, map[string]any{"connections": n, "messages_in": 7, "opened": 9})
+	case control.QueryNodes:
+		_ = f.ctl.Send(control.TypeAnswer, m.ID, []control.Node{})
 	case control.QueryRecords: // each client of one that is "newer" needs version 2
 		var r control.Records
 		_ = json.Unmarshal(q.Args, &r)
