@@ -150,7 +150,7 @@ func (p *Program) usageError(c *cli.Context, err error, _ bool) error {
 func (p *Program) otherFlag(command, flag string) string {
 	switch {
 	case flag == "-d" && (command == "status" || command == "connections"):
-		return fmt.Sprintf("%s has no -d: `%s status --watch` shows it again every second", command, p.typed())
+		return fmt.Sprintf("%s has no -d: `%s %s --watch` shows it again every second", command, p.typed(), command)
 	case flag == "-d":
 		return fmt.Sprintf("%s has no -d: only start and restart go to the background", command)
 	case flag == "-g" && command == "reload":

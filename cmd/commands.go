@@ -12,6 +12,7 @@ func (p *Program) commands() []*cli.Command {
 	daemon := &cli.BoolFlag{Name: "daemon", Aliases: []string{"d"}, Usage: "go to the background once ready"}
 	graceful := &cli.BoolFlag{Name: "graceful", Aliases: []string{"g"}, Usage: "wait until clients have left by themselves"}
 	timeout := &cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "with -g: wait for at most this long, 0 = for ever"}
+	watch := &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second"}
 	wide := &cli.BoolFlag{Name: "wide", Usage: "all columns, whatever the terminal's width"}
 	uid := &cli.StringFlag{Name: "uid", Usage: "the connections bound to this user `ID`"}
 	connection := &cli.StringFlag{Name: "connection", Usage: "the connection with this `ID`"}
@@ -25,14 +26,14 @@ func (p *Program) commands() []*cli.Command {
 			&cli.BoolFlag{Name: "all", Usage: "replace workers too where only programs of scripts would be"}),
 		p.command("reopen", "open the log file anew, after it was moved away", "", reopen),
 		p.command("status", "show the processes and their counters", "", status,
-			&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second"}, wide),
+			watch, wide),
 		p.command("nodes", "show the machines that share [broker] url", "", machines),
 		p.command("connections", "list connections", "", connections,
 			&cli.StringFlag{Name: "worker", Usage: "of this worker group `NAME`"}, uid,
 			&cli.StringFlag{Name: "channel", Usage: "members of this channel `NAME`"},
 			&cli.StringFlag{Name: "ip", Usage: "from this `ADDRESS`"},
 			&cli.IntFlag{Name: "limit", Value: 100, Usage: "at most `N`, 0 = all"},
-			wide),
+			watch, wide),
 		p.command("check", "validate the config, handlers included", "", check,
 			&cli.StringFlag{Name: "channel", Usage: "print what holds for the channel `NAME`, of an app ID:NAME"}),
 		p.command("plan", "print what would run", "", plan),

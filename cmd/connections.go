@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -36,14 +37,20 @@ func connections(c *call) error {
 		Worker: c.flags.String("worker"), UID: c.flags.String("uid"),
 		Channel: c.flags.String("channel"), IP: c.flags.String("ip"),
 	}
-	list, complete, more, err := collect(client, q, limit)
-	if err != nil {
-		return err
+	show := func(w io.Writer) error {
+		list, complete, more, err := collect(client, q, limit)
+		if err != nil {
+			return err
+		}
+		if c.json() {
+			return writeJSON(w, map[string]any{"connections": list, "complete": complete, "more": more})
+		}
+		return c.tellConnections(w, list, complete, more)
 	}
-	if c.json() {
-		return writeJSON(c.out, map[string]any{"connections": list, "complete": complete, "more": more})
+	if c.flags.Bool("watch") {
+		return c.watch(show)
 	}
-	return c.tellConnections(list, complete, more)
+	return show(c.out)
 }
 
 // knownGroup fails if the master has no worker group of that name.
@@ -93,7 +100,7 @@ func collect(client *master.Client, q master.ConnQuery, limit int) (list []json.
 	}
 }
 
-func (c *call) tellConnections(list []json.RawMessage, complete, more bool) error {
+func (c *call) tellConnections(w io.Writer, list []json.RawMessage, complete, more bool) error {
 	t := newTable("WORKER", ">PID", "PROTO", "IP", "UID", "PATH", ">AGE", ">IDLE", ">RECV-Q", ">SEND-Q", ">IN", ">OUT", "CHANNELS", "ID")
 	for _, raw := range list {
 		var i worker.ConnInfo
@@ -107,11 +114,11 @@ func (c *call) tellConnections(list []json.RawMessage, complete, more bool) erro
 	}
 	if !c.flags.Bool("wide") {
 		hidden := t.fit(screenWidth(c.out), "PROTO", "RECV-Q", "AGE", "IN", "PID", "CHANNELS", "OUT", "IDLE", "PATH", "SEND-Q")
-		defer tellHidden(c.out, hidden)
+		defer tellHidden(w, hidden)
 	}
-	t.write(c.out)
+	t.write(w)
 	if more {
-		fmt.Fprintf(c.out, "… more than these %d; --limit 0 shows all\n", len(list))
+		fmt.Fprintf(w, "… more than these %d; --limit 0 shows all\n", len(list))
 	}
 	if !complete {
 		fmt.Fprintln(c.err, "a worker did not answer: the list is not complete")

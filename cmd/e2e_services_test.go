@@ -263,9 +263,16 @@ func TestOwnProgramFailsToStart(t *testing.T) {
 func TestWatch(t *testing.T) {
 	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})
+	for _, command := range []string{"status", "connections"} {
+		watch(t, s, command)
+	}
+}
+
+func watch(t *testing.T, s *pushdtest.Server, command string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
 	defer cancel()
-	c := s.Command(ctx, "status", "--watch", "--json")
+	c := s.Command(ctx, command, "--watch", "--json")
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

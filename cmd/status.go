@@ -40,7 +40,20 @@ func status(c *call) error {
 		tellStatus(c.out, c.program.Name, s, nil, c.screen())
 		return nil
 	}
-	return c.watch(client)
+	rates := &rates{}
+	return c.watch(func(w io.Writer) error {
+		s, err := getStatus(client)
+		if err != nil {
+			return err
+		}
+		rates.update(s, time.Now())
+		if c.json() {
+			return writeJSON(w, s)
+		}
+		tellStatus(w, c.program.Name, s, rates, c.screen())
+		_, err = fmt.Fprintln(w)
+		return err
+	})
 }
 
 func getStatus(client *master.Client) (*master.Status, error) {
@@ -53,31 +66,22 @@ func getStatus(client *master.Client) (*master.Status, error) {
 	return s, nil
 }
 
-// watch repeats the table until it is interrupted.
-func (c *call) watch(client *master.Client) error {
+// watch repeats what show writes, each second, until it is interrupted.
+func (c *call) watch(show func(w io.Writer) error) error {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, master.Heeded(syscall.SIGINT, syscall.SIGTERM)...)
 	defer signal.Stop(interrupted)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	rates := &rates{}
 	for {
-		s, err := getStatus(client)
-		if err != nil {
+		var b strings.Builder
+		if err := show(&b); err != nil {
 			return err
 		}
-		rates.update(s, time.Now())
-		switch {
-		case c.json():
-			writeJSON(c.out, s)
-		default:
-			var b strings.Builder
-			tellStatus(&b, c.program.Name, s, rates, c.screen())
-			if isTerminal(c.out) {
-				fmt.Fprint(c.out, "\x1b[H\x1b[2J")
-			}
-			fmt.Fprintln(c.out, b.String())
+		if isTerminal(c.out) && !c.json() {
+			fmt.Fprint(c.out, "\x1b[H\x1b[2J")
 		}
+		fmt.Fprint(c.out, b.String())
 		select {
 		case <-interrupted:
 			return nil

@@ -25,7 +25,7 @@ func (s *Sequencer) Ask(_ string, data []byte, answer func([]byte, error)) {
 	}
 	switch {
 	case q.Read != nil && s.shared.log != nil:
-		s.pageOnce(q.Read, s.env.Now().Add(aheadWait), answer)
+		s.pageOnce(q.Read, s.env.Now().Add(askWait), answer)
 	case q.Read != nil:
 		answer(json.Marshal(s.page(q.Read)))
 	case q.Purge != nil && s.shared.log != nil:

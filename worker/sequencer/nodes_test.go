@@ -59,6 +59,11 @@ func TestHistoryOfTwoNodes(t *testing.T) {
 		return len(messages) == 1
 	})
 
+	epoch, _, _ := strings.Cut(at, ":")
+	if status, answer := one.Do("GET", "/v1/history?channel=room1&after="+epoch+":99999", nil); status != 410 || answer["reason"] != "future" {
+		t.Errorf("a position that nobody has given: %d %v", status, answer)
+	}
+
 	bus.stop()
 	pushdtest.Eventually(t, "it is refused", func() bool {
 		status, _ := one.Post("/v1/publish", map[string]any{"channel": "room1", "data": "lost"})

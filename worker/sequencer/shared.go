@@ -37,6 +37,14 @@ type ahead struct {
 // no such position.
 const aheadWait = 2 * time.Second
 
+// askWait is that of who asks for messages: his answer has to come in the time
+// that he waits for it.
+const askWait = 1500 * time.Millisecond
+
+// maxAhead bounds them. Those beyond ask again after a while, as all do who get
+// no answer.
+const maxAhead = 64 << 10
+
 // follow opens the log.
 func (s *Sequencer) follow(o options, fresh func() *history.Store) (err error) {
 	s.store, s.fresh = fresh(), fresh
@@ -146,6 +154,9 @@ func (s *Sequencer) sharedPurge(q *worker.HistoryPurge, answer func([]byte, erro
 func (s *Sequencer) early(w history.Want) bool {
 	if s.shared.log == nil || s.shared.live && !s.ahead(w.Channel, w.After) {
 		return false
+	}
+	if len(s.shared.ahead) == maxAhead {
+		return true
 	}
 	s.shared.ahead = append(s.shared.ahead, ahead{w, s.env.Now().Add(aheadWait)})
 	if len(s.shared.ahead) == 1 {
