@@ -108,7 +108,11 @@ func (d *Door) Admit(c *worker.Conn, v Visitor, query url.Values) (claims Claims
 		v.Refuse(http.StatusUnauthorized, "a token is needed: ?token=, the cookie, Authorization: Bearer, or the subprotocols bearer and the token")
 		return claims, false
 	}
-	if claims.Expires != 0 && c.Set(expiryKey, strconv.FormatInt(claims.Expires, 10)) != nil {
+	until := "" // nothing is left of one who was refused before, on a connection that goes on
+	if claims.Expires != 0 {
+		until = strconv.FormatInt(claims.Expires, 10)
+	}
+	if c.Set(expiryKey, until) != nil {
 		TooLarge(v)
 		return claims, false
 	}
