@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -420,4 +421,32 @@ func TestPollRefusals(t *testing.T) {
 			t.Errorf("%s: %s, want %d", target, resp.Status, status)
 		}
 	}
+}
+
+// TestNothingOfAFormerToken: on one connection, as behind a proxy, somebody with a
+// token is refused, and then somebody without one asks. He is not closed when the
+// token expires.
+func TestNothingOfAFormerToken(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(streamConfig, `options = { anonymous = true, channels = ["all"] }`,
+		`options = { anonymous = true, public_history = true, channels = ["all"], secret = "`+secret+`" }`, 1)})
+	one := http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+	get := func(query string, want int) string {
+		t.Helper()
+		resp, err := one.Get("http://" + s.Address() + "/open?" + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != want {
+			t.Fatalf("%s: %s %s, want %d", query, resp.Status, body, want)
+		}
+		return string(body)
+	}
+	var now struct{ Position string }
+	if err := json.Unmarshal([]byte(get("poll=1s", 200)), &now); err != nil {
+		t.Fatal(err)
+	}
+	get("poll=10s&after=bad&token="+token(t, claims{"exp": time.Now().Add(2 * time.Second).Unix()}), 400)
+	get("poll=4s&after="+url.QueryEscape(now.Position), 204)
 }
