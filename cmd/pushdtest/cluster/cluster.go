@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/master"
 )
 
 // Options say what to start.
@@ -92,8 +94,24 @@ func (n *Node) Thaw() { n.signal(syscall.SIGCONT) }
 func (n *Node) Die() {
 	n.t.Helper()
 	n.Freeze()
+	first := n.masterPID()
+	for _, p := range n.Processes() { // the master last: its orphans would be woken, by SIGHUP and SIGCONT
+		if p.PID != first {
+			n.Kill(p.PID)
+		}
+	}
 	n.signal(syscall.SIGKILL)
 	pushdtest.Eventually(n.t, n.Name+" is gone", func() bool { return len(n.Processes()) == 0 })
+}
+
+// masterPID is that of the lock file: a frozen master says nothing.
+func (n *Node) masterPID() int {
+	n.t.Helper()
+	pid, ok := master.MasterPID(filepath.Join(n.Dir, "run"))
+	if !ok {
+		n.t.Fatal(n.Name + " has no master")
+	}
+	return pid
 }
 
 func (n *Node) signal(sig syscall.Signal) {
