@@ -10,8 +10,12 @@ import (
 )
 
 // quietTime is how long nothing must have arrived before members are taken to
-// have everything.
-const quietTime = 500 * time.Millisecond
+// have all. Of slow ones the server still holds what it could not write, and may
+// be busy with a reload: what it sends late is not lost.
+const (
+	quietTime     = 500 * time.Millisecond
+	slowQuietTime = 3 * time.Second
+)
 
 // members belong to channels and note what they receive there. Some of them
 // may leave and be replaced, talk to their channel, or read slowly.
@@ -115,8 +119,12 @@ func (l *members) Stop(drain time.Duration, done func()) {
 			l.env.Loop.Resume(c)
 		}
 	}
+	quiet := quietTime
+	if l.spec.SlowBytes > 0 {
+		quiet = slowQuietTime
+	}
 	l.arrived = client.Now()
-	l.await(drain, func() bool { return client.Now()-l.arrived > int64(quietTime) }, done)
+	l.await(drain, func() bool { return client.Now()-l.arrived > int64(quiet) }, done)
 }
 
 func (l *members) Opened(c *client.Conn) {
