@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	wire "github.com/pushd/pushd/protocol/mercure"
 	"github.com/pushd/pushd/worker"
@@ -59,7 +60,22 @@ func (h *Handler) dispatch(w *worker.Response, u *wire.Update) {
 	}
 	h.pending[e.ID] = w
 	w.Defer()
-	w.WhenOver(func() { delete(h.pending, e.ID) })
+	doubt := h.w.After(doubtWait, func() { h.doubted(e.ID) })
+	w.WhenOver(func() { doubt.Stop(); delete(h.pending, e.ID) })
+}
+
+// doubtWait is how long an update may take to come back. One that has not may be
+// lost with the broker process, or come yet.
+const doubtWait = 5 * time.Second
+
+// doubted answers whoever has sent an update that does not come back.
+func (p *process) doubted(event string) {
+	if w := p.pending[event]; w != nil {
+		delete(p.pending, event)
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, "it is not known whether the update was sent: try again")
+		w.End()
+	}
 }
 
 func statusOf(err error) int {
