@@ -363,7 +363,7 @@ func lies(t *testing.T, store string, rounds int, servers []*pushdtest.Server, d
 		told, recovered, returns = told+r.told, recovered+r.recovered, returns+r.returns
 	}
 	t.Logf("%s: %d returns, %d joins recovered, %d told that not", store, returns, recovered, told)
-	if recovered == 0 || store != "memory" && told > 0 {
+	if recovered == 0 || store == "disk" && told > 0 { // a NATS server that begins anew may have lost its end: then all are told
 		t.Errorf("%d recovered, %d told that not", recovered, told)
 	}
 }
