@@ -54,6 +54,13 @@ func ofWorker(w *Worker) callbacks {
 
 // ofHandler finds the callback methods that h has.
 func ofHandler(h Handler) (cb callbacks) {
+	cb.ofProcess(h)
+	cb.ofConnections(h)
+	return cb
+}
+
+// ofProcess are those about the process: its life, hand-overs and questions.
+func (cb *callbacks) ofProcess(h Handler) {
 	if i, ok := h.(interface{ OnWorkerStart(*Worker) error }); ok {
 		cb.onWorkerStart = i.OnWorkerStart
 	}
@@ -71,6 +78,37 @@ func ofHandler(h Handler) (cb callbacks) {
 	if i, ok := h.(interface{ OnWorkerStop(*Worker) }); ok {
 		cb.onWorkerStop = i.OnWorkerStop
 	}
+	if i, ok := h.(interface {
+		OnQuery(what string, args []byte) ([]byte, error)
+	}); ok {
+		cb.onQuery = i.OnQuery
+	}
+	if i, ok := h.(interface {
+		OnExport(w *Worker, ready func(carry []byte))
+	}); ok {
+		cb.onExport = i.OnExport
+	}
+	if i, ok := h.(interface{ OnImport(*Worker) }); ok {
+		cb.onImport = i.OnImport
+	}
+	if i, ok := h.(interface{ OnImported(*Worker, []byte) }); ok {
+		cb.onImported = i.OnImported
+	}
+	if i, ok := h.(interface{ Clients() *Clients }); ok {
+		cb.clients = i.Clients()
+	}
+	if i, ok := h.(interface{ Script() ScriptStats }); ok {
+		cb.script = i.Script
+	}
+	if i, ok := h.(interface {
+		Renew(done func(control.Renewed, error))
+	}); ok {
+		cb.renew = i.Renew
+	}
+}
+
+// ofConnections are those about connections and their messages.
+func (cb *callbacks) ofConnections(h Handler) {
 	if i, ok := h.(interface{ OnHandshake(*Conn, *Handshake) }); ok {
 		cb.onHandshake = i.OnHandshake
 	}
@@ -119,34 +157,6 @@ func ofHandler(h Handler) (cb callbacks) {
 	if i, ok := h.(interface{ OnEvent(*Published) Event }); ok {
 		cb.onEvent = i.OnEvent
 	}
-	if i, ok := h.(interface {
-		OnQuery(what string, args []byte) ([]byte, error)
-	}); ok {
-		cb.onQuery = i.OnQuery
-	}
-	if i, ok := h.(interface {
-		OnExport(w *Worker, ready func(carry []byte))
-	}); ok {
-		cb.onExport = i.OnExport
-	}
-	if i, ok := h.(interface{ OnImport(*Worker) }); ok {
-		cb.onImport = i.OnImport
-	}
-	if i, ok := h.(interface{ OnImported(*Worker, []byte) }); ok {
-		cb.onImported = i.OnImported
-	}
-	if i, ok := h.(interface{ Clients() *Clients }); ok {
-		cb.clients = i.Clients()
-	}
-	if i, ok := h.(interface{ Script() ScriptStats }); ok {
-		cb.script = i.Script
-	}
-	if i, ok := h.(interface {
-		Renew(done func(control.Renewed, error))
-	}); ok {
-		cb.renew = i.Renew
-	}
-	return cb
 }
 
 // talks reports whether the handler can do something with a WebSocket or a
