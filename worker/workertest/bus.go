@@ -16,6 +16,7 @@ type Bus struct {
 	queue     []worker.Publication // not delivered yet
 	seq       [worker.Shards]uint64
 	refuse    error
+	lose      bool
 	questions int
 	asked     map[string]func(worker.Answer) // open questions, by their reply subjects
 }
@@ -23,6 +24,10 @@ type Bus struct {
 // Refuse makes everything that is published fail with err, such as
 // worker.ErrBrokerBusy; nil ends that.
 func (b *Bus) Refuse(err error) { b.refuse = err }
+
+// Lose makes everything that is published be taken and go nowhere, as with a
+// broker process that is killed; false ends that.
+func (b *Bus) Lose(all bool) { b.lose = all }
 
 // deliver hands over what is queued and reports whether there was any.
 func (b *Bus) deliver() bool {
@@ -59,8 +64,9 @@ func (e *end) PublishAll(ps []worker.Publication) error {
 	for _, p := range ps {
 		p.Publisher, p.Shard = 1, worker.Shard(p.Scope, p.Target)
 		b.seq[p.Shard]++
-		p.Seq = b.seq[p.Shard]
-		b.queue = append(b.queue, p)
+		if p.Seq = b.seq[p.Shard]; !b.lose {
+			b.queue = append(b.queue, p)
+		}
 	}
 	return nil
 }

@@ -125,6 +125,39 @@ func listen(s *workertest.Server, query, raw string, headers ...string) *workert
 	return s.EventsAt("localhost", "/.well-known/mercure?"+query, headers...)
 }
 
+// TestDoubt: an update that is lost on the bus is answered soon, and by no more
+// than that it is not known.
+func TestDoubt(t *testing.T) {
+	bus := &workertest.Bus{}
+	s := workertest.Start(t, newWorker(t, ""), workertest.Options{Bus: bus})
+	form := "topic=a&data=x"
+	post := func() *workertest.Client {
+		c := s.Stream(0)
+		c.Write([]byte(fmt.Sprintf("POST /.well-known/mercure HTTP/1.1\r\nHost: localhost\r\n%s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+			bearer(token(t, now(s), []map[string]any{grant("publish", "*")}, nil)), len(form), form)))
+		return c
+	}
+	bus.Lose(true)
+	c := post()
+	s.Advance(4 * time.Second)
+	if b := c.Bytes(); len(b) != 0 {
+		t.Fatalf("answered early: %s", b)
+	}
+	s.Advance(2 * time.Second)
+	if b := string(c.Bytes()); !strings.HasPrefix(b, "HTTP/1.1 503 ") || !strings.Contains(b, "Retry-After: 1\r\n") {
+		t.Errorf("answered %q", b)
+	}
+	bus.Lose(false)
+	c = post()
+	if b := string(c.Bytes()); !strings.HasPrefix(b, "HTTP/1.1 200 ") {
+		t.Errorf("then answered %q", b)
+	}
+	s.Advance(10 * time.Second) // and nothing more
+	if b := c.Bytes(); len(b) != 0 {
+		t.Errorf("answered twice: %q", b)
+	}
+}
+
 // Sections "Subscription", "Publication": an update reaches who has asked for one
 // of its topics, once, as an event with id, type, retry and data.
 func TestPublishAndSubscribe(t *testing.T) {
