@@ -80,11 +80,17 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 	return &b.plan, nil
 }
 
+// numbers reports whether messages can have positions: there is one node, or a
+// log that all nodes share.
+func (b *planner) numbers() bool {
+	return b.config.Broker.URL == "" || b.config.History.Store == "jetstream"
+}
+
 // channels judges the rules that the program's workers declare; those of the
 // config have been.
 func (b *planner) channels() {
 	rules, read := b.program.channels(processSpec{Channels: b.config.Rules()}), len(b.config.Channels)
-	if i := rules.Historic(); i >= 0 && b.config.Broker.URL != "" && b.config.History.Store != "jetstream" {
+	if i := rules.Historic(); i >= 0 && !b.numbers() {
 		at := "ChannelRules of the program's workers"
 		if i < read {
 			at = b.config.Channels[i].At
@@ -131,12 +137,12 @@ func (b *planner) process() processSpec {
 }
 
 // handlerChannels are the rules that handlers have for channels of their own,
-// behind those of the config. Over an external NATS there is no history.
+// behind those of the config, where there can be a history.
 func (b *planner) handlerChannels() (rules channel.Rules) {
 	seen := map[string]bool{}
 	for _, w := range b.config.Workers {
 		for _, r := range w.Routes {
-			if !seen[r.Handler] && b.config.Broker.URL == "" {
+			if !seen[r.Handler] && b.numbers() {
 				seen[r.Handler] = true
 				rules = append(rules, worker.ChannelsOf(r.Handler)...)
 			}

@@ -119,7 +119,7 @@ func (c *Client) OpenLog(o worker.SharedLogOptions, post func(func())) (worker.S
 		l.cancel()
 		return nil, err
 	}
-	l.setAway(byReading, "the history has not been reached yet")
+	l.setAway(byReading, notReached)
 	go l.follow()
 	go l.write()
 	return l, nil
@@ -147,6 +147,9 @@ func (l *sharedLog) require() error {
 	return nil
 }
 
+// notReached is why nothing can be added at first.
+const notReached = "the history has not been reached yet"
+
 // Who has found the log away, or there.
 const (
 	byReading = iota
@@ -167,7 +170,11 @@ func (l *sharedLog) setAway(who int, reason string) {
 		l.log.Info("the shared history is there")
 	default:
 		l.away.Store(&now)
-		l.log.Warn("the shared history is away: nothing can be published into channels with history", "reason", now)
+		level := slog.LevelWarn
+		if now == notReached { // as at every start
+			level = slog.LevelDebug
+		}
+		l.log.Log(context.Background(), level, "the shared history is away: nothing can be published into channels with history", "reason", now)
 	}
 	l.post(func() { l.o.Away(now) })
 }
