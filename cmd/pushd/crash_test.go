@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,22 @@ func signal(t *testing.T, pid int, sig unix.Signal) {
 	if err := unix.Kill(pid, sig); err != nil {
 		t.Fatalf("signal %d to %d: %v", sig, pid, err)
 	}
+}
+
+// freeze stops a process and waits until each of its threads stands: until then
+// they may still accept a client.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	signal(t, pid, unix.SIGSTOP)
+	pushdtest.Eventually(t, "the process stands", func() bool {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, task := range tasks {
+			if now := letter(task); now != "T" && now != "" { // "" = it has ended
+				return false
+			}
+		}
+		return len(tasks) > 0
+	})
 }
 
 // echoes sends a text to each member and wants it back; it returns the longest
@@ -415,9 +432,11 @@ func TestStalledMachine(t *testing.T) {
 }
 
 // state is the letter that ps shows for a process.
-func state(pid int) string {
-	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func state(pid int) string { return letter(fmt.Sprintf("/proc/%d/stat", pid)) }
+
+func letter(stat string) string {
+	raw, _ := os.ReadFile(stat)
 	_, rest, _ := strings.Cut(string(raw), ") ")
-	letter, _, _ := strings.Cut(rest, " ")
-	return letter
+	now, _, _ := strings.Cut(rest, " ")
+	return now
 }

@@ -133,8 +133,8 @@ func TestScriptCarriedFirst(t *testing.T) {
 				_, err := os.Stat(filepath.Join(s.Dir, "fault"))
 				return os.IsNotExist(err)
 			})
-			signal(t, master, unix.SIGSTOP) // it would miss the old worker
-			signal(t, old, unix.SIGSTOP)    // so that those who come now come to the new one
+			freeze(t, master) // it would miss the old worker
+			freeze(t, old)    // so that those who come now come to the new one
 			before, _ := clientsOf(t, s.Port)
 			dialled := make(chan *pushdtest.Client, 1)
 			go func() { dialled <- s.Dial("/") }()
