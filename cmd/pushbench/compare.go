@@ -87,7 +87,7 @@ func comparison(c *cli.Context) (*compare.Result, error) {
 	o := compare.Options{
 		Bench: self, Pushd: c.String("pushd"), Peers: c.String("peers"),
 		Rounds: c.Int("rounds"), Loops: c.Int("loops"), Idle: c.Int("idle"), Fan: c.Int("receivers"),
-		Duration: c.Duration("duration"), Hold: c.Duration("hold"), Log: c.App.ErrWriter,
+		Duration: c.Duration("duration"), Hold: c.Duration("hold"), Calm: 10 * time.Second, Timed: 100, Log: c.App.ErrWriter,
 	}
 	if only := c.String("only"); only != "" {
 		o.Only = strings.Split(only, ",")

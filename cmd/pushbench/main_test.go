@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,6 +23,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "6") // they wait more than they work
 	code := m.Run()
 	if left := children(); len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "processes are left:", left)
@@ -75,7 +78,7 @@ func healthy(t *testing.T, code int, r Report) {
 
 func TestIdleCountsAndMeasures(t *testing.T) {
 	ws, _ := startPeer(t, &peer{})
-	code, r := benchmark(t, "idle", "--url", ws+"/echo", "-n", "300", "--procs", "2", "--hold", "200ms", "--pid", strconv.Itoa(os.Getpid()))
+	code, r := benchmark(t, "idle", "--url", ws+"/echo", "-n", "300", "--procs", "2", "--settle", "1s", "--hold", "200ms", "--pid", strconv.Itoa(os.Getpid()))
 	healthy(t, code, r)
 	if n := number(t, r, "connections"); n != 300 {
 		t.Errorf("%v connections", n)
@@ -89,6 +92,7 @@ func TestIdleCountsAndMeasures(t *testing.T) {
 }
 
 func TestIdleBroadcastsAndExecutes(t *testing.T) {
+	t.Parallel()
 	ws, api := startPeer(t, &peer{key: "k"})
 	ran := filepath.Join(t.TempDir(), "ran")
 	args := []string{"idle", "--url", ws + "/chat?room=a", "-n", "60", "--procs", "2", "--hold", "10ms", "--api", api, "--key", "k", "--channel", "chat:a", "-m", "3", "--stall", "2s"}
@@ -122,6 +126,7 @@ func TestIdleNoticesWhatArrivesUnasked(t *testing.T) {
 }
 
 func TestConnect(t *testing.T) {
+	t.Parallel()
 	ws, _ := startPeer(t, &peer{})
 	for _, more := range [][]string{{}, {"--echo"}, {"--rate", "200"}} {
 		code, r := benchmark(t, append([]string{"connect", "--url", ws + "/echo", "-c", "20", "-d", "500ms"}, more...)...)
@@ -133,6 +138,7 @@ func TestConnect(t *testing.T) {
 }
 
 func TestEcho(t *testing.T) {
+	t.Parallel()
 	ws, _ := startPeer(t, &peer{})
 	for _, more := range [][]string{{}, {"--size", "100000"}, {"--rate", "500"}} {
 		code, r := benchmark(t, append([]string{"echo", "--url", ws + "/echo", "-c", "20", "-d", "500ms"}, more...)...)
@@ -165,6 +171,7 @@ func TestOpenLoopDoesNotOmit(t *testing.T) {
 }
 
 func TestFanout(t *testing.T) {
+	t.Parallel()
 	ws, api := startPeer(t, &peer{key: "k"})
 	for name, more := range map[string][]string{
 		"client": {},
@@ -187,6 +194,7 @@ func TestFanout(t *testing.T) {
 // A message that could not be published on time because the server was busy with
 // the one before is as late as it is.
 func TestFanoutCountsFromWhenAMessageWasDue(t *testing.T) {
+	t.Parallel()
 	p := &peer{key: "k"}
 	p.late.Store(int64(300 * time.Millisecond))
 	ws, api := startPeer(t, p)
@@ -238,6 +246,7 @@ func standingArgs(ws, api string) []string {
 }
 
 func TestStandingLoads(t *testing.T) {
+	t.Parallel()
 	ws, api := startPeer(t, &peer{key: "k"})
 	saved := filepath.Join(t.TempDir(), "history.json")
 	code, r := benchmark(t, append([]string{"verify", "--procs", "2", "--history", saved}, standingArgs(ws, api)...)...)
@@ -261,6 +270,7 @@ func TestStandingLoads(t *testing.T) {
 
 // 1013 is what slow members may get, and nobody else.
 func TestSlowMembersMayBeCut(t *testing.T) {
+	t.Parallel()
 	for members, want := range map[string]int{"0": 0, "2": 1} {
 		ws, api := startPeer(t, &peer{key: "k", fault: "cut", every: 5})
 		code, r := benchmark(t, "verify", "--url", ws, "--api", api, "--key", "k", "--echo-rate", "0", "--connect-rate", "0", "--talk-rate", "0", "--churn", "0",
@@ -275,6 +285,7 @@ func TestSlowMembersMayBeCut(t *testing.T) {
 }
 
 func TestRefusedPublishIsAFault(t *testing.T) {
+	t.Parallel()
 	ws, api := startPeer(t, &peer{key: "other"})
 	code, r := benchmark(t, append([]string{"verify"}, standingArgs(ws, api)...)...)
 	if code != 1 || number(t, r, "faults_refused") == 0 || number(t, r, "faults_loss") != 0 {
@@ -283,6 +294,7 @@ func TestRefusedPublishIsAFault(t *testing.T) {
 }
 
 func TestReloadRunsTheCommand(t *testing.T) {
+	t.Parallel()
 	ws, api := startPeer(t, &peer{key: "k"})
 	log := filepath.Join(t.TempDir(), "log")
 	args := append([]string{"reload", "--times", "3", "--every", "100ms"}, standingArgs(ws, api)...)
@@ -301,6 +313,7 @@ func TestReloadRunsTheCommand(t *testing.T) {
 }
 
 func TestMisuse(t *testing.T) {
+	t.Parallel()
 	ws, _ := startPeer(t, &peer{})
 	for name, test := range map[string]struct {
 		args []string

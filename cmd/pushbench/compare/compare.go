@@ -28,6 +28,8 @@ type Options struct {
 	Idle                int           // connections of the idle measures
 	Fan                 int           // receivers of the fan-out
 	Hold                time.Duration // how long idle CPU is watched, once
+	Calm                time.Duration // how long, at most, a server gets to become calm; twice that for its memory
+	Timed               int           // messages, ten a second, whose latency is measured
 	Log                 io.Writer     // a line per measure
 }
 
@@ -100,7 +102,7 @@ func (c *comparison) server(ctx context.Context, s server, round int) error {
 				return err
 			}
 		}
-		if err := quiet(ctx, running.cmd.Process.Pid); err != nil {
+		if err := quiet(ctx, running.cmd.Process.Pid, c.Calm); err != nil {
 			return err
 		}
 		run, err := c.measure(ctx, m, running)
@@ -153,16 +155,19 @@ func (r Run) summary(m measure) (line string) {
 	return line
 }
 
-// quiet waits, for at most ten seconds, until a server has done with what the
-// last measure left it: it works less than 20 ms in half a second.
-func quiet(ctx context.Context, pid int) error {
+// calmLook is how long a server is watched to tell whether it is calm.
+const calmLook = 500 * time.Millisecond
+
+// quiet waits, for at most so long, until a server has done with what the last
+// measure left it: it works less than 20 ms in a calmLook.
+func quiet(ctx context.Context, pid int, longest time.Duration) error {
 	last, err := proc.Tree(pid)
-	for range 20 {
+	for range longest / calmLook {
 		if err != nil {
 			return err
 		}
 		select {
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(calmLook):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

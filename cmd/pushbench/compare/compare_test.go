@@ -32,7 +32,7 @@ func TestMeasure(t *testing.T) {
 	r, err := Measure(t.Context(), Options{
 		Bench: pushdtest.Build(t, "cmd/pushbench"), Pushd: pushdtest.Build(t, "cmd/pushd"), Peers: buildPeers(t),
 		Only: []string{pushd, gnet}, Rounds: 1, Loops: 2, Duration: 200 * time.Millisecond,
-		Idle: 200, Fan: 100, Hold: 200 * time.Millisecond, Log: &log,
+		Idle: 200, Fan: 100, Hold: 200 * time.Millisecond, Timed: 5, Log: &log,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())

@@ -13,7 +13,7 @@ type measure struct {
 
 var measures = []measure{
 	{name: "idle", fresh: true, args: func(o Options, p *process) []string {
-		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--hold", "1s"}
+		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "1s"}
 	}},
 	{name: "echo 100", args: echo(100)},
 	{name: "echo 1000", args: echo(1000)},
@@ -25,27 +25,27 @@ var measures = []measure{
 		return []string{"connect", "--url", p.echo(), "-c", "100", "-d", o.Duration.String()}
 	}},
 	{name: "after", pushdOnly: true, fresh: true, args: func(o Options, p *process) []string {
-		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--hold", "0s",
+		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "0s",
 			"--api", p.api, "--key", key, "--channel", channel, "-m", "1", "--exec", p.reload()}
 	}},
 	{name: "idle cpu", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
-		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--hold", o.Hold.String()}
+		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", o.Hold.String()}
 	}},
 	{name: "pusher idle", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
-		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--hold", "1s")
+		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "1s")
 	}},
 	{name: "pusher fan", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
 		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(o.Fan), "-m", messages, "--channel", "bench")
 	}},
 	{name: "pusher last", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
 		// As many readers as the server has writers: one alone would still be busy when they have long been done.
-		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", "100", "--rate", "10", "--channel", "bench", "--procs", fmt.Sprint(o.Loops))
+		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", fmt.Sprint(o.Timed), "--rate", "10", "--channel", "bench", "--procs", fmt.Sprint(o.Loops))
 	}},
 	{name: "pusher join", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
 		return p.pusher("presence", "-n", fmt.Sprint(min(o.Fan, 1000)))
 	}},
 	{name: "pusher own", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
-		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--own", "67", "--hold", "1s")
+		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--own", "67", "--settle", o.settle(), "--hold", "1s")
 	}},
 }
 
@@ -56,6 +56,9 @@ const (
 
 func (p *process) chat() string { return "ws://" + p.address + "/chat?room=bench" }
 func (p *process) echo() string { return "ws://" + p.address + "/echo" }
+
+// settle is how long a server's memory gets to stand still.
+func (o Options) settle() string { return (2 * o.Calm).String() }
 
 // pusher is a command whose connections speak the Pusher protocol.
 func (p *process) pusher(command string, more ...string) []string {
