@@ -247,7 +247,13 @@ func TestTwoPorts(t *testing.T) {
 }
 
 func TestRatchetApp(t *testing.T) {
-	p := start(t, "ratchet-app", "PUSHD_COUNT=2")
+	ratchetApp(t, start(t, "ratchet-app", "PUSHD_COUNT=2"))
+}
+
+// ratchetApp is what clients see of the App of the tutorial, in Go and in PHP: who
+// may come in, and that he hears himself.
+func ratchetApp(t *testing.T, p *program) {
+	t.Helper()
 	for _, x := range []struct {
 		path, origin string
 		status       int

@@ -185,37 +185,7 @@ func TestPHPTwoPorts(t *testing.T) {
 }
 
 func TestPHPRatchetApp(t *testing.T) {
-	p := startPHP(t, "ratchet-app/app.php")
-	for _, x := range []struct {
-		path, origin string
-		status       int
-	}{
-		{"/websocket", "", 101}, // no browser
-		{"/websocket", "http://" + p.addr, 101},
-		{"/websocket", "http://localhost:3000", 101}, // the page comes from another port
-		{"/websocket", "http://evil.example", 403},
-		{"/websocket", "http://localhost.evil.example", 403},
-		{"/websocket", "null", 403},
-		{"/", "", 404},
-		{"/websocket/more", "", 404},
-	} {
-		var header []string
-		if x.origin != "" {
-			header = []string{"Origin: " + x.origin}
-		}
-		c := client{pushdtest.Handshake(t, p.addr, x.path, header...), t}
-		if c.Response.StatusCode != x.status {
-			t.Errorf("%s with origin %q: %s, want %d", x.path, x.origin, c.Response.Status, x.status)
-		}
-		if x.status != 101 || c.Response.StatusCode != 101 {
-			continue
-		}
-		c.send(text, "hello")
-		c.want(text, "hello")
-		c.send(binary, "\x00\xff")
-		c.want(binary, "\x00\xff")
-		c.leave()
-	}
+	ratchetApp(t, startPHP(t, "ratchet-app/app.php"))
 }
 
 func TestPHPOwnChat(t *testing.T) {
