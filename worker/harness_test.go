@@ -19,11 +19,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/reactor"
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds every wait of these tests; none of them measures time.
@@ -136,24 +135,7 @@ type server struct {
 
 	stopped bool
 	ended   chan error
-	log     *syncBuffer
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+	log     *testkit.Log
 }
 
 // serve starts w and waits until it is ready.
@@ -169,7 +151,7 @@ func launch(t testing.TB, w *Worker, b *bus, old *server, proxies ...netip.Prefi
 	if old != nil && proxies == nil {
 		proxies = old.trusts
 	}
-	s := &server{t: t, w: w, broker: b.client(), trusts: proxies, ended: make(chan error, 1), log: &syncBuffer{}}
+	s := &server{t: t, w: w, broker: b.client(), trusts: proxies, ended: make(chan error, 1), log: new(testkit.Log)}
 	master, child, err := control.Pair()
 	must(t, err)
 	s.master = master

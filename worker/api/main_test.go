@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
@@ -33,14 +33,14 @@ type stage struct {
 	bus    *broker.Server
 	api    *Server
 	url    string
-	log    *logs
+	log    *testkit.Log
 	client *http.Client
 	live   []string
 }
 
 func newStage(t testing.TB, change ...func(*Options)) *stage {
 	t.Helper()
-	st := &stage{t: t, log: new(logs), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
+	st := &stage{t: t, log: new(testkit.Log), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 	bus, err := broker.NewServer(broker.ServerOptions{Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
@@ -324,22 +324,3 @@ func conn(id, uid string, channels ...string) *fakeConn {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// eventually polls ok, for at most a minute: the machine may be busy.
-// logs is a buffer that many goroutines may write to.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}

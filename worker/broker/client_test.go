@@ -204,7 +204,7 @@ func TestExternalCluster(t *testing.T) {
 	if !ns.ReadyForConnections(10 * time.Second) {
 		t.Fatal("external server not ready")
 	}
-	var out logs
+	var out testkit.Log
 	o := Options{
 		ID: "push/0/1", Prefix: "other", StartTimeout: 300 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -243,7 +243,7 @@ func TestExternalCluster(t *testing.T) {
 		}
 	}
 	if strings.Contains(out.String(), "hunter2") {
-		t.Errorf("log quotes the password: %s", &out.b)
+		t.Errorf("log quotes the password: %s", &out)
 	}
 }
 
@@ -259,7 +259,7 @@ func TestGarbageOnTheBusIsIgnored(t *testing.T) {
 	b := newBus(t)
 	b.serve()
 	var in inbox
-	var out logs
+	var out testkit.Log
 	sub := b.client("sub/0/1", &in, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
 	pub := b.client("pub/0/1", nil)
 	for _, raw := range [][]byte{nil, []byte("x"), bytes.Repeat([]byte{0xff}, 100)} {

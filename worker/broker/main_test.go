@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
@@ -211,25 +210,6 @@ func (in *inbox) texts() (texts []string) {
 	return texts
 }
 
-// eventually polls ok, for at most a minute: the machine may be busy.
 func message(channel, data string) *worker.Publication {
 	return &worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: channel, Data: []byte(data)}
-}
-
-// logs is a buffer that many goroutines may write to.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

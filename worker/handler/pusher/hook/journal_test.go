@@ -46,8 +46,8 @@ func TestRestart(t *testing.T) {
 func child(dir, url string) {
 	tm := quick
 	tm.hold = time.Hour
-	l := &text{}
-	q, err := open(dir, appOf(url), l.logger(), &tm, newClient())
+	l := new(testkit.Log)
+	q, err := open(dir, appOf(url), l.Logger(), &tm, newClient())
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -211,9 +211,9 @@ func fileSize(t *testing.T, dir string) int64 {
 func TestDiskIsFull(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w, log := &wire{began: time.Now()}, &text{}
+		w, log := &wire{began: time.Now()}, new(testkit.Log)
 		w.fails.Store(true)
-		q, err := open(dir, appOf("http://x"), log.logger(), &defaults, &http.Client{Transport: w})
+		q, err := open(dir, appOf("http://x"), log.Logger(), &defaults, &http.Client{Transport: w})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +246,7 @@ func TestDiskIsFull(t *testing.T) {
 // kept replays a journal file and returns what waits in it.
 func kept(t testing.TB, path string) (list []string) {
 	t.Helper()
-	e := newEndpoint(filepath.Dir(path), &appOf("http://x")[0], &appOf("http://x")[0].Webhooks[0], &defaults, (&text{}).logger())
+	e := newEndpoint(filepath.Dir(path), &appOf("http://x")[0], &appOf("http://x")[0].Webhooks[0], &defaults, new(testkit.Log).Logger())
 	j, _, err := openJournal(path, e.replay)
 	if err != nil {
 		t.Fatal(err)
@@ -352,7 +352,7 @@ func FuzzJournal(f *testing.F) {
 			t.Fatal(err)
 		}
 		read := func() (*journal, *endpoint) {
-			e := newEndpoint(dir, &appOf("http://x")[0], &appOf("http://x")[0].Webhooks[0], &defaults, (&text{}).logger())
+			e := newEndpoint(dir, &appOf("http://x")[0], &appOf("http://x")[0].Webhooks[0], &defaults, new(testkit.Log).Logger())
 			j, _, err := openJournal(path, e.replay)
 			if err != nil {
 				t.Fatal(err)

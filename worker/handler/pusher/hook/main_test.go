@@ -1,11 +1,9 @@
 package hook
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -50,31 +48,11 @@ func appOf(urls ...string) []pusher.App {
 	return []pusher.App{a}
 }
 
-// text is a log that tests read.
-type text struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *text) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *text) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *text) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
-
 // mustOpen opens a queue that is closed at the end.
-func mustOpen(t testing.TB, dir string, apps []pusher.App, tm timing) (*Queue, *text) {
+func mustOpen(t testing.TB, dir string, apps []pusher.App, tm timing) (*Queue, *testkit.Log) {
 	t.Helper()
-	l := &text{}
-	q, err := open(dir, apps, l.logger(), &tm, newClient())
+	l := new(testkit.Log)
+	q, err := open(dir, apps, l.Logger(), &tm, newClient())
 	if err != nil {
 		t.Fatal(err)
 	}

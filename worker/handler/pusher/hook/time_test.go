@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/protocol/pusher"
 )
 
@@ -53,12 +54,12 @@ func (w *wire) all() []string {
 }
 
 // onOwnClock runs fn with a queue of one endpoint and the real delays.
-func onOwnClock(t *testing.T, apps []pusher.App, fn func(t *testing.T, q *Queue, w *wire, log *text)) {
+func onOwnClock(t *testing.T, apps []pusher.App, fn func(t *testing.T, q *Queue, w *wire, log *testkit.Log)) {
 	t.Helper()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w, log := &wire{began: time.Now()}, &text{}
-		q, err := open(dir, apps, log.logger(), &defaults, &http.Client{Transport: w})
+		w, log := &wire{began: time.Now()}, new(testkit.Log)
+		q, err := open(dir, apps, log.Logger(), &defaults, &http.Client{Transport: w})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +71,7 @@ func onOwnClock(t *testing.T, apps []pusher.App, fn func(t *testing.T, q *Queue,
 }
 
 func TestFiveMinutesOfAttempts(t *testing.T) {
-	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, log *text) {
+	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, log *testkit.Log) {
 		w.fails.Store(true)
 		q.Add("1", occupied("a"))
 		time.Sleep(time.Minute)
@@ -113,7 +114,7 @@ func TestFiveMinutesOfAttempts(t *testing.T) {
 
 // What an endpoint that is gone has not even been offered does not pile up.
 func TestFiveMinutesForAll(t *testing.T) {
-	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, log *text) {
+	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, log *testkit.Log) {
 		w.fails.Store(true)
 		events, _ := numbered(10 * maxBatch)
 		q.Add("1", events...)
@@ -164,7 +165,7 @@ func TestHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apps := appOf("http://x")
 			apps[0].Webhooks[0].Events = x.wants
-			onOwnClock(t, apps, func(t *testing.T, q *Queue, w *wire, _ *text) {
+			onOwnClock(t, apps, func(t *testing.T, q *Queue, w *wire, _ *testkit.Log) {
 				for _, st := range x.steps {
 					time.Sleep(st.after)
 					q.Add("1", st.events...)
@@ -184,7 +185,7 @@ func TestHolds(t *testing.T) {
 // With nothing to do the goroutine sleeps: a clock that only moves when all
 // sleep would not get through a day otherwise.
 func TestIdleSleeps(t *testing.T) {
-	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, _ *text) {
+	onOwnClock(t, appOf("http://x"), func(t *testing.T, q *Queue, w *wire, _ *testkit.Log) {
 		q.Add("1", occupied("a"))
 		time.Sleep(24 * time.Hour)
 		if got := w.all(); len(got) != 1 {

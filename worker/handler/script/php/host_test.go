@@ -12,11 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/protocol/script"
 	"github.com/pushd/pushd/worker/handler/script/php"
 )
@@ -31,28 +31,10 @@ type host struct {
 	cmd     *exec.Cmd
 	socket  net.Conn
 	in      *script.Reader
-	log     *logged
+	log     *testkit.Log
 	batch   uint64
 	welcome script.Welcome
 	ended   chan struct{}
-}
-
-// logged collects what a process prints.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // shim writes the PHP files once per test.
@@ -93,7 +75,7 @@ func begin(t *testing.T, file, name string) *host {
 	conn, err := net.FileConn(ours)
 	must(t, err)
 	ours.Close()
-	h := &host{t: t, socket: conn, in: script.NewReader(conn, script.FromHandler), log: &logged{}, ended: make(chan struct{})}
+	h := &host{t: t, socket: conn, in: script.NewReader(conn, script.FromHandler), log: new(testkit.Log), ended: make(chan struct{})}
 	h.cmd = exec.Command("php", append(php.Args(shim(t), php.Handler), file, "start")...)
 	h.cmd.ExtraFiles = []*os.File{theirs}
 	h.cmd.Stdout, h.cmd.Stderr = h.log, h.log
