@@ -112,6 +112,38 @@ func TestScriptReload(t *testing.T) {
 	says(t, a, "get", "Ann")
 }
 
+// TestScriptGreeting: what a new process is told of those who are there is no
+// load, so it keeps no client waiting; and a process that dies of it, or in that
+// moment, leaves what was carried to the next one.
+func TestScriptGreeting(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `queue = "4KiB"
+env = { DIES = "{{dir}}/dies", WANTS = "open" }`)
+	a, b := s.Dial("/"), s.Dial("/")
+	for range 40 { // 8 KiB to tell of them
+		says(t, s.Dial("/"), "set "+strings.Repeat("x", 200), "set")
+	}
+	says(t, a, "keep the map", "kept")
+	before := s.idle()
+	if r := s.renew(); !r.OK || r.Slots[0].Scripts[0].Closed != 0 {
+		t.Fatalf("%+v", r)
+	}
+	says(t, b, "carried", "the map")
+	if one := s.idle(); one.Holds != before.Holds || one.Told != 42 {
+		t.Errorf("%+v, after %+v", one, before)
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "dies"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.renew()
+	pushdtest.Eventually(t, "the one after it is there", func() bool { return s.scripts()[0].Births == before.Births+3 })
+	says(t, b, "carried", "the map")
+	says(t, a, "here", "here")
+	if one := s.idle(); one.Births != before.Births+3 || one.Doubts+one.Strands != 0 || one.Told != 42 {
+		t.Errorf("%+v", one)
+	}
+}
+
 // TestScriptCarriedFirst: a client that comes to the new worker before the others
 // do is heard when they have come, and the program has what was carried to it.
 func TestScriptCarriedFirst(t *testing.T) {

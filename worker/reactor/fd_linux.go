@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -328,14 +329,14 @@ func ourOwn(fd int) bool {
 // peerOf returns the address at the other end of a socket; invalid for unix
 // sockets and closed ones.
 func peerOf(fd int) netip.AddrPort {
-	sa, err := unix.Getpeername(fd)
+	sa, err := syscall.Getpeername(fd) // that of unix asks for the protocol too
 	if err != nil {
 		return netip.AddrPort{}
 	}
 	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 	}
 	return netip.AddrPort{}

@@ -51,8 +51,18 @@ func (h *handler) dispatch() {
 	h.under = wire.Frame{Op: wire.Tick, Conn: h.number}.Append(h.next)
 	h.next, h.spare = h.spare[:0], nil
 	h.since = time.Now()
-	h.cur.link.Write(h.under)
+	h.cur.link.Write(h.under[h.early:])
+	h.early, h.greets, h.greeting = 0, h.greeting, 0
 	h.guard()
+}
+
+// ahead sends a part of the next batch before it is whole, so that the process
+// works on the one half of a long greeting while the other is written.
+func (h *handler) ahead() {
+	if len(h.next)-h.early >= enough && h.ready() {
+		h.cur.link.Write(h.next[h.early:])
+		h.early = len(h.next)
+	}
 }
 
 // done takes note that the process has finished a batch.
@@ -65,7 +75,7 @@ func (h *handler) done(p *proc, number uint64) {
 	if h.spare = h.under[:0]; cap(h.spare) > maxSpare {
 		h.spare = nil
 	}
-	h.under = nil
+	h.under, h.greets, h.passed = nil, 0, nil
 	if last := p.last; last != nil {
 		p.last = nil
 		last()
@@ -82,8 +92,9 @@ func (h *handler) done(p *proc, number uint64) {
 // maxSpare is the largest buffer that is kept for the next batch.
 const maxSpare = 256 << 10
 
-// waiting returns the bytes of events that are not done.
-func (h *handler) waiting() int { return len(h.next) + len(h.under) }
+// waiting returns the bytes of events that are not done. What a process is told
+// of those who were there before it is no client's doing.
+func (h *handler) waiting() int { return len(h.next) + len(h.under) - h.greeting - h.greets }
 
 // weigh holds the clients while too much is not done.
 func (h *handler) weigh() {

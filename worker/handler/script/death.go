@@ -73,9 +73,15 @@ func (h *handler) over(p *proc) {
 		return
 	}
 	h.cur = nil
-	if p.carry != nil {
+	switch {
+	case p.carry != nil: // with what it was given
 		h.carried = append(h.carried, p.carry)
+	case h.fails < givenAgain:
+		h.carried = append(h.carried, h.passed...)
+	default:
+		h.forsake(h.passed)
 	}
+	h.passed = nil
 	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
 	doubts := h.doubt(p)
 	h.disappoint()
@@ -85,6 +91,23 @@ func (h *handler) over(p *proc) {
 		p.then()
 	case !h.leaving:
 		h.respawn(p)
+	}
+}
+
+// givenAgain bounds how many processes in a row are given what was carried and
+// die of it, or before they have done anything else.
+const givenAgain = 3
+
+// forsake gives up what was carried: only that knew these connections.
+func (h *handler) forsake(carried [][]byte) {
+	for _, payload := range carried {
+		conns, _, err := wire.ParseCarry(payload)
+		for i := range conns.Len() {
+			if c := h.clients.Find(h.w, conns.At(i)); c != nil && err == nil && h.o.AfterCrash != keepHeld {
+				c.Close(1012, restart)
+				h.lost.held++
+			}
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func (h *handler) OnHandshake(c *worker.Conn, hs *worker.Handshake) {
 	if h.head = nil; !ask && !h.wants[wire.WantOpen] {
 		return
 	}
-	b := requestLine(c)
+	b := appendLine(nil, c)
 	hs.Headers(func(name, value string) { b = appendHeader(b, name, value) })
 	h.head = append(b, "\r\n"...)
 	if ask {
@@ -43,7 +43,9 @@ func keeps(name string) bool {
 	return len(name) > 2 && strings.EqualFold(name[:2], "x-")
 }
 
-func requestLine(c *worker.Conn) []byte { return fmt.Appendf(nil, "GET %s HTTP/1.1\r\n", target(c)) }
+func appendLine(b []byte, c *worker.Conn) []byte {
+	return append(append(append(b, "GET "...), target(c)...), " HTTP/1.1\r\n"...)
+}
 
 func appendHeader(b []byte, name, value string) []byte {
 	b = append(append(b, name...), ": "...)
@@ -176,26 +178,30 @@ func (h *handler) tell(c *worker.Conn, op wire.Op) {
 	}
 	head := h.head
 	if op == wire.Resume || len(head) == 0 {
-		head = keptHead(c)
+		h.line = appendKept(h.line[:0], c)
+		head = h.line
 	}
 	h.told[n] = 0
 	h.next = wire.AppendOpen(h.next, op, n, opening(c, head))
 }
 
 func opening(c *worker.Conn, head []byte) wire.Opening {
-	o := wire.Opening{Session: []byte(c.Get(sessionKey)), Remote: text(c.RemoteAddr()), Local: local(c), Head: head}
+	o := wire.Opening{Remote: text(c.RemoteAddr()), Local: local(c), Head: head}
+	if session := c.Get(sessionKey); session != "" {
+		o.Session = []byte(session)
+	}
 	if c.Path() != "" {
 		o.Target = target(c)
 	}
 	return o
 }
 
-// keptHead is the head of a handshake as far as it was kept.
-func keptHead(c *worker.Conn) []byte {
+// appendKept appends the head of a handshake as far as it was kept.
+func appendKept(b []byte, c *worker.Conn) []byte {
 	if c.Path() == "" {
-		return nil
+		return b
 	}
-	b := requestLine(c)
+	b = appendLine(b, c)
 	c.Headers(func(name, value string) { b = appendHeader(b, name, value) })
 	return append(b, "\r\n"...)
 }

@@ -19,28 +19,38 @@ const (
 // begin makes a process that is ready the one that gets the events.
 func (h *handler) begin(p *proc) {
 	h.cur, h.under = p, nil
+	h.early, h.greeting, h.greets = 0, 0, 0
 	h.wants = map[string]bool{}
 	for _, want := range p.welcome.Wants {
 		h.wants[want] = true
 	}
 	waits := h.next
-	h.next, h.told = nil, map[uint64]told{}
+	h.next, h.told = nil, make(map[uint64]told, len(h.told))
 	each(waits, func(f wire.Frame, _ []byte) {
 		if f.Op == wire.Open {
 			h.fresh[f.Conn] = true
 		}
 	})
-	h.passOn()
-	if h.wants[wire.WantOpen] {
-		h.clients.Each(h.w, func(c *worker.Conn) bool {
-			h.tell(c, wire.Resume)
-			return true
-		})
-	}
+	h.greet()
 	each(waits, h.repeat)
 	clear(h.fresh)
 	h.kick()
 	h.hold(holdChange, false)
+}
+
+// greet tells a process of what was there before it: what has been carried, and
+// connections, if it wants to know all.
+func (h *handler) greet() {
+	before := len(h.next)
+	h.passOn()
+	if h.wants[wire.WantOpen] {
+		h.clients.Each(h.w, func(c *worker.Conn) bool {
+			h.tell(c, wire.Resume)
+			h.ahead()
+			return true
+		})
+	}
+	h.greeting += len(h.next) - before
 }
 
 // passOn hands on what processes before have carried, with those of its
@@ -63,7 +73,7 @@ func (h *handler) passOn() {
 			h.tell(c, wire.Resume)
 		}
 	}
-	h.carried = nil
+	h.passed, h.carried = append(h.passed, h.carried...), nil
 }
 
 // repeat gives an event to a process that was meant for the one before.
@@ -224,8 +234,7 @@ func (h *handler) succeed(old, next *proc, done func(control.Renewed, error)) {
 // runs.
 func (h *handler) stop(p *proc, flags byte, then func()) {
 	p.then = then
-	h.next = wire.Frame{Op: wire.Stop, Flags: flags}.Append(h.next)
-	h.finish(p)
+	h.finish(p, flags)
 	h.w.After(time.Duration(h.o.Callback)+leaveTime, func() {
 		if !p.over {
 			h.kill(p, "it did not leave in time")
@@ -234,11 +243,12 @@ func (h *handler) stop(p *proc, flags byte, then func()) {
 }
 
 // finish sends the last batch as soon as the one under way is done.
-func (h *handler) finish(p *proc) {
+func (h *handler) finish(p *proc, flags byte) {
 	if len(h.under) > 0 || h.awaits() {
-		p.last = func() { h.finish(p) }
+		p.last = func() { h.finish(p, flags) }
 		return
 	}
+	h.next = wire.Frame{Op: wire.Stop, Flags: flags}.Append(h.next)
 	h.dispatch()
 	p.stopping = true
 }

@@ -41,6 +41,7 @@ func (h *handler) luggage() (b []byte) {
 	each(h.next, func(f wire.Frame, whole []byte) {
 		switch f.Op {
 		case wire.Request, wire.Handshake: // their answers are given here, or not at all
+		case wire.Carried: // see passed
 		default:
 			b = append(b, whole...)
 		}
@@ -108,13 +109,7 @@ func (h *handler) arrived() {
 	}
 	each(packed, untold)
 	each(waits, untold)
-	h.passOn()
-	if h.wants[wire.WantOpen] {
-		h.clients.Each(h.w, func(c *worker.Conn) bool {
-			h.tell(c, wire.Resume)
-			return true
-		})
-	}
+	h.greet()
 	each(packed, h.repeat)
 	each(waits, h.late)
 	clear(h.fresh)
@@ -166,7 +161,7 @@ func (h *handler) OnWorkerStop(*worker.Worker) {
 	limit := time.Duration(h.o.Callback) + leaveTime
 	deadline := time.Now().Add(limit)
 	_ = f.SetDeadline(deadline)
-	stop := wire.Frame{Op: wire.Stop}.Append(h.next)
+	stop := wire.Frame{Op: wire.Stop}.Append(h.next[h.early:])
 	h.number++
 	_, _ = f.Write(wire.Frame{Op: wire.Tick, Conn: h.number}.Append(stop))
 	h.listen(p, f, unread)

@@ -51,11 +51,15 @@ type handler struct {
 	told     map[uint64]told // connections that cur knows
 	fresh    map[uint64]bool // connections that nobody has been told of and that are to be OPEN
 	head     []byte          // of the handshake that is being answered
+	line     []byte          // reused: of the handshake of one that is told of later
 	requests map[uint64]*request
 	shakes   map[uint64]*worker.Handshake
 
 	next, under []byte // frames of the batch that is being filled, and of the one under way
 	spare       []byte
+	early       int    // bytes of next that are sent already
+	greeting    int    // bytes of next that tell a new process of those who were there
+	greets      int    // the same of under
 	kicked      bool   // AfterRound sends it
 	number      uint64 // of the batch under way, or the last one
 	since       time.Time
@@ -63,6 +67,7 @@ type handler struct {
 
 	packed    []byte   // events that came along with connections
 	carried   [][]byte // CARRY payloads for the next process
+	passed    [][]byte // the same, of which cur was told and that it is not done with
 	heir      bool     // the first of them is still to come
 	importing int      // hand-overs to this worker process under way
 	exported  func(carry []byte)

@@ -176,6 +176,10 @@ def event(op, flags, aux, c, payload):
         n, = struct.unpack_from('<I', payload)
         carried = payload[4 + 8 * n:]
         seen.append('carried:%d' % n)
+        dies = os.environ.get('DIES')
+        if dies and os.path.exists(dies):
+            os.remove(dies)
+            die()
     elif op == STOP:
         if 'stay' in wants:
             time.sleep(600)
