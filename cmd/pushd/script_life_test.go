@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pushd/pushd/cmd/pushdtest"
 )
 
@@ -122,15 +124,60 @@ func TestScriptKilledOften(t *testing.T) {
 	}
 	for i := range times {
 		one := s.idle()
+		c := list[i%len(list)]
+		freeze(t, one.PID) // so that it will not have read this
+		c.SendText("get")
+		s.waits(0)
 		kill(t, one.PID)
-		pushdtest.Eventually(t, "another process is there", func() bool { return s.scripts()[0].Births > one.Births })
-		c := i % len(list)
-		says(t, list[c], "get", strconv.Itoa(c))
+		c.WantText(strconv.Itoa(i % len(list)))
 	}
 	for i, c := range list {
 		says(t, c, "get", strconv.Itoa(i))
 	}
 	if one := s.idle(); one.Doubts+one.Strands != 0 || one.Births != times+1 {
+		t.Errorf("%+v", one)
+	}
+}
+
+// waits waits until more than n bytes of events are not done, and returns how
+// many.
+func (s scripted) waits(n int) (now int) {
+	s.t.Helper()
+	pushdtest.Eventually(s.t, "something waits", func() bool { now = s.scripts()[0].Waiting; return now > n })
+	return now
+}
+
+// TestScriptReadInPart: a process that is killed has had what it has read. What
+// it has not, of the same batch, is for the next one, and its sender stays.
+func TestScriptReadInPart(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `callback = "10m"
+limits = { max_message = "256KiB" }`)
+	first, told, slow, large := s.Dial("/"), s.Dial("/"), s.Dial("/"), s.Dial("/")
+	says(t, large, "known", "known") // an OPEN that it had read would be in doubt
+	pid := s.idle().PID
+	freeze(t, pid)
+	first.SendText("here")
+	n := s.waits(0)
+	told.SendText("echo asleep") // these three are one batch, of which it reads 64 KiB at first
+	n = s.waits(n)
+	slow.SendText("sleep 600")
+	n = s.waits(n)
+	data := strings.Repeat("x", 200<<10)
+	large.SendText(data)
+	s.waits(n + len(data))
+	signal(t, pid, unix.SIGCONT)
+	first.WantText("here")
+	told.WantText("asleep")
+	kill(t, pid)
+	for _, c := range []*pushdtest.Client{told, slow} {
+		if code := closed(t, c); code != 1011 {
+			t.Errorf("whose message was read was closed with %d", code)
+		}
+	}
+	large.WantText(data)
+	says(t, first, "here", "here")
+	if one := s.idle(); one.Doubts != 2 || one.Births != 2 {
 		t.Errorf("%+v", one)
 	}
 }

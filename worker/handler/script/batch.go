@@ -38,7 +38,7 @@ func (h *handler) kickedOff() {
 // ready reports whether there is a batch to send, and somebody who waits for it.
 func (h *handler) ready() bool {
 	p := h.cur
-	return p != nil && !p.stopping && len(h.under) == 0 && len(h.next) > 0 && !h.awaits()
+	return p != nil && !p.stopping && !p.cut && len(h.under) == 0 && len(h.next) > 0 && !h.awaits()
 }
 
 // awaits reports whether connections are on their way here: there is no event
@@ -52,7 +52,7 @@ func (h *handler) dispatch() {
 	h.next, h.spare = h.spare[:0], nil
 	h.since = time.Now()
 	h.cur.link.Write(h.under[h.early:])
-	h.early, h.greets, h.greeting = 0, h.greeting, 0
+	h.early, h.beside, h.greets, h.greeting = 0, 0, h.greeting, 0
 	h.guard()
 }
 

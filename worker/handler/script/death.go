@@ -84,6 +84,7 @@ func (h *handler) over(p *proc) {
 	h.passed = nil
 	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
 	doubts := h.doubt(p)
+	p.Close()
 	h.disappoint()
 	h.report(p, doubts, h.strand())
 	switch {
@@ -127,14 +128,19 @@ func (h *handler) report(p *proc, doubts, held int) {
 }
 
 // doubt ends the connections of which nobody knows what became of their last
-// event, and lets the events wait that the process had not begun.
+// event, and lets the events wait that the process had not begun: those that it
+// has not read, and those behind the one that it says to die of.
 func (h *handler) doubt(p *proc) (n int) {
 	under, waits := h.under, h.next
 	h.under, h.next = nil, nil
-	i := 0
+	read := len(under) - max(p.Unread()-h.beside, 0)
+	i, end := 0, 0
 	seen := map[uint64]bool{}
 	each(under, func(f wire.Frame, whole []byte) {
+		end += len(whole)
 		switch at := i; {
+		case end > read:
+			h.next = append(h.next, whole...)
 		case p.poison == nil || at == p.poison.done:
 			if h.doubtful(f) && !seen[f.Conn] {
 				seen[f.Conn] = true

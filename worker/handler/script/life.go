@@ -154,7 +154,7 @@ func (h *handler) launched(p *proc, err error, ready func(control.Renewed, error
 	h.starting = false
 	if err == nil && (h.leaving || h.exported != nil) {
 		p.KillAll()
-		p.Socket.Close()
+		p.Close()
 		err = errBusy
 	} else if err == nil {
 		err = h.attach(p)

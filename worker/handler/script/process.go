@@ -62,8 +62,8 @@ func (h *handler) launch(setup wire.Config) (*proc, error) {
 	p := &proc{Process: c, born: time.Now(), timers: map[uint64]*worker.Timer{}, channels: map[string]func(){}}
 	if err := p.greet(setup, time.Duration(h.o.Start)); err != nil {
 		c.KillAll()
-		c.Socket.Close()
 		<-c.Done()
+		c.Close()
 		return nil, h.failed(p, err)
 	}
 	return p, nil
@@ -114,6 +114,7 @@ func (h *handler) attach(p *proc) error {
 	link, err := h.w.Link(p.Socket, p.rest, func(b []byte) int { return h.take(p, b) }, func(error) { h.linkEnded(p) })
 	if err != nil {
 		p.KillAll()
+		p.Close()
 		return fmt.Errorf("connect the script: %w", err)
 	}
 	p.link, p.rest = link, nil

@@ -43,6 +43,7 @@ func (h *handler) aside(p *proc, make func()) {
 	h.next = nil
 	make()
 	p.link.Write(h.next)
+	h.beside += len(h.next)
 	h.next = waiting
 }
 

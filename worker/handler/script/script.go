@@ -58,6 +58,7 @@ type handler struct {
 	next, under []byte // frames of the batch that is being filled, and of the one under way
 	spare       []byte
 	early       int    // bytes of next that are sent already
+	beside      int    // bytes that were sent behind under and are of no batch
 	greeting    int    // bytes of next that tell a new process of those who were there
 	greets      int    // the same of under
 	kicked      bool   // AfterRound sends it

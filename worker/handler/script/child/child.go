@@ -31,9 +31,10 @@ type Spec struct {
 // Process is a started program. All methods may be called by any goroutine.
 type Process struct {
 	PID    int
-	Socket *os.File // the caller's to close; never blocks, so deadlines work
+	Socket *os.File // never blocks, so deadlines work; its stream ends when the process does
 
-	cmd  *exec.Cmd
+	theirs *os.File // the other end, open until Close: what was not read waits there
+	cmd    *exec.Cmd
 	done chan struct{}
 	exit string
 
@@ -50,7 +51,7 @@ func Start(s Spec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Socket: ours, done: make(chan struct{})}
+	p := &Process{Socket: ours, theirs: theirs, done: make(chan struct{})}
 	p.cmd = exec.Command(s.Args[0], s.Args[1:]...)
 	p.cmd.Dir = s.Dir
 	p.cmd.Env = append(environment(os.Environ()), s.Env...)
@@ -60,10 +61,9 @@ func Start(s Spec) (*Process, error) {
 	if err = out.open(p.cmd); err == nil {
 		err = p.launch(s, &out)
 	}
-	theirs.Close()
 	if err != nil {
 		out.close()
-		ours.Close()
+		p.Close()
 		return nil, fmt.Errorf("start %q: %w", strings.Join(s.Args, " "), err)
 	}
 	return p, nil
@@ -102,6 +102,7 @@ const lastWords = time.Second
 func (p *Process) wait(out *output) {
 	err := p.cmd.Wait()
 	p.KillAll() // what it has started
+	hangup(p.theirs, false)
 	out.wait(lastWords)
 	p.exit = "it ended with status 0"
 	if err != nil {
@@ -124,6 +125,20 @@ func (p *Process) Signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
 
 // KillAll ends it, and what it has started and not put elsewhere.
 func (p *Process) KillAll() { _ = syscall.Kill(-p.PID, syscall.SIGKILL) }
+
+// Unread returns how many of the last bytes that were written to Socket the
+// process has not read. What it has of a message is told from what it has not by
+// that, once it has ended.
+func (p *Process) Unread() int { return unread(p.theirs) }
+
+// Close closes both ends of the socket.
+func (p *Process) Close() {
+	p.Socket.Close()
+	p.theirs.Close()
+}
+
+// Hangup ends a socket for both ends, whoever has duplicates of it.
+func Hangup(f *os.File) { hangup(f, true) }
 
 // Words returns the last lines of its output.
 func (p *Process) Words() []string {

@@ -44,11 +44,24 @@ func limitMemory(pid int, bytes int64) error {
 	return nil
 }
 
-// Hangup ends a socket for both ends, whoever has duplicates of it.
-func Hangup(f *os.File) {
-	if raw, err := f.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+// hangup says on a socket that nothing more comes from it, and with both that
+// nothing is read from it either; whoever has duplicates of it.
+func hangup(f *os.File, both bool) {
+	how := unix.SHUT_WR
+	if both {
+		how = unix.SHUT_RDWR
 	}
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), how) })
+	}
+}
+
+// unread returns the bytes that wait to be read from a socket.
+func unread(f *os.File) (n int) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	return n
 }
 
 // Resident returns the bytes of memory that the process occupies, 0 when it is

@@ -18,8 +18,8 @@ func attributes() *syscall.SysProcAttr { return nil }
 func forbidRights() error              { return nil }
 func limitMemory(int, int64) error     { return nil }
 
-// Hangup ends a socket for both ends.
-func Hangup(*os.File) {}
+func hangup(*os.File, bool) {}
+func unread(*os.File) int   { return 0 }
 
 // Resident returns the bytes of memory that the process occupies. Any goroutine.
 func (p *Process) Resident() int64 { return 0 }
