@@ -35,8 +35,8 @@ type Process struct {
 
 	theirs *os.File // the other end, open until Close: what was not read waits there
 	cmd    *exec.Cmd
-	done chan struct{}
-	exit string
+	done   chan struct{}
+	exit   string
 
 	mu   sync.Mutex
 	tail []string
