@@ -12,6 +12,7 @@ type keys struct {
 	known map[string]keyed
 	order []string // in the order of coming, from front on
 	front int
+	gone  int // entries that were before order[0]
 }
 
 type keyed struct {
@@ -49,6 +50,7 @@ func (s *Store) Remember(app, name, key string, p Position, now int64) (early in
 	if k.front > len(k.order)/2 {
 		n := copy(k.order, k.order[k.front:])
 		clear(k.order[n:])
+		k.gone += k.front
 		k.order, k.front = k.order[:n], 0
 	}
 	k.add(keyOf(name, key), keyed{p, now})
@@ -69,6 +71,7 @@ func (k *keys) add(id string, at keyed) {
 type versions struct {
 	of    map[string]uint64
 	order []string
+	gone  int // entries that were before order[0]
 }
 
 // Newer notes the version of a message for a channel, and reports whether it is
@@ -92,6 +95,7 @@ func (v *versions) add(name string, version uint64) (early int) {
 		if len(v.order) == MaxKeys {
 			delete(v.of, v.order[0])
 			v.order = v.order[1:]
+			v.gone++
 			early = 1
 		}
 		v.order = append(v.order, name)

@@ -8,7 +8,7 @@ import (
 )
 
 // What a store holds, in writing: frames, each of which says one thing. They are
-// read in any order.
+// read in any order, and what is said twice counts once.
 //
 //	frame: bytes of body 4 · CRC-32C of it 4 · body, big endian
 //	body: kind 1 · app · fields
@@ -96,64 +96,19 @@ func (s *Store) Each(visit func(app, name string, last uint64)) {
 	}
 }
 
-// Save writes all that the store holds as frames. It hands over whole ones in
-// pieces of about size bytes, and reuses their memory. An error of write ends it.
-func (s *Store) Save(size int, write func(frames []byte) error) error {
-	w := saver{size: size, write: write}
-	for _, q := range s.seqs {
-		w.put(s.AppendApp(w.buf, q.app))
-		for _, id := range q.keys.order[q.keys.front:] {
-			w.put(appendKey(w.buf, q.app, id, q.keys.known[id]))
-		}
-		for _, name := range q.versions.order {
-			w.put(AppendVersion(w.buf, q.app, name, q.versions.of[name]))
-		}
-	}
-	for _, c := range s.table {
-		for ; c != nil && w.err == nil; c = c.next {
-			s.saveChannel(&w, c)
-		}
-	}
-	w.size = 0
-	w.put(w.buf)
-	return w.err
-}
-
-func (s *Store) saveChannel(w *saver, c *channel) {
-	app, name := s.seqs[c.seq].app, c.text()
-	w.put(frame(w.buf, frameChannel, app, func(b []byte) []byte {
-		return numbers(appendString(b, name), c.last, c.lost, uint64(c.why))
-	}))
-	prev := c.lost
-	for b := c.buf[c.head:]; len(b) > 0; {
-		r := parse(b)
-		w.put(AppendMessage(w.buf, app, name, Stamp{Position: Position{Offset: r.offset}, Prev: prev}, r.kind, r.data, int64(r.ms)))
-		prev, b = r.offset, b[r.size:]
-	}
-}
-
-// saver collects frames.
-type saver struct {
-	size  int
-	write func([]byte) error
-	buf   []byte
-	err   error
-}
-
-func (w *saver) put(buf []byte) {
-	if w.buf = buf; w.err == nil && len(buf) > 0 && len(buf) >= w.size {
-		w.err = w.write(buf)
-		w.buf = buf[:0]
-	}
-}
-
 // Loader puts what was saved into an empty store.
 type Loader struct {
 	s        *Store
 	messages []loaded
-	ends     map[*channel]uint64 // the last offset of channels, as it was saved
+	ends     map[end]bool
 	channels []loadedChannel
 	purges   []loadedChannel
+}
+
+// end is the last offset of a channel, as a frame has it.
+type end struct {
+	c    *channel
+	last uint64
 }
 
 type loaded struct {
@@ -162,6 +117,7 @@ type loaded struct {
 	prev   uint64
 	offset uint64
 	ms     uint64
+	came   uint64 // ms, or that of one before it, if that is later
 	name   string
 	data   []byte
 }
@@ -236,20 +192,17 @@ func (l *Loader) app(app string, epoch Epoch, last, forgotten uint64) {
 	q.epoch, q.last, q.forgotten = epoch, max(q.last, last), max(q.forgotten, forgotten)
 }
 
-// Done puts everything in its place.
-func (l *Loader) Done() {
+// Done puts everything in its place. It reports whether something was purged
+// that may still be written somewhere.
+func (l *Loader) Done() (purged bool) {
 	s := l.s
-	l.ends = map[*channel]uint64{}
-	for _, c := range l.channels {
-		if s.o.Keep(c.name).Messages > 0 && s.find(c.seq, c.name) == nil {
-			at := s.add(c.seq, c.name)
-			at.last, at.lost, at.why = c.lost, c.lost, c.why
-			l.ends[at] = c.last
+	l.ends = map[end]bool{}
+	for i := range l.channels {
+		if c := &l.channels[i]; s.o.Keep(c.name).Messages > 0 {
+			l.channel(c)
 		}
 	}
-	slices.SortFunc(l.messages, func(a, b loaded) int {
-		return cmp.Or(cmp.Compare(a.ms, b.ms), cmp.Compare(a.offset, b.offset))
-	})
+	l.sort()
 	for i := range l.messages {
 		if m := &l.messages[i]; s.o.Keep(m.name).Messages > 0 {
 			l.message(m)
@@ -263,8 +216,37 @@ func (l *Loader) Done() {
 	for _, p := range l.purges {
 		l.purge(&p)
 	}
+	purged = len(l.purges) > 0
 	s.counts = Counts{}
 	*l = Loader{}
+	return purged
+}
+
+// sort puts messages in the order in which they came: in each app by their
+// offsets, and over all by time, as far as the clock was not set back.
+func (l *Loader) sort() {
+	slices.SortFunc(l.messages, func(a, b loaded) int {
+		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.offset, b.offset), cmp.Compare(a.prev, b.prev))
+	})
+	for i := range l.messages {
+		m := &l.messages[i]
+		if m.came = m.ms; i > 0 && l.messages[i-1].seq == m.seq {
+			m.came = max(m.came, l.messages[i-1].came)
+		}
+	}
+	slices.SortStableFunc(l.messages, func(a, b loaded) int { return cmp.Compare(a.came, b.came) })
+}
+
+// channel notes up to where nothing is kept of one, by what was told last of it.
+func (l *Loader) channel(c *loadedChannel) {
+	at := l.s.find(c.seq, c.name)
+	if at == nil {
+		at = l.s.add(c.seq, c.name)
+	}
+	if c.lost >= at.lost {
+		at.last, at.lost, at.why = c.lost, c.lost, c.why
+	}
+	l.ends[end{at, c.last}] = true
 }
 
 // message puts in one that follows those that are there. If it does not, what is
@@ -279,7 +261,7 @@ func (l *Loader) message(m *loaded) {
 	if m.offset <= c.last {
 		return // twice
 	}
-	if m.prev > c.last && m.prev != l.ends[c] { // the last one was purged
+	if m.prev > c.last && !l.ends[end{c, m.prev}] { // else the last one was purged
 		before := c.weight()
 		for c.n > 0 {
 			s.dropFirst(c, Age)
