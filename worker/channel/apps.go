@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,32 @@ func (rules Rules) Ordered() func(name string) bool {
 		return nil
 	}
 	return rules.HasHistory
+}
+
+// Historical says as a text which channels of an app, "" = of none, have a
+// history. Where the text is the same, so are the channels.
+func (rules Rules) Historical(app string) string {
+	var b strings.Builder
+	for i := range rules {
+		r := &rules[i]
+		if r.App != app && (r.App != "" || !r.reaches(app+":")) {
+			continue
+		}
+		switch {
+		case r.History != nil:
+			fmt.Fprintf(&b, "%q %t %t %t\n", r.Match, r.App != "", r.Exact, *r.History > 0)
+		case r.Mode != "":
+			fmt.Fprintf(&b, "%q %t %t %s\n", r.Match, r.App != "", r.Exact, r.Mode)
+		}
+	}
+	return b.String()
+}
+
+// reaches reports whether a rule without an app may match a name on the bus that
+// begins so.
+func (r *Rule) reaches(begin string) bool {
+	prefix, open := strings.CutSuffix(r.Match, "*")
+	return strings.HasPrefix(prefix, begin) || open && strings.HasPrefix(begin, prefix)
 }
 
 // cacheAge is how long a cache channel of the Pusher protocol keeps its last event.

@@ -113,6 +113,22 @@ func (s *Store) Now(app string) Position {
 	return Position{q.epoch, q.last}
 }
 
+// Apps calls visit for each app that has a sequence.
+func (s *Store) Apps(visit func(app string)) {
+	for _, q := range s.seqs {
+		visit(q.app)
+	}
+}
+
+// Doubt says that messages of an app may have come that were not numbered, in
+// channels of which nothing is kept: whoever has been there before is told so. An
+// offset is left out, since his may be the last one.
+func (s *Store) Doubt(app string) {
+	_, q := s.sequenceOf(app)
+	q.last++
+	q.forgotten = q.last
+}
+
 // Append numbers a message and keeps it. kind is the caller's; data is copied.
 // now is in milliseconds, and never less than the time before.
 func (s *Store) Append(app, name string, kind byte, data []byte, now int64) Stamp {

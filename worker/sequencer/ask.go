@@ -24,14 +24,10 @@ func (s *Sequencer) Ask(_ string, data []byte, answer func([]byte, error)) {
 		return
 	}
 	switch {
-	case q.Read != nil && s.shared.log != nil:
-		s.pageOnce(q.Read, s.env.Now().Add(askWait), answer)
 	case q.Read != nil:
-		answer(json.Marshal(s.page(q.Read)))
-	case q.Purge != nil && s.shared.log != nil:
-		s.sharedPurge(q.Purge, answer)
+		s.store.read(q.Read, answer)
 	case q.Purge != nil:
-		answer(json.Marshal(worker.HistoryPurged{Purged: s.purge(q.Purge)}))
+		s.store.purge(q.Purge, answer)
 	default:
 		answer(nil, errors.New("the history does not know the question"))
 	}
@@ -43,15 +39,15 @@ func (s *Sequencer) page(q *worker.HistoryQuery) worker.HistoryPage {
 	const all = 1 << 40
 	var a history.Answer
 	if q.After == (history.Position{}) {
-		a = s.store.Last(app, q.Channel, all, all, now)
+		a = s.rings.Last(app, q.Channel, all, all, now)
 	} else {
-		a = s.store.From(app, q.Channel, q.After, all, now)
+		a = s.rings.From(app, q.Channel, q.After, all, now)
 	}
 	page := worker.HistoryPage{Now: a.Position, Messages: []worker.HistoryMessage{}}
 	if page.Reason = a.Reason.String(); a.Reason != history.Whole {
 		return page
 	}
-	page.First, page.Last = s.store.First(app, q.Channel, now)
+	page.First, page.Last = s.rings.First(app, q.Channel, now)
 	t := taker{page: &page, left: maxPage, limit: min(max(q.Limit, 0), maxLimit)}
 	if t.limit == 0 {
 		t.limit = defaultLimit
@@ -86,24 +82,23 @@ func (t *taker) take(m history.Message) {
 	})
 }
 
-func (s *Sequencer) purge(q *worker.HistoryPurge) int {
-	s.ready()
-	app, n := s.env.Apps.Of(q.Channel), 0
-	s.journal(func(b []byte) []byte { return s.store.AppendPurge(b, app, q.Channel, q.Offset) })
+// purge takes messages from the rings of this process, and returns their number.
+func (s *Sequencer) purge(q *worker.HistoryPurge) (n int) {
+	s.store.ready()
+	app := s.env.Apps.Of(q.Channel)
+	s.store.note(func(b []byte) []byte { return s.rings.AppendPurge(b, app, q.Channel, q.Offset) })
 	if q.Offset == 0 {
-		n = s.store.Purge(app, q.Channel)
-	} else if s.store.PurgeOne(app, q.Channel, q.Offset) {
-		n = 1
+		return s.rings.Purge(app, q.Channel)
 	}
-	if n > 0 {
-		s.purged()
+	if s.rings.PurgeOne(app, q.Channel, q.Offset) {
+		n = 1
 	}
 	return n
 }
 
 // Metrics implements worker.MetricsService.
 func (s *Sequencer) Metrics(emit func(worker.Metric)) {
-	c := s.store.Counts()
+	c, disk := s.rings.Counts(), s.store.disk()
 	gauge := func(name, help string, n int) { emit(worker.Metric{Name: name, Help: help, Number: float64(n)}) }
 	count := func(name, help string, n uint64) {
 		emit(worker.Metric{Name: name, Help: help, Counter: true, Number: float64(n)})
@@ -111,8 +106,9 @@ func (s *Sequencer) Metrics(emit func(worker.Metric)) {
 	gauge("history_channels", "Channels of which history is kept.", c.Channels)
 	gauge("history_messages", "Messages that are kept.", c.Messages)
 	gauge("history_bytes", "Memory that they take, about.", c.Bytes)
-	gauge("history_disk_bytes", "Bytes of history on the disk.", s.keep.folder.total)
-	gauge("history_disk_failed", "1 while the disk does not take the history.", map[bool]int{true: 1}[s.keep.broken])
+	gauge("history_disk_bytes", "Bytes of history on the disk.", disk.bytes)
+	gauge("history_disk_failed", "1 while the disk does not take the history.", map[bool]int{true: 1}[disk.failed])
+	count("history_disk_written_total", "Bytes of history that were written to the disk, again or for the first time.", disk.wrote)
 	count("history_numbered_total", "Messages of channels with history.", c.Numbered)
 	count("history_evicted_total", "Messages that went before their time for want of memory.", c.Evicted)
 	for reason, n := range s.counts.recoveries {

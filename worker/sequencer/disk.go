@@ -1,241 +1,219 @@
 package sequencer
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
+	"time"
 
+	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/history"
 )
 
-// A folder holds what is kept of channels between two processes: segments of
-// frames, written one behind the other, and a state that says what belongs to
-// it. Nothing is synced while messages are numbered, so it outlives a process
-// but not a machine that ends in an unorderly way; that is known by the boot id.
-// What was cut off or changed is known by sums, and by the bytes that were
-// written. In all of these cases the history begins anew, with new epochs.
-//
-//	state       JSON, replaced as a whole
-//	written     bytes in the segments, 8, overwritten with each append
-//	G-N.segment
-type folder struct {
-	dir     string
-	state   folderState
-	segment *os.File // that is appended to; nil = the next append opens one
-	written *os.File
-	size    int // of segment
-	next    int // number of the next segment
-	total   int // bytes in all segments
+// diskStore writes each message before it is published. What is kept is written
+// anew, as the next generation, when much of what is on the disk is not kept any
+// more, or was purged: a piece at a time, so that messages wait for no more than
+// a piece. Both generations count until the new one has all.
+type diskStore struct {
+	*memoryStore
+	walk   *history.Walk // writes anew; nil = that is not under way
+	since  int           // bytes of messages since the last step
+	broken bool          // what is on the disk is not all
+	buf    []byte
 }
 
-// folderState is the file state.
-type folderState struct {
-	Generation int    `json:"generation"` // of the segments that count
-	Boot       string `json:"boot"`       // of the machine, when it was written
-	Clean      bool   `json:"clean"`      // nothing was numbered that is not here
-}
-
-// The names of the folder, below data_dir, and of what is in it.
 const (
-	folderName  = "history"
-	stateName   = "state"
-	writtenName = "written"
-	segmentEnd  = ".segment"
-	segmentSize = 1 << 20
+	tryAgain   = 30 * time.Second // when the disk takes nothing
+	purgePause = time.Second      // from a purge until what was purged begins to go from the disk
+	slack      = 8 << 20          // bytes on the disk beyond twice what is kept
+	stepBytes  = 256 << 10        // of a piece
 )
 
-// errNotWhole is a history of which something is missing.
-var errNotWhole = errors.New("something of it is missing or was changed")
-
-// bootID names the time since the machine was started.
-func bootID() string {
-	raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "" // unlike every other
-	}
-	return strings.TrimSpace(string(raw))
+func (d *diskStore) disk() diskCounts {
+	return diskCounts{d.folder.total(), d.folder.wrote, d.broken}
 }
 
-// load reads what another process has left into an empty store. With
-// fs.ErrNotExist there is nothing. After any other error the store is not to be
-// used.
-func (f *folder) load(s *history.Store, boot string) error {
-	raw, err := os.ReadFile(filepath.Join(f.dir, stateName))
-	if err == nil {
-		err = json.Unmarshal(raw, &f.state)
+// ready goes on behind what was read.
+func (d *diskStore) ready() {
+	if d.begun {
+		return
 	}
-	if err != nil {
-		return err
+	d.begun = true
+	if err := d.goOn(); err != nil {
+		d.fail(err)
+		return
 	}
-	if !f.state.Clean && (boot == "" || f.state.Boot != boot) {
-		return errors.New("the machine has ended in an unorderly way")
+	d.folder.sort()
+	d.tidy()
+	switch {
+	case d.doubt:
+		d.rewrite()
+		d.finish() // before the first message: it makes the difference
+	case d.purged || len(d.folder.state.Before) > 0:
+		d.rewrite()
 	}
-	raw, err = os.ReadFile(filepath.Join(f.dir, writtenName))
-	if err != nil {
-		return err
-	}
-	if len(raw) != 8 {
-		return errNotWhole
-	}
-	if err := f.loadSegments(history.NewLoader(s)); err != nil {
-		return err
-	}
-	if uint64(f.total) < binary.BigEndian.Uint64(raw) {
-		return errNotWhole
-	}
-	return nil
 }
 
-// loadSegments reads the segments in order. Behind the last whole frame there
-// may be a part of one, if the process was killed while it wrote it; what it
-// would have said was said to nobody.
-func (f *folder) loadSegments(l *history.Loader) error {
-	for ; ; f.next++ {
-		name := f.segmentName(f.state.Generation, f.next)
-		raw, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			l.Done()
-			return nil
-		}
-		if err != nil {
+func (d *diskStore) goOn() error {
+	f, rings := &d.folder, d.s.rings
+	if !d.loaded {
+		if err := f.begin(); err != nil {
 			return err
 		}
-		n := l.Frames(raw)
-		f.total += n
-		if n < len(raw) {
-			if err := os.Truncate(name, int64(n)); err != nil {
-				return err
+	}
+	if !d.doubt {
+		f.state.Rules = d.rules()
+	}
+	var frames []byte
+	rings.Apps(func(app string) { frames = rings.AppendApp(frames, app) })
+	if err := f.append(frames); err != nil {
+		return err
+	}
+	return f.say(false, d.boot, true)
+}
+
+// rewrite begins a generation.
+func (d *diskStore) rewrite() {
+	d.purged = false
+	err := d.folder.begin()
+	if err == nil && !d.broken {
+		err = d.folder.say(false, d.boot, false)
+	}
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	d.walk, d.since = d.s.rings.Walk(), 0
+	d.later(d.walk)
+}
+
+func (d *diskStore) later(w *history.Walk) {
+	d.s.env.After(stepPause, func() {
+		if d.walk == w {
+			d.step()
+			d.later(w)
+		}
+	})
+}
+
+// step writes a piece.
+func (d *diskStore) step() {
+	var more bool
+	d.since = 0
+	d.buf, more = d.walk.Next(d.buf[:0], stepBytes)
+	err := d.folder.append(d.buf)
+	if err == nil && !more {
+		d.walk = nil
+		d.folder.complete(d.rules())
+		err = d.folder.say(false, d.boot, false)
+	}
+	switch {
+	case err != nil:
+		d.fail(err)
+	case !more:
+		d.completed()
+	}
+	d.shrink()
+}
+
+func (d *diskStore) completed() {
+	if d.broken {
+		d.broken = false
+		d.s.env.Log.Info("the history is on the disk again")
+	}
+	d.tidy()
+	if d.purged { // and had been copied
+		d.rewrite()
+	}
+}
+
+// finish writes the rest at once.
+func (d *diskStore) finish() {
+	for d.walk != nil {
+		d.step()
+	}
+}
+
+// fail goes on without the disk, and makes sure that what is there is not taken
+// for all.
+func (d *diskStore) fail(err error) {
+	d.walk = nil
+	if !d.broken {
+		d.broken = true
+		d.s.env.Log.Error("the disk does not take the history: it is served from memory, and is lost with this process", "error", err)
+	}
+	d.clear("what is on the disk of the history cannot be removed")
+	d.tidy()
+	d.s.env.After(tryAgain, func() {
+		if d.broken && d.walk == nil {
+			d.rewrite()
+		}
+	})
+}
+
+// note writes frames. For every so many bytes of them it goes a step on with what is
+// under way, so that the disk is bounded however busy this process is.
+func (d *diskStore) note(frames func(b []byte) []byte) {
+	if d.broken && d.walk == nil {
+		return
+	}
+	d.buf = frames(d.buf[:0])
+	if err := d.folder.append(d.buf); err != nil {
+		d.fail(err)
+		return
+	}
+	d.since += len(d.buf)
+	d.shrink()
+	switch {
+	case d.walk == nil && d.folder.total() > 2*d.s.rings.Bytes()+slack:
+		d.rewrite()
+	case d.since < stepBytes:
+	case d.walk != nil:
+		d.step()
+	default:
+		d.since = 0
+		d.folder.tidy(stepFiles)
+	}
+}
+
+// shrink gives back what a rare giant took.
+func (d *diskStore) shrink() {
+	if cap(d.buf) > 2*stepBytes {
+		d.buf = nil
+	}
+}
+
+// purge has what was purged taken from the disk, too.
+func (d *diskStore) purge(q *worker.HistoryPurge, answer func([]byte, error)) {
+	n := d.s.purge(q)
+	answer(json.Marshal(worker.HistoryPurged{Purged: n}))
+	if n > 0 && !d.purged {
+		d.purged = true
+		d.s.env.After(purgePause, func() {
+			if d.purged && !d.broken && d.walk == nil {
+				d.rewrite()
 			}
-		}
+		})
 	}
 }
 
-func (f *folder) segmentName(generation, n int) string {
-	return filepath.Join(f.dir, fmt.Sprintf("%d-%d%s", generation, n, segmentEnd))
-}
-
-// begin makes the folder ready for a generation of its own, in which there is
-// nothing.
-func (f *folder) begin() error {
-	f.closeSegment()
-	f.state.Generation++
-	f.next, f.total = 0, 0
-	return os.MkdirAll(f.dir, 0o750)
-}
-
-// append writes frames behind all others.
-func (f *folder) append(frames []byte) error {
-	if f.segment == nil || f.size >= segmentSize {
-		if err := f.openSegment(); err != nil {
-			return err
-		}
+func (d *diskStore) leave() {
+	f, s := &d.folder, d.s
+	defer f.close()
+	if !d.begun && !d.loaded {
+		return
 	}
-	n, err := f.segment.Write(frames)
-	f.size += n
-	f.total += n
-	return err
-}
-
-func (f *folder) openSegment() (err error) {
-	f.closeSegment()
-	f.segment, err = os.OpenFile(f.segmentName(f.state.Generation, f.next), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	f.size = 0
-	f.next++
-	return err
-}
-
-func (f *folder) closeSegment() {
-	if f.segment != nil {
-		_ = f.segment.Close()
-		f.segment = nil
+	switch {
+	case d.purged && d.begun && d.walk == nil && !d.broken:
+		d.rewrite()
+		d.finish()
+	case d.purged || d.broken:
+		d.finish()
 	}
-}
-
-// note writes how many bytes there are, after they were appended.
-func (f *folder) note() (err error) {
-	if f.written == nil {
-		if f.written, err = os.OpenFile(filepath.Join(f.dir, writtenName), os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
-			return err
-		}
+	if d.broken {
+		return
 	}
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(f.total))
-	_, err = f.written.WriteAt(b[:], 0)
-	return err
-}
-
-// say writes the state. It is on the disk when say returns: a state of before,
-// that called itself clean, must not come back.
-func (f *folder) say(clean bool, boot string) error {
-	f.state.Clean, f.state.Boot = clean, boot
-	raw, err := json.Marshal(f.state)
-	if err != nil {
-		return err
-	}
-	name := filepath.Join(f.dir, stateName)
-	file, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(raw)
-	if err == nil {
-		err = file.Sync()
-	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".new", name); err != nil {
-		return err
-	}
-	return syncFolder(f.dir)
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
-// rest removes the segments of other generations.
-func (f *folder) rest() {
-	own := fmt.Sprintf("%d-", f.state.Generation)
-	list, _ := filepath.Glob(filepath.Join(f.dir, "*"+segmentEnd))
-	for _, name := range list {
-		if !strings.HasPrefix(filepath.Base(name), own) {
-			_ = os.Remove(name) // else it lies there and counts for nothing
-		}
-	}
-}
-
-// clear removes everything. After an error something may be left that looks
-// whole.
-func (f *folder) clear() error {
-	f.close()
-	err := os.Remove(filepath.Join(f.dir, stateName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = syncFolder(f.dir)
-	}
-	f.state.Generation = -1
-	f.rest()
-	f.state.Generation = 0
-	return err
-}
-
-func (f *folder) close() {
-	f.closeSegment()
-	if f.written != nil {
-		_ = f.written.Close()
-		f.written = nil
+	f.tidy(len(f.old))
+	if err := f.say(true, d.boot, true); err != nil {
+		s.env.Log.Error("the history may begin with new epochs", "error", errors.Join(err, f.clear()))
 	}
 }

@@ -75,9 +75,9 @@ func (s *Sequencer) admit(name string, list []history.Want) (sent int) {
 	for w, conns := range groups {
 		var a history.Answer
 		if w.Last > 0 && w.After == (history.Position{}) {
-			a = s.store.Last(app, name, w.Last, w.Room, now)
+			a = s.rings.Last(app, name, w.Last, w.Room, now)
 		} else {
-			a = s.store.From(app, name, w.After, w.Room, now)
+			a = s.rings.From(app, name, w.After, w.Room, now)
 		}
 		if w.After != (history.Position{}) {
 			s.counts.recoveries[a.Reason] += uint64(len(conns))

@@ -34,12 +34,17 @@ var memory = 16 << 20
 // begin starts a process on a folder that one before may have left.
 func begin(t *testing.T, dir, store string) *process {
 	t.Helper()
+	return beginWith(t, dir, store, []string{"1"}, channel.Rule{Match: "room*", History: new(100), Age: oneMinute})
+}
+
+func beginWith(t *testing.T, dir, store string, apps []string, rules ...channel.Rule) *process {
+	t.Helper()
 	p := &process{Sequencer: &Sequencer{}, t: t, answers: map[string]worker.Numbered{}}
 	env := &worker.ServiceEnv{
 		Options: []worker.Options{worker.Options(fmt.Sprintf(`{"memory":%d,"store":%q}`, memory, store))}, DataDir: dir,
 		Log:      slog.New(slog.NewTextHandler(&p.log, nil)),
-		Channels: channel.Rules{{Match: "room*", History: new(100), Age: oneMinute}},
-		Apps:     channel.NewApps([]string{"1"}),
+		Channels: rules,
+		Apps:     channel.NewApps(apps),
 		Publish:  func(ps ...worker.Publication) error { p.out = append(p.out, ps...); return nil },
 		Answer: func(reply string, raw []byte) {
 			var n worker.Numbered
@@ -66,6 +71,17 @@ func (p *process) tick() {
 		fn()
 	}
 }
+
+// ticks does so until what is written anew is there and the rest has gone.
+func (p *process) ticks() {
+	d := p.store.(*diskStore)
+	for n := 0; n < 10 || d.walk != nil || len(d.folder.old) > 0; n++ {
+		p.tick()
+	}
+}
+
+// folder is that of a process that uses the disk.
+func (p *process) folder() *folder { return &p.store.(*diskStore).folder }
 
 func (p *process) say(name, text string) history.Position {
 	p.Order(&worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: name, Data: []byte(text), Reply: "r"})
@@ -133,7 +149,7 @@ func TestDiskOutlivesTheProcess(t *testing.T) {
 	b.say("room", "three")
 	c := begin(t, dir, storeDisk)
 	c.want("room", at, "two three")
-	if st := c.store.Now(""); st.Offset != 303 || st.Epoch != at.Epoch {
+	if st := c.rings.Now(""); st.Offset != 303 || st.Epoch != at.Epoch {
 		t.Errorf("at %v", st)
 	}
 	c.Stop()
@@ -195,7 +211,7 @@ func TestSpoiltSegments(t *testing.T) {
 			at := a.say("room", "one")
 			a.say("room", "two")
 			a.say("room", "three")
-			segment := a.keep.folder.segmentName(a.keep.folder.state.Generation, 0)
+			segment := a.folder().segmentName(a.folder().state.Generation, 0)
 			write1(t, segment, spoil.how(read1(t, segment)))
 			b := begin(t, dir, storeDisk)
 			b.want("room", at, spoil.want)
@@ -216,7 +232,7 @@ func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	a := begin(t, dir, storeDisk)
 	at := a.say("room", "one")
-	f := &a.keep.folder
+	f := a.folder()
 	if err := os.Symlink("/dev/full", f.segmentName(f.state.Generation, f.next)); err != nil {
 		t.Fatal(err)
 	}
@@ -227,10 +243,10 @@ func TestFullDisk(t *testing.T) {
 	if failed := a.metric("history_disk_failed"); failed != 1 || strings.Count(a.log.String(), "level=ERROR") != 1 {
 		t.Errorf("failed %v, log: %s", failed, a.log.String())
 	}
-	if b := begin(t, dir, storeDisk); b.store.Now("").Epoch == at.Epoch {
+	if b := begin(t, dir, storeDisk); b.rings.Now("").Epoch == at.Epoch {
 		t.Error("the next process goes on as if nothing was missing")
 	}
-	a.tick() // there is room again
+	a.ticks() // there is room again
 	if failed := a.metric("history_disk_failed"); failed != 0 {
 		t.Errorf("failed %v, log: %s", failed, a.log.String())
 	}
@@ -276,16 +292,16 @@ func TestDiskIsBounded(t *testing.T) {
 		})
 	}
 	purge(4001)
-	a.tick()
+	a.ticks()
 	list, _ = filepath.Glob(filepath.Join(dir, folderName, "*"))
 	for _, name := range list {
 		if bytes.Contains(read1(t, name), []byte("a secret")) {
 			t.Errorf("%s has it", name)
 		}
 	}
-	begin(t, dir, storeDisk).want("room", history.Position{Epoch: a.store.Now("").Epoch, Offset: 4000}, "no secret")
+	begin(t, dir, storeDisk).want("room", history.Position{Epoch: a.rings.Now("").Epoch, Offset: 4000}, "no secret")
 	purge(0)
-	begin(t, dir, storeDisk).want("room", history.Position{Epoch: a.store.Now("").Epoch, Offset: 4000}, "(age)")
+	begin(t, dir, storeDisk).want("room", history.Position{Epoch: a.rings.Now("").Epoch, Offset: 4000}, "(age)")
 }
 
 // TestAnswersAreShared: those who want the same get one publication, 1,000 at

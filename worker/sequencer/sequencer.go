@@ -28,14 +28,12 @@ func init() {
 // Sequencer is the service. All of it belongs to the service's goroutine.
 type Sequencer struct {
 	env    *worker.ServiceEnv
-	store  *history.Store
+	o      options
+	store  store
+	rings  *history.Store
 	shards map[string]*[worker.Shards]uint64 // by app: the newest offset in each
 	joins  joins
-	keep   keeper
-	shared shared // of the store "jetstream"
-	fresh  func() *history.Store
 	served bool // the roster has come
-	begun  bool // see ready
 	counts counts
 }
 
@@ -52,13 +50,6 @@ type options struct {
 	Store    string `json:"store"`
 	Replicas int    `json:"replicas"` // of the store "jetstream"
 }
-
-// Stores.
-const (
-	storeMemory    = "memory"
-	storeDisk      = "disk"
-	storeJetStream = "jetstream"
-)
 
 // defaultMemory is for programs without a config.
 const defaultMemory = 256 << 20
@@ -91,22 +82,16 @@ func (s *Sequencer) Start(env *worker.ServiceEnv) error {
 	if err != nil {
 		return err
 	}
-	s.env = env
+	s.env, s.o = env, o
 	s.shards = map[string]*[worker.Shards]uint64{}
 	s.joins.by = map[string][]history.Want{}
-	fresh := func() *history.Store {
-		return history.New(history.Options{Memory: o.Memory, Keep: keeping(env.Channels), Draw: s.draw})
+	s.store = s.newStore(o.Store)
+	if err := s.store.open(o); err != nil {
+		return err
 	}
-	if o.Store == storeJetStream && env.Channels.Ordered() != nil {
-		if err := s.follow(o, fresh); err != nil {
-			return err
-		}
-	} else {
-		s.open(fresh, o.Store == storeDisk)
-	}
-	s.store.Now("") // each sequence has an epoch from the beginning
+	s.rings.Now("") // each sequence has an epoch from the beginning
 	for app := range env.Apps {
-		s.store.Now(app)
+		s.rings.Now(app)
 	}
 	if env.Channels.Ordered() != nil {
 		env.After(sweepPause, s.sweep)
@@ -114,12 +99,20 @@ func (s *Sequencer) Start(env *worker.ServiceEnv) error {
 	return nil
 }
 
-// draw is the epoch of a sequence that begins: of all nodes, or new.
-func (s *Sequencer) draw(string) history.Epoch {
-	if s.shared.epoch != 0 {
-		return s.shared.epoch
-	}
-	return history.Draw(rand.Uint64())
+// newRings makes empty ones, with the epochs that draw says.
+func (s *Sequencer) newRings(draw func(app string) history.Epoch) *history.Store {
+	return history.New(history.Options{Memory: s.o.Memory, Keep: keeping(s.env.Channels), Draw: draw})
+}
+
+// drawn is an epoch that there was never before.
+func drawn(string) history.Epoch { return history.Draw(rand.Uint64()) }
+
+// remember takes from the rings where each shard stands.
+func (s *Sequencer) remember() {
+	s.rings.Each(func(app, name string, last uint64) {
+		at := &s.shardsOf(app)[worker.Shard(worker.ScopeChannel, name)]
+		*at = max(*at, last)
+	})
 }
 
 // keeping says what is kept, by the rules.
@@ -133,10 +126,7 @@ func keeping(rules channel.Rules) func(string) history.Keep {
 // Stop implements worker.Service.
 func (s *Sequencer) Stop() {
 	s.joins.flush(s, 1<<30)
-	if s.shared.log != nil {
-		s.shared.log.Close()
-	}
-	s.leave()
+	s.store.leave()
 }
 
 // now is the time in messages.
@@ -145,11 +135,16 @@ func (s *Sequencer) now() int64 { return s.env.Now().UnixMilli() }
 // Order implements worker.OrderingService: it numbers a message, keeps it, and
 // publishes it.
 func (s *Sequencer) Order(p *worker.Publication) {
-	s.ready()
-	if s.shared.log != nil && s.env.Channels.HasHistory(p.Target) {
-		s.add(p)
-		return
+	s.store.ready()
+	if s.env.Channels.HasHistory(p.Target) {
+		s.store.add(p)
+	} else {
+		s.number(p) // it came for its key or version alone
 	}
+}
+
+// number gives a message its place in the rings of this process and publishes it.
+func (s *Sequencer) number(p *worker.Publication) {
 	app, now := s.env.Apps.Of(p.Target), s.now()
 	if s.known(app, p, now) {
 		return
@@ -160,15 +155,15 @@ func (s *Sequencer) Order(p *worker.Publication) {
 	}
 	var at history.Position
 	if s.env.Channels.HasHistory(p.Target) {
-		out.Stamp = s.number(app, p, now)
+		out.Stamp = s.stamp(app, p, now)
 		at = out.Stamp.Position
 	}
 	if o := p.Order; o != nil && o.Key != "" {
-		s.counts.keysEarly += uint64(s.store.Remember(app, p.Target, o.Key, at, now))
-		s.journal(func(b []byte) []byte { return history.AppendKey(b, app, p.Target, o.Key, at, now) })
+		s.counts.keysEarly += uint64(s.rings.Remember(app, p.Target, o.Key, at, now))
+		s.store.note(func(b []byte) []byte { return history.AppendKey(b, app, p.Target, o.Key, at, now) })
 	}
 	s.answer(p, worker.Numbered{Position: at})
-	if out.Stamp == nil { // it came here for its key or version alone
+	if out.Stamp == nil {
 		s.warn(out.Target, s.env.PublishAll(out))
 		return
 	}
@@ -182,34 +177,34 @@ func (s *Sequencer) known(app string, p *worker.Publication, now int64) bool {
 		return false
 	}
 	if o.Key != "" {
-		if at, ok := s.store.Known(app, p.Target, o.Key, now); ok {
+		if at, ok := s.rings.Known(app, p.Target, o.Key, now); ok {
 			s.counts.repeated++
 			s.answer(p, worker.Numbered{Position: at, Repeated: true})
 			return true
 		}
 	}
 	if o.Version != 0 {
-		newer, early := s.store.Newer(app, p.Target, o.Version)
+		newer, early := s.rings.Newer(app, p.Target, o.Version)
 		s.counts.versEarly += uint64(early)
 		if !newer {
 			s.counts.outdated++
 			s.answer(p, worker.Numbered{Outdated: true})
 			return true
 		}
-		s.journal(func(b []byte) []byte { return history.AppendVersion(b, app, p.Target, o.Version) })
+		s.store.note(func(b []byte) []byte { return history.AppendVersion(b, app, p.Target, o.Version) })
 	}
 	return false
 }
 
-func (s *Sequencer) number(app string, p *worker.Publication, now int64) *worker.Stamp {
+func (s *Sequencer) stamp(app string, p *worker.Publication, now int64) *worker.Stamp {
 	kind := history.Text
 	if p.Binary {
 		kind = history.Binary
 	}
 	last := &s.shardsOf(app)[worker.Shard(p.Scope, p.Target)]
-	st := &worker.Stamp{Stamp: s.store.Append(app, p.Target, kind, p.Data, now), Before: *last}
+	st := &worker.Stamp{Stamp: s.rings.Append(app, p.Target, kind, p.Data, now), Before: *last}
 	*last = st.Offset
-	s.journal(func(b []byte) []byte { return history.AppendMessage(b, app, p.Target, st.Stamp, kind, p.Data, now) })
+	s.store.note(func(b []byte) []byte { return history.AppendMessage(b, app, p.Target, st.Stamp, kind, p.Data, now) })
 	return st
 }
 
@@ -247,7 +242,7 @@ func (s *Sequencer) warn(channel string, err error) {
 // Tell implements worker.Service: workers tell who wants to join.
 func (s *Sequencer) Tell(from string, data []byte) {
 	if err := history.EachWant(data, func(w history.Want) {
-		if !s.early(w) {
+		if !s.store.early(w) {
 			s.joins.add(s, w)
 		}
 	}); err != nil {
@@ -258,7 +253,7 @@ func (s *Sequencer) Tell(from string, data []byte) {
 // Roster implements worker.Service. Workers that have come back to a bus that
 // was away learn from the stands what they have missed.
 func (s *Sequencer) Roster([]string) {
-	s.ready()
+	s.store.ready()
 	s.stand()
 	if !s.served {
 		s.served = true
@@ -273,7 +268,7 @@ func (s *Sequencer) stand() {
 	if s.env.Channels.Ordered() == nil {
 		return
 	}
-	if s.shared.log != nil && (!s.shared.live || s.shared.away != "") {
+	if s.store.away() {
 		s.publish(worker.Publication{Kind: worker.KindStand, Scope: worker.ScopeList, Data: history.AppendStand(nil, &history.Stand{})})
 		return
 	}
@@ -283,7 +278,7 @@ func (s *Sequencer) stand() {
 		list = nil
 	}
 	add := func(app string) {
-		st := history.Stand{App: app, Epoch: s.store.Now(app).Epoch, Shards: map[uint8]uint64{}}
+		st := history.Stand{App: app, Epoch: s.rings.Now(app).Epoch, Shards: map[uint8]uint64{}}
 		for shard, offset := range s.shardsOf(app) {
 			if offset > 0 {
 				st.Shards[uint8(shard)] = offset
@@ -310,6 +305,6 @@ const (
 
 // sweep forgets what is too old, some channels at a time.
 func (s *Sequencer) sweep() {
-	s.store.Sweep(s.store.Places()/sweepRound+64, s.now())
+	s.rings.Sweep(s.rings.Places()/sweepRound+64, s.now())
 	s.env.After(sweepPause, s.sweep)
 }

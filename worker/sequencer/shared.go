@@ -3,27 +3,29 @@ package sequencer
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/history"
 )
 
-// With the store "jetstream" the order of messages is not this service's: all
-// nodes share a log, and each node's service follows it into the same rings, and
-// publishes to its own node what comes. Recovery is the same then, and so is all
-// else that workers see.
+// sharedStore follows a log that gives messages their order, on all nodes, into
+// the rings of this process, and publishes to its own node what comes. Recovery is
+// the same then, and so is all else that workers see.
 //
 // After the service has been away its workers learn from the stands what they
 // have missed, and their members join again where they were: nothing is
 // published a second time.
-type shared struct {
-	log   worker.SharedLog
-	full  int           // messages of a channel that the log keeps at most
-	epoch history.Epoch // 0 = the log has not been reached yet
-	live  bool          // all that there was before has come
-	away  string        // why it takes nothing; "" = it does
-	ahead []ahead
+type sharedStore struct {
+	s       *Sequencer
+	log     worker.SharedLog
+	full    int           // messages of a channel that the log keeps at most
+	epoch   history.Epoch // 0 = the log has not been reached yet
+	live    bool          // all that there was before has come
+	why     string        // it takes nothing; "" = it does
+	waiting []ahead
 }
 
 // ahead is who has come with a position that has not been reached here: from
@@ -45,53 +47,78 @@ const askWait = 1500 * time.Millisecond
 // no answer.
 const maxAhead = 64 << 10
 
-// follow opens the log.
-func (s *Sequencer) follow(o options, fresh func() *history.Store) (err error) {
-	s.store, s.fresh = fresh(), fresh
-	s.keep.off = true // the log keeps it
-	s.shared.full = s.env.Channels.Most()
-	s.begun = true
+// open opens the log. What another store has left is of before what the log has
+// and will have, so nobody must go on with it later.
+func (h *sharedStore) open(o options) (err error) {
+	s := h.s
+	if s.env.DataDir != "" {
+		old := folder{dir: filepath.Join(s.env.DataDir, folderName)}
+		if err := old.clear(); err != nil {
+			return fmt.Errorf("the history of before cannot be removed: %w", err)
+		}
+		old.tidy(len(old.old))
+	}
+	s.rings = s.newRings(h.draw)
+	h.full = s.env.Channels.Most()
 	if s.env.OpenLog == nil {
 		return errors.New(`store = "jetstream": there is no bus that keeps messages`)
 	}
-	s.shared.log, err = s.env.OpenLog(worker.SharedLogOptions{
-		Replicas: o.Replicas, Channel: s.shared.full, MinAge: s.env.Channels.MinAge(),
-		Begin: s.follows, Entry: s.entry, Live: s.caughtUp, Away: s.setAway,
+	h.log, err = s.env.OpenLog(worker.SharedLogOptions{
+		Replicas: o.Replicas, Channel: h.full, MinAge: s.env.Channels.MinAge(),
+		Begin: h.follows, Entry: h.entry, Live: h.caughtUp, Away: h.setAway,
 	})
 	return err
 }
 
+// draw is the epoch of all nodes.
+func (h *sharedStore) draw(app string) history.Epoch {
+	if h.epoch != 0 {
+		return h.epoch
+	}
+	return drawn(app)
+}
+
+func (h *sharedStore) ready()                     {}
+func (h *sharedStore) note(func(b []byte) []byte) {}
+func (h *sharedStore) away() bool                 { return !h.live || h.why != "" }
+func (h *sharedStore) disk() diskCounts           { return diskCounts{} }
+func (h *sharedStore) leave()                     { h.log.Close() }
+
 // follows begins with nothing, at a place of the log.
-func (s *Sequencer) follows(at worker.LogStart) {
-	s.shared.epoch, s.shared.live, s.shared.full = at.Epoch, false, at.Channel
-	s.store = s.fresh()
+func (h *sharedStore) follows(at worker.LogStart) {
+	s := h.s
+	h.epoch, h.live, h.full = at.Epoch, false, at.Channel
+	s.rings = s.newRings(h.draw)
 	s.shards = map[string]*[worker.Shards]uint64{}
-	s.store.Follow("", at.Last, at.Forgotten)
+	s.rings.Follow("", at.Last, at.Forgotten)
 	for app := range s.env.Apps {
-		s.store.Follow(app, at.Last, at.Forgotten)
+		s.rings.Follow(app, at.Last, at.Forgotten)
 	}
 }
 
 // setAway tells the workers whether messages can be numbered.
-func (s *Sequencer) setAway(reason string) {
-	s.shared.away = reason
+func (h *sharedStore) setAway(reason string) {
+	s := h.s
+	h.why = reason
 	s.stand()
 }
 
 // caughtUp tells the workers where the log is.
-func (s *Sequencer) caughtUp() {
-	s.shared.live = true
+func (h *sharedStore) caughtUp() {
+	s := h.s
+	h.live = true
 	s.stand()
 }
 
 // entry keeps what comes from the log, and publishes what is new.
-func (s *Sequencer) entry(e *worker.LogEntry) {
+func (h *sharedStore) entry(e *worker.LogEntry) {
+	s := h.s
 	app := s.env.Apps.Of(e.Target)
 	if e.Purge {
 		if e.What == 0 {
-			s.store.Purge(app, e.Target)
+			s.rings.Purge(app, e.Target)
 		} else {
-			s.store.PurgeOne(app, e.Target, e.What)
+			s.rings.PurgeOne(app, e.Target, e.What)
 		}
 		return
 	}
@@ -103,9 +130,9 @@ func (s *Sequencer) entry(e *worker.LogEntry) {
 		kind = history.Binary
 	}
 	last := &s.shardsOf(app)[worker.Shard(e.Scope, e.Target)]
-	st := &worker.Stamp{Stamp: s.store.Take(app, e.Target, e.Offset, kind, e.Data, e.Time, s.shared.full), Before: *last}
+	st := &worker.Stamp{Stamp: s.rings.Take(app, e.Target, e.Offset, kind, e.Data, e.Time, h.full), Before: *last}
 	*last = max(*last, e.Offset)
-	if s.shared.live {
+	if h.live {
 		s.publish(worker.Publication{
 			Kind: e.Kind, Scope: e.Scope, Target: e.Target, Binary: e.Binary, Except: e.Except, Data: e.Data, Reply: e.Reply, Stamp: st,
 		})
@@ -113,17 +140,18 @@ func (s *Sequencer) entry(e *worker.LogEntry) {
 }
 
 // add gives a message to the log.
-func (s *Sequencer) add(p *worker.Publication) {
-	if s.shared.away != "" || s.shared.epoch == 0 {
-		s.answer(p, worker.Numbered{Failed: worker.ErrUnavailable.Error() + ": " + s.shared.away})
+func (h *sharedStore) add(p *worker.Publication) {
+	s := h.s
+	if h.why != "" || h.epoch == 0 {
+		s.answer(p, worker.Numbered{Failed: worker.ErrUnavailable.Error() + ": " + h.why})
 		return
 	}
 	out := *p
 	if p.Code == worker.CodeNumberOnly {
 		out.Reply = ""
 	}
-	s.shared.log.Append(&out, s.env.Channels.Of(p.Target).Age, func(at history.Position, repeated bool, err error) {
-		n := worker.Numbered{Position: history.Position{Epoch: s.shared.epoch, Offset: at.Offset}, Repeated: repeated}
+	h.log.Append(&out, s.env.Channels.Of(p.Target).Age, func(at history.Position, repeated bool, err error) {
+		n := worker.Numbered{Position: history.Position{Epoch: h.epoch, Offset: at.Offset}, Repeated: repeated}
 		switch {
 		case errors.Is(err, worker.ErrOutdated):
 			s.counts.outdated++
@@ -137,11 +165,12 @@ func (s *Sequencer) add(p *worker.Publication) {
 	})
 }
 
-// sharedPurge has messages taken away on all nodes.
-func (s *Sequencer) sharedPurge(q *worker.HistoryPurge, answer func([]byte, error)) {
+// purge has messages taken away on all nodes.
+func (h *sharedStore) purge(q *worker.HistoryPurge, answer func([]byte, error)) {
+	s := h.s
 	app := s.env.Apps.Of(q.Channel)
-	n := s.store.Holds(app, q.Channel, q.Offset, s.now())
-	s.shared.log.Purge(q.Channel, q.Offset, func(err error) {
+	n := s.rings.Holds(app, q.Channel, q.Offset, s.now())
+	h.log.Purge(q.Channel, q.Offset, func(err error) {
 		if err != nil {
 			answer(nil, err)
 			return
@@ -151,51 +180,59 @@ func (s *Sequencer) sharedPurge(q *worker.HistoryPurge, answer func([]byte, erro
 }
 
 // early keeps back who comes before his position has been reached here.
-func (s *Sequencer) early(w history.Want) bool {
-	if s.shared.log == nil || s.shared.live && !s.ahead(w.Channel, w.After) {
+func (h *sharedStore) early(w history.Want) bool {
+	s := h.s
+	if h.live && !h.ahead(w.Channel, w.After) {
 		return false
 	}
-	if len(s.shared.ahead) == maxAhead {
+	if len(h.waiting) == maxAhead {
 		return true
 	}
-	s.shared.ahead = append(s.shared.ahead, ahead{w, s.env.Now().Add(aheadWait)})
-	if len(s.shared.ahead) == 1 {
-		s.env.After(joinPause, s.lookAhead)
+	h.waiting = append(h.waiting, ahead{w, s.env.Now().Add(aheadWait)})
+	if len(h.waiting) == 1 {
+		s.env.After(joinPause, h.lookAhead)
 	}
 	return true
 }
 
 // ahead reports whether a position has not been reached here.
-func (s *Sequencer) ahead(channel string, p history.Position) bool {
-	now := s.store.Now(s.env.Apps.Of(channel))
+func (h *sharedStore) ahead(channel string, p history.Position) bool {
+	s := h.s
+	now := s.rings.Now(s.env.Apps.Of(channel))
 	return p.Epoch == now.Epoch && p.Offset > now.Offset
 }
 
 // lookAhead lets those join whose position has been reached, or who have waited
 // long enough. Whoever comes while the log is read from its beginning waits.
-func (s *Sequencer) lookAhead() {
-	list, now := s.shared.ahead, s.env.Now()
-	s.shared.ahead = nil
+func (h *sharedStore) lookAhead() {
+	s := h.s
+	list, now := h.waiting, s.env.Now()
+	h.waiting = nil
 	for _, a := range list {
-		if !s.shared.live || s.ahead(a.want.Channel, a.want.After) && now.Before(a.until) {
-			s.shared.ahead = append(s.shared.ahead, a)
+		if !h.live || h.ahead(a.want.Channel, a.want.After) && now.Before(a.until) {
+			h.waiting = append(h.waiting, a)
 		} else {
 			s.joins.add(s, a.want)
 		}
 	}
-	if len(s.shared.ahead) > 0 {
-		s.env.After(joinPause, s.lookAhead)
+	if len(h.waiting) > 0 {
+		s.env.After(joinPause, h.lookAhead)
 	}
 }
 
-// pageOnce reads what is kept of a channel once the position has been reached.
-func (s *Sequencer) pageOnce(q *worker.HistoryQuery, until time.Time, answer func([]byte, error)) {
-	if (!s.shared.live || s.ahead(q.Channel, q.After)) && s.env.Now().Before(until) {
-		s.env.After(joinPause, func() { s.pageOnce(q, until, answer) })
+func (h *sharedStore) read(q *worker.HistoryQuery, answer func([]byte, error)) {
+	h.readAt(q, h.s.env.Now().Add(askWait), answer)
+}
+
+// readAt reads what is kept of a channel once the position has been reached.
+func (h *sharedStore) readAt(q *worker.HistoryQuery, until time.Time, answer func([]byte, error)) {
+	s := h.s
+	if (!h.live || h.ahead(q.Channel, q.After)) && s.env.Now().Before(until) {
+		s.env.After(joinPause, func() { h.readAt(q, until, answer) })
 		return
 	}
-	if !s.shared.live {
-		answer(nil, errors.New(worker.ErrUnavailable.Error()+": "+s.shared.away))
+	if !h.live {
+		answer(nil, errors.New(worker.ErrUnavailable.Error()+": "+h.why))
 		return
 	}
 	answer(json.Marshal(s.page(q)))

@@ -1,0 +1,192 @@
+package sequencer
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// A store is what [history] store names: who gives messages their order, and what
+// is left of them when the process ends. The rings in memory, from which all is
+// read, are the same whatever it is.
+//
+//	memory  this service; the next process gets them if this one ends in order
+//	disk    this service; each message is written before it is published
+//	shared  a log of all nodes, which each follows ("jetstream")
+type store interface {
+	// open fills Sequencer.rings with what there is.
+	open(o options) error
+	// ready is called before the first message is numbered, more than once.
+	ready()
+	// add has a message of a channel with history numbered and published.
+	add(p *worker.Publication)
+	// note writes frames of what has changed.
+	note(frames func(b []byte) []byte)
+	// early keeps back who comes with a position that is not reached, and reports
+	// whether it does.
+	early(w history.Want) bool
+	read(q *worker.HistoryQuery, answer func([]byte, error))
+	purge(q *worker.HistoryPurge, answer func([]byte, error))
+	// away reports whether nothing can be numbered now.
+	away() bool
+	disk() diskCounts
+	// leave leaves what there is to the next process.
+	leave()
+}
+
+// diskCounts are what metrics say of the disk.
+type diskCounts struct {
+	bytes  int
+	wrote  uint64
+	failed bool
+}
+
+// The names of the stores.
+const (
+	storeMemory    = "memory"
+	storeDisk      = "disk"
+	storeJetStream = "jetstream"
+)
+
+// newStore makes the one of that name. Where no channel has a history there is
+// nothing to share.
+func (s *Sequencer) newStore(name string) store {
+	m := &memoryStore{s: s}
+	switch {
+	case name == storeJetStream && s.env.Channels.Ordered() != nil:
+		return &sharedStore{s: s}
+	case name == storeDisk && s.env.DataDir != "":
+		return &diskStore{memoryStore: m}
+	}
+	return m
+}
+
+// memoryStore writes the rings when the service stops, and removes what it has
+// read before it numbers anything.
+type memoryStore struct {
+	s      *Sequencer
+	folder folder // dir "" = there is no data_dir
+	boot   string
+	loaded bool // something was there
+	purged bool // something that was purged is on the disk
+	doubt  bool // channels have had a history that had none before, or the other way round
+	begun  bool
+}
+
+// open reads what the process before has left.
+func (m *memoryStore) open(options) error {
+	s := m.s
+	s.rings = s.newRings(drawn)
+	if s.env.DataDir == "" {
+		return nil
+	}
+	m.boot = bootID()
+	m.folder.dir = filepath.Join(s.env.DataDir, folderName)
+	purged, err := m.folder.load(s.rings, m.boot)
+	if err == nil {
+		m.loaded, m.purged = true, purged
+		m.compare()
+		s.remember()
+		s.env.Log.Debug("history taken over", "messages", s.rings.Counts().Messages)
+		return nil
+	}
+	s.rings = s.newRings(drawn) // what was read of it is not whole
+	if !errors.Is(err, fs.ErrNotExist) {
+		s.env.Log.Warn("history begins empty, with new epochs", "error", err)
+		m.clear("what is left of the history before cannot be removed")
+	}
+	return nil
+}
+
+// compare finds apps in which other channels have a history than before. Of those
+// that had none messages may have come that have no number: nobody is told that
+// he has missed nothing there.
+func (m *memoryStore) compare() {
+	now := m.rules()
+	m.s.rings.Apps(func(app string) {
+		if m.folder.state.Rules[app] != now[app] {
+			m.doubt = true
+			m.s.rings.Doubt(app)
+		}
+	})
+}
+
+// rules says by app which channels have a history.
+func (m *memoryStore) rules() map[string]string {
+	list := map[string]string{}
+	m.s.rings.Apps(func(app string) { list[app] = m.s.env.Channels.Historical(app) })
+	return list
+}
+
+func (m *memoryStore) clear(failed string) {
+	if m.folder.dir == "" {
+		return
+	}
+	if err := m.folder.clear(); err != nil {
+		m.s.env.Log.Error(failed, "error", err)
+	}
+}
+
+func (m *memoryStore) ready() {
+	if !m.begun {
+		m.begun = true
+		m.clear("the history that was taken over cannot be removed: a process that is killed may leave it to the next one")
+		m.tidy()
+	}
+}
+
+// Files that count for nothing go in steps, since each takes a while.
+const (
+	stepPause = 5 * time.Millisecond
+	stepFiles = 4
+)
+
+func (m *memoryStore) tidy() {
+	if m.folder.tidy(stepFiles) {
+		m.s.env.After(stepPause, m.tidy)
+	}
+}
+
+func (m *memoryStore) add(p *worker.Publication)  { m.s.number(p) }
+func (m *memoryStore) note(func(b []byte) []byte) {}
+func (m *memoryStore) early(history.Want) bool    { return false }
+func (m *memoryStore) away() bool                 { return false }
+func (m *memoryStore) disk() diskCounts           { return diskCounts{} }
+
+func (m *memoryStore) read(q *worker.HistoryQuery, answer func([]byte, error)) {
+	answer(json.Marshal(m.s.page(q)))
+}
+
+func (m *memoryStore) purge(q *worker.HistoryPurge, answer func([]byte, error)) {
+	answer(json.Marshal(worker.HistoryPurged{Purged: m.s.purge(q)}))
+}
+
+func (m *memoryStore) leave() {
+	f, s := &m.folder, m.s
+	defer f.close()
+	nothing := s.env.Channels.Ordered() == nil && s.rings.Counts().Numbered == 0
+	asRead := !m.begun && m.loaded
+	if f.dir == "" || nothing || asRead {
+		return
+	}
+	err := f.begin()
+	w := s.rings.Walk()
+	for more := true; more && err == nil; {
+		var frames []byte
+		frames, more = w.Next(nil, segmentSize/4)
+		err = f.append(frames)
+	}
+	if err == nil {
+		f.complete(m.rules())
+		err = f.say(true, m.boot, true)
+	}
+	if err != nil {
+		s.env.Log.Error("the history is lost with this process", "error", errors.Join(err, f.clear()))
+	}
+	f.tidy(len(f.old))
+}
