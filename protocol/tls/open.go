@@ -74,21 +74,24 @@ func (s *Session) record(r *Ring, rec []byte) (data []byte, err error) {
 		s.in.flags &^= idleMask
 		s.rest()
 		return plain, nil
-	case s.in.flags&idleMask == maxIdle:
+	case typ == typeAlert:
+		if err = s.alert(plain); err != nil { // the end counts, whatever came before it
+			return nil, err
+		}
+	}
+	if s.in.flags&idleMask == maxIdle {
 		return nil, Alert{Code: alertUnexpected}
 	}
 	s.in.flags++
-	if typ == typeData {
+	if typ == typeData || typ == typeAlert {
 		return nil, nil
 	}
 	return nil, s.control(r, typ, plain)
 }
 
-// control acts on a record that is no data.
+// control acts on a record that is neither data nor an alert.
 func (s *Session) control(r *Ring, typ byte, p []byte) error {
 	switch {
-	case typ == typeAlert:
-		return s.alert(p)
 	case typ == typeHandshake && s.in.kind().tls12:
 		return Alert{Code: alertNoRenegotiation}
 	case typ == typeHandshake:

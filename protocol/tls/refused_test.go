@@ -86,6 +86,8 @@ func TestWhatIsRefused(t *testing.T) {
 		{"17 without data", many(17, sealed(typeData)), "", refused(alertUnexpected)},
 		{"16, data, 16", then(many(16, sealed(typeData)), data, many(16, sealed(typeData))), "d", nil},
 		{"close_notify", then(sealed(typeAlert, 1, 0), data), "", io.EOF},
+		{"16 without data, close_notify", then(many(16, sealed(typeData)), sealed(typeAlert, 1, 0)), "", io.EOF},
+		{"16 without data, a fatal alert", then(many(16, sealed(typeData)), sealed(typeAlert, 2, 40)), "", Alert{40, true}},
 		{"close_notify at level fatal", sealed(typeAlert, 2, 0), "", io.EOF},
 		{"fatal alert", sealed(typeAlert, 2, 40), "", Alert{40, true}},
 		{"short alert", sealed(typeAlert, 2), "", refused(alertDecode)},

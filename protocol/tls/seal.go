@@ -91,7 +91,10 @@ func (s *Session) Shut(r *Ring, dst []byte, why error) []byte {
 		if a.Remote {
 			return dst
 		}
-		p = []byte{levelFatal, a.Code}
+		if p = []byte{levelFatal, a.Code}; a.Code == alertNoRenegotiation { // never fatal (RFC 5246, 7.2.2), so the end is another
+			dst = s.out.seal(r, dst, typeAlert, []byte{levelWarning, a.Code})
+			p = []byte{levelWarning, alertCloseNotify}
+		}
 	}
 	return s.out.seal(r, dst, typeAlert, p)
 }

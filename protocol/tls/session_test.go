@@ -194,6 +194,24 @@ func TestShut(t *testing.T) {
 	}
 }
 
+// TestNoRenegotiationIsAWarning: RFC 5246, 7.2.2; what ends the connection is
+// close_notify behind it.
+func TestNoRenegotiationIsAWarning(t *testing.T) {
+	r := &Ring{}
+	s, cl := two(tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)
+	b := s.Shut(r, nil, Alert{Code: alertNoRenegotiation})
+	for _, want := range [][]byte{{levelWarning, alertNoRenegotiation}, {levelWarning, alertCloseNotify}} {
+		n := Need(b)
+		typ, p, err := cl.in.open(r, r.of(&cl.in), b[:n])
+		if b = b[n:]; err != nil || typ != typeAlert || !bytes.Equal(p, want) {
+			t.Errorf("%d %v %v, want the alert %v", typ, p, err, want)
+		}
+	}
+	if len(b) > 0 {
+		t.Error("something follows")
+	}
+}
+
 // TestLengths: the longest record, and what Seal says of how dst grows.
 func TestLengths(t *testing.T) {
 	for _, k := range suites {
