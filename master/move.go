@@ -113,7 +113,7 @@ func (m *master) carry(ctx context.Context, old, next *process) (control.Exporte
 		return control.Exported{Step: "import"}, err
 	}
 	to.Close() // the workers must see each other's end
-	question, err := old.begin(control.TypeExport, nil, from)
+	question, err := old.begin(control.TypeExport, control.Export{To: next.id()}, from)
 	if err != nil {
 		return control.Exported{Step: "export"}, err
 	}

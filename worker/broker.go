@@ -146,6 +146,7 @@ type Answer struct {
 	Worker  string          `json:"w"`           // text of the control.Identity
 	Reached int             `json:"n,omitempty"` // connections it was queued for, closed, bound …
 	Data    json.RawMessage `json:"d,omitempty"` // of a query
+	Heir    string          `json:"h,omitempty"` // likewise, of the process that has to answer too: connections have moved there
 	Error   string          `json:"e,omitempty"`
 }
 

@@ -38,6 +38,7 @@ type export struct {
 	out    control.Exported
 	most   int           // bytes of a connection that can move
 	reads  byte          // version of records that the new worker reads
+	heir   string        // its identity, "" = not known
 	held   []*Conn       // the batch that is not committed
 	size   int           // bytes that its records take, at most; as weighed in freeze
 	at     vector        // of held
@@ -161,6 +162,7 @@ func (x *export) batch(n int) (more bool, err error) {
 	var fds []int
 	stopping := false
 	if doErr := l.do(func() {
+		l.allLanded()
 		if stopping = l.phase.leaving(); !stopping {
 			x.freeze(n)
 		}
@@ -244,6 +246,8 @@ func (x *export) freeze(n int) {
 		x.held = append(x.held, c)
 		x.size += w
 	}
+	l.underway.frozen = len(x.held) > 0
+	l.underway.heir = x.heir // it has been on the bus for longer than the broker was asked at the start
 	for _, c := range stay {
 		l.log.Warn("a connection cannot move", "connection", c.ID(), "bytes", c.weight(), "record_version", c.recordVersion())
 		x.out.Drained++

@@ -27,6 +27,8 @@ func (x *export) resume() {
 		}
 	}
 	l.replay(x.held, x.at)
+	l.underway.heir = ""
+	l.allLanded()
 	for _, c := range x.held {
 		l.resume(c)
 	}

@@ -39,6 +39,7 @@ type imports struct {
 	open   int           // connections on their way into the reactor; the loop's
 	at     vector        // where the old worker stands; the loop's
 	ahead  bool          // of this one; the loop's
+	told   bool          // admit has sent answers that must not come behind those of the old worker
 }
 
 // shipment is a batch that has been read and not yet touched. files[i] is the socket
@@ -117,6 +118,11 @@ func (m *imports) batch(p handover.Parcel) error {
 		return errors.New("connections do not get into the event loop")
 	}
 	failpoint("import admit")
+	if m.told {
+		if err := m.l.barrier(false).wait(); err != nil {
+			m.l.log.Warn("a count may be too low", "error", err)
+		}
+	}
 	if err := m.k.Send(handover.Landed, nil, nil); err != nil {
 		return err
 	}
@@ -200,7 +206,7 @@ func (m *imports) admit(s *shipment) {
 		l.after(skipFor, func() { l.skip.drop(conns) })
 	}
 	l.beatAgain()
-	l.replay(conns, m.at)
+	m.told = l.replay(conns, m.at)
 	if m.open = len(conns); m.open == 0 {
 		close(m.landed)
 	}

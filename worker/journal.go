@@ -93,7 +93,6 @@ func (j *journal) note(p Publication) {
 	if !j.on {
 		return
 	}
-	p.Reply = ""
 	j.entries = append(j.entries, p)
 	j.bytes += p.weight() + 64
 	for j.bytes > journalBytes || len(j.entries) > journalEntries {
@@ -149,8 +148,8 @@ func parseVector(b []byte) (v vector, rest []byte, err error) {
 }
 
 // replay delivers to conns, which stood at v, what the journal has beyond it.
-// Each entry is encoded once.
-func (l *loop) replay(conns []*Conn, v vector) {
+// Each entry is encoded once. It reports whether anybody got a further answer.
+func (l *loop) replay(conns []*Conn, v vector) (further bool) {
 	j := &l.fan.journal
 	l.recall.replaying = true
 	defer func() { l.recall.replaying = false }()
@@ -172,8 +171,9 @@ func (l *loop) replay(conns []*Conn, v vector) {
 				d.reached += d.act(l, c)
 			}
 		}
-		l.credit(p, d.reached)
+		further = l.credit(p, d.reached) || further
 	}
+	return further
 }
 
 // targets reports whether the publication is for c, by name.

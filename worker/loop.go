@@ -64,6 +64,7 @@ type loop struct {
 	landing   map[*Conn]func(ok bool) // connections of a hand-over that are not in the reactor yet
 	syncs     map[string]func()       // barriers under way, by token
 	late      []lateAnswer
+	underway  underway
 }
 
 // dying is a connection to be closed at the end of the turn.

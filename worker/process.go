@@ -266,6 +266,10 @@ func (s *serving) handover(m control.Message, files []*os.File) {
 		k, err = handover.New(files[0])
 	}
 	x := newExport(s.l, k)
+	var to control.Export
+	if json.Unmarshal(m.Body, &to) == nil {
+		x.heir = s.l.neighbour(to.To)
+	}
 	if err == nil && m.Type == control.TypeExport && !s.given.CompareAndSwap(nil, x) {
 		k.Close()
 		err = errors.New("the hand-over before has neither been taken back nor ended with this process")

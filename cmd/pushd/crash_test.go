@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,15 +34,7 @@ func signal(t *testing.T, pid int, sig unix.Signal) {
 func freeze(t *testing.T, pid int) {
 	t.Helper()
 	signal(t, pid, unix.SIGSTOP)
-	pushdtest.Eventually(t, "the process stands", func() bool {
-		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		for _, task := range tasks {
-			if now := letter(task); now != "T" && now != "" { // "" = it has ended
-				return false
-			}
-		}
-		return len(tasks) > 0
-	})
+	pushdtest.Eventually(t, "the process stands", func() bool { return pushdtest.Stands(pid) })
 }
 
 // echoes sends a text to each member and wants it back; it returns the longest
@@ -432,11 +423,9 @@ func TestStalledMachine(t *testing.T) {
 }
 
 // state is the letter that ps shows for a process.
-func state(pid int) string { return letter(fmt.Sprintf("/proc/%d/stat", pid)) }
-
-func letter(stat string) string {
-	raw, _ := os.ReadFile(stat)
+func state(pid int) string {
+	raw, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	_, rest, _ := strings.Cut(string(raw), ") ")
-	now, _, _ := strings.Cut(rest, " ")
-	return now
+	letter, _, _ := strings.Cut(rest, " ")
+	return letter
 }

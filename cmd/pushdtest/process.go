@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -46,6 +47,19 @@ func hasVariable(pid int, variable string) bool {
 		}
 	}
 	return false
+}
+
+// Stands reports whether each thread of a process that was sent SIGSTOP has stopped:
+// until then it may still do something.
+func Stands(pid int) bool {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, task := range tasks {
+		stat, _ := os.ReadFile(task)
+		if i := bytes.LastIndexByte(stat, ')'); i >= 0 && i+2 < len(stat) && stat[i+2] != 'T' {
+			return false
+		}
+	}
+	return len(tasks) > 0
 }
 
 // isZombie: its parent has not been told yet, but it runs no more.

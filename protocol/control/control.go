@@ -48,7 +48,7 @@ const (
 	// The live hand-over of connections, from the worker that leaves to the one
 	// that stays. Each has an ID and is answered by answer.
 	TypeImport = "import" // master → new worker, one end of a stream socketpair: take what comes
-	TypeExport = "export" // master → old worker, the other end: hand over; answer: Exported
+	TypeExport = "export" // master → old worker, the other end: Export, hand over; answer: Exported
 	TypeResume = "resume" // master → old worker: the new one is dead, go on serving
 
 	TypeRenew = "renew" // master → worker, with ID: replace the programs of its scripts, nothing else; answered by answer: a list of Renewed
@@ -249,6 +249,12 @@ type Roster struct {
 	Workers  []string `json:"workers"`            // texts of Identity, without a node
 	Draining bool     `json:"draining,omitempty"` // the master is stopping: readiness fails from now on
 	Parting  bool     `json:"parting,omitempty"`  // and all clients are closed; not while a graceful stop waits
+}
+
+// Export tells the old worker who gets its connections. A master of an earlier version
+// does not say.
+type Export struct {
+	To string `json:"to,omitempty"` // text of Identity, without a node
 }
 
 // Exported is the old worker's answer to export, once all is moved or the

@@ -256,7 +256,7 @@ func TestRosterChangeEndsTheWait(t *testing.T) {
 			defer silent.mu.Unlock()
 			return silent.asked > 0
 		})
-		st.api.o.Client.SetRoster([]string{"push/0/1", "push/1/2"})
+		st.api.o.Client.SetRoster([]string{"push/0/1", "push/2/2"})
 	}()
 	st.want("POST", "/v1/publish", `{"channel":"news","data":1}`, 200, `{"reached":1,"complete":true}`)
 }

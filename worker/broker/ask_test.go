@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -70,7 +71,7 @@ func TestGatherOfAnAbsentBroker(t *testing.T) {
 // of the broker process, which knows.
 func TestWhoMustAnswer(t *testing.T) {
 	for _, told := range []bool{true, false} {
-		c := &Client{roster: newRoster(), asker: newAsker("r")}
+		c := mute(t)
 		names := []string{"push/0/1", "push/1/1", "chat/0/1"}
 		if !told {
 			c.SetRoster(names)
@@ -109,8 +110,12 @@ func TestWhoMustAnswer(t *testing.T) {
 		if all := g.outcomes(); all[0].Complete || all[1].Complete || taken != 3 {
 			t.Errorf("told %v: complete %v, %d answers taken", told, all, taken)
 		}
-		g.roster.set([]string{"push/0/1", "push/2/1", "push/1/2"}) // push/1/1 was replaced
+		g.roster.set([]string{"push/0/1", "push/2/1"}) // push/1/1 has left
 		g.await()
+		if all := g.outcomes(); all[0].Complete {
+			t.Errorf("told %v: what it has answered may still be on its way", told)
+		}
+		answer(2, "", "null") // the mark
 		if all := g.outcomes(); !all[0].Complete || !all[1].Complete || len(g.missing) != 0 {
 			t.Errorf("told %v: after one has left: %v, missing %v", told, all, g.missing)
 		}
@@ -121,10 +126,99 @@ func TestWhoMustAnswer(t *testing.T) {
 	}
 }
 
+// mute is a client that reaches nobody.
+func mute(t *testing.T) *Client {
+	c, err := NewClient(Options{Path: "none", Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.asker = newAsker("r")
+	c.link.away.Store(nil)
+	return c
+}
+
+// TestWhoHasTheConnectionsMustAnswer: in a hand-over the roster may say too late who
+// counts them.
+func TestWhoHasTheConnectionsMustAnswer(t *testing.T) {
+	c := mute(t)
+	c.SetRoster([]string{"a/push/0/1", "a/push/1/1"})
+	g := c.gather(2, Who{})
+	defer g.close()
+	g.await()
+	answer := func(question int, from, heir string) {
+		g.answered(reply{question, worker.Answer{Worker: from, Heir: heir}}, func(int, worker.Answer) {})
+	}
+	want := func(what string, first, second bool) {
+		t.Helper()
+		if all := g.outcomes(); all[0].Complete != first || all[1].Complete != second {
+			t.Errorf("%s: %+v", what, all)
+		}
+	}
+	answer(0, "a/push/1/1", "")
+	answer(1, "a/push/1/1", "")
+	answer(0, "a/push/0/1", "a/push/0/2") // is handing over
+	want("the heir has not answered", false, false)
+	answer(0, "a/push/0/2", "")
+	want("it has", true, false)
+	answer(1, "a/push/0/2", "")
+	answer(1, "a/push/0/1", "a/push/0/2")
+	want("it had answered first", true, true)
+
+	late := c.gather(1, Who{})
+	defer late.close()
+	late.await()
+	g = late
+	answer(0, "a/push/1/1", "")
+	c.SetRoster([]string{"a/push/0/2", "a/push/1/1", "a/push/2/1"}) // 0/1 never had the question
+	late.await()
+	answer(1, "", "") // the mark
+	if all := late.outcomes(); all[0].Complete {
+		t.Error("who is in the place of one that has left has not answered")
+	}
+	answer(0, "a/push/0/2", "")
+	if all := late.outcomes(); !all[0].Complete {
+		t.Errorf("it has: %v", late.missing)
+	}
+}
+
+// TestALastAnswerIsNotOvertaken: one that was sent before its worker left is counted,
+// though the roster is known first.
+func TestALastAnswerIsNotOvertaken(t *testing.T) {
+	b := newBus(t)
+	b.serve()
+	c, w := b.client("api", nil), b.client("push/0/1", nil)
+	c.SetRoster([]string{"push/0/1"})
+	g := c.gather(1, Who{})
+	defer g.close()
+	g.await()
+	w.Answer(g.replies.subject(0), worker.Answer{Worker: "push/0/1", Reached: 3})
+	testkit.Eventually(t, "it is sent", w.queue.empty)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := w.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	reached, over := 0, make(chan struct{})
+	c.asker.mu.Lock() // answers are slow to come in
+	c.SetRoster([]string{})
+	go func() {
+		defer close(over)
+		g.collect(ctx, func(_ int, a worker.Answer) { reached += a.Reached })
+	}()
+	select {
+	case <-over:
+	case <-time.After(50 * time.Millisecond):
+	}
+	c.asker.mu.Unlock()
+	if <-over; reached != 3 || !g.outcomes()[0].Complete {
+		t.Errorf("%d connections, %+v, want 3", reached, g.outcomes())
+	}
+}
+
 // TestWhoNumbersMustAnswer: a message of a channel with history is not known to
 // be published before the service says so, even if no worker is left to ask.
 func TestWhoNumbersMustAnswer(t *testing.T) {
-	c := &Client{roster: newRoster(), asker: newAsker("r")}
+	c := mute(t)
 	c.SetRoster([]string{})
 	g := c.gather(2, Who{})
 	defer g.close()
@@ -141,7 +235,7 @@ func TestWhoNumbersMustAnswer(t *testing.T) {
 
 // TestMissingNodes: who has not answered is named by node.
 func TestMissingNodes(t *testing.T) {
-	c := &Client{roster: newRoster(), asker: newAsker("r")}
+	c := mute(t)
 	c.SetRoster([]string{"b/push/0/1", "b/push/1/1", "c/push/0/1", "a/push/0/1"})
 	g := c.gather(2, Who{})
 	defer g.close()

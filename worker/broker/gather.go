@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,7 +21,9 @@ const maxAnswers = 64 << 10
 //
 // Who must answer are those who were on the roster when it was first known, as
 // long as they are on it: one who has joined may have missed the question, one
-// who has left will not answer. Answers of others are taken all the same.
+// who has left will not answer. Answers of others are taken all the same. In a
+// hand-over those must answer too who have the connections now: whom an answer
+// names, and who is in the place of one that has left without an answer.
 type gathering struct {
 	c       *Client
 	replies *replies
@@ -28,7 +31,8 @@ type gathering struct {
 	who     Who
 	roster  *roster
 	told    bool                  // the roster comes with a Host's answer
-	early   map[expected]struct{} // answered before the roster was known
+	heardOf map[expected]struct{} // has answered
+	marks   [][]string            // rosters that await their marks
 	missing map[expected]struct{} // nil: the roster is not known
 	heard   bool                  // somebody has answered
 	joins   int64                 // of the link, when the question was put
@@ -58,7 +62,7 @@ type expected struct {
 
 // gather opens a gathering. Close it.
 func (c *Client) gather(n int, who Who) *gathering {
-	g := &gathering{c: c, n: n, who: who, joins: c.joins(), roster: c.roster, early: map[expected]struct{}{}}
+	g := &gathering{c: c, n: n, who: who, joins: c.joins(), roster: c.roster, heardOf: map[expected]struct{}{}}
 	names, _ := c.roster.get()
 	if g.told = names == nil; g.told {
 		g.roster = newRoster()
@@ -111,6 +115,11 @@ func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
 		g.roster.set(names)
 		return
 	}
+	if r.question == g.n && r.Worker == "" && len(g.marks) > 0 {
+		g.excuse(g.marks[0])
+		g.marks = g.marks[1:]
+		return
+	}
 	if r.Worker == worker.HistoryService && r.question >= 0 && r.question < g.n {
 		g.numbered(r, take)
 		return
@@ -121,10 +130,18 @@ func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
 	}
 	take(r.question, r.Answer)
 	e := expected{r.question, r.Worker}
-	if g.missing == nil {
-		g.early[e] = struct{}{}
-	} else {
-		delete(g.missing, e)
+	g.heardOf[e] = struct{}{}
+	delete(g.missing, e)
+	if _, ok := control.ParseIdentity(r.Heir); ok {
+		g.must(expected{r.question, r.Heir})
+	}
+}
+
+// must adds an answer that is waited for, unless it has come.
+func (g *gathering) must(e expected) {
+	id, _ := control.ParseIdentity(e.worker)
+	if _, has := g.heardOf[e]; !has && !g.held[e.question] && g.missing != nil && g.who.has(id) {
+		g.missing[e] = struct{}{}
 	}
 }
 
@@ -166,7 +183,7 @@ func (g *gathering) await() <-chan struct{} {
 	case g.missing == nil:
 		g.expect(names)
 	default:
-		g.excuse(names)
+		g.mark(names)
 	}
 	return changed
 }
@@ -174,26 +191,43 @@ func (g *gathering) await() <-chan struct{} {
 func (g *gathering) expect(names []string) {
 	g.missing = make(map[expected]struct{}, g.n*len(names))
 	for _, name := range names {
-		if id, _ := control.ParseIdentity(name); !g.who.has(id) {
-			continue
-		}
 		for i := range g.n {
-			e := expected{i, name}
-			if _, has := g.early[e]; !has && !g.held[i] {
-				g.missing[e] = struct{}{}
-			}
+			g.must(expected{i, name})
 		}
 	}
 }
 
+// mark sends something the way of the answers: when it comes back, all that those who
+// have left had answered has come too. Rosters and answers come on ways of their own.
+func (g *gathering) mark(names []string) {
+	for e := range g.missing {
+		if slices.Contains(names, e.worker) {
+			continue
+		}
+		if g.c.put(item{subject: g.replies.subject(g.n), raw: []byte("{}"), queued: time.Now(), size: 2}) == nil {
+			g.marks = append(g.marks, names)
+		}
+		return
+	}
+}
+
+// excuse waits no more for those who have left. Who has come in the place of one has
+// its clients, and had the question before that one was gone, or nobody had.
 func (g *gathering) excuse(names []string) {
-	live := make(map[string]bool, len(names))
+	live, heirs := make(map[string]bool, len(names)), map[control.Identity]string{}
 	for _, name := range names {
 		live[name] = true
+		id, _ := control.ParseIdentity(name)
+		heirs[id.Place()] = name
 	}
-	for e := range g.missing {
-		if !live[e.worker] {
-			delete(g.missing, e)
+	for e := range maps.Clone(g.missing) {
+		if live[e.worker] {
+			continue
+		}
+		delete(g.missing, e)
+		id, _ := control.ParseIdentity(e.worker)
+		if heir := heirs[id.Place()]; heir != "" {
+			g.must(expected{e.question, heir})
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +21,7 @@ type Options struct {
 	NATS   int    // servers; default 1
 	Config string // of each node, as in pushdtest.Options; no [broker] url and no [cluster] node
 	Env    []string
+	Flags  []string // of `go build`
 }
 
 // Cluster is some pushds on a NATS.
@@ -54,7 +56,7 @@ func Start(t testing.TB, o Options) *Cluster {
 		}
 		n := &Node{Name: fmt.Sprintf("n%d", i+1), Link: link, t: t}
 		n.Server = pushdtest.Start(t, pushdtest.Options{
-			Config: o.Config, Manual: true,
+			Config: o.Config, Manual: true, Flags: o.Flags,
 			Env: append([]string{"PUSHD_BROKER_URL=" + strings.Join(urls, ","), "PUSHD_CLUSTER_NODE=" + n.Name}, o.Env...),
 		})
 		c.Links, c.Nodes = append(c.Links, link), append(c.Nodes, n)
@@ -84,7 +86,13 @@ func (c *Cluster) startAll(t testing.TB) {
 }
 
 // Freeze makes all processes of the node stand still until Thaw.
-func (n *Node) Freeze() { n.signal(syscall.SIGSTOP) }
+func (n *Node) Freeze() {
+	n.t.Helper()
+	n.signal(syscall.SIGSTOP)
+	pushdtest.Eventually(n.t, n.Name+" stands still", func() bool {
+		return !slices.ContainsFunc(n.Processes(), func(p pushdtest.Process) bool { return !pushdtest.Stands(p.PID) })
+	})
+}
 
 // Thaw ends Freeze.
 func (n *Node) Thaw() { n.signal(syscall.SIGCONT) }

@@ -41,8 +41,13 @@ type client struct {
 	node *Node
 }
 
-// get asks the API.
+// get asks the API until it does not say that it cannot answer now.
 func (n *Node) get(path string, answer any) {
+	n.t.Helper()
+	pushdtest.Eventually(n.t, n.Name+" answers "+path, func() bool { return n.try(path, answer) })
+}
+
+func (n *Node) try(path string, answer any) (answered bool) {
 	n.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+n.API+path, nil)
 	if err != nil {
@@ -55,9 +60,28 @@ func (n *Node) get(path string, answer any) {
 		n.t.Fatal(err)
 	}
 	defer res.Body.Close()
+	if res.StatusCode == http.StatusServiceUnavailable || res.StatusCode == http.StatusGatewayTimeout {
+		return false
+	}
 	if err := json.NewDecoder(res.Body).Decode(answer); err != nil || res.StatusCode != http.StatusOK {
 		n.t.Fatalf("%s: %s, %v", path, res.Status, err)
 	}
+	return true
+}
+
+// stateOf is what the node thinks of another one, "" = nothing.
+func (n *Node) stateOf(other string) string {
+	n.t.Helper()
+	var st struct {
+		Nodes []struct{ Node, State string }
+	}
+	n.get("/v1/stats", &st)
+	for _, o := range st.Nodes {
+		if o.Node == other {
+			return o.State
+		}
+	}
+	return ""
 }
 
 // reply is what most of the API answers.
