@@ -32,6 +32,7 @@ type callbacks struct {
 	onPosition     func(*Published) Message
 	onEvent        func(*Published) Event
 	onFilter       func(*Conn, *Published) bool
+	onCarry        func(*Conn, *CloseError)
 	onQuery        func(what string, args []byte) ([]byte, error)
 	onExport       func(w *Worker, ready func(carry []byte))
 	onImport       func(w *Worker)
@@ -153,6 +154,9 @@ func (cb *callbacks) ofConnections(h Handler) {
 	}
 	if i, ok := h.(interface{ OnFilter(*Conn, *Published) bool }); ok {
 		cb.onFilter = i.OnFilter
+	}
+	if i, ok := h.(interface{ OnCarry(*Conn, *CloseError) }); ok {
+		cb.onCarry = i.OnCarry
 	}
 	if i, ok := h.(interface{ OnEvent(*Published) Event }); ok {
 		cb.onEvent = i.OnEvent

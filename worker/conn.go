@@ -130,6 +130,10 @@ func (c *Conn) open() bool {
 	return c.has(flagConnected) && !c.has(flagDead|flagEnd|flagMoving) && c.stage == stageOpen && c.transport.talks
 }
 
+// Open reports whether the connection can be sent messages here: it is neither
+// being closed nor on its way to another process.
+func (c *Conn) Open() bool { return c.open() }
+
 // datagram reports whether c stands for a single UDP packet.
 func (c *Conn) datagram() bool { return c.transport.once }
 

@@ -121,6 +121,9 @@ func (l *loop) room(c *Conn, n int, m mark) error {
 	if slow == "" {
 		slow = l.w.Slow
 	}
+	if c.transport.whole {
+		slow = SlowClose
+	}
 	switch slow {
 	case SlowDropOldest:
 		l.dropOldest(c, limit-n)

@@ -8,7 +8,7 @@ package worker
 // All functions run on the loop. nil ones do nothing.
 type transport struct {
 	name   string     // of Conn.Protocol; "" is the scheme of the listener
-	number uint64     // in records: 0 HTTP, 1 WebSocket, 2 packets, 3 TLS, 4 server-sent events, 5 a poll; means nothing unless moves
+	number uint64     // in records: 0 HTTP, 1 WebSocket, 2 packets, 3 TLS, 4 server-sent events, 5 a poll, 6 carried, 7 lines; means nothing unless moves
 	behind *transport // what such a connection has spoken at first; nil is this
 	flags  flags      // that one can have when it arrives from another process
 
@@ -18,6 +18,7 @@ type transport struct {
 	stays    bool // its socket has come to stay: see reactor.Settle
 	events   bool // what is published reaches it as events: see OnEvent
 	once     bool // it lasts for one datagram and is in no registry
+	whole    bool // no message may be dropped: a slow client is closed, whatever the group's Slow
 
 	// open begins with a client that has just come in.
 	open func(c *Conn)

@@ -3,6 +3,7 @@ package worker
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	nethttp "net/http"
 	"strconv"
 	"strings"
@@ -26,11 +27,15 @@ func init() {
 		talks: true, moves: true, stays: true,
 		receive: func(_ *Conn, p []byte) []byte { return p }, // the next request, behind the answer
 		collect: (*Conn).collect, encode: encodeItem,
-		variant: func(*Conn, int) variant { return variant{transport: transportPoll} },
+		variant: (*Conn).pollVariant,
 		goodbye: (*Conn).sayPollEnd, due: func(c *Conn) { c.loop.answerPoll(c) }, check: checkPoll,
+		cut: errUnanswered,
 	}
 	register(transportPoll)
 }
+
+// errUnanswered is what OnClose of a poll gets whose client has left before the answer.
+var errUnanswered = errors.New("the client left before the answer")
 
 // poll is a request that waits.
 type poll struct {
@@ -38,7 +43,9 @@ type poll struct {
 	closing bool             // the connection ends with it
 	tell    bool             // even without a message: where the client is
 	at      history.Position // where it is; zero = where it was
-	items   []byte           // collected, with commas between
+	items   []byte           // collected, with a comma behind each
+	raw     bool             // the items are the answer, as they are
+	idle    string           // of a raw one: the answer when the time is over
 }
 
 // Poll makes the request wait for up to d: for what comes to the connection, which
@@ -66,8 +73,23 @@ func (w *Response) Poll(d time.Duration) bool {
 		return false
 	}
 	w.header.Set("Content-Type", "application/json")
+	return w.poll(d, &poll{})
+}
+
+// PollRaw is Poll whose answer is what the connection has been sent, as it is, or
+// idle when the time is over, with status 200 and the header's Content-Type.
+func (w *Response) PollRaw(d time.Duration, idle string) bool {
+	if w.done || w.started || w.c.has(flagDead|flagEnd) || w.c.Full() || w.c.loop.phase.leaving() {
+		return false
+	}
+	return w.poll(d, &poll{raw: true, idle: idle})
+}
+
+// poll makes p what waits.
+func (w *Response) poll(d time.Duration, p *poll) bool {
+	c, l := w.c, w.c.loop
 	w.header.Set("Cache-Control", "no-store")
-	p := &poll{closing: w.closing}
+	p.closing = w.closing
 	for name, values := range w.header {
 		for _, v := range values {
 			p.header += name + ":" + strings.NewReplacer("\r", " ", "\n", " ").Replace(v) + "\n"
@@ -92,11 +114,23 @@ func (c *Conn) poll() *poll {
 
 // encodeItem appends a message as JSON.
 func encodeItem(c *Conn, dst []byte, m Message) []byte {
+	if p := c.poll(); p != nil && p.raw {
+		return append(dst, m.Data...)
+	}
 	if json.Valid(m.Data) && !m.Binary {
 		return append(append(dst, m.Data...), ',')
 	}
 	text, _ := json.Marshal(strings.ToValidUTF8(string(m.Data), string(utf8.RuneError)))
 	return append(append(dst, text...), ',')
+}
+
+// pollVariant tells apart those whose answer is what it is.
+func (c *Conn) pollVariant(int) variant {
+	v := variant{transport: transportPoll}
+	if p := c.poll(); p != nil && p.raw {
+		v.bits = 1
+	}
+	return v
 }
 
 // collect takes items, each with a comma behind it.
@@ -124,6 +158,12 @@ func (l *loop) answerPolls() {
 	for len(l.polled) > 0 {
 		c := l.polled[0]
 		l.polled = l.polled[1:]
+		if c.transport == transportCarried {
+			if c.open() && c.sock.Valid() && len(c.Collected()) > 0 {
+				c.route.carried(c, nil)
+			}
+			continue
+		}
 		if p := c.poll(); p != nil && (p.tell || len(p.items) > 0) && c.open() && !c.joins() && c.sock.Valid() {
 			l.answerPoll(c)
 		}
@@ -183,6 +223,14 @@ func (p *poll) answer(c *Conn, end string, more nethttp.Header, closing bool) []
 			h[name] = append(h[name], value)
 		}
 	}
+	if p.raw {
+		body := p.items
+		if len(body) == 0 {
+			body = []byte(p.idle)
+		}
+		head := http.AppendHead(make([]byte, 0, 512+len(body)), nethttp.StatusOK, h, len(body), closing, c.loop.date())
+		return append(head, body...)
+	}
 	if len(p.items) == 0 && !p.tell && end == "" {
 		h.Del("Content-Type")
 		return http.AppendHead(nil, nethttp.StatusNoContent, h, 0, closing, c.loop.date())
@@ -237,18 +285,25 @@ func (c *Conn) appendPoll(dst []byte) []byte {
 	if p.tell {
 		flags |= 2
 	}
+	if p.raw {
+		flags |= 4
+	}
 	v := binary.AppendUvarint([]byte{flags}, uint64(p.at.Epoch))
 	v = binary.AppendUvarint(v, p.at.Offset)
 	v = binary.AppendUvarint(v, uint64(len(p.header)))
-	return record.Append(dst, record.Poll, append(append(v, p.header...), p.items...))
+	v = append(v, p.header...)
+	if p.raw {
+		v = append(binary.AppendUvarint(v, uint64(len(p.idle))), p.idle...)
+	}
+	return record.Append(dst, record.Poll, append(v, p.items...))
 }
 
 // pollOf reads it.
 func (a *arrival) pollOf(v []byte) error {
-	if len(v) == 0 || v[0] > 3 {
+	if len(v) == 0 || v[0] > 7 {
 		return record.ErrDamaged
 	}
-	p := &poll{closing: v[0]&1 != 0, tell: v[0]&2 != 0}
+	p := &poll{closing: v[0]&1 != 0, tell: v[0]&2 != 0, raw: v[0]&4 != 0}
 	var n [3]uint64
 	v = v[1:]
 	for i := range n {
@@ -262,7 +317,15 @@ func (a *arrival) pollOf(v []byte) error {
 		return record.ErrDamaged
 	}
 	p.at = history.Position{Epoch: history.Epoch(n[0]), Offset: n[1]}
-	p.header, p.items = string(v[:n[2]]), append([]byte(nil), v[n[2]:]...)
+	p.header, v = string(v[:n[2]]), v[n[2]:]
+	if p.raw {
+		size, w := binary.Uvarint(v)
+		if w <= 0 || size > uint64(len(v)-w) {
+			return record.ErrDamaged
+		}
+		p.idle, v = string(v[w:w+int(size)]), v[w+int(size):]
+	}
+	p.items = append([]byte(nil), v...)
 	a.c.extra().held = &held{poll: p}
 	return nil
 }
@@ -270,7 +333,7 @@ func (a *arrival) pollOf(v []byte) error {
 // checkPoll: a poll has what waits, and items that are some.
 func checkPoll(a *arrival) error {
 	p := a.c.poll()
-	if p == nil || a.deadline == 0 || len(p.items) > 0 && !json.Valid(append(append([]byte("["), p.items[:len(p.items)-1]...), ']')) {
+	if p == nil || a.deadline == 0 || !p.raw && !p.valid() {
 		return record.ErrDamaged
 	}
 	return nil

@@ -18,10 +18,11 @@ import "fmt"
 //	   something, in a message of its own
 //	5  TLS, and what has not shaken hands yet
 //	6  a stream of server-sent events, a poll that waits
-const RecordVersion = 6
+//	7  a connection that requests carry, and what carries it
+const RecordVersion = 7
 
 // later are the kinds that came after version 1, see RecordVersion.
-var later = []recordKind{{3, (*Conn).recalls}, {5, (*Conn).underTLS}, {6, (*Conn).streams}}
+var later = []recordKind{{3, (*Conn).recalls}, {5, (*Conn).underTLS}, {6, (*Conn).streams}, {7, (*Conn).carries}}
 
 // recordKind is what makes a record need a version.
 type recordKind struct {

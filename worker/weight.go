@@ -25,7 +25,7 @@ func (c *Conn) weight() int {
 		n += c.more.texts.Weight()
 	}
 	if p := c.poll(); p != nil {
-		n += record.FieldWeight + 40 + len(p.header) + len(p.items)
+		n += record.FieldWeight + 50 + len(p.header) + len(p.idle) + len(p.items)
 	}
 	if c.in != nil {
 		n += record.FieldWeight + c.in.weight()

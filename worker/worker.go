@@ -172,6 +172,9 @@ func (w *Worker) Has(id string) bool {
 	return ok && w.loop.conns.find(&at) != nil
 }
 
+// Find returns the connection of this process with that ID, nil if there is none.
+func (w *Worker) Find(id string) *Conn { return w.loop.conns.named(id) }
+
 // CountMembers returns how many connections of this process have joined channel;
 // CountAll asks all processes.
 func (w *Worker) CountMembers(channel string) int { return w.loop.size(hub.Channel, channel) }

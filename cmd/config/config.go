@@ -246,6 +246,7 @@ func (c *Config) defaultRoutes() []Route {
 		{At: at, Pattern: "/chat", Handler: "chat", Options: json.RawMessage(`{"last":20,"public_history":true}`)},
 		{At: at, Pattern: "/notify", Handler: "notify", Options: json.RawMessage(`{"anonymous":true,"channels":["news"]}`)},
 		{At: at, Pattern: "/app/{key}", Handler: "pusher", Origins: []string{"*"}}, // signatures say who may what
+		{At: at, Pattern: "/pusher/*", Handler: "pusher", Origins: []string{"*"}},  // without WebSocket
 		{At: at, Pattern: "/apps/*", Handler: "pusher"},
 		{At: at, Pattern: "/up", Handler: "pusher"}, // the health check of Reverb's users
 	}

@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("default worker: %+v", w)
 	}
 	page := `{"api":"http://127.0.0.1:2347","key_file":"` + c.KeyFile() + `"}`
-	if len(w.Routes) != 7 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || !reflect.DeepEqual(w.Settings, worker.DefaultSettings()) {
+	if len(w.Routes) != 8 || w.Routes[0].Pattern != "/" || string(w.Routes[0].Options) != page || !reflect.DeepEqual(w.Settings, worker.DefaultSettings()) {
 		t.Errorf("default routes or settings: %+v", w)
 	}
 }

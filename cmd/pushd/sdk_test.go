@@ -36,6 +36,7 @@ listen = "websocket://127.0.0.1:{{port}}"
 count = 2
 [worker.routes]
 "/app/{key}" = { handler = "pusher", origins = ["*"] }
+"/pusher/*"  = { handler = "pusher", origins = ["*"] }
 "/apps/*"    = "pusher"
 `
 
@@ -148,14 +149,15 @@ func TestLaravelEcho(t *testing.T) {
 // TestPusherJSInBrowser is the browser build of both client SDKs in Chromium.
 func TestPusherJSInBrowser(t *testing.T) {
 	s := startApps(t)
-	inBrowser(t, s, openBrowser(t))
+	inBrowser(t, s, openBrowser(t), "", "")
 }
 
-func inBrowser(t *testing.T, s *pushdtest.Server, b *browser) {
+// inBrowser has a page of ann and one of bob, each with a query.
+func inBrowser(t *testing.T, s *pushdtest.Server, b *browser, annQuery, bobQuery string) {
 	t.Helper()
 	site := talk(t, s, "node", filepath.Join(sdk(t), "backend.mjs")).line()
 	back := newBackEnd(t, s, "node", filepath.Join(sdk(t), "server.mjs"))
-	ann, bob := b.open(t, site+"/#ann"), b.open(t, site+"/#bob")
+	ann, bob := b.open(t, site+"/"+annQuery+"#ann"), b.open(t, site+"/"+bobQuery+"#bob")
 	for _, tb := range []*tab{ann, bob} {
 		tb.until(`ready() && here.length === 2 && pusher.channel("presence-room").members.count === 2`)
 	}
@@ -181,7 +183,11 @@ func inBrowser(t *testing.T, s *pushdtest.Server, b *browser) {
 		if got := tb.eval(`JSON.stringify(states)`); got != "[]" {
 			t.Errorf("the connection changed: %v", got)
 		}
-		tb.noTroubles()
+		if annQuery == "" {
+			tb.noTroubles() // a refused WebSocket is one, to the browser
+		} else {
+			t.Logf("connected after %.1f s, by %v", tb.eval(`connected / 1000`), tb.eval(`pusher.connection.connection.transport.name`))
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func TestSDKsOverTLS(t *testing.T) {
 	s, trust := startSecure(t, sdkConfig)
 	t.Run("pusher-js", func(t *testing.T) { scene(t, s, "channels.mjs") })
 	t.Run("echo", func(t *testing.T) { scene(t, s, "echo.mjs", "reverb") })
-	t.Run("browser", func(t *testing.T) { inBrowser(t, s, openBrowser(t, trust)) })
+	t.Run("browser", func(t *testing.T) { inBrowser(t, s, openBrowser(t, trust), "", "") })
 }
 
 // TestPageOverTLS: the page, its sockets, and a reload between two messages.

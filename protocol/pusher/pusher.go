@@ -17,6 +17,7 @@ const (
 	CodeProtocol     = 4007 // the protocol's version is not spoken here
 	CodeUnauthorized = 4009 // wrong signature; also terminate_connections
 	CodeOverCapacity = 4100 // the process is full
+	CodeReconnect    = 4200 // connect again at once
 	CodeNoPong       = 4201 // a ping was not answered
 	CodeClientRate   = 4301 // too many client events
 	CodeWatchlist    = 4302 // the watchlist is too long

@@ -30,6 +30,8 @@ type Engine[C any] interface {
 	Settle(h Handle)
 	// Duplicate returns a descriptor for another process's Adopt.
 	Duplicate(h Handle) (fd int, err error)
+	// Blank returns a descriptor for Adopt by which nothing ever comes.
+	Blank() (fd int, err error)
 	Adopt(c C, fd int)
 	AdoptSettled(c C, fd int)
 	SendTo(i int, to netip.AddrPort, p []byte) error

@@ -19,6 +19,7 @@ var ErrLinux = errors.New("pushd runs on Linux only")
 func twin(int) (int, error)                      { return -1, ErrLinux }
 func boundAddr(int) (net.Addr, error)            { return nil, ErrLinux }
 func installWake(int) (int, int, error)          { return -1, -1, ErrLinux }
+func blank() (int, error)                        { return -1, ErrLinux }
 func signal(int)                                 {}
 func replace(int, int) error                     { return ErrLinux }
 func deafen(int)                                 {}

@@ -339,6 +339,16 @@ func (m *Memory[C]) Duplicate(h Handle) (int, error) {
 	return fd, nil
 }
 
+// Blank implements Engine.
+func (m *Memory[C]) Blank() (int, error) {
+	s := &Socket[C]{m: m}
+	s.pipe = pipe{room: -1, unread: func() bool { return false }, silence: s.silence}
+	s.front.conn = &s.pipe
+	fd := int(numbers.Add(-1)) - 1
+	handed.Store(fd, s)
+	return fd, nil
+}
+
 // Adopt implements Engine.
 func (m *Memory[C]) Adopt(c C, fd int) {
 	v, _ := handed.LoadAndDelete(fd)

@@ -149,6 +149,10 @@ func (r *Reactor[C]) AdoptSettled(c C, fd int) {
 	}, 0)
 }
 
+// Blank returns a descriptor for AdoptSettled by which nothing ever comes: for a
+// connection that others carry. It is the caller's.
+func (r *Reactor[C]) Blank() (int, error) { return blank() }
+
 // closeOwn closes a settled socket and tells so.
 func (r *Reactor[C]) closeOwn(h Handle, err error) {
 	p := r.own.find(h.fd, h.gen)

@@ -97,6 +97,10 @@ func lastSlash(path string, n int) int {
 
 // OnRequest answers a request of a back end.
 func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
+	if f, ok := findFallback(r.URL.Path); ok {
+		h.serveFallback(w, r, f)
+		return
+	}
 	k := &call{h: h, w: w, r: r}
 	t, e, ok := locate(r.URL.Path)
 	switch {

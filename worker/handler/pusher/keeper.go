@@ -36,6 +36,10 @@ func (h *Handler) request(c *worker.Conn, name string, m wire.Member) {
 // keeper's place in the order of the channel's events, and may do so before
 // OnResume.
 func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
+	if n.Code >= codeAttach {
+		h.carryNotice(c, n)
+		return false
+	}
 	a := h.app(c)
 	if a == nil {
 		return false
@@ -67,6 +71,18 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 	}
 	_, _ = worker.EachMessage(n.Message.Data, func(m []byte) { _ = c.Send(worker.Message{Data: m}) }) // what fails has closed it
 	return false
+}
+
+// carryNotice is a word between a session and what carries it.
+func (h *Handler) carryNotice(c *worker.Conn, n worker.Notice) {
+	switch s := (*session)(nil); {
+	case isCarrier(c):
+		h.carry(c, n.Message.String())
+	case isSession(c):
+		if s = h.sessionOf(c); s != nil {
+			s.notice(n.Code, n.Message.String())
+		}
+	}
 }
 
 // join makes the connection a member of a channel of its app.

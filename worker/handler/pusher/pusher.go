@@ -57,6 +57,12 @@ type process struct {
 	moving  bool // connections are going to another process
 
 	events, subscriptions limiter // of each connection
+
+	carried  map[*worker.Conn]*session // clients without WebSocket
+	sessions map[string]*session       // of clients without WebSocket, by their channel
+	carriers map[*worker.Conn]struct{} // of them
+	looking  *worker.Timer             // for the sessions of those
+	asks     asks
 }
 
 // app is an app and what this process knows of it.
@@ -95,7 +101,10 @@ func (h *Handler) OnWorkerStart(w *worker.Worker) error {
 }
 
 // OnWorkerReload begins a time in which connections leave without a callback.
-func (h *Handler) OnWorkerReload(*worker.Worker) { h.moving = true }
+func (h *Handler) OnWorkerReload(*worker.Worker) {
+	h.moving = true
+	h.keepSessions()
+}
 
 // OnWorkerResume tells the keeper of the connections that are left.
 func (h *Handler) OnWorkerResume(*worker.Worker) {
@@ -123,6 +132,7 @@ func newProcess(w *worker.Worker) (*process, error) {
 		w: w, log: slog.Default().With("worker", w.Name, "slot", w.Slot()),
 		keeper: keeper.For(w),
 		byKey:  map[string]*app{}, byID: map[string]*app{}, events: newLimiter(w), subscriptions: newLimiter(w),
+		carried: map[*worker.Conn]*session{}, sessions: map[string]*session{}, carriers: map[*worker.Conn]struct{}{}, asks: asks{w: w},
 	}
 	for _, a := range apps {
 		own := &app{App: a, counted: keeper.Counted(&a)}
@@ -131,5 +141,17 @@ func newProcess(w *worker.Worker) (*process, error) {
 	return p, nil
 }
 
-// app returns the app of a connection, nil if there is none of its key.
-func (p *process) app(c *worker.Conn) *app { return p.byKey[c.Param("key")] }
+// app returns the app of a connection, nil if there is none of its key. Those that
+// carry another one are of none.
+func (p *process) app(c *worker.Conn) *app {
+	switch {
+	case isCarrier(c):
+		return nil
+	case isSession(c):
+		return p.byKey[keyOf(c.Path())]
+	}
+	return p.byKey[c.Param("key")]
+}
+
+// isSession reports whether a connection is of a client without WebSocket.
+func isSession(c *worker.Conn) bool { return c.Protocol() == "carried" }

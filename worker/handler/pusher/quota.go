@@ -32,7 +32,7 @@ type room struct {
 	full    bool                     // … or none, since there was no room
 	until   time.Time                // when it has to be asked again
 	others  map[control.Identity]int // connections elsewhere by place, as heard last
-	waiting []*worker.Handshake
+	waiting []func()                 // let one of those who wait go on
 }
 
 // limited reports whether connections of the app count.
@@ -49,7 +49,20 @@ func (p *process) awaitRoom(a *app, hs *worker.Handshake) {
 		return
 	}
 	hs.Defer()
-	a.room.waiting = append(a.room.waiting, hs)
+	p.wait(a, hs.Accept)
+}
+
+// awaitPlace runs open when it is known whether there is room.
+func (p *process) awaitPlace(a *app, open func()) {
+	if !a.limited() || a.room.known() {
+		open()
+		return
+	}
+	p.wait(a, open)
+}
+
+func (p *process) wait(a *app, goOn func()) {
+	a.room.waiting = append(a.room.waiting, goOn)
 	if len(a.room.waiting) == 1 {
 		p.askRoom(a, samples)
 	}
@@ -100,9 +113,9 @@ func (r *room) heard(answers []worker.Answer, complete bool, own string) {
 func (p *process) letIn(a *app) {
 	r := &a.room
 	for len(r.waiting) > 0 && (r.left > 0 || r.full) {
-		hs := r.waiting[0]
+		goOn := r.waiting[0]
 		r.waiting = r.waiting[1:]
-		hs.Accept() // runs OnConnect, which takes a place; not if the client has gone
+		goOn() // runs OnConnect, which takes a place; not if the client has gone
 	}
 	if len(r.waiting) > 0 {
 		p.askRoom(a, samples)
@@ -125,12 +138,31 @@ func (a *app) takeRoom(c *worker.Conn) bool {
 	return true
 }
 
+// reserve keeps a place for a connection that is about to be made, and free gives
+// it back for it to take. What is not given back is known at the next question.
+func (a *app) reserve() (reserved bool) {
+	if reserved = a.limited() && a.room.left > 0; reserved {
+		a.room.left--
+	}
+	return reserved
+}
+
+func (a *app) free(reserved bool) {
+	if reserved {
+		a.room.left++
+	}
+}
+
 // countChannels returns how many channels the connection has besides.
 func (a *app) countChannels(c *worker.Conn) int {
+	n := c.CountChannels()
 	if a.limited() {
-		return c.CountChannels() - 1
+		n--
 	}
-	return c.CountChannels()
+	if isSession(c) {
+		n--
+	}
+	return n
 }
 
 // keepRoom is takeRoom for a connection that is here already. The limit may be

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { app, at, backEnd, way } from './stage.mjs'
 
 const page = (await readFile(new URL('page.html', import.meta.url), 'utf8'))
-  .replace('{{key}}', app.key).replace('{{way}}', JSON.stringify(way)).replace('{{port}}', at.port)
+  .replace('{{key}}', app.key).replace('{{way}}', JSON.stringify(way)).replaceAll('{{port}}', at.port)
 const site = await backEnd(page)
 console.log(site.url)
 process.stdin.resume().on('end', () => process.exit())

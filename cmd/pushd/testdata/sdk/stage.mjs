@@ -110,6 +110,12 @@ export async function got(channel, ...want) {
 
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 
+/** Has the test do something. */
+export async function command(what) {
+  console.log(what)
+  assert.equal((await lines.next()).value, 'done')
+}
+
 /** Has the server replaced, while the back end keeps sending to the channels. */
 export async function reload(...channels) {
   for (const c of channels) c.got.length = 0
@@ -118,8 +124,7 @@ export async function reload(...channels) {
   const sending = (async () => {
     for (let after = 0; after < 10; after += over) await server.trigger(names, 'flow', sent++)
   })()
-  console.log('reload')
-  assert.equal((await lines.next()).value, 'done')
+  await command('reload')
   over = true
   await sending
   const want = Array.from({ length: sent }, (_, i) => ['flow', i])
@@ -135,8 +140,8 @@ export function unnoticed() {
   }
 }
 
-export async function end() {
-  unnoticed()
+export async function end(quiet = true) {
+  if (quiet) unnoticed()
   for (const c of all) c.disconnect()
   back.close()
   agent.destroy()

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+)
+
+// TestPusherJSFallback is pusher-js without WebSocket, through reloads, a killed
+// worker and a killed broker process.
+func TestPusherJSFallback(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{"xhr_streaming", "xhr_polling"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			s := startApps(t)
+			p := talk(t, s, "node", filepath.Join(sdk(t), "fallback.mjs"), way)
+			for {
+				switch word := p.line(); word {
+				case "reload":
+					s.MustRun("reload") // polls are answered all the time: some end in the middle of it
+				case "kill worker":
+					for _, w := range s.Status().Workers {
+						s.Kill(w.PID)
+					}
+				case "kill broker":
+					s.Kill(s.Status().Broker.PID)
+				case "ok":
+					return
+				default:
+					t.Fatalf("it says %q", word)
+				}
+				fmt.Fprintln(p.in, "done")
+			}
+		})
+	}
+}
+
+// TestPusherJSWithoutWebSocket: the browser build, where there is no WebSocket, and
+// where it reaches nobody, as behind a proxy that lets none through.
+func TestPusherJSWithoutWebSocket(t *testing.T) {
+	t.Parallel()
+	s := startApps(t)
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer nobody.Close()
+	go func() { // whoever comes is sent away
+		for {
+			c, err := nobody.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	inBrowser(t, s, openBrowser(t), "?blocked=removed", fmt.Sprint("?blocked=", nobody.Addr().(*net.TCPAddr).Port))
+}
