@@ -51,7 +51,8 @@ type sharedLog struct {
 	done   chan struct{}
 	wrote  chan struct{}
 
-	at reading // of the goroutine that follows
+	at     reading          // of the goroutine that follows
+	writes jetstream.Stream // of the one that adds: where it looks for versions; nil = not asked for yet
 }
 
 // reading is how far the log was read.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker"
@@ -168,6 +169,43 @@ func (f *follower) must(channel, text string, o *worker.Order) told {
 		f.t.Fatal(a.err)
 	}
 	return a
+}
+
+// TestVersionsAskOnce: a publish with a version asks for the last one that had one,
+// and for nothing else.
+func TestVersionsAskOnce(t *testing.T) {
+	ns := jetStream(t, t.TempDir(), server.RANDOM_PORT)
+	a := follow(t, ns.ClientURL(), "a")
+	a.isLive()
+	a.must("room", "one", &worker.Order{Version: 1})
+	nc, err := nats.Connect(ns.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	heard, err := nc.SubscribeSync("$JS.API.>")
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 5
+	for i := range uint64(n) {
+		a.must("room", "next", &worker.Order{Version: 2 + i})
+	}
+	asked := map[string]int{}
+	for {
+		m, err := heard.NextMsg(time.Second)
+		if err != nil {
+			break
+		}
+		words := strings.Split(m.Subject, ".")
+		asked[words[2]+" "+words[3]]++
+	}
+	if gets := asked["STREAM MSG"] + asked["DIRECT GET"]; gets != n || asked["STREAM INFO"] != 0 {
+		t.Errorf("for %d versions it asked %v", n, asked)
+	}
 }
 
 // TestSharedLog: two nodes see one order; keys and versions hold over both, and

@@ -156,11 +156,14 @@ func (r *logRequest) options() []jetstream.PublishOpt {
 func (l *sharedLog) addNewer(r *logRequest) {
 	ctx, cancel := context.WithTimeout(l.ctx, ackTimeout)
 	defer cancel()
-	s, err := l.js.Stream(ctx, l.name)
+	var err error
+	if l.writes == nil {
+		l.writes, err = l.js.Stream(ctx, l.name)
+	}
 	for err == nil {
 		var old uint64
 		var m *jetstream.RawStreamMsg
-		m, err = s.GetLastMsgForSubject(ctx, r.msg.Subject)
+		m, err = l.writes.GetLastMsgForSubject(ctx, r.msg.Subject)
 		if err == nil {
 			old = m.Sequence
 			if v, _ := strconv.ParseUint(m.Header.Get(headerVersion), 10, 64); r.version <= v {
@@ -181,6 +184,7 @@ func (l *sharedLog) addNewer(r *logRequest) {
 			err = nil // another one came between
 		}
 	}
+	l.writes = nil // it may be another one by now
 	l.answer(r, nil, err)
 }
 
