@@ -214,12 +214,29 @@ func apiError(cfg *config.Config, code int, raw []byte) error {
 		}
 		return fmt.Errorf("the API does not take the key from %s: it may run on another config, see -c", where)
 	}
-	var e struct{ Error, Field string }
-	if json.Unmarshal(raw, &e) != nil || e.Error == "" {
-		return fmt.Errorf("the API answers %d %s", code, http.StatusText(code))
+	r := &refusal{status: code}
+	if json.Unmarshal(raw, r) != nil || r.Message == "" {
+		r.Message, r.Field, r.Reason = http.StatusText(code), "", ""
 	}
-	if e.Field != "" {
-		return fmt.Errorf("the API answers %d: %s (field %s)", code, e.Error, e.Field)
+	return r
+}
+
+// refusal is an answer of the API that is no 200.
+type refusal struct {
+	status  int
+	Message string `json:"error"`
+	Field   string `json:"field"`
+	Reason  string `json:"reason"`
+}
+
+// Error says what was answered.
+func (r *refusal) Error() string {
+	text := fmt.Sprintf("the API answers %d: %s", r.status, r.Message)
+	if r.Reason != "" {
+		text += ": reason " + r.Reason
 	}
-	return fmt.Errorf("the API answers %d: %s", code, e.Error)
+	if r.Field != "" {
+		text += " (field " + r.Field + ")"
+	}
+	return text
 }

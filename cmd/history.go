@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"os/signal"
@@ -45,12 +47,21 @@ func history(c *call) error {
 	if c.flags.Bool("purge") {
 		return c.purgeHistory(cfg, q)
 	}
-	after := c.flags.String("after")
+	f := follower{call: c, after: c.flags.String("after"), over: context.Background()}
+	if c.flags.Bool("follow") {
+		var stop func()
+		f.over, stop = signal.NotifyContext(f.over, os.Interrupt)
+		defer stop()
+	}
 	for {
-		page, raw, err := c.readHistory(cfg, q, after)
+		page, raw, err := c.readHistory(cfg, q, f.after)
 		if err != nil {
-			return err
+			if err = f.afterFault(err); err != nil || !f.pause() {
+				return err
+			}
+			continue
 		}
+		f.fault = ""
 		if c.json() && !c.flags.Bool("follow") {
 			_, err := fmt.Fprintln(c.out, cleanJSON(string(bytes.TrimSpace(raw))))
 			return err
@@ -60,19 +71,50 @@ func history(c *call) error {
 		}
 		switch {
 		case page.Cursor != "":
-			after = page.Cursor
+			f.after = page.Cursor
 		case !c.flags.Bool("follow"):
 			return nil
 		default:
-			if after = page.Position; !pauseUnlessInterrupted() {
+			if f.after = page.Position; !f.pause() {
 				return nil
 			}
+			f.begun = true
 		}
 	}
 }
 
+// follower is how far somebody has come who follows a channel.
+type follower struct {
+	*call
+	over  context.Context // of Ctrl-C
+	after string
+	begun bool
+	fault string // that was told last
+}
+
+// afterFault goes on, once it has begun, when the server was away or has lost
+// something: it says so on stderr, and once. The error it returns is to end it.
+func (f *follower) afterFault(err error) error {
+	if !f.begun {
+		return err
+	}
+	var refused *refusal
+	switch errors.As(err, &refused); {
+	case refused == nil || refused.status >= 500: // not there for now
+	case refused.status == http.StatusGone: // what is kept is told from its beginning
+		f.after = ""
+	default:
+		return err
+	}
+	if f.fault != err.Error() {
+		f.fault = err.Error()
+		fmt.Fprintln(f.err, f.fault)
+	}
+	return nil
+}
+
 func (c *call) readHistory(cfg *config.Config, q url.Values, after string) (page historyPage, raw []byte, err error) {
-	if after != "" {
+	if q.Del("after"); after != "" {
 		q.Set("after", after)
 	}
 	if raw, err = c.ask(cfg, "GET", "/v1/history?"+q.Encode(), nil); err != nil {
@@ -84,12 +126,10 @@ func (c *call) readHistory(cfg *config.Config, q url.Values, after string) (page
 	return page, raw, err
 }
 
-// pauseUnlessInterrupted reports whether there was no Ctrl-C.
-func pauseUnlessInterrupted() bool {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+// pause waits until it is time to ask again, and reports whether there was no Ctrl-C.
+func (f *follower) pause() bool {
 	select {
-	case <-ctx.Done():
+	case <-f.over.Done():
 		return false
 	case <-time.After(followPause):
 		return true

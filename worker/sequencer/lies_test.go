@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -171,6 +172,9 @@ func (r *reader) read(c *pushdtest.Client) error {
 	r.lines = append(r.lines, "-- comes back")
 	for channel, at := range r.at {
 		delete(r.owed, channel)
+		if at == "" { // where there was no history to have a place in, it begins
+			r.last[channel] = -1
+		}
 		if err := c.Try(pushdtest.OpText, []byte(strings.TrimSpace("join "+channel+" "+at))); err != nil {
 			return err
 		}
@@ -238,7 +242,24 @@ func (r *reader) take(line string) error {
 			}
 		}
 	default:
+		return r.plain(line)
+	}
+	return nil
+}
+
+// plain takes a message without a position, which comes while a channel has no
+// history. The reader keeps the position that it has, as a client may that was not
+// told of the switch.
+func (r *reader) plain(line string) error {
+	n, err := strconv.Atoi(line)
+	if err != nil || len(r.at) != 1 {
 		return fmt.Errorf("%q", line)
+	}
+	for channel, last := range r.last {
+		if missing := r.ledgers[channel].missing(last, n); last >= 0 && (n <= last || len(missing) > 0) {
+			return fmt.Errorf("%d after %d, missing %v", n, last, missing)
+		}
+		r.last[channel] = n
 	}
 	return nil
 }
@@ -283,7 +304,7 @@ func noLies(t *testing.T, store string, rounds int) {
 	for _, n := range list {
 		servers = append(servers, n.Server)
 	}
-	lies(t, store, rounds, servers, func(random *rand.Rand, round int) {
+	lies(t, store, rounds, 3, servers, func(random *rand.Rand, round int) {
 		if what := random.IntN(5); what == 4 && bus != nil {
 			t.Log("restart NATS")
 			bus.stop()
@@ -295,8 +316,8 @@ func noLies(t *testing.T, store string, rounds int) {
 	})
 }
 
-func lies(t *testing.T, store string, rounds int, servers []*pushdtest.Server, disturb func(*rand.Rand, int)) {
-	const channels, readers = 3, 6
+func lies(t *testing.T, store string, rounds, channels int, servers []*pushdtest.Server, disturb func(*rand.Rand, int)) {
+	const readers = 6
 	ledgers := map[string]*ledger{}
 	for i := range channels {
 		ledgers[fmt.Sprint("room", i)] = &ledger{doubt: map[int]bool{}}
@@ -365,6 +386,38 @@ func lies(t *testing.T, store string, rounds int, servers []*pushdtest.Server, d
 	t.Logf("%s: %d returns, %d joins recovered, %d told that not", store, returns, recovered, told)
 	if recovered == 0 || store == "disk" && told > 0 { // a NATS server that begins anew may have lost its end: then all are told
 		t.Errorf("%d recovered, %d told that not", recovered, told)
+	}
+}
+
+// TestNoLiesOfRules: whatever a reload changes of a channel's history, also that
+// there is one at all, and whatever is purged, nobody misses a message without being
+// told.
+func TestNoLiesOfRules(t *testing.T) {
+	rounds, stores := 8, []string{"disk"}
+	if os.Getenv("PUSHD_TEST_FULL") != "" {
+		rounds, stores = 60, append(stores, "memory")
+	}
+	for _, store := range stores {
+		t.Run(store, func(t *testing.T) {
+			text := func(rule string) string {
+				return strings.Replace(config, "history = 100\nage = \"1h\"", rule, 1) + "[history]\nstore = \"" + store + "\"\n"
+			}
+			s := start(t, text("history = 100"))
+			lies(t, "rules", rounds, 1, []*pushdtest.Server{s}, func(random *rand.Rand, round int) {
+				rules := []string{"history = 0", "history = 3", "history = 100", "history = 5000\nage = \"1s\"", "history = 5000"}
+				switch n := random.IntN(len(rules) + 2); n {
+				case len(rules):
+					t.Log("purge")
+					ask(t, s, "DELETE", "/v1/history", url.Values{"channel": {"room0"}}, "")
+				case len(rules) + 1:
+					disturb(t, s, text(rules[2]), 0, round)
+				default:
+					t.Log(rules[n])
+					s.WriteConfig(text(rules[n]))
+					s.MustRun("reload")
+				}
+			})
+		})
 	}
 }
 
