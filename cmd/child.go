@@ -105,8 +105,10 @@ func openChild(p *Program) (*child, error) {
 	for _, kept := range c.init.Copies {
 		syscall.CloseOnExec(kept.FD)
 	}
-	if c.init.BusFD > 0 {
-		syscall.CloseOnExec(c.init.BusFD)
+	for _, fd := range []int{c.init.BusFD, c.init.BalanceFD} {
+		if fd > 0 {
+			syscall.CloseOnExec(fd)
+		}
 	}
 	return c, nil
 }

@@ -158,6 +158,9 @@ func (a *adopter) restore() {
 		a.sockets = append(a.sockets, l)
 		m.listeners[l.endpoint] = l
 	}
+	for _, b := range t.Balances {
+		m.balances[b.Path] = os.NewFile(uintptr(a.keep(b.FD)), b.Path)
+	}
 	for _, c := range t.Copies {
 		h, err := a.copy(c)
 		if err != nil {

@@ -49,6 +49,24 @@ func newSealed(name string, data []byte) (*os.File, error) {
 	return f, nil
 }
 
+// newShared returns a file in memory of that many zeros, whose size nobody can
+// change: whoever has mapped it would die of that.
+func newShared(name string, size int64) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err = f.Truncate(size); err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // setInherited says whether fd survives an execve.
 func setInherited(fd int, is bool) error {
 	flag := unix.FD_CLOEXEC

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -181,8 +182,10 @@ func (m *master) release() {
 	used := map[*program]bool{}
 	sockets := map[*listener]bool{}
 	copies := map[string]bool{}
+	names := map[string]bool{}
 	for _, s := range m.allSlots() {
 		used[s.unit.program] = true
+		names[s.unit.name] = true
 		for _, name := range s.unit.copies {
 			copies[name] = true
 		}
@@ -197,6 +200,12 @@ func (m *master) release() {
 		}
 	}
 	maps.DeleteFunc(m.copies, func(name string, _ *hold) bool { return !copies[name] })
+	maps.DeleteFunc(m.balances, func(name string, f *os.File) bool {
+		if !names[name] {
+			f.Close()
+		}
+		return !names[name]
+	})
 	maps.DeleteFunc(m.listeners, func(_ endpoint, l *listener) bool {
 		if !sockets[l] {
 			l.close()

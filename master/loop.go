@@ -82,6 +82,7 @@ type master struct {
 	live       map[*process]bool
 	ended      map[place]control.Counters
 	copies     map[string]*hold
+	balances   map[string]*os.File      // by group, see balanceOf
 	issues     map[string]control.Issue // what the broker process says of certificates that it orders, by file
 	renewed    time.Time                // when a look has last renewed one of files, since the last reload; zero = it has not
 	orphans    []Orphan                 // of the killed master before this one
@@ -100,7 +101,7 @@ func newMaster(o Options, t timing) *master {
 		started: time.Now(), plan: &Plan{}, signals: make(chan os.Signal, 16),
 		upward:   make(chan struct{}, 16),
 		programs: map[*program]bool{}, listeners: map[endpoint]*listener{}, live: map[*process]bool{},
-		ended: map[place]control.Counters{}, copies: map[string]*hold{}, tenure: newTenure(),
+		ended: map[place]control.Counters{}, copies: map[string]*hold{}, balances: map[string]*os.File{}, tenure: newTenure(),
 	}
 	m.log = newLogger(m.out, m.plan)
 	return m

@@ -39,6 +39,9 @@ func (m *master) pack(report *ReloadReport) *packer {
 		k.sockets = append(k.sockets, s)
 		t.Sockets = append(t.Sockets, k.socket(s))
 	}
+	for name, f := range m.balances {
+		t.Balances = append(t.Balances, carriedFile{Path: name, FD: l.addFile(f)})
+	}
 	for _, h := range m.copies {
 		t.Copies = append(t.Copies, k.copy(h))
 	}

@@ -143,6 +143,12 @@ func (m *master) spawn(s *slot, u *unit) (*process, error) {
 		hello.BusFD = len(files)
 		files = append(files, uintptr(m.busFD))
 	}
+	if u.role == control.RoleWorker {
+		if f := m.balanceOf(u.name); f != nil {
+			hello.BalanceFD = len(files)
+			files = append(files, f.Fd())
+		}
+	}
 	for i, c := range hello.Copies {
 		hello.Copies[i].FD = len(files)
 		files = append(files, given[c.Name].Fd())

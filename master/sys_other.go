@@ -27,6 +27,7 @@ func tryBind(int, net.IP, int) error                     { return errLinuxOnly }
 func peerOf(*net.UnixConn) (uid, gid uint32, err error)  { return 0, 0, errLinuxOnly }
 func setName(string)                                     {}
 func newSealed(string, []byte) (*os.File, error)         { return nil, errLinuxOnly }
+func newShared(string, int64) (*os.File, error)          { return nil, errLinuxOnly }
 func newMemory(string, []byte) (*os.File, error)         { return nil, errLinuxOnly }
 func setInherited(int, bool) error                       { return errLinuxOnly }
 func openProcess(pid int, start uint64) (*handle, error) { return nil, errLinuxOnly }

@@ -41,6 +41,7 @@ type takeover struct {
 	Programs   []carriedFile   `json:"programs"`
 	Sockets    []carriedSocket `json:"sockets"`
 	Copies     []carriedCopy   `json:"copies,omitempty"`
+	Balances   []carriedFile   `json:"balances,omitempty"` // by name of the group
 	Units      []carriedUnit   `json:"units"`
 	Slots      []carriedSlot   `json:"slots"`
 	Broker     *carriedSlot    `json:"broker"`

@@ -330,6 +330,7 @@ func (s *serving) take(k *handover.Courier, id uint64) {
 		if s.l.importing--; s.l.importing == 0 {
 			s.l.closeJournal()
 			s.l.answerLate()
+			s.l.reactor.Share(s.l.balance)
 		}
 	})
 	if err != nil && !errors.Is(err, io.EOF) {

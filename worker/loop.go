@@ -25,6 +25,7 @@ type loop struct {
 	broker     parts
 	proxies    forwarded.Proxies
 	reactor    reactor.Engine[*Conn]
+	balance    *reactor.Balance // with the other workers of the group; nil = none
 
 	conns registry
 	hub   *hub.Hub[*Conn]

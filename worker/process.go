@@ -103,6 +103,9 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 	if doErr := l.do(func() {
 		l.countOthers()
 		err = l.reactor.Listen()
+		if !l.heir { // who is to get its connections yet would look as if it had none
+			l.reactor.Share(l.balance)
+		}
 		l.beatAgain() // tidies up after the start
 	}); doErr != nil || err != nil {
 		return step, errors.Join(doErr, err)
@@ -153,6 +156,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	if err := l.standOn(p.Memory, listeners); err != nil {
 		return nil, err
 	}
+	l.mapBalance(p.Init.BalanceFD)
 	l.wheel = timer.New(l.reactor.Now())
 	return l, nil
 }
@@ -167,6 +171,18 @@ func (l *loop) standOn(m *reactor.Memory[*Conn], listeners []reactor.Listener) e
 	r, err := reactor.New(l, l.log, listeners)
 	l.reactor = r
 	return err
+}
+
+// mapBalance maps the table of those who accept from the same listeners. Without it the
+// worker does its work, too.
+func (l *loop) mapBalance(fd int) {
+	if fd <= 0 {
+		return
+	}
+	var err error
+	if l.balance, err = reactor.OpenBalance(fd, l.slot); err != nil {
+		l.log.Warn("other workers are not told how many clients there are here", "error", err)
+	}
 }
 
 // run waits for the order to stop and takes the process down.

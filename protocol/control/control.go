@@ -83,9 +83,10 @@ type Init struct {
 	Slot       int             `json:"slot"` // from 0
 	Generation int             `json:"generation"`
 	Listeners  []Listener      `json:"listeners"`
-	BusFD      int             `json:"bus_fd"`   // worker: O_PATH descriptor of the broker's socket, 0 = none
-	DrainMS    int64           `json:"drain_ms"` // over how long to close clients when the master is gone
-	Spec       json.RawMessage `json:"spec"`     // from the plan, opaque to the master
+	BusFD      int             `json:"bus_fd"`               // worker: O_PATH descriptor of the broker's socket, 0 = none
+	BalanceFD  int             `json:"balance_fd,omitempty"` // worker: memory that the processes of its group share, 0 = none
+	DrainMS    int64           `json:"drain_ms"`             // over how long to close clients when the master is gone
+	Spec       json.RawMessage `json:"spec"`                 // from the plan, opaque to the master
 
 	// Standby makes a broker process that opens nothing before bus says so: the
 	// one before it still serves.

@@ -96,6 +96,8 @@ func (r *Reactor[C]) arrived(s gnet.Conn) gnet.Action {
 	r.enter(h)
 	r.sendDummies()
 	s.SetContext(g)
+	r.fronts++
+	r.balance.note(r.sockets())
 	r.trim(s)
 	err := replace(a.fd, s.Fd())
 	closeFD(a.fd)

@@ -17,6 +17,7 @@ type Engine[C any] interface {
 	Shutdown()
 
 	Listen() error
+	Share(b *Balance)
 	Hear(i int) error
 	Waits(i int) bool
 	Deafen(datagrams bool)

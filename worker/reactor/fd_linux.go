@@ -152,6 +152,9 @@ func epollDelete(epoll, fd int) {
 const (
 	eventsRead = unix.EPOLLIN | unix.EPOLLPRI // what gnet watches
 	eventsNone = 0
+
+	// For a listener that processes share: a client wakes one of those that sleep.
+	eventsAccept = unix.EPOLLIN | unix.EPOLLEXCLUSIVE
 )
 
 // OpenFiles returns the soft limit of descriptors, raised to the hard one. Any

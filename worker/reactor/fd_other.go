@@ -45,6 +45,9 @@ func Descriptors(bool) int { return -1 }
 // Spare says yes.
 func Spare(int) bool { return true }
 
+// OpenBalance fails.
+func OpenBalance(int, int) (*Balance, error) { return nil, ErrLinux }
+
 // Duplicate fails.
 func Duplicate(int) (int, error) { return -1, ErrLinux }
 
@@ -58,6 +61,8 @@ type address struct{}
 const (
 	eventsRead = 0
 	eventsNone = 0
+
+	eventsAccept = 0
 )
 
 type writable struct{ waiting map[int32]struct{} }

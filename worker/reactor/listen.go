@@ -1,10 +1,13 @@
 package reactor
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
 )
 
 // gnet binds listeners of its own. It is given throw-away ones, and the sockets
@@ -15,8 +18,12 @@ type listener struct {
 	Listener
 	fd     int  // gnet's number for it
 	placed bool // the socket is there
-	heard  bool // it is in gnet's epoll: we accept
+	heard  bool // we accept
+	in     int  // the epoll instance that watches it, or nowhere
 }
+
+// nowhere is no epoll instance.
+const nowhere = -1
 
 func (ln *listener) network() string {
 	if ln.Datagrams {
@@ -66,16 +73,9 @@ func (r *Reactor[C]) Listen() error {
 			}
 			ln.placed = true
 		}
+		ln.heard = true
 	}
-	for _, ln := range r.listeners {
-		if !ln.heard {
-			if err := epollAdd(r.engine.epoll, ln.fd, eventsRead, 0); err != nil {
-				return err
-			}
-			ln.heard = true
-		}
-	}
-	return nil
+	return r.attend()
 }
 
 // Waits reports whether a client waits to be accepted by listener i, whoever may
@@ -88,14 +88,8 @@ func (r *Reactor[C]) Waits(i int) bool {
 // Hear is Listen for listener i alone.
 func (r *Reactor[C]) Hear(i int) error {
 	ln := r.listeners[i]
-	if !ln.placed || ln.heard {
-		return nil
-	}
-	if err := epollAdd(r.engine.epoll, ln.fd, eventsRead, 0); err != nil {
-		return err
-	}
-	ln.heard = true
-	return nil
+	ln.heard = ln.placed
+	return r.attend()
 }
 
 // Deafen stops accepting, and datagrams too if it is told so. The socket is
@@ -103,18 +97,106 @@ func (r *Reactor[C]) Hear(i int) error {
 // leave the epoll.
 func (r *Reactor[C]) Deafen(datagrams bool) {
 	for _, ln := range r.listeners {
-		if ln.heard && (datagrams || !ln.Datagrams) {
-			epollDelete(r.engine.epoll, ln.fd)
-			ln.heard = false
-		}
+		ln.heard = ln.heard && ln.Datagrams && !datagrams
 	}
+	_ = r.attend() // adds nothing
 }
 
 // CloseListeners closes them for good, which frees their addresses should nobody
 // else have them. Any goroutine but the loop.
 func (r *Reactor[C]) CloseListeners() {
+	_ = r.Do(func() { r.Deafen(true) })
 	for _, ln := range r.listeners {
 		closeFD(ln.FD)
 		_ = r.Do(func() { deafen(ln.fd) })
+	}
+}
+
+// Share makes the reactor heed how many sockets the others have that accept from
+// the same listeners; nil changes nothing.
+func (r *Reactor[C]) Share(b *Balance) {
+	if b != nil {
+		r.balance = b
+		_ = r.attend()
+	}
+}
+
+// attend watches each listener where it is to be watched now. Of the processes
+// that share one, the kernel wakes one that sleeps for each client, if it waits for
+// the very epoll instance that has the listener: so that is gnet's while gnet runs,
+// and our own while spin does. Whoever comes anew stands at the end of the queue.
+func (r *Reactor[C]) attend() (err error) {
+	accepts := false
+	for _, ln := range r.listeners {
+		accepts = accepts || ln.heard && !ln.Datagrams
+		epoll := r.watcher(ln)
+		if epoll == ln.in {
+			continue
+		}
+		if ln.in != nowhere {
+			epollDelete(ln.in, ln.fd)
+			ln.in = nowhere
+		}
+		if epoll == nowhere {
+			continue
+		}
+		if e := ln.watch(epoll); e != nil {
+			err = e
+			continue
+		}
+		ln.in = epoll
+	}
+	if accepts {
+		r.balance.join(r.sockets())
+	} else {
+		r.balance.leave()
+	}
+	return err
+}
+
+// watcher is the epoll instance that is to have the listener.
+func (r *Reactor[C]) watcher(ln *listener) int {
+	switch {
+	case !ln.heard, r.resting && !ln.Datagrams:
+		return nowhere
+	case r.spinning && !ln.Datagrams:
+		return r.own.epoll
+	}
+	return r.engine.epoll
+}
+
+func (ln *listener) watch(epoll int) error {
+	if !ln.Datagrams {
+		err := epollAdd(epoll, ln.fd, eventsAccept, 0)
+		if !errors.Is(err, unix.EINVAL) { // a kernel that does not know how to wake one alone
+			return err
+		}
+	}
+	return epollAdd(epoll, ln.fd, eventsRead, 0)
+}
+
+// sockets is how many this process has.
+func (r *Reactor[C]) sockets() int { return r.own.n + r.fronts }
+
+// rest leaves clients to the other processes for a moment.
+func (r *Reactor[C]) rest() {
+	r.resting = true
+	_ = r.attend() // adds nothing
+	called.rests.Add(1)
+	time.AfterFunc(r.balance.restTime(), func() { _ = r.Post(r.rested, 0) })
+}
+
+// rested goes on accepting, unless there are clients who are still better left to
+// others.
+func (r *Reactor[C]) rested() {
+	for i, ln := range r.listeners {
+		if ln.heard && !ln.Datagrams && r.Waits(i) && r.balance.rested(r.sockets()) {
+			r.rest()
+			return
+		}
+	}
+	r.resting = false
+	if r.attend() != nil {
+		r.rest() // and try again
 	}
 }

@@ -277,6 +277,9 @@ func (m *Memory[C]) Shutdown() {
 // Listen implements Engine.
 func (m *Memory[C]) Listen() error { m.listening = true; return nil }
 
+// Share implements Engine: there are no others.
+func (m *Memory[C]) Share(*Balance) {}
+
 // Hear implements Engine.
 func (m *Memory[C]) Hear(int) error { return m.Listen() }
 

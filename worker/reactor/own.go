@@ -130,6 +130,7 @@ func (r *Reactor[C]) settle(h Handle) bool {
 	}
 	r.writable.forget(h)
 	h.front.conn.SetContext(nil) // its OnClose tells nobody
+	r.fronts--
 	r.enter(Handle{})
 	r.h.Settled(g.c, now)
 	r.exit()
@@ -145,6 +146,7 @@ func (r *Reactor[C]) AdoptSettled(c C, fd int) {
 	}
 	_ = r.Post(func() {
 		h := r.own.enrol(c, fd)
+		r.balance.note(r.sockets())
 		r.h.Landed(c, h, epollAdd(r.own.epoll, fd, eventsRead, h.gen))
 	}, 0)
 }

@@ -83,6 +83,10 @@ type Reactor[C any] struct {
 	own      own[C]
 	round    round
 	packet   front // gnet's socket of the datagram at hand
+	balance  *Balance
+	fronts   int  // sockets that gnet has
+	resting  bool // clients are left to other processes for a moment
+	spinning bool // spin waits, in our own set
 
 	depth   int    // of nested entries; the outermost is the turn
 	current Handle // what the turn is about; gnet has it in hand, so it is closed at the end
@@ -127,7 +131,7 @@ func (nullLogger) Fatalf(string, ...any) {}
 func New[C any](h Handler[C], log *slog.Logger, listeners []Listener) (*Reactor[C], error) {
 	r := &Reactor[C]{h: h, log: log, over: make(chan struct{})}
 	for _, ln := range listeners {
-		r.listeners = append(r.listeners, &listener{Listener: ln, fd: -1})
+		r.listeners = append(r.listeners, &listener{Listener: ln, fd: -1, in: nowhere})
 	}
 	r.rescue.spare = newSpares()
 	var err error
@@ -319,10 +323,15 @@ func (r *Reactor[C]) accepted(s gnet.Conn, i int) gnet.Action {
 	var ok bool
 	if g.c, ok = r.h.Opened(h, i); ok {
 		s.SetContext(g)
+		r.fronts++
 	} else {
 		r.doomed = true // without a context OnClose tells nobody
 	}
-	return r.exit()
+	action := r.exit()
+	if ok && r.balance.accepted(r.sockets()) && !r.resting {
+		r.rest()
+	}
+	return action
 }
 
 // OnTraffic runs when a socket is readable; gnet has read up to ReadChunk.
@@ -393,6 +402,7 @@ func (e *events[C]) OnClose(s gnet.Conn, err error) gnet.Action {
 		return gnet.None
 	}
 	c, h := g.c, g.handle()
+	r.fronts--
 	ours := h == closing
 	r.enter(Handle{})
 	if err == nil && !ours && !r.engine.leave {
@@ -406,6 +416,7 @@ func (e *events[C]) OnClose(s gnet.Conn, err error) gnet.Action {
 
 func (r *Reactor[C]) closed(c C, h Handle, err error) {
 	r.writable.forget(h)
+	r.balance.note(r.sockets())
 	r.h.Closed(c, err)
 }
 

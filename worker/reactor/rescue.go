@@ -54,6 +54,7 @@ func (r *Reactor[C]) keep(c C, h Handle) {
 		OpenFiles()
 	}
 	r.writable.forget(h)
+	r.balance.note(r.sockets())
 	if !r.h.Lost(c) {
 		r.h.Closed(c, nil)
 		return
@@ -74,7 +75,7 @@ func (r *Reactor[C]) revive(cause error) error {
 	r.log.Error("event loop stopped unexpectedly; starting it again", "error", fmt.Sprint(cause), "connections", len(kept))
 	r.tasks.suspend()
 	for _, ln := range r.listeners {
-		ln.placed, ln.heard, ln.fd = false, false, -1
+		ln.placed, ln.heard, ln.in, ln.fd = false, false, nowhere, -1
 	}
 	time.Sleep(reviveDelay)
 	OpenFiles() // it may be a lower limit that brought gnet down

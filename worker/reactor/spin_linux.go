@@ -58,33 +58,39 @@ func (r *Reactor[C]) spin() {
 		r.tasks.ring()
 		return
 	}
-	for o.n > 0 && !r.engine.leave {
+	r.spinning = true
+	for err := r.attend(); err == nil && o.n > 0 && !r.engine.leave; {
 		n := epollNow(o.epoll, o.poll.events, linger)
 		if n == 0 {
 			called.waits.Add(1)
 			n, _ = unix.EpollWait(o.epoll, o.poll.events, -1)
 		}
-		if r.serve(n) && r.gnetIsNeeded() {
+		if client, inner := r.serve(n); client || inner && r.gnetIsNeeded() {
 			break
 		}
+	}
+	r.spinning = false
+	if r.attend() != nil {
+		r.rest() // and try again
 	}
 	r.tasks.ring()
 }
 
-// serve reads the sockets of the first n events, and reports whether gnet's
-// instance has some.
-func (r *Reactor[C]) serve(n int) (inner bool) {
+// serve reads the sockets of the first n events, and reports whether a client is
+// there to be accepted, and whether gnet's instance has events.
+func (r *Reactor[C]) serve(n int) (client, inner bool) {
 	r.round.serving = n > 0
 	for i := range max(n, 0) {
 		e := &r.own.poll.events[i]
 		if e.Pad == 0 {
-			inner = true
+			gnets := int(e.Fd) == r.engine.epoll
+			client, inner = client || !gnets, inner || gnets
 			continue
 		}
 		r.read(e.Fd, uint32(e.Pad))
 	}
 	r.endRound()
-	return inner
+	return client, inner
 }
 
 // gnetIsNeeded looks at what gnet watches. The wake-up is answered here, unless
