@@ -41,7 +41,7 @@ func faultySecure(t *testing.T, env ...string) *pushdtest.Server {
 func sealedOnce(t *testing.T, s *pushdtest.Server) {
 	t.Helper()
 	all, err := os.ReadFile(filepath.Join(s.Dir, "nonces"))
-	if err != nil || len(all) < 1600 || len(all)%16 != 0 {
+	if err != nil || len(all) < 30*16 || len(all)%16 != 0 {
 		t.Fatalf("%d bytes of nonces, %v", len(all), err)
 	}
 	seen := map[[16]byte]bool{}
@@ -137,7 +137,8 @@ func TestReloadsUnderTLS(t *testing.T) {
 	s := faultySecure(t, "PUSHD_TEST_EARLY_UPDATES=5")
 	times, flags := 3, []string{"--idle", "100", "--echoes", "100", "--echo-rate", "800", "--members", "20", "--slow", "3"}
 	if full() {
-		times, flags = 200, []string{"--idle", "2500", "--echoes", "2200", "--echo-rate", "1000", "--members", "100", "--slow", "10"}
+		times, flags = 200, []string{"--idle", "2500", "--echoes", "2200", "--echo-rate", "1000", "--members", "100", "--slow", "10",
+			"--slow-cut-ok"} // for minutes: what they have not read hides the pings from them
 	}
 	reports := filepath.Join(s.Dir, "reloads")
 	load := exec.Command(pushdtest.Build(t, "cmd/pushbench"), append([]string{"reload", "--json",
