@@ -1,6 +1,7 @@
 // A page that misses nothing while its network is away. What makes it so is in
-// pushd.toml (a channel with history) and in index.html (a dozen lines of
-// JavaScript, without a library); this program only serves the page too.
+// pushd.toml (a channel with history) and in index.html, by WebSocket, and
+// events.html, by EventSource: a dozen lines of JavaScript each, without a library.
+// This program only serves the pages too.
 //
 // Start it with `go run ./examples/recover start -c examples/recover/pushd.toml`,
 // then open http://127.0.0.1:8095/ and press the button.
@@ -13,9 +14,10 @@ import (
 	"github.com/pushd/pushd/cmd"
 	"github.com/pushd/pushd/worker"
 	_ "github.com/pushd/pushd/worker/handler/chat"
+	_ "github.com/pushd/pushd/worker/handler/notify"
 )
 
-//go:embed index.html
+//go:embed index.html events.html show.js
 var page embed.FS
 
 type files struct{ http.Handler }
