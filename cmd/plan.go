@@ -16,6 +16,7 @@ import (
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/protocol/certs"
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
 	"github.com/pushd/pushd/worker/channel"
@@ -340,7 +341,7 @@ func (b *planner) broker() {
 	copies := b.copies(c.API.TLS, c.Metrics.TLS)
 	spec.Orders = b.orders // of workers too
 	b.plan.Broker = &master.BrokerPlan{Listen: listen, User: c.Broker.User, Group: c.Broker.Group, Spec: mustJSON(spec),
-		Data: &master.DataPlan{Dir: c.DataDir, Files: dataFiles}, Copies: copies}
+		Data: &master.DataPlan{Dir: c.DataDir, Files: dataFiles}, Copies: copies, Answers: control.Answers}
 	if c.Broker.User != "" {
 		if _, err := lookUpUID(c.Broker.User); err != nil {
 			b.fail(c.Place("broker"), err)

@@ -183,9 +183,20 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates, on sc
 		fmt.Fprintln(out)
 		tellNodes(out, s, on)
 	}
+	tellServices(out, s)
 	tellScripts(out, s)
 	tellCertificates(out, s, time.Now())
 	tellDropped(out, s)
+}
+
+// tellServices says which services of the broker process do not do all that they should.
+func tellServices(out io.Writer, s *master.Status) {
+	if len(s.Services) > 0 {
+		fmt.Fprintln(out)
+	}
+	for _, state := range s.Services {
+		fmt.Fprintf(out, "%s: %s\n", clean(state.Service), clean(state.Says))
+	}
 }
 
 // tellDropped says where datagrams came faster than they were read.

@@ -225,8 +225,10 @@ func (f *fakeChild) query(m control.Message) {
 	switch q.What {
 	case "stats":
 		_ = f.ctl.Send(control.TypeAnswer, m.ID, map[string]any{"connections": n, "messages_in": 7, "opened": 9})
+	case control.QueryServices:
+		_ = f.ctl.Send(control.TypeAnswer, m.ID, []control.ServiceState{{Service: "history", Says: "away"}})
 	case control.QueryNodes:
-		_ = f.ctl.Send(control.TypeAnswer, m.ID, []control.Node{})
+		f.note("nodes", "one of a version before would not answer")
 	case control.QueryRecords: // each client of one that is "newer" needs version 2
 		var r control.Records
 		_ = json.Unmarshal(q.Args, &r)

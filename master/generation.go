@@ -114,7 +114,7 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 		g.broker = &unit{
 			role: control.RoleBroker, name: "broker", spec: b.Spec, cred: brokerCred, data: b.Data,
 			generation: g.number, program: g.program, drainMS: g.plan.DrainMS,
-			listen: append([]inherited{{busAddress, on.bus}}, g.inherit(b.Listen)...), copies: b.Copies,
+			listen: append([]inherited{{busAddress, on.bus}}, g.inherit(b.Listen)...), copies: b.Copies, answers: b.Answers,
 		}
 	}
 	return "", nil

@@ -98,6 +98,9 @@ type BrokerPlan struct {
 	Data   *DataPlan       `json:"data,omitempty"` // nil = it keeps nothing
 	Copies []string        `json:"copies,omitempty"`
 	Spec   json.RawMessage `json:"spec,omitempty"`
+
+	// Answers are the questions of the master that the process answers (control.Answers).
+	Answers []string `json:"answers,omitempty"`
 }
 
 // equal says whether q asks for the same.

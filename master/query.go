@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"runtime"
+	"slices"
 	"sort"
 	"sync"
 
@@ -77,7 +78,8 @@ func (m *master) askStatus() *Status {
 		}
 	}
 	if broker != nil {
-		asked.Go(func() { st.Nodes = broker.askNodes(ctx) })
+		asked.Go(func() { broker.inquire(ctx, control.QueryNodes, &st.Nodes) })
+		asked.Go(func() { broker.inquire(ctx, control.QueryServices, &st.Services) })
 	}
 	asked.Wait()
 	st.Workers = make([]WorkerStatus, 0, len(lines))
@@ -121,20 +123,19 @@ func (p *process) askStats(ctx context.Context) json.RawMessage {
 	return noStats
 }
 
-// askNodes returns the nodes that p, a broker process, knows; one of an earlier
-// version knows none.
-func (p *process) askNodes(ctx context.Context) (list []control.Node) {
-	if !p.isReady.Load() {
-		return nil
+// inquire asks p, a broker process, for a list. One of an earlier version, which would
+// not answer, is not asked.
+func (p *process) inquire(ctx context.Context, what string, list any) {
+	if !p.isReady.Load() || !slices.Contains(p.unit.answers, what) {
+		return
 	}
-	q, err := p.begin(control.TypeQuery, control.Query{What: control.QueryNodes})
+	q, err := p.begin(control.TypeQuery, control.Query{What: what})
 	if err != nil {
-		return nil
+		return
 	}
 	if raw, err := q.await(ctx); err == nil {
-		_ = json.Unmarshal(raw, &list)
+		_ = json.Unmarshal(raw, list)
 	}
-	return list
 }
 
 // linesOf makes the status of every slot, and of processes that drain beside

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // rawClient speaks to the control socket in bytes.
@@ -166,6 +168,24 @@ func TestBrokerAsksForStatus(t *testing.T) {
 		t.Errorf("a worker is answered %q", got)
 	}
 	i.stop()
+}
+
+// TestStatusAsksWhatIsAnswered: the broker process is asked what its plan says that it
+// answers. One of a version before would leave the status waiting.
+func TestStatusAsksWhatIsAnswered(t *testing.T) {
+	for _, answers := range [][]string{nil, {control.QueryServices}} {
+		r := newRig(t, 1)
+		r.plan.Broker.Answers = answers
+		r.savePlan()
+		i := r.start()
+		if st := i.status(); len(st.Services) != len(answers) || len(st.Nodes) != 0 {
+			t.Errorf("it answers %v: %+v", answers, st)
+		}
+		if asked := r.read("nodes"); asked != "" {
+			t.Errorf("it answers %v, and was asked for its nodes: %s", answers, asked)
+		}
+		i.stop()
+	}
 }
 
 func TestDialWithoutMaster(t *testing.T) {

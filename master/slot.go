@@ -25,8 +25,9 @@ type unit struct {
 	copies     []string            // what it needs of the master's copies
 	spec       json.RawMessage
 	drainMS    int64
-	scripts    bool // see Group.Scripts
-	standby    bool // a broker process that is to open nothing before it is told to
+	scripts    bool     // see Group.Scripts
+	answers    []string // see BrokerPlan.Answers
+	standby    bool     // a broker process that is to open nothing before it is told to
 }
 
 // inherited is a listener under the address that its group knows it by.

@@ -33,6 +33,9 @@ type Status struct {
 	// Nodes are those of the cluster, this one among them; none on a bus of its own.
 	Nodes []control.Node `json:"nodes,omitempty"`
 
+	// Services are those of the broker process that do not do all that they should.
+	Services []control.ServiceState `json:"services,omitempty"`
+
 	Certificates []CertificateStatus `json:"certificates"` // by file
 
 	// Ended is what worker groups had counted that are no more. With it the

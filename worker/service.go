@@ -71,6 +71,13 @@ type MetricsService interface {
 	Metrics(emit func(Metric))
 }
 
+// StatefulService is a Service that may have something to say in `status` and
+// /readyz: what it does not do now that it should, and why; "" = all is well. State
+// runs on the service's goroutine.
+type StatefulService interface {
+	State() string
+}
+
 // Metric is one number of a service, exported as pushd_NAME.
 type Metric struct {
 	Name, Help   string

@@ -23,6 +23,9 @@ type SharedLog interface {
 	// Purge takes messages of a channel away for all nodes: the one with that
 	// offset, or with 0 all. Each gets a LogEntry with Purge.
 	Purge(channel string, offset uint64, done func(error))
+	// State says how many messages there were to be read when it was heard last, and
+	// why nothing can be added now, "" = it can.
+	State() (behind uint64, away string)
 	// Close ends it; nothing is called any more once it returns.
 	Close()
 }

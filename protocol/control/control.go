@@ -202,6 +202,20 @@ type Node struct {
 	OtherApps   bool    `json:"other_apps"`       // its [[app]] differ from this node's
 }
 
+// QueryServices asks the broker process for its services that do not do all that they
+// should: a list of ServiceState.
+const QueryServices = "services"
+
+// Answers are the questions that a broker process of this version answers, as a plan
+// says it: one of a version before says nothing, not even no.
+var Answers = []string{QueryNodes, QueryServices}
+
+// ServiceState says what somebody has to know of a service.
+type ServiceState struct {
+	Service string `json:"service"`
+	Says    string `json:"says"`
+}
+
 // QueryRecords asks a worker how many of its connections have a record that a
 // reader of Records.Version cannot read. A worker that does not know the
 // question has none.

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/order"
@@ -45,6 +46,8 @@ type Options struct {
 	// Services returns the numbers of the services in this process. Default:
 	// there are none.
 	Services func() []worker.Metric
+	// States returns those that do not do all that they should. Default: there are none.
+	States func() []control.ServiceState
 
 	Logger            *slog.Logger  // default slog.Default()
 	MaxRequests       int           // in flight, beyond it 503; default 1,024

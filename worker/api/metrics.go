@@ -80,6 +80,8 @@ type ready struct {
 	Ready  bool              `json:"ready"`
 	Full   []string          `json:"full,omitempty"`   // processes with no place for one more connection
 	States map[string]string `json:"states,omitempty"` // of processes that are not plainly ready
+
+	Services map[string]string `json:"services,omitempty"` // what those say that do not do all that they should
 }
 
 // fullTimeout bounds how long /readyz waits for the word of the processes.
@@ -88,6 +90,14 @@ const fullTimeout = 500 * time.Millisecond
 // readiness says which processes take nobody more, as far as they can be asked.
 func (s *Server) readiness() ready {
 	r := ready{Ready: true}
+	if s.o.States != nil {
+		for _, state := range s.o.States() {
+			if r.Services == nil {
+				r.Services = map[string]string{}
+			}
+			r.Services[state.Service] = state.Says
+		}
+	}
 	st, err := s.status(fullTimeout)
 	if err != nil {
 		return r

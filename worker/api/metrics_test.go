@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 const twoWorkers = `{"workers":[
@@ -159,4 +161,7 @@ func TestReadyzSaysWhatIsNot(t *testing.T) {
 			t.Errorf("%d %s, want %s", code, got, want)
 		}
 	}
+	st.api.o.States = func() []control.ServiceState { return []control.ServiceState{{Service: "history", Says: "away"}} }
+	body.Store(`{}`)
+	st.want("GET", "/readyz", "", 200, `{"ready":true,"services":{"history":"away"}}`)
 }

@@ -154,6 +154,53 @@ func (h *Host) Part() {
 	})
 }
 
+// States are the services that have something to say. One that does not get to it
+// within wait says so.
+func (h *Host) States(wait time.Duration) []control.ServiceState {
+	all := []control.ServiceState{}
+	for _, s := range h.services {
+		t, ok := s.service.(worker.StatefulService)
+		if !ok {
+			continue
+		}
+		says := make(chan string, 2) // both words may come
+		if !s.ask(wait, func() { says <- t.State() }) {
+			says <- h.whyBusy()
+		}
+		if text := <-says; text != "" {
+			all = append(all, control.ServiceState{Service: s.name, Says: text})
+		}
+	}
+	return all
+}
+
+// whyBusy is said in the place of a service that does not get to it: most often it
+// publishes, and waits for the bus.
+func (h *Host) whyBusy() string {
+	if !h.o.Client.Stats().Connected {
+		return "away, as the bus is"
+	}
+	return "it is busy: it has not answered in time"
+}
+
+// ask runs fn on the service's goroutine; false means that it has not been run in
+// time, and may still be.
+func (s *hosted) ask(wait time.Duration, fn func()) bool {
+	done := make(chan struct{})
+	if !s.tryPost(func() { defer close(done); fn() }) {
+		return false
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+	case <-s.quit:
+	}
+	return false
+}
+
 // Metrics returns the numbers of all services. One whose mailbox is full, or
 // that does not answer within a second, is left out.
 func (h *Host) Metrics() []worker.Metric {
@@ -167,22 +214,10 @@ func (h *Host) Metrics() []worker.Metric {
 		if !ok {
 			continue
 		}
-		got := make(chan []worker.Metric, 1)
-		if !s.tryPost(func() {
-			var own []worker.Metric
-			m.Metrics(func(n worker.Metric) { own = append(own, n) })
-			got <- own
-		}) {
-			continue
-		}
-		t := time.NewTimer(metricsWait)
-		select {
-		case own := <-got:
+		var own []worker.Metric
+		if s.ask(metricsWait, func() { m.Metrics(func(n worker.Metric) { own = append(own, n) }) }) {
 			all = append(all, own...)
-		case <-t.C:
-		case <-s.quit:
 		}
-		t.Stop()
 	}
 	return all
 }

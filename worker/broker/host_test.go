@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/nodes"
 )
@@ -20,6 +21,7 @@ type diary struct {
 	env    *worker.ServiceEnv
 	notes  chan string
 	refuse error
+	state  string
 	peers  atomic.Pointer[[]nodes.Node]
 }
 
@@ -62,6 +64,7 @@ func (d *diary) Ask(from string, data []byte, answer func([]byte, error)) {
 func (d *diary) Roster(workers []string)          { d.notes <- fmt.Sprint(workers) }
 func (d *diary) Nodes(others []nodes.Node)        { d.peers.Store(&others) }
 func (d *diary) Peer(node string, data []byte)    { d.notes <- "peer " + node + ": " + string(data) }
+func (d *diary) State() string                    { return d.state }
 func (d *diary) Stop()                            { close(d.notes) }
 func (d *diary) Metrics(emit func(worker.Metric)) { emit(worker.Metric{Name: "notes", Number: 7}) }
 
@@ -275,8 +278,17 @@ func TestStuckServiceHoldsNobodyUp(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("SetRoster and Metrics wait for a stuck service")
 	}
+	if all := h.States(time.Millisecond); len(all) != 1 || !strings.Contains(all[0].Says, "busy") {
+		t.Errorf("a stuck service says %+v", all)
+	}
 	close(gate)
 	<-done
+	testkit.Eventually(t, "there is room again", func() bool { return len(s.mail) == 0 })
+	for _, d.state = range []string{"", "half of it"} {
+		if all := h.States(time.Minute); (len(all) == 1) != (d.state != "") || len(all) == 1 && all[0] != (control.ServiceState{Service: "diary", Says: d.state}) {
+			t.Errorf("%q: %+v", d.state, all)
+		}
+	}
 	d.want(t, "[push/0/2]")
 	h.SetRoster([]string{"push/0/3"})
 	d.want(t, "[push/0/3]")

@@ -45,6 +45,7 @@ type sharedLog struct {
 	reasons  [2]string              // of away: by reading, by writing
 	mu       sync.Mutex             // of reasons
 	probing  atomic.Bool
+	behind   atomic.Uint64 // messages to be read, as the last one said
 
 	ctx    context.Context // over: closed
 	cancel context.CancelFunc
@@ -252,6 +253,16 @@ func (l *sharedLog) wanted(s jetstream.Stream, err error) (jetstream.Stream, err
 		err = fmt.Errorf("stream %s with [history] replicas = %d: %w", l.name, l.o.Replicas, err)
 	}
 	return s, err
+}
+
+// State implements worker.SharedLog.
+func (l *sharedLog) State() (behind uint64, away string) {
+	if reason := l.away.Load(); reason != nil {
+		away = *reason
+	} else if !l.c.link.up() {
+		away = worker.ErrBrokerAway.Error()
+	}
+	return l.behind.Load(), away
 }
 
 // Close implements worker.SharedLog.

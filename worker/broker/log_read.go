@@ -64,6 +64,7 @@ func (l *sharedLog) read() error {
 	defer it.Stop()
 	stop := context.AfterFunc(l.ctx, it.Stop)
 	defer stop()
+	l.behind.Store(c.CachedInfo().NumPending)
 	if c.CachedInfo().NumPending == 0 {
 		l.live()
 	}
@@ -251,6 +252,7 @@ func (l *sharedLog) next(m jetstream.Msg, n uint64) error {
 		}
 	}
 	l.at.last, l.at.time = md.Sequence.Stream, md.Timestamp
+	l.behind.Store(md.NumPending)
 	if md.NumPending == 0 || l.at.last >= l.at.target {
 		l.live()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -80,21 +81,38 @@ const nodesBound = 250 * time.Millisecond
 // nodesListed is how many nodes have room in one message to the master.
 const nodesListed = 200
 
-// query answers the master: it asks for the nodes of the cluster.
+// query answers the master.
 func (b *serving) query(m control.Message) {
 	var q control.Query
 	a := control.Message{Type: control.TypeAnswer, ID: m.ID}
-	if json.Unmarshal(m.Body, &q) != nil || q.What != control.QueryNodes {
-		a.Error = "the broker process answers only nodes"
+	var body any
+	switch _ = json.Unmarshal(m.Body, &q); q.What {
+	case control.QueryNodes:
+		body = b.nodes()
+	case control.QueryServices:
+		body = b.states()
+	default:
+		a.Error = "the broker process answers only " + strings.Join(control.Answers, " and ")
 		b.send(a)
 		return
 	}
 	var err error
-	if a.Body, err = control.Marshal(b.nodes()); err != nil {
+	if a.Body, err = control.Marshal(body); err != nil {
 		a.Error = err.Error()
 	}
 	b.send(a)
 }
+
+// states are the services that have something to say.
+func (b *serving) states() []control.ServiceState {
+	if b.api == nil { // on standby
+		return nil
+	}
+	return b.host.States(statesBound)
+}
+
+// statesBound is how long a service may take to say something.
+const statesBound = 250 * time.Millisecond
 
 // nodes lists the nodes of the cluster; alone there are none.
 func (b *serving) nodes() []control.Node {

@@ -170,6 +170,7 @@ func (b *serving) open() error {
 	server, err := api.New(api.Options{
 		Client: b.client, Key: b.Key, Apps: b.Apps, Stats: b.stats, Ready: b.ready, Logger: b.Log,
 		Services: func() []worker.Metric { return b.host.Metrics() },
+		States:   b.states,
 	})
 	if err != nil {
 		return control.AtStep("open API", err)

@@ -32,6 +32,13 @@ func (d *diskStore) disk() diskCounts {
 	return diskCounts{d.folder.total(), d.folder.wrote, d.broken}
 }
 
+func (d *diskStore) says() string {
+	if d.broken {
+		return "the disk does not take the history: a broker process that is killed takes it along"
+	}
+	return ""
+}
+
 // ready goes on behind what was read.
 func (d *diskStore) ready() {
 	if d.begun {

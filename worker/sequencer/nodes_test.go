@@ -69,8 +69,14 @@ func TestHistoryOfTwoNodes(t *testing.T) {
 		status, _ := one.Post("/v1/publish", map[string]any{"channel": "room1", "data": "lost"})
 		return status == 503
 	})
+	says := func() string {
+		_, rest, _ := strings.Cut(one.MustRun("status"), "history: ")
+		return rest
+	}
+	pushdtest.Eventually(t, "status says so", func() bool { return strings.Contains(says(), "away, ") })
 	bus.start()
 	pushdtest.Eventually(t, "it is taken again", func() bool { return tryPublish(two.Server, "room1", "three") })
+	pushdtest.Eventually(t, "status says no more", func() bool { return says() == "" })
 	a.message("room1", "three")
 	b.message("room1", "three")
 }

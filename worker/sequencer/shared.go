@@ -84,6 +84,27 @@ func (h *sharedStore) away() bool                 { return !h.live || h.why != "
 func (h *sharedStore) disk() diskCounts           { return diskCounts{} }
 func (h *sharedStore) leave()                     { h.log.Close() }
 
+// farBehind is how many messages may be on their way from the log before that is worth
+// a word.
+const farBehind = 1000
+
+func (h *sharedStore) behind() uint64 {
+	n, _ := h.log.State()
+	return n
+}
+
+func (h *sharedStore) says() string {
+	switch n, away := h.log.State(); {
+	case away != "":
+		return "away, so nothing can be published into channels with history: " + away
+	case !h.live:
+		return fmt.Sprintf("being read, %d messages are to come; who comes back with a position waits", n)
+	case n > farBehind:
+		return fmt.Sprintf("%d messages behind what NATS has", n)
+	}
+	return ""
+}
+
 // follows begins with nothing, at a place of the log.
 func (h *sharedStore) follows(at worker.LogStart) {
 	s := h.s

@@ -35,6 +35,10 @@ type store interface {
 	// away reports whether nothing can be numbered now.
 	away() bool
 	disk() diskCounts
+	// behind is how many messages are on their way here from where the order is.
+	behind() uint64
+	// says what it does not do now that it should; "" = all is well.
+	says() string
 	// leave leaves what there is to the next process.
 	leave()
 }
@@ -52,6 +56,9 @@ const (
 	storeDisk      = "disk"
 	storeJetStream = "jetstream"
 )
+
+func (m *memoryStore) behind() uint64 { return 0 }
+func (m *memoryStore) says() string   { return "" }
 
 // newStore makes the one of that name. Where no channel has a history there is
 // nothing to share.
