@@ -46,8 +46,9 @@ type promise struct {
 // promises measures them, one server after the other.
 type promises struct {
 	*cli.Context
-	self, dir string
-	list      []promise
+	self, dir    string
+	routes, more string // of the server's config
+	list         []promise
 }
 
 func reloads(c *cli.Context) error {
@@ -67,7 +68,7 @@ func reloads(c *cli.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	p := &promises{Context: c, self: self, dir: dir}
+	p := &promises{Context: c, self: self, dir: dir, routes: `"/echo" = "echo", "/chat" = "chat"`}
 	for i, stage := range []func(*ownServer) error{p.underLoad, p.rate, p.inARow} {
 		if err := p.with(program, []int{2, 1, 2}[i], stage); err != nil {
 			return err
@@ -97,8 +98,8 @@ func (p *promises) with(program string, workers int, stage func(*ownServer) erro
 		*address = ln.Addr().String()
 		_ = ln.Close()
 	}
-	text := fmt.Sprintf("runtime_dir = %q\ndata_dir = %q\ndrain = \"1s\"\n[api]\nlisten = %q\nkey = \"bench\"\n[[worker]]\nname = \"push\"\nlisten = \"websocket://%s\"\ncount = %d\nlimits = { max_queue = \"16MiB\" }\nroutes = { \"/echo\" = \"echo\", \"/chat\" = \"chat\" }\n",
-		filepath.Join(dir, "run"), filepath.Join(dir, "data"), s.api, s.address, workers)
+	text := fmt.Sprintf("runtime_dir = %q\ndata_dir = %q\ndrain = \"1s\"\n[api]\nlisten = %q\nkey = \"bench\"\n[[worker]]\nname = \"push\"\nlisten = \"websocket://%s\"\ncount = %d\nlimits = { max_queue = \"16MiB\" }\nroutes = { %s }\n%s",
+		filepath.Join(dir, "run"), filepath.Join(dir, "data"), s.api, s.address, workers, p.routes, p.more)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -123,7 +124,11 @@ func (s *ownServer) run(ctx context.Context, args ...string) ([]byte, error) {
 
 // load keeps a standing load up while the server reloads.
 func (p *promises) load(s *ownServer, times int, flags ...string) (Report, []reloadOutcome, error) {
-	args := append([]string{"reload", "--json", "--url", "ws://" + s.address, "--api", "http://" + s.api, "--key", "bench",
+	return p.loadBy("ws", s, times, flags...)
+}
+
+func (p *promises) loadBy(way string, s *ownServer, times int, flags ...string) (Report, []reloadOutcome, error) {
+	args := append([]string{"reload", "--json", "--url", way + "://" + s.address, "--api", "http://" + s.api, "--key", "bench",
 		"--times", strconv.Itoa(times), "--exec", fmt.Sprintf("'%s' reload -c '%s' --json >> '%s'", s.program, s.config, s.reports)}, flags...)
 	c := exec.CommandContext(p.Context.Context, p.self, args...)
 	c.Stderr = p.App.ErrWriter

@@ -44,17 +44,19 @@ const (
 	gone
 )
 
-// Conn is one client connection. It belongs to its loop. While idle it is 56
+// Conn is one client connection. It belongs to its loop. While idle it is 64
 // bytes, and what crypto/tls keeps of one to a wss address; buffers exist only while something is incomplete.
 type Conn struct {
 	Tag     uint32 // free for the handler
 	state   state
 	paused  bool
+	way     way
 	fd      int32
 	life    int32 // tells apart two connections that had the same descriptor
 	events  uint32
 	handler Handler
-	secure  *secure // nil: to a ws address
+	secure  *secure  // nil: to a ws address
+	poll    *polling // nil: it does not
 	*incomplete
 }
 
@@ -88,7 +90,7 @@ func (c *Conn) slim() {
 // Send writes one message, or queues what the socket does not take. The
 // payload is copied. It does nothing unless the connection is open.
 func (l *Loop) Send(c *Conn, op Opcode, payload []byte) {
-	if c.state == open {
+	if c.state == open && c.way == byWebSocket {
 		l.sendFrame(c, op, payload)
 	}
 }
@@ -96,6 +98,10 @@ func (l *Loop) Send(c *Conn, op Opcode, payload []byte) {
 // Close starts the close handshake with code 1000; Closed follows, at the
 // latest after CloseTimeout.
 func (l *Loop) Close(c *Conn) {
+	if c.way != byWebSocket {
+		l.Abort(c)
+		return
+	}
 	switch c.state {
 	case open:
 		l.sendFrame(c, Close, []byte{1000 >> 8, 1000 & 0xff})
@@ -220,6 +226,12 @@ func (l *Loop) input(c *Conn, b []byte) {
 // decode handles every whole answer and frame at the start of b and returns
 // how many bytes they had.
 func (l *Loop) decode(c *Conn, b []byte) (used int) {
+	switch c.way {
+	case byEvents:
+		return l.decodeEvents(c, b)
+	case byPolls:
+		return l.decodePolls(c, b)
+	}
 	if c.state == handshaking {
 		n, err := parseResponse(b, c.key)
 		if err != nil {

@@ -167,8 +167,16 @@ func (l *Loop) connected(c *Conn) {
 // request asks for the upgrade.
 func (l *Loop) request(c *Conn) {
 	target := c.target
-	c.target, c.key, c.state = nil, newKey(), handshaking
-	l.frame = appendRequest(l.frame[:0], target, c.key)
+	c.target, c.key, c.state, c.way = nil, newKey(), handshaking, target.way
+	switch target.way {
+	case byWebSocket:
+		l.frame = appendRequest(l.frame[:0], target, c.key)
+	case byPolls:
+		c.poll = &polling{target: target}
+		fallthrough
+	default:
+		l.frame = appendGet(l.frame[:0], target, "")
+	}
 	l.write(c, l.frame)
 	l.watch(c)
 }

@@ -193,7 +193,7 @@ func TestTimersRunInOrder(t *testing.T) {
 }
 
 func TestTargets(t *testing.T) {
-	for _, bad := range []string{"https://127.0.0.1/", "http://127.0.0.1/", "ws://", "ws://127.0.0.1:nope/", "::"} {
+	for _, bad := range []string{"https://127.0.0.1/", "http://127.0.0.1/", "ws://", "ws://127.0.0.1:nope/", "::", "poll://127.0.0.1/without"} {
 		if _, err := ParseTarget(bad, nil); err == nil {
 			t.Errorf("%q was taken", bad)
 		}

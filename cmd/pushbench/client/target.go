@@ -24,30 +24,37 @@ type Target struct {
 	// look at its certificate, which would cost the client more than the server.
 	TLS *tls.Config
 
+	way     way
 	address netip.AddrPort
 	sources []netip.Addr
 	next    int // whose turn it is among sources
 }
 
-// ParseTarget reads a ws:// or wss:// URL and looks its host up. Connections leave from
+// ParseTarget reads a ws://, wss://, sse:// or poll:// URL and looks its host up. Connections leave from
 // the source addresses in turn, or from where the kernel likes without any.
 func ParseTarget(rawURL string, sources []string) (*Target, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("url: %w", err)
 	}
-	if u.Scheme != "ws" && u.Scheme != "wss" || u.Hostname() == "" {
-		return nil, fmt.Errorf("url %q: want ws://host:port/path or wss://…", rawURL)
+	by, known := ways[u.Scheme]
+	if !known || u.Hostname() == "" {
+		return nil, fmt.Errorf("url %q: want ws://host:port/path, wss://…, sse://… or poll://…", rawURL)
+	}
+	if by == byPolls && u.RawQuery == "" {
+		return nil, fmt.Errorf("url %q: a poll says how long it waits: ?poll=1m", rawURL)
 	}
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
+		if port = "80"; u.Scheme == "wss" {
+			port = "443"
+		}
 	}
 	address, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
 		return nil, fmt.Errorf("url %q: %w", rawURL, err)
 	}
-	t := &Target{Host: u.Host, Path: u.RequestURI(), address: address.AddrPort()}
+	t := &Target{Host: u.Host, Path: u.RequestURI(), way: by, address: address.AddrPort()}
 	t.address = netip.AddrPortFrom(t.address.Addr().Unmap(), t.address.Port())
 	if u.Scheme == "wss" {
 		t.TLS = &tls.Config{ServerName: u.Hostname(), NextProtos: []string{"http/1.1"}, InsecureSkipVerify: t.Loopback()}

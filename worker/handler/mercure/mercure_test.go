@@ -613,3 +613,40 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// watched tells by which connections requests come.
+type watched struct {
+	*Handler
+	conns *[]*worker.Conn
+}
+
+func (h watched) OnRequest(w *worker.Response, r *worker.Request) {
+	*h.conns = append(*h.conns, w.Conn())
+	h.Handler.OnRequest(w, r)
+}
+
+// TestHead: HEAD says what GET would, and leaves nothing of who has asked on the
+// connection, which behind a proxy is the next one's.
+func TestHead(t *testing.T) {
+	var conns []*worker.Conn
+	w := newWorker(t, "")
+	w.Routes[0].Handler = watched{w.Routes[0].Handler.(*Handler), &conns}
+	s := workertest.Start(t, w)
+	raw := token(t, now(s), []map[string]any{grant("subscribe", "*")}, nil)
+	c := s.Stream(0)
+	for _, last := range []string{"", "&last_event_id=earliest"} {
+		c.Write([]byte("HEAD /.well-known/mercure?match=a" + last + " HTTP/1.1\r\nHost: localhost\r\n" + bearer(raw) + "\r\n\r\n"))
+		if status, header := c.Status(); status != 200 || header.Get("Content-Type") != "text/event-stream" {
+			t.Errorf("HEAD: %d %v", status, header)
+		}
+		if rest := string(c.Bytes()); last == "" && rest != "" || strings.Contains(rest, "\r\n\r\n:") {
+			t.Errorf("behind the header of HEAD: %q", rest)
+		}
+	}
+	if len(conns) != 2 || conns[0] != conns[1] {
+		t.Fatalf("%d requests on one connection", len(conns))
+	}
+	if kept := conns[0].Get(sessionKey); kept != "" {
+		t.Errorf("left on the connection: %s", kept)
+	}
+}

@@ -74,7 +74,9 @@ func (h *Handler) begin(w *worker.Response, s *session) {
 		return
 	}
 	_, _ = w.WriteString(":\n") // a line, so that clients and proxies see that it has begun
-	w.Stream()
+	if !w.Stream() { // HEAD: the connection goes on, perhaps for somebody else
+		_ = w.Conn().Set(sessionKey, "")
+	}
 }
 
 // resume begins a stream behind the event that the client had last. What it is
