@@ -74,7 +74,7 @@ func (h *Handler) begin(w *worker.Response, s *session) {
 		return
 	}
 	_, _ = w.WriteString(":\n") // a line, so that clients and proxies see that it has begun
-	if !w.Stream() { // HEAD: the connection goes on, perhaps for somebody else
+	if !w.Stream() {            // HEAD: the connection goes on, perhaps for somebody else
 		_ = w.Conn().Set(sessionKey, "")
 	}
 }
