@@ -29,6 +29,7 @@ func (p *Program) commands() []*cli.Command {
 			watch, wide),
 		p.command("nodes", "show the machines that share [broker] url", "", machines),
 		p.command("connections", "list connections", "", connections,
+			&cli.StringFlag{Name: "node", Usage: "of this machine `NAME` of a cluster"},
 			&cli.StringFlag{Name: "worker", Usage: "of this worker group `NAME`"}, uid,
 			&cli.StringFlag{Name: "channel", Usage: "members of this channel `NAME`"},
 			&cli.StringFlag{Name: "ip", Usage: "from this `ADDRESS`"},

@@ -30,11 +30,11 @@ func connections(c *call) error {
 		return err
 	}
 	defer client.Close()
-	if err := knownGroup(client, c.flags.String("worker")); err != nil {
+	if err := known(client, c.flags.String("node"), c.flags.String("worker")); err != nil {
 		return err
 	}
 	q := master.ConnQuery{
-		Worker: c.flags.String("worker"), UID: c.flags.String("uid"),
+		Node: c.flags.String("node"), Worker: c.flags.String("worker"), UID: c.flags.String("uid"),
 		Channel: c.flags.String("channel"), IP: c.flags.String("ip"),
 	}
 	show := func(w io.Writer) error {
@@ -53,18 +53,37 @@ func connections(c *call) error {
 	return show(c.out)
 }
 
-// knownGroup fails if the master has no worker group of that name.
-func knownGroup(client *master.Client, name string) error {
-	if name == "" {
+// known fails if there is no node or no worker group of that name. Other nodes may have
+// other groups.
+func known(client *master.Client, node, group string) error {
+	if node == "" && group == "" {
 		return nil
 	}
 	s, err := getStatus(client)
 	if err != nil {
 		return err
 	}
+	if len(s.Nodes) > 0 {
+		return knownNode(s, node)
+	}
+	return knownGroup(s, group)
+}
+
+func knownNode(s *master.Status, name string) error {
+	names := []string{}
+	for _, n := range s.Nodes {
+		if n.Node == name || name == "" {
+			return nil
+		}
+		names = append(names, n.Node)
+	}
+	return fmt.Errorf("there is no node %q, but %s", name, strings.Join(names, ", "))
+}
+
+func knownGroup(s *master.Status, name string) error {
 	names := []string{}
 	for _, w := range s.Workers {
-		if w.Name == name {
+		if w.Name == name || name == "" {
 			return nil
 		}
 		if !slices.Contains(names, w.Name) {
@@ -101,16 +120,21 @@ func collect(client *master.Client, q master.ConnQuery, limit int) (list []json.
 }
 
 func (c *call) tellConnections(w io.Writer, list []json.RawMessage, complete, more bool) error {
-	t := newTable("WORKER", ">PID", "PROTO", "IP", "UID", "PATH", ">AGE", ">IDLE", ">RECV-Q", ">SEND-Q", ">IN", ">OUT", "CHANNELS", "ID")
+	t := newTable("NODE", "WORKER", ">PID", "PROTO", "IP", "UID", "PATH", ">AGE", ">IDLE", ">RECV-Q", ">SEND-Q", ">IN", ">OUT", "CHANNELS", "ID")
+	several := false
 	for _, raw := range list {
 		var i worker.ConnInfo
 		if err := json.Unmarshal(raw, &i); err != nil {
 			return fmt.Errorf("read the master's list: %w", err)
 		}
-		t.add(fmt.Sprintf("%s/%d", i.Worker, i.Slot), fmt.Sprint(i.PID), i.Protocol, i.IP, dash(cut(clean(i.UID), 24)), cut(clean(i.Path), 24),
+		several = several || i.Node != ""
+		t.add(dash(clean(i.Node)), fmt.Sprintf("%s/%d", i.Worker, i.Slot), fmt.Sprint(i.PID), i.Protocol, i.IP, dash(cut(clean(i.UID), 24)), cut(clean(i.Path), 24),
 			ageText(time.Since(i.Connected)), ageText(time.Duration(i.IdleS)*time.Second),
 			bytesText(int64(i.RecvQueue)), bytesText(int64(i.SendQueue)), bytesText(int64(i.BytesIn)), bytesText(int64(i.BytesOut)),
 			channelsText(i.Channels), i.ID)
+	}
+	if !several {
+		t.drop("NODE")
 	}
 	if !c.flags.Bool("wide") {
 		hidden := t.fit(screenWidth(c.out), "PROTO", "RECV-Q", "AGE", "IN", "PID", "CHANNELS", "OUT", "IDLE", "PATH", "SEND-Q")
@@ -121,7 +145,7 @@ func (c *call) tellConnections(w io.Writer, list []json.RawMessage, complete, mo
 		fmt.Fprintf(w, "… more than these %d; --limit 0 shows all\n", len(list))
 	}
 	if !complete {
-		fmt.Fprintln(c.err, "a worker did not answer: the list is not complete")
+		fmt.Fprintln(c.err, "a worker, or a node, did not answer: the list is not complete")
 	}
 	return nil
 }

@@ -342,6 +342,9 @@ func (b *planner) broker() {
 	spec.Orders = b.orders // of workers too
 	b.plan.Broker = &master.BrokerPlan{Listen: listen, User: c.Broker.User, Group: c.Broker.Group, Spec: mustJSON(spec),
 		Data: &master.DataPlan{Dir: c.DataDir, Files: dataFiles}, Copies: copies, Answers: control.Answers}
+	if c.Broker.URL != "" {
+		b.plan.Broker.Answers = append(slices.Clone(control.Answers), control.QueryConnections)
+	}
 	if c.Broker.User != "" {
 		if _, err := lookUpUID(c.Broker.User); err != nil {
 			b.fail(c.Place("broker"), err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -15,8 +16,12 @@ import (
 // pageMax is how many connections one control message holds at most.
 const pageMax = 100
 
-// connections returns a page of the connections of all workers, one worker
-// after the other in the order of their ids.
+// here begins the cursors of lists of this node alone where there are others.
+const here = "~"
+
+// connections returns a page of the connections of all workers: of all nodes, by way
+// of the broker process, in the order of the ids of the connections; where there is
+// one node, one worker after the other in the order of their ids.
 func (m *master) connections(q ConnQuery) (*ConnPage, error) {
 	if q.Limit == 0 {
 		q.Limit = 100
@@ -24,7 +29,60 @@ func (m *master) connections(q ConnQuery) (*ConnPage, error) {
 	if q.Limit < 1 || q.Limit > 1000 {
 		return nil, fmt.Errorf("limit %d: use 1 to 1000", q.Limit)
 	}
-	at, err := parsePosition(q.Cursor)
+	cursor, alone := strings.CutPrefix(q.Cursor, here)
+	broker := m.lister()
+	if broker == nil && q.Node != "" {
+		return nil, errors.New("this pushd is alone: there is no node to choose")
+	}
+	if broker != nil && !alone {
+		page, err := m.listAll(broker, q)
+		if err == nil || q.Cursor != "" || q.Node != "" {
+			return page, err
+		}
+		m.log.Warn("connections of other nodes not listed", "error", err)
+	}
+	page, err := m.listHere(q, cursor)
+	if err == nil && broker != nil {
+		if page.Complete = false; page.Cursor != "" {
+			page.Cursor = here + page.Cursor
+		}
+	}
+	return page, err
+}
+
+// lister returns the broker process if it lists connections of all nodes.
+func (m *master) lister() (p *process) {
+	m.do(func() {
+		if m.broker != nil && m.broker.proc != nil && slices.Contains(m.broker.proc.unit.answers, control.QueryConnections) {
+			p = m.broker.proc
+		}
+	})
+	return p
+}
+
+// listAll asks the broker process for what fits into messages, until the page is full.
+func (m *master) listAll(broker *process, q ConnQuery) (*ConnPage, error) {
+	page := &ConnPage{Connections: []json.RawMessage{}, Complete: true}
+	for limit := q.Limit; ; {
+		q.Limit = min(limit-len(page.Connections), pageMax)
+		ctx, cancel := m.within(m.t.query)
+		more, err := broker.askPage(ctx, q)
+		cancel()
+		if err != nil {
+			return nil, fmt.Errorf("ask the broker process for connections: %w", err)
+		}
+		page.Connections = append(page.Connections, more.Connections...)
+		page.Complete = page.Complete && more.Complete
+		if page.Cursor = more.Cursor; page.Cursor == "" || len(page.Connections) >= limit {
+			return page, nil
+		}
+		q.Cursor = more.Cursor
+	}
+}
+
+// listHere is connections of this node.
+func (m *master) listHere(q ConnQuery, cursor string) (*ConnPage, error) {
+	at, err := parsePosition(cursor)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +154,7 @@ func (m *master) collect(p *process, q ConnQuery, at position, page *ConnPage) (
 	ctx, cancel := m.within(m.t.query)
 	defer cancel()
 	for {
-		more, err := p.askPage(ctx, q, at.cursor, min(q.Limit-len(page.Connections), pageMax))
+		more, err := p.askPage(ctx, ConnQuery{UID: q.UID, Channel: q.Channel, IP: q.IP, Limit: min(q.Limit-len(page.Connections), pageMax), Cursor: at.cursor})
 		if err != nil {
 			return position{worker: at.worker}, err
 		}
@@ -108,14 +166,14 @@ func (m *master) collect(p *process, q ConnQuery, at position, page *ConnPage) (
 	}
 }
 
-// askPage asks a worker for one message full of connections. The fields are
-// those of worker.ConnQuery and worker.ConnPage.
-func (p *process) askPage(ctx context.Context, q ConnQuery, cursor string, limit int) (*ConnPage, error) {
-	args, err := json.Marshal(ConnQuery{UID: q.UID, Channel: q.Channel, IP: q.IP, Limit: limit, Cursor: cursor})
+// askPage asks for one message full of connections. The fields are those of
+// worker.ConnQuery and worker.ConnPage, or api.ConnQuery and api.ConnPage.
+func (p *process) askPage(ctx context.Context, q ConnQuery) (*ConnPage, error) {
+	args, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := p.ask(ctx, control.TypeQuery, control.Query{What: "connections", Args: args})
+	raw, err := p.ask(ctx, control.TypeQuery, control.Query{What: control.QueryConnections, Args: args})
 	if err != nil {
 		return nil, err
 	}

@@ -242,8 +242,12 @@ func (f *fakeChild) query(m control.Message) {
 			Cursor string
 		}
 		_ = json.Unmarshal(q.Args, &args)
+		if f.does.has("lonely") {
+			_ = f.ctl.SendMessage(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: "planted: the bus is away"})
+			return
+		}
 		from, _ := strconv.Atoi(args.Cursor)
-		page := ConnPage{Connections: []json.RawMessage{}}
+		page := ConnPage{Connections: []json.RawMessage{}, Complete: true}
 		for i := from; i < min(from+args.Limit, 250); i++ { // every fake worker has 250
 			page.Connections = append(page.Connections, json.RawMessage(fmt.Sprintf(`{"id":"%s/%d-%d"}`, f.init.Name, f.init.Slot, i)))
 		}

@@ -150,6 +150,53 @@ func TestConnectionsOfMuteWorker(t *testing.T) {
 	i.stop()
 }
 
+// TestConnectionsOfAllNodes come from the broker process where there may be others; of
+// this node, and not complete, when it cannot ask them.
+func TestConnectionsOfAllNodes(t *testing.T) {
+	for _, words := range []string{"", "lonely"} {
+		r := newRig(t, 1)
+		r.plan.Broker.Answers = []string{control.QueryConnections}
+		r.savePlan()
+		r.behave("broker.0", words)
+		i := r.start()
+		q, seen, of := ConnQuery{Limit: 120}, 0, "broker/"
+		if words != "" {
+			of = "push/"
+		}
+		for pages := 1; ; pages++ {
+			page, err := i.client.Connections(ctxFor(t), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, raw := range page.Connections {
+				if !strings.Contains(string(raw), of) {
+					t.Errorf("%s is not of %s", raw, of)
+				}
+			}
+			seen += len(page.Connections)
+			if page.Complete != (words == "") || pages < 3 != (page.Cursor != "") {
+				t.Errorf("page %d: complete %v, cursor %q", pages, page.Complete, page.Cursor)
+			}
+			if q.Cursor = page.Cursor; q.Cursor == "" {
+				break
+			}
+		}
+		if seen != 250 {
+			t.Errorf("%d connections", seen)
+		}
+		_, err := i.client.Connections(ctxFor(t), ConnQuery{Node: "n2"})
+		if (err == nil) != (words == "") {
+			t.Errorf("of a node: %v", err)
+		}
+		i.stop()
+	}
+	i := newRig(t, 1).start()
+	if _, err := i.client.Connections(ctxFor(t), ConnQuery{Node: "n2"}); err == nil || !strings.Contains(err.Error(), "alone") {
+		t.Errorf("a node where there is one: %v", err)
+	}
+	i.stop()
+}
+
 func TestBrokerAsksForStatus(t *testing.T) {
 	r := newRig(t, 1)
 	api := "http://127.0.0.1:" + freePort(t)

@@ -40,6 +40,7 @@ const (
 
 // ConnQuery selects connections; empty fields select all.
 type ConnQuery struct {
+	Node    string `json:"node,omitempty"`   // where several share a bus
 	Worker  string `json:"worker,omitempty"` // name of the group
 	UID     string `json:"uid,omitempty"`
 	Channel string `json:"channel,omitempty"`

@@ -202,6 +202,10 @@ type Node struct {
 	OtherApps   bool    `json:"other_apps"`       // its [[app]] differ from this node's
 }
 
+// QueryConnections asks the broker process for a page of the connections of all nodes,
+// as GET /v1/connections. Only where there may be several nodes is it among Answers.
+const QueryConnections = "connections"
+
 // QueryServices asks the broker process for its services that do not do all that they
 // should: a list of ServiceState.
 const QueryServices = "services"

@@ -113,7 +113,16 @@ func compareIDs(a, b string) int {
 	return bytes.Compare(x[:], y[:])
 }
 
-type connectionsResult struct {
+// ConnQuery selects connections of all nodes; empty fields select all.
+type ConnQuery struct {
+	Node   string `json:"node,omitempty"`
+	Worker string `json:"worker,omitempty"` // name of the group
+	worker.ConnQuery
+}
+
+// ConnPage is a page of connections in the order of their ids, the answer of
+// GET /v1/connections.
+type ConnPage struct {
 	Connections []worker.ConnInfo `json:"connections"`
 	Cursor      string            `json:"cursor"`
 	Complete    bool              `json:"complete"`
@@ -138,9 +147,22 @@ func (s *Server) connections(ctx context.Context, r *http.Request) (any, error) 
 			return nil, invalid("ip", "ip: must be an IP address")
 		}
 	}
-	who := broker.Who{Node: q.filter["node"], Group: q.filter["worker"]}
-	entries, next, all, err := connectionList.collect(q.limit, q.cursor, func(cursor string, limit int) ([]page[worker.ConnInfo], broker.Outcome, error) {
-		args := worker.ConnQuery{UID: q.filter["uid"], Channel: q.filter["channel"], IP: q.filter["ip"], Limit: limit, Cursor: cursor}
+	return s.Connections(ctx, ConnQuery{Node: q.filter["node"], Worker: q.filter["worker"], ConnQuery: worker.ConnQuery{
+		UID: q.filter["uid"], Channel: q.filter["channel"], IP: q.filter["ip"], Limit: q.limit, Cursor: sealCursor(q.cursor),
+	}})
+}
+
+// Connections asks the workers of all nodes, each for 250 ms by default. Any goroutine
+// may call it.
+func (s *Server) Connections(ctx context.Context, q ConnQuery) (*ConnPage, error) {
+	after, err := openCursor(q.Cursor)
+	if err != nil {
+		return nil, invalid("cursor", "cursor: must come from an earlier answer")
+	}
+	who := broker.Who{Node: q.Node, Group: q.Worker}
+	entries, next, all, err := connectionList.collect(q.Limit, after, func(cursor string, limit int) ([]page[worker.ConnInfo], broker.Outcome, error) {
+		args := q.ConnQuery
+		args.Limit, args.Cursor = limit, cursor
 		return fetchPages(ctx, s, "connections", args, who, func(from control.Identity, p worker.ConnPage) page[worker.ConnInfo] {
 			for i := range p.Connections {
 				p.Connections[i].Node = from.Node
@@ -151,7 +173,7 @@ func (s *Server) connections(ctx context.Context, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	return connectionsResult{entries, sealCursor(next), all.Complete, missing{all.Missing}}, nil
+	return &ConnPage{entries, sealCursor(next), all.Complete, missing{all.Missing}}, nil
 }
 
 // channels serves GET /v1/channels.

@@ -33,7 +33,7 @@ func TestConnectionsInPages(t *testing.T) {
 		var ids []string
 		for cursor := ""; ; {
 			status, body := st.call("GET", fmt.Sprintf("/v1/connections?limit=%d&cursor=%s&%s", limit, url.QueryEscape(cursor), query), "")
-			var page connectionsResult
+			var page ConnPage
 			if err := json.Unmarshal([]byte(body), &page); err != nil || status != 200 || !page.Complete || len(page.Connections) > limit {
 				t.Fatalf("%d %v %.200s", status, err, body)
 			}

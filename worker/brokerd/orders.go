@@ -11,6 +11,7 @@ import (
 
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
 )
 
@@ -86,7 +87,10 @@ func (b *serving) query(m control.Message) {
 	var q control.Query
 	a := control.Message{Type: control.TypeAnswer, ID: m.ID}
 	var body any
+	var err error
 	switch _ = json.Unmarshal(m.Body, &q); q.What {
+	case control.QueryConnections:
+		body, err = b.page(q.Args)
 	case control.QueryNodes:
 		body = b.nodes()
 	case control.QueryServices:
@@ -96,11 +100,36 @@ func (b *serving) query(m control.Message) {
 		b.send(a)
 		return
 	}
-	var err error
-	if a.Body, err = control.Marshal(body); err != nil {
+	if err == nil {
+		a.Body, err = control.Marshal(body)
+	}
+	if err != nil {
 		a.Error = err.Error()
 	}
 	b.send(a)
+}
+
+// pageRoom is how long a page may be in bytes: it goes into one control message.
+const pageRoom = control.MaxMessage - 4<<10
+
+// page lists connections of all nodes, fewer than were asked for if they are long.
+func (b *serving) page(args json.RawMessage) (page json.RawMessage, err error) {
+	var q api.ConnQuery
+	if err := json.Unmarshal(args, &q); err != nil {
+		return nil, err
+	}
+	if b.api == nil {
+		return nil, errors.New("on standby")
+	}
+	for ; ; q.Limit /= 2 {
+		p, err := b.api.Connections(context.Background(), q)
+		if err != nil {
+			return nil, err
+		}
+		if page, err = control.Marshal(p); err != nil || len(page) <= pageRoom || q.Limit <= 1 {
+			return page, err
+		}
+	}
 }
 
 // states are the services that have something to say.

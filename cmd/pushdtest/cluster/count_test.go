@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -26,6 +27,18 @@ func TestWhatCountsIsOfAllNodes(t *testing.T) {
 	n1.wantNodes("n1 ready 2 2 this", "n2 ready 2 2", "n3 ready 2 2")
 	if out := n1.MustRun("nodes"); !contains(out, "NODE", "n1 (this)", "n3", c.NATS[0].Addr[:9]) {
 		t.Errorf("nodes:\n%s", out)
+	}
+	for node, want := range map[string]int{"": 6, "n2": 2} {
+		await(t, "connections of all and of one", func() (r reply, ok bool) {
+			_ = json.Unmarshal([]byte(n1.MustRun("connections", "--json", "--node", node, "--channel", "room")), &r)
+			return r, r.Complete && len(r.Connections) == want && (node == "" || r.Connections[0].Node == node)
+		})
+	}
+	if out := n1.MustRun("connections", "--wide"); !contains(out, "NODE", "n1 ", "n2 ", "n3 ") {
+		t.Errorf("connections:\n%s", out)
+	}
+	if r := n1.Run("connections", "--node", "n9"); r.Code == 0 || !contains(r.Stderr, `no node "n9", but n1, n2, n3`) {
+		t.Errorf("of a node that is not there: exit %d %s", r.Code, r.Stderr)
 	}
 	for _, k := range all {
 		for i := range sent {

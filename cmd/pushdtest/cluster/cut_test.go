@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -251,6 +252,10 @@ func TestAllServersAway(t *testing.T) {
 			status, r := s.node.post("/v1/publish", object{"channel": "room", "data": "refused"})
 			return r, status == 503
 		})
+	}
+	var own reply
+	if err := json.Unmarshal([]byte(c.Nodes[0].MustRun("connections", "--json")), &own); err != nil || own.Complete || len(own.Connections) != 1 {
+		t.Errorf("without a bus a node lists its own: %+v, %v", own, err)
 	}
 	begin := time.Now()
 	pushdtest.Eventually(t, "longer than lost", func() bool { return time.Since(begin) > 3*time.Second })
