@@ -11,8 +11,9 @@ import (
 // listeners to the others for some milliseconds.
 //
 // Nobody has to be believed. A process that has no line in the table is ignored,
-// and so is one for whose sake others have rested in vain: clients waited, and it
-// took none. Its next accept makes up for that.
+// and so is one for whose sake others have rested too often: clients waited, and it
+// did not take one for each rest. Who is slow gets what it takes, at its own pace,
+// and holds nobody up.
 
 // Balance is the table as one process sees it. Its methods are for the loop.
 type Balance struct {
@@ -36,7 +37,7 @@ const lineSize = 64
 // sight is what was seen of a line.
 type sight struct {
 	owner, accepts uint32
-	rests          uint8 // how often we have rested for it since, while clients waited
+	rests          uint8 // in vain: those while clients waited, less its accepts since
 }
 
 const (
@@ -125,10 +126,13 @@ func (b *Balance) fewest(n int, inVain bool) int {
 		if now.owner == 0 || i == b.mine {
 			continue
 		}
-		if now != *s {
+		switch made := now.accepts - s.accepts; {
+		case now.owner != s.owner || made >= uint32(s.rests):
 			now.rests = 0
-			*s = now
+		default:
+			now.rests -= uint8(made)
 		}
+		*s = now
 		has := int(l.sockets.Load())
 		if inVain && n-has >= lead(n) && s.rests < restsInVain {
 			s.rests++

@@ -99,6 +99,29 @@ func TestBalanceWithoutTheStuck(t *testing.T) {
 	}
 }
 
+// TestBalanceWithTheSlow: one that takes long for each client holds those up no
+// longer than it takes by itself: others rest once for each.
+func TestBalanceWithTheSlow(t *testing.T) {
+	all := crowd(2)
+	quick, slow := all[0], all[1]
+	n, rests := 1000, 0
+	for has := range 50 {
+		slow.accepted(has + 1)
+		for range 20 { // come meanwhile
+			n++
+			if !quick.accepted(n) {
+				continue
+			}
+			for rests++; quick.rested(n); {
+				rests++
+			}
+		}
+	}
+	if rests < 50 || rests > restsInVain+2*50 {
+		t.Errorf("rested %d times for 50 clients of a slow one", rests)
+	}
+}
+
 // TestBalanceSuccessor: who leaves the place to another process does not write into
 // its line any more, and gets it back when that one is gone.
 func TestBalanceSuccessor(t *testing.T) {
