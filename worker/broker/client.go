@@ -44,6 +44,8 @@ type Client struct {
 	closing sync.Once
 	closed  chan struct{} // closed by Close
 	counts  counters
+
+	lastMoment atomic.Uint64
 }
 
 // counters back worker.BrokerStats.

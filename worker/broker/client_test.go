@@ -296,3 +296,21 @@ func BenchmarkPublish(b *testing.B) {
 		})
 	}
 }
+
+// TestMomentsRise: of two messages of a client the later one has the later moment,
+// whatever the clock does.
+func TestMomentsRise(t *testing.T) {
+	c := mute(t)
+	for last, n := uint64(time.Now().UnixMicro())-1, 0; n < 1000; n++ {
+		m := c.moment()
+		if m <= last {
+			t.Fatalf("%d after %d", m, last)
+		}
+		last = m
+	}
+	ahead := uint64(time.Now().Add(time.Hour).UnixMicro())
+	c.lastMoment.Store(ahead)
+	if m := c.moment(); m != ahead+1 {
+		t.Errorf("%d after %d", m, ahead)
+	}
+}

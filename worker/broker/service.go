@@ -63,10 +63,22 @@ func (c *Client) order(p *worker.Publication) item {
 		subject = c.subjects.allOf(worker.HistoryService)
 	}
 	q := *p
-	q.Publisher, q.Shard, q.Seq = c.id, worker.Shard(p.Scope, p.Target), 1 // which the service's own will replace
+	q.Publisher, q.Shard, q.Seq = c.id, worker.Shard(p.Scope, p.Target), c.moment() // which the service's own will replace
 	raw := appendString(make([]byte, 0, binary.MaxVarintLen64+len(c.o.ID)+envelopeSize(&q)), c.o.ID)
 	raw = appendEnvelope(raw, &q)
 	return item{subject: subject, reply: p.Reply, raw: raw, queued: time.Now(), size: len(raw)}
+}
+
+// moment is the time in Unix microseconds, each time a later one. By it the services of
+// several nodes agree on which message of a cache channel is the newest.
+func (c *Client) moment() uint64 {
+	for {
+		was := c.lastMoment.Load()
+		now := max(uint64(time.Now().UnixMicro()), was+1)
+		if c.lastMoment.CompareAndSwap(was, now) {
+			return now
+		}
+	}
 }
 
 // PublishNumbered implements worker.Numberer.

@@ -27,14 +27,15 @@ func init() {
 
 // Sequencer is the service. All of it belongs to the service's goroutine.
 type Sequencer struct {
-	env    *worker.ServiceEnv
-	o      options
-	store  store
-	rings  *history.Store
-	shards map[string]*[worker.Shards]uint64 // by app: the newest offset in each
-	joins  joins
-	served bool // the roster has come
-	counts counts
+	env     *worker.ServiceEnv
+	o       options
+	store   store
+	rings   *history.Store
+	shards  map[string]*[worker.Shards]uint64 // by app: the newest offset in each
+	joins   joins
+	moments moments // of the newest events of cache channels
+	served  bool    // the roster has come
+	counts  counts
 }
 
 // counts are for the metrics.
@@ -83,7 +84,7 @@ func (s *Sequencer) Start(env *worker.ServiceEnv) error {
 		return err
 	}
 	s.env, s.o = env, o
-	s.shards = map[string]*[worker.Shards]uint64{}
+	s.shards, s.moments = map[string]*[worker.Shards]uint64{}, moments{}
 	s.joins.by = map[string][]history.Want{}
 	s.store = s.newStore(o.Store)
 	if err := s.store.open(o); err != nil {
@@ -154,7 +155,11 @@ func (s *Sequencer) number(p *worker.Publication) {
 		out.Reply = ""
 	}
 	var at history.Position
-	if s.env.Channels.HasHistory(p.Target) {
+	kept, late := s.env.Channels.HasHistory(p.Target), s.outrun(p)
+	switch {
+	case kept && late: // its members get it all the same
+		at = s.rings.Now(app)
+	case kept:
 		out.Stamp = s.stamp(app, p, now)
 		at = out.Stamp.Position
 	}
@@ -163,7 +168,7 @@ func (s *Sequencer) number(p *worker.Publication) {
 		s.store.note(func(b []byte) []byte { return history.AppendKey(b, app, p.Target, o.Key, at, now) })
 	}
 	s.answer(p, worker.Numbered{Position: at})
-	if out.Stamp == nil {
+	if !kept {
 		s.warn(out.Target, s.env.PublishAll(out))
 		return
 	}
@@ -305,6 +310,7 @@ const (
 
 // sweep forgets what is too old, some channels at a time.
 func (s *Sequencer) sweep() {
+	s.moments.forget(s.env.Now())
 	s.rings.Sweep(s.rings.Places()/sweepRound+64, s.now())
 	s.env.After(sweepPause, s.sweep)
 }
