@@ -52,6 +52,7 @@ test-full: deps build lint ## test, with the long matrices and at full size: an 
 	@sh .ci/deps-full
 	PUSHD_TEST_FULL=1 $(TEST) -count=1 -timeout 90m ./...
 	$(TEST) -count=1 -race -timeout 90m ./...
+	PUSHD_REACTOR=gnet $(TEST) -count=1 -timeout 30m ./worker ./worker/reactor
 
 deps: ## what the tests drive: a browser, node, php
 	@sh .ci/deps

@@ -67,7 +67,7 @@ func TestIdleHeapTLS(t *testing.T) {
 	}
 	sites, base := heapSites(), liveHeap()
 	s1.crowdTLS(idleTLSConns)
-	heapOf(t, "idle", base, idleBudget+tlsBudget)
+	heapOf(t, "idle", base, allowed(idleBudget+tlsBudget))
 	printSites(t, "idle", sites)
 	w2, _ := newEchoer(anyWSS)
 	s2, report := s1.replace(w2, b)
@@ -76,7 +76,7 @@ func TestIdleHeapTLS(t *testing.T) {
 	}
 	s1.stop()
 	*s1 = server{t: t, stopped: true}
-	heapOf(t, "after a reload", base, reloadBudget+tlsBudget)
+	heapOf(t, "after a reload", base, allowed(reloadBudget+tlsBudget))
 	s2.eventually("all are here", func() bool { return w2.loop.conns.len() == idleTLSConns })
 }
 

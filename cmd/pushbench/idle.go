@@ -94,11 +94,15 @@ func (i *idler) stand() error {
 		return err
 	}
 	i.progress.say("holding")
+	pings := i.Counters().Pings
 	if err := i.sleep(i.Duration("hold")); err != nil {
 		return err
 	}
 	after, err := i.server()
 	if err != nil {
+		return err
+	}
+	if err := i.heartbeat(settled, after, i.Counters().Pings-pings); err != nil {
 		return err
 	}
 	kernel, err := proc.ReadKernel()
@@ -123,6 +127,26 @@ func (i *idler) stand() error {
 	n.Set("memory_available_bytes", float64(kernel.Available))
 	return nil
 }
+
+// heartbeat compares what the server took for each of so many pings, and all else
+// that it does while idle, with a bare write and read of the same bytes.
+func (i *idler) heartbeat(before, after proc.Sample, pings int64) error {
+	if i.base.Processes == 0 || pings == 0 {
+		return nil
+	}
+	bare, err := load.BarePing(bareRounds)
+	if err != nil {
+		return fmt.Errorf("measure a bare ping: %w", err)
+	}
+	each := float64((after.CPU - before.CPU).Microseconds()) / float64(pings)
+	n := &i.report.Numbers
+	n.Set("server_cpu_us_per_ping", each)
+	n.Set("bare_ping_us", float64(bare.Nanoseconds())/1e3)
+	n.Set("ping_to_bare", each/max(float64(bare.Nanoseconds())/1e3, 0.001))
+	return nil
+}
+
+const bareRounds = 500 // of 64 pings: about a quarter of a second
 
 // byRole tells apart what the processes of a server hold that name themselves
 // "program: role …", and what a channel costs if connections have several.

@@ -30,6 +30,7 @@ type shouter struct {
 	landed chan *peer
 	again  chan struct{}
 
+	rings    []uint64 // so far, at each turn behind a round
 	peers    []*peer
 	writable func(*peer) // may be nil
 }
@@ -77,7 +78,10 @@ func (s *shouter) Readable(c *peer, p []byte) {
 		s.write(c, p)
 		s.r.Settle(c.h)
 	case strings.HasPrefix(string(p), "ROUND"):
-		s.r.AfterRound(func() { s.note("round") })
+		s.r.AfterRound(func() {
+			s.note("round")
+			s.rings = append(s.rings, CallsSoFar().Rings)
+		})
 		s.write(c, p)
 	case strings.HasPrefix(string(p), "MUCH"):
 		c.out = make([]byte, 16<<20)

@@ -1,0 +1,10 @@
+package load
+
+import "testing"
+
+func TestBarePing(t *testing.T) {
+	each, err := BarePing(3)
+	if err != nil || each <= 0 {
+		t.Errorf("%v, %v", each, err)
+	}
+}
