@@ -62,6 +62,13 @@ func streams(c *cli.Context) error {
 	}
 	p.atMost("idle stream, beside an idle WebSocket's "+short(bytes["ws"]), bytes["sse"]-bytes["ws"], "B", 80)
 	p.atMost("poll that waits", bytes["poll"], "B", 800)
+	reload := map[string]float64{}
+	for _, way := range []string{"ws", "poll"} {
+		if err := p.with(program, 2, func(s *ownServer) (err error) { reload[way], err = p.reloadTime(s, way); return err }); err != nil {
+			return err
+		}
+	}
+	p.atMost("reload with polls that wait, by that with WebSockets", reload["poll"]/reload["ws"], "x", 1.5)
 	for _, stage := range []func(*ownServer) error{p.fanouts, p.streamsReload, p.pollsReload} {
 		if err := p.with(program, 2, stage); err != nil {
 			return err
@@ -122,6 +129,17 @@ func (p *promises) idleBytes(s *ownServer, way string) (float64, error) {
 	return per, nil
 }
 
+// reloadTime is what a reload takes, in seconds, with as many as there are polls.
+func (p *promises) reloadTime(s *ownServer, way string) (float64, error) {
+	r, err := p.measure(s, "idle", "--url", s.at(way), "-n", strconv.Itoa(p.Int("polls")), "--settle", "1s", "--hold", "0s",
+		"--exec", fmt.Sprintf("'%s' reload -c '%s'", s.program, s.config))
+	if err != nil {
+		return 0, err
+	}
+	took, _ := r.Numbers.Get("execution_s")
+	return took, nil
+}
+
 // fanouts has the two ways in turn.
 func (p *promises) fanouts(s *ownServer) error {
 	cpu := map[string]float64{}
@@ -156,7 +174,7 @@ func (p *promises) reloading(s *ownServer, name, way string, n, times int) error
 		path += "?poll=1m"
 	}
 	r, outcomes, err := p.loadBy(way, s, times, "--idle", "0", "--echoes", "0", "--echo-rate", "0", "--connect-rate", "0", "--slow", "0", "--churn", "0", "--talk-rate", "0",
-		"--channels", "1", "--members", strconv.Itoa(n), "--prefix", "", "--chat-path", path, "--publish-rate", "2", "--publishers", "1", "--drain", "30s")
+		"--channels", "1", "--members", strconv.Itoa(n), "--prefix", "", "--chat-path", path, "--publish-rate", "0.5", "--publishers", "1", "--drain", "30s")
 	if err != nil {
 		return err
 	}

@@ -50,9 +50,9 @@ const sessionKey = "session"
 // How long a session waits for what; each is the end of a client that is gone, or
 // of one that cannot be told any more what it has got.
 const (
-	betweenPolls = 15 * time.Second
+	betweenPolls = 30 * time.Second
 	afterStream  = 60 * time.Second // a client that reads slowly has yet to come to the end
-	takenWait    = 5 * time.Second
+	takenWait    = 15 * time.Second
 	pollOverdue  = pollTime + 10*time.Second
 )
 

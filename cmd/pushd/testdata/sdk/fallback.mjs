@@ -8,7 +8,7 @@ import { app, at, command, connect, end, got, options, reload, server, subscribe
 const way = process.argv[2]
 // Without WebSocket, and with a word of life each second, which must be answered.
 const without = (user) => ({
-  ...options(user), httpHost: at.host, httpPort: at.port, enabledTransports: [way], activityTimeout: 1000, pongTimeout: 10_000,
+  ...options(user), httpHost: at.host, httpPort: at.port, enabledTransports: [way], activityTimeout: 1000, pongTimeout: 60_000,
 })
 const ann = await watch(new PusherJS(app.key, without('ann'))), eve = await watch(new PusherJS(app.key, without('eve'))), bob = await connect('bob')
 assert.equal(ann.connection.connection.transport.name, way)
