@@ -303,7 +303,7 @@ func TestReloadRunsTheCommand(t *testing.T) {
 	if text, _ := os.ReadFile(log); string(text) != "x\nx\nx\n" {
 		t.Errorf("the command left %q", text)
 	}
-	if number(t, r, "execution_count") != 3 || number(t, r, "echo_marked_count") == 0 {
+	if number(t, r, "execution_count") != 3 || number(t, r, "control_count") == 0 || number(t, r, "control_p99_us") <= 0 || number(t, r, "echo_marked_count") == 0 {
 		t.Errorf("%v", r.Numbers)
 	}
 	code, r = benchmark(t, append(args, "--exec", "echo broken config >&2; exit 3")...)

@@ -34,9 +34,9 @@ func reloadCommand() *cli.Command {
 }
 
 // executions runs the command so many times and keeps the latencies meanwhile
-// apart.
+// apart. What the machine adds to them a control tells, in the same seconds.
 func executions(b *bench) error {
-	took := load.NewHistogram()
+	took, late := load.NewHistogram(), load.NewHistogram()
 	for i := range b.Int("times") {
 		if err := b.sleep(b.Duration("every")); err != nil {
 			return err
@@ -45,12 +45,15 @@ func executions(b *bench) error {
 		if err := b.Mark(true); err != nil {
 			return err
 		}
+		calm := load.StartControl(late)
 		started := time.Now()
 		if err := b.execute(); err != nil {
 			b.report.problem("execution %d: %v", i+1, err)
 		}
 		_ = took.RecordValue(min(int64(time.Since(started)), took.HighestTrackableValue()))
-		if err := b.sleep(tail); err != nil {
+		err := b.sleep(tail)
+		calm()
+		if err != nil {
 			return err
 		}
 		if err := b.Mark(false); err != nil {
@@ -58,6 +61,7 @@ func executions(b *bench) error {
 		}
 	}
 	b.report.Numbers.percentiles("execution", took)
+	b.report.Numbers.percentiles("control", late)
 	return b.sleep(b.Duration("every"))
 }
 
