@@ -318,6 +318,10 @@ func (f *fakeChild) stop(s control.Stop) {
 	if f.does.has("stubborn") {
 		return
 	}
+	if d, err := time.ParseDuration(f.does["writes"]); err == nil { // what it leaves to the next one
+		time.Sleep(d)
+		f.note("written", strconv.Itoa(f.init.Generation))
+	}
 	f.closeListeners()
 	if s.Graceful {
 		for f.clients() > 0 {

@@ -23,13 +23,14 @@ type timing struct {
 	orphans    time.Duration // how long start waits for sockets of a killed master's children
 	leave      time.Duration // beyond the drain, until a worker that leaves is killed
 	leaveBus   time.Duration // the same for the broker process
+	leaveData  time.Duration // the same where it is known to be at work: it may have a history to write
 	query      time.Duration // for an answer to "stats" and the like
 }
 
 var defaultTiming = timing{
 	plan: 8 * time.Second, boot: 8 * time.Second, delayMin: 100 * time.Millisecond, delayMax: 10 * time.Second,
 	window: 10 * time.Second, abortGrace: 2 * time.Second, orphans: 3 * time.Second,
-	leave: 3 * time.Second, leaveBus: 1500 * time.Millisecond, query: time.Second,
+	leave: 3 * time.Second, leaveBus: 1500 * time.Millisecond, leaveData: 10 * time.Second, query: time.Second,
 }
 
 // deathsMax is how many deaths within timing.window a slot may have before it

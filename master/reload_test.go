@@ -306,6 +306,22 @@ func TestStubbornWorkerIsKilledInReload(t *testing.T) {
 	i.stop()
 }
 
+// TestBrokerThatWritesIsWaitedFor: a broker process that is at work leaves its
+// history to the next one in a reload, and to the next start in a stop.
+func TestBrokerThatWritesIsWaitedFor(t *testing.T) {
+	r := newRig(t, 1)
+	r.args.Timing["leaveBus"], r.args.Timing["leaveData"] = 50*time.Millisecond, time.Minute
+	r.behave("broker", "writes=400ms")
+	i := r.start()
+	r.plan.Broker.Spec = r.spec("broker", "changed")
+	r.savePlan()
+	i.reload()
+	i.stop()
+	if written := strings.Fields(r.read("written")); len(written) != 2 || strings.Contains(r.read("log"), "did not leave in time") {
+		t.Errorf("written by %v\n%s", written, r.read("log"))
+	}
+}
+
 func startOf(pid int) uint64 { s, _ := readStat(pid); return s.start }
 
 // A storm of signals and requests makes two reloads at most: the running one

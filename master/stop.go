@@ -57,7 +57,7 @@ func (m *master) shutdown(startErr error) {
 	for _, p := range others {
 		p.stop(control.Stop{Code: codeStop})
 	}
-	m.awaitAll(others, m.t.leaveBus)
+	m.awaitAll(others, m.t.leaveData)
 	m.awaitOrphans()
 	m.do(m.removeFiles)
 	m.do(m.closePrograms)

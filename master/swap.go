@@ -37,12 +37,12 @@ func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
 	r.progress(u, s, "drain")
 	if old != nil {
 		e.oldPID = old.pid
-		m.silence(ctx, old, next, workers)
-		m.dismiss(ctx, old, control.Stop{Code: codeReload}, m.t.leaveBus)
+		bound := m.silence(ctx, old, next, workers)
+		m.dismiss(ctx, old, control.Stop{Code: codeReload}, bound)
 	}
 	err = u.entrust(s.unit.cred) // what the old one has left
 	if err == nil {
-		err = m.busStep(ctx, next, control.BusOpen, m.t.boot)
+		err = m.busStep(ctx, next, control.BusOpen, m.t.boot+m.t.leaveData) // which may have much to read
 	}
 	if err == nil {
 		m.do(func() { _, err = m.exchange(s, u, next) })
@@ -73,18 +73,24 @@ func (m *master) giveBack(old, next *unit) {
 }
 
 // silence brings the bus of old to a stand at which nothing is under way, and
-// the clients of old to next.
-func (m *master) silence(ctx context.Context, old, next *process, workers []*process) {
+// the clients of old to next. It returns how long old may take to leave: one that
+// has answered is waited for while it writes what its services leave.
+func (m *master) silence(ctx context.Context, old, next *process, workers []*process) (bound time.Duration) {
+	bound = m.t.leaveBus
 	if from, to, err := control.PairFiles(); err == nil {
 		err = m.busStep(ctx, next, control.BusReceive, busBound, to)
 		to.Close()
 		m.warnBus(next, control.BusReceive, err)
-		m.warnBus(old, control.BusPause, m.busStep(ctx, old, control.BusPause, m.t.leaveBus, from))
+		if err = m.busStep(ctx, old, control.BusPause, m.t.leaveBus, from); err == nil {
+			bound = m.t.leaveData
+		}
+		m.warnBus(old, control.BusPause, err)
 		from.Close()
 	}
 	m.busSteps(ctx, workers, control.BusPause)
-	m.warnBus(old, control.BusDrain, m.busStep(ctx, old, control.BusDrain, m.t.leaveBus))
+	m.warnBus(old, control.BusDrain, m.busStep(ctx, old, control.BusDrain, bound))
 	m.busSteps(ctx, workers, control.BusDrain)
+	return bound
 }
 
 // readyWorkers runs on the loop.

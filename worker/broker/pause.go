@@ -9,8 +9,9 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-// pauseLimit ends a pause that nobody ends.
-const pauseLimit = 3 * time.Second
+// pauseLimit ends a pause that nobody ends. It is longer than a large history takes
+// from one broker process to the next: what was sent before would be lost.
+const pauseLimit = 20 * time.Second
 
 var _ worker.Pauser = (*Client)(nil)
 

@@ -92,6 +92,13 @@ func (c *channel) append(offset, ms uint64, kind byte, data []byte) {
 	c.n++
 }
 
+// reserve makes room for n bytes of messages in a channel that has none yet.
+func (c *channel) reserve(n int) {
+	if c.n == 0 {
+		c.buf = append(make([]byte, 0, int(c.name)+n), c.buf[:c.name]...)
+	}
+}
+
 // makeRoom is for need more bytes. The buffer grows by an eighth: a copy of it
 // for every eighth of its messages, and no more than that of memory unused.
 func (c *channel) makeRoom(need int) {

@@ -100,9 +100,21 @@ func (s *Store) Each(visit func(app, name string, last uint64)) {
 type Loader struct {
 	s        *Store
 	messages []loaded
+	of       map[string]*loadedOf // by the texts of app and channel, as frames have them
 	ends     map[end]bool
 	channels []loadedChannel
 	purges   []loadedChannel
+}
+
+// loadedOf is what the frames of one channel have in common.
+type loadedOf struct {
+	seq   uint16
+	name  string
+	keep  Keep
+	n     int // messages
+	bytes int // of them, as records
+	c     *channel
+	gone  int // Store.gone when c was in the table
 }
 
 // end is the last offset of a channel, as a frame has it.
@@ -112,13 +124,11 @@ type end struct {
 }
 
 type loaded struct {
-	seq    uint16
+	of     *loadedOf
 	kind   byte
 	prev   uint64
 	offset uint64
 	ms     uint64
-	came   uint64 // ms, or that of one before it, if that is later
-	name   string
 	data   []byte
 }
 
@@ -132,7 +142,7 @@ type loadedChannel struct {
 }
 
 // NewLoader begins to load into s, which must be empty.
-func NewLoader(s *Store) *Loader { return &Loader{s: s} }
+func NewLoader(s *Store) *Loader { return &Loader{s: s, of: map[string]*loadedOf{}} }
 
 // Frames reads frames and returns how many bytes of b are whole ones: the rest
 // begins with what is none. It refers to b until Done.
@@ -151,6 +161,38 @@ func (l *Loader) Frames(b []byte) (n int) {
 	return n
 }
 
+// messageFrame reads what follows the kind of a frame. Most frames are of
+// messages, so nothing is allocated for them but a place in the list.
+func (l *Loader) messageFrame(b []byte) bool {
+	r := reader{b: b}
+	r.skip()
+	r.skip()
+	if r.bad {
+		return false
+	}
+	key := b[:len(b)-len(r.b)]
+	m := loaded{of: l.of[string(key)], prev: r.uvarint(), offset: r.uvarint(), ms: r.uvarint()}
+	size := r.uvarint()
+	m.kind = r.byte()
+	if m.data = r.b; r.bad || uint64(len(m.data)) != size {
+		return false
+	}
+	if m.of == nil {
+		t := reader{b: key}
+		app := t.string()
+		m.of = &loadedOf{name: t.string()}
+		m.of.seq, _ = l.s.sequenceOf(app)
+		m.of.keep = l.s.o.Keep(m.of.name)
+		l.of[string(key)] = m.of
+	}
+	q := l.s.seqs[m.of.seq]
+	q.last = max(q.last, m.offset)
+	m.of.n++
+	m.of.bytes += recordSize(m.offset, m.ms, m.data)
+	l.messages = append(l.messages, m)
+	return true
+}
+
 // body reads one frame; false = it makes no sense.
 func (l *Loader) body(b []byte) bool {
 	r := reader{b: b}
@@ -162,18 +204,12 @@ func (l *Loader) body(b []byte) bool {
 		l.app(app, Epoch(r.uvarint()), r.uvarint(), r.uvarint())
 		return !r.bad
 	}
+	if kind == frameMessage {
+		return l.messageFrame(b[1:])
+	}
 	seq, q := l.s.sequenceOf(app)
 	name := r.string()
 	switch kind {
-	case frameMessage:
-		m := loaded{seq: seq, name: name, prev: r.uvarint(), offset: r.uvarint(), ms: r.uvarint()}
-		size := r.uvarint()
-		m.kind = r.byte()
-		if m.data = r.b; r.bad || uint64(len(m.data)) != size {
-			return false
-		}
-		q.last = max(q.last, m.offset)
-		l.messages = append(l.messages, m)
 	case frameChannel:
 		l.channels = append(l.channels, loadedChannel{seq, kind, name, r.uvarint(), r.uvarint(), Reason(r.uvarint())})
 	case frameRemoved, framePurged:
@@ -202,9 +238,8 @@ func (l *Loader) Done() (purged bool) {
 			l.channel(c)
 		}
 	}
-	l.sort()
-	for i := range l.messages {
-		if m := &l.messages[i]; s.o.Keep(m.name).Messages > 0 {
+	for _, i := range l.order() {
+		if m := &l.messages[i]; m.of.keep.Messages > 0 {
 			l.message(m)
 		}
 	}
@@ -222,19 +257,41 @@ func (l *Loader) Done() (purged bool) {
 	return purged
 }
 
-// sort puts messages in the order in which they came: in each app by their
-// offsets, and over all by time, as far as the clock was not set back.
-func (l *Loader) sort() {
-	slices.SortFunc(l.messages, func(a, b loaded) int {
-		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.offset, b.offset), cmp.Compare(a.prev, b.prev))
-	})
+// turn is when a message has come.
+type turn struct {
+	seq          uint16
+	at           int32 // in Loader.messages
+	offset, prev uint64
+	came         uint64 // its time, or that of one before it, if that is later
+}
+
+// order returns the places of the messages in the order in which they came: in
+// each app by their offsets, and over all by time, as far as the clock was not set
+// back.
+func (l *Loader) order() []int32 {
+	turns := make([]turn, len(l.messages))
 	for i := range l.messages {
 		m := &l.messages[i]
-		if m.came = m.ms; i > 0 && l.messages[i-1].seq == m.seq {
-			m.came = max(m.came, l.messages[i-1].came)
-		}
+		turns[i] = turn{m.of.seq, int32(i), m.offset, m.prev, m.ms}
 	}
-	slices.SortStableFunc(l.messages, func(a, b loaded) int { return cmp.Compare(a.came, b.came) })
+	slices.SortFunc(turns, func(a, b turn) int {
+		return cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.offset, b.offset), cmp.Compare(a.prev, b.prev))
+	})
+	rises := true
+	for i := 1; i < len(turns); i++ {
+		if turns[i].seq == turns[i-1].seq {
+			turns[i].came = max(turns[i].came, turns[i-1].came)
+		}
+		rises = rises && turns[i].came >= turns[i-1].came
+	}
+	if !rises { // several apps
+		slices.SortStableFunc(turns, func(a, b turn) int { return cmp.Compare(a.came, b.came) })
+	}
+	list := make([]int32, len(turns))
+	for i := range turns {
+		list[i] = turns[i].at
+	}
+	return list
 }
 
 // channel notes up to where nothing is kept of one, by what was told last of it.
@@ -252,12 +309,7 @@ func (l *Loader) channel(c *loadedChannel) {
 // message puts in one that follows those that are there. If it does not, what is
 // there is not all that was, and so is nothing.
 func (l *Loader) message(m *loaded) {
-	s := l.s
-	c := s.find(m.seq, m.name)
-	if c == nil {
-		c = s.add(m.seq, m.name)
-		c.last, c.lost, c.why = m.prev, m.prev, Age
-	}
+	s, c := l.s, l.place(m)
 	if m.offset <= c.last {
 		return // twice
 	}
@@ -269,7 +321,25 @@ func (l *Loader) message(m *loaded) {
 		c.lost, c.why = m.prev, Age
 		s.live += c.weight() - before
 	}
-	s.put(m.seq, m.name, m.offset, m.kind, m.data, m.ms)
+	s.keep(c, m.of.keep, m.offset, m.kind, m.data, m.ms)
+}
+
+// place returns the channel of a message, which has room for all that are to come.
+func (l *Loader) place(m *loaded) *channel {
+	of, s := m.of, l.s
+	if of.c != nil && of.gone == s.gone {
+		return of.c
+	}
+	first := of.c == nil
+	of.gone = s.gone
+	if of.c = s.find(of.seq, of.name); of.c == nil {
+		of.c = s.add(of.seq, of.name)
+		of.c.last, of.c.lost, of.c.why = m.prev, m.prev, Age
+	}
+	if first {
+		of.c.reserve(of.bytes / of.n * min(of.n, of.keep.limit()))
+	}
+	return of.c
 }
 
 func (l *Loader) purge(p *loadedChannel) {

@@ -33,6 +33,7 @@ type Store struct {
 	byApp  map[string]uint16
 	table  []*channel // heads of lists; the length is a power of two
 	used   int        // channels
+	gone   int        // of those that were forgotten, ever
 	queue  []*channel // of each message in the order of coming; those of gone ones are stale
 	front  int        // of queue
 	stale  int        // entries of queue
@@ -149,6 +150,11 @@ func (s *Store) put(seq uint16, name string, offset uint64, kind byte, data []by
 		c = s.add(seq, name)
 		c.lost, c.why = s.seqs[seq].forgotten, Age // of before it was forgotten, perhaps
 	}
+	return s.keep(c, keep, offset, kind, data, now)
+}
+
+// keep is put for a channel that is known.
+func (s *Store) keep(c *channel, keep Keep, offset uint64, kind byte, data []byte, now uint64) (prev, floor uint64) {
 	before := c.weight()
 	prev, floor = c.last, c.lost
 	s.expire(c, keep, now)
@@ -323,6 +329,7 @@ func (s *Store) forget(c *channel) {
 
 func (s *Store) forgot(c *channel) {
 	s.used--
+	s.gone++
 	s.live -= c.weight()
 	q := s.seqs[c.seq]
 	q.forgotten = max(q.forgotten, c.last)

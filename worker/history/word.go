@@ -188,6 +188,15 @@ func (r *reader) byte() (b byte) {
 	return b
 }
 
+// skip goes past a string.
+func (r *reader) skip() {
+	if n := r.uvarint(); n > uint64(len(r.b)) {
+		r.fail()
+	} else {
+		r.b = r.b[n:]
+	}
+}
+
 func (r *reader) string() (s string) {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {

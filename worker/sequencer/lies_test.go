@@ -393,7 +393,7 @@ func lies(t *testing.T, store string, rounds, channels int, servers []*pushdtest
 // there is one at all, and whatever is purged, nobody misses a message without being
 // told.
 func TestNoLiesOfRules(t *testing.T) {
-	rounds, stores := 8, []string{"disk"}
+	rounds, stores := 5, []string{"disk"}
 	if os.Getenv("PUSHD_TEST_FULL") != "" {
 		rounds, stores = 60, append(stores, "memory")
 	}
