@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -198,7 +199,10 @@ func (a *adopter) socket(s carriedSocket) *listener {
 func (a *adopter) unit(c carriedUnit) *unit {
 	u := &unit{
 		role: c.Role, name: c.Name, generation: c.Generation,
-		bus: c.Bus, cred: c.Cred, copies: c.Copies, data: c.Data, spec: c.Spec, drainMS: c.DrainMS,
+		bus: c.Bus, cred: c.Cred, copies: c.Copies, data: c.Data, spec: c.Spec, drainMS: c.DrainMS, answers: c.Answers,
+	}
+	if c.Answers == nil && c.Role == control.RoleBroker { // the reload that brought us has replaced it first
+		u.answers = append(slices.Clone(control.Answers), control.QueryConnections)
 	}
 	if c.Program >= 0 {
 		u.program = a.programs[c.Program]

@@ -83,7 +83,7 @@ func (k *packer) unit(u *unit) int {
 	}
 	c := carriedUnit{
 		Role: u.role, Name: u.name, Generation: u.generation, Program: k.program(u.program),
-		Bus: u.bus, Cred: u.cred, Data: u.data, Spec: u.spec, DrainMS: u.drainMS, Answers: u.answers,
+		Bus: u.bus, Cred: u.cred, Data: u.data, Spec: u.spec, DrainMS: u.drainMS, Answers: append([]string{}, u.answers...),
 	}
 	for _, name := range u.copies {
 		if k.m.copies[name] != nil { // else of a process that leaves

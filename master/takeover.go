@@ -84,7 +84,7 @@ type carriedUnit struct {
 	Copies     []string            `json:"copies,omitempty"`
 	Spec       json.RawMessage     `json:"spec"`
 	DrainMS    int64               `json:"drain_ms"`
-	Answers    []string            `json:"answers,omitempty"`
+	Answers    []string            `json:"answers"` // nil = the master before knew nothing of it
 }
 
 type carriedSlot struct {

@@ -34,8 +34,24 @@ func (r *rig) deploy(tail string) {
 	copyProgram(r.t, r.path("prog"), r.path("prog"), tail)
 }
 
+// TestWhatABrokerProcessAnswersIsKept: a master of a version before does not know it.
+func TestWhatABrokerProcessAnswersIsKept(t *testing.T) {
+	a := &adopter{}
+	for text, want := range map[string]int{`{}`: 3, `{"answers":[]}`: 0, `{"answers":["nodes"]}`: 1} {
+		c := carriedUnit{Program: -1, Role: control.RoleBroker}
+		if err := json.Unmarshal([]byte(text), &c); err != nil {
+			t.Fatal(err)
+		}
+		if u := a.unit(c); len(u.answers) != want {
+			t.Errorf("%s: %v", text, u.answers)
+		}
+	}
+}
+
 func TestMasterTakesOver(t *testing.T) {
 	r := newUpgradable(t, 2)
+	r.plan.Broker.Answers = []string{control.QueryServices}
+	r.savePlan()
 	i := r.start()
 	before := i.status()
 	r.deploy("another build")
@@ -46,6 +62,9 @@ func TestMasterTakesOver(t *testing.T) {
 	after := i.status()
 	if after.Version != "new" || after.Master.PID != before.Master.PID || !after.Master.Started.Equal(before.Master.Started) {
 		t.Errorf("the master is %s %+v, was %+v", after.Version, after.Master, before.Master)
+	}
+	if len(after.Services) != 1 {
+		t.Error("the broker process is not asked any more")
 	}
 	if want := (ReloadStatus{OK: 1, PauseMaxMS: 1.5}); after.Reloads != want {
 		t.Errorf("reloads: %+v", after.Reloads)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/master"
 )
 
@@ -22,6 +23,8 @@ type Options struct {
 	Config string // of each node, as in pushdtest.Options; no [broker] url and no [cluster] node
 	Env    []string
 	Flags  []string // of `go build`
+
+	Program []byte // what each node runs from a file of its own, Node.Binary; default: what is built
 }
 
 // Cluster is some pushds on a NATS.
@@ -59,6 +62,10 @@ func Start(t testing.TB, o Options) *Cluster {
 			Config: o.Config, Manual: true, Flags: o.Flags,
 			Env: append([]string{"PUSHD_BROKER_URL=" + strings.Join(urls, ","), "PUSHD_CLUSTER_NODE=" + n.Name}, o.Env...),
 		})
+		if o.Program != nil {
+			n.Binary = filepath.Join(n.Dir, "pushd")
+			testkit.WriteProgram(t, n.Binary, o.Program, 0o755)
+		}
 		c.Links, c.Nodes = append(c.Links, link), append(c.Nodes, n)
 	}
 	c.startAll(t)

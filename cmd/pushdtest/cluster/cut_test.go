@@ -87,6 +87,7 @@ type sender struct {
 	node  *Node
 	last  int
 	taken []string // which were said to have reached all
+	loose bool     // fewer may be said to be all
 }
 
 func (s *sender) publish(t *testing.T, members int) {
@@ -96,7 +97,7 @@ func (s *sender) publish(t *testing.T, members int) {
 	switch {
 	case status == 200 && r.Reached == members && r.Complete:
 		s.taken = append(s.taken, text)
-	case status != 503 && (status != 200 || r.Reached > members || r.Complete):
+	case status != 503 && (status != 200 || r.Reached > members || r.Complete && !s.loose):
 		t.Errorf("%s: %d %+v", text, status, r)
 	}
 }
