@@ -144,6 +144,42 @@ env = { DIES = "{{dir}}/dies", WANTS = "open" }`)
 	}
 }
 
+// TestScriptToldLater: a program that wants that is told of those who are there in
+// pieces, of each as of one that was there before, or at once when it asks; and
+// who leaves meanwhile is no matter.
+func TestScriptToldLater(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `env = { WANTS = "open later" }
+limits = { max_message = "128KiB" }`)
+	const n = 12
+	var list []*pushdtest.Client
+	for range n { // two fill a piece
+		c := s.Dial("/")
+		says(t, c, "set "+strings.Repeat("x", 20_000), "set")
+		list = append(list, c)
+	}
+	says(t, list[0], "seen", strings.TrimSpace(strings.Repeat("open ", n)))
+	kill(t, s.idle().PID)
+	pushdtest.Eventually(t, "all are known again", func() bool { one := s.idle(); return one.Births == 2 && one.Told == n })
+	says(t, list[n-1], "seen", strings.TrimSpace(strings.Repeat("resume ", n)))
+
+	one := s.idle()
+	freeze(t, one.PID)
+	list[1].SendText("asks")
+	list[2].Close()
+	for range 3 {
+		list[3].SendText("here")
+	}
+	kill(t, one.PID)
+	list[1].WantText("answer 0 {}")
+	for range 3 {
+		list[3].WantText("here")
+	}
+	if one := s.idle(); one.Told != n-1 || one.Doubts != 0 {
+		t.Errorf("%+v", one)
+	}
+}
+
 // TestScriptCarriedFirst: a client that comes to the new worker before the others
 // do is heard when they have come, and the program has what was carried to it.
 func TestScriptCarriedFirst(t *testing.T) {

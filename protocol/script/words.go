@@ -31,6 +31,7 @@ type Welcome struct {
 // What a program may want to be told beside messages.
 const (
 	WantOpen      = "open"      // of each connection at once; else with its first message
+	WantLater     = "later"     // with WantOpen: of connections that were there before it, by and by
 	WantClose     = "close"     // of the end of connections that it was not told of; those that it was it hears in any case
 	WantFull      = "full"      // FULL and DRAIN
 	WantHandshake = "handshake" // before the answer to it

@@ -38,7 +38,7 @@ func (h *handler) kickedOff() {
 // ready reports whether there is a batch to send, and somebody who waits for it.
 func (h *handler) ready() bool {
 	p := h.cur
-	return p != nil && !p.stopping && !p.cut && len(h.under) == 0 && len(h.next) > 0 && !h.awaits()
+	return p != nil && !p.stopping && !p.cut && len(h.under) == 0 && len(h.next)+len(h.later) > 0 && !h.awaits()
 }
 
 // awaits reports whether connections are on their way here: there is no event
@@ -47,6 +47,7 @@ func (h *handler) awaits() bool { return h.heir || h.importing > 0 }
 
 // dispatch sends the next batch. h.ready holds.
 func (h *handler) dispatch() {
+	h.remind(enough)
 	h.number++
 	h.under = wire.Frame{Op: wire.Tick, Conn: h.number}.Append(h.next)
 	h.next, h.spare = h.spare[:0], nil

@@ -173,6 +173,8 @@ func (h *handler) tell(c *worker.Conn, op wire.Op) {
 	case h.fresh[n]:
 		op = wire.Open
 		delete(h.fresh, n)
+	case h.old[n]:
+		op = wire.Resume
 	case op == wire.Open && c.Get(sessionKey) != "":
 		op = wire.Resume
 	}
@@ -182,6 +184,7 @@ func (h *handler) tell(c *worker.Conn, op wire.Op) {
 		head = h.line
 	}
 	h.told[n] = 0
+	delete(h.old, n)
 	h.next = wire.AppendOpen(h.next, op, n, opening(c, head))
 }
 

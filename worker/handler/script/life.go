@@ -2,6 +2,7 @@ package script
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -36,21 +37,6 @@ func (h *handler) begin(p *proc) {
 	clear(h.fresh)
 	h.kick()
 	h.hold(holdChange, false)
-}
-
-// greet tells a process of what was there before it: what has been carried, and
-// connections, if it wants to know all.
-func (h *handler) greet() {
-	before := len(h.next)
-	h.passOn()
-	if h.wants[wire.WantOpen] {
-		h.clients.Each(h.w, func(c *worker.Conn) bool {
-			h.tell(c, wire.Resume)
-			h.ahead()
-			return true
-		})
-	}
-	h.greeting += len(h.next) - before
 }
 
 // passOn hands on what processes before have carried, with those of its
@@ -248,6 +234,7 @@ func (h *handler) finish(p *proc, flags byte) {
 		p.last = func() { h.finish(p, flags) }
 		return
 	}
+	h.remind(math.MaxInt)
 	h.next = wire.Frame{Op: wire.Stop, Flags: flags}.Append(h.next)
 	h.dispatch()
 	p.stopping = true

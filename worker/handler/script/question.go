@@ -68,16 +68,12 @@ func (h *handler) question(p *proc, f wire.Frame) error {
 		h.answer(p, f.Conn, struct{}{}, err)
 	case wire.AskOpens:
 		h.wants[wire.WantOpen] = true
+		delete(h.wants, wire.WantLater)
 		if h.awaits() { // then all are told who are there at its end
 			h.answer(p, f.Conn, struct{}{}, nil)
 			return nil
 		}
-		h.aside(p, func() {
-			h.clients.Each(h.w, func(c *worker.Conn) bool {
-				h.tell(c, wire.Resume)
-				return true
-			})
-		})
+		h.aside(p, h.tellAll)
 		h.answer(p, f.Conn, struct{}{}, nil)
 	case wire.Call:
 		h.call(p, f)

@@ -50,6 +50,8 @@ type handler struct {
 	wants    map[string]bool // of the process, or of the one before
 	told     map[uint64]told // connections that cur knows
 	fresh    map[uint64]bool // connections that nobody has been told of and that are to be OPEN
+	later    []uint64        // connections that cur is to be told of by and by
+	old      map[uint64]bool // the same, as far as it was not told of them meanwhile
 	head     []byte          // of the handshake that is being answered
 	line     []byte          // reused: of the handshake of one that is told of later
 	requests map[uint64]*request

@@ -218,8 +218,8 @@ Workerman\Worker::runAll();
 	h.open(script.Open, 1, "")
 	h.message(1, "a")
 	h.want("MANY 0 1 1 12345678", `SESSION 1 {"other":"[true,true]"}`)
-	h.event(script.Frame{Op: script.Full, Conn: 1})
-	h.message(1, "a")
+	full := script.Frame{Op: script.Full, Conn: 1}.Append(nil) // in one piece with the message: sessions go out when all that has come is done
+	h.write(script.Frame{Op: script.Message, Conn: 1, Payload: []byte("a")}.Append(full))
 	h.want("SEND 1 12345678", `SESSION 1 {"other":"[true,false]","full":1}`)
 	h.says("error 2: send buffer full and drop package")
 	h.event(script.Frame{Op: script.Drain, Conn: 1})

@@ -126,7 +126,11 @@ namespace Pushd {
             $wants = [];
             if ($w->onConnect || $w->onWebSocketConnect || $w->onWebSocketConnected || $w->onResume) {
                 $wants[] = 'open';
-                Conns::$told = true;
+                if ($w->onResume) {
+                    Conns::$told = true;
+                } else { // who looks at all connections asks for them
+                    $wants[] = 'later';
+                }
             }
             if ($w->onClose) {
                 $wants[] = 'close';
