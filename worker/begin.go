@@ -59,6 +59,7 @@ func (s *starts) call(l *loop) error {
 		return r.onWorkerStart(l.w)
 	})
 	if err == nil {
+		l.begun = true
 		s.ready()(nil)
 	}
 	return err

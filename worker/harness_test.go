@@ -34,6 +34,7 @@ type bus struct {
 	mu      sync.Mutex
 	clients []*loopback
 	nextID  uint64
+	first   *BusQuery // who comes is asked this at once; nil = nothing
 }
 
 // loopback is a worker's end of a bus.
@@ -59,6 +60,9 @@ func (b *bus) client() *loopback {
 
 func (c *loopback) Start(in Inbox) error {
 	c.in = in
+	if c.bus.first != nil {
+		in.Query(*c.bus.first)
+	}
 	c.bus.mu.Lock()
 	c.bus.clients = append(c.bus.clients, c)
 	c.bus.mu.Unlock()

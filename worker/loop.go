@@ -21,6 +21,7 @@ type loop struct {
 	slot       int
 	generation int
 	heir       bool   // connections of another process will come
+	begun      bool   // OnWorkerStart of all handlers was called
 	identity   string // text of the control.Identity
 	broker     parts
 	proxies    forwarded.Proxies

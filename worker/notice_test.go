@@ -153,6 +153,33 @@ func (h *querying) OnQuery(what string, args []byte) ([]byte, error) {
 	return nil, nil
 }
 
+// started answers by what OnWorkerStart has made.
+type started struct {
+	admitting
+	own *string
+}
+
+func (h *started) OnWorkerStart(*Worker) error { h.own = new(string); return nil }
+
+func (h *started) OnQuery(string, []byte) ([]byte, error) { return json.Marshal(*h.own) }
+
+// TestQuestionBeforeStart: handlers are asked nothing before OnWorkerStart.
+func TestQuestionBeforeStart(t *testing.T) {
+	h := &started{}
+	w := New(anyWS)
+	w.Routes = []Route{{Pattern: "/a", Handler: h}}
+	raw, _ := json.Marshal(handlerQuery{What: "q.started"})
+	s := launch(t, w, &bus{first: &BusQuery{What: GatherQuery, Args: raw}}, nil)
+	if a := <-s.broker.answers; a.Error != "" || len(a.Data) != 0 {
+		t.Errorf("%+v\n%s", a, s.log)
+	}
+	s.on(func() {
+		if data, err := w.loop.query(GatherQuery, raw); string(data) != `""` || err != nil {
+			t.Errorf("%s %v", data, err)
+		}
+	})
+}
+
 func TestHandlersAnswerQuestions(t *testing.T) {
 	w := New(anyWS)
 	w.Routes = []Route{{Pattern: "/a", Handler: &admitting{}}, {Pattern: "/b", Handler: &querying{}}}

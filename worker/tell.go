@@ -80,8 +80,12 @@ type handlerQuery struct {
 // later runs a callback of the program in a later turn.
 func (l *loop) later(fn func()) { l.post(l.users(fn)) }
 
-// askHandlers answers Gather in this process.
+// askHandlers answers Gather in this process. What has not begun has nothing to say:
+// questions come as soon as the broker knows of the process.
 func (l *loop) askHandlers(args json.RawMessage) (answer json.RawMessage, err error) {
+	if !l.begun {
+		return nil, nil
+	}
 	var q handlerQuery
 	if err := decode(args, &q); err != nil {
 		return nil, err

@@ -187,10 +187,11 @@ func (h *Handler) lookForSessions() {
 	var names []string
 	var far []*worker.Conn
 	for c := range h.carriers {
-		_, channel, _ := carries(c)
+		_, channel, ok := carries(c)
 		switch s := h.sessions[channel]; {
 		case h.w.Find(c.ID()) != c:
 			delete(h.carriers, c) // it has moved
+		case !ok: // it is about to end
 		case (s == nil || !s.c.Open()) && len(names) < worker.MaxSurvey:
 			names, far = append(names, channel), append(far, c)
 		}
@@ -227,11 +228,13 @@ func (h *Handler) carry(c *worker.Conn, data string) {
 		return // the answer is over, and the session has been told
 	}
 	code := uint16(codeTaken)
+	if kind == last || c.Protocol() == "poll" { // its end, which may come first, says nothing more
+		_ = c.Set(carriesKey, "")
+	}
 	if len(frame) > 0 && c.SendText(frame) != nil {
 		code = codeNotTaken
 	}
 	if kind == last {
-		_ = c.Set(carriesKey, "")
 		c.Close(0, "")
 		return
 	}

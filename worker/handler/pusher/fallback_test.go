@@ -459,6 +459,27 @@ func TestFallbackLostWords(t *testing.T) {
 	}
 }
 
+// TestFallbackOnce: a poll in another process that is answered with the last byte it
+// was given, since that is half a queue, does not say that nothing has come.
+func TestFallbackOnce(t *testing.T) {
+	p := startPair(t)
+	p.post(p.here, sessionPath+"xhr"+query, "").want("o", "hello")
+	p.say(p.here, subscribeNews)
+	p.post(p.here, sessionPath+"xhr"+query, "").want("pusher_internal:subscription_succeeded {}")
+	big := strings.Repeat("x", 600<<10)
+	p.trigger(big)
+	far := p.post(p.far, sessionPath+"xhr"+query, "")
+	if got := events(t, far.lines()); !slices.Equal(got, []string{"e " + big}) {
+		t.Fatalf("%d events", len(got))
+	}
+	next := p.post(p.far, sessionPath+"xhr"+query, "")
+	if lines := next.lines(); len(lines) != 0 {
+		t.Fatalf("%d bytes come again", len(lines[0]))
+	}
+	p.trigger("small")
+	next.want("e small")
+}
+
 // TestFallbackBadInput: what is wrong is told, and harms nobody.
 func TestFallbackBadInput(t *testing.T) {
 	p := startPair(t)

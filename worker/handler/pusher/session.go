@@ -293,7 +293,7 @@ func (s *session) send(frame string, n int, kind string) {
 func (s *session) post(k carrier, frame, kind string) (taken bool, err error) {
 	if c := s.h.w.Find(k.ID); c != nil && c.Open() {
 		if number, _, _ := carries(c); number == k.Number && isCarrier(c) {
-			if kind == last {
+			if kind == last || c.Protocol() == "poll" {
 				_ = c.Set(carriesKey, "")
 			}
 			if frame != "" && c.SendText(frame) != nil {
