@@ -98,7 +98,7 @@ func (c *comparison) server(ctx context.Context, s server, round int) error {
 		if running == nil || m.fresh {
 			running.stop()
 			var err error
-			if running, err = start(ctx, c, s); err != nil {
+			if running, err = start(ctx, c, s, m.keys); err != nil {
 				return err
 			}
 		}

@@ -1,13 +1,17 @@
 package compare
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // measure is one way to load a server: the arguments of a pushbench command.
 type measure struct {
 	name      string
 	pushdOnly bool
-	fresh     bool // wants a server that has not had connections
-	once      bool // in the first round only: it takes long, or does not vary
+	fresh     bool   // wants a server that has not had connections
+	keys      string // more of the worker's config, for a server of its own
+	once      bool   // in the first round only: it takes long, or does not vary
 	args      func(o Options, p *process) []string
 }
 
@@ -30,6 +34,9 @@ var measures = []measure{
 	}},
 	{name: "idle cpu", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
 		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", o.Hold.String()}
+	}},
+	{name: "heartbeat", pushdOnly: true, once: true, fresh: true, keys: `ping_interval = "1s"`, args: func(o Options, p *process) []string {
+		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", max(5*o.Duration, 6*time.Second).String()}
 	}},
 	{name: "pusher idle", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
 		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "1s")
@@ -97,6 +104,7 @@ var lines = []line{
 	{"idle connection, memory", "idle", "server_bytes_per_connection", "B", false, "", "", 640},
 	{"… after a broadcast and a reload", "after", "server_bytes_per_connection_after", "B", false, "", "", 800},
 	{"idle CPU, default heartbeat", "idle cpu", "idle_cpu_percent", "% of a core", false, "", "", 1},
+	{"a ping and its pong: CPU ÷ a bare write and read", "heartbeat", "ping_to_bare", "×", false, "", "", 2.6},
 	{"echo, 100 connections: CPU", "echo 100", "server_cpu_us_per_message", "µs", false, gnet, "", 1.08},
 	{"echo, 100 connections: rate", "echo 100", "messages_per_s", "/s", true, bestPeer, "", 1},
 	{"echo, 1,000 connections: CPU", "echo 1000", "server_cpu_us_per_message", "µs", false, gnet, "", 1.08},

@@ -22,7 +22,7 @@ func Million(ctx context.Context, o Options, out string, stdout, log io.Writer) 
 	o.Each = o.Idle/o.Loops + 100 // evenly, and with room to move
 	c := &comparison{Options: o, dir: dir}
 	_, _ = fmt.Fprintf(log, "%d connections to %d workers\n", o.Idle, o.Loops)
-	p, err := start(ctx, c, servers[0])
+	p, err := start(ctx, c, servers[0], "")
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ const (
 )
 
 // start runs the server and returns once it says that it is ready.
-func start(ctx context.Context, c *comparison, s server) (*process, error) {
+func start(ctx context.Context, c *comparison, s server, keys string) (*process, error) {
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func start(ctx context.Context, c *comparison, s server) (*process, error) {
 	p := &process{address: "127.0.0.1:" + ports[0]}
 	if s.name == pushd {
 		p.api, p.pushd = "http://127.0.0.1:"+ports[1], c.Pushd
-		if p.config, err = p.configure(c, ports[1]); err != nil {
+		if p.config, err = p.configure(c, ports[1], keys); err != nil {
 			return nil, err
 		}
 		p.cmd = exec.CommandContext(ctx, c.Pushd, "start", "-c", p.config)
@@ -115,8 +115,8 @@ func (p *process) launch() error {
 }
 
 // configure writes the config of a pushd that has its defaults but for where
-// it listens and how many workers it has.
-func (p *process) configure(c *comparison, apiPort string) (string, error) {
+// it listens, how many workers it has, and keys.
+func (p *process) configure(c *comparison, apiPort, keys string) (string, error) {
 	dir := c.dir
 	file := filepath.Join(dir, "pushd.toml")
 	text := fmt.Sprintf(`runtime_dir = %q
@@ -139,7 +139,8 @@ listen = "websocket://%s"
 count  = %d
 routes = { "/echo" = "echo", "/chat" = "chat", "/app/{key}" = "pusher", "/apps/*" = "pusher" }
 limits = { max_connections = %d }
-`, filepath.Join(dir, "run"), filepath.Join(dir, "data"), apiPort, key, key, key, key, p.address, c.Loops, c.Each)
+%s
+`, filepath.Join(dir, "run"), filepath.Join(dir, "data"), apiPort, key, key, key, key, p.address, c.Loops, c.Each, keys)
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
