@@ -252,10 +252,17 @@ func (r *reader) take(line string) error {
 // told of the switch.
 func (r *reader) plain(line string) error {
 	n, err := strconv.Atoi(line)
-	if err != nil || len(r.at) != 1 {
+	if len(r.at) != 1 || err != nil && line != endText {
 		return fmt.Errorf("%q", line)
 	}
 	for channel, last := range r.last {
+		if line == endText {
+			if r.ended[channel] {
+				return nil
+			}
+			n = r.ledgers[channel].end()
+			r.ended[channel] = true
+		}
 		if missing := r.ledgers[channel].missing(last, n); last >= 0 && (n <= last || len(missing) > 0) {
 			return fmt.Errorf("%d after %d, missing %v", n, last, missing)
 		}
