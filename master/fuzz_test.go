@@ -50,7 +50,8 @@ func FuzzStat(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again := fmt.Appendf(nil, "1 (%s) %s %d%s %d 0 %d", line, []byte{s.state}, s.parent, strings.Repeat(" 0", 17), s.start, s.rss)
+		again := fmt.Appendf(nil, "1 (%s) %s %d 0 0 %d 0 %d%s %d 0 %d",
+			line, []byte{s.state}, s.parent, s.tty, s.flags, strings.Repeat(" 0", 12), s.start, s.rss)
 		if t2, err := parseStat(again); err != nil || t2 != s {
 			t.Errorf("%q is read as %+v, and as %+v, %v with itself as the name", line, s, t2, err)
 		}

@@ -16,6 +16,7 @@ type procStat struct {
 	state  byte // 'R', 'S', 'Z' …
 	parent int
 	tty    int    // number of the controlling terminal, 0 = none
+	flags  uint64 // PF_* of the kernel
 	start  uint64 // clock ticks since boot; with the pid it names a process for good
 	rss    int64  // pages
 }
@@ -34,6 +35,9 @@ func parseStat(line []byte) (s procStat, err error) {
 	}
 	if s.tty, err = strconv.Atoi(string(f[4])); err != nil {
 		return s, fmt.Errorf("terminal: %w", err)
+	}
+	if s.flags, err = strconv.ParseUint(string(f[6]), 10, 64); err != nil {
+		return s, fmt.Errorf("flags: %w", err)
 	}
 	if s.start, err = strconv.ParseUint(string(f[19]), 10, 64); err != nil {
 		return s, fmt.Errorf("start time: %w", err)
@@ -70,11 +74,15 @@ func readStat(pid int) (procStat, error) {
 	return s, nil
 }
 
-// aliveSince says whether pid is a live process that started at start. One
-// that only waits to be reaped is not alive.
+// exiting is the kernel's PF_EXITING: a process that was killed has it from then on,
+// while its memory and files are still being given back, until it waits to be reaped.
+const exiting = 4
+
+// aliveSince says whether pid is a live process that started at start. One that is
+// on its way out, or only waits to be reaped, is not alive.
 func aliveSince(pid int, start uint64) bool {
 	s, err := readStat(pid)
-	return err == nil && s.start == start && s.state != 'Z' && s.state != 'X'
+	return err == nil && s.start == start && s.flags&exiting == 0 && s.state != 'Z' && s.state != 'X'
 }
 
 // rssBytes returns the resident memory of a process, 0 if it is gone.

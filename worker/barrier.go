@@ -47,7 +47,7 @@ func (l *loop) barrier(arrived bool) *barrier {
 func (b *barrier) ask() {
 	reached := b.passed
 	if b.token != "" {
-		reached = func() { b.l.Deliver([]Publication{{Kind: kindSync, Scope: ScopeConn, Target: b.token}}) }
+		reached = func() { b.l.arrive(b.token) }
 	}
 	b.err = b.l.broker.Barrier(b.token != "", reached)
 }
@@ -72,6 +72,12 @@ func (b *barrier) wait() error {
 		b.err = errors.New("no answer")
 	}
 	return fmt.Errorf("wait for the broker: %w", b.err)
+}
+
+// arrive puts a mark behind all that has arrived. It runs on the broker client's
+// goroutine.
+func (l *loop) arrive(token string) {
+	l.Deliver([]Publication{{Kind: kindSync, Scope: ScopeConn, Target: token}})
 }
 
 // synced runs on the loop when a mark is at the head of the stream.

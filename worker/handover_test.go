@@ -20,13 +20,18 @@ import (
 func (old *server) replace(w *Worker, b *bus) (*server, control.Exported) {
 	old.t.Helper()
 	fresh := launch(old.t, w, b, old)
+	return fresh, old.moveTo(fresh)
+}
+
+func (old *server) moveTo(fresh *server) control.Exported {
+	old.t.Helper()
 	ours, theirs := socketpair(old.t)
 	must(old.t, fresh.master.Send(control.TypeImport, 1, nil, theirs))
 	theirs.Close()
 	if m := fresh.receive(); m.Type != control.TypeAnswer || m.Error != "" {
 		old.t.Fatalf("import: %+v", m)
 	}
-	return fresh, old.export(ours)
+	return old.export(ours)
 }
 
 func (old *server) export(end *os.File) (report control.Exported) {

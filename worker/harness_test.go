@@ -34,7 +34,8 @@ type bus struct {
 	mu      sync.Mutex
 	clients []*loopback
 	nextID  uint64
-	first   *BusQuery // who comes is asked this at once; nil = nothing
+	first   *BusQuery     // who comes is asked this at once; nil = nothing
+	hold    chan struct{} // who comes hears nothing until it is closed; nil = all
 }
 
 // loopback is a worker's end of a bus.
@@ -65,6 +66,9 @@ func (c *loopback) Start(in Inbox) error {
 	}
 	c.bus.mu.Lock()
 	c.bus.clients = append(c.bus.clients, c)
+	if hold := c.bus.hold; hold != nil {
+		c.ch <- func() { <-hold }
+	}
 	c.bus.mu.Unlock()
 	go func() {
 		defer close(c.done)

@@ -203,7 +203,7 @@ func (m *imports) admit(s *shipment) {
 	conns, files, homeless := m.enrol(s)
 	if m.ahead {
 		l.skip.add(conns, maps.Clone(m.at))
-		l.after(skipFor, func() { l.skip.drop(conns) })
+		l.after(skipFor, func() { l.unskip(conns) })
 	}
 	l.beatAgain()
 	m.told = l.replay(conns, m.at)
@@ -268,10 +268,6 @@ func (m *imports) enrol(s *shipment) (conns []*Conn, files []int, homeless []*Co
 	}
 	return conns, files, homeless
 }
-
-// skipFor is how long a publication that the old worker has delivered may still
-// be on its way to us.
-const skipFor = 10 * time.Second
 
 // land runs when a connection is in place or lost, on the loop, once for each of
 // the batch. A lost one goes through OnClose right after.

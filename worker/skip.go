@@ -1,6 +1,9 @@
 package worker
 
-import "maps"
+import (
+	"maps"
+	"time"
+)
 
 // skips says which publications connections have had in the process that they
 // came from, and will not get a second time when those arrive here. Batches that
@@ -42,4 +45,23 @@ func (s *skips) drop(conns []*Conn) {
 	if s.conns -= len(conns); s.conns == 0 {
 		*s = skips{}
 	}
+}
+
+// skipFor is how long a publication that the old worker has delivered may still be
+// on its way through the broker, at least.
+const skipFor = 10 * time.Second
+
+// unskip drops conns when all that had reached the broker by now has been delivered
+// here, however far behind this process is. While the broker is away it asks again.
+func (l *loop) unskip(conns []*Conn) {
+	token := newID().String()
+	l.syncs[token] = func() { l.skip.drop(conns) }
+	var ask func()
+	ask = func() {
+		if l.syncs[token] != nil {
+			_ = l.broker.Barrier(true, func() { l.arrive(token) })
+			l.after(skipFor, ask)
+		}
+	}
+	ask()
 }

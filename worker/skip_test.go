@@ -60,3 +60,30 @@ func TestCalmHandoverKeepsOneVector(t *testing.T) {
 		}
 	})
 }
+
+// TestSkipsOutlastALag: a process that is far behind gives nobody a second time what
+// the one before has delivered, however late it comes.
+func TestSkipsOutlastALag(t *testing.T) {
+	b := &bus{}
+	w1, _ := newEchoer(anyWS)
+	s1 := launch(t, w1, b, nil)
+	c := connect(t, s1.addrs[0], "/")
+	b.mu.Lock()
+	b.hold = make(chan struct{})
+	b.mu.Unlock()
+	w2, _ := newEchoer(anyWS)
+	s2 := launch(t, w2, b, s1)
+	must(t, w1.loop.do(func() { must(t, w1.Publish("all", Text("once"))) }))
+	c.want("once")
+	s1.moveTo(s2)
+	s2.on(func() {
+		if w2.loop.skip.conns != 1 {
+			t.Errorf("%d skip", w2.loop.skip.conns)
+		}
+		w2.loop.unskip(w2.loop.conns.all) // skipFor is over
+	})
+	close(b.hold)
+	s2.eventually("it has caught up", func() bool { return w2.loop.skip.conns == 0 })
+	must(t, w2.loop.do(func() { must(t, w2.Publish("all", Text("next"))) }))
+	c.want("next")
+}
