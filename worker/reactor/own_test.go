@@ -64,8 +64,11 @@ func TestAfterRound(t *testing.T) {
 		clients[i] = settled(t, s, tcp)
 	}
 	var rings uint64
-	s.on(func() { // the loop is here, and looks at no socket
-		s.events, rings = nil, CallsSoFar().Rings
+	posted, over := make(chan struct{}), make(chan struct{})
+	must(t, s.r.Post(func() { // the loop is here, and looks at no socket
+		defer close(over)
+		<-posted // which has rung
+		s.events, s.rounded, rings = nil, make(chan struct{}, n), CallsSoFar().Rings
 		var fds []unix.PollFd
 		for i, c := range clients {
 			_, err := c.Write([]byte("round"))
@@ -74,14 +77,21 @@ func TestAfterRound(t *testing.T) {
 		}
 		for ready, err := 0, error(nil); ready < n; ready, err = unix.Poll(fds, 10) {
 			if err != nil && err != unix.EINTR {
-				t.Fatal(err)
+				t.Error(err)
+				return
 			}
 		}
-	})
+	}, 0))
+	close(posted)
+	<-over
 	for _, c := range clients {
 		says(t, c, "", "ROUND")
 	}
+	for range clients { // whoever asks the loop rings
+		<-s.rounded
+	}
 	s.on(func() {
+		s.rounded = nil
 		want := strings.Repeat("readable ", n) + strings.Repeat("round ", n)
 		if got := strings.Join(s.events, " ") + " "; got != want {
 			t.Error(got)

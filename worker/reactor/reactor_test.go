@@ -30,7 +30,8 @@ type shouter struct {
 	landed chan *peer
 	again  chan struct{}
 
-	rings    []uint64 // so far, at each turn behind a round
+	rings    []uint64      // so far, at each turn behind a round
+	rounded  chan struct{} // nil, or told of each of those
 	peers    []*peer
 	writable func(*peer) // may be nil
 }
@@ -81,6 +82,9 @@ func (s *shouter) Readable(c *peer, p []byte) {
 		s.r.AfterRound(func() {
 			s.note("round")
 			s.rings = append(s.rings, CallsSoFar().Rings)
+			if s.rounded != nil {
+				s.rounded <- struct{}{}
+			}
 		})
 		s.write(c, p)
 	case strings.HasPrefix(string(p), "MUCH"):

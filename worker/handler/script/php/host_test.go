@@ -30,6 +30,7 @@ type host struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	socket  net.Conn
+	out     []byte // written by flush
 	in      *script.Reader
 	log     *testkit.Log
 	batch   uint64
@@ -91,14 +92,23 @@ func begin(t *testing.T, file, name string) *host {
 	must(t, conn.SetDeadline(time.Now().Add(patience)))
 	config, _ := json.Marshal(script.Config{Version: 1, Worker: name, Count: 1, Births: 1, MaxFrame: script.MaxPayload, MaxReply: script.MaxPayload})
 	h.event(script.Frame{Op: script.Setup, Payload: config})
+	h.flush()
 	return h
 }
 
-func (h *host) write(p []byte) {
+// write appends to the batch, which goes out in one piece: PHP does what else it has
+// to do when all that has come is done.
+func (h *host) write(p []byte) { h.out = append(h.out, p...) }
+
+func (h *host) flush() {
 	h.t.Helper()
-	if _, err := h.socket.Write(p); err != nil {
+	if len(h.out) == 0 {
+		return
+	}
+	if _, err := h.socket.Write(h.out); err != nil {
 		h.t.Fatalf("write to PHP: %v\n%s", err, h.log)
 	}
+	h.out = nil
 }
 
 func (h *host) event(f script.Frame) { h.t.Helper(); h.write(f.Append(nil)) }
@@ -108,6 +118,7 @@ func (h *host) tick() {
 	h.t.Helper()
 	h.batch++
 	h.event(script.Frame{Op: script.Tick, Conn: h.batch})
+	h.flush()
 }
 
 const head = "GET /chat?token=t1 HTTP/1.1\r\nHost: example.org\r\nOrigin: http://example.org\r\nX-Real-IP: 192.0.2.9\r\nCookie: a=b; c=d%20e\r\n\r\n"
@@ -136,6 +147,7 @@ func (h *host) closed(id uint64) {
 // next returns the next order as words: "SEND 1 hello".
 func (h *host) next() string {
 	h.t.Helper()
+	h.flush()
 	f, err := h.in.Next()
 	if errors.Is(err, io.EOF) {
 		return "EOF"
@@ -247,6 +259,7 @@ func (h *host) stop(flags byte) (orders []string, carried []byte) {
 // says waits until words stand in what PHP has printed.
 func (h *host) says(words string) {
 	h.t.Helper()
+	h.flush()
 	for end := time.Now().Add(patience); !strings.Contains(h.log.String(), words); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			h.t.Fatalf("%q was not printed:\n%s", words, h.log)

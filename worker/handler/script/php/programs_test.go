@@ -179,3 +179,21 @@ func clientFrame(r *bufio.Reader) string {
 	}
 	return fmt.Sprintf("%d %s", head[0]&15, body[4:])
 }
+
+// TestTimerAsks: what has come with the answer to a timer's question is done though
+// nothing comes after it.
+func TestTimerAsks(t *testing.T) {
+	h := serve(t, program(t, `
+$worker = new Workerman\Worker('websocket://0.0.0.0:2346');
+$worker->onConnect = function ($c) {};
+$worker->onWorkerStart = function ($worker) {
+    Workerman\Timer::add(0.01, function () use ($worker) { echo count($worker->connections), " are here\n"; }, [], false);
+};
+Workerman\Worker::runAll();`), "start")
+	if got := h.next(); got != "ASK_OPENS 1" {
+		t.Fatal(got)
+	}
+	h.event(script.Frame{Op: script.Answer, Conn: 1, Payload: []byte("{}")})
+	h.want()
+	h.says("0 are here")
+}

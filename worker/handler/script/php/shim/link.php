@@ -28,7 +28,8 @@ final class Link
     public static $leaving = false;
     public static $config = [];
 
-    private static $socket, $pid = 0, $in = '', $at = 0, $out = '', $questions = 0;
+    private static $socket, $pid = 0, $in = '', $at = 0, $out = '';
+    public static $questions = 0; // asked so far
     private static $done = 0; // events of this batch that are done
     private static $writing = false, $late = false;
     // Sends of one string to many, one after the other, become one frame.
@@ -288,6 +289,12 @@ final class Link
         }
         $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, $at);
         return $at + self::HEADER + $h['l'] > \strlen(self::$in) ? null : $h;
+    }
+
+    /** Whether an event waits that has been read already. */
+    static function pending(): bool
+    {
+        return self::header(self::$at) !== null;
     }
 
     private static function drop(int $at, int $n): void

@@ -114,19 +114,22 @@ final class Loop
                 $pushd = self::wait(Timers::$next);
                 Conns::settle();
             }
-            if ($pushd) {
-                if (!Link::read()) {
-                    return;
-                }
-                Link::dispatch($program);
-                Conns::settle();
+            if ($pushd && !Link::pending() && !Link::read()) {
+                return;
             }
+            Link::dispatch($program);
+            Conns::settle();
         }
     }
 
-    /** Waits for the first thing to happen and does what has, but for pushd: whether that has something. */
+    /**
+     * Waits for the first thing to happen and does what has, but for pushd: whether
+     * that has something. A callback that asks pushd takes what has come, and may
+     * leave events that nobody will announce again: those are pending.
+     */
     private static function wait(?float $until): bool
     {
+        $asked = Link::$questions;
         $read = self::$read;
         $read[] = Link::socket();
         $write = self::$write;
@@ -153,7 +156,7 @@ final class Loop
         foreach ($write as $stream) {
             self::call(self::$onWrite, $stream);
         }
-        return $pushd;
+        return $pushd && $asked === Link::$questions;
     }
 
     private static function call(array $callbacks, $stream): void
