@@ -155,7 +155,7 @@ func TestReloadBoundsStreams(t *testing.T) {
 	for _, ends := range []bool{true, false} {
 		t.Run(fmt.Sprint("ends ", ends), func(t *testing.T) {
 			t.Parallel()
-			k := startKinds(t)
+			k := startKinds(t, "PUSHD_COUNT=1") // who comes meanwhile comes to the heir
 			stream := browse(t, k.ws)
 			stream.ask(t, "/stream")
 			res, err := http.ReadResponse(stream.r, nil)

@@ -20,14 +20,14 @@ type kinds struct {
 	ws, text, frame, tcp, udp, unix string // addresses
 }
 
-func startKinds(t *testing.T) *kinds {
+func startKinds(t *testing.T, env ...string) *kinds {
 	t.Helper()
 	k := &kinds{unix: filepath.Join(t.TempDir(), "raw.sock")}
 	for _, addr := range []*string{&k.ws, &k.text, &k.frame, &k.tcp, &k.udp} {
 		*addr = pushdtest.FreeAddr(t)
 	}
-	k.Server = pushdtest.Start(t, pushdtest.Options{Package: "cmd/pushd/testdata/kinds", Config: `drain = "2s"`, Manual: true, Env: []string{
-		fmt.Sprintf("KINDS_LISTEN=websocket://%s text://%s frame://%s tcp://%s udp://%s unix://%s", k.ws, k.text, k.frame, k.tcp, k.udp, k.unix)}})
+	k.Server = pushdtest.Start(t, pushdtest.Options{Package: "cmd/pushd/testdata/kinds", Config: `drain = "2s"`, Manual: true, Env: append(env,
+		fmt.Sprintf("KINDS_LISTEN=websocket://%s text://%s frame://%s tcp://%s udp://%s unix://%s", k.ws, k.text, k.frame, k.tcp, k.udp, k.unix))})
 	k.MustRun("start", "-d")
 	return k
 }
