@@ -2,15 +2,12 @@ package pushdtest
 
 import (
 	"crypto/rand"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,10 +45,6 @@ func Main(m *testing.M) (code int) {
 	defer alive.Close()
 	os.Setenv(runMark, mark) // what is started from here on has it, and its children
 	heedSignals()
-	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil { // they mostly wait for processes; -parallel still counts
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	syscall.Umask(0o022) // whatever the caller's is: workers of another user must reach the program
 	return m.Run()
 }
