@@ -46,33 +46,40 @@ type promise struct {
 // promises measures them, one server after the other.
 type promises struct {
 	*cli.Context
-	self, dir    string
-	routes, more string // of the server's config
-	list         []promise
+	self, program, dir string
+	routes, more       string // of the server's config
+	list               []promise
 }
 
 func reloads(c *cli.Context) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	program, err := filepath.Abs(c.String("pushd"))
-	if err != nil {
-		return err
-	}
 	if c.Int("times") < 1 || c.Int("row") < 2 || c.Int("connections") < 1000 {
 		return fmt.Errorf("%w: --times is at least 1, --row 2, --connections 1000", errUsage)
 	}
-	dir, err := os.MkdirTemp("", "pushd-reloads-")
-	if err != nil {
+	p := &promises{Context: c, routes: `"/echo" = "echo", "/chat" = "chat"`}
+	return p.prove(func() error {
+		for i, stage := range []func(*ownServer) error{p.underLoad, p.rate, p.inARow} {
+			if err := p.with([]int{2, 1, 2}[i], stage); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// prove runs the stages, in a folder of their own, and prints what they have found.
+func (p *promises) prove(stages func() error) (err error) {
+	if p.self, err = os.Executable(); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	p := &promises{Context: c, self: self, dir: dir, routes: `"/echo" = "echo", "/chat" = "chat"`}
-	for i, stage := range []func(*ownServer) error{p.underLoad, p.rate, p.inARow} {
-		if err := p.with(program, []int{2, 1, 2}[i], stage); err != nil {
-			return err
-		}
+	if p.program, err = filepath.Abs(p.String("pushd")); err != nil {
+		return err
+	}
+	if p.dir, err = os.MkdirTemp("", "pushbench-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(p.dir) }()
+	if err := stages(); err != nil {
+		return err
 	}
 	return p.output()
 }
@@ -84,12 +91,12 @@ type ownServer struct {
 }
 
 // with runs a stage on a fresh server with so many workers.
-func (p *promises) with(program string, workers int, stage func(*ownServer) error) error {
+func (p *promises) with(workers int, stage func(*ownServer) error) error {
 	dir, err := os.MkdirTemp(p.dir, "")
 	if err != nil {
 		return err
 	}
-	s := &ownServer{program: program, config: filepath.Join(dir, "pushd.toml"), reports: filepath.Join(dir, "reports")}
+	s := &ownServer{program: p.program, config: filepath.Join(dir, "pushd.toml"), reports: filepath.Join(dir, "reports")}
 	for _, address := range []*string{&s.address, &s.api} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -30,51 +28,49 @@ func sseCommand() *cli.Command {
 	}
 }
 
-// streamRoutes are what the server of these measurements has, streamRoom is the room with a history,
-// which all are in, however they come.
+// streamRoutes are what the server of these measurements has, streamRoom is the room
+// with a history, which all are in, however they come.
 const streamRoutes = `"/open" = { handler = "notify", options = { anonymous = true, public_history = true, channels = ["bench0"] } }`
 
 const streamRoom = "[[channel]]\nmatch = \"bench0\"\nhistory = 10000\n"
 
 func streams(c *cli.Context) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	program, err := filepath.Abs(c.String("pushd"))
-	if err != nil {
-		return err
-	}
 	if c.Int("times") < 1 || c.Int("rounds") < 1 || c.Int("polls") < 1 || c.Int("connections") < 1 {
 		return fmt.Errorf("%w: --connections, --polls, --rounds and --times are at least 1", errUsage)
 	}
-	dir, err := os.MkdirTemp("", "pushd-sse-")
+	p := &promises{Context: c, routes: streamRoutes, more: streamRoom}
+	return p.prove(p.streamStages)
+}
+
+func (p *promises) streamStages() error {
+	bytes, err := p.each(p.idleBytes, "ws", "sse", "poll")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	p := &promises{Context: c, self: self, dir: dir, routes: streamRoutes, more: streamRoom}
-	bytes := map[string]float64{}
-	for _, way := range []string{"ws", "sse", "poll"} {
-		if err := p.with(program, 2, func(s *ownServer) (err error) { bytes[way], err = p.idleBytes(s, way); return err }); err != nil {
-			return err
-		}
-	}
 	p.atMost("idle stream, beside an idle WebSocket's "+short(bytes["ws"]), bytes["sse"]-bytes["ws"], "B", 80)
 	p.atMost("poll that waits", bytes["poll"], "B", 800)
-	reload := map[string]float64{}
-	for _, way := range []string{"ws", "poll"} {
-		if err := p.with(program, 2, func(s *ownServer) (err error) { reload[way], err = p.reloadTime(s, way); return err }); err != nil {
-			return err
-		}
+	reload, err := p.each(p.reloadTime, "ws", "poll")
+	if err != nil {
+		return err
 	}
 	p.atMost("reload with polls that wait, by that with WebSockets", reload["poll"]/reload["ws"], "x", 1.5)
 	for _, stage := range []func(*ownServer) error{p.fanouts, p.streamsReload, p.pollsReload} {
-		if err := p.with(program, 2, stage); err != nil {
+		if err := p.with(2, stage); err != nil {
 			return err
 		}
 	}
-	return p.output()
+	return nil
+}
+
+// each measures the same of several ways, each on a server of its own.
+func (p *promises) each(measure func(*ownServer, string) (float64, error), ways ...string) (map[string]float64, error) {
+	values := map[string]float64{}
+	for _, way := range ways {
+		if err := p.with(2, func(s *ownServer) (err error) { values[way], err = measure(s, way); return err }); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
 }
 
 // at is where the server is heard in a way.

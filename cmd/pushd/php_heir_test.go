@@ -25,12 +25,7 @@ func TestPHPHeir(t *testing.T) {
 	})
 	s.MustRun("start", "-d")
 	const n = 12
-	var clients []*pushdtest.Client
-	for i := range n {
-		c := s.Dial("/")
-		phpAsk(c, fmt.Sprintf("login u%d", i), fmt.Sprintf("hello u%d", i))
-		clients = append(clients, c)
-	}
+	clients := phpUsers(s, n)
 	all := func(when string) {
 		t.Helper()
 		for i, c := range clients {

@@ -68,6 +68,16 @@ func phpMust(t *testing.T, err error) {
 	}
 }
 
+// phpUsers are clients u0, u1 … that the room knows.
+func phpUsers(s *pushdtest.Server, n int) (clients []*pushdtest.Client) {
+	for i := range n {
+		c := s.Dial("/")
+		phpAsk(c, fmt.Sprintf("login u%d", i), fmt.Sprintf("hello u%d", i))
+		clients = append(clients, c)
+	}
+	return clients
+}
+
 func phpAsk(c *pushdtest.Client, question, answer string) {
 	c.SendText(question)
 	c.WantText(answer)
@@ -79,12 +89,7 @@ func TestPHPReload(t *testing.T) {
 	s, file := phpServer(t, phpRoom)
 	s.MustRun("start", "-d")
 	const n = 20
-	var clients []*pushdtest.Client
-	for i := range n {
-		c := s.Dial("/")
-		phpAsk(c, fmt.Sprintf("login u%d", i), fmt.Sprintf("hello u%d", i))
-		clients = append(clients, c)
-	}
+	clients := phpUsers(s, n)
 	for v := 2; v <= 6; v++ {
 		phpWrite(t, file, strings.Replace(phpRoom, "VERSION = 1", fmt.Sprintf("VERSION = %d", v), 1))
 		s.MustRun("reload", "-g")

@@ -16,23 +16,7 @@ func TestPusherJSFallback(t *testing.T) {
 			t.Parallel()
 			s := startApps(t)
 			p := talk(t, s, "node", filepath.Join(sdk(t), "fallback.mjs"), way)
-			for {
-				switch word := p.line(); word {
-				case "reload":
-					s.MustRun("reload") // polls are answered all the time: some end in the middle of it
-				case "kill worker":
-					for _, w := range s.Status().Workers {
-						s.Kill(w.PID)
-					}
-				case "kill broker":
-					s.Kill(s.Status().Broker.PID)
-				case "ok":
-					return
-				default:
-					t.Fatalf("it says %q", word)
-				}
-				fmt.Fprintln(p.in, "done")
-			}
+			p.steer(s) // polls are answered all the time: some end in the middle of a reload
 		})
 	}
 }

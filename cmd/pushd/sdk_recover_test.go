@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,21 +37,5 @@ history = 1000
 func TestRecoverSDK(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: recoverConfig})
 	p := talk(t, s, "node", filepath.Join(sdk(t), "recover.mjs"), recoverJS(t))
-	for {
-		switch word := p.line(); word {
-		case "reload":
-			s.MustRun("reload")
-		case "kill worker":
-			for _, w := range s.Status().Workers {
-				s.Kill(w.PID)
-			}
-		case "kill broker":
-			s.Kill(s.Status().Broker.PID)
-		case "ok":
-			return
-		default:
-			t.Fatalf("it says %q", word)
-		}
-		fmt.Fprintln(p.in, "done")
-	}
+	p.steer(s)
 }

@@ -79,6 +79,28 @@ type program struct {
 	ended  chan error
 }
 
+// steer does to the server what the program says, until that has seen enough.
+func (p *program) steer(s *pushdtest.Server) {
+	p.t.Helper()
+	for {
+		switch word := p.line(); word {
+		case "reload":
+			s.MustRun("reload")
+		case "kill worker":
+			for _, w := range s.Status().Workers {
+				s.Kill(w.PID)
+			}
+		case "kill broker":
+			s.Kill(s.Status().Broker.PID)
+		case "ok":
+			return
+		default:
+			p.t.Fatalf("it says %q", word)
+		}
+		fmt.Fprintln(p.in, "done")
+	}
+}
+
 // talk runs a program; when the test ends its input does, and it has to leave.
 func talk(t *testing.T, s *pushdtest.Server, name string, args ...string) *program {
 	t.Helper()
