@@ -96,8 +96,8 @@ export function note(channel) {
   }
 }
 
-export async function until(what, ok) {
-  for (const end = Date.now() + 20_000; !(await ok()); await sleep(5)) {
+export async function until(what, ok, ms = 20_000) {
+  for (const end = Date.now() + ms; !(await ok()); await sleep(5)) {
     if (Date.now() > end) assert.fail(`never happened: ${what}`)
   }
 }
