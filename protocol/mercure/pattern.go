@@ -78,9 +78,6 @@ func parsePattern(s string, base *address) (*pattern, error) {
 		if p.program += cost; p.program > MaxProgram {
 			return nil, errProgram
 		}
-		if i == inPort && c.exp == nil && !c.any && c.literal == specials[scheme] {
-			c.literal = ""
-		}
 		p.components[i] = c
 		if i == inProtocol && c.exp == nil && !c.any {
 			scheme = c.literal

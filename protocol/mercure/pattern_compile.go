@@ -1,6 +1,7 @@
 package mercure
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -11,29 +12,69 @@ import (
 // options of a component, in the words of the standard.
 type options struct {
 	delimiter, prefix string
-	canonical         func(string) string // of what is written as it is
+	canonical         func(string) (string, error) // of what is written as it is
+	whole             func(string) (string, error) // of a component that is nothing else; nil = canonical
 }
 
 func optionsOf(component int, scheme string) options {
 	special := scheme == "" || isSpecial(scheme)
+	escaped := func(set string) func(string) (string, error) {
+		return func(s string) (string, error) { return escape(s, set), nil }
+	}
 	switch component {
 	case inProtocol:
-		return options{canonical: strings.ToLower}
+		return options{canonical: schemeText}
 	case inHost:
-		return options{delimiter: ".", canonical: strings.ToLower}
+		return hostOptions(special)
+	case inPort:
+		return options{canonical: portText, whole: func(s string) (string, error) { return parsePort(s, scheme) }}
 	case inPath:
 		if !special {
-			return options{canonical: func(s string) string { return escape(s, controlSet) }}
+			return options{canonical: escaped(controlSet)}
 		}
-		return options{delimiter: "/", prefix: "/", canonical: func(s string) string { return escape(s, pathSet) }}
+		return options{delimiter: "/", prefix: "/", canonical: escaped(pathSet)}
 	case inQuery:
-		return options{canonical: func(s string) string { return escape(s, querySetOf(special)) }}
+		return options{canonical: escaped(querySetOf(special))}
 	case inHash:
-		return options{canonical: func(s string) string { return escape(s, fragmentSet) }}
-	case inUser, inPassword:
-		return options{canonical: func(s string) string { return escape(s, userSet) }}
+		return options{canonical: escaped(fragmentSet)}
 	}
-	return options{canonical: func(s string) string { return s }}
+	return options{canonical: escaped(userSet)} // user and password
+}
+
+// hostOptions are those of a host. What stands beside a name or a wildcard is a
+// piece of one: it is no IP number yet.
+func hostOptions(special bool) options {
+	whole := func(s string) (string, error) {
+		if s == "" {
+			return s, nil
+		}
+		return parseHost(s, special)
+	}
+	return options{delimiter: ".", whole: whole, canonical: func(s string) (string, error) {
+		switch {
+		case strings.Trim(s, "0123456789abcdefABCDEF:.[]") == "":
+			return strings.ToLower(s), nil
+		case special:
+			return domainText(unescape(s))
+		}
+		return whole(s)
+	}}
+}
+
+func schemeText(s string) (string, error) {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !isLetter(c) && !isDigit(c) && c != '+' && c != '-' && c != '.' {
+			return "", errURL
+		}
+	}
+	return strings.ToLower(s), nil
+}
+
+func portText(s string) (string, error) {
+	if strings.Trim(s, "0123456789") != "" {
+		return "", errURL
+	}
+	return s, nil
 }
 
 // compile makes a component of its tokens, and tells what it costs.
@@ -127,11 +168,16 @@ func (w *writer) run() error {
 			return fmt.Errorf("%w: %q stands where nothing can be repeated", errPattern, t.text)
 		}
 	}
-	if w.plain {
-		w.text = w.canonical(w.fixed.String())
-		return nil
+	if !w.plain {
+		return w.flush()
 	}
-	w.flush()
+	if w.whole == nil {
+		w.whole = w.canonical
+	}
+	var err error
+	if w.text, err = w.whole(w.fixed.String()); err != nil {
+		return fmt.Errorf("%w: %.40q", errPattern, w.fixed.String())
+	}
 	return nil
 }
 
@@ -140,11 +186,23 @@ func isGroup(kind byte) bool {
 }
 
 // flush writes the fixed text that waits.
-func (w *writer) flush() {
-	if w.fixed.Len() > 0 {
-		w.exp.WriteString(regexp.QuoteMeta(w.canonical(w.fixed.String())))
-		w.fixed.Reset()
+func (w *writer) flush() error {
+	quoted, err := w.quote(w.fixed.String())
+	w.exp.WriteString(quoted)
+	w.fixed.Reset()
+	return err
+}
+
+// quote makes a regular expression of a fixed text.
+func (w *writer) quote(s string) (string, error) {
+	if s == "" {
+		return "", nil
 	}
+	text, err := w.canonical(s)
+	if err != nil {
+		return "", fmt.Errorf("%w: %.40q", errPattern, s)
+	}
+	return regexp.QuoteMeta(text), nil
 }
 
 // modifier takes the ?, + or * that follows a group.
@@ -200,9 +258,12 @@ func (w *writer) group(prefix string, inner token, suffix string) error {
 		w.fixed.WriteString(prefix)
 		return nil
 	}
-	w.flush()
 	w.plain = false
-	before, after := regexp.QuoteMeta(w.canonical(prefix)), regexp.QuoteMeta(w.canonical(suffix))
+	before, err := w.quote(prefix)
+	after, errAfter := w.quote(suffix)
+	if err = errors.Join(w.flush(), err, errAfter); err != nil {
+		return err
+	}
 	if modifier == "+" || modifier == "*" {
 		w.exp.WriteString("(?:" + before + "(?:" + exp + ")(?:" + after + before + "(?:" + exp + "))*" + after + ")")
 		if modifier == "*" {

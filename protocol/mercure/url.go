@@ -2,13 +2,11 @@ package mercure
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 )
 
 // address is a URL in the parts that a URL pattern looks at, parsed and written
-// as the URL standard does it. IP numbers and international names in hosts stay
-// as they were written.
+// as the URL standard does it.
 type address struct {
 	scheme         string // without the colon
 	user, password string
@@ -127,39 +125,21 @@ func (a *address) authority(s string, special bool) error {
 		host = host[at+1:]
 	}
 	if colon := strings.LastIndexByte(host, ':'); colon >= 0 && !strings.Contains(host[colon:], "]") {
-		port := host[colon+1:]
+		var err error
+		if a.port, err = parsePort(host[colon+1:], a.scheme); err != nil {
+			return err
+		}
 		host = host[:colon]
-		if port != "" {
-			n, err := strconv.ParseUint(port, 10, 16)
-			if err != nil {
-				return errURL
-			}
-			if a.port = strconv.FormatUint(n, 10); a.port == specials[a.scheme] {
-				a.port = ""
-			}
-		}
 	}
-	if special {
-		host = strings.ToLower(unescape(host))
-		if host == "" && a.scheme != "file" {
-			return errURL
-		}
-	}
-	if !isHost(host) || special && strings.Contains(host, "%") {
+	if special && host == "" && a.scheme != "file" {
 		return errURL
 	}
-	a.host = host
+	var err error
+	if a.host, err = parseHost(host, special); err != nil {
+		return err
+	}
 	a.pathAndQuery(s[end:], special)
 	return nil
-}
-
-// isHost judges the characters of a host, and the form of an IPv6 address.
-func isHost(s string) bool {
-	if inner, ok := strings.CutPrefix(s, "["); ok {
-		inner, ok = strings.CutSuffix(inner, "]")
-		return ok && inner != "" && strings.Trim(inner, "0123456789abcdefABCDEF:.") == ""
-	}
-	return !strings.ContainsAny(s, " #/:<>?@[\\]^|\x00")
 }
 
 func (a *address) pathAndQuery(s string, special bool) {

@@ -501,6 +501,29 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// A stream whose session the new process does not take, as one of another version
+// may not, is ended: the client comes back and is told why.
+func TestReloadOfWhatCannotBeRead(t *testing.T) {
+	var conns []*worker.Conn
+	w := newWorker(t, `,"anonymous":true`)
+	w.Routes[0].Handler = watched{w.Routes[0].Handler.(*Handler), &conns}
+	s := workertest.Start(t, w)
+	good, bad := listen(s, "match=a", ""), listen(s, "match_urlpattern=/:a", "")
+	s.Do(func(*worker.Worker) {
+		if err := conns[1].Set(sessionKey, `{"q":"match_urlpattern=https%3A%2F%2Fexa%20mple.com%2F%2A&match=a"}`); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Reload(newWorker(t, `,"anonymous":true`))
+	if s.Advance(10 * time.Second); !bad.Closed() { // some of it for the farewell
+		t.Error("it is left to hear nothing")
+	}
+	if status, body := send(t, s, "topic=a&data=x", token(t, now(s), []map[string]any{grant("publish", "*")}, nil)); status != 200 {
+		t.Error(status, body)
+	}
+	good.WantData("x")
+}
+
 // Sections "Subscription Events", "Subscription API".
 func TestSubscriptions(t *testing.T) {
 	s := start(t, `,"subscriptions":true`)

@@ -127,13 +127,19 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 	h.announce(s, true)
 }
 
-// OnResume takes up a stream that came from another process.
+// OnResume takes up a stream that came from another process. One whose session this
+// version does not take, such as a pattern that another one took, is ended rather
+// than left to hear nothing.
 func (h *Handler) OnResume(c *worker.Conn) {
-	if s := h.subscriberOf(c); s != nil {
-		h.ends.watch(h.w, c, s.end)
-		h.enroll(s, true)
-		h.catchUp(s)
+	s := h.subscriberOf(c)
+	if s == nil {
+		h.log.Warn("a stream that came from another process cannot be read: it is ended", "connection", c.ID())
+		c.Close(1011, "no session")
+		return
 	}
+	h.ends.watch(h.w, c, s.end)
+	h.enroll(s, true)
+	h.catchUp(s)
 }
 
 // OnClose ends its subscriptions.
