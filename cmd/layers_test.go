@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -59,6 +60,11 @@ func TestLayers(t *testing.T) {
 		{"protocol/script", "", "bytes in, frames out"},
 		{"worker/handler/script/child", "", "it starts programs and does not know what for"},
 	}
+	// What a package below the worker stands on, and nothing else of ours.
+	below := []struct{ who, may, why string }{
+		{"worker/bus", "worker/history", "it is what is said, not who says it"},
+		{"worker/service", "worker/bus worker/channel worker/nodes", "a service is a contract: it knows no worker and no broker"},
+	}
 	outside := []struct{ who, only, why string }{
 		{"github.com/panjf2000/gnet/v2", "worker/reactor", "one package stands on gnet"},
 		{"github.com/gobwas/ws", "protocol/websocket", "one package names the WebSocket library"},
@@ -75,6 +81,12 @@ func TestLayers(t *testing.T) {
 				}
 				if under(name, r.who) && forbidden && !under(strings.TrimPrefix(imp, module), r.who) {
 					t.Errorf("%s imports %s: %s", p.ImportPath, imp, r.why)
+				}
+			}
+			for _, b := range below {
+				ours, is := strings.CutPrefix(imp, module)
+				if name == b.who && is && !slices.Contains(strings.Fields(b.may), ours) {
+					t.Errorf("%s imports %s, and may import %q: %s", p.ImportPath, imp, b.may, b.why)
 				}
 			}
 			for _, o := range outside {

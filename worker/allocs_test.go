@@ -21,7 +21,7 @@ func (s *server) allocs(fn func(l *loop)) (n float64) {
 
 func TestEchoAllocatesNothing(t *testing.T) {
 	w, _ := newEchoer(anyWS)
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	s.crowd(1, "/")
 	frame := mask(0x82, make([]byte, 128))
 	buf := make([]byte, len(frame))
@@ -44,7 +44,7 @@ func TestFanoutAllocatesOnce(t *testing.T) {
 	const once = 4 // the publication's own: the delivery, its frame, places in queues
 	perPublication := func(members int) float64 {
 		w, _ := newEchoer(anyWS)
-		s := launch(t, w, &bus{}, nil)
+		s := launch(t, w, &testBus{}, nil)
 		s.crowd(members, "/")
 		data := make([]byte, 128)
 		before := s.stats().MessagesOut
@@ -69,7 +69,7 @@ func TestFanoutAllocatesOnce(t *testing.T) {
 
 func TestHeartbeatAllocatesNothing(t *testing.T) {
 	w, _ := newEchoer(anyWS)
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	s.crowd(100, "/")
 	s.on(func() { s.w.loop.tidying.kept = 1 << 40 }) // the collector stays out of it
 	if n := s.allocs(func(l *loop) { l.sweep() }); n != 0 {
@@ -101,7 +101,7 @@ func TestInboundAllocatesPerPublication(t *testing.T) {
 	const once = 8 // the batch, the delivery, its frame, places in queues
 	perPublication := func(members int, full bool) float64 {
 		w, _ := newEchoer(anyWS)
-		s := launch(t, w, &bus{}, nil)
+		s := launch(t, w, &testBus{}, nil)
 		s.crowd(members, "/")
 		batch := []Publication{{Kind: KindMessage, Scope: ScopeChannel, Target: "all", Data: make([]byte, 128)}}
 		publish := func(l *loop) {

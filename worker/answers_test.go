@@ -16,7 +16,7 @@ type halfway struct {
 }
 
 func begin(t *testing.T) *halfway {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	h := &halfway{t: t, old: launch(t, w1, b, nil)}
 	for range 3 {

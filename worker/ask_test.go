@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/worker/bus"
 )
 
 // asking is a loopback that carries questions: to this process, and to a second
@@ -50,7 +52,7 @@ func TestStatsAllGathersEveryProcess(t *testing.T) {
 	}}
 	got := make(chan []ProcessStats, 1)
 	s.on(func() {
-		w.loop.broker = partsOf(b)
+		w.loop.broker = bus.PartsOf(b)
 		must(t, w.StatsAll(func(all []ProcessStats) { got <- all }))
 	})
 	all := <-got
@@ -66,7 +68,7 @@ func TestStatsAllGathersEveryProcess(t *testing.T) {
 			t.Errorf("broker away: %v", err)
 		}
 		b.fail = nil
-		w.loop.broker = partsOf(b.loopback)
+		w.loop.broker = bus.PartsOf(b.loopback)
 		if err := w.StatsAll(nil); !errors.Is(err, ErrNoServices) {
 			t.Errorf("broker that cannot ask: %v", err)
 		}

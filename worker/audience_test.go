@@ -36,7 +36,7 @@ func TestFilter(t *testing.T) {
 	w, _ := newRecalling()
 	h := &choosy{recalling: recalling{plain: true}}
 	w.Routes[0].Handler = h
-	b, a := &bus{}, &asked{}
+	b, a := &testBus{}, &asked{}
 	s := launch(t, w, b, nil)
 	s.askedOn(a)
 	p := newPlay(b)

@@ -3,6 +3,8 @@ package worker
 import (
 	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/worker/bus"
 )
 
 // newChat makes a worker with the handler chat at /chat.
@@ -19,7 +21,7 @@ func newChat(t *testing.T) *Worker {
 // value too. A client that comes from there stays in its room, and nothing is
 // left of the value, in this process or in the next.
 func TestChatFromTheVersionBefore(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, w2, w3 := newChat(t), newChat(t), newChat(t)
 	s1 := launch(t, w1, b, nil)
 	red, alsoRed := connect(t, s1.addrs[0], "/chat?room=red"), connect(t, s1.addrs[0], "/chat?room=red")
@@ -60,7 +62,7 @@ func TestChatFromTheVersionBefore(t *testing.T) {
 // also when the back end has taken it there; in none, it talks to nobody.
 func TestChatFollowsItsChannel(t *testing.T) {
 	w := newChat(t)
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	lobby, red := connect(t, s.addrs[0], "/chat"), connect(t, s.addrs[0], "/chat?room=red")
 	var c *Conn
 	s.eventually("all are connected", func() bool { return w.loop.conns.len() == 2 })
@@ -90,10 +92,10 @@ func TestChatFollowsItsChannel(t *testing.T) {
 // publication does, and no more.
 func TestChatAllocatesNothingOfItsOwn(t *testing.T) {
 	w := newChat(t)
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	s.crowd(1, "/chat?room="+strings.Repeat("r", 100))
 	taken := 0
-	s.on(func() { w.loop.broker = partsOf(taker{w.loop.broker, &taken}) })
+	s.on(func() { w.loop.broker = bus.PartsOf(taker{w.loop.broker, &taken}) })
 	frame := mask(0x82, make([]byte, 128))
 	buf := make([]byte, len(frame))
 	own := s.allocs(func(l *loop) { must(t, w.Publish("chat:x", Binary(frame), Except(l.conns.all[0]))) })

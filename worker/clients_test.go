@@ -30,7 +30,7 @@ func TestClientsHeld(t *testing.T) {
 	k := &keeper{after: 2}
 	w := New(anyWS)
 	w.Routes = []Route{{Pattern: "/", Handler: k}}
-	b := &bus{}
+	b := &testBus{}
 	s := launch(t, w, b, nil)
 	c := connect(t, s.addrs[0], "/")
 	var all []byte

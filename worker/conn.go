@@ -21,7 +21,6 @@ var (
 	ErrSlow        = errors.New("client reads too slowly: its queue is over max_queue")
 	ErrTimeout     = errors.New("client did not answer the ping in time")
 	ErrHandshake   = errors.New("client did not finish its request in time")
-	ErrTooLarge    = errors.New("message is larger than one publication may be (1 MiB)")
 	ErrPanic       = errors.New("a callback panicked")
 	ErrSessionFull = errors.New("session values exceed 64 KiB")
 	ErrSessionKey  = errors.New("key of a session value has a NUL byte")

@@ -9,7 +9,7 @@ import (
 // TestHandoverToNoListener: connections that the new worker has no listener
 // for are asked to come back.
 func TestHandoverToNoListener(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
 	c := connect(t, s1.addrs[0], "/")
@@ -27,7 +27,7 @@ func TestHandoverToNoListener(t *testing.T) {
 // TestHandoverBringsDeadlines: a connection without a deadline gets one where
 // there is a limit.
 func TestHandoverBringsDeadlines(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	w1.Limits.HandshakeTimeout = 0
 	s1 := launch(t, w1, b, nil)
@@ -44,7 +44,7 @@ func TestHandoverBringsDeadlines(t *testing.T) {
 // TestHandoverIntoLeavingWorker: one that comes after the others have been sent
 // away gets its close frame too.
 func TestHandoverIntoLeavingWorker(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
 	c := connect(t, s1.addrs[0], "/")

@@ -42,7 +42,7 @@ const (
 func (l *loop) Deliver(batch []Publication) {
 	size := 0
 	for i := range batch {
-		size += batch[i].weight()
+		size += batch[i].Weight()
 	}
 	f := &l.fan
 	f.mu.Lock()
@@ -142,7 +142,7 @@ func (f *fanout) finish(l *loop) {
 	}
 	clear(f.members)
 	f.mu.Lock()
-	f.bytes -= d.pub.weight()
+	f.bytes -= d.pub.Weight()
 	f.room.Signal()
 	f.mu.Unlock()
 }

@@ -97,7 +97,7 @@ func from(ip string) string { return "X-Forwarded-For: " + ip }
 // and by the one that takes it back.
 func TestPerIPBehindProxy(t *testing.T) {
 	trusted := netip.MustParsePrefix("127.0.0.0/8")
-	b := &bus{}
+	b := &testBus{}
 	s := launch(t, visitors(2, 0), b, nil, trusted)
 	var clients []*client
 	for i := range 5 {

@@ -1,11 +1,7 @@
 package worker
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"sort"
 	"sync"
 )
@@ -120,29 +116,6 @@ func NewHandler(name string, o Options) (Handler, error) {
 		return nil, fmt.Errorf("handler %q: its constructor returned nothing", name)
 	}
 	return h, nil
-}
-
-// Options are the options of a route: a JSON object, or nothing.
-type Options json.RawMessage
-
-// MarshalJSON and UnmarshalJSON keep the object as it is.
-func (o Options) MarshalJSON() ([]byte, error) { return json.RawMessage(o).MarshalJSON() }
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (o *Options) UnmarshalJSON(b []byte) error { return (*json.RawMessage)(o).UnmarshalJSON(b) }
-
-// Decode fills the struct that v points to. An option that v has no field for
-// is an error that names it.
-func (o Options) Decode(v any) error {
-	if len(o) == 0 {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(o))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("options: %w", err)
-	}
-	return nil
 }
 
 // Route sends the connections whose path matches Pattern to a handler.

@@ -28,7 +28,7 @@ func echoes(s *server, n int) (clients []*client) {
 // which it is frozen and packed. The others move nevertheless.
 func TestWholeBatchLeaves(t *testing.T) {
 	const conns = 30
-	b := &bus{}
+	b := &testBus{}
 	w1, e1 := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
 	echoes(s1, conns)
@@ -62,7 +62,7 @@ func TestWholeBatchLeaves(t *testing.T) {
 // TestEarlyResume: the order to resume comes while the old worker waits for the
 // broker. It is heeded when that has ended, and answered then.
 func TestEarlyResume(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w, _ := newEchoer(anyWS)
 	s := launch(t, w, b, nil)
 	clients := echoes(s, handover.CanaryConns+2)
@@ -106,7 +106,7 @@ func TestEarlyResume(t *testing.T) {
 }
 
 // fails lets c's publications fail.
-func (b *bus) fails(c *loopback, err error) {
+func (b *testBus) fails(c *loopback, err error) {
 	b.mu.Lock()
 	c.fail = err
 	b.mu.Unlock()

@@ -45,7 +45,7 @@ func newUploader(limit int) *Worker {
 // records as well, and counts. Nobody loses anything by it.
 func TestInputBoundsBatch(t *testing.T) {
 	const n, size = 12, 512 << 10
-	b := &bus{}
+	b := &testBus{}
 	w1 := newUploader(size)
 	s1 := launch(t, w1, b, nil)
 	clients := uploads(t, s1, n, size)
@@ -76,7 +76,7 @@ func TestInputBoundsBatch(t *testing.T) {
 // TestLargeConnectionGoesAlone: one that is larger than a batch, beside others.
 func TestLargeConnectionGoesAlone(t *testing.T) {
 	const size = handover.BatchBytes + 1<<20
-	b := &bus{}
+	b := &testBus{}
 	sized := func() *Worker {
 		w, _ := newEchoer(anyWS)
 		w.Limits.MaxMessage = size
@@ -165,7 +165,7 @@ func TestConnectionThatCannotMove(t *testing.T) {
 // TestTighterLimits: half a message that the new process would not have begun to
 // read ends there.
 func TestTighterLimits(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
 	clients := echoes(s1, 2)

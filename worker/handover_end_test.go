@@ -13,7 +13,7 @@ import (
 // TestHandoverOfLongPolls: clients that ask again as soon as they are answered
 // do not hold up the end of a hand-over, and each request gets its answer.
 func TestHandoverOfLongPolls(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	begun := 0 // requests, while the old worker waited for answers that were due
 	w1, _ := newEchoer(anyWS)
 	w1.OnRequest = func(w *Response, r *Request) {
@@ -70,7 +70,7 @@ func TestEventLoopEndsWhileLeaving(t *testing.T) {
 // TestResumeAfterAllHaveMoved: the new worker may die after it has taken
 // everybody; the old one then accepts clients again.
 func TestResumeAfterAllHaveMoved(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	resumed := -1
 	w1.OnWorkerResume = func(w *Worker) { resumed = w.CountConnections() }

@@ -125,7 +125,7 @@ func FuzzRecord(f *testing.F) {
 // this one lives on, and keeps none of them.
 func FuzzTakeover(f *testing.F) {
 	w, _ := newEchoer(allKinds...)
-	launch(f, w, &bus{}, nil)
+	launch(f, w, &testBus{}, nil)
 	message := func(kind byte, files byte, body []byte) []byte {
 		return append([]byte{kind, files, byte(len(body) >> 24), byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...)
 	}

@@ -20,7 +20,7 @@ func (h *heardBy) Gap(uint64, uint8, uint64) {}
 func TestWakeUpsOfABatch(t *testing.T) {
 	const conns = handover.CanaryConns + 2*handover.BatchConns + 10
 	const batches = 4
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
 	echoes(s1, conns)

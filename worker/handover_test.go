@@ -17,7 +17,7 @@ import (
 
 // replace plays the master: it starts a new worker and moves the connections of
 // old to it.
-func (old *server) replace(w *Worker, b *bus) (*server, control.Exported) {
+func (old *server) replace(w *Worker, b *testBus) (*server, control.Exported) {
 	old.t.Helper()
 	fresh := launch(old.t, w, b, old)
 	return fresh, old.moveTo(fresh)
@@ -63,7 +63,7 @@ func newEchoer(listen ...string) (*Worker, *echoer) {
 }
 
 func TestHandoverKeepsConnections(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, e1 := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
 	var clients []*client
@@ -115,7 +115,7 @@ func TestHandoverKeepsConnections(t *testing.T) {
 // TestHandoverAtEveryByte moves a connection after each byte of a fragmented,
 // masked message with a ping in its middle, and of a handshake before it.
 func TestHandoverAtEveryByte(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w, _ := newEchoer(anyWS)
 	s := launch(t, w, b, nil)
 	request := "GET /x HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -154,7 +154,7 @@ func TestHandoverAtEveryByte(t *testing.T) {
 }
 
 func TestHandoverOfEveryKind(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	dir := t.TempDir()
 	addrs := []string{anyWS, "text://127.0.0.1:0", "frame://127.0.0.1:0", "tcp://127.0.0.1:0", "unix://" + filepath.Join(dir, "a.sock")}
 	make1 := func() *Worker {
@@ -226,7 +226,7 @@ func TestHandoverOfEveryKind(t *testing.T) {
 // TestHandoverWithDeferredAnswer: the connection stays until its answer is
 // given, then moves.
 func TestHandoverWithDeferredAnswer(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	var held *Response
 	w1, _ := newEchoer(anyWS)
 	w1.OnRequest = func(w *Response, _ *Request) { w.Defer(); held = w }
@@ -254,7 +254,7 @@ func TestHandoverWithDeferredAnswer(t *testing.T) {
 // TestDeliveryThroughHandover publishes all the time, from outside and from the
 // connections themselves, while they move again and again.
 func TestDeliveryThroughHandover(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w, _ := newEchoer(anyWS)
 	s := launch(t, w, b, nil)
 	var clients []*client
@@ -338,7 +338,7 @@ func TestRollback(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w, e := newEchoer(anyWS)
-			s := launch(t, w, &bus{}, nil)
+			s := launch(t, w, &testBus{}, nil)
 			var clients []*client
 			for range conns {
 				c := connect(t, s.addrs[0], "/")

@@ -28,9 +28,9 @@ import (
 // patience bounds every wait of these tests; none of them measures time.
 const patience = 30 * time.Second
 
-// bus carries publications between the workers of a test. Each gets all of
+// testBus carries publications between the workers of a test. Each gets all of
 // them, in one order.
-type bus struct {
+type testBus struct {
 	mu      sync.Mutex
 	clients []*loopback
 	nextID  uint64
@@ -40,7 +40,7 @@ type bus struct {
 
 // loopback is a worker's end of a bus.
 type loopback struct {
-	bus      *bus
+	bus      *testBus
 	id       uint64
 	seq      map[uint8]uint64
 	in       Inbox
@@ -51,7 +51,7 @@ type loopback struct {
 	barriers int
 }
 
-func (b *bus) client() *loopback {
+func (b *testBus) client() *loopback {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.nextID++
@@ -149,12 +149,12 @@ type server struct {
 // serve starts w and waits until it is ready.
 func serve(t testing.TB, w *Worker, proxies ...netip.Prefix) *server {
 	t.Helper()
-	return launch(t, w, &bus{}, nil, proxies...)
+	return launch(t, w, &testBus{}, nil, proxies...)
 }
 
 // launch starts w on b. With a predecessor it takes over that one's sockets, and
 // its proxies unless there are others.
-func launch(t testing.TB, w *Worker, b *bus, old *server, proxies ...netip.Prefix) *server {
+func launch(t testing.TB, w *Worker, b *testBus, old *server, proxies ...netip.Prefix) *server {
 	t.Helper()
 	if old != nil && proxies == nil {
 		proxies = old.trusts

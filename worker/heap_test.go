@@ -90,7 +90,7 @@ func TestIdleHeap(t *testing.T) {
 }
 
 func idleHeap(t *testing.T, path string, program func() *Worker) {
-	b := &bus{}
+	b := &testBus{}
 	w1 := program()
 	s1 := launch(t, w1, b, nil)
 	if *heapTable {
@@ -216,7 +216,7 @@ func printSites(t *testing.T, when string, before map[string]int64) {
 // which the process gives it to the system.
 func TestMemoryGoesBack(t *testing.T) {
 	w, _ := newEchoer(anyWS)
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	connect(t, s.addrs[0], "/").text("hello")
 	s.eventually("the heap is tidy", func() bool { return w.loop.tidying.kept > 0 && !w.loop.tidying.running.Load() })
 	const garbage = 32 << 20

@@ -20,7 +20,7 @@ func behindLoadBalancer(perIP int) *Worker {
 // TestProxyProtocol: the client is who the header names, on every sort of port,
 // in any pieces, before and after a reload; and it is counted as that one.
 func TestProxyProtocol(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	s := launch(t, behindLoadBalancer(2), b, nil, netip.MustParsePrefix("127.0.0.0/8"))
 	lines := func(s *server, n int) *client {
 		c := dial(t, s.addrs[0])

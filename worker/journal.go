@@ -94,9 +94,9 @@ func (j *journal) note(p Publication) {
 		return
 	}
 	j.entries = append(j.entries, p)
-	j.bytes += p.weight() + 64
+	j.bytes += p.Weight() + 64
 	for j.bytes > journalBytes || len(j.entries) > journalEntries {
-		j.bytes -= j.entries[0].weight() + 64
+		j.bytes -= j.entries[0].Weight() + 64
 		j.entries[0] = Publication{}
 		j.entries = j.entries[1:]
 		j.lost++

@@ -19,7 +19,7 @@ func listen(w *Worker) (heard *[]string) {
 // TestOn: processes of two groups hear what either publishes, each once and in
 // order; connections and counts are what they are without.
 func TestOn(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, w2, w3 := New(anyWS), New(anyWS), New(anyWS)
 	w2.Name, w3.Name = "other", "deaf"
 	heard1, heard2 := listen(w1), listen(w2)
@@ -86,7 +86,7 @@ func TestOnStopAndPanic(t *testing.T) {
 // TestOnReload: the old process and the new one hear everything once while they
 // live side by side, whatever the hand-over does with connections.
 func TestOnReload(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, w2 := New(anyWS), New(anyWS)
 	heard1, heard2 := listen(w1), listen(w2)
 	s1 := launch(t, w1, b, nil)

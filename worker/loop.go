@@ -8,6 +8,7 @@ import (
 
 	"github.com/pushd/pushd/protocol/forwarded"
 	"github.com/pushd/pushd/timer"
+	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -23,7 +24,7 @@ type loop struct {
 	heir       bool   // connections of another process will come
 	begun      bool   // OnWorkerStart of all handlers was called
 	identity   string // text of the control.Identity
-	broker     parts
+	broker     bus.Parts
 	proxies    forwarded.Proxies
 	reactor    reactor.Engine[*Conn]
 	balance    *reactor.Balance // with the other workers of the group; nil = none

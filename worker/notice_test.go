@@ -33,7 +33,7 @@ func (c *client) id() string {
 	return string(p)
 }
 
-func (b *bus) service() func(...Publication) {
+func (b *testBus) service() func(...Publication) {
 	c := b.client()
 	return func(ps ...Publication) {
 		for i := range ps {
@@ -52,7 +52,7 @@ func several(texts ...string) (data []byte) {
 
 func TestNoticeTakesItsPlaceInTheStream(t *testing.T) {
 	w, h := newAdmitting()
-	b := &bus{}
+	b := &testBus{}
 	s := launch(t, w, b, nil)
 	one, two, three := connect(t, s.addrs[0], "/"), connect(t, s.addrs[0], "/"), connect(t, s.addrs[0], "/")
 	ids := []string{one.id(), two.id()}
@@ -91,7 +91,7 @@ func (c *client) wire(w *Worker) []string {
 }
 
 func TestNoticeReachesOnceThroughAHandover(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, h1 := newAdmitting()
 	s1 := launch(t, w1, b, nil)
 	const n = 300
@@ -169,7 +169,7 @@ func TestQuestionBeforeStart(t *testing.T) {
 	w := New(anyWS)
 	w.Routes = []Route{{Pattern: "/a", Handler: h}}
 	raw, _ := json.Marshal(handlerQuery{What: "q.started"})
-	s := launch(t, w, &bus{first: &BusQuery{What: GatherQuery, Args: raw}}, nil)
+	s := launch(t, w, &testBus{first: &BusQuery{What: GatherQuery, Args: raw}}, nil)
 	if a := <-s.broker.answers; a.Error != "" || len(a.Data) != 0 {
 		t.Errorf("%+v\n%s", a, s.log)
 	}

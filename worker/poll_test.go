@@ -90,7 +90,7 @@ func (w *Worker) hasUser(uid string) bool {
 // TestPollMoves: a poll waits on in the next process, with its channels, its
 // header, and the request behind it; nobody waits for it.
 func TestPollMoves(t *testing.T) {
-	b, w1, w2 := &bus{}, poller(), poller()
+	b, w1, w2 := &testBus{}, poller(), poller()
 	s1 := launch(t, w1, b, nil)
 	one, two := dial(t, s1.addrs[0]), dial(t, s1.addrs[0])
 	one.pollAs("ann")
@@ -133,7 +133,7 @@ func TestPollWithPositions(t *testing.T) {
 		}
 		return w
 	}
-	w, b, a := program(), &bus{}, &asked{}
+	w, b, a := program(), &testBus{}, &asked{}
 	s := launch(t, w, b, nil)
 	s.askedOn(a)
 	p := newPlay(b)

@@ -19,6 +19,7 @@ import (
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/timer"
+	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
@@ -119,7 +120,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{
-		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, heir: p.Init.Heir, broker: partsOf(p.Broker),
+		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, heir: p.Init.Heir, broker: bus.PartsOf(p.Broker),
 		identity: p.Init.Identity().On(p.Node).String(),
 		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
 		recall: recall{apps: p.Apps, ordered: w.ChannelRules.Ordered()},

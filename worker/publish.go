@@ -1,8 +1,5 @@
 package worker
 
-// maxPublication is the most bytes that one publication carries.
-const maxPublication = 1 << 20
-
 // publish hands a publication to the broker; it comes back to this process's
 // own members by the same way as to all others.
 func (l *loop) publish(kind Kind, scope Scope, target string, m Message, opts []Option) error {

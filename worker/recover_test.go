@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/history"
 )
@@ -46,7 +47,7 @@ func (h *recalling) OnPosition(p *Published) Message {
 
 // asked is a bus to the history service, which does not answer by itself.
 type asked struct {
-	noServices
+	bus.NoServices
 	mu    sync.Mutex
 	wants []history.Want
 }
@@ -79,7 +80,7 @@ type play struct {
 	shards  [Shards]uint64
 }
 
-func newPlay(b *bus) *play {
+func newPlay(b *testBus) *play {
 	return &play{publish: b.service(), store: history.New(history.Options{
 		Memory: 1 << 20, Keep: func(string) history.Keep { return history.Keep{Messages: 10} },
 		Draw: func(string) history.Epoch { return 7 },
@@ -115,11 +116,11 @@ func newRecalling() (*Worker, *recalling) {
 	return w, h
 }
 
-func (s *server) askedOn(a *asked) { s.on(func() { s.w.loop.broker.ServiceBus = a }) }
+func (s *server) askedOn(a *asked) { s.on(func() { s.w.loop.broker.Services = a }) }
 
 func TestJoinTakesItsPlaceInTheStream(t *testing.T) {
 	w, h := newRecalling()
-	b, a := &bus{}, &asked{}
+	b, a := &testBus{}, &asked{}
 	s := launch(t, w, b, nil)
 	s.askedOn(a)
 	p := newPlay(b)
@@ -153,7 +154,7 @@ func TestJoinTakesItsPlaceInTheStream(t *testing.T) {
 // by a new epoch. The members get what was lost, or are told.
 func TestLostMessagesAreNoticed(t *testing.T) {
 	w, h := newRecalling()
-	b, a := &bus{}, &asked{}
+	b, a := &testBus{}, &asked{}
 	s := launch(t, w, b, nil)
 	s.askedOn(a)
 	p := newPlay(b)
@@ -201,7 +202,7 @@ func TestLostMessagesAreNoticed(t *testing.T) {
 func TestJoinsAreAskedForInTurn(t *testing.T) {
 	w, _ := newRecalling()
 	w.Limits.MaxQueue = 1 << 20
-	b, a := &bus{}, &asked{}
+	b, a := &testBus{}, &asked{}
 	s := launch(t, w, b, nil)
 	s.askedOn(a)
 	p := newPlay(b)
@@ -238,7 +239,7 @@ func TestJoinsAreAskedForInTurn(t *testing.T) {
 // an answer that is old when it comes is none.
 func TestJoinsThatWaitMove(t *testing.T) {
 	w1, _ := newRecalling()
-	b, a := &bus{}, &asked{}
+	b, a := &testBus{}, &asked{}
 	s1 := launch(t, w1, b, nil)
 	s1.askedOn(a)
 	p := newPlay(b)
@@ -316,7 +317,7 @@ func FuzzJoining(f *testing.F) {
 // needs nobody to tell him.
 func TestMemberThatRecovers(t *testing.T) {
 	w, h := newRecalling()
-	b, a := &bus{}, &asked{}
+	b, a := &testBus{}, &asked{}
 	s := launch(t, w, b, nil)
 	s.askedOn(a)
 	p := newPlay(b)

@@ -42,7 +42,7 @@ func TestPanicOverDatagram(t *testing.T) {
 // TestHandoverUnderPerIP: a connection that came from another process counts,
 // and leaves without harm.
 func TestHandoverUnderPerIP(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	addr := "text://127.0.0.1:0"
 	make1 := func() *Worker {
 		w, _ := newEchoer(addr)
@@ -72,7 +72,7 @@ func TestHandoverUnderPerIP(t *testing.T) {
 func TestHandoverOfFullQueue(t *testing.T) {
 	for _, slow := range []Slow{SlowClose, SlowDropOldest, SlowLatest} {
 		t.Run(string(slow), func(t *testing.T) {
-			b := &bus{}
+			b := &testBus{}
 			make1 := func() *Worker {
 				w, _ := newEchoer(anyWS)
 				w.Slow = slow
@@ -104,7 +104,7 @@ func TestHandoverOfFullQueue(t *testing.T) {
 // TestHandoverWaitsForTimer: the answer that a hand-over waits for comes by a
 // timer.
 func TestHandoverWaitsForTimer(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	held := false
 	w1.OnRequest = func(r *Response, _ *Request) {

@@ -45,7 +45,7 @@ func TestSkips(t *testing.T) {
 // TestCalmHandoverKeepsOneVector: batches that nothing was published between
 // stand at the same place, and their connections cost nothing.
 func TestCalmHandoverKeepsOneVector(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
 	s1.crowd(2*handover.BatchConns, "/")
@@ -64,7 +64,7 @@ func TestCalmHandoverKeepsOneVector(t *testing.T) {
 // TestSkipsOutlastALag: a process that is far behind gives nobody a second time what
 // the one before has delivered, however late it comes.
 func TestSkipsOutlastALag(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWS)
 	s1 := launch(t, w1, b, nil)
 	c := connect(t, s1.addrs[0], "/")

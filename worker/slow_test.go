@@ -13,7 +13,7 @@ import (
 type stuck struct {
 	*server
 	t       *testing.T
-	bus     *bus
+	bus     *testBus
 	client  *client
 	publish func(...Publication)
 	last    int
@@ -25,7 +25,7 @@ const (
 )
 
 func newStuck(t *testing.T, w *Worker) *stuck {
-	b := &bus{}
+	b := &testBus{}
 	w.OnConnect = func(c *Conn) {
 		for _, name := range []string{"price.x", "price.y", "log", "chat"} {
 			c.Join(name)

@@ -118,7 +118,7 @@ func TestStreamIsAConnection(t *testing.T) {
 // TestStreamMoves: a stream goes on in the next process, also one that has taken
 // half of an event, and what was published meanwhile is neither lost nor twice.
 func TestStreamMoves(t *testing.T) {
-	b, w1, w2 := &bus{}, streamer(), streamer()
+	b, w1, w2 := &testBus{}, streamer(), streamer()
 	w1.Limits.MaxQueue, w2.Limits.MaxQueue = 64<<20, 64<<20
 	s1 := launch(t, w1, b, nil)
 	quick := follow(t, s1.addrs[0], "/")
@@ -231,7 +231,7 @@ func TestStreamLater(t *testing.T) {
 		w.Defer()
 		held = append(held, w)
 	}
-	b := &bus{}
+	b := &testBus{}
 	s := launch(t, w, b, nil)
 	c := dial(t, s.addrs[0])
 	c.write([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
@@ -292,7 +292,7 @@ func TestEventsAreWorded(t *testing.T) {
 		made++
 		return Event{ID: fmt.Sprint(p.Position, " ", p.Partial), Type: p.Channel, Data: bytes.ToUpper(p.Message.Data)}
 	}
-	b, a := &bus{}, &asked{}
+	b, a := &testBus{}, &asked{}
 	s := launch(t, w, b, nil)
 	s.askedOn(a)
 	p := newPlay(b)

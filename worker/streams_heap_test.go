@@ -22,7 +22,7 @@ func TestIdleHeapOfStreams(t *testing.T) {
 }
 
 func idleStreams(t *testing.T, budget int, answer string, program func() *Worker) {
-	b, w1 := &bus{}, program()
+	b, w1 := &testBus{}, program()
 	s1 := launch(t, w1, b, nil)
 	base := liveHeap()
 	s1.ask(idleConns, "GET / HTTP/1.1\r\nHost: example.test\r\n\r\n", answer)

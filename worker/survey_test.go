@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pushd/pushd/worker/bus"
 )
 
 // meeting is a loopback whose questions reach every worker of its bus.
@@ -47,7 +49,7 @@ func (b *meeting) AskService(string, string, []byte, time.Duration, func(Answer,
 // second m; who connects is handed to greet.
 func pair(t *testing.T, n, m int, greet func(c *Conn)) (*server, *meeting) {
 	t.Helper()
-	b := &bus{}
+	b := &testBus{}
 	first := []*server{}
 	for _, count := range []int{n, m} {
 		w := New(anyWS)
@@ -61,7 +63,7 @@ func pair(t *testing.T, n, m int, greet func(c *Conn)) (*server, *meeting) {
 		first = append(first, s)
 	}
 	ask := &meeting{loopback: first[0].broker}
-	first[0].on(func() { first[0].w.loop.broker = partsOf(ask) })
+	first[0].on(func() { first[0].w.loop.broker = bus.PartsOf(ask) })
 	return first[0], ask
 }
 
@@ -206,7 +208,7 @@ func TestMembersAllAndTheirSessions(t *testing.T) {
 }
 
 func TestSurveysSayWhyTheyCannotAsk(t *testing.T) {
-	s, bus := pair(t, 0, 0, nil)
+	s, m := pair(t, 0, 0, nil)
 	surveys := map[string]func() error{
 		"CountAll":   func() error { return s.w.CountAll("news", nil) },
 		"OnlineAll":  func() error { return s.w.OnlineAll([]string{"42"}, nil) },
@@ -215,13 +217,13 @@ func TestSurveysSayWhyTheyCannotAsk(t *testing.T) {
 	}
 	s.on(func() {
 		for name, ask := range surveys {
-			bus.fail = ErrBrokerAway
-			s.w.loop.broker = partsOf(bus)
+			m.fail = ErrBrokerAway
+			s.w.loop.broker = bus.PartsOf(m)
 			if err := ask(); !errors.Is(err, ErrBrokerAway) {
 				t.Errorf("%s, broker away: %v", name, err)
 			}
-			bus.fail = nil
-			s.w.loop.broker = partsOf(bus.loopback)
+			m.fail = nil
+			s.w.loop.broker = bus.PartsOf(m.loopback)
 			if err := ask(); !errors.Is(err, ErrNoServices) {
 				t.Errorf("%s, a broker that cannot ask: %v", name, err)
 			}

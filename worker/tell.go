@@ -8,12 +8,6 @@ import (
 	"time"
 )
 
-// Errors of Tell, Ask and Gather.
-var (
-	ErrNoServices = errors.New("broker carries nothing to services")
-	ErrNoAnswer   = errors.New("the service did not answer in time")
-)
-
 // Identity names this process, see control.Identity. Any goroutine.
 func (w *Worker) Identity() string { return w.loop.identity }
 

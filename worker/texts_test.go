@@ -152,7 +152,7 @@ func TestOneValueIsCheap(t *testing.T) {
 // stopped, however many there were.
 func TestNothingIsLeftOfATimer(t *testing.T) {
 	w, _ := newEchoer(anyWS)
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	connect(t, s.addrs[0], "/").text("hello")
 	ran := false
 	s.on(func() {

@@ -78,7 +78,7 @@ func (p *tap) close() { p.mu.Lock(); p.open = false; p.mu.Unlock() }
 // moves is a connection that goes from process to process.
 type moves struct {
 	t *testing.T
-	b *bus
+	b *testBus
 	s *server
 	n int
 }
@@ -116,7 +116,7 @@ func TestTLSHandoverAtEveryByte(t *testing.T) {
 	versions(t, func(t *testing.T, config *tls.Config) {
 		config = config.Clone()
 		config.CurvePreferences = []tls.CurveID{tls.X25519} // a short hello
-		b := &bus{}
+		b := &testBus{}
 		w, _ := newEchoer(anyWSS)
 		m := &moves{t: t, b: b, s: launch(t, w, b, nil)}
 		c := dial(t, m.s.addrs[0])
@@ -181,7 +181,7 @@ func TestTLSHandoverAtEveryByte(t *testing.T) {
 // waits behind it, arrives over several moves.
 func TestTLSHandoverHalfSent(t *testing.T) {
 	versions(t, func(t *testing.T, config *tls.Config) {
-		b := &bus{}
+		b := &testBus{}
 		w, _ := newEchoer(anyWSS)
 		w.Limits.MaxQueue = 64 << 20
 		m := &moves{t: t, b: b, s: launch(t, w, b, nil)}
@@ -221,7 +221,7 @@ func TestTLSHandoverHalfSent(t *testing.T) {
 // began, and moves then; one that has not begun moves at once.
 func TestTLSHandshakeDuringHandover(t *testing.T) {
 	versions(t, func(t *testing.T, config *tls.Config) {
-		b := &bus{}
+		b := &testBus{}
 		w1, _ := newEchoer(anyWSS)
 		s1 := launch(t, w1, b, nil)
 		clients := []*client{connectTLS(t, s1.addrs[0], config)}
@@ -279,7 +279,7 @@ func TestTLSHandshakeDuringHandover(t *testing.T) {
 // that change in the middle, over four moves: none loses an answer, or a byte.
 func TestTLSHandoverUnderLoad(t *testing.T) {
 	const conns, moved = 60, 4
-	b := &bus{}
+	b := &testBus{}
 	w, _ := newEchoer(anyWSS)
 	m := &moves{t: t, b: b, s: launch(t, w, b, nil)}
 	var wg sync.WaitGroup
@@ -334,7 +334,7 @@ func TestTLSHandoverUnderLoad(t *testing.T) {
 // the other process has not used them, as it touches nothing before the commit.
 func TestTLSRollback(t *testing.T) {
 	w, _ := newEchoer(anyWSS)
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	var clients []*client
 	for i := range 20 {
 		clients = append(clients, connectTLS(t, s.addrs[0], []*tls.Config{v13, v12}[i%2]))
@@ -370,7 +370,7 @@ func TestTLSRollback(t *testing.T) {
 // are such clients, before anything is touched; without them it is not.
 func TestTLSNeedsAReader(t *testing.T) {
 	w, _ := newEchoer(anyWS, anyWSS)
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	plain := echoes(s, 2)
 	c := connectTLS(t, s.addrs[1], v13)
 	hand := func() (control.Exported, int) {
@@ -399,7 +399,7 @@ func TestTLSNeedsAReader(t *testing.T) {
 // TestTLSEndsOnTheWay: close_notify that is read when the connection is frozen
 // ends it where it goes.
 func TestTLSEndsOnTheWay(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w, e := newEchoer(anyWSS)
 	s := launch(t, w, b, nil)
 	c := connectTLS(t, s.addrs[0], v13)

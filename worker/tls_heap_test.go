@@ -56,7 +56,7 @@ func (s *server) crowdTLS(n int) {
 // TestIdleHeapTLS: an idle connection under TLS takes no more than tlsBudget beside
 // a plain one, before a hand-over and behind it.
 func TestIdleHeapTLS(t *testing.T) {
-	b := &bus{}
+	b := &testBus{}
 	w1, _ := newEchoer(anyWSS)
 	s1 := launch(t, w1, b, nil)
 	warm := connectTLS(t, s1.addrs[0], v13) // what the first one brings along for good

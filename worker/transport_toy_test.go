@@ -73,7 +73,7 @@ func toys(closes *[]error) *Worker {
 // nobody knows: be told what others say, encoded once for all of its kind, be
 // kept awake, move to another process with half a line, and end in four ways.
 func TestToyTransport(t *testing.T) {
-	b, closes := &bus{}, []error{}
+	b, closes := &testBus{}, []error{}
 	w1 := toys(&closes)
 	s1 := launch(t, w1, b, nil)
 	ws := connect(t, s1.addrs[0], "/")

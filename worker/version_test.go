@@ -47,7 +47,7 @@ func TestRecordVersions(t *testing.T) {
 	w, _ := newEchoer(anyWS)
 	reloads := 0
 	w.OnWorkerReload = func(*Worker) { reloads++ }
-	s := launch(t, w, &bus{}, nil)
+	s := launch(t, w, &testBus{}, nil)
 	withToys(t) // before any hand-over; nobody else looks
 	clients := echoes(s, 3)
 	toy := func(value string) {

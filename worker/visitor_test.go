@@ -17,7 +17,7 @@ func doorkeeper(t *testing.T, perIP, rate int) (m *reactor.Memory[*Conn], l *loo
 	w.Limits.PerIP, w.Limits.PerIPRate = perIP, rate
 	d, err := w.Drive(Process{
 		Init:   control.Init{Name: "w", Generation: 1, Listeners: []control.Listener{{Address: w.Listen()[0], FD: -1}}},
-		Broker: (&bus{}).client(), Memory: m,
+		Broker: (&testBus{}).client(), Memory: m,
 	})
 	must(t, err)
 	t.Cleanup(func() { must(t, d.End()) })

@@ -32,7 +32,7 @@ func atWork(t *testing.T, each time.Duration) (s *slowly, l *loop, of *[]int) {
 	}
 	d, err := w.Drive(Process{
 		Init:   control.Init{Name: "w", Generation: 1, Listeners: []control.Listener{{Address: w.Listen()[0], FD: -1}}},
-		Broker: (&bus{}).client(), Memory: s.Memory,
+		Broker: (&testBus{}).client(), Memory: s.Memory,
 	})
 	must(t, err)
 	t.Cleanup(func() { must(t, d.End()) })

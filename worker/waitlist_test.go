@@ -171,7 +171,7 @@ func TestTurnOfManyConnections(t *testing.T) {
 // behind what was worked on here.
 func TestRestMoves(t *testing.T) {
 	const n = 2000
-	b := &bus{}
+	b := &testBus{}
 	slowly := func() *ordered {
 		w := newOrdered(anyWS)
 		take := w.OnMessage

@@ -1,20 +1,19 @@
-package worker
+package bus
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/pushd/pushd/worker/history"
 )
 
-// SharedLog is the order of the messages of channels with history where several
+// Log is the order of the messages of channels with history where several
 // nodes have one: it is kept outside of them, and each node's history service
 // follows it. worker/broker implements it.
 //
-// Its methods never block. What was opened calls SharedLogOptions' functions,
+// Its methods never block. What was opened calls LogOptions' functions,
 // and those given to its methods, on the goroutine of the service that has
 // opened it, one at a time.
-type SharedLog interface {
+type Log interface {
 	// Append adds a message. age is how long it is kept at most, 0 = as long as
 	// there is room. done gets its place; with repeated, the one that its
 	// Order.Key had before. Errors: ErrOutdated, ErrUnavailable with the reason
@@ -30,8 +29,8 @@ type SharedLog interface {
 	Close()
 }
 
-// SharedLogOptions say what a service wants of a SharedLog.
-type SharedLogOptions struct {
+// LogOptions say what a service wants of a Log.
+type LogOptions struct {
 	Replicas int           // servers that keep each message
 	Channel  int           // messages of a channel that are kept at most
 	MinAge   time.Duration // the least age of any message that is kept; 0 = no age is limited
@@ -45,16 +44,6 @@ type SharedLogOptions struct {
 	Live func()
 	// Away says why nothing can be added, "" = it can again.
 	Away func(reason string)
-}
-
-// SharedHistory reports whether all nodes share a log of the messages of channels
-// with history: the store of the history service is "jetstream".
-func (o ServiceOptions) SharedHistory() bool {
-	var history struct {
-		Store string `json:"store"`
-	}
-	list := o[HistoryService]
-	return len(list) > 0 && json.Unmarshal(list[0], &history) == nil && history.Store == "jetstream"
 }
 
 // LogStart is where a log is.

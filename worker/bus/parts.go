@@ -1,24 +1,25 @@
-package worker
+package bus
 
 import (
 	"context"
 	"time"
 )
 
-// parts is a Broker with all that one may have. Serve looks once at what it
+// Parts is a Broker with all that one may have. Serve looks once at what it
 // offers; what is missing is there all the same and says so, so that nobody has
 // to ask.
-type parts struct {
+type Parts struct {
 	Broker
-	ServiceBus
+	Services
 	Pauser
 	Numberer
 }
 
-func partsOf(b Broker) parts {
-	p := parts{b, noServices{}, noPause{}, noNumbers{b}}
-	if s, ok := b.(ServiceBus); ok {
-		p.ServiceBus = s
+// PartsOf completes what a Broker offers.
+func PartsOf(b Broker) Parts {
+	p := Parts{b, NoServices{}, noPause{}, noNumbers{b}}
+	if s, ok := b.(Services); ok {
+		p.Services = s
 	}
 	if s, ok := b.(Pauser); ok {
 		p.Pauser = s
@@ -29,11 +30,11 @@ func partsOf(b Broker) parts {
 	return p
 }
 
-// A ServiceBus is a Broker that also carries words and questions to services,
+// Services is a Broker that also carries words and questions to services,
 // and questions to the handlers of all worker processes. Its methods do not
 // block; done is called once, on a goroutine of its own, unless there is an
-// error: ErrBrokerBusy, ErrBrokerAway, ErrTooLarge.
-type ServiceBus interface {
+// error: ErrBusy, ErrAway, ErrTooLarge.
+type Services interface {
 	// Tell queues data for the service, behind everything that was published
 	// before. It copies data.
 	Tell(service, from string, data []byte) error
@@ -43,7 +44,7 @@ type ServiceBus interface {
 	AskService(service, from string, data []byte, wait time.Duration, done func(Answer, error)) error
 	// Gather asks every worker process, this one included, and tells whether
 	// all that live have answered within wait.
-	Gather(q BusQuery, wait time.Duration, done func(answers []Answer, complete bool)) error
+	Gather(q Query, wait time.Duration, done func(answers []Answer, complete bool)) error
 }
 
 // Pauser is what a Broker offers beside, so that the broker process can be
@@ -84,15 +85,15 @@ func (b noNumbers) PublishNumbered(ps []Publication, _ time.Duration, done func(
 	return err
 }
 
-// noServices stands where a Broker has no ServiceBus.
-type noServices struct{}
+// NoServices stands where a Broker has no Services.
+type NoServices struct{}
 
-func (noServices) Tell(string, string, []byte) error    { return ErrNoServices }
-func (noServices) TellAll(string, string, []byte) error { return ErrNoServices }
-func (noServices) AskService(string, string, []byte, time.Duration, func(Answer, error)) error {
+func (NoServices) Tell(string, string, []byte) error    { return ErrNoServices }
+func (NoServices) TellAll(string, string, []byte) error { return ErrNoServices }
+func (NoServices) AskService(string, string, []byte, time.Duration, func(Answer, error)) error {
 	return ErrNoServices
 }
-func (noServices) Gather(BusQuery, time.Duration, func([]Answer, bool)) error { return ErrNoServices }
+func (NoServices) Gather(Query, time.Duration, func([]Answer, bool)) error { return ErrNoServices }
 
 // noPause stands where a Broker has no Pauser: what it has sent is not waited for.
 type noPause struct{}

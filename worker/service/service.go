@@ -1,12 +1,14 @@
-package worker
+// Package service says what a service is: the part of a handler that there is one of
+// in a node, in the broker process. Handlers bring services along and register them in
+// init functions; worker/broker starts and runs them; worker itself only tells and
+// asks them, over the bus.
+package service
 
 import (
-	"fmt"
 	"log/slog"
-	"sort"
-	"sync"
 	"time"
 
+	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/nodes"
 )
@@ -25,7 +27,7 @@ import (
 // nothing but what it keeps in DataDir and what the workers tell it anew.
 type Service interface {
 	// Start prepares the service. env stays valid until Stop.
-	Start(env *ServiceEnv) error
+	Start(env *Env) error
 	// Tell is a word of the worker process from (text of its control.Identity),
 	// in the order in which it was told; what came by TellAll may come from
 	// other nodes, in an order of its own. data is the service's to keep.
@@ -38,24 +40,24 @@ type Service interface {
 	Stop()
 }
 
-// PartingService is a Service that is told when the server begins to close all
+// Parting is a Service that is told when the server begins to close all
 // its clients, to stop. Parting runs on the service's goroutine, once.
-type PartingService interface {
+type Parting interface {
 	Parting()
 }
 
-// An OrderingService is a Service that gives messages their order: it gets the
+// An Ordering is a Service that gives messages their order: it gets the
 // publications that are sent to it in place of everybody, and publishes them. p
 // and what it refers to are the service's to keep. p.Reply, unless empty, awaits
-// ServiceEnv.Answer. Order runs on the service's goroutine, in the order of the
+// Env.Answer. Order runs on the service's goroutine, in the order of the
 // words of Tell.
-type OrderingService interface {
-	Order(p *Publication)
+type Ordering interface {
+	Order(p *bus.Publication)
 }
 
-// A PeerService is a Service that speaks with those of its name on the other nodes
+// A Peer is a Service that speaks with those of its name on the other nodes
 // of a cluster. Its methods run on the service's goroutine.
-type PeerService interface {
+type Peer interface {
 	// Nodes tells of the other nodes that are known now, in the order of their
 	// names: at the start and whenever one has come, changed its state, its
 	// epoch or its words, or is forgotten.
@@ -65,16 +67,16 @@ type PeerService interface {
 	Peer(node string, data []byte)
 }
 
-// MetricsService is a Service with numbers of its own for /metrics. Metrics
+// Measured is a Service with numbers of its own for /metrics. Metrics
 // runs on the service's goroutine.
-type MetricsService interface {
+type Measured interface {
 	Metrics(emit func(Metric))
 }
 
-// StatefulService is a Service that may have something to say in `status` and
+// Stateful is a Service that may have something to say in `status` and
 // /readyz: what it does not do now that it should, and why; "" = all is well. State
 // runs on the service's goroutine.
-type StatefulService interface {
+type Stateful interface {
 	State() string
 }
 
@@ -86,20 +88,20 @@ type Metric struct {
 	Number       float64
 }
 
-// ServiceEnv is what a service may use.
-type ServiceEnv struct {
-	Options  []Options     // the service's own, of ServiceOptions
+// Env is what a service may use.
+type Env struct {
+	Options  []Options     // the service's own, of All
 	Channels channel.Rules // what the config and the program say of channels
 	DataDir  string        // may not exist yet; "" = keep nothing
 	Log      *slog.Logger
 	// Publish queues publications in order, all or none, for the connections of
 	// this node: where there are several nodes, each has its own service. It waits while the
 	// queue is full or the broker away, so a publication is lost only with the
-	// process. Errors: ErrTooLarge, and ErrBrokerAway when the service is being
+	// process. Errors: bus.ErrTooLarge, and bus.ErrAway when the service is being
 	// stopped.
-	Publish func(ps ...Publication) error
+	Publish func(ps ...bus.Publication) error
 	// PublishAll is Publish for the connections of all nodes.
-	PublishAll func(ps ...Publication) error
+	PublishAll func(ps ...bus.Publication) error
 	// Answer answers a publication that the service got by Order.
 	Answer func(reply string, json []byte)
 	// Apps are the ids of the apps whose channels are "ID:NAME" on the bus.
@@ -109,87 +111,20 @@ type ServiceEnv struct {
 	After func(d time.Duration, fn func())
 	// OpenLog opens the order of messages that all nodes share; what it calls
 	// runs on the service's goroutine. nil, or an error: there is none.
-	OpenLog func(SharedLogOptions) (SharedLog, error)
+	OpenLog func(bus.LogOptions) (bus.Log, error)
 	// Now is the clock.
 	Now func() time.Time
 
 	// Node is this node's name, "" = there are no others. What follows is for
-	// those who are a PeerService, and does nothing where there are no others.
+	// those who are a Peer, and does nothing where there are no others.
 	Node string
 	// Say puts a word of at most nodes.MaxWord bytes into each sign of life of
 	// this node, under the service's name (nodes.Node.Words): the peers hear it
 	// at once, and twice a second. nil = no word. It copies word. Errors:
-	// ErrTooLarge.
+	// bus.ErrTooLarge.
 	Say func(word []byte) error
 	// TellPeers tells the services of this name on all other nodes, TellPeer the
 	// one on a node, which need not be there. They copy data. Errors: of Publish.
 	TellPeers func(data []byte) error
 	TellPeer  func(node string, data []byte) error
-}
-
-// ServiceOptions are the options of services, and of the handlers that go with
-// them: by the service's name a list, whose meaning is the service's (of
-// "pusher" each is an app). Unlike the options of a route they hold for the whole
-// server: all workers and the broker process get the lists of the config and of
-// every worker of the program, one behind the other.
-type ServiceOptions map[string][]Options
-
-// A CheckedService finds what is wrong with its options before anything runs.
-// Check must not have effects.
-type CheckedService interface {
-	Check(options []Options) error
-}
-
-// Check asks the services that the program has. Options of others are nobody's.
-func (o ServiceOptions) Check() error {
-	for _, name := range ServiceNames() {
-		if c, ok := NewService(name).(CheckedService); ok {
-			if err := c.Check(o[name]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-var (
-	servicesMu sync.Mutex
-	services   = map[string]func() Service{}
-)
-
-// RegisterService makes every broker process of the program start the service
-// that fn makes. Call it from an init function; it panics when the name is
-// empty or taken.
-func RegisterService(name string, fn func() Service) {
-	servicesMu.Lock()
-	defer servicesMu.Unlock()
-	if name == "" || fn == nil {
-		panic("worker: RegisterService needs a name and a function")
-	}
-	if _, taken := services[name]; taken {
-		panic(fmt.Sprintf("worker: service %q is registered twice", name))
-	}
-	services[name] = fn
-}
-
-// ServiceNames lists the registered services in alphabetical order.
-func ServiceNames() []string {
-	servicesMu.Lock()
-	defer servicesMu.Unlock()
-	names := make([]string, 0, len(services))
-	for n := range services {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
-}
-
-// NewService makes the service registered under name, nil if there is none.
-func NewService(name string) Service {
-	servicesMu.Lock()
-	defer servicesMu.Unlock()
-	if fn := services[name]; fn != nil {
-		return fn()
-	}
-	return nil
 }

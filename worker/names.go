@@ -1,0 +1,116 @@
+package worker
+
+import (
+	"github.com/pushd/pushd/worker/bus"
+	"github.com/pushd/pushd/worker/service"
+)
+
+// What follows has its place in a package below, where it is described, and is named
+// here for programs, which need this package alone.
+
+// What goes over the bus.
+type (
+	Publication = bus.Publication
+	Kind        = bus.Kind
+	Scope       = bus.Scope
+	Stamp       = bus.Stamp
+	Order       = bus.Order
+	Numbered    = bus.Numbered
+	Answer      = bus.Answer
+	BusQuery    = bus.Query
+)
+
+// What carries it.
+type (
+	Broker           = bus.Broker
+	ServiceBus       = bus.Services
+	Pauser           = bus.Pauser
+	Numberer         = bus.Numberer
+	Inbox            = bus.Inbox
+	BrokerStats      = bus.Stats
+	SharedLog        = bus.Log
+	SharedLogOptions = bus.LogOptions
+	LogStart         = bus.LogStart
+	LogEntry         = bus.LogEntry
+)
+
+// What the history service is asked, and its answers.
+type (
+	HistoryQuery    = bus.HistoryQuery
+	HistoryPage     = bus.HistoryPage
+	HistoryMessage  = bus.HistoryMessage
+	HistoryPurge    = bus.HistoryPurge
+	HistoryPurged   = bus.HistoryPurged
+	HistoryQuestion = bus.HistoryQuestion
+)
+
+// Services, and options.
+type (
+	Options         = service.Options
+	ServiceOptions  = service.All
+	Service         = service.Service
+	ServiceEnv      = service.Env
+	Metric          = service.Metric
+	PartingService  = service.Parting
+	OrderingService = service.Ordering
+	PeerService     = service.Peer
+	MetricsService  = service.Measured
+	StatefulService = service.Stateful
+	CheckedService  = service.Checked
+)
+
+// Targets of publications, and what becomes of their connections.
+const (
+	ScopeChannel = bus.ScopeChannel
+	ScopeUID     = bus.ScopeUID
+	ScopeConn    = bus.ScopeConn
+	ScopeAll     = bus.ScopeAll
+	ScopeList    = bus.ScopeList
+
+	KindMessage  = bus.KindMessage
+	KindKick     = bus.KindKick
+	KindBind     = bus.KindBind
+	KindUnbind   = bus.KindUnbind
+	KindJoin     = bus.KindJoin
+	KindLeave    = bus.KindLeave
+	KindMessages = bus.KindMessages
+	KindService  = bus.KindService
+	KindRecovery = bus.KindRecovery
+	KindStand    = bus.KindStand
+
+	CodeNumberOnly = bus.CodeNumberOnly
+	HistoryService = bus.HistoryService
+	Shards         = bus.Shards
+	maxPublication = bus.MaxData
+)
+
+// Errors of publishing, telling and asking.
+var (
+	ErrBrokerBusy  = bus.ErrBusy
+	ErrBrokerAway  = bus.ErrAway
+	ErrTooLarge    = bus.ErrTooLarge
+	ErrNoServices  = bus.ErrNoServices
+	ErrNoAnswer    = bus.ErrNoAnswer
+	ErrUnavailable = bus.ErrUnavailable
+	ErrOutdated    = bus.ErrOutdated
+)
+
+// Shard is bus.Shard.
+func Shard(scope Scope, target string) uint8 { return bus.Shard(scope, target) }
+
+// AppendMessage is bus.AppendMessage.
+func AppendMessage(dst, message []byte) []byte { return bus.AppendMessage(dst, message) }
+
+// EachMessage is bus.EachMessage.
+func EachMessage(data []byte, visit func(message []byte)) (n int, err error) {
+	return bus.EachMessage(data, visit)
+}
+
+// RegisterService is service.Register.
+func RegisterService(name string, fn func() Service) { service.Register(name, fn) }
+
+// ServiceNames is service.Names.
+func ServiceNames() []string { return service.Names() }
+
+// NewService is service.New.
+func NewService(name string) Service { return service.New(name) }
