@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/pushd/pushd/cmd/pushbench/client"
+	"github.com/pushd/pushd/cmd/pushbench/fleet"
 	"github.com/pushd/pushd/cmd/pushbench/history"
 	"github.com/pushd/pushd/cmd/pushbench/load"
 	"github.com/pushd/pushd/cmd/pushbench/payload"
@@ -239,6 +240,9 @@ func gather(url string, run uint32, names []string, clients, channels int) (*cro
 		join = "&"
 	}
 	target, err := client.ParseTarget(url+join+"protocol=7&recover=1", nil)
+	if err == nil && target.Loopback() {
+		target, err = client.ParseTarget(url+join+"protocol=7&recover=1", fleet.Sources(0))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ func Split(loads []load.Spec, atLeast int) ([]Job, error) {
 	for i := range jobs {
 		jobs[i] = Job{Run: run, Agent: uint32(i), Loads: share(loads, i, n)}
 		if loopback {
-			jobs[i].Sources = sources(i)
+			jobs[i].Sources = Sources(i)
 		}
 	}
 	return jobs, nil
@@ -80,10 +80,10 @@ func share(loads []load.Spec, i, n int) []load.Spec {
 	return mine
 }
 
-// sources are the addresses of agent i, 127.0.1.1 upwards. It takes turns with
+// Sources are the addresses of agent i, 127.0.1.1 upwards. It takes turns with
 // several, since connect gets slow when half the ports of an address are taken,
 // and a port rests for a while after each connection.
-func sources(i int) []string {
+func Sources(i int) []string {
 	addresses := make([]string, sourcesPerAgent)
 	for k := range addresses {
 		at := i*sourcesPerAgent + k
