@@ -102,7 +102,7 @@ func (l *loop) gone(c *Conn, err error) {
 		c.out = nil
 	}
 	if l.cork.c == c {
-		l.cork.c, l.cork.buf, l.cork.ends = nil, l.cork.buf[:0], l.cork.ends[:0]
+		l.cork.c, l.cork.buf, l.cork.cuts = nil, l.cork.buf[:0], l.cork.cuts[:0]
 	}
 	l.stopTimers(c)
 	if c.has(flagConnected) {

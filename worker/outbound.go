@@ -27,7 +27,13 @@ func (q *queue) len() int {
 type cork struct {
 	c    *Conn // nil: not collecting
 	buf  []byte
-	ends []int // of each frame in buf
+	cuts []cut // of the frames in buf
+}
+
+// cut is where a frame ends, and what becomes of it if it has to wait.
+type cut struct {
+	end  int
+	mark mark
 }
 
 const corkSize = 32 << 10 // bytes to collect at most
@@ -43,15 +49,15 @@ func (l *loop) holdFor(c *Conn) {
 // uncork sends what was collected.
 func (l *loop) uncork() {
 	k := &l.cork
-	c, buf, ends := k.c, k.buf, k.ends
+	c, buf, cuts := k.c, k.buf, k.cuts
 	k.c = nil
 	if c == nil || len(buf) == 0 {
 		return
 	}
-	k.buf, k.ends = nil, nil // OnBufferFull may cork another one
-	l.transmit(c, buf, ends)
+	k.buf, k.cuts = nil, nil // OnBufferFull may cork another one
+	l.transmit(c, buf, cuts)
 	if k.c == nil {
-		k.buf, k.ends = buf[:0], ends[:0]
+		k.buf, k.cuts = buf[:0], cuts[:0]
 	}
 }
 
@@ -84,7 +90,7 @@ func (l *loop) emit(c *Conn, encode func(dst []byte) []byte) {
 	}
 	if k.c == c {
 		k.buf = encode(k.buf)
-		k.ends = append(k.ends, len(k.buf))
+		k.cuts = append(k.cuts, cut{end: len(k.buf)})
 		if len(k.buf) >= corkSize {
 			l.uncork()
 			l.holdFor(c)
@@ -102,9 +108,9 @@ func (l *loop) emit(c *Conn, encode func(dst []byte) []byte) {
 // maxScratch is the largest encoding buffer that a process keeps.
 const maxScratch = 256 << 10
 
-// transmit writes buf, one frame or several that end at ends, and queues copies
+// transmit writes buf, one frame or those that cuts tell apart, and queues copies
 // of what the socket does not take.
-func (l *loop) transmit(c *Conn, buf []byte, ends []int) {
+func (l *loop) transmit(c *Conn, buf []byte, cuts []cut) {
 	n := 0
 	if c.out == nil {
 		n = l.write(c, buf)
@@ -112,16 +118,16 @@ func (l *loop) transmit(c *Conn, buf []byte, ends []int) {
 			return
 		}
 	}
-	if len(ends) == 0 {
-		ends = []int{len(buf)}
+	if len(cuts) == 0 {
+		cuts = []cut{{end: len(buf)}}
 	}
 	start := 0
-	for _, end := range ends {
-		if end > n {
-			frame := append([]byte(nil), buf[start:end]...)
-			l.enqueue(c, frame, max(n-start, 0), mark{})
+	for _, cut := range cuts {
+		if cut.end > n {
+			frame := append([]byte(nil), buf[start:cut.end]...)
+			l.enqueue(c, frame, max(n-start, 0), cut.mark)
 		}
-		start = end
+		start = cut.end
 	}
 	l.crowded(c)
 }
@@ -156,13 +162,18 @@ func (l *loop) control(c *Conn, frame []byte, m mark) {
 }
 
 // share sends a frame that others are sent too. It is queued by reference and
-// must never change.
+// must never change; a small one goes out with what is corked for c.
 func (l *loop) share(c *Conn, frame []byte, m mark) {
 	if c.transport.collect != nil {
 		c.transport.collect(c, frame)
 		return
 	}
-	if l.cork.c == c {
+	if k := &l.cork; k.c == c {
+		if c.out == nil && !m.loose() && len(k.buf)+len(frame) <= corkSize {
+			k.buf = append(k.buf, frame...)
+			k.cuts = append(k.cuts, cut{len(k.buf), m})
+			return
+		}
 		l.uncork() // what was sent before goes before
 	}
 	n := 0

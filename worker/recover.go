@@ -307,6 +307,7 @@ func (d *delivery) recover(l *loop, c *Conn) int {
 	if reply.Count > 0 {
 		rec.send = func() { d.send(l, c, uint32(reply.Count)) }
 	}
+	l.holdFor(c) // the answer, its messages and its end are one write
 	c.route.recovered(c, rec)
 	if c.open() {
 		rec.Send()

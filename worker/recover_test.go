@@ -10,6 +10,7 @@ import (
 	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/history"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // recalling joins what its clients name, from a position.
@@ -146,6 +147,32 @@ func TestJoinTakesItsPlaceInTheStream(t *testing.T) {
 		}
 		if len(w.loop.recall.of) != 0 {
 			t.Error("something waits")
+		}
+	})
+}
+
+// TestRecoveryIsOneWrite: what the handler says before and after the messages
+// goes out with them.
+func TestRecoveryIsOneWrite(t *testing.T) {
+	w, _ := newRecalling()
+	b, a := &bus{}, &asked{}
+	s := launch(t, w, b, nil)
+	s.askedOn(a)
+	p := newPlay(b)
+	one := connect(t, s.addrs[0], "/")
+	_ = one.id()
+	p.publish(p.number("room", "a"), p.number("room", "b"))
+	one.text("room 0")
+	answer := p.answer(a.take(s)...)
+	var before reactor.Calls
+	s.on(func() { before = reactor.CallsSoFar() })
+	p.publish(answer)
+	for _, text := range []string{"before", "a", "b", "joined"} {
+		one.want(text)
+	}
+	s.on(func() {
+		if n := reactor.CallsSoFar().Since(before).Writes; n != 1 {
+			t.Errorf("%d writes", n)
 		}
 	})
 }

@@ -11,9 +11,10 @@ import (
 // channel after a fault get one, and paced, so that messages go in between. Who
 // waits gathers company: pacing makes a mass return faster.
 const (
-	joinPause = 25 * time.Millisecond
-	joinBytes = 100 << 10 // of answers in one pause, beyond the first
-	joinConns = 1000      // connections that one answer is for
+	joinPause = 25 * time.Millisecond // from the first who waits to the first answer
+	joinStep  = 10 * time.Millisecond // from one answer to the next, while more wait
+	joinBytes = 100 << 10             // of answers at a time, beyond the first
+	joinConns = 1000                  // connections that one answer is for
 )
 
 // joins are those who wait for an answer.
@@ -29,17 +30,17 @@ func (j *joins) add(s *Sequencer, w history.Want) {
 		j.queue = append(j.queue, w.Channel)
 	}
 	j.by[w.Channel] = append(list, w)
-	j.soon(s)
+	j.soon(s, joinPause)
 }
 
-func (j *joins) soon(s *Sequencer) {
+func (j *joins) soon(s *Sequencer, pause time.Duration) {
 	if !j.due {
 		j.due = true
-		s.env.After(joinPause, func() {
+		s.env.After(pause, func() {
 			j.due = false
 			j.flush(s, joinBytes)
 			if len(j.queue) > 0 {
-				j.soon(s)
+				j.soon(s, joinStep)
 			}
 		})
 	}
