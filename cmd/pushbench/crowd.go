@@ -23,6 +23,8 @@ type crowd struct {
 	run       uint32
 	guests    []guest
 	positions bool          // who comes says what it has
+	greeted   int           // guests whose handshake is over
+	shaken    time.Time     // when the last of them was greeted
 	missing   int           // guests that are not in all their channels yet
 	all       chan struct{} // gets a token when they are
 	messages  atomic.Int64
@@ -53,7 +55,7 @@ func (w *crowd) on(fn func()) {
 // channels and have what they have missed.
 func (w *crowd) come(within time.Duration, positions bool, wait time.Duration) error {
 	w.on(func() {
-		w.positions, w.missing = positions, len(w.guests)
+		w.positions, w.missing, w.greeted = positions, len(w.guests), 0
 		start := client.Now()
 		for i := range w.guests {
 			g := &w.guests[i]
@@ -153,6 +155,9 @@ func (w *crowd) Message(c *client.Conn, _ client.Opcode, data []byte) {
 	}
 	switch {
 	case m.Event == "pusher:connection_established":
+		if w.greeted++; w.greeted == len(w.guests) {
+			w.shaken = time.Now()
+		}
 		w.subscribe(c, g)
 	case m.Event == "pusher:ping":
 		w.loop.Send(c, client.Text, []byte(`{"event":"pusher:pong","data":{}}`))

@@ -142,7 +142,7 @@ func (b *comeback) measure() error {
 
 // returns are the returns of one kind.
 type returns struct {
-	took, beyond time.Duration // the longest: all of it, and behind the last dial
+	took, beyond time.Duration // the longest: all of it, and behind the last handshake
 	messages     int64
 	publish      *hdrhistogram.Histogram // of those that were sent meanwhile
 }
@@ -151,7 +151,7 @@ func newReturns() *returns { return &returns{publish: load.NewHistogram()} }
 
 func (r *returns) report(name string, n *Numbers) {
 	n.Set(name+"_s", r.took.Seconds())
-	n.Set(name+"_beyond_dials_s", r.beyond.Seconds())
+	n.Set(name+"_beyond_handshakes_s", r.beyond.Seconds())
 	n.Set(name+"_messages", float64(r.messages))
 	n.percentiles(name+"_publish", r.publish)
 }
@@ -170,11 +170,13 @@ func (b *comeback) comesBack(r *returns, positions bool) error {
 	began, before := time.Now(), b.crowd.received()
 	err := b.crowd.come(b.Duration("within"), positions, b.Duration("stall")+b.Duration("within"))
 	took := time.Since(began)
+	var beyond time.Duration
+	b.crowd.on(func() { beyond = time.Since(b.crowd.shaken) })
 	close(over)
 	for range senders {
 		r.publish.Merge(<-latency)
 	}
-	r.took, r.beyond = max(r.took, took), max(r.beyond, took-b.Duration("within"))
+	r.took, r.beyond = max(r.took, took), max(r.beyond, beyond)
 	r.messages += b.crowd.received() - before
 	return err
 }
