@@ -155,7 +155,7 @@ func TestJoinTakesItsPlaceInTheStream(t *testing.T) {
 // goes out with them.
 func TestRecoveryIsOneWrite(t *testing.T) {
 	w, _ := newRecalling()
-	b, a := &bus{}, &asked{}
+	b, a := &testBus{}, &asked{}
 	s := launch(t, w, b, nil)
 	s.askedOn(a)
 	p := newPlay(b)
