@@ -121,12 +121,8 @@ func cannotStart(errs config.Errors) error {
 // notes are what is valid and yet probably not meant.
 func notes(cfg *config.Config) []string {
 	out := []string{}
-	uses := func(handler string) bool {
-		return slices.ContainsFunc(cfg.Workers, func(w config.Worker) bool {
-			return slices.ContainsFunc(w.Routes, func(r config.Route) bool { return r.Handler == handler })
-		})
-	}
-	if len(cfg.Apps) > 0 && !uses("pusher") {
+	pusher := slices.ContainsFunc(cfg.Workers, func(w config.Worker) bool { return w.Uses("pusher") })
+	if len(cfg.Apps) > 0 && !pusher {
 		out = append(out, "apps are configured, but no route has the handler pusher")
 	}
 	out = append(out, shortSecrets(cfg)...)
@@ -150,7 +146,7 @@ func notes(cfg *config.Config) []string {
 // other machines do not reach has a proxy before it, which may speak HTTP/2.
 func fewStreams(cfg *config.Config) []string {
 	for _, w := range cfg.Workers {
-		for _, r := range w.Routes {
+		for _, r := range w.All() {
 			if (r.Handler == "notify" || r.Handler == "mercure") && public(w.Listen) {
 				return []string{fmt.Sprintf("%s takes streams of events: over HTTP/1.1 a browser opens at most 6 of them to a host, those of all its tabs together, and the seventh waits; a proxy before it that speaks HTTP/2 lifts that, and WebSockets do not count", r.At)}
 			}

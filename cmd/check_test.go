@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/cmd/pushdtest"
 )
 
@@ -247,5 +248,26 @@ func TestRestartInTheForeground(t *testing.T) {
 	s.Stop()
 	if err := <-ended; err != nil {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// TestNotesSeeTheHandlerOfAGroup holds the notes of check against a group that has
+// a handler in place of routes.
+func TestNotesSeeTheHandlerOfAGroup(t *testing.T) {
+	read := func(text string) []string {
+		t.Helper()
+		cfg, err := config.Parse(config.Source{Getenv: func(string) string { return "" }}, "pushd.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return notes(cfg)
+	}
+	for _, n := range read("[[app]]\nid = \"1\"\nkey = \"k\"\nsecret = \"0123456789abcdef\"\n[[worker]]\nhandler = \"pusher\"\n") {
+		if strings.Contains(n, "no route has the handler pusher") {
+			t.Errorf("a group with the handler pusher: %q", n)
+		}
+	}
+	if all := strings.Join(read("[[worker]]\nlisten = \"http://0.0.0.0:80\"\nhandler = { handler = \"notify\", options = { secret = \"0123456789abcdef\" } }\n"), "\n"); !strings.Contains(all, "streams of events") {
+		t.Errorf("no word of the streams of a group's handler: %q", all)
 	}
 }

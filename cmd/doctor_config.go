@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -16,13 +17,17 @@ import (
 // origins warns of pages of strangers that may connect.
 func origins(cfg *config.Config) (out []finding) {
 	for _, w := range cfg.Workers {
-		for _, r := range w.Routes {
+		for _, r := range w.All() {
 			if slices.Contains(r.Origins, "*") && r.Handler != "pusher" { // there signatures say who may what
-				out = append(out, fine("origins", "route %s of %s lets every web page connect", r.Pattern, w.Name).
-					warn(`%q = { handler = %q, origins = ["https://example.com"] }`, r.Pattern, r.Handler))
+				what, key := "route "+r.Pattern, strconv.Quote(r.Pattern)
+				if r.Pattern == "" {
+					what, key = "the handler", "handler"
+				}
+				out = append(out, fine("origins", "%s of %s lets every web page connect", what, w.Name).
+					warn(`%s = { handler = %q, origins = ["https://example.com"] }`, key, r.Handler))
 			}
 		}
-		if demo := slices.ContainsFunc(w.Routes, func(r config.Route) bool { return r.Handler == "demo" }); demo && public(w.Listen) {
+		if w.Uses("demo") && public(w.Listen) {
 			out = append(out, fine("origins", "group %s shows the demo page, and its counters, to other machines", w.Name).
 				warn("leave out the route with the handler demo"))
 		}

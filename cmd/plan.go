@@ -154,11 +154,7 @@ func (b *planner) handlerChannels() (rules channel.Rules) {
 
 // configGroup plans a group that the config describes.
 func (b *planner) configGroup(w config.Worker) {
-	routes := w.Routes
-	if w.Handler != nil {
-		routes = append(slices.Clone(routes), *w.Handler)
-	}
-	for _, r := range routes {
+	for _, r := range w.All() {
 		spec := routeOf(r)
 		h, err := spec.newHandler()
 		if c, ok := h.(interface {

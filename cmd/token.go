@@ -68,11 +68,7 @@ func notifySecret(cfg *config.Config, path string) (string, error) {
 	secrets, routes := map[string]bool{}, []string{}
 	secret := ""
 	for _, w := range cfg.Workers {
-		all := w.Routes
-		if w.Handler != nil {
-			all = append(all[:len(all):len(all)], *w.Handler)
-		}
-		for _, r := range all {
+		for _, r := range w.All() {
 			var o struct{ Secret string }
 			if path != "" && r.Pattern != path || r.Handler != "notify" && (r.Handler != "chat" || path == "") {
 				continue

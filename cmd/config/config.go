@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,6 +151,19 @@ type Route struct {
 	Options   json.RawMessage // nil = none
 }
 
+// All returns the routes of the group, its own handler behind them.
+func (w *Worker) All() []Route {
+	if w.Handler == nil {
+		return w.Routes
+	}
+	return append(slices.Clone(w.Routes), *w.Handler)
+}
+
+// Uses reports whether the group has a handler of that name.
+func (w *Worker) Uses(handler string) bool {
+	return slices.ContainsFunc(w.All(), func(r Route) bool { return r.Handler == handler })
+}
+
 // KeyFile is where the generated API key is kept.
 func (c *Config) KeyFile() string { return filepath.Join(c.DataDir, "api.key") }
 
@@ -249,6 +263,24 @@ func (c *Config) defaultRoutes() []Route {
 		{At: at, Pattern: "/pusher/*", Handler: "pusher", Origins: []string{"*"}},  // without WebSocket
 		{At: at, Pattern: "/apps/*", Handler: "pusher"},
 		{At: at, Pattern: "/up", Handler: "pusher"}, // the health check of Reverb's users
+	}
+}
+
+// pusherPatterns are the paths at which the handler pusher has something to say.
+var pusherPatterns = []string{"/app/{key}", "/pusher/*", "/apps/*", "/up"}
+
+// spread gives a group whose own handler is pusher the routes by which that finds
+// the key of an app, but for those that lead elsewhere.
+func (w *Worker) spread() {
+	if w.Handler == nil || w.Handler.Handler != "pusher" || !takesRoutes(w.Listen) {
+		return
+	}
+	for _, p := range pusherPatterns {
+		if !slices.ContainsFunc(w.Routes, func(r Route) bool { return r.Pattern == p }) {
+			r := *w.Handler
+			r.Pattern = p
+			w.Routes = append(w.Routes, r)
+		}
 	}
 }
 

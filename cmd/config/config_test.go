@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -475,5 +476,27 @@ webhooks = [ { url = "https://example.com/hook", headers = { X-Tenant = "t" }, c
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("error %v, want %q and no secret", err, tc.want)
 		}
+	}
+}
+
+// TestHandlerPusherOfAGroup gives a group whose own handler is pusher the routes by
+// which that finds an app, and leaves alone those that lead elsewhere.
+func TestHandlerPusherOfAGroup(t *testing.T) {
+	c := mustParse(t, `
+[[worker]]
+handler = { handler = "pusher", origins = ["https://example.com"] }
+routes = { "/up" = "echo", "/chat" = "chat" }
+`, none)
+	var got []string
+	for _, r := range c.Workers[0].All() {
+		got = append(got, r.Pattern+" "+r.Handler+" "+strings.Join(r.Origins, ","))
+	}
+	slices.Sort(got)
+	want := []string{
+		" pusher https://example.com", "/app/{key} pusher https://example.com", "/apps/* pusher https://example.com",
+		"/chat chat ", "/pusher/* pusher https://example.com", "/up echo ",
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("got %q, want %q", got, want)
 	}
 }

@@ -191,6 +191,7 @@ func (t *table) worker(c *Config, i int) Worker {
 	t.socket(&w.Socket, w.Listen...)
 	w.Handler = t.script(t.handler())
 	w.Routes = t.routes()
+	w.spread()
 	t.settings(&w.Settings)
 	if w.Routes == nil && w.Handler == nil && takesRoutes(w.Listen) {
 		w.Routes, w.page = c.defaultRoutes(), true
