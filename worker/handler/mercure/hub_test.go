@@ -443,7 +443,7 @@ func TestPresence(t *testing.T) {
 		}
 	}
 	ann.await("bob comes", seen(true, "bob"))
-	snapshot := func() (names []string) {
+	snapshot := func() (names []string, cursor string) {
 		r, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s/subscriptions/exact/%s", s.Port, hub, escaped), nil)
 		r.Host = "localhost"
 		r.Header.Set("Cookie", "mercure_access_token="+raw)
@@ -461,14 +461,19 @@ func TestPresence(t *testing.T) {
 		for _, one := range list.Subscriptions {
 			names = append(names, one.Payload.Name)
 		}
-		return names
+		_, cursor, _ = strings.Cut(answer.Header.Get("Link"), `last-event-id="`)
+		cursor, _, _ = strings.Cut(cursor, `"`)
+		return names, cursor
 	}
-	if got := snapshot(); len(got) != 2 {
-		t.Errorf("in the room: %v", got)
-	}
+	var before string
+	pushdtest.Eventually(t, "both are in, with two subscriptions each", func() bool {
+		got, cursor := snapshot()
+		before = cursor
+		return len(got) == 2 && strings.HasSuffix(cursor, ":4")
+	})
 	s.MustRun("reload")
-	if got := snapshot(); len(got) != 2 {
-		t.Errorf("in the room after a reload: %v", got)
+	if got, cursor := snapshot(); len(got) != 2 || cursor != before {
+		t.Errorf("in the room after a reload: %v, behind %q, before it %q: what has happened since is the same", got, cursor, before)
 	}
 	if seen(false, "bob")() {
 		t.Error("a reload has told that bob has left")

@@ -191,6 +191,55 @@ func TestPublishAndSubscribe(t *testing.T) {
 	pattern.WantNothing()
 }
 
+// Section "Publication": the answer is the id of the hub as plain text, and fields
+// that nobody knows are ignored.
+func TestPublishAnswer(t *testing.T) {
+	s := start(t, `,"anonymous":true`)
+	c := listen(s, "match=a", "")
+	r, _ := http.NewRequest(http.MethodPost, "http://localhost/.well-known/mercure", strings.NewReader("topic=a&data=one%0Dtwo%0A%0Dthree%0D%0A&priority=%ff&id=urn:x:1"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded;charset=UTF-8")
+	r.Header.Set("Authorization", "bearer "+token(t, now(s), []map[string]any{grant("publish", "*")}, nil))
+	response := s.Request(r)
+	id, _ := io.ReadAll(response.Body)
+	if response.StatusCode != 200 || response.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("%d %v %s", response.StatusCode, response.Header, id)
+	}
+	for {
+		if e := c.Next(); e.Data != nil {
+			if string(e.Data) != "one\ntwo\n\nthree\n" || e.ID != string(id) {
+				t.Errorf("%+v, answered %s", e, id)
+			}
+			break
+		}
+	}
+}
+
+// Section "Presenting the Access Token": never in a URL. Section "Error Responses":
+// the challenge says where to read what tokens there are.
+func TestTokenInURL(t *testing.T) {
+	s := start(t, "")
+	raw := token(t, now(s), []map[string]any{grant("subscribe", "*")}, nil)
+	for _, query := range []string{"access_token=" + raw, "authorization=" + raw, "token=" + raw} {
+		status, header := listen(s, "match=a&"+query, "").Status()
+		challenge := header.Get("WWW-Authenticate")
+		if status != 401 || strings.Contains(challenge, "error") || !strings.Contains(challenge, "resource_metadata=") {
+			t.Errorf("%.14s: %d %s", query, status, challenge)
+		}
+	}
+	for _, c := range []struct {
+		header string
+		status int
+		code   string
+	}{
+		{"Authorization: Bearer ", 400, "invalid_request"}, {"Authorization: " + raw, 400, "invalid_request"}, {"Authorization: Bearer x", 401, "invalid_token"},
+	} {
+		status, header := listen(s, "match=a", "", c.header).Status()
+		if challenge := header.Get("WWW-Authenticate"); status != c.status || !strings.Contains(challenge, `error="`+c.code+`"`) || !strings.Contains(challenge, "resource_metadata=") {
+			t.Errorf("%.25s: %d %s", c.header, status, challenge)
+		}
+	}
+}
+
 // Section "Subscribers": what is private goes to who is granted one of the topics.
 func TestPrivateUpdates(t *testing.T) {
 	s := start(t, `,"anonymous":true`)
@@ -234,6 +283,7 @@ func TestPublishRefused(t *testing.T) {
 		{"data=x", good, nil, 400, ""},
 		{"topic=*", good, nil, 400, ""},
 		{"topic=/.well-known/mercure/subscriptions/exact/a/b", good, nil, 400, ""},
+		{"topic=/.well-known/mercure/subscriptions/exact/a/b", token(t, n, nil, nil), nil, 400, ""}, // whatever the token grants
 		{"topic=a&type=mercure", good, nil, 400, ""},
 		{"topic=a&id=x%00", good, nil, 400, ""},
 		{"topic=a&data=%ff", good, nil, 400, ""},
@@ -416,6 +466,9 @@ func TestCORS(t *testing.T) {
 		}
 		status, header := listen(s, "match=a", "", "Origin: "+c.origin).Status()
 		check("a stream", status, c.status, header)
+		if got := header.Get("Access-Control-Expose-Headers"); c.status == 200 && got != "Link, Mercure-Last-Event-ID" {
+			t.Errorf("%s may read %q", c.origin, got)
+		}
 		r, _ := http.NewRequest(http.MethodOptions, "http://localhost/.well-known/mercure", nil)
 		r.Header.Set("Origin", c.origin)
 		r.Header.Set("Access-Control-Request-Method", "POST")
@@ -586,10 +639,16 @@ func TestSubscriptions(t *testing.T) {
 	if response, _ := get(base, token(t, n, []map[string]any{grant("subscribe", "x")}, nil)); response.StatusCode != 403 {
 		t.Errorf("without a grant: %d", response.StatusCode)
 	}
+	twin := listen(s, "match="+url.QueryEscape("https://example.com/room")+"&subscriber="+url.QueryEscape(d.Subscriber), token(t, n, []map[string]any{detail}, nil))
+	if other := next(); !other.Active || other.Subscriber == d.Subscriber {
+		t.Errorf("two connections with one token are one subscriber: %+v", other)
+	}
 	member.Drop()
 	if gone := next(); gone.Active || gone.Subscriber != d.Subscriber {
 		t.Errorf("%+v", gone)
 	}
+	twin.Drop()
+	next()
 	stranger.WantNothing()
 	if status, _ := send(t, s, "topic="+url.QueryEscape(d.ID), token(t, n, []map[string]any{grant("publish", "*")}, nil)); status != 400 {
 		t.Errorf("a forged one: %d", status)
@@ -620,6 +679,12 @@ func TestCompat(t *testing.T) {
 		t.Fatalf("%d %s", status, body)
 	}
 	c.WantData(`{"status":"OutOfStock"}`)
+	for _, name := range []string{"lastEventID", "Last-Event-ID", "last_event_id"} { // all names that it has had
+		_, header := listen(s, "topic=a&"+name+"=urn:uuid:unknown", raw).Status()
+		if header.Get("Last-Event-ID") != "earliest" || header.Get("Mercure-Last-Event-ID") != "earliest" {
+			t.Errorf("%s: %v", name, header)
+		}
+	}
 	strict := start(t, "")
 	if status, _ := send(t, strict, "topic=a", raw); status != 401 {
 		t.Errorf("without compat: %d", status)

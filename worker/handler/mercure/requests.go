@@ -28,7 +28,11 @@ func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
 		fail(w, http.StatusNotFound, "there is nothing of the hub at this path")
 		return
 	}
-	w.Header().Set("Access-Control-Expose-Headers", "Link, Mercure-Last-Event-ID")
+	exposed := "Link, Mercure-Last-Event-ID"
+	if h.opt.Compat {
+		exposed += ", Last-Event-ID"
+	}
+	w.Header().Set("Access-Control-Expose-Headers", exposed)
 	switch {
 	case !w.AllowOrigin(r, methods):
 	case !slices.Contains(strings.Split(methods, ", "), r.Method):

@@ -88,15 +88,18 @@ func (h *Handler) resume(w *worker.Response, s *session, last string) {
 	}
 	w.Defer()
 	h.w.History(worker.HistoryQuery{Channel: h.channel(), After: after, Limit: 1}, func(page worker.HistoryPage, err error) {
-		w.Header().Set("Mercure-Last-Event-ID", wire.Earliest)
+		from := wire.Earliest
 		switch {
 		case err != nil: // join and see
 			s.After = after.String()
 		case after != (history.Position{}) && page.Reason == "":
-			w.Header().Set("Mercure-Last-Event-ID", last)
-			s.After = after.String()
+			from, s.After = last, after.String()
 		default:
 			s.After = wire.Earliest
+		}
+		w.Header().Set("Mercure-Last-Event-ID", from)
+		if h.opt.Compat { // as 0.x calls it
+			w.Header().Set("Last-Event-ID", from)
 		}
 		h.begin(w, s)
 	})
@@ -164,13 +167,4 @@ func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
 		_ = c.SendEvent(worker.Event{Type: "pushd:lost", Data: []byte(`{"reason":` + strconv.Quote(r.Reason.String()) + `}`)})
 	}
 	_ = c.SendEvent(worker.Event{ID: eventID(r.Position)})
-}
-
-// positionOf is the place that an id stands for, the zero one for others.
-func positionOf(id string) history.Position {
-	p, err := history.Parse(trimID(id))
-	if err != nil {
-		return history.Position{}
-	}
-	return p
 }

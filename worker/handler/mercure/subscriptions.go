@@ -12,6 +12,7 @@ import (
 	wire "github.com/pushd/pushd/protocol/mercure"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/mercure/census"
+	"github.com/pushd/pushd/worker/history"
 )
 
 // announce tells who may know that the subscriptions of a stream have begun or
@@ -139,27 +140,36 @@ func (h *Handler) list(w *worker.Response, r *worker.Request, path string, which
 		return
 	}
 	w.Defer()
-	h.w.Gather(queryList, args, gatherWait, func(answers []worker.Answer, complete bool) {
-		var all listed
-		for _, one := range answers {
-			var l listed
-			if one.Data != nil && json.Unmarshal(one.Data, &l) == nil {
-				all.Documents = append(all.Documents, l.Documents...)
-				all.Last = newer(all.Last, l.Last)
+	h.newest(func(last string) {
+		h.w.Gather(queryList, args, gatherWait, func(answers []worker.Answer, complete bool) {
+			all := listed{Last: last}
+			for _, one := range answers {
+				var l listed
+				if one.Data != nil && json.Unmarshal(one.Data, &l) == nil {
+					all.Documents = append(all.Documents, l.Documents...)
+					if last == "" && l.Last != "" {
+						all.Last = l.Last
+					}
+				}
 			}
-		}
-		h.listed(w, path, which, all, complete)
-		w.End()
+			h.listed(w, path, which, all, complete)
+			w.End()
+		})
 	})
 }
 
-// newer returns the id of the later of two events.
-func newer(a, b string) string {
-	pa, pb := positionOf(a), positionOf(b)
-	if b != "" && (a == "" || pb.Offset > pa.Offset) {
-		return b
-	}
-	return a
+// newest finds the id of the event that the hub has dispatched last, before anybody
+// is asked for subscriptions: who follows the events behind it misses no change of
+// the list. The history knows it, processes only what they have seen themselves; ""
+// says that there is none, or no history.
+func (h *Handler) newest(found func(id string)) {
+	h.w.History(worker.HistoryQuery{Channel: h.channel(), Newest: true, Limit: 1}, func(p worker.HistoryPage, err error) {
+		if err != nil || p.Last == 0 {
+			found("")
+			return
+		}
+		found(eventID(history.Position{Epoch: p.Now.Epoch, Offset: p.Last}))
+	})
 }
 
 func (h *Handler) listed(w *worker.Response, path string, which wire.Which, all listed, complete bool) {
