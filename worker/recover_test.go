@@ -177,6 +177,29 @@ func TestRecoveryIsOneWrite(t *testing.T) {
 	})
 }
 
+// TestCorkKnowsWhatIsKept: a message of a history that is corked and then finds a
+// full socket waits as one that must not be dropped.
+func TestCorkKnowsWhatIsKept(t *testing.T) {
+	w, _ := newRecalling()
+	s := launch(t, w, &testBus{}, nil)
+	one := connect(t, s.addrs[0], "/")
+	_ = one.id()
+	s.on(func() {
+		c, junk := w.loop.conns.all[0], make([]byte, 1<<20)
+		for n := len(junk); n == len(junk); {
+			n, _ = c.sock.Write(junk)
+		}
+		kept := mark{"room", SlowClose, true}
+		w.loop.holdFor(c)
+		_ = c.SendText("before")
+		w.loop.share(c, []byte("frame"), kept)
+		w.loop.uncork()
+		if n := len(c.out.frames); n != 2 || c.out.mark(0) != (mark{}) || c.out.mark(1) != kept {
+			t.Errorf("%d frames wait, as %v", n, c.out.marks)
+		}
+	})
+}
+
 // TestLostMessagesAreNoticed: by the next message of the shard, by a stand, and
 // by a new epoch. The members get what was lost, or are told.
 func TestLostMessagesAreNoticed(t *testing.T) {
