@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -47,7 +48,7 @@ type promise struct {
 type promises struct {
 	*cli.Context
 	self, program, dir string
-	routes, more       string // of the server's config
+	routes, more       string // of the server's config; {apps} in more is a free address
 	list               []promise
 }
 
@@ -87,7 +88,7 @@ func (p *promises) prove(stages func() error) (err error) {
 // ownServer is a pushd that runs for one stage.
 type ownServer struct {
 	program, config, reports string
-	address, api             string
+	address, api, apps       string
 }
 
 // with runs a stage on a fresh server with so many workers.
@@ -97,7 +98,7 @@ func (p *promises) with(workers int, stage func(*ownServer) error) error {
 		return err
 	}
 	s := &ownServer{program: p.program, config: filepath.Join(dir, "pushd.toml"), reports: filepath.Join(dir, "reports")}
-	for _, address := range []*string{&s.address, &s.api} {
+	for _, address := range []*string{&s.address, &s.api, &s.apps} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
@@ -106,7 +107,7 @@ func (p *promises) with(workers int, stage func(*ownServer) error) error {
 		_ = ln.Close()
 	}
 	text := fmt.Sprintf("runtime_dir = %q\ndata_dir = %q\ndrain = \"1s\"\n[api]\nlisten = %q\nkey = \"bench\"\n[[worker]]\nname = \"push\"\nlisten = \"websocket://%s\"\ncount = %d\nlimits = { max_queue = \"16MiB\" }\nroutes = { %s }\n%s",
-		filepath.Join(dir, "run"), filepath.Join(dir, "data"), s.api, s.address, workers, p.routes, p.more)
+		filepath.Join(dir, "run"), filepath.Join(dir, "data"), s.api, s.address, workers, p.routes, strings.ReplaceAll(p.more, "{apps}", s.apps))
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		return err
 	}
