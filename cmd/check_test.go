@@ -44,6 +44,10 @@ var unfit = []struct{ name, config, want string }{
 	{"no such handler", inRoute(`"/echo" = "ehco"`), `pushd.toml:4: worker[0].routes./echo: `},
 	{"option that is none", inRoute(`"/chat" = { handler = "chat", options = { rums = true } }`), `pushd.toml:4: worker[0].routes./chat: `},
 	{"option that is missing", inRoute(`"/notify" = "notify"`), `pushd.toml:4: worker[0].routes./notify: `},
+	// what a script needs before it can be started
+	{"script of root", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nuser = \"root\"\nscript = \"sh\"\n", "pushd.toml:4: worker[0].script: a script is not run as root"},
+	{"no program", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nscript = \"./none.sh\"\nallow_root = true\n", "pushd.toml:3: worker[0].script: options: script: there is no program "},
+	{"no folder for a script", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nscript = \"sh\"\ndir = \"none\"\nallow_root = true\n", "/none is no folder"},
 	{"handler of an ingest port", "[[ingest]]\nlisten = \"udp://127.0.0.1:{{port}}\"\nhandler = \"ehco\"\n", `pushd.toml:3: ingest[0].handler: `},
 	// settings and addresses
 	{"slow", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nslow = \"down\"\n", `pushd.toml:3: worker[0].slow: slow = "down"`},

@@ -142,7 +142,7 @@ func (b *planner) process() processSpec {
 func (b *planner) handlerChannels() (rules channel.Rules) {
 	seen := map[string]bool{}
 	for _, w := range b.config.Workers {
-		for _, r := range w.Routes {
+		for _, r := range w.All() {
 			if !seen[r.Handler] && b.numbers() {
 				seen[r.Handler] = true
 				rules = append(rules, worker.ChannelsOf(r.Handler)...)
@@ -162,6 +162,9 @@ func (b *planner) configGroup(w config.Worker) {
 		}); ok && err == nil {
 			err = c.CheckServices(b.program.services(b.process()))
 		}
+		if c, ok := h.(interface{ CheckStart(root bool) error }); ok && err == nil {
+			err = c.CheckStart(root(w.User))
+		}
 		if err != nil {
 			b.fail(r.At, err)
 		}
@@ -169,6 +172,17 @@ func (b *planner) configGroup(w config.Worker) {
 	}
 	b.group(w.At, master.Group{Name: w.Name, Listen: w.Listen, Count: w.Count, User: w.User, Group: w.Group}, w.Socket,
 		groupOf(w), w.Settings)
+}
+
+// root reports whether processes of that user are root's; "" is the user of pushd.
+func root(name string) bool {
+	if name == "" {
+		return os.Geteuid() == 0
+	}
+	if u, err := user.Lookup(name); err == nil {
+		return u.Uid == "0"
+	}
+	return name == "0"
 }
 
 // rules judges what a worker makes of a route when it starts; pattern "" is a

@@ -167,6 +167,7 @@ func TestErrors(t *testing.T) {
 		{"unknown key in table", "[api]\n# a comment\ncolour = 1\n", "f.toml:3: api.colour: unknown key"},
 		{"unknown key in second worker", group + group + "colour = 1\n" + group, "f.toml:5: worker[1].colour: unknown key"},
 		{"unknown limit inline", group + "limits = { max_message = 1,\n max_mesage = 2 }\n", `f.toml:4: worker[0].limits.max_mesage: unknown key (did you mean "max_message"?)`},
+		{"empty folder", "\ndata_dir = \"\"\n", "f.toml:2: data_dir: is empty"},
 		{"wrong type", "drain = true\n", "f.toml:1: drain: needs a duration"},
 		{"duration without unit", "drain = 5\n", "f.toml:1: drain: needs a duration"},
 		{"negative duration", "drain = \"-5s\"\n", "f.toml:1: drain: \"-5s\" is out of range"},

@@ -81,6 +81,9 @@ func (t *table) process(c *Config) {
 	for _, key := range []string{"runtime_dir", "data_dir", "log_file"} {
 		if v, ok := t.get(key); ok {
 			c.places[key] = v.at
+			if v.any == "" && key != "log_file" {
+				t.fail(v.at, "is empty: leave the line out for the default")
+			}
 		}
 	}
 	level := ""

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -85,10 +87,33 @@ func (o *Options) check() error {
 	if o.Output != "" && o.Output != "log" && o.Output != rawOutput {
 		return bad("output", `%q: use "log" or "raw"`, o.Output)
 	}
-	for key := range o.Env {
+	for key, value := range o.Env {
 		if key == "" || strings.ContainsAny(key, "=\x00") || strings.HasPrefix(key, "PUSHD_") {
 			return bad("env", "%q is no name of a variable for a script", key)
 		}
+		if strings.Contains(value, "\x00") {
+			return bad("env", "%s: a value cannot contain a zero byte", key)
+		}
+	}
+	if strings.Contains(strings.Join(o.Script, "")+o.Dir, "\x00") {
+		return bad("script", "neither it nor dir can contain a zero byte")
+	}
+	return nil
+}
+
+// find looks for the program and its working directory as the start of it will.
+func (o *Options) find() error {
+	if o.Dir != "" {
+		if s, err := os.Stat(o.Dir); errors.Is(err, fs.ErrNotExist) || err == nil && !s.IsDir() {
+			return fmt.Errorf("options: dir: %s is no folder", o.Dir)
+		}
+	}
+	name := o.Script[0]
+	if filepath.Base(name) != name && !filepath.IsAbs(name) {
+		name = filepath.Join(o.Dir, name)
+	}
+	if _, err := exec.LookPath(name); errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("options: script: there is no program %s", name)
 	}
 	return nil
 }

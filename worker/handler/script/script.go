@@ -99,6 +99,15 @@ func New(o worker.Options) (worker.Handler, error) {
 
 var errRoot = errors.New("a script is not run as root: set user of [[worker]], or allow_root = true")
 
+// CheckStart says what can be known before a process of the handler is there: that
+// it must not be root's, that the program or its folder does not exist.
+func (h *handler) CheckStart(root bool) error {
+	if root && !h.o.AllowRoot {
+		return errRoot
+	}
+	return h.o.find()
+}
+
 // OnWorkerStarting starts the program. The worker is ready when it is.
 func (h *handler) OnWorkerStarting(w *worker.Worker, ready func(error)) {
 	h.w = w
