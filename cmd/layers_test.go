@@ -63,6 +63,7 @@ func TestLayers(t *testing.T) {
 	// What a package below the worker stands on, and nothing else of ours.
 	below := []struct{ who, may, why string }{
 		{"worker/bus", "worker/history", "it is what is said, not who says it"},
+		{"worker/settings", "worker/channel protocol/certs", "settings are values: what they do is elsewhere"},
 		{"worker/service", "worker/bus worker/channel worker/nodes", "a service is a contract: it knows no worker and no broker"},
 	}
 	outside := []struct{ who, only, why string }{

@@ -2,11 +2,33 @@ package worker
 
 import (
 	"github.com/pushd/pushd/worker/bus"
+	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/service"
+	"github.com/pushd/pushd/worker/settings"
 )
 
 // What follows has its place in a package below, where it is described, and is named
 // here for programs, which need this package alone.
+
+// What a config says of a group.
+type (
+	Settings     = settings.Settings
+	SettingError = settings.Error
+	Limits       = settings.Limits
+	Slow         = channel.Slow
+	ChannelSlow  = settings.ChannelSlow
+)
+
+// What happens to a connection whose queue is over MaxQueue, and where requests go.
+const (
+	SlowClose      = channel.SlowClose      // close it with 1013
+	SlowDropOldest = channel.SlowDropOldest // forget the messages that have waited longest
+	SlowLatest     = channel.SlowLatest     // keep only the newest message
+	RedirectHTTPS  = settings.RedirectHTTPS // to TLS
+)
+
+// DefaultSettings returns the documented defaults.
+func DefaultSettings() Settings { return settings.Default() }
 
 // What goes over the bus.
 type (

@@ -6,24 +6,10 @@ import (
 	"net"
 	nethttp "net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/pushd/pushd/protocol/origin"
 )
-
-// RedirectHTTPS is the value of Settings.Redirect. Behind a NAT, where clients see
-// another port than the listener's, that port follows: "https:443".
-const RedirectHTTPS = "https"
-
-// publicPort is the port that Redirect names; named is false when it names none.
-func (s *Settings) publicPort() (port string, named bool, err error) {
-	scheme, port, named := strings.Cut(s.Redirect, ":")
-	if n, bad := strconv.ParseUint(port, 10, 16); scheme != RedirectHTTPS || named && (bad != nil || n == 0 || strconv.FormatUint(n, 10) != port) {
-		return "", named, fmt.Errorf(`%q: write "https", or "https:443" with the port that clients see`, s.Redirect)
-	}
-	return port, named, nil
-}
 
 // redirects reports whether requests that come by the port are sent to the one
 // behind TLS. Who comes over a unix socket is a proxy, and stays.
@@ -63,7 +49,7 @@ func checkRedirect(listen []string, s *Settings) error {
 
 // direct tells each port where it sends its requests.
 func (l *loop) direct() {
-	public, named, _ := l.w.publicPort() // checked with the settings
+	public, named, _ := l.w.RedirectPort() // checked with the settings
 	var listen []string
 	for _, p := range l.ports {
 		listen = append(listen, p.addr.text)

@@ -31,18 +31,3 @@ func TestRedirectNeedsItsListeners(t *testing.T) {
 		}
 	}
 }
-
-func TestPublicPort(t *testing.T) {
-	for says, want := range map[string]string{"https": "", "https:443": "443", "https:65535": "65535"} {
-		s := Settings{Redirect: says}
-		if port, named, err := s.publicPort(); err != nil || port != want || named != (want != "") {
-			t.Errorf("%s: %q %v %v", says, port, named, err)
-		}
-	}
-	for _, says := range []string{"http", "https:", "https:0", "https:65536", "https:-1", "https:+443", "https:0443", "https:443x", "https://443", "https:443:1", ":443"} {
-		s := Settings{Redirect: says}
-		if _, _, err := s.publicPort(); err == nil {
-			t.Errorf("%q is taken", says)
-		}
-	}
-}

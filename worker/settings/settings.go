@@ -1,9 +1,13 @@
-package worker
+// Package settings has the values that a config gives to a worker group, their defaults
+// and what is wrong with them. They are plain values: cmd/config fills them in, a
+// worker process reads them on its loop, once, and nobody writes them after that.
+package settings
 
 import (
 	"fmt"
 	"time"
 
+	"github.com/pushd/pushd/protocol/certs"
 	"github.com/pushd/pushd/worker/channel"
 )
 
@@ -12,7 +16,7 @@ import (
 // when the process starts.
 type Settings struct {
 	Limits       Limits        `json:"limits"`
-	Slow         Slow          `json:"slow"`               // default SlowClose
+	Slow         channel.Slow  `json:"slow"`               // default channel.SlowClose
 	SlowChannels []ChannelSlow `json:"channels,omitempty"` // in place of Slow and of Worker.ChannelRules; the first that matches counts
 	PingInterval time.Duration `json:"ping_interval"`      // silence before a ping; default 55 s, 0 = never
 	PingTimeout  time.Duration `json:"ping_timeout"`       // silence after it before closing; default 10 s
@@ -21,7 +25,7 @@ type Settings struct {
 	// of the PROXY protocol, version 1 or 2, which names the client; default off.
 	ProxyProtocol bool `json:"proxy_protocol,omitempty"`
 	// TLS is for listeners behind it: wss, https, tls, text+tls … nil = there is none.
-	TLS *TLS `json:"tls,omitempty"`
+	TLS *certs.Settings `json:"tls,omitempty"`
 	// Redirect, RedirectHTTPS or that with a port, sends the requests of http and websocket listeners to
 	// the first https or wss one, with 308; default "", they are answered.
 	Redirect string `json:"redirect,omitempty"`
@@ -46,17 +50,8 @@ type Limits struct {
 	PerIPRate        int           `json:"per_ip_rate"`       // new connections a second of one address; default 0
 }
 
-// Slow says what happens to a connection whose queue is over MaxQueue.
-type Slow = channel.Slow
-
-const (
-	SlowClose      = channel.SlowClose      // close it with 1013
-	SlowDropOldest = channel.SlowDropOldest // forget the messages that have waited longest
-	SlowLatest     = channel.SlowLatest     // keep only the newest message
-)
-
-// DefaultSettings returns the documented defaults.
-func DefaultSettings() Settings {
+// Default returns the documented defaults.
+func Default() Settings {
 	return Settings{
 		Limits: Limits{
 			MaxMessage:       64 << 10,
@@ -69,32 +64,32 @@ func DefaultSettings() Settings {
 			MaxQueue:         1 << 20,
 			TLSHandshakes:    1024,
 		},
-		Slow:         SlowClose,
+		Slow:         channel.SlowClose,
 		PingInterval: 55 * time.Second,
 		PingTimeout:  10 * time.Second,
 	}
 }
 
-// SettingError is what Validate finds.
-type SettingError struct {
+// Error is what Validate finds.
+type Error struct {
 	Key string // as in the config: "slow", "channels[0]", "limits.max_queue"
 	Err error
 }
 
 // Error says what is wrong; Key is where.
-func (e *SettingError) Error() string { return e.Err.Error() }
+func (e *Error) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.
-func (e *SettingError) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error { return e.Err }
 
-// Validate names the first setting that makes no sense, in a *SettingError.
+// Validate names the first setting that makes no sense, in a *Error.
 func (s *Settings) Validate() error {
 	if err := s.Slow.Check(); err != nil {
-		return &SettingError{"slow", err}
+		return &Error{"slow", err}
 	}
 	for i := range s.SlowChannels {
 		if err := s.SlowChannels[i].check(); err != nil {
-			return &SettingError{fmt.Sprintf("channels[%d]", i), err}
+			return &Error{fmt.Sprintf("channels[%d]", i), err}
 		}
 	}
 	l := &s.Limits
@@ -110,17 +105,17 @@ func (s *Settings) Validate() error {
 		{"ping_interval", int64(s.PingInterval)}, {"ping_timeout", int64(s.PingTimeout)},
 	} {
 		if v.n < 0 {
-			return &SettingError{v.key, fmt.Errorf("%s is negative: use 0 for no limit", v.key)}
+			return &Error{v.key, fmt.Errorf("%s is negative: use 0 for no limit", v.key)}
 		}
 	}
 	if s.Redirect != "" {
-		if _, _, err := s.publicPort(); err != nil {
-			return &SettingError{"redirect", err}
+		if _, _, err := s.RedirectPort(); err != nil {
+			return &Error{"redirect", err}
 		}
 	}
 	if s.TLS != nil {
 		if err := s.TLS.Validate(); err != nil {
-			return &SettingError{"tls", err}
+			return &Error{"tls", err}
 		}
 	}
 	return nil
