@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pushd/pushd/worker/connid"
 	"github.com/pushd/pushd/worker/handover"
 )
 
@@ -37,7 +38,7 @@ type barrier struct {
 func (l *loop) barrier(arrived bool) *barrier {
 	b := &barrier{l: l, done: make(chan struct{}, barrierTurns)}
 	if arrived {
-		b.token = newID().String()
+		b.token = connid.New().String()
 		l.syncs[b.token] = b.passed
 	}
 	b.ask()

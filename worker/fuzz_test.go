@@ -38,18 +38,6 @@ func FuzzRoute(f *testing.F) {
 	})
 }
 
-// FuzzID: only what String writes is an id.
-func FuzzID(f *testing.F) {
-	f.Add("8237.1942")
-	f.Add("01.2")
-	f.Add("18446744073709551616.1")
-	f.Fuzz(func(t *testing.T, s string) {
-		if id, ok := ParseID(s); ok && id.String() != s {
-			t.Fatalf("%q is the id %q", s, id)
-		}
-	})
-}
-
 // FuzzQuery: whatever the master or another process asks, the loop answers.
 func FuzzQuery(f *testing.F) {
 	l := &loop{w: New(), plain: &route{}}

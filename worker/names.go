@@ -3,6 +3,7 @@ package worker
 import (
 	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/connid"
 	"github.com/pushd/pushd/worker/service"
 	"github.com/pushd/pushd/worker/settings"
 )
@@ -29,6 +30,15 @@ const (
 
 // DefaultSettings returns the documented defaults.
 func DefaultSettings() Settings { return settings.Default() }
+
+// ID names a connection, see Conn.ID.
+type ID = connid.ID
+
+// ParseID reads the text form of an ID: only that which String writes.
+func ParseID(s string) (id ID, ok bool) { return connid.Parse(s) }
+
+// NumberOf returns the number in the ID of a connection, 0 for what is no ID.
+func NumberOf(id string) uint64 { return connid.NumberOf(id) }
 
 // What goes over the bus.
 type (

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/connid"
 	"github.com/pushd/pushd/worker/hub"
 )
 
@@ -116,14 +116,14 @@ func (l *loop) firstAfter(after ID, n int, q ConnQuery) []*Conn {
 	ip, _ := netip.ParseAddr(q.IP)
 	var best []*Conn
 	for _, c := range l.candidates(q) {
-		if cmp(c.id, after) <= 0 || q.Channel != "" && !c.InChannel(q.Channel) || q.UID != "" && c.UID() != q.UID ||
+		if connid.Compare(c.id, after) <= 0 || q.Channel != "" && !c.InChannel(q.Channel) || q.UID != "" && c.UID() != q.UID ||
 			q.IP != "" && c.RemoteAddr().Addr() != ip {
 			continue
 		}
-		if len(best) == n && cmp(c.id, best[n-1].id) > 0 {
+		if len(best) == n && connid.Compare(c.id, best[n-1].id) > 0 {
 			continue
 		}
-		i, _ := slices.BinarySearchFunc(best, c, func(a, b *Conn) int { return cmp(a.id, b.id) })
+		i, _ := slices.BinarySearchFunc(best, c, func(a, b *Conn) int { return connid.Compare(a.id, b.id) })
 		if len(best) == n {
 			best = best[:n-1]
 		}
@@ -147,19 +147,6 @@ func (l *loop) candidates(q ConnQuery) []*Conn {
 		return nil
 	}
 	return g.Members()
-}
-
-func cmp(a, b ID) int {
-	for _, at := range []int{0, 8} {
-		x, y := binary.BigEndian.Uint64(a[at:]), binary.BigEndian.Uint64(b[at:])
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-	}
-	return 0
 }
 
 var pid = os.Getpid()

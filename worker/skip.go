@@ -3,6 +3,8 @@ package worker
 import (
 	"maps"
 	"time"
+
+	"github.com/pushd/pushd/worker/connid"
 )
 
 // skips says which publications connections have had in the process that they
@@ -54,7 +56,7 @@ const skipFor = 10 * time.Second
 // unskip drops conns when all that had reached the broker by now has been delivered
 // here, however far behind this process is. While the broker is away it asks again.
 func (l *loop) unskip(conns []*Conn) {
-	token := newID().String()
+	token := connid.New().String()
 	l.syncs[token] = func() { l.skip.drop(conns) }
 	var ask func()
 	ask = func() {

@@ -1,7 +1,11 @@
-package worker
+// Package connid names connections: a random ID, the same for its whole life in
+// whichever process, and a shorter number that is part of it. What New draws from is
+// the loop's; all else may be called by any goroutine.
+package connid
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -18,8 +22,8 @@ type ID [16]byte
 // call. Used on the loop only.
 var entropy = bufio.NewReaderSize(rand.Reader, 4096)
 
-// newID panics when the system has no randomness, which crypto/rand rules out.
-func newID() (id ID) {
+// New draws an ID, on the loop only. It panics when the system has no randomness, which crypto/rand rules out.
+func New() (id ID) {
 	if _, err := entropy.Read(id[:8]); err != nil {
 		panic(fmt.Sprintf("worker: read randomness: %v", err))
 	}
@@ -30,17 +34,18 @@ func newID() (id ID) {
 }
 
 // String returns the text form, 3 to 41 bytes.
-func (id ID) String() string { return string(id.append(make([]byte, 0, 41))) }
+func (id ID) String() string { return string(id.Append(make([]byte, 0, 41))) }
 
-func (id ID) append(dst []byte) []byte {
+// Append appends the text form.
+func (id ID) Append(dst []byte) []byte {
 	dst = strconv.AppendUint(dst, binary.BigEndian.Uint64(id[:8]), 10)
 	dst = append(dst, '.')
 	return strconv.AppendUint(dst, binary.BigEndian.Uint64(id[8:]), 10)
 }
 
-// ParseID reads the text form. Only the form that String writes is accepted,
+// Parse reads the text form. Only the form that String writes is accepted,
 // so that one connection has one name.
-func ParseID(s string) (id ID, ok bool) {
+func Parse(s string) (id ID, ok bool) {
 	hi, lo, found := strings.Cut(s, ".")
 	if !found || !decimal(hi) || !decimal(lo) {
 		return id, false
@@ -64,3 +69,6 @@ func decimal(s string) bool {
 	}
 	return true
 }
+
+// Compare orders IDs as numbers: -1, 0 or 1.
+func Compare(a, b ID) int { return bytes.Compare(a[:], b[:]) }
