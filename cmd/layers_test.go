@@ -64,6 +64,8 @@ func TestLayers(t *testing.T) {
 	below := []struct{ who, may, why string }{
 		{"worker/bus", "worker/history", "it is what is said, not who says it"},
 		{"worker/settings", "worker/channel protocol/certs", "settings are values: what they do is elsewhere"},
+		{"worker/memory", "", "it looks at the heap, not at what is in it"},
+		{"worker/fault", "protocol/tls", "a moment is a name"},
 		{"worker/connid", "", "it is a name: what has it is not known"},
 		{"worker/service", "worker/bus worker/channel worker/nodes", "a service is a contract: it knows no worker and no broker"},
 	}

@@ -71,7 +71,7 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 	w, _ := newEchoer(anyWS)
 	s := launch(t, w, &testBus{}, nil)
 	s.crowd(100, "/")
-	s.on(func() { s.w.loop.tidying.kept = 1 << 40 }) // the collector stays out of it
+	s.on(func() { s.w.loop.tidying.Keep(1 << 40) }) // the collector stays out of it
 	if n := s.allocs(func(l *loop) { l.sweep() }); n != 0 {
 		t.Errorf("a scan: %v allocations", n)
 	}

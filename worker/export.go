@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/fault"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
 )
@@ -72,7 +73,7 @@ func at(step string, err error) error {
 // run moves what can be moved. After an error the caller waits for the master's
 // word on what to do with the rest. It runs on a goroutine of its own.
 func (x *export) run() error {
-	failpoint("export")
+	fault.Point("export")
 	hello, err := x.k.Expect(handover.Hello, 0)
 	if err == nil {
 		x.reads, err = x.l.readsAll(hello.Body)
@@ -83,14 +84,14 @@ func (x *export) run() error {
 	if err := x.prepare(); err != nil {
 		return at("prepare", err)
 	}
-	failpoint("export prepare")
+	fault.Point("export prepare")
 	if err := x.start(); err != nil {
 		return at("begin", err)
 	}
 	if err := x.handCarry(); err != nil {
 		return at("carry", err)
 	}
-	failpoint("export carry")
+	fault.Point("export carry")
 	began := x.l.reactor.Now()
 	defer func() { x.out.TookUS = (x.l.reactor.Now() - began).Microseconds() }()
 	for more := true; more; {
@@ -172,7 +173,7 @@ func (x *export) batch(n int) (more bool, err error) {
 	if stopping {
 		return false, errStopping
 	}
-	failpoint("export freeze")
+	fault.Point("export freeze")
 	defer func() {
 		for _, fd := range fds {
 			closeFD(fd)
@@ -190,11 +191,11 @@ func (x *export) batch(n int) (more bool, err error) {
 	if err := x.k.Send(handover.Batch, body, fds); err != nil {
 		return false, err
 	}
-	failpoint("export batch")
+	fault.Point("export batch")
 	if _, err := x.k.Expect(handover.Ack, len(body)); err != nil {
 		return false, err
 	}
-	failpoint("export ack")
+	fault.Point("export ack")
 	if err := published.wait(); err != nil {
 		return false, err
 	}
@@ -318,11 +319,11 @@ func (x *export) commit(bytes int) error {
 	if err := x.release(); err != nil {
 		return err
 	}
-	failpoint("export close")
+	fault.Point("export close")
 	if err := x.k.Send(handover.Commit, nil, nil); err != nil {
 		return err
 	}
-	failpoint("export commit")
+	fault.Point("export commit")
 	// Frozen only when the ones before have landed: a batch under way while
 	// another is frozen moves no more a second, and doubles the pause.
 	_, err := x.k.Expect(handover.Landed, bytes)
@@ -373,7 +374,7 @@ func (x *export) end() error {
 	if err := json.Unmarshal(p.Body, &r); err != nil {
 		return err
 	}
-	failpoint("export report")
+	fault.Point("export report")
 	x.out.Pauses, x.out.MaxUS = r.Pauses, r.MaxUS
 	x.out.Drained += r.Drained
 	return x.l.do(func() { x.out.Left = x.l.conns.len() })

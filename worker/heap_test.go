@@ -218,17 +218,21 @@ func TestMemoryGoesBack(t *testing.T) {
 	w, _ := newEchoer(anyWS)
 	s := launch(t, w, &testBus{}, nil)
 	connect(t, s.addrs[0], "/").text("hello")
-	s.eventually("the heap is tidy", func() bool { return w.loop.tidying.kept > 0 && !w.loop.tidying.running.Load() })
+	s.eventually("the heap is tidy", func() bool {
+		kept, running := w.loop.tidying.Kept()
+		return kept > 0 && !running
+	})
 	const garbage = 32 << 20
 	kept := uint64(0)
 	s.on(func() {
-		kept = w.loop.tidying.kept
+		kept, _ = w.loop.tidying.Kept()
 		ballast = make([]byte, garbage)
 		ballast = nil
 	})
 	s.eventually("the garbage is gone", func() bool {
-		l := w.loop
-		return !l.tidying.running.Load() && l.tidying.kept != kept && l.tidying.held() < kept+garbage/2
+		t := &w.loop.tidying
+		now, running := t.Kept()
+		return !running && now != kept && t.Held() < kept+garbage/2
 	})
 }
 

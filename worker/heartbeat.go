@@ -55,7 +55,12 @@ func (l *loop) sweep() {
 	l.admitAgain()
 	l.secure.giveWay(l)
 	l.forgetVisitors()
-	if untidy := l.tidy(); l.conns.len() == 0 && !l.accept.paused && !untidy {
+	l.secure.ring.Calm()
+	due, untidy := l.tidying.Due(l.conns.len(), l.phase.moving() || l.importing > 0)
+	if due {
+		l.tidying.Tidy(l.post)
+	}
+	if l.conns.len() == 0 && !l.accept.paused && !untidy {
 		l.beat.timer.Stop()
 		l.beat.timer = nil
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/fault"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
 	"github.com/pushd/pushd/worker/record"
@@ -59,11 +60,11 @@ func (s *shipment) drop() {
 
 // run takes what the old worker sends until the end.
 func (m *imports) run() error {
-	failpoint("import")
+	fault.Point("import")
 	if err := m.k.Send(handover.Hello, []byte{RecordVersion}, nil); err != nil {
 		return err
 	}
-	failpoint("import hello")
+	fault.Point("import hello")
 	for {
 		p, err := m.k.Receive(0)
 		switch {
@@ -74,7 +75,7 @@ func (m *imports) run() error {
 			return m.report()
 		case p.Kind == handover.Carry && len(p.Files) == 0:
 			m.carry = p.Body
-			failpoint("import carry")
+			fault.Point("import carry")
 			continue
 		case p.Kind != handover.Batch:
 			p.Drop()
@@ -97,17 +98,17 @@ func (m *imports) batch(p handover.Parcel) error {
 		p.Drop()
 		return err
 	}
-	failpoint("import batch")
+	fault.Point("import batch")
 	if err := m.k.Send(handover.Ack, nil, nil); err != nil {
 		s.drop()
 		return err
 	}
-	failpoint("import ack")
+	fault.Point("import ack")
 	if _, err := m.k.Expect(handover.Commit, len(p.Body)); err != nil {
 		s.drop()
 		return err
 	}
-	failpoint("import commit")
+	fault.Point("import commit")
 	m.landed = make(chan struct{})
 	if err := m.l.do(func() { m.admit(s) }); err != nil {
 		return err
@@ -117,7 +118,7 @@ func (m *imports) batch(p handover.Parcel) error {
 	case <-time.After(time.Duration(handover.TurnsFor(len(p.Body))) * handover.Turn):
 		return errors.New("connections do not get into the event loop")
 	}
-	failpoint("import admit")
+	fault.Point("import admit")
 	if m.told {
 		if err := m.l.barrier(false).wait(); err != nil {
 			m.l.log.Warn("a count may be too low", "error", err)
@@ -126,7 +127,7 @@ func (m *imports) batch(p handover.Parcel) error {
 	if err := m.k.Send(handover.Landed, nil, nil); err != nil {
 		return err
 	}
-	failpoint("import landed")
+	fault.Point("import landed")
 	return nil
 }
 
@@ -296,7 +297,7 @@ func (m *imports) pause(d time.Duration) {
 
 // report sends the numbers.
 func (m *imports) report() error {
-	failpoint("import end")
+	fault.Point("import end")
 	var body []byte
 	var err error
 	if doErr := m.l.do(func() { body, err = json.Marshal(m.out) }); doErr != nil || err != nil {
@@ -305,7 +306,7 @@ func (m *imports) report() error {
 	if err := m.k.Send(handover.Report, body, nil); err != nil {
 		return err
 	}
-	failpoint("import report")
+	fault.Point("import report")
 	return nil
 }
 

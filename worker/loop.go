@@ -10,6 +10,7 @@ import (
 	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/memory"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
@@ -47,7 +48,7 @@ type loop struct {
 	beat   heartbeat
 	secure secure
 
-	tidying   tidying
+	tidying   memory.Tidier
 	listeners listeners           // nil: nobody has called On
 	audiences map[string]Audience // by channel; nil: there are none
 

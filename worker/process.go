@@ -21,8 +21,10 @@ import (
 	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/fault"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/memory"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
@@ -63,10 +65,10 @@ type serving struct {
 // once.
 func (w *Worker) Serve(p Process) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		debug.SetGCPercent(memory.GCPercent)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(min(threads, runtime.NumCPU()))
+		runtime.GOMAXPROCS(min(memory.Threads, runtime.NumCPU()))
 	}
 	s := &serving{ctl: p.Control, init: p.Init, certs: p.Certs, reopen: p.Reopen, stop: make(chan control.Stop, 2)}
 	step, err := s.prepare(w, p)
@@ -75,7 +77,7 @@ func (w *Worker) Serve(p Process) error {
 		return fmt.Errorf("%s: %w", step, err)
 	}
 	go s.obey()
-	failpoint("ready")
+	fault.Point("ready")
 	if err := p.Control.Send(control.TypeReady, 0, nil); err != nil {
 		s.order(masterGone(p.Init))
 	}
@@ -84,7 +86,7 @@ func (w *Worker) Serve(p Process) error {
 
 // prepare does everything up to accepting. It names the step that failed.
 func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
-	failpoint("start")
+	fault.Point("start")
 	if s.l, err = newLoop(w, p); err != nil {
 		return "configure worker", err
 	}
@@ -153,7 +155,6 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	if err := l.routes(w); err != nil {
 		return nil, err
 	}
-	l.tidying.init()
 	if err := l.standOn(p.Memory, listeners); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 //go:build faults
 
-package worker
+package fault
 
 import (
 	"fmt"
@@ -68,8 +68,8 @@ func appendTo(path string) func([]byte) {
 	}
 }
 
-// failpoint is called by any goroutine.
-func failpoint(point string) {
+// Point marks a moment at which the tests make a process fail, on any goroutine.
+func Point(point string) {
 	faults.Lock()
 	defer faults.Unlock()
 	if faults.passed == nil {
