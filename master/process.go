@@ -44,6 +44,7 @@ type process struct {
 	out  chan outgoing
 
 	verdict  chan error    // one value: nil for ready, else a *bootError
+	busy     chan struct{} // holds a token when it has said that it gets on
 	readEnd  chan struct{} // closed when the child's end of the channel is
 	gone     chan struct{} // closed once it is reaped
 	exit     string        // how it ended; set before gone is closed
@@ -140,6 +141,11 @@ func (p *process) lost(err error) {
 
 func (p *process) receive(m control.Message) {
 	switch m.Type {
+	case control.TypeBusy:
+		select {
+		case p.busy <- struct{}{}:
+		default:
+		}
 	case control.TypeReady:
 		p.isReady.Store(true)
 		p.decide(nil)
@@ -204,11 +210,33 @@ func (p *process) isGone() bool {
 	}
 }
 
+// patience returns a context that ends when the child has not said for so long that
+// it gets on. Only one at a time hears it.
+func (p *process) patience(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		late := time.NewTimer(bound)
+		defer late.Stop()
+		for {
+			select {
+			case <-p.busy:
+				late.Reset(bound)
+			case <-late.C:
+				cancel()
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, cancel
+}
+
 // waitReady returns nil once the child is ready, else a *bootError. The child
 // then still runs, unless it is gone.
 func (p *process) waitReady(ctx context.Context, timeout time.Duration) error {
-	late := time.NewTimer(timeout)
-	defer late.Stop()
+	waits, cancel := p.patience(ctx, timeout)
+	defer cancel()
 	select {
 	case err := <-p.verdict:
 		return err
@@ -221,10 +249,11 @@ func (p *process) waitReady(ctx context.Context, timeout time.Duration) error {
 		default:
 		}
 		return &bootError{step: "start", err: fmt.Errorf("pid %d ended before it was ready (%s); see the log", p.pid, p.exit)}
-	case <-late.C:
+	case <-waits.Done():
+		if ctx.Err() != nil {
+			return &bootError{step: "start", err: errors.New("interrupted: the master stops")}
+		}
 		return &bootError{step: "start", err: fmt.Errorf("pid %d was not ready within %s", p.pid, timeout)}
-	case <-ctx.Done():
-		return &bootError{step: "start", err: errors.New("interrupted: the master stops")}
 	}
 }
 

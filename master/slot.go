@@ -195,7 +195,7 @@ func (m *master) newProcess(s *slot, u *unit, proc *os.Process, ctl *control.Con
 		unit: u, slot: s, pid: proc.Pid, started: time.Now(), proc: proc, ctl: ctl,
 		log:     m.log.With("name", u.name, "slot", s.index, "generation", u.generation, "pid", proc.Pid),
 		out:     make(chan outgoing, outMax),
-		verdict: make(chan error, 1), readEnd: make(chan struct{}), gone: make(chan struct{}),
+		verdict: make(chan error, 1), busy: make(chan struct{}, 1), readEnd: make(chan struct{}), gone: make(chan struct{}),
 		asked:    map[uint64]chan control.Message{},
 		given:    map[string]*os.File{},
 		onQuery:  m.answerChild,

@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"reflect"
 	"sync"
@@ -42,7 +43,7 @@ func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
 	}
 	err = u.entrust(s.unit.cred) // what the old one has left
 	if err == nil {
-		err = m.busStep(ctx, next, control.BusOpen, m.t.boot+m.t.leaveData) // which may have much to read
+		err = m.open(ctx, next)
 	}
 	if err == nil {
 		m.do(func() { _, err = m.exchange(s, u, next) })
@@ -58,6 +59,18 @@ func (r *reload) replaceBroker(ctx context.Context, s *slot) error {
 	m.busSteps(ctx, workers, control.BusProceed)
 	r.through(u, s, e, begin)
 	return nil
+}
+
+// open has the new broker process serve. It may have much to read, and says so.
+func (m *master) open(ctx context.Context, next *process) error {
+	bound := m.t.boot + m.t.leaveData
+	waits, cancel := next.patience(ctx, bound)
+	defer cancel()
+	_, err := next.ask(waits, control.TypeBus, control.Bus{Do: control.BusOpen, BoundMS: bound.Milliseconds()})
+	if err != nil && waits.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%s has not opened, nor said anything, for %s", next, bound)
+	}
+	return err
 }
 
 // giveBack is for an old broker process that goes on, or is started again.

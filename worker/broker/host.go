@@ -43,6 +43,8 @@ type HostOptions struct {
 	// Keep, if not nil, gets what Tenure.Kept of the next process is to be, after
 	// each change. Called by one goroutine.
 	Keep func(json.RawMessage)
+	// Busy is service.Env.Busy.
+	Busy func()
 	// OnConflict, if not nil, is told that another process has this node's name.
 	OnConflict func(error)
 }
@@ -123,6 +125,12 @@ func (h *Host) nodesChanged() {
 // Nodes are this one and the others on the same cluster, in the order of their
 // names. On a bus of its own a node is alone and has no name.
 func (h *Host) Nodes() []nodes.Node { return h.signs.all() }
+
+func (h *Host) busy() {
+	if h.o.Busy != nil {
+		h.o.Busy()
+	}
+}
 
 func (h *Host) conflict(err error) {
 	if h.o.OnConflict != nil {

@@ -39,7 +39,7 @@ func (h *Host) start(name string, service worker.Service) error {
 	env := &worker.ServiceEnv{
 		Node: h.o.Client.o.Node, Say: s.say, TellPeers: s.tellPeers, TellPeer: s.tellPeer,
 		Options: h.o.Options[name], Channels: h.o.Channels, DataDir: h.o.DataDir, Log: s.log,
-		Publish: s.publishHere, PublishAll: s.publish, After: s.after, Now: time.Now, Apps: h.o.Apps,
+		Publish: s.publishHere, PublishAll: s.publish, After: s.after, Now: time.Now, Busy: h.busy, Apps: h.o.Apps,
 		OpenLog: func(lo worker.SharedLogOptions) (worker.SharedLog, error) { return h.o.Client.OpenLog(lo, s.post) },
 		Answer:  func(reply string, json []byte) { h.o.Client.Answer(reply, worker.Answer{Worker: name, Data: json}) },
 	}

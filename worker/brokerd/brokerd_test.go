@@ -11,11 +11,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/api"
 )
 
@@ -142,6 +144,44 @@ func TestLife(t *testing.T) {
 			t.Errorf("%s: %s", do, err)
 		}
 	}
+	if err := b.to.Send(control.TypeStop, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// laden is a service that takes longer to start than others.
+type laden struct{ until time.Duration }
+
+func (l laden) Start(env *worker.ServiceEnv) error {
+	for begun := time.Now(); time.Since(begun) < l.until; time.Sleep(time.Millisecond) {
+		env.Busy()
+	}
+	return nil
+}
+func (laden) Tell(string, []byte)                                {}
+func (laden) Ask(_ string, _ []byte, answer func([]byte, error)) { answer(nil, nil) }
+func (laden) Roster([]string)                                    {}
+func (laden) Stop()                                              {}
+
+// starting is what the service of the next process takes.
+var starting atomic.Int64
+
+func init() {
+	worker.RegisterService("laden", func() worker.Service { return laden{time.Duration(starting.Load())} })
+}
+
+// TestBusyIsSaid: the master hears of a start that takes longer, before the process
+// is ready.
+func TestBusyIsSaid(t *testing.T) {
+	starting.Store(int64(busyPause + busyPause/2))
+	defer starting.Store(0)
+	listeners, address := inherited(t)
+	b := start(t, Process{Init: control.Init{Listeners: listeners}, Settings: Settings{API: address, UIDs: []uint32{uint32(os.Geteuid())}}})
+	b.hear(control.TypeBusy)
+	b.hear(control.TypeReady)
 	if err := b.to.Send(control.TypeStop, 0, nil); err != nil {
 		t.Fatal(err)
 	}

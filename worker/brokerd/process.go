@@ -178,7 +178,7 @@ func (b *serving) open() error {
 	b.host, err = broker.StartHost(broker.HostOptions{
 		Client: b.client, Options: b.Services, Channels: b.ChannelRules, Apps: channel.NewApps(b.Apps), DataDir: b.Settings.DataDir, Logger: b.Log,
 		Version: b.Version, AppsHash: b.AppsHash, Tenure: b.Init.Tenure, Times: b.Times, OnConflict: b.giveUp,
-		Keep: b.keep(),
+		Keep: b.keep(), Busy: b.busy(),
 	})
 	if err != nil {
 		return control.AtStep("start services", err)
@@ -204,6 +204,20 @@ func (b *serving) keep() func(json.RawMessage) {
 		b.send(control.Message{Type: control.TypeKeep, Body: known})
 	}
 }
+
+// busy tells the master that a start takes longer, once a second. What is soon over
+// says nothing.
+func (b *serving) busy() func() {
+	said := time.Now()
+	return func() {
+		if time.Since(said) >= busyPause {
+			said = time.Now()
+			b.send(control.Message{Type: control.TypeBusy})
+		}
+	}
+}
+
+const busyPause = time.Second
 
 // orderCertificates begins to keep those that authorities issue.
 func (b *serving) orderCertificates() {

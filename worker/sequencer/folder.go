@@ -40,6 +40,7 @@ type folder struct {
 	bytes   int      // in the newest generation
 	wrote   uint64   // bytes, by this process
 	old     []string // segments that count for nothing any more
+	busy    func()   // service.Env.Busy
 }
 
 // folderState is the file state.
@@ -158,6 +159,7 @@ func (f *folder) loadGeneration(l *history.Loader, number int) (next, bytes int,
 		}
 		n := l.Frames(raw)
 		bytes += n
+		f.busy()
 		if n < len(raw) {
 			if err := os.Truncate(name, int64(n)); err != nil {
 				return 0, 0, err

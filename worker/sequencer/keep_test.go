@@ -24,6 +24,7 @@ type process struct {
 	answers map[string]worker.Numbered
 	timers  []func()
 	log     bytes.Buffer
+	busy    int // times that the start said so
 }
 
 const oneMinute = time.Minute
@@ -55,6 +56,7 @@ func beginWith(t *testing.T, dir, store string, apps []string, rules ...channel.
 		},
 		After: func(_ time.Duration, fn func()) { p.timers = append(p.timers, fn) },
 		Now:   time.Now,
+		Busy:  func() { p.busy++ },
 	}
 	env.PublishAll = env.Publish
 	if err := p.Start(env); err != nil {
@@ -146,6 +148,9 @@ func TestDiskOutlivesTheProcess(t *testing.T) {
 	a.say("room", "two")
 	b := begin(t, dir, storeDisk)
 	b.want("room", at, "two")
+	if b.busy < 3 {
+		t.Errorf("the master has heard of its work %d times", b.busy)
+	}
 	b.say("room", "three")
 	c := begin(t, dir, storeDisk)
 	c.want("room", at, "two three")

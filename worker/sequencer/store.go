@@ -93,7 +93,7 @@ func (m *memoryStore) open(options) error {
 		return nil
 	}
 	m.boot = bootID()
-	m.folder.dir = filepath.Join(s.env.DataDir, folderName)
+	m.folder.dir, m.folder.busy = filepath.Join(s.env.DataDir, folderName), s.env.Busy
 	purged, err := m.folder.load(s.rings, m.boot)
 	if err == nil {
 		m.loaded, m.purged = true, purged

@@ -1,0 +1,42 @@
+//go:build linux
+
+package master
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pushd/pushd/protocol/control"
+)
+
+// TestBusyIsNotLate: a child that says again and again that it gets on may take as
+// long as it needs to be ready; one that has stopped saying so may not.
+func TestBusyIsNotLate(t *testing.T) {
+	for name, ready := range map[string]bool{"gets on": true, "hangs": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &process{verdict: make(chan error, 1), busy: make(chan struct{}, 1), gone: make(chan struct{})}
+				go func() {
+					for range 20 {
+						time.Sleep(7 * time.Second)
+						p.receive(control.Message{Type: control.TypeBusy})
+					}
+					if ready {
+						p.receive(control.Message{Type: control.TypeReady})
+					}
+				}()
+				began := time.Now()
+				err := p.waitReady(context.Background(), 8*time.Second)
+				if ready && err != nil {
+					t.Errorf("%v after %s", err, time.Since(began))
+				}
+				if !ready && (err == nil || !strings.Contains(err.Error(), "not ready within 8s") || time.Since(began) != 148*time.Second) {
+					t.Errorf("%v after %s", err, time.Since(began))
+				}
+			})
+		})
+	}
+}
