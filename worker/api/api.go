@@ -28,6 +28,7 @@ const (
 	defaultAnswer   = 250 * time.Millisecond
 	defaultIdle     = 5 * time.Minute
 	defaultIngest   = 1000
+	filesShare      = 10 // one of so many descriptors of the process is for the connections of a listener
 )
 
 // Options configure a Server.
@@ -52,7 +53,9 @@ type Options struct {
 	Logger            *slog.Logger  // default slog.Default()
 	MaxRequests       int           // in flight, beyond it 503; default 1,024
 	AnswerTimeout     time.Duration // for the workers' answers; default 250 ms
+	Connections       int           // of each HTTP listener; default, and most, 4,096
 	IngestConnections int           // over all ingest listeners; default 1,000
+	OpenFiles         int           // descriptors of the process: connections of a listener, and those of ingest, are at most a tenth of them, so that the process itself never lacks one; default no such bound
 	IngestIdle        time.Duration // silence that ends an ingest connection; default 5 m
 }
 
@@ -100,6 +103,12 @@ func New(o Options) (*Server, error) {
 	}
 	if o.IngestConnections <= 0 {
 		o.IngestConnections = defaultIngest
+	}
+	if o.Connections <= 0 || o.Connections > maxConnections {
+		o.Connections = maxConnections
+	}
+	if share := o.OpenFiles / filesShare; share > 0 {
+		o.Connections, o.IngestConnections = min(o.Connections, share), min(o.IngestConnections, share)
 	}
 	if o.IngestIdle <= 0 {
 		o.IngestIdle = defaultIdle

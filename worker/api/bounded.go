@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// boundedListener closes at once what it accepts beyond max connections, and
-// can give up those that wait for a request (carry.go).
+// boundedListener has at most max connections. Beyond it who comes takes the place
+// of one that waits for a request, else it is closed at once. It can give up all
+// those that wait (carry.go).
 type boundedListener struct {
 	net.Listener
 	max    int
@@ -24,8 +25,8 @@ type boundedListener struct {
 	closed error // of Close
 }
 
-func newBounded(ln net.Listener) *boundedListener {
-	return &boundedListener{Listener: ln, max: maxConnections, open: map[*boundedConn]struct{}{}}
+func newBounded(ln net.Listener, most int) *boundedListener {
+	return &boundedListener{Listener: ln, max: most, open: map[*boundedConn]struct{}{}}
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -34,19 +35,50 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &boundedConn{Conn: conn, listener: l, idle: true}
+		c := &boundedConn{Conn: conn, listener: l, idle: true, since: time.Now()}
 		c.silent.Store(true)
-		l.mu.Lock()
-		room := len(l.open) < l.max
-		if room {
-			l.open[c] = struct{}{}
+		evicted, room := l.enter(c)
+		if evicted != nil {
+			evicted.Conn.Close()
 		}
-		l.mu.Unlock()
 		if room {
 			return c, nil
 		}
 		conn.Close()
 	}
+}
+
+// enter gives c a place, and says who had it.
+func (l *boundedListener) enter(c *boundedConn) (evicted *boundedConn, room bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.open) >= l.max {
+		if evicted = l.idlest(); evicted == nil {
+			return nil, false
+		}
+		delete(l.open, evicted)
+	}
+	l.open[c] = struct{}{}
+	return evicted, true
+}
+
+// looks bounds the work of a connection that comes when there is no place.
+const looks = 64
+
+// idlest returns the connection that has waited longest for a request, of as many
+// as are looked at; nil if none of them waits. mu is held.
+func (l *boundedListener) idlest() (found *boundedConn) {
+	var since time.Time
+	n := 0
+	for c := range l.open { // in random order
+		if n++; n > looks {
+			break
+		}
+		if at, ok := c.waits(); ok && (found == nil || at.Before(since)) {
+			found, since = c, at
+		}
+	}
+	return found
 }
 
 // Close implements net.Listener; it may be called again.
@@ -74,10 +106,11 @@ type boundedConn struct {
 	listener *boundedListener
 
 	mu    sync.Mutex
-	idle  bool   // no request is being worked on
-	early []byte // received of the next request; when one is worked on, behind its head
-	body  int64  // bytes still to come of the request that is worked on; -1 = unknown, for good
-	taken bool   // it belongs to nobody here any more
+	idle  bool      // no request is being worked on
+	since time.Time // of that
+	early []byte    // received of the next request; when one is worked on, behind its head
+	body  int64     // bytes still to come of the request that is worked on; -1 = unknown, for good
+	taken bool      // it belongs to nobody here any more
 
 	silent   atomic.Bool // it has sent nothing yet
 	farewell func()      // nil = it can go to another process; else how it is closed
@@ -165,8 +198,16 @@ func (c *boundedConn) entered(state http.ConnState) {
 	case state == http.StateActive:
 		c.idle, c.early = false, behindHead(c.early)
 	case state == http.StateIdle:
-		c.idle = true
+		c.idle, c.since = true, time.Now()
 	}
+}
+
+// waits reports whether nothing of a next request has come, and since when the
+// connection waits for it.
+func (c *boundedConn) waits() (since time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.since, c.idle && !c.taken && len(c.early) == 0
 }
 
 // behindHead cuts off the head of the request that data begins with.

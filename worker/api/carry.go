@@ -62,9 +62,9 @@ func (s *Server) serve(h *http.Server, ln net.Listener) error {
 	if tls != nil {
 		ln = tls.Listener
 	}
-	own := newBounded(ln)
+	own := newBounded(ln, s.o.Connections)
 	g := &guests{Listener: ln, c: make(chan net.Conn), closed: make(chan struct{})}
-	theirs := newBounded(g)
+	theirs := newBounded(g, s.o.Connections)
 	name := doorOf(ln)
 	if tls != nil {
 		ln, own.sealed = &secureListener{own, tls.config, s.shakeFailed}, true

@@ -380,7 +380,7 @@ func TestCloseFinishesRequests(t *testing.T) {
 }
 
 // TestConnectionsOfTheAPIAreBounded: 4,096 at once of each listener, each idle for
-// at most 75 s.
+// at most 75 s. Who waits for a request gives way to who comes, the longest first.
 func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
 	st := newStage(t)
 	if maxConnections != 4096 || st.api.http.IdleTimeout != 75*time.Second || st.api.metrics.IdleTimeout != 75*time.Second {
@@ -391,8 +391,7 @@ func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bounded := newBounded(ln)
-	bounded.max = few
+	bounded := newBounded(ln, few)
 	h := st.api.httpServer(st.api.handler())
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(bounded) }()
@@ -401,19 +400,38 @@ func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
 		_, err := http.ReadResponse(bufio.NewReader(c), nil)
 		return err
 	}
-	var conns []net.Conn
-	for range few {
-		c := dial(t, "tcp", ln.Addr().String())
+	waiting := func() (n int) {
+		for _, c := range bounded.conns() {
+			if _, ok := c.waits(); ok {
+				n++
+			}
+		}
+		return n
+	}
+	come := func() net.Conn { return dial(t, "tcp", ln.Addr().String()) }
+	silent := come()
+	testkit.Eventually(t, "it waits for a request", func() bool { return waiting() == 1 })
+	var idle []net.Conn
+	for n := range few { // the last one takes the place of the silent one
+		c := come()
 		if err := ask(c); err != nil {
 			t.Fatal(err)
 		}
-		conns = append(conns, c)
+		idle = append(idle, c)
+		testkit.Eventually(t, "it waits for the next", func() bool { return waiting() == min(n+2, few) })
 	}
-	if ask(dial(t, "tcp", ln.Addr().String())) == nil {
+	if _, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Error("the silent one has its place")
+	}
+	for _, c := range idle {
+		fmt.Fprint(c, "GET /hea") // a request has begun
+	}
+	testkit.Eventually(t, "all are at work", func() bool { return waiting() == 0 })
+	if ask(come()) == nil {
 		t.Error("one more is served")
 	}
-	conns[0].Close()
-	testkit.Eventually(t, "room again", func() bool { return ask(dial(t, "tcp", ln.Addr().String())) == nil })
+	idle[0].Close()
+	testkit.Eventually(t, "room again", func() bool { return ask(come()) == nil })
 	h.Close()
 	<-served
 }
@@ -422,7 +440,7 @@ func TestIdleConnectionsOfTheAPIEnd(t *testing.T) {
 	st := newStage(t)
 	h := st.api.httpServer(st.api.handler())
 	h.IdleTimeout = time.Millisecond
-	c := dial(t, "tcp", st.listen(func(ln net.Listener) error { return h.Serve(newBounded(ln)) }))
+	c := dial(t, "tcp", st.listen(func(ln net.Listener) error { return h.Serve(newBounded(ln, 9)) }))
 	fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
 	if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 ") {
 		t.Errorf("until its end: %q, %v", got, err)
@@ -457,4 +475,14 @@ func BenchmarkPublish(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}
+
+// TestConnectionsLeaveDescriptors: a process with few of them keeps most for itself.
+func TestConnectionsLeaveDescriptors(t *testing.T) {
+	for files, want := range map[int][2]int{0: {4096, 1000}, 300: {30, 30}, 20_000: {2000, 1000}, 1 << 20: {4096, 1000}} {
+		st := newStage(t, func(o *Options) { o.OpenFiles = files })
+		if got := [2]int{st.api.o.Connections, st.api.o.IngestConnections}; got != want {
+			t.Errorf("%d descriptors: %d, want %d", files, got, want)
+		}
+	}
 }

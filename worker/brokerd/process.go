@@ -25,6 +25,7 @@ import (
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/nodes"
+	"github.com/pushd/pushd/worker/reactor"
 	_ "github.com/pushd/pushd/worker/sequencer" // the service that numbers messages
 )
 
@@ -170,7 +171,7 @@ func (b *serving) open() error {
 	server, err := api.New(api.Options{
 		Client: b.client, Key: b.Key, Apps: b.Apps, Stats: b.stats, Ready: b.ready, Logger: b.Log,
 		Services: func() []worker.Metric { return b.host.Metrics() },
-		States:   b.states,
+		States:   b.states, OpenFiles: reactor.OpenFiles(),
 	})
 	if err != nil {
 		return control.AtStep("open API", err)
