@@ -66,6 +66,7 @@ func TestLayers(t *testing.T) {
 		{"worker/settings", "worker/channel protocol/certs", "settings are values: what they do is elsewhere"},
 		{"worker/memory", "", "it looks at the heap, not at what is in it"},
 		{"worker/fault", "protocol/tls", "a moment is a name"},
+		{"worker/delivered", "worker/bus", "it counts the stream; who gets what, and how, is the worker's"},
 		{"worker/connid", "", "it is a name: what has it is not known"},
 		{"worker/service", "worker/bus worker/channel worker/nodes", "a service is a contract: it knows no worker and no broker"},
 	}

@@ -118,7 +118,7 @@ func (d *delivery) run(l *loop, n int) int {
 // includes reports whether c is to get it: it may have left since the snapshot.
 func (d *delivery) includes(c *Conn) bool {
 	l := c.loop
-	if !c.open() || c.has(flagSkip) && l.skip.has(c, &d.pub) {
+	if !c.open() || c.has(flagSkip) && l.skip.Has(c, &d.pub) {
 		return false
 	}
 	if d.pub.Stamp != nil && len(l.recall.of) > 0 && l.recall.covers(c, d) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/fault"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
@@ -37,21 +38,21 @@ type export struct {
 	l      *loop
 	k      *handover.Courier
 	out    control.Exported
-	most   int           // bytes of a connection that can move
-	reads  byte          // version of records that the new worker reads
-	heir   string        // its identity, "" = not known
-	held   []*Conn       // the batch that is not committed
-	size   int           // bytes that its records take, at most; as weighed in freeze
-	at     vector        // of held
-	carry  []byte        // of handlers; see appendCarried
-	unsent vector        // what at has beyond the batch before
-	over   chan struct{} // closed when run has ended
-	broken bool          // it has failed; valid after over
-	back   sync.Once     // resume
+	most   int              // bytes of a connection that can move
+	reads  byte             // version of records that the new worker reads
+	heir   string           // its identity, "" = not known
+	held   []*Conn          // the batch that is not committed
+	size   int              // bytes that its records take, at most; as weighed in freeze
+	at     delivered.Vector // of held
+	carry  []byte           // of handlers; see appendCarried
+	unsent delivered.Vector // what at has beyond the batch before
+	over   chan struct{}    // closed when run has ended
+	broken bool             // it has failed; valid after over
+	back   sync.Once        // resume
 }
 
 func newExport(l *loop, k *handover.Courier) *export {
-	return &export{l: l, k: k, most: handover.MaxRecord, reads: RecordVersion, at: vector{}, unsent: vector{}, over: make(chan struct{})}
+	return &export{l: l, k: k, most: handover.MaxRecord, reads: RecordVersion, at: delivered.Vector{}, unsent: delivered.Vector{}, over: make(chan struct{})}
 }
 
 // errorAt is an error with the step at which it happened.
@@ -135,8 +136,8 @@ func (x *export) begin() error {
 	if !l.become(phaseHanding) {
 		return errStopping
 	}
-	l.fan.journal.on = true
-	l.fan.seen.noteNews()
+	l.fan.journal.Open()
+	l.fan.seen.NoteNews()
 	l.reactor.Deafen(true)
 	_ = l.each(func(r *route) error {
 		if r.onWorkerReload != nil {
@@ -199,7 +200,7 @@ func (x *export) batch(n int) (more bool, err error) {
 	if err := published.wait(); err != nil {
 		return false, err
 	}
-	x.unsent = vector{}
+	x.unsent = delivered.Vector{}
 	x.out.Bytes += int64(len(body))
 	return true, x.commit(len(body))
 }
@@ -220,7 +221,7 @@ func (x *export) freeze(n int) {
 	l.fan.complete(l)
 	l.uncork()
 	l.become(phaseHanding)
-	news := l.fan.seen.takeNews()
+	news := l.fan.seen.TakeNews()
 	maps.Copy(x.at, news)
 	maps.Copy(x.unsent, news)
 	x.size = 0
@@ -266,7 +267,7 @@ func (x *export) pack() (body []byte, fds []int, err error) {
 	if x.reads >= 2 {
 		at = x.unsent
 	}
-	body = at.append(make([]byte, 8, 12+vectorEntry*len(at)+x.size))
+	body = at.Append(make([]byte, 8, 12+delivered.Entry*len(at)+x.size))
 	for _, c := range x.held {
 		fd, err := x.l.reactor.Duplicate(c.sock)
 		if err != nil {

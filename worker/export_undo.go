@@ -16,7 +16,7 @@ func (x *export) resume() {
 	l := x.l
 	l.become(phaseServing)
 	l.fan.complete(l)
-	l.fan.seen.news = nil
+	l.fan.seen.EndNews()
 	for _, c := range x.held {
 		if c.has(flagDead) {
 			continue // its client left meanwhile
@@ -38,7 +38,7 @@ func (x *export) resume() {
 		}
 	}
 	if len(x.held) == 0 {
-		l.fan.journal.lost = 0 // nobody was to get it
+		l.fan.journal.Close() // nobody was to get it
 	}
 	x.held = nil
 	l.closeJournal()

@@ -1,6 +1,10 @@
 package worker
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/pushd/pushd/worker/delivered"
+)
 
 // fanout is the queue of publications that have arrived and the state of the
 // one that is being delivered. A big one is delivered in chunks, between which
@@ -22,8 +26,8 @@ type fanout struct {
 	scratch []byte  // for encoding
 	members []*Conn // the snapshot of current, kept for reuse
 
-	seen    heard   // what has been delivered here
-	journal journal // of it, during a hand-over
+	seen    delivered.Heard   // what has been delivered here
+	journal delivered.Journal // of it, during a hand-over
 
 	mu      sync.Mutex
 	arrived []Publication // behind queue
@@ -134,8 +138,8 @@ func (f *fanout) finish(l *loop) {
 	case d.pub.Kind == kindSync: // nobody gets it, so there is nothing to remember
 		l.synced(d.pub.Target)
 	case d.pub.Seq > 0:
-		f.seen.note(source{d.pub.Publisher, d.pub.Shard}, d.pub.Seq, l.now)
-		f.journal.note(d.pub)
+		f.seen.Note(&d.pub, l.now)
+		f.journal.Note(d.pub)
 	}
 	if d.pub.Reply != "" && !d.told {
 		l.answerFor(d)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/handover"
 )
 
@@ -135,7 +136,7 @@ func TestPackFails(t *testing.T) {
 		}
 		must(t, w.Publish("all", Text("missed while frozen")))
 	})
-	s.eventually("it is in the journal", func() bool { return len(w.loop.fan.journal.entries) > 0 })
+	s.eventually("it is in the journal", func() bool { return w.loop.fan.journal.Len() > 0 })
 	s.on(x.resume)
 	gone := 0
 	for _, c := range clients {
@@ -167,8 +168,8 @@ func TestJournalOverflowOfOld(t *testing.T) {
 			if frozen {
 				x.freeze(handover.CanaryConns)
 			}
-			for range journalEntries + lost {
-				w.loop.fan.journal.note(Publication{Kind: KindMessage, Scope: ScopeConn, Target: "nobody", Seq: 1})
+			for range delivered.MaxEntries + lost {
+				w.loop.fan.journal.Note(Publication{Kind: KindMessage, Scope: ScopeConn, Target: "nobody", Seq: 1})
 			}
 			x.resume()
 		})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	tlsrec "github.com/pushd/pushd/protocol/tls"
+	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
@@ -219,7 +220,7 @@ func recordOf(l *loop, id byte, change func(*Conn)) []byte {
 
 // batchOf is a batch of those records.
 func batchOf(records ...[]byte) []byte {
-	b := vector{}.append(make([]byte, 8))
+	b := delivered.Vector{}.Append(make([]byte, 8))
 	for _, r := range records {
 		b = append(append(b, byte(len(r)>>24), byte(len(r)>>16), byte(len(r)>>8), byte(len(r))), r...)
 	}

@@ -97,22 +97,6 @@ func TestResumeAfterAllHaveMoved(t *testing.T) {
 	c.want("old again")
 }
 
-// TestVectorForgetsSilentSources, but not before sourceIdle.
-func TestVectorForgetsSilentSources(t *testing.T) {
-	var h heard
-	now := time.Hour
-	gone, talks := source{publisher: 1}, source{publisher: 2}
-	h.note(gone, 7, now)
-	for seq := uint64(1); seq <= 3; seq++ {
-		now += sourceIdle
-		h.note(talks, seq, now)
-		v := h.vector()
-		if v[talks] != seq || (v[gone] == 7) != (seq == 1) || len(h.recent) > 2 {
-			t.Fatalf("after %d times sourceIdle: %v", seq, v)
-		}
-	}
-}
-
 // poll asks again and again until moved is closed, and once more.
 func (c *client) poll(moved chan struct{}) error {
 	for last := false; ; {

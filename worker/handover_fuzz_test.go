@@ -12,6 +12,7 @@ import (
 
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/timer"
+	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/reactor"
@@ -89,7 +90,7 @@ func FuzzRecord(f *testing.F) {
 		f.Add(record, []byte("x\n"))
 	}
 	f.Fuzz(func(t *testing.T, b, sent []byte) {
-		_, _, _ = parseVector(b)
+		_, _, _ = delivered.Parse(b)
 		a, err := parseRecord(l, slices.Clone(b))
 		if err != nil {
 			return
@@ -129,9 +130,9 @@ func FuzzTakeover(f *testing.F) {
 	message := func(kind byte, files byte, body []byte) []byte {
 		return append([]byte{kind, files, byte(len(body) >> 24), byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...)
 	}
-	f.Add(message(handover.Batch, 1, append(vector{}.append(make([]byte, 8)), 0, 0, 0, 1, record.ID)), true)
+	f.Add(message(handover.Batch, 1, append(delivered.Vector{}.Append(make([]byte, 8)), 0, 0, 0, 1, record.ID)), true)
 	for _, record := range seeds(paper(f)) {
-		batch := append(vector{{1, 2}: 3}.append(make([]byte, 8)), 0, 0, byte(len(record)>>8), byte(len(record)))
+		batch := append(delivered.Vector{{Publisher: 1, Shard: 2}: 3}.Append(make([]byte, 8)), 0, 0, byte(len(record)>>8), byte(len(record)))
 		f.Add(slices.Concat(message(handover.Batch, 1, append(batch, record...)), message(handover.Commit, 0, nil), message(handover.End, 0, nil)), true)
 	}
 	f.Add(slices.Concat(message(handover.Hello, 0, []byte{RecordVersion}), message(handover.Ack, 0, nil), message(handover.Landed, 0, nil), message(handover.Report, 0, []byte("{}"))), false)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/handover"
 )
 
@@ -69,14 +70,14 @@ func TestVectorIsSentOnce(t *testing.T) {
 		say("before")
 		x := newExport(w.loop, nil)
 		x.reads = version
-		pack := func() vector {
-			var v vector
+		pack := func() delivered.Vector {
+			var v delivered.Vector
 			s.on(func() {
 				x.freeze(handover.CanaryConns)
 				body, fds, err := x.pack()
 				must(t, err)
 				closeAll(fds)
-				v, _, err = parseVector(body[8:])
+				v, _, err = delivered.Parse(body[8:])
 				must(t, err)
 				if binary.BigEndian.Uint64(body) != 0 {
 					t.Error("no room for the time")
@@ -87,10 +88,10 @@ func TestVectorIsSentOnce(t *testing.T) {
 		must(t, x.start())
 		first := pack()
 		again := pack() // not sent yet
-		x.unsent = vector{}
+		x.unsent = delivered.Vector{}
 		none := pack()
 		say("between")
-		s.eventually("it has come", func() bool { return len(w.loop.fan.seen.news) > 0 })
+		s.eventually("it has come", func() bool { return w.loop.fan.seen.HasNews() })
 		s.on(func() {})
 		changed := pack()
 		if len(first) == 0 || len(again) != len(first) {
@@ -113,22 +114,22 @@ func TestVectorIsSentOnce(t *testing.T) {
 func TestVectorOfTheNewProcess(t *testing.T) {
 	l := paper(t)
 	m := &imports{l: l}
-	a, b := source{1, 1}, source{2, 2}
-	l.fan.seen.note(a, 5, 0)
+	a, b := delivered.Source{Publisher: 1, Shard: 1}, delivered.Source{Publisher: 2, Shard: 2}
+	l.fan.seen.Note(&Publication{Publisher: 1, Shard: 1, Seq: 5}, 0)
 	for i, step := range []struct {
-		changed vector
+		changed delivered.Vector
 		heard   uint64 // of b
 		ahead   bool
 	}{
-		{vector{a: 5}, 0, false},
-		{vector{b: 3}, 0, true},
-		{vector{}, 2, true},
-		{vector{}, 3, false},
-		{vector{b: 4}, 0, true},
-		{vector{a: 5}, 4, false}, // all of it, as from a worker of version 1
+		{delivered.Vector{a: 5}, 0, false},
+		{delivered.Vector{b: 3}, 0, true},
+		{delivered.Vector{}, 2, true},
+		{delivered.Vector{}, 3, false},
+		{delivered.Vector{b: 4}, 0, true},
+		{delivered.Vector{a: 5}, 4, false}, // all of it, as from a worker of version 1
 	} {
 		if step.heard > 0 {
-			l.fan.seen.note(b, step.heard, 0)
+			l.fan.seen.Note(&Publication{Publisher: 2, Shard: 2, Seq: step.heard}, 0)
 		}
 		m.advance(step.changed)
 		if m.ahead != step.ahead {

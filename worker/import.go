@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/fault"
 	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/reactor"
@@ -35,19 +36,19 @@ type imports struct {
 	l      *loop
 	k      *handover.Courier
 	out    control.Exported
-	landed chan struct{} // of the batch: closed when its last connection is in place
-	carry  []byte        // of handlers; see appendCarried
-	open   int           // connections on their way into the reactor; the loop's
-	at     vector        // where the old worker stands; the loop's
-	ahead  bool          // of this one; the loop's
-	told   bool          // admit has sent answers that must not come behind those of the old worker
+	landed chan struct{}    // of the batch: closed when its last connection is in place
+	carry  []byte           // of handlers; see appendCarried
+	open   int              // connections on their way into the reactor; the loop's
+	at     delivered.Vector // where the old worker stands; the loop's
+	ahead  bool             // of this one; the loop's
+	told   bool             // admit has sent answers that must not come behind those of the old worker
 }
 
 // shipment is a batch that has been read and not yet touched. files[i] is the socket
 // of arrived[i], and the shipment's until enrol has given it away.
 type shipment struct {
-	frozen  time.Duration // when the old worker lost sight of them, by the clock that both share
-	at      vector        // what has changed since the batch before, at least
+	frozen  time.Duration    // when the old worker lost sight of them, by the clock that both share
+	at      delivered.Vector // what has changed since the batch before, at least
 	arrived []*arrival
 	files   []int
 }
@@ -161,7 +162,7 @@ func (m *imports) read(p handover.Parcel) (*shipment, error) {
 	}
 	s.frozen = time.Duration(binary.BigEndian.Uint64(b))
 	var err error
-	if s.at, b, err = parseVector(b[8:]); err != nil {
+	if s.at, b, err = delivered.Parse(b[8:]); err != nil {
 		return nil, err
 	}
 	for weight := 0; len(b) >= 4; {
@@ -203,7 +204,7 @@ func (m *imports) admit(s *shipment) {
 	m.advance(s.at)
 	conns, files, homeless := m.enrol(s)
 	if m.ahead {
-		l.skip.add(conns, maps.Clone(m.at))
+		l.skipped(conns, maps.Clone(m.at))
 		l.after(skipFor, func() { l.unskip(conns) })
 	}
 	l.beatAgain()
@@ -233,15 +234,15 @@ func (m *imports) admit(s *shipment) {
 
 // advance takes what has changed of where the old worker stands. Where it was
 // not ahead before, only that can have brought it there.
-func (m *imports) advance(changed vector) {
+func (m *imports) advance(changed delivered.Vector) {
 	if m.at == nil {
-		m.at = vector{}
+		m.at = delivered.Vector{}
 	}
 	maps.Copy(m.at, changed)
 	if m.ahead {
 		changed = m.at
 	}
-	m.ahead = !m.l.fan.seen.covers(changed)
+	m.ahead = !m.l.fan.seen.Covers(changed)
 }
 
 // enrol gives the connections their places in this process: the registry, the
@@ -317,7 +318,7 @@ func (s *serving) take(k *handover.Courier, id uint64) {
 	m := &imports{l: s.l, k: k}
 	_ = s.l.do(func() {
 		s.l.importing++
-		s.l.fan.journal.on = true
+		s.l.fan.journal.Open()
 		s.l.importBegins()
 	})
 	s.send(control.Message{Type: control.TypeAnswer, ID: id})

@@ -9,6 +9,7 @@ import (
 	"github.com/pushd/pushd/protocol/forwarded"
 	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/bus"
+	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/memory"
 	"github.com/pushd/pushd/worker/reactor"
@@ -62,7 +63,7 @@ type loop struct {
 
 	phase     phase
 	parting   func(*Conn) // since disperse: sends one away
-	skip      skips
+	skip      delivered.Skips[*Conn]
 	recall    recall
 	importing int                     // hand-overs to this process under way
 	landing   map[*Conn]func(ok bool) // connections of a hand-over that are not in the reactor yet
