@@ -43,20 +43,30 @@ func (c *Conn) carries() bool {
 // no socket of its own. It is at path, which must be one of the route's, shared by
 // as many as can be. begin runs on the loop in a later turn, before OnConnect, and
 // may end it by false; with nil when there is no such connection after all. Errors:
-// this process is full, or about to end.
+// this process is full, or about to end: then the client's own connection ends with
+// the answer, so that its next request can come to another process, which has room.
 //
 // Such a connection is one like any other: it joins channels, has session values,
 // a queue of MaxQueue, over which it is closed, and moves in a reload. What it is
 // sent waits, as JSON strings, for OnCarry of its handler. It counts as a
 // connection beside those that carry it.
 func (w *Response) Carried(path string, begin func(c *Conn) bool) error {
-	of, l := w.c, w.c.loop
-	rt := l.match(path)
-	switch {
-	case l.phase.leaving() || of.Full():
-		return errNoPlace
-	case rt == nil || rt.pattern != of.route.pattern:
+	rt := w.c.loop.match(path)
+	if rt == nil || rt.pattern != w.c.route.pattern {
 		return fmt.Errorf("path %s is not one of the route's", path)
+	}
+	err := w.carried(rt, path, func(c *Conn) bool {
+		w.closing = w.closing || c == nil
+		return begin(c)
+	})
+	w.closing = w.closing || err != nil
+	return err
+}
+
+func (w *Response) carried(rt *route, path string, begin func(c *Conn) bool) error {
+	of, l := w.c, w.c.loop
+	if l.phase.leaving() || of.Full() {
+		return errNoPlace
 	}
 	fd, err := l.reactor.Blank()
 	if err != nil {
@@ -64,6 +74,7 @@ func (w *Response) Carried(path string, begin func(c *Conn) bool) error {
 	}
 	if l.full(fd + 1) {
 		closeFD(fd)
+		l.refused("full", of.RemoteAddr().String(), "limits.max_connections, or the limit of descriptors")
 		return errNoPlace
 	}
 	c := &Conn{

@@ -102,7 +102,7 @@ func (k *carrying) open() {
 	reserved := k.a.reserve()
 	err := k.w.Carried(k.base+"/0/session/"+wayPoll, func(c *worker.Conn) bool {
 		if c == nil {
-			away(k.w, "this process has no place for one more connection")
+			k.turnAway(noPlace)
 			return false
 		}
 		if !k.start() {
@@ -117,7 +117,8 @@ func (k *carrying) open() {
 		return true
 	})
 	if err != nil {
-		away(k.w, err.Error())
+		k.a.free(reserved)
+		k.turnAway(noPlace)
 	}
 }
 

@@ -77,7 +77,7 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 // place in the app.
 func (h *Handler) admit(c *worker.Conn) *goodbye {
 	if c.Full() {
-		return &goodbye{wire.CodeOverCapacity, "there is no place left, come back later"}
+		return noPlace
 	}
 	if q := c.RawQuery(); q != "" {
 		if bye := checkVersion(worker.ParseQuery(q)); bye != nil {

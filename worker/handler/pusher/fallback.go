@@ -205,7 +205,7 @@ func (h *Handler) tooLong(messages []string) bool {
 func (h *Handler) admissible(c *worker.Conn, a *app, query map[string][]string) *goodbye {
 	switch {
 	case c.Full():
-		return &goodbye{wire.CodeOverCapacity, "there is no place left, come back later"}
+		return noPlace
 	case a == nil:
 		h.refuse(c, "there is no app of this key", "key", clip(keyOf(c.Path())))
 		return &goodbye{wire.CodeNoApp, "there is no app of this key"}
@@ -214,6 +214,9 @@ func (h *Handler) admissible(c *worker.Conn, a *app, query map[string][]string) 
 	}
 	return checkVersion(query)
 }
+
+// noPlace makes pusher-js come back in a second.
+var noPlace = &goodbye{wire.CodeOverCapacity, "there is no place left, come back later"}
 
 // keyOf returns the key in the path of a session or a request.
 func keyOf(path string) string {

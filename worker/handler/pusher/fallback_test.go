@@ -596,6 +596,27 @@ func TestFallbackSlowReader(t *testing.T) {
 	}
 }
 
+// TestFallbackFull: a client whose process has no place for its session is told so in
+// the words of the protocol, and its connection ends with that: kept, it would ask
+// the same process again and again, whatever room the others have.
+func TestFallbackFull(t *testing.T) {
+	for _, way := range []string{wayStream, wayPoll} {
+		w := fallbackWorker(t)
+		w.Limits.MaxConnections = 2 // a session and what carries it
+		p := &pair{t: t, here: workertest.Start(t, w)}
+		line := p.post(p.here, sessionPath+wayPoll+query, "")
+		line.want("o", "hello")
+		line.post("/pusher/app/"+appKey+"/1/anotherone/"+way+query, "")
+		answer := string(line.c.Bytes())
+		if !strings.HasPrefix(answer, "HTTP/1.1 200 ") || !strings.HasSuffix(answer, closing(wire.CodeOverCapacity, noPlace.message)) {
+			t.Errorf("%s: %q", way, answer)
+		}
+		if !strings.Contains(answer, "\r\nConnection: close\r\n") {
+			t.Errorf("%s: the connection is kept: %q", way, answer)
+		}
+	}
+}
+
 // TestFallbackItems: what goes at once ends behind an item.
 func TestFallbackItems(t *testing.T) {
 	items := []byte(`"a,\"",` + `"b\\",` + `"c",`)
