@@ -67,6 +67,7 @@ func TestLayers(t *testing.T) {
 		{"worker/memory", "", "it looks at the heap, not at what is in it"},
 		{"worker/fault", "protocol/tls", "a moment is a name"},
 		{"worker/delivered", "worker/bus", "it counts the stream; who gets what, and how, is the worker's"},
+		{"worker/survey", "worker/bus protocol/control", "questions and answers are values: who has to answer is elsewhere"},
 		{"worker/connid", "", "it is a name: what has it is not known"},
 		{"worker/service", "worker/bus worker/channel worker/nodes", "a service is a contract: it knows no worker and no broker"},
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/pushd/pushd/worker/connid"
 	"github.com/pushd/pushd/worker/service"
 	"github.com/pushd/pushd/worker/settings"
+	"github.com/pushd/pushd/worker/survey"
 )
 
 // What follows has its place in a package below, where it is described, and is named
@@ -76,6 +77,24 @@ type (
 	HistoryQuestion = bus.HistoryQuestion
 )
 
+// What worker processes tell of themselves.
+type (
+	Stats        = survey.Stats
+	ProcessStats = survey.ProcessStats
+	ScriptStats  = survey.ScriptStats
+	ConnInfo     = survey.ConnInfo
+	ConnQuery    = survey.ConnQuery
+	ConnPage     = survey.ConnPage
+	ChannelInfo  = survey.ChannelInfo
+	ChannelQuery = survey.ChannelQuery
+	ChannelPage  = survey.ChannelPage
+	Member       = survey.Member
+	OnlineQuery  = survey.OnlineQuery
+)
+
+// NewOnlineQuery asks for these.
+func NewOnlineQuery(uids []string) OnlineQuery { return survey.NewOnlineQuery(uids) }
+
 // Services, and options.
 type (
 	Options         = service.Options
@@ -114,6 +133,9 @@ const (
 	HistoryService = bus.HistoryService
 	Shards         = bus.Shards
 	maxPublication = bus.MaxData
+
+	GatherQuery = survey.HandlerQuestion // the BusQuery.What of Gather
+	MaxSurvey   = survey.MaxMembers      // names that a question over all processes takes, and members that it lists
 )
 
 // Errors of publishing, telling and asking.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/worker/survey"
 )
 
 // admitting joins a connection to the channel that a notice is about.
@@ -168,7 +170,7 @@ func TestQuestionBeforeStart(t *testing.T) {
 	h := &started{}
 	w := New(anyWS)
 	w.Routes = []Route{{Pattern: "/a", Handler: h}}
-	raw, _ := json.Marshal(handlerQuery{What: "q.started"})
+	raw, _ := json.Marshal(survey.HandlerQuery{What: "q.started"})
 	s := launch(t, w, &testBus{first: &BusQuery{What: GatherQuery, Args: raw}}, nil)
 	if a := <-s.broker.answers; a.Error != "" || len(a.Data) != 0 {
 		t.Errorf("%+v\n%s", a, s.log)
@@ -185,7 +187,7 @@ func TestHandlersAnswerQuestions(t *testing.T) {
 	w.Routes = []Route{{Pattern: "/a", Handler: &admitting{}}, {Pattern: "/b", Handler: &querying{}}}
 	s := serve(t, w)
 	ask := func(what string) (answer string, err error) {
-		raw, _ := json.Marshal(handlerQuery{what, []byte("args")})
+		raw, _ := json.Marshal(survey.HandlerQuery{What: what, Args: []byte("args")})
 		s.on(func() {
 			var data json.RawMessage
 			data, err = w.loop.query(GatherQuery, raw)

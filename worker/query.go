@@ -7,12 +7,12 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/connid"
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/survey"
 )
 
 // query answers what the master or another process asks; it runs on the loop.
@@ -38,7 +38,7 @@ func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error)
 			return nil, err
 		}
 		return json.Marshal(control.Records{Version: q.Version, Unreadable: l.unreadable(byte(min(q.Version, 255))), Connections: l.conns.len()})
-	case GatherQuery:
+	case survey.HandlerQuestion:
 		return l.askHandlers(args)
 	}
 	return nil, fmt.Errorf("worker does not know the query %q", what)
@@ -60,54 +60,19 @@ func decode(args json.RawMessage, v any) error {
 	return json.Unmarshal(args, v)
 }
 
-// A page is bounded in number and in the bytes that it has as JSON, to fit a
-// control message whatever names strangers have chosen.
-const (
-	maxPage      = 100
-	maxPageBytes = 64 << 10
-	maxEntry     = 32 << 10 // of one connection; beyond it goes without its channels
-	maxNames     = 100      // channels listed of one connection
-)
-
-// connPage is a ConnPage whose entries are encoded.
-type connPage struct {
-	Connections []json.RawMessage `json:"connections"`
-	Cursor      string            `json:"cursor"`
-}
-
-// listConns returns a page in the order of ids; the cursor is the last id.
-// Ordered so, a page misses nothing that stays and repeats nothing.
-func (l *loop) listConns(q ConnQuery) connPage {
-	limit := q.Limit
-	if limit <= 0 || limit > maxPage {
-		limit = maxPage
-	}
+// listConns returns a page in the order of ids.
+func (l *loop) listConns(q ConnQuery) any {
 	var after ID
 	if q.Cursor != "" {
 		after, _ = ParseID(q.Cursor)
 	}
-	page := connPage{Connections: []json.RawMessage{}}
-	size, last := 0, ""
-	for _, c := range l.firstAfter(after, limit+1, q) {
-		if len(page.Connections) == limit || size > maxPageBytes {
-			page.Cursor = last
+	page := survey.NewConns(q)
+	for _, c := range l.firstAfter(after, page.Wants(), q) {
+		if !page.Add(c.info()) {
 			break
 		}
-		entry := c.info().encode()
-		size += len(entry)
-		page.Connections, last = append(page.Connections, entry), c.ID()
 	}
-	return page
-}
-
-// encode returns at most maxEntry bytes.
-func (i ConnInfo) encode() json.RawMessage {
-	raw, err := control.Marshal(i)
-	if err != nil || len(raw) > maxEntry {
-		i.UID, i.Channels = clip(i.UID), nil
-		raw, _ = control.Marshal(i) // plain values only
-	}
-	return raw
+	return page.Page()
 }
 
 // firstAfter returns the n lowest ids above after that match, in order. It
@@ -155,8 +120,8 @@ var pid = os.Getpid()
 func (c *Conn) info() ConnInfo {
 	l := c.loop
 	names := c.Channels()
-	if len(names) > maxNames {
-		names = names[:maxNames]
+	if len(names) > survey.MaxNames {
+		names = names[:survey.MaxNames]
 	}
 	recv := 0
 	if c.in != nil {
@@ -165,7 +130,7 @@ func (c *Conn) info() ConnInfo {
 	msgsIn, msgsOut, in, out := c.Counters()
 	return ConnInfo{
 		ID: c.ID(), Worker: l.w.Name, Slot: l.slot, PID: pid, UID: c.UID(),
-		Protocol: c.Protocol(), TLS: c.TLS(), Path: clip(c.Path()), IP: c.RemoteIP(), Port: int(c.peer().Port()), Local: c.LocalAddr(),
+		Protocol: c.Protocol(), TLS: c.TLS(), Path: survey.Clip(c.Path()), IP: c.RemoteIP(), Port: int(c.peer().Port()), Local: c.LocalAddr(),
 		Connected: c.Since().UTC(), IdleS: c.idle(),
 		RecvQueue: recv, SendQueue: c.QueueBytes(),
 		BytesIn: in, BytesOut: out, MessagesIn: msgsIn, MessagesOut: msgsOut,
@@ -187,46 +152,14 @@ func (c *Conn) dropped() uint64 {
 	return c.more.dropped
 }
 
-// clip shortens what a client chose to a size that a table can bear.
-func clip(s string) string {
-	if len(s) > 200 {
-		return s[:200]
-	}
-	return s
-}
-
-func quoted(s string) string { return strconv.Quote(clip(s)) }
+func quoted(s string) string { return strconv.Quote(survey.Clip(s)) }
 
 // listChannels returns a page in the order of names.
 func (l *loop) listChannels(q ChannelQuery) ChannelPage {
-	limit := q.Limit
-	if limit <= 0 || limit > maxPage {
-		limit = maxPage
-	}
-	var names []string
+	page := survey.NewChannels(q)
 	l.hub.Groups(hub.Channel, func(g *hub.Group[*Conn]) bool {
-		name := g.Name()
-		if !strings.HasPrefix(name, q.Prefix) || name <= q.Cursor && q.Cursor != "" {
-			return true
-		}
-		if len(names) > limit && name > names[limit] {
-			return true
-		}
-		i, _ := slices.BinarySearch(names, name)
-		if names = slices.Insert(names, i, name); len(names) > limit+1 {
-			names = names[:limit+1]
-		}
+		page.Offer(g.Name())
 		return true
 	})
-	page := ChannelPage{Channels: []ChannelInfo{}}
-	size := 0
-	for _, name := range names {
-		if n := len(page.Channels); n == limit || n > 0 && size > maxPageBytes {
-			page.Cursor = page.Channels[n-1].Name
-			break
-		}
-		size += len(name)
-		page.Channels = append(page.Channels, ChannelInfo{Name: name, Members: len(l.hub.Group(hub.Channel, name).Members())})
-	}
-	return page
+	return page.Page(func(name string) int { return l.size(hub.Channel, name) })
 }

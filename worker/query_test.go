@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/survey"
 )
 
 // TestNamesOfStrangersBlindNobody: whatever clients are called, and JSON makes of
@@ -18,7 +19,7 @@ func TestNamesOfStrangersBlindNobody(t *testing.T) {
 		for i := range n % 3 * 60 { // none, 60 and 120 channels
 			c.Join(strings.Repeat([]string{"\x01", "<", "\u2028"}[i%3], 200) + string(rune('a'+i)))
 		}
-		c.Bind(strings.Repeat("&", []int{1, 200, maxEntry}[n%3]))
+		c.Bind(strings.Repeat("&", []int{1, 200, survey.MaxEntry}[n%3]))
 	}
 	s := serve(t, w)
 	for range clients {

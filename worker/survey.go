@@ -5,11 +5,8 @@ import (
 	"errors"
 
 	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/survey"
 )
-
-// MaxSurvey is how many names one question over all processes takes, and how
-// many members it lists.
-const MaxSurvey = 1000
 
 // ErrTooMany: a question over all processes has more names than MaxSurvey; it
 // was not put.
@@ -25,7 +22,7 @@ var ErrTooMany = errors.New("a question takes at most 1,000 names: ask several t
 // called, nor when this process is replaced before the answers are there.
 func (w *Worker) CountAll(channel string, fn func(n int, complete bool)) error {
 	total := 0
-	return survey(w.loop, "count", []byte(channel),
+	return surveyAll(w.loop, "count", []byte(channel),
 		func(n int) { total += n },
 		func(complete bool) { fn(total, complete) })
 }
@@ -39,42 +36,16 @@ func (w *Worker) OnlineAll(uids []string, fn func(online map[string]int, complet
 	if len(uids) > MaxSurvey {
 		return ErrTooMany
 	}
-	q := NewOnlineQuery(uids)
+	q := survey.NewOnlineQuery(uids)
 	online := make(map[string]int)
-	return survey(w.loop, "online", q,
+	return surveyAll(w.loop, "online", q,
 		func(counts []int) { q.Add(online, counts) },
 		func(complete bool) { fn(online, complete) })
 }
 
-// OnlineQuery are the uids that the query "online" is about: bytes, since a
-// program may choose names that are no text. The answer is a list of how many
-// connections each has in the process, in the same order.
-type OnlineQuery [][]byte
-
-// NewOnlineQuery asks for these.
-func NewOnlineQuery(uids []string) OnlineQuery {
-	q := make(OnlineQuery, len(uids))
-	for i, uid := range uids {
-		q[i] = []byte(uid)
-	}
-	return q
-}
-
-// Add adds what one process has answered to those who are online. A uid that was
-// asked for twice counts once.
-func (q OnlineQuery) Add(online map[string]int, counts []int) {
-	seen := make(map[string]bool, len(q))
-	for i, n := range counts[:min(len(counts), len(q))] {
-		if uid := string(q[i]); n > 0 && !seen[uid] {
-			seen[uid] = true
-			online[uid] += n
-		}
-	}
-}
-
-// survey puts a built-in question to all processes. take is called for each
+// surveyAll puts a built-in question to all processes. take is called for each
 // answer, then done once on the loop.
-func survey[A any](l *loop, what string, args any, take func(A), done func(complete bool)) error {
+func surveyAll[A any](l *loop, what string, args any, take func(A), done func(complete bool)) error {
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return err
@@ -98,7 +69,7 @@ func survey[A any](l *loop, what string, args any, take func(A), done func(compl
 func (l *loop) countMembers(channel []byte) int { return l.size(hub.Channel, string(channel)) }
 
 // countOnline answers "online".
-func (l *loop) countOnline(q OnlineQuery) []int {
+func (l *loop) countOnline(q survey.OnlineQuery) []int {
 	counts := make([]int, len(q))
 	for i, uid := range q {
 		counts[i] = l.size(hub.UID, string(uid))

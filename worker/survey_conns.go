@@ -1,15 +1,9 @@
 package worker
 
-import "github.com/pushd/pushd/worker/hub"
-
-// maxListed bounds the bytes of uids in what one process tells of the members.
-const maxListed = 512 << 10
-
-// A Member is a connection that has joined a channel.
-type Member struct {
-	ID  string // Conn.ID
-	UID string // "" = bound to none
-}
+import (
+	"github.com/pushd/pushd/worker/hub"
+	"github.com/pushd/pushd/worker/survey"
+)
 
 // MembersAll lists members of channel in all worker processes, in no order and
 // none twice, and how many there are in total. limit is 1 to 1,000; anything else
@@ -20,48 +14,23 @@ func (w *Worker) MembersAll(channel string, limit int, fn func(members []Member,
 	if limit <= 0 || limit > MaxSurvey {
 		limit = MaxSurvey
 	}
-	var members []Member
-	total, seen := 0, map[string]bool{}
-	return survey(w.loop, "members", membersQuery{[]byte(channel), limit}, func(a membersAnswer) {
-		total += a.Total
-		for _, m := range a.Members {
-			if len(members) < limit && !seen[m.ID] { // one that moves may be told twice
-				seen[m.ID] = true
-				members = append(members, Member{m.ID, string(m.UID)})
-			}
-		}
-	}, func(complete bool) { fn(members, total, complete) })
-}
-
-type membersQuery struct {
-	Channel []byte `json:"channel"`
-	Limit   int    `json:"limit"`
-}
-
-type membersAnswer struct {
-	Total   int          `json:"total"`
-	Members []memberInfo `json:"members"`
-}
-
-type memberInfo struct {
-	ID  string `json:"id"`
-	UID []byte `json:"uid,omitempty"`
+	m := survey.Members{Limit: limit}
+	return surveyAll(w.loop, "members", survey.MembersQuery{Channel: []byte(channel), Limit: limit}, m.Add,
+		func(complete bool) { fn(m.List, m.Total, complete) })
 }
 
 // listMembers answers "members".
-func (l *loop) listMembers(q membersQuery) (a membersAnswer) {
+func (l *loop) listMembers(q survey.MembersQuery) (a survey.MembersAnswer) {
 	g := l.hub.Group(hub.Channel, string(q.Channel))
 	if g == nil {
 		return a
 	}
 	all, size := g.Members(), 0
 	a.Total = len(all)
-	for _, c := range all[:min(len(all), max(q.Limit, 0), MaxSurvey)] {
-		uid := c.UID()
-		if size += len(uid); size > maxListed {
+	for _, c := range all[:q.Room(len(all))] {
+		if !a.Add(c.ID(), c.UID(), &size) {
 			break
 		}
-		a.Members = append(a.Members, memberInfo{c.ID(), []byte(uid)})
 	}
 	return a
 }
@@ -74,31 +43,21 @@ func (l *loop) listMembers(q membersQuery) (a membersAnswer) {
 func (w *Worker) SessionOf(id, key string, fn func(value string, found, complete bool)) error {
 	var value string
 	found := false
-	return survey(w.loop, "session", sessionQuery{id, []byte(key)}, func(a sessionAnswer) {
+	return surveyAll(w.loop, "session", survey.SessionQuery{ID: id, Key: []byte(key)}, func(a survey.SessionAnswer) {
 		if a.Found {
 			value, found = string(a.Value), true
 		}
 	}, func(complete bool) { fn(value, found, complete) })
 }
 
-type sessionQuery struct {
-	ID  string `json:"id"`
-	Key []byte `json:"key"`
-}
-
-type sessionAnswer struct {
-	Found bool   `json:"found"`
-	Value []byte `json:"value,omitempty"`
-}
-
 // sessionValue answers "session".
-func (l *loop) sessionValue(q sessionQuery) (a sessionAnswer) {
+func (l *loop) sessionValue(q survey.SessionQuery) (a survey.SessionAnswer) {
 	id, ok := ParseID(q.ID)
 	if !ok {
 		return a
 	}
 	if c := l.conns.find(&id); c != nil {
-		a = sessionAnswer{true, []byte(c.Get(string(q.Key)))}
+		a = survey.SessionAnswer{Found: true, Value: []byte(c.Get(string(q.Key)))}
 	}
 	return a
 }

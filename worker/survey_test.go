@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker/bus"
+	"github.com/pushd/pushd/worker/survey"
 )
 
 // meeting is a loopback whose questions reach every worker of its bus.
@@ -171,7 +172,9 @@ func TestMembersAllAndTheirSessions(t *testing.T) {
 		}
 	}
 	all := members(0)
-	twin, err := json.Marshal(membersAnswer{1, []memberInfo{{all.members[0].ID, []byte("moved")}}})
+	size, told := 0, survey.MembersAnswer{Total: 1}
+	told.Add(all.members[0].ID, "moved", &size)
+	twin, err := json.Marshal(told)
 	must(t, err)
 	bus.strange = []Answer{{Worker: "w3/0/1", Data: twin}}
 	if l := members(0); len(l.members) != 7 || l.members[0].UID != "moved" {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/pushd/pushd/worker/survey"
 )
 
 // Identity names this process, see control.Identity. Any goroutine.
@@ -51,7 +53,7 @@ func (w *Worker) Ask(service string, data []byte, wait time.Duration, done func(
 // error; name a question after the handler that it is for: "pusher.channels".
 func (w *Worker) Gather(what string, args []byte, wait time.Duration, done func(answers []Answer, complete bool)) {
 	l := w.loop
-	raw, err := json.Marshal(handlerQuery{what, args})
+	raw, err := json.Marshal(survey.HandlerQuery{What: what, Args: args})
 	if err == nil {
 		err = l.broker.Gather(BusQuery{What: GatherQuery, Args: raw}, wait, func(answers []Answer, complete bool) {
 			l.later(func() { done(answers, complete) })
@@ -60,15 +62,6 @@ func (w *Worker) Gather(what string, args []byte, wait time.Duration, done func(
 	if err != nil {
 		l.later(func() { done(nil, false) })
 	}
-}
-
-// GatherQuery is the BusQuery.What of Gather.
-const GatherQuery = "handler"
-
-// handlerQuery are its arguments.
-type handlerQuery struct {
-	What string `json:"what"`
-	Args []byte `json:"args,omitempty"`
 }
 
 // later runs a callback of the program in a later turn.
@@ -80,7 +73,7 @@ func (l *loop) askHandlers(args json.RawMessage) (answer json.RawMessage, err er
 	if !l.begun {
 		return nil, nil
 	}
-	var q handlerQuery
+	var q survey.HandlerQuery
 	if err := decode(args, &q); err != nil {
 		return nil, err
 	}
@@ -94,7 +87,7 @@ func (l *loop) askHandlers(args json.RawMessage) (answer json.RawMessage, err er
 }
 
 // query calls OnQuery. A panic in it is an answer like any other error.
-func (r *route) query(l *loop, q handlerQuery) (answer []byte, err error) {
+func (r *route) query(l *loop, q survey.HandlerQuery) (answer []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			l.panicked("OnQuery", nil, p, debug.Stack())
