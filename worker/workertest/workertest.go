@@ -187,6 +187,7 @@ func (s *Server) Reload(next *worker.Worker) {
 	old := *s
 	s.w, s.mem = next, reactor.NewMemory[*worker.Conn](old.mem.Now(), old.mem.Wall())
 	s.init.Generation++
+	s.init.Heir = true
 	s.init.Listeners = nil
 	s.o.Bus.servers = slices.DeleteFunc(s.o.Bus.servers, func(o *Server) bool { return o == s })
 	s.start()
