@@ -239,6 +239,18 @@ func TestScriptHTTP(t *testing.T) {
 	}
 	says(t, c, "seen", "open")
 
+	// Two that ask at the same time: each OPEN has the head of its own handshake, and
+	// what is said behind an ACCEPT reaches the new client.
+	one := make(chan *pushdtest.Client)
+	go func() { one <- s.Dial("/?token=pair&name=one") }()
+	two := s.Dial("/?token=pair&name=two")
+	for name, c := range map[string]*pushdtest.Client{"one": <-one, "two": two} {
+		if _, first := c.Read(); string(first) != "welcome" {
+			t.Errorf("%s: the first word is %q", name, first)
+		}
+		says(t, c, "head", "/?token=pair&name="+name)
+	}
+
 	plain := walk(t, "", "")
 	if resp, err = http.Get(fmt.Sprintf("http://127.0.0.1:%d/", plain.Port)); err != nil {
 		t.Fatal(err)

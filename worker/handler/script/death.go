@@ -171,9 +171,9 @@ func (h *handler) doubtful(f wire.Frame) bool {
 			return true
 		}
 	case wire.Handshake:
-		if hs := h.shakes[f.Conn]; hs != nil {
+		if s := h.shakes[f.Conn]; s != nil {
 			delete(h.shakes, f.Conn)
-			hs.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
+			s.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
 			return true
 		}
 	}
@@ -193,10 +193,10 @@ func (h *handler) disappoint() {
 			q.fail(nethttp.StatusBadGateway)
 		}
 	}
-	for n, hs := range h.shakes {
+	for n, s := range h.shakes {
 		if !waits[n] {
 			delete(h.shakes, n)
-			hs.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
+			s.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
 		}
 	}
 }

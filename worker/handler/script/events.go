@@ -68,21 +68,24 @@ func (h *handler) ask(c *worker.Conn, hs *worker.Handshake) {
 		return
 	}
 	hs.Defer()
-	h.shakes[n] = hs
+	h.shakes[n] = &shake{Handshake: hs, head: h.head}
 	h.next = wire.AppendOpen(h.next, wire.Handshake, n, opening(c, h.head))
+	h.head = nil
 	c.After(shakeTimeout, func() { delete(h.shakes, n) })
 	h.kick()
 }
 
 // OnConnect tells of a connection at once where that is wanted.
 func (h *handler) OnConnect(c *worker.Conn) {
-	delete(h.shakes, c.Number())
-	if !h.wants[wire.WantOpen] {
-		return
+	if s := h.shakes[c.Number()]; s != nil { // others may have asked since
+		h.head, s.met = s.head, true
+		delete(h.shakes, c.Number())
 	}
-	h.tell(c, wire.Open)
+	if h.wants[wire.WantOpen] {
+		h.tell(c, wire.Open)
+		h.kick()
+	}
 	h.head = nil
-	h.kick()
 }
 
 // OnMessage hands a message on.

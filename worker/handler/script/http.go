@@ -98,20 +98,29 @@ func (q *request) fail(status int) {
 	q.w.End()
 }
 
+// shake is a handshake that the program answers, and its head.
+type shake struct {
+	*worker.Handshake
+	head []byte
+	met  bool // it has become a connection
+}
+
 // accept answers a handshake.
 func (h *handler) accept(f wire.Frame) error {
 	hs := h.shakes[f.Conn]
 	if hs == nil {
+		h.lapse(f)
 		return errNoAnswer
 	}
-	delete(h.shakes, f.Conn)
 	if f.Aux != nethttp.StatusSwitchingProtocols {
+		delete(h.shakes, f.Conn)
 		hs.Refuse(int(f.Aux), reason(f.Payload))
 		return nil
 	}
 	lines := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(bytes.TrimRight(f.Payload, "\r\n"), "\r\n\r\n"...))))
 	header, err := lines.ReadMIMEHeader()
 	if err != nil && len(f.Payload) > 0 {
+		delete(h.shakes, f.Conn)
 		hs.Refuse(nethttp.StatusBadGateway, "internal error")
 		return err
 	}
@@ -124,6 +133,18 @@ func (h *handler) accept(f wire.Frame) error {
 			hs.SetHeader(name, v)
 		}
 	}
-	hs.Accept()
+	hs.Accept() // which connects: OnConnect has the head
+	delete(h.shakes, f.Conn)
+	if !hs.met {
+		h.lapse(f)
+	}
 	return nil
+}
+
+// lapse tells the program that the client it lets in has left meanwhile.
+func (h *handler) lapse(f wire.Frame) {
+	if f.Aux == nethttp.StatusSwitchingProtocols {
+		h.next = wire.Frame{Op: wire.Close, Conn: f.Conn, Aux: 1006}.Append(h.next)
+		h.kick()
+	}
 }

@@ -55,7 +55,7 @@ type handler struct {
 	head     []byte          // of the handshake that is being answered
 	line     []byte          // reused: of the handshake of one that is told of later
 	requests map[uint64]*request
-	shakes   map[uint64]*worker.Handshake
+	shakes   map[uint64]*shake
 
 	next, under []byte // frames of the batch that is being filled, and of the one under way
 	spare       []byte
@@ -93,7 +93,7 @@ func New(o worker.Options) (worker.Handler, error) {
 	}
 	return &handler{
 		o: opts, wants: map[string]bool{}, told: map[uint64]told{}, fresh: map[uint64]bool{},
-		requests: map[uint64]*request{}, shakes: map[uint64]*worker.Handshake{},
+		requests: map[uint64]*request{}, shakes: map[uint64]*shake{},
 	}, nil
 }
 

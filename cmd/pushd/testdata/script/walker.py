@@ -6,7 +6,7 @@ start = sys.argv[1] if len(sys.argv) > 1 else ''
 wants = os.environ.get('WANTS', '').split()
 OPEN, MESSAGE, CLOSE, PACKET, RESUME, TICK, STOP, REQUEST, CARRIED, HANDSHAKE, CHANNEL, ANSWER, ALARM = 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16
 pushd = socket.socket(fileno=3)
-out, events, carried, seen, sessions = bytearray(), 0, b'', [], {}
+out, events, carried, seen, sessions, heads, pair = bytearray(), 0, b'', [], {}, {}, []
 
 
 def frame(op, c=0, payload=b'', flags=0, aux=0):
@@ -31,6 +31,8 @@ def do(c, text):
     word, _, rest = text.partition(' ')
     if word == 'pid':
         frame(33, c, b'%d' % os.getpid())
+    elif word == 'head':
+        frame(33, c, heads[c].split(b' ')[1])
     elif word == 'seen':
         frame(33, c, ' '.join(seen).encode())
         seen.clear()
@@ -136,6 +138,7 @@ def event(op, flags, aux, c, payload):
     global carried
     if op in (OPEN, RESUME):
         sessions[c] = payload[:aux].decode()
+        heads[c] = payload.split(b'\0', 3)[3]
         seen.append('open' if op == OPEN else 'resume')
         if 'hello' in wants:
             frame(33, c, b'hello')
@@ -162,7 +165,13 @@ def event(op, flags, aux, c, payload):
             frame(51, c, b'HTTP/1.1 201 Made\r\nX-By: script\r\nContent-Length: 99\r\n\r\n' + line + b'|' + body)
     elif op == HANDSHAKE:
         head = payload.split(b'\0', 3)[3]
-        if b'token=right' in head:
+        if b'token=pair' in head:  # both are let in when both have asked
+            pair.append(c)
+            if len(pair) == 2:
+                for n in pair:
+                    frame(52, n, b'', 0, 101)
+                    frame(33, n, b'welcome')
+        elif b'token=right' in head:
             frame(52, c, b'X-By: script\r\nSet-Cookie: a=b\r\n', 0, 101)
         else:
             frame(52, c, b'no such token', 0, 403)

@@ -143,6 +143,9 @@ final class Conns
             if (\strpos($session, Held::KEY) !== false) {
                 Held::$ids[$id] = true;
             }
+            if ($session[0] === '"' || \strpos($session, Packets::OWN) !== false) {
+                Packets::restore($id);
+            }
         }
     }
 
@@ -261,7 +264,7 @@ final class Conns
             if ($c) {
                 $c->bury(\is_array(self::$vars[$id] ?? []) ? self::$vars[$id] ?? [] : Session::decode(self::$vars[$id]), self::$open[$id] ?? '');
             }
-            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id]);
+            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], Packets::$own[$id]);
         }
         self::$gone = [];
     }

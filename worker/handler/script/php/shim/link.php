@@ -31,7 +31,7 @@ final class Link
     private static $socket, $pid = 0, $in = '', $at = 0, $out = '';
     public static $questions = 0; // asked so far
     private static $done = 0; // events of this batch that are done
-    private static $writing = false, $late = false;
+    private static $writing = false, $late = false, $first;
     // Sends of one string to many, one after the other, become one frame.
     private static $same = '', $sameFlags = 0, $ids = '', $n = 0;
 
@@ -65,7 +65,7 @@ final class Link
             self::merge();
         }
         self::$out .= \pack('VCCvP', \strlen($data), $op, $flags, $aux, $id) . $data;
-        if (\strlen(self::$out) > self::READ) {
+        if (\strlen(self::$out) > self::READ && !self::$first) {
             self::write();
         }
     }
@@ -91,14 +91,42 @@ final class Link
         }
         self::$ids = self::$same = '';
         self::$n = 0;
-        if (\strlen(self::$out) > self::READ) {
+        if (\strlen(self::$out) > self::READ && !self::$first) {
             self::write();
+        }
+    }
+
+    /**
+     * Runs a callback, and has $first say a frame that goes before all that the
+     * callback has said: when it returns, or earlier when it waits for an answer.
+     */
+    static function behind(callable $first, callable $callback): void
+    {
+        self::flush();
+        self::$first = static function () use ($first) {
+            self::$first = null;
+            if (self::$n) {
+                self::merge();
+            }
+            [$said, self::$out] = [self::$out, ''];
+            $first();
+            self::$out .= $said;
+        };
+        try {
+            $callback();
+        } finally {
+            if (self::$first) {
+                (self::$first)();
+            }
         }
     }
 
     /** Everything said so far is with pushd when flush returns. */
     static function flush(): void
     {
+        if (self::$first) {
+            (self::$first)();
+        }
         if (self::$n) {
             self::merge();
         }

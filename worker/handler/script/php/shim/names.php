@@ -29,6 +29,10 @@ final class Names
         'channel\server' => 'Pushd\publish reaches all processes without it', 'channel\client' => 'Pushd\publish reaches all processes without it',
     ];
 
+    const FALLBACK = ['ws' => 'ws', 'websocket' => 'websocket'];
+
+    private static $roots = []; // folder => true
+
     static function early(string $class): void
     {
         $to = self::OLD[\strtolower($class)] ?? null;
@@ -45,7 +49,7 @@ final class Names
     private static function vendor(string $class): void
     {
         if (!self::theirs($class)) {
-            require_once __DIR__ . (\strcasecmp($class, 'Workerman\Protocols\Ws') === 0 ? '/ws.php' : '/fallback.php');
+            require_once __DIR__ . '/' . (self::FALLBACK[\strtolower(\substr($class, 20))] ?? 'fallback') . '.php';
         }
     }
 
@@ -86,10 +90,35 @@ final class Names
         return false;
     }
 
+    /** Workerman 3 and 4 look for classes beside the files that make their Workers. */
+    static function root(string $file): void
+    {
+        if ($file !== '') {
+            self::$roots = [\dirname($file) => true] + self::$roots;
+        }
+    }
+
+    private static function beside(string $class): void
+    {
+        foreach (self::$roots as $root => $_) {
+            $file = $root . '/' . \strtr($class, '\\', '/') . '.php';
+            if (\is_file($file)) {
+                require_once $file;
+                return;
+            }
+        }
+    }
+
     static function late(string $class): void
     {
         $key = \strtolower($class);
-        if (!isset(self::LOST[$key]) && empty(self::REFUSED[$key]) || self::theirs($class)) {
+        if (!isset(self::LOST[$key]) && empty(self::REFUSED[$key])) {
+            if (!self::theirs($class)) {
+                self::beside($class);
+            }
+            return;
+        }
+        if (self::theirs($class)) {
             return;
         }
         if (isset(self::REFUSED[$key]) && self::asked()) {

@@ -5,13 +5,40 @@ namespace Pushd;
  * Packets cuts the bytes of a connection into packets, as a protocol class has
  * them: input says how long one is (0: wait, -1: wrong), decode and encode what
  * is in it. What is left of a packet is part of the session, so that it outlives
- * this process.
+ * this process, and so is a protocol that the program has given to a connection.
  */
 final class Packets
 {
-    const REST = 'pushd.rest';
+    const REST = 'pushd.rest', OWN = 'pushd.protocol';
 
-    static function take($c, int $id, string $data, string $codec): void
+    /** Protocols of single connections: number => class, "" for none. */
+    public static $own = [];
+
+    /** The class that cuts what a connection says; null: nobody does. */
+    static function codec(int $id): ?string
+    {
+        $class = self::$own[$id] ?? WorkermanProgram::$codec;
+        return $class === '' ? null : $class;
+    }
+
+    /** The program changes the protocol of a connection, as an upgrade does. */
+    static function change(int $id, ?string $class): void
+    {
+        self::$own[$id] = (string)$class;
+        Conns::vars($id)[self::OWN] = self::$own[$id];
+        Conns::dirty($id);
+    }
+
+    /** The session of a connection has come back. */
+    static function restore(int $id): void
+    {
+        $class = Conns::vars($id)[self::OWN] ?? null;
+        if ($class !== null) {
+            self::$own[$id] = $class;
+        }
+    }
+
+    static function take($c, int $id, string $data): void
     {
         $vars = &Conns::vars($id);
         if (isset($vars[self::REST])) {
@@ -19,7 +46,8 @@ final class Packets
         }
         $vars[self::REST] = $data;
         while (isset($vars[self::REST]) && $vars[self::REST] !== '' && $c->getStatus() === 2 && $c->pushdPaused === null) {
-            $n = (int)$codec::input($vars[self::REST], $c);
+            $codec = self::codec($id);
+            $n = $codec !== null ? (int)$codec::input($vars[self::REST], $c) : \strlen($vars[self::REST]);
             $rest = $vars[self::REST] ?? '';
             if ($n === 0) {
                 break;
@@ -34,7 +62,8 @@ final class Packets
             }
             $vars[self::REST] = (string)\substr($rest, $n);
             \Workerman\Connection\ConnectionInterface::$statistics['total_request']++;
-            $message = $codec::decode(\substr($rest, 0, $n), $c);
+            $message = \substr($rest, 0, $n);
+            $message = $codec !== null ? $codec::decode($message, $c) : $message;
             if ($f = $c->onMessage) {
                 $f($c, $message);
             }

@@ -73,7 +73,7 @@ namespace Workerman\Connection {
         /** What stays in this process. */
         const OWN = ['onMessage' => 1, 'onClose' => 1, 'onError' => 1, 'onBufferFull' => 1, 'onBufferDrain' => 1,
             'onWebSocketConnect' => 1, 'onWebSocketConnected' => 1, 'onWebSocketClose' => 1, 'onWebSocketPing' => 1, 'onWebSocketPong' => 1,
-            'onConnect' => 1, 'context' => 1, 'protocol' => 1, 'maxSendBufferSize' => 1, 'maxPackageSize' => 1, 'transport' => 1,
+            'onConnect' => 1, 'context' => 1, 'maxSendBufferSize' => 1, 'maxPackageSize' => 1, 'transport' => 1,
             'headers' => 1, 'pushdPaused' => 1, 'pushdFull' => 1];
 
         public static $defaultMaxSendBufferSize = 1048576, $defaultMaxPackageSize = 10485760,
@@ -100,7 +100,10 @@ namespace Workerman\Connection {
                 return false;
             }
             $flags = 0;
-            $protocol = $raw ? null : \Pushd\WorkermanProgram::$codec;
+            if ($raw && \Pushd\WorkermanProgram::$websocket) {
+                return \Pushd\Frames::say($this, (string)$data);
+            }
+            $protocol = $raw ? null : \Pushd\Packets::codec($this->id);
             if ($protocol !== null) {
                 $data = $protocol::encode($data, $this);
                 if ($data === '') {
@@ -109,9 +112,9 @@ namespace Workerman\Connection {
             } elseif (!\is_string($data)) {
                 $data = \Pushd\text($data);
             }
-            if (isset(\Pushd\Conns::$vars[$this->id])) {
+            if (\Pushd\WorkermanProgram::$websocket && isset(\Pushd\Conns::$vars[$this->id])) {
                 $vars = &\Pushd\Conns::vars($this->id);
-                $flags = ($vars['websocketType'] ?? '') === "\x82" ? \Pushd\Link::BINARY : 0;
+                $flags = \in_array($vars['websocketType'] ?? '', ["\x82", "\xc2"], true) ? \Pushd\Link::BINARY : 0;
             }
             if (isset(\Pushd\Full::$bytes[$this->id]) && !\Pushd\Full::take($this, \strlen($data))) {
                 return false;
@@ -128,11 +131,17 @@ namespace Workerman\Connection {
             if ($data !== null) {
                 $this->send($data, $raw);
             }
-            if (\Pushd\Link::$leaving) {
-                return; // the process ends, its connections do not
+            $this->goodbye();
+        }
+
+        /** @internal */
+        public function goodbye(int $code = 1000, string $reason = ''): void
+        {
+            if (\Pushd\Link::$leaving || $this->status !== self::STATUS_ESTABLISHED) {
+                return; // the process ends, its connections do not; or it is said
             }
             $this->status = self::STATUS_CLOSING;
-            \Pushd\Link::end($this->id);
+            \Pushd\Link::end($this->id, $code, $reason);
         }
 
         public function end($data = null, $raw = false)
@@ -245,6 +254,10 @@ namespace Workerman\Connection {
 
         public function __set($name, $value)
         {
+            if ($name === 'protocol' && !$this->isBuried()) {
+                \Pushd\WorkermanProgram::changes($this->id, $value);
+                return;
+            }
             if (!isset(self::OWN[$name]) || $this->isBuried()) {
                 $this->flySet($name, $value);
                 return;
@@ -288,7 +301,7 @@ namespace Workerman\Connection {
                 case 'transport':
                     return 'tcp';
                 case 'protocol':
-                    return \Pushd\WorkermanProgram::$worker->protocol ?? null;
+                    return \Pushd\Packets::codec($this->id) ?? \Pushd\WorkermanProgram::$worker->protocol ?? null;
                 case 'headers':
                     return [];
                 case 'bytesRead':

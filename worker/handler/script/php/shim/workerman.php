@@ -65,6 +65,7 @@ namespace Workerman {
             unset($this->connections);
             $this->socketName = (string)$socketName;
             $this->context = $context;
+            \Pushd\Names::root(\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS, 1)[0]['file'] ?? '');
             if (!self::$running) {
                 $this->workerId = \spl_object_hash($this);
                 self::$workers[$this->workerId] = $this;
@@ -227,6 +228,11 @@ namespace Workerman {
         // The class is Workerman's in name alone; some programs extend it and call these.
         public function __call($name, $args)
         {
+            if (\method_exists($this, $name)) { // a protected callback, which Workerman calls from within
+                $m = new \ReflectionMethod($this, $name);
+                $m->setAccessible(true);
+                return $m->invokeArgs($this, $args);
+            }
             \Pushd\Program::once("Worker::$name", "Worker::$name() is of Workerman's own process model and does nothing here");
             return null;
         }

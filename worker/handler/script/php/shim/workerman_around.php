@@ -4,6 +4,23 @@ namespace Pushd {
     /** Head gives callbacks of a handshake its request, as Workerman 3, 4 and 5 do. */
     final class Head
     {
+        /** $connection->headers as lines of the answer; a protocol that the client has not offered would end it. */
+        static function lines(array $headers, string $head): string
+        {
+            $lines = '';
+            foreach ($headers as $name => $values) {
+                foreach ((array)$values as $value) {
+                    $line = \str_replace(["\r", "\n"], '', \is_int($name) ? (string)$value : "$name: $value");
+                    [$name1, $value1] = \explode(':', $line, 2) + [1 => ''];
+                    $offers = '/^Sec-WebSocket-Protocol:(?:.*,)?[ \t]*' . \preg_quote(\trim($value1), '/') . '[ \t]*(?:,.*)?\r?$/mi';
+                    if (\strcasecmp(\trim($name1), 'Sec-WebSocket-Protocol') !== 0 || \preg_match($offers, $head)) {
+                        $lines .= "$line\r\n";
+                    }
+                }
+            }
+            return $lines;
+        }
+
         static function request($c, string $head)
         {
             $request = new \Workerman\Protocols\Http\Request($head);

@@ -9,8 +9,11 @@ namespace Pushd {
     final class WorkermanProgram extends Program
     {
         public static $worker, $codec;
+        /** Whether pushd frames what is sent, as WebSocket has it. */
+        public static $websocket = false;
 
-        private $w, $index, $websocket;
+        private $w, $index;
+        private $shaking = []; // connections that have not got their 101: number => true
 
         const NATIVE = ['websocket' => 'websocket', 'ws' => 'websocket', 'text' => 'text', 'frame' => 'frame', 'tcp' => 'tcp', 'udp' => 'udp', 'unix' => 'unix'];
 
@@ -27,14 +30,14 @@ namespace Pushd {
                 [$scheme, $address] = ['tcp', $scheme];
             }
             $address = \strpos($address, '/') === 0 ? $address : \ltrim($address, '/');
-            $native = self::codec($scheme) === null ? self::NATIVE[$scheme] ?? '' : '';
+            $class = self::codec($scheme, (string)$w->transport);
+            $native = $class === null ? self::NATIVE[$scheme] ?? '' : '';
             if ($native === '') {
-                $w->protocol = self::codec($scheme);
+                $w->protocol = $class;
                 if ($w->protocol === null) {
                     $g['error'] = "$socketName: there is no class Protocols\\" . \ucfirst($scheme);
                 }
                 $native = $w->transport === 'udp' ? 'udp' : ($w->transport === 'unix' ? 'unix' : 'tcp');
-            } elseif ($w->protocol !== null && $native === 'tcp') { // set by hand
             }
             $g['listen'] = ["$native://" . self::host($address)];
             if ($w->transport === 'ssl') {
@@ -52,14 +55,15 @@ namespace Pushd {
             return \strpos($address, '/') === false && \strpos($address, ':') === false ? "0.0.0.0:$address" : $address;
         }
 
-        /** The class of a protocol that is not pushd's. */
-        static function codec(string $scheme): ?string
+        /** The class of a protocol that is not pushd's, or not over such a transport. */
+        static function codec(string $scheme, string $transport): ?string
         {
             $class = \ucfirst($scheme);
             if (\class_exists("\\Protocols\\$class")) {
                 return "\\Protocols\\$class";
             }
-            if (isset(self::NATIVE[$scheme])) {
+            $plain = \in_array($scheme, ['tcp', 'udp', 'unix'], true);
+            if (isset(self::NATIVE[$scheme]) && ($plain || !\in_array($transport, ['udp', 'unix'], true))) {
                 return null;
             }
             return \class_exists("\\Workerman\\Protocols\\$class") ? "\\Workerman\\Protocols\\$class" : null;
@@ -70,8 +74,19 @@ namespace Pushd {
             self::$worker = $this->w = $w;
             $this->index = $index;
             self::$codec = $w->protocol;
-            $this->websocket = \preg_match('~^(websocket|ws)://~i', $w->getSocketName()) === 1;
+            self::$websocket = $w->protocol === null && \preg_match('~^(websocket|ws)://~i', $w->getSocketName()) === 1;
             Conns::$class = TcpConnection::class;
+        }
+
+        /** $connection->protocol = …: only where pushd passes on bytes can they be something else. */
+        static function changes(int $id, $class): void
+        {
+            $listens = \strtolower((string)\strstr(self::$worker->getSocketName(), '://', true));
+            if (self::$codec === null && !\in_array($listens, ['tcp', 'unix', 'ssl'], true)) {
+                self::once('protocol', "\$connection->protocol does nothing for $listens://, which pushd speaks itself");
+                return;
+            }
+            Packets::change($id, $class === null ? null : (string)$class);
         }
 
         public function start(): void
@@ -135,6 +150,9 @@ namespace Pushd {
             if ($w->onClose) {
                 $wants[] = 'close';
             }
+            if (self::$websocket && ($w->onWebSocketConnect || $w->onConnect && self::mentions($w->onConnect, 'onWebSocketConnect'))) {
+                $wants[] = 'handshake';
+            }
             $wants[] = 'full';
             return $wants;
         }
@@ -144,29 +162,74 @@ namespace Pushd {
             return ['worker' => $this->w];
         }
 
+        /** Whether a callback's own text has a word: it may set callbacks of a connection. */
+        private static function mentions(callable $f, string $word): bool
+        {
+            $r = new \ReflectionFunction(\Closure::fromCallable($f));
+            $lines = @\file((string)$r->getFileName());
+            return !$lines || \strpos(\implode('', \array_slice($lines, $r->getStartLine() - 1, $r->getEndLine() - $r->getStartLine() + 1)), $word) !== false;
+        }
+
+        /** A client that wants to come in: the program may close it, or add headers to the answer. */
+        public function handshake(int $id, string $data): void
+        {
+            Conns::restore($id, '');
+            Conns::$open[$id] = $data;
+            $c = Conns::get($id);
+            $this->shaking[$id] = true;
+            Link::behind(function () use ($c, $id) {
+                $this->answer($c, $id);
+            }, function () use ($c, $id) {
+                try {
+                    if ($f = $this->w->onConnect) {
+                        $f($c);
+                    }
+                    $this->shaken($id, 'onWebSocketConnect');
+                } catch (\Throwable $e) { // costs the client, as in all callbacks
+                    self::uncaught($e);
+                    $c->closed();
+                }
+            });
+        }
+
+        private function answer($c, int $id): void
+        {
+            if ($c->getStatus() !== TcpConnection::STATUS_ESTABLISHED) {
+                Link::frame(Link::ACCEPT, $id, 'Forbidden', 0, 403);
+                $this->close($id, 1006);
+                Conns::forget($id);
+                return;
+            }
+            $lines = Head::lines((array)$c->headers, Conns::told($id, 3));
+            $c->headers = [];
+            Link::frame(Link::ACCEPT, $id, $lines, 0, 101);
+        }
+
         public function open(int $id): void
         {
             TcpConnection::$statistics['connection_count']++;
-            $c = null;
-            if ($f = $this->w->onConnect) {
-                $f($c = Conns::get($id));
+            $shaken = isset($this->shaking[$id]); // then it is known
+            unset($this->shaking[$id]);
+            if (!$shaken && ($f = $this->w->onConnect)) {
+                $f(Conns::get($id));
             }
-            if (!$this->websocket) {
+            if (!self::$websocket) {
                 return;
             }
-            $this->shaken($id, $c);
+            if (!$shaken) {
+                $this->shaken($id, 'onWebSocketConnect');
+            }
+            $this->shaken($id, 'onWebSocketConnected');
             Conns::slim($id);
         }
 
         /** Tells of the handshake. */
-        private function shaken(int $id, $c): void
+        private function shaken(int $id, string $name): void
         {
-            foreach (['onWebSocketConnect', 'onWebSocketConnected'] as $name) {
-                if ($f = Conns::callback($id, $name) ?? $this->w->$name) {
-                    $c = Conns::get($id);
-                    $f($c, Head::request($c, Conns::told($id, 3)));
-                    $c->$name = null; // it is spent
-                }
+            if ($f = Conns::callback($id, $name) ?? $this->w->$name) {
+                $c = Conns::get($id);
+                $f($c, Head::request($c, Conns::told($id, 3)));
+                $c->$name = null; // it is spent
             }
         }
 
@@ -180,15 +243,21 @@ namespace Pushd {
 
         public function goOn(int $id): void
         {
-            if (self::$codec !== null) {
+            if ($this->cuts($id)) {
                 if (Packets::waiting($id) > 0) {
-                    Packets::take(Conns::get($id), $id, '', self::$codec);
+                    Packets::take(Conns::get($id), $id, '');
                 }
                 return;
             }
             Held::release($id, function ($data) use ($id) {
                 $this->deliver($id, $data);
             });
+        }
+
+        /** Whether PHP cuts what a connection says into packets. */
+        private function cuts(int $id): bool
+        {
+            return self::$codec !== null || isset(Packets::$own[$id]);
         }
 
         private function deliver(int $id, string $data): void
@@ -201,8 +270,8 @@ namespace Pushd {
 
         public function message(int $id, string $data, int $flags): void
         {
-            if (self::$codec !== null) {
-                Packets::take(Conns::get($id), $id, $data, self::$codec);
+            if ($this->cuts($id)) {
+                Packets::take(Conns::get($id), $id, $data);
             } elseif (!Held::takes($id, $data)) {
                 $this->deliver($id, $data);
             }
@@ -214,19 +283,28 @@ namespace Pushd {
                 return;
             }
             $c = new UdpConnection($remote, $local);
-            if (self::$codec !== null) {
-                $codec = self::$codec;
-                if (\method_exists($codec, 'input') && $codec::input($data, $c) <= 0) {
+            $codec = self::$codec;
+            if ($codec === null) {
+                ($this->w->onMessage)($c, $data);
+                return;
+            }
+            while ($data !== '') { // a datagram may have several packets
+                $n = \method_exists($codec, 'input') ? (int)$codec::input($data, $c) : \strlen($data);
+                if ($n <= 0 || $n > \strlen($data)) {
                     return;
                 }
-                $data = $codec::decode($data, $c);
+                ($this->w->onMessage)($c, $codec::decode(\substr($data, 0, $n), $c));
+                $data = (string)\substr($data, $n);
             }
-            ($this->w->onMessage)($c, $data);
         }
 
         public function close(int $id, int $code): void
         {
-            TcpConnection::$statistics['connection_count']--;
+            if (isset($this->shaking[$id])) { // it has never come in
+                unset($this->shaking[$id]);
+            } else {
+                TcpConnection::$statistics['connection_count']--;
+            }
             unset(Full::$bytes[$id], Held::$ids[$id]);
             $own = Conns::callback($id, 'onClose');
             if ($own === null && !$this->w->onClose && !Conns::callback($id, 'onWebSocketClose')) {
@@ -235,7 +313,7 @@ namespace Pushd {
             }
             $c = Conns::get($id);
             $c->closed();
-            if ($this->websocket && ($f = $c->onWebSocketClose)) {
+            if (self::$websocket && ($f = $c->onWebSocketClose)) {
                 $f($c);
             }
             if ($f = $own ?? $this->w->onClose) {

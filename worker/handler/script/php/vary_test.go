@@ -1,0 +1,216 @@
+package php_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/protocol/script"
+)
+
+// TestHandshake: a program sees who comes before the 101, sends him away, adds
+// headers to the answer, and what it says meanwhile comes behind it.
+func TestHandshake(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onConnect = function ($c) {
+    $c->onWebSocketConnect = function ($c, $request) {
+        echo 'asks ', $_GET['token'], "\n";
+        if ($_GET['token'] === 'throw') throw new Exception('a mistake');
+        if ($_GET['token'] !== 't1') { $c->close(); return; }
+        $c->headers = ['X-By: program', 'Sec-WebSocket-Protocol: chat'];
+        $c->uid = 5;
+        Pushd\bind($c, 5);
+        $c->send('early');
+    };
+};
+$w->onWebSocketConnected = function ($c, $request) { $c->send('late'); };
+$w->onMessage = function ($c, $data) { $c->send("$c->uid $data"); };
+$w->onClose = function ($c) { echo "gone\n"; };
+Worker::runAll();`), "start")
+	if !strings.Contains(strings.Join(h.welcome.Wants, ","), script.WantHandshake) {
+		t.Fatalf("wants %q", h.welcome.Wants)
+	}
+	ask := func(id uint64, target, more string) {
+		h.openAt(script.Handshake, id, "", "websocket://0.0.0.0:2346", target, "GET "+target+" HTTP/1.1\r\nHost: x\r\n"+more+"\r\n")
+	}
+	ask(1, "/?token=t1", "Sec-WebSocket-Protocol: other, chat\r\n")
+	h.want("ACCEPT/101 1 X-By: program\r\nSec-WebSocket-Protocol: chat", "BIND 1 5", "SEND 1 early", `SESSION 1 {"uid":5}`)
+	h.openAt(script.Open, 1, "", "websocket://0.0.0.0:2346", "/?token=t1", "GET /?token=t1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.message(1, "hi")
+	h.want("SEND 1 late", "SEND 1 5 hi")
+	ask(2, "/?token=t1", "") // who has not offered a protocol gets none
+	h.want("ACCEPT/101 2 X-By: program", "BIND 2 5", "SEND 2 early", `SESSION 2 {"uid":5}`)
+	h.closed(2) // and has left meanwhile
+	h.want()
+	h.says("gone")
+	ask(3, "/?token=no", "")
+	h.want("ACCEPT/403 3 Forbidden", "END/1000 3") // who is not there needs no END, which does nothing
+	ask(4, "/?token=throw", "")
+	h.want("ACCEPT/403 4 Forbidden")
+	h.says("Exception: a mistake")
+	if n := strings.Count(h.log.String(), "gone"); n != 3 {
+		t.Errorf("%d were told to be gone", n)
+	}
+	plain := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onConnect = function ($c) { $c->send('hi'); };
+Workerman\Worker::runAll();`), "start")
+	if strings.Contains(strings.Join(plain.welcome.Wants, ","), script.WantHandshake) {
+		t.Error("a program that does not look at handshakes is asked about them")
+	}
+}
+
+// TestRawFrames: what a program has framed by hand is told to pushd.
+func TestRawFrames(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) {
+    if ($data === 'bin') { $c->websocketType = Workerman\Protocols\Websocket::BINARY_TYPE_ARRAYBUFFER; $c->send('b'); return; }
+    if ($data === 'two') { $c->send("\x89\x00\x81\x03abc\x82\x7e" . pack('n', 200) . str_repeat('x', 200), true); return; }
+    if ($data === 'bad') { foreach (["\x81", "\x81\x05abc", "plain text", "\x01\x01a", "\x81\xff", "\x81\x7f" . str_repeat("\xff", 8)] as $x) $c->send($x, true); $c->send('after'); return; }
+    $c->close("\x88\x05" . pack('n', 4001) . 'why', true);
+    $c->send('too late');
+};
+Workerman\Worker::runAll();`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "two")
+	h.want("SEND 1 abc", "SEND+1 1 "+strings.Repeat("x", 200))
+	h.message(1, "bad")
+	h.want("SEND 1 after")
+	h.says("no whole frame")
+	h.message(1, "close")
+	h.want("END/4001 1 why")
+	h.open(script.Open, 2, "")
+	h.message(2, "bin")
+	if got := h.done(); len(got) == 0 || got[0] != "SEND+1 2 b" {
+		t.Errorf("%q", got)
+	}
+}
+
+const upgrades = `
+namespace Protocols {
+    class First {
+        static function input($b, $c) { $at = strpos($b, ';'); if ($at === false) return 0; if (substr($b, 0, $at) === 'up') { $c->consumeRecvBuffer($at + 1); $c->protocol = 'Protocols\Second'; return 0; } return $at + 1; }
+        static function decode($b, $c) { return rtrim($b, ';'); }
+        static function encode($b, $c) { return "1<$b>"; }
+    }
+    class Second {
+        static function input($b, $c) { return strlen($b) < 2 ? 0 : 2; }
+        static function decode($b, $c) { return $b; }
+        static function encode($b, $c) { return "2<$b>"; }
+    }
+}
+namespace {
+    $w = new Workerman\Worker('First://0.0.0.0:2346');
+    $w->onMessage = function ($c, $data) { if ($data === '00') $c->protocol = null; $c->send($data); };
+    Workerman\Worker::runAll();
+}`
+
+// TestUpgrade: a protocol may put another in its place, and that outlives PHP.
+func TestUpgrade(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "start.php")
+	must(t, os.WriteFile(file, []byte("<?php"+upgrades), 0o644))
+	h := serve(t, file, "start")
+	tell := func(op script.Op, session string) {
+		h.openAt(op, big, session, "tcp://0.0.0.0:2346", "", "")
+	}
+	tell(script.Open, "")
+	h.message(big, "a;up;")
+	h.message(big, "xyz")
+	session := `{"pushd.protocol":"Protocols\\Second","pushd.rest":"z"}`
+	got := h.done()
+	if len(got) != 3 || got[0] != fmt.Sprint("SEND ", big, " 1<a>") || got[1] != fmt.Sprint("SEND ", big, " 2<xy>") || !strings.HasPrefix(got[2], "SESSION") {
+		t.Fatalf("%q\n%s", got, h.log)
+	}
+	h = serve(t, file, "start")
+	tell(script.Resume, session)
+	h.message(big, "w00raw bytes;")
+	if got := h.done(); len(got) != 4 || got[0] != fmt.Sprint("SEND ", big, " 2<zw>") || got[1] != fmt.Sprint("SEND ", big, " 00") || got[2] != fmt.Sprint("SEND ", big, " raw bytes;") {
+		t.Errorf("%q\n%s", got, h.log)
+	}
+}
+
+// TestTransports: text over UDP and over a unix socket are PHP's to cut.
+func TestTransports(t *testing.T) {
+	file := program(t, `
+use Workerman\Worker;
+$u = new Worker('text://0.0.0.0:55858'); $u->name = 'finder'; $u->transport = 'udp';
+$u->onMessage = function ($c, $data) { $c->send("got $data"); };
+$x = new Worker('text:///run/x.sock'); $x->name = 'local'; $x->transport = 'unix';
+$t = new Worker('text://0.0.0.0:55858'); $t->name = 'plain';
+Worker::runAll();`)
+	p, out := plan(t, file)
+	var got []string
+	for _, g := range p["groups"].([]any) {
+		got = append(got, fmt.Sprint(g.(map[string]any)["listen"]))
+	}
+	if want := "[udp://0.0.0.0:55858] [unix:///run/x.sock] [text://0.0.0.0:55858]"; strings.Join(got, " ") != want {
+		t.Errorf("%q, want %q\n%s", got, want, out)
+	}
+	h := serve(t, file, "finder")
+	h.write(script.AppendPacket(nil, script.Packet, "192.0.2.1:5", "udp://0.0.0.0:55858", []byte("a\nb\nrest")))
+	h.want("REPLY 0 192.0.2.1:5 udp://0.0.0.0:55858 got a", "REPLY 0 192.0.2.1:5 udp://0.0.0.0:55858 got b")
+}
+
+// TestBeside: classes are found beside the file that makes the Worker, as
+// Workerman 3 and 4 do, and callbacks may be protected methods.
+func TestBeside(t *testing.T) {
+	file := program(t, `
+class Mine extends Workerman\Worker {
+    function __construct($s) { parent::__construct($s); $this->onWorkerStart = [$this, 'begin']; }
+    protected function begin() { echo Server\World::hello(), "\n"; }
+}
+$w = new Mine('websocket://0.0.0.0:2346');
+echo class_exists('Server\Nobody') ? 'there' : 'not there', "\n";
+Workerman\Worker::runAll();`)
+	must(t, os.Mkdir(filepath.Join(filepath.Dir(file), "Server"), 0o755))
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(file), "Server/World.php"), []byte(`<?php namespace Server; class World { static function hello() { return 'hello of the world'; } }`), 0o644))
+	h := serve(t, file, "start")
+	h.says("hello of the world")
+	h.says("not there")
+}
+
+// TestInnerWebSocket: a Worker of WebSocket that is made in onWorkerStart works
+// without a Workerman of the program's own.
+func TestInnerWebSocket(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
+	must(t, err)
+	address := l.Addr().String()
+	l.Close()
+	serve(t, program(t, fmt.Sprintf(`
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onWorkerStart = function () {
+    $inner = new Workerman\Worker('websocket://%s');
+    $inner->onWebSocketConnect = function ($c) { $c->who = $_GET['who']; $c->headers = ['X-By: inner']; };
+    $inner->onMessage = function ($c, $data) { $c->send("$c->who $data"); };
+    $inner->listen();
+};
+Workerman\Worker::runAll();`, address)), "start")
+	c, err := net.Dial("tcp", address)
+	must(t, err)
+	defer c.Close()
+	must(t, c.SetDeadline(time.Now().Add(patience)))
+	// The handshake of RFC 6455, section 1.3, then "hi" in two frames with a ping between them, masked with 0.
+	_, err = fmt.Fprintf(c, "GET /?who=al HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"+
+		"\x01\x81\x00\x00\x00\x00h\x89\x81\x00\x00\x00\x00p\x80\x81\x00\x00\x00\x00i\x88\x82\x00\x00\x00\x00\x03\xe8")
+	must(t, err)
+	var got strings.Builder
+	for b := make([]byte, 4096); ; {
+		n, err := c.Read(b)
+		got.Write(b[:n])
+		if err != nil {
+			break
+		}
+	}
+	for _, want := range []string{"HTTP/1.1 101 ", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", "X-By: inner\r\n", "\r\n\r\n\x8a\x01p\x81\x05al hi\x88\x02\x03\xe8"} {
+		if !strings.Contains(got.String(), want) {
+			t.Errorf("%q is not in %q", want, got.String())
+		}
+	}
+}
