@@ -39,7 +39,7 @@ func (l *loop) answerFor(d *delivery) {
 	switch {
 	case l.underway.frozen:
 		l.underway.waiting = append(l.underway.waiting, d)
-	case l.fan.journal.On() && !l.phase.moving():
+	case l.importing > 0 && !l.phase.moving():
 		l.late = append(l.late, lateAnswer{d, l.now + lateBy})
 		if len(l.late) == 1 {
 			l.after(lateBy, l.answerLate)
@@ -55,7 +55,7 @@ func (l *loop) answer(d *delivery) {
 
 // answerLate sends the answers whose time has come.
 func (l *loop) answerLate() {
-	for len(l.late) > 0 && (l.late[0].at <= l.now || !l.fan.journal.On()) {
+	for len(l.late) > 0 && (l.late[0].at <= l.now || l.importing == 0) {
 		d := l.late[0].d
 		l.late = l.late[1:]
 		l.answer(d)

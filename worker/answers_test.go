@@ -28,7 +28,7 @@ func begin(t *testing.T) *halfway {
 	h.new = launch(t, w2, b, h.old)
 	h.x, h.m = newExport(w1.loop, nil), &imports{l: w2.loop}
 	h.x.heir = "all/0/2"
-	h.new.on(func() { w2.loop.fan.journal.Open(); w2.loop.importing++ })
+	h.new.on(func() { w2.loop.journalBegins(); w2.loop.importing++ })
 	must(t, h.x.start())
 	return h
 }

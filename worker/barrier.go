@@ -29,6 +29,7 @@ const barrierTurns = 5
 type barrier struct {
 	l     *loop
 	token string // of the mark; "" = what was published is all that is waited for
+	note  func() // nil, or called where the mark is put, on the broker client's goroutine
 	done  chan struct{}
 	err   error // of the last asking
 }
@@ -36,11 +37,18 @@ type barrier struct {
 // barrier asks, with arrived both things. It runs on the loop if arrived, else
 // on any goroutine.
 func (l *loop) barrier(arrived bool) *barrier {
-	b := &barrier{l: l, done: make(chan struct{}, barrierTurns)}
 	if arrived {
-		b.token = connid.New().String()
-		l.syncs[b.token] = b.passed
+		return l.barrierBehind(nil)
 	}
+	b := &barrier{l: l, done: make(chan struct{}, barrierTurns)}
+	b.ask()
+	return b
+}
+
+// barrierBehind is barrier, with a note of what is before the mark.
+func (l *loop) barrierBehind(note func()) *barrier {
+	b := &barrier{l: l, done: make(chan struct{}, barrierTurns), token: connid.New().String(), note: note}
+	l.syncs[b.token] = b.passed
 	b.ask()
 	return b
 }
@@ -48,7 +56,12 @@ func (l *loop) barrier(arrived bool) *barrier {
 func (b *barrier) ask() {
 	reached := b.passed
 	if b.token != "" {
-		reached = func() { b.l.arrive(b.token) }
+		reached = func() {
+			if b.note != nil {
+				b.note()
+			}
+			b.l.arrive(b.token)
+		}
 	}
 	b.err = b.l.broker.Barrier(b.token != "", reached)
 }

@@ -15,6 +15,17 @@ type chain struct {
 	epoch history.Epoch
 	last  [Shards]uint64
 	known [Shards]bool
+	begin *[Shards]uint64 // where each was when the journal began; nil without one
+	moved uint64          // recall.followed when it was told something last
+}
+
+// newChain makes the chain of an epoch.
+func (l *loop) newChain(epoch history.Epoch) chain {
+	ch := chain{epoch: epoch}
+	if l.fan.journal.On() {
+		ch.begin = new([Shards]uint64)
+	}
+	return ch
 }
 
 // follow compares what has arrived with what should have. Where something is
@@ -53,19 +64,25 @@ func (l *loop) followed(app string, shard uint8, epoch history.Epoch, before, la
 		if r.chains == nil {
 			r.chains = map[string]*chain{}
 		}
-		ch = &chain{epoch: epoch}
+		made := l.newChain(epoch)
+		ch = &made
 		r.chains[app] = ch
 	}
 	if ch.epoch != epoch {
 		old := *ch
-		*ch = chain{epoch: epoch}
+		*ch = l.newChain(epoch)
 		for shard := range uint8(Shards) {
 			l.joinAgain(app, shard, history.Position{Epoch: old.epoch, Offset: old.last[shard]})
 		}
 	} else if ch.known[shard] && before > ch.last[shard] {
 		l.joinAgain(app, shard, history.Position{Epoch: epoch, Offset: ch.last[shard]})
 	}
+	if !ch.known[shard] && ch.begin != nil {
+		ch.begin[shard] = before
+	}
 	ch.last[shard], ch.known[shard] = max(ch.last[shard], last), true
+	r.followed++
+	ch.moved = r.followed
 }
 
 // place is the position behind all that has been delivered here of the app of a
@@ -108,6 +125,7 @@ func (l *loop) joinAgain(app string, shard uint8, after history.Position) {
 // answer anyway will have it in that, unless he has asked for no messages.
 func (l *loop) recoverAgain(c *Conn, name string, after history.Position) {
 	r := &l.recall
+	after.Offset = max(after.Offset, l.hadInChain(c, r.apps.Of(name), Shard(ScopeChannel, name), after.Epoch))
 	i := r.find(c, name)
 	if i < 0 {
 		l.await(c, joining{channel: name, after: after, again: true})

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/delivered"
@@ -46,6 +47,7 @@ type export struct {
 	at     delivered.Vector // of held
 	carry  []byte           // of handlers; see appendCarried
 	unsent delivered.Vector // what at has beyond the batch before
+	told   uint64           // followed when at got what the chains are
 	over   chan struct{}    // closed when run has ended
 	broken bool             // it has failed; valid after over
 	back   sync.Once        // resume
@@ -116,14 +118,19 @@ func (x *export) run() error {
 func (x *export) start() error {
 	var b *barrier
 	var err error
+	var heard atomic.Pointer[delivered.Vector]
 	if doErr := x.l.do(func() {
 		if err = x.begin(); err == nil {
-			b = x.l.barrier(true)
+			b = x.l.barrierBehind(func() { heard.Store(x.l.whatWasHeard()) })
 		}
 	}); doErr != nil || err != nil {
 		return errors.Join(doErr, err)
 	}
-	return b.wait()
+	if err := b.wait(); err != nil {
+		return err
+	}
+	maps.Copy(x.unsent, *heard.Load()) // all of it has been delivered by now
+	return nil
 }
 
 // errStopping ends a hand-over between two batches.
@@ -224,6 +231,12 @@ func (x *export) freeze(n int) {
 	news := l.fan.seen.TakeNews()
 	maps.Copy(x.at, news)
 	maps.Copy(x.unsent, news)
+	if x.told != l.recall.followed { // since the batch before
+		news := l.recall.stands(x.told)
+		x.told = l.recall.followed
+		maps.Copy(x.at, news)
+		maps.Copy(x.unsent, news)
+	}
 	x.size = 0
 	n = min(n, l.headroom())
 	var stay []*Conn

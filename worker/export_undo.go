@@ -37,8 +37,8 @@ func (x *export) resume() {
 			l.resume(c)
 		}
 	}
-	if len(x.held) == 0 {
-		l.fan.journal.Close() // nobody was to get it
+	if len(x.held) > 0 { // else nobody was to get it
+		l.lackedBy(x.at)
 	}
 	x.held = nil
 	l.closeJournal()

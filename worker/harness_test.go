@@ -168,7 +168,7 @@ func launch(t testing.TB, w *Worker, b *testBus, old *server, proxies ...netip.P
 	init := control.Init{Version: 1, Role: control.RoleWorker, Name: w.Name, Generation: 1, DrainMS: 100}
 	for i, addr := range w.Listen() {
 		if old != nil {
-			init.Generation = old.init.Generation + 1
+			init.Generation, init.Heir = old.init.Generation+1, true
 			s.addrs = append(s.addrs, old.addrs[i])
 			fd, err := reactor.Duplicate(old.kept[i])
 			must(t, err)

@@ -39,7 +39,7 @@ type imports struct {
 	landed chan struct{}    // of the batch: closed when its last connection is in place
 	carry  []byte           // of handlers; see appendCarried
 	open   int              // connections on their way into the reactor; the loop's
-	at     delivered.Vector // where the old worker stands; the loop's
+	at     delivered.Vector // where the old worker stands, and what it followed; the loop's
 	ahead  bool             // of this one; the loop's
 	told   bool             // admit has sent answers that must not come behind those of the old worker
 }
@@ -49,6 +49,7 @@ type imports struct {
 type shipment struct {
 	frozen  time.Duration    // when the old worker lost sight of them, by the clock that both share
 	at      delivered.Vector // what has changed since the batch before, at least
+	heard   delivered.Vector // by the old worker's end of the bus; in the first batch
 	arrived []*arrival
 	files   []int
 }
@@ -111,6 +112,9 @@ func (m *imports) batch(p handover.Parcel) error {
 	}
 	fault.Point("import commit")
 	m.landed = make(chan struct{})
+	for from, seq := range s.heard {
+		m.l.broker.Expect(from.Publisher, from.Shard, seq)
+	}
 	if err := m.l.do(func() { m.admit(s) }); err != nil {
 		return err
 	}
@@ -165,6 +169,7 @@ func (m *imports) read(p handover.Parcel) (*shipment, error) {
 	if s.at, b, err = delivered.Parse(b[8:]); err != nil {
 		return nil, err
 	}
+	s.heard = s.at.TakeHeard()
 	for weight := 0; len(b) >= 4; {
 		n := int(binary.BigEndian.Uint32(b))
 		if n > len(b)-4 {
@@ -204,10 +209,12 @@ func (m *imports) admit(s *shipment) {
 	m.advance(s.at)
 	conns, files, homeless := m.enrol(s)
 	if m.ahead {
-		l.skipped(conns, maps.Clone(m.at))
-		l.after(skipFor, func() { l.unskip(conns) })
+		at := l.skipped(conns, m.at)
+		l.after(skipFor, func() { l.unskip(conns, at, l.now+skipMost) })
 	}
 	l.beatAgain()
+	l.lackedBy(m.at)
+	l.followOn(conns, m.at)
 	m.told = l.replay(conns, m.at)
 	if m.open = len(conns); m.open == 0 {
 		close(m.landed)
@@ -318,7 +325,7 @@ func (s *serving) take(k *handover.Courier, id uint64) {
 	m := &imports{l: s.l, k: k}
 	_ = s.l.do(func() {
 		s.l.importing++
-		s.l.fan.journal.Open()
+		s.l.journalBegins()
 		s.l.importBegins()
 	})
 	s.send(control.Message{Type: control.TypeAnswer, ID: id})

@@ -59,6 +59,7 @@ type (
 	ServiceBus       = bus.Services
 	Pauser           = bus.Pauser
 	Numberer         = bus.Numberer
+	Stander          = bus.Stander
 	Inbox            = bus.Inbox
 	BrokerStats      = bus.Stats
 	SharedLog        = bus.Log

@@ -106,7 +106,13 @@ func (s *serving) prepare(w *Worker, p Process) (step string, err error) {
 	if doErr := l.do(func() {
 		l.countOthers()
 		err = l.reactor.Listen()
-		if !l.heir { // who is to get its connections yet would look as if it had none
+		if l.heir {
+			l.after(heirWait, func() {
+				if l.importing == 0 && !l.phase.moving() { // nobody has come
+					l.closeJournal()
+				}
+			})
+		} else { // who is to get its connections yet would look as if it had none
 			l.reactor.Share(l.balance)
 		}
 		l.beatAgain() // tidies up after the start
@@ -134,6 +140,9 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	l.counts.refusedLog = map[string]*rateLimit{}
 	l.landing, l.syncs = map[*Conn]func(bool){}, map[string]func(){}
 	l.fan.room = sync.NewCond(&l.fan.mu)
+	if l.heir {
+		l.fan.journal.Open()
+	}
 	l.accept.files = reactor.OpenFiles()
 	if w.Limits.PerIP > 0 || w.Limits.PerIPRate > 0 {
 		l.accept.byIP = map[netip.Addr]*visitor{}

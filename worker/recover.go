@@ -77,6 +77,8 @@ type recall struct {
 	ticking bool    // again will run
 	away    bool    // the service can number nothing, see ErrUnavailable
 	chains  map[string]*chain
+	// followed counts what they were told.
+	followed uint64
 	// replaying: what is delivered now was delivered here before, to others.
 	replaying bool
 }

@@ -14,12 +14,36 @@ import (
 // is in its journal and is given to it at once (replay); what the other one had already
 // delivered and this one has yet to hear of is skipped when it arrives.
 
-// closeJournal ends the journal. What it has dropped may be missing to clients
-// that were on their way.
+// heirWait is how long an heir that is ready keeps its journal for a hand-over that
+// does not begin.
+const heirWait = time.Minute
+
+// journalBegins opens the journal of a process that takes others' connections over. That
+// of an heir is open from its beginning; else there is what was delivered before.
+func (l *loop) journalBegins() {
+	if l.fan.journal.On() {
+		return
+	}
+	l.fan.journal.OpenBehind(l.fan.seen.Vector())
+	for _, ch := range l.recall.chains {
+		last := ch.last
+		ch.begin = &last
+	}
+}
+
+// closeJournal ends the journal.
 func (l *loop) closeJournal() {
-	if lost := l.fan.journal.Close(); lost > 0 {
-		l.counts.gaps += uint64(lost)
-		l.log.Warn("journal of the hand-over overflowed", "publications", lost)
+	l.fan.journal.Close()
+	for _, ch := range l.recall.chains {
+		ch.begin = nil
+	}
+}
+
+// lackedBy counts and tells what the journal does not have for those that stood at v.
+func (l *loop) lackedBy(v delivered.Vector) {
+	if lost := l.fan.journal.Lacks(v); lost > 0 {
+		l.counts.gaps += lost
+		l.log.Warn("the journal of the hand-over does not have all that clients on their way are missing", "publications", lost)
 	}
 }
 
@@ -62,12 +86,13 @@ func (d *delivery) targets(c *Conn, l *loop) bool {
 	return c.InChannel(d.pub.Target)
 }
 
-// skipped notes that conns stood at v, ahead of this process.
-func (l *loop) skipped(conns []*Conn, v delivered.Vector) {
+// skipped notes that conns stood at v, ahead of this process, and returns what is kept
+// of that.
+func (l *loop) skipped(conns []*Conn, v delivered.Vector) delivered.Vector {
 	for _, c := range conns {
 		c.set(flagSkip)
 	}
-	l.skip.Add(conns, v)
+	return l.skip.Add(conns, v)
 }
 
 // dropSkips ends that.
@@ -79,14 +104,25 @@ func (l *loop) dropSkips(conns []*Conn) {
 }
 
 // skipFor is how long a publication that the old worker has delivered may still be
-// on its way through the broker, at least.
-const skipFor = 10 * time.Second
+// on its way through the broker, at least; skipMost, through several of them.
+const (
+	skipFor  = 10 * time.Second
+	skipMost = 10 * time.Minute
+)
 
-// unskip drops conns when all that had reached the broker by now has been delivered
-// here, however far behind this process is. While the broker is away it asks again.
-func (l *loop) unskip(conns []*Conn) {
+// unskip drops conns, which stood at v, when all that had reached the broker by now has
+// been delivered here, however far behind this process is. While the broker is away it
+// asks again. Where there are several, one of them knows only what has reached itself:
+// then what has not come yet may be late, or lost; in the end it is lost.
+func (l *loop) unskip(conns []*Conn, v delivered.Vector, until time.Duration) {
 	token := connid.New().String()
-	l.syncs[token] = func() { l.dropSkips(conns) }
+	l.syncs[token] = func() {
+		if l.fan.seen.Covers(v) || l.now >= until {
+			l.dropSkips(conns)
+		} else {
+			l.after(skipFor, func() { l.unskip(conns, v, until) })
+		}
+	}
 	var ask func()
 	ask = func() {
 		if l.syncs[token] != nil {

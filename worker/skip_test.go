@@ -47,7 +47,7 @@ func TestSkipsOutlastALag(t *testing.T) {
 		if !w2.loop.conns.all[0].has(flagSkip) {
 			t.Error("it does not know")
 		}
-		w2.loop.unskip(w2.loop.conns.all) // skipFor is over
+		w2.loop.unskip(w2.loop.conns.all, w2.loop.skip.Of(w2.loop.conns.all[0]), 0) // skipFor is over
 	})
 	close(b.hold)
 	s2.eventually("it has caught up", func() bool { return w2.loop.skip.Len() == 0 && !w2.loop.conns.all[0].has(flagSkip) })

@@ -108,7 +108,10 @@ func (c *Client) subscribe(in worker.Inbox) error {
 	if err != nil {
 		return err
 	}
-	return nc.FlushTimeout(c.o.StartTimeout)
+	if err = nc.FlushTimeout(c.o.StartTimeout); err == nil && c.receiver != nil {
+		c.receiver.subscribed()
+	}
+	return err
 }
 
 // Publish implements worker.Broker. It also returns worker.ErrTooLarge for a

@@ -122,8 +122,8 @@ func TestAccessToACluster(t *testing.T) {
 	ns := serverAt(t, "127.0.0.1:-1", fmt.Sprintf("tls { cert_file: %q, key_file: %q }\nauthorization { users: [ { nkey: %s } ] }\n",
 		write("cert.pem", cert), write("key.pem", key), testUser))
 	good := Access{CA: write("ca.pem", ca.PEM()), NKey: write("seed", []byte(testSeed))}
-	open := func(url string, a Access) error {
-		c, err := NewClient(Options{ID: "x", Node: "n", URL: url, Access: a, Logger: quiet(), StartTimeout: time.Second})
+	open := func(url string, a Access, limit time.Duration) error {
+		c, err := NewClient(Options{ID: "x", Node: "n", URL: url, Access: a, Logger: quiet(), StartTimeout: limit})
 		if err != nil {
 			return err
 		}
@@ -131,15 +131,15 @@ func TestAccessToACluster(t *testing.T) {
 		return c.Start(nil)
 	}
 	addr := "tls://" + ns.Addr().String()
-	if err := open(addr, good); err != nil {
+	if err := open(addr, good, time.Minute); err != nil {
 		t.Errorf("with both: %v", err)
 	}
 	for name, a := range map[string]Access{"no authority": {NKey: good.NKey}, "no key": {CA: good.CA}, "no such file": {CA: dir + "/nope"}, "no seed": {CA: good.CA, NKey: good.CA}} {
-		if err := open(addr, a); err == nil || strings.Contains(err.Error(), testSeed) {
+		if err := open(addr, a, time.Second); err == nil || strings.Contains(err.Error(), testSeed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := open(strings.Replace(addr, "tls://", "tls://u:hunter2@", 1), Access{CA: good.CA}); err == nil || strings.Contains(err.Error(), "hunter2") {
+	if err := open(strings.Replace(addr, "tls://", "tls://u:hunter2@", 1), Access{CA: good.CA}, time.Second); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a wrong password: %v", err)
 	}
 }

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"bytes"
+	"encoding/binary"
+	"maps"
 	"reflect"
 	"testing"
 	"time"
@@ -140,8 +142,101 @@ func TestSequences(t *testing.T) {
 	}
 	s.advance(src, 66, now.Add(publisherIdle/2))
 	s.sweep(now.Add(publisherIdle))
+	if len(s.publishers) != 3 {
+		t.Errorf("a few publishers are kept: %v", s.publishers)
+	}
+	for id := range uint64(publisherFew) {
+		s.advance(source{100 + id, 0}, 1, now)
+	}
+	s.sweep(now.Add(publisherIdle + time.Minute))
 	if len(s.publishers) != 1 || s.publishers[1].last[5] != 66 {
 		t.Errorf("after the sweep: %v", s.publishers)
+	}
+}
+
+// TestSequencesOfAnHeir: what lies between where the process before stood and the
+// first number that is heard here is missing, whichever of the two is known first.
+func TestSequencesOfAnHeir(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		what         string
+		first, stood uint64 // the first number heard; where the other one was
+		announced    bool   // first is a position
+		missing      uint64
+	}{
+		{"next", 6, 5, false, 0}, {"behind", 3, 5, false, 0}, {"ahead", 9, 5, false, 3},
+		{"a position that it had", 5, 5, true, 0}, {"a position ahead", 9, 5, true, 4},
+	} {
+		for _, late := range []bool{false, true} {
+			s, src := newSequences(), source{1, 5}
+			hear := func() (missing uint64) {
+				if c.announced {
+					return s.settle(src, c.first, now)
+				}
+				_, missing = s.advance(src, c.first, now)
+				return missing
+			}
+			missing := uint64(0)
+			if late {
+				missing = hear() + s.expect(src, c.stood, now)
+			} else {
+				missing = s.expect(src, c.stood, now) + hear()
+			}
+			if missing != c.missing {
+				t.Errorf("%s, heard before it is told %v: missing %d, want %d", c.what, late, missing, c.missing)
+			}
+			if fresh, n := s.advance(src, 20, now); !fresh || n != 19-c.first {
+				t.Errorf("%s: afterwards %v, missing %d", c.what, fresh, n)
+			}
+		}
+	}
+	s := newSequences()
+	s.younger(1, now, nil)
+	if n := s.settle(source{1, 0}, 1, now); n != 0 {
+		t.Errorf("a greeting is no message: missing %d", n)
+	}
+	if n := s.expect(source{1, 3}, 7, now); n != 0 {
+		t.Errorf("it is known from its beginning: %d", n)
+	}
+	if _, n := s.advance(source{1, 3}, 9, now); n != 8 {
+		t.Errorf("it is known from its beginning: missing %d", n)
+	}
+	for _, src := range []source{{2, 0}, {2, 4}, {2, 5}} { // one is heard before it is known how old it is
+		s.advance(src, 4, now)
+	}
+	s.settle(source{2, 6}, 4, now)
+	s.advance(source{2, 7}, 1, now)
+	got := map[uint8]uint64{}
+	for range 2 {
+		s.younger(2, now, func(shard uint8, n uint64) { got[shard] += n })
+	}
+	if want := map[uint8]uint64{0: 2, 4: 3, 5: 3, 6: 4}; !maps.Equal(got, want) {
+		t.Errorf("missing %v, want %v", got, want)
+	}
+}
+
+func TestAge(t *testing.T) {
+	var seq [worker.Shards]uint64
+	seq[3], seq[60] = 7, 1<<40
+	b := appendAge(appendPositions(nil, &seq), 90*time.Second)
+	if age, ok := parseAge(b); !ok || age != 90*time.Second {
+		t.Error(age, ok)
+	}
+	n := 0
+	parsePositions(b, func(uint8, uint64) { n++ })
+	if n != 2 {
+		t.Errorf("%d positions", n)
+	}
+	for cut := range b {
+		if age, ok := parseAge(b[:cut]); ok && cut < len(b)-1 {
+			t.Errorf("%d bytes: %s", cut, age)
+		}
+	}
+	if _, ok := parseAge(appendPositions(nil, &seq)); ok {
+		t.Error("the version before says no age")
+	}
+	if age, ok := parseAge(binary.AppendUvarint([]byte{ageMark}, 1<<63)); !ok || age != maxAge {
+		t.Error(age, ok)
 	}
 }
 

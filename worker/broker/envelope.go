@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/history"
@@ -75,6 +76,32 @@ func parsePositions(b []byte, each func(shard uint8, seq uint64)) {
 		b = r.b
 	}
 }
+
+// ageMark stands behind the positions, in the place of a shard: what follows is how
+// many milliseconds ago the publisher began. Readers of the version before stop there.
+const ageMark = 0xff
+
+func appendAge(b []byte, age time.Duration) []byte {
+	return binary.AppendUvarint(append(b, ageMark), uint64(age.Milliseconds()))
+}
+
+// parseAge finds what appendAge has written behind positions.
+func parseAge(b []byte) (age time.Duration, ok bool) {
+	for len(b) > 0 {
+		r := reader{b: b[1:]}
+		n := r.uvarint()
+		switch {
+		case r.bad:
+			return 0, false
+		case b[0] == ageMark:
+			return time.Duration(min(n, uint64(maxAge/time.Millisecond))) * time.Millisecond, true
+		}
+		b = r.b
+	}
+	return 0, false
+}
+
+const maxAge = 100 * 365 * 24 * time.Hour // no process is older; more is nonsense
 
 var errEnvelope = errors.New("malformed envelope")
 

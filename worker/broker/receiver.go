@@ -37,6 +37,7 @@ type receiver struct {
 	met    func() // a publisher was heard for the first time: it may not know us
 
 	mu    sync.Mutex // held while the Inbox works
+	since time.Time  // of the first subscription; before that nobody spoke to us
 	seqs  *sequences
 	batch []worker.Publication // decoded, not delivered
 }
@@ -118,6 +119,9 @@ func (r *receiver) announced(p *worker.Publication, now time.Time) {
 		src := source{p.Publisher, shard}
 		r.gap(src, r.seqs.settle(src, seq, now))
 	}
+	if age, ok := parseAge(p.Data); ok && !r.since.IsZero() && age+ageMargin < now.Sub(r.since) {
+		r.seqs.younger(p.Publisher, now, func(shard uint8, n uint64) { r.gap(source{p.Publisher, shard}, n) })
+	}
 	settle(p.Shard, p.Seq)
 	if p.Target != wholeTarget {
 		return
@@ -126,6 +130,35 @@ func (r *receiver) announced(p *worker.Publication, now time.Time) {
 	if r.seqs.complete(p.Publisher, now) {
 		r.met()
 	}
+}
+
+// ageMargin is how much younger than our subscription a publisher has to be, to have
+// begun after it: its word was on its way for a while.
+const ageMargin = 3 * time.Second
+
+// subscribed is told when the first server has confirmed the subscriptions.
+func (r *receiver) subscribed() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.since = time.Now()
+}
+
+// Heard implements worker.Stander.
+func (c *Client) Heard(each func(publisher uint64, shard uint8, seq uint64)) {
+	r := c.receiver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.flush()
+	r.seqs.each(func(src source, seq uint64) { each(src.Publisher, src.Shard, seq) })
+}
+
+// Expect implements worker.Stander.
+func (c *Client) Expect(publisher uint64, shard uint8, seq uint64) {
+	r := c.receiver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	src := source{publisher, shard}
+	r.gap(src, r.seqs.expect(src, seq, time.Now()))
 }
 
 // gap reports a loss, after what came before it.

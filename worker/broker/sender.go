@@ -228,6 +228,7 @@ func (s *sender) announce(shard int, target string) error {
 	if target == wholeTarget {
 		p.Data = appendPositions(nil, &s.seq)
 	}
+	p.Data = appendAge(p.Data, time.Since(s.epoch))
 	return s.send(s.c.subjects.shard[shard], "", appendEnvelope(s.buf[:0], &p))
 }
 

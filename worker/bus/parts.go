@@ -13,11 +13,12 @@ type Parts struct {
 	Services
 	Pauser
 	Numberer
+	Stander
 }
 
 // PartsOf completes what a Broker offers.
 func PartsOf(b Broker) Parts {
-	p := Parts{b, NoServices{}, noPause{}, noNumbers{b}}
+	p := Parts{b, NoServices{}, noPause{}, noNumbers{b}, noStands{}}
 	if s, ok := b.(Services); ok {
 		p.Services = s
 	}
@@ -26,6 +27,9 @@ func PartsOf(b Broker) Parts {
 	}
 	if s, ok := b.(Numberer); ok {
 		p.Numberer = s
+	}
+	if s, ok := b.(Stander); ok {
+		p.Stander = s
 	}
 	return p
 }
@@ -73,6 +77,26 @@ type Numberer interface {
 	// workers are not asked. After an error done is not called.
 	PublishNumbered(ps []Publication, wait time.Duration, done func(said []Numbered, all bool)) error
 }
+
+// A Stander is a Broker of which two, of processes that follow each other, may hang
+// on different servers, so that one hears what the other does not. Neither method may
+// be called on the loop, as what is under way to it is waited for.
+type Stander interface {
+	// Heard gives to the Inbox what it has for it, and tells up to which number each
+	// source has been heard here: what is not higher has been given to the Inbox, or
+	// was reported as a gap, or was for others.
+	Heard(each func(publisher uint64, shard uint8, seq uint64))
+	// Expect says that another process had heard this much of a source, and that its
+	// members are taken over here: what lies between that and what is heard here, now
+	// or later, is a gap.
+	Expect(publisher uint64, shard uint8, seq uint64)
+}
+
+// noStands stands where a Broker is no Stander.
+type noStands struct{}
+
+func (noStands) Heard(func(uint64, uint8, uint64)) {}
+func (noStands) Expect(uint64, uint8, uint64)      {}
 
 // noNumbers stands where a Broker is no Numberer.
 type noNumbers struct{ Broker }

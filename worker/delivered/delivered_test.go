@@ -102,8 +102,11 @@ func TestJournal(t *testing.T) {
 	if len(got) != 2 || got[0] != 4 || got[1] != 5 {
 		t.Errorf("after 3: %d", got)
 	}
-	if lost := j.Close(); lost != 0 || j.On() || j.Len() != 0 {
-		t.Errorf("%d are lost, %+v is left", lost, j)
+	if lost := j.Lacks(nil); lost != 0 {
+		t.Errorf("%d are lost", lost)
+	}
+	if j.Close(); j.On() || j.Len() != 0 {
+		t.Errorf("%+v is left", j)
 	}
 }
 
@@ -122,7 +125,7 @@ func TestJournalIsBounded(t *testing.T) {
 	for seq := range uint64(MaxEntries + 3) {
 		many.Note(*of(a, seq+1))
 	}
-	if first := oldest(&many); many.Len() != MaxEntries || first != 4 || many.Close() != 3 {
+	if first := oldest(&many); many.Len() != MaxEntries || first != 4 || many.Lacks(Vector{a: 1}) != 2 || many.Lacks(nil) != 0 {
 		t.Errorf("the first is %d", first)
 	}
 	var large Journal
@@ -133,8 +136,47 @@ func TestJournalIsBounded(t *testing.T) {
 		p.Data = data
 		large.Note(*p)
 	}
-	if first := oldest(&large); large.Len() != 3 || first != 3 || large.Close() != 2 {
+	if first := oldest(&large); large.Len() != 3 || first != 3 || large.Lacks(nil) != 2 {
 		t.Errorf("the first is %d", first)
+	}
+}
+
+// TestJournalBehind: what was delivered before it began is missing to who has not had it,
+// as far as anybody knows.
+func TestJournalBehind(t *testing.T) {
+	a, b, c := Source{1, 1}, Source{2, 2}, Source{3, 3}
+	var j Journal
+	j.OpenBehind(Vector{a: 9, b: 4, c: 5})
+	if lost := j.Lacks(Vector{a: 7, b: 4}); lost != 2 {
+		t.Errorf("%d are missing", lost)
+	}
+	if lost := j.Lacks(Vector{a: 6, b: 4}); lost != 0 {
+		t.Errorf("counted twice: %d", lost)
+	}
+}
+
+// TestMarks: what a vector says beside is no source.
+func TestMarks(t *testing.T) {
+	a := Source{1, 3}
+	v := Vector{a: 8, a.Heard(): 9, Chain("app", 7, 3): 5}
+	var h Heard
+	h.Note(of(a, 8), 0)
+	if !h.Covers(v) {
+		t.Error("marks count as sources")
+	}
+	if at, ok := v[Chain("app", 7, 3)]; !ok || at != 5 {
+		t.Error(at, ok)
+	}
+	if e := v.Epochs(); len(e) != 1 || e[AppHash("app")] != 7 {
+		t.Error(e)
+	}
+	if heard := v.TakeHeard(); !maps.Equal(heard, Vector{a: 9}) || len(v) != 2 {
+		t.Errorf("%v, left %v", heard, v)
+	}
+	for _, epoch := range []uint32{0, 8} {
+		if _, ok := v[Chain("app", epoch, 3)]; ok {
+			t.Error("of another epoch")
+		}
 	}
 }
 

@@ -60,10 +60,11 @@ func (h *Heard) HasNews() bool { return len(h.news) > 0 }
 // EndNews undoes NoteNews.
 func (h *Heard) EndNews() { h.news = nil }
 
-// Covers reports whether everything in v has been delivered here.
+// Covers reports whether everything in v has been delivered here. Marked entries do not
+// count.
 func (h *Heard) Covers(v Vector) bool {
 	for s, n := range v {
-		if h.recent[s] < n && h.older[s] < n {
+		if s.Shard < bus.Shards && h.recent[s] < n && h.older[s] < n {
 			return false
 		}
 	}

@@ -17,10 +17,10 @@ type Skips[C comparable] struct {
 	conns int
 }
 
-// Add notes that conns stood at v, which is kept.
-func (s *Skips[C]) Add(conns []C, v Vector) {
+// Add notes that conns stood at v, and returns the copy that is kept.
+func (s *Skips[C]) Add(conns []C, v Vector) Vector {
 	if n := len(s.at); n == 0 || !maps.Equal(s.at[n-1], v) {
-		s.at = append(s.at, v)
+		s.at = append(s.at, maps.Clone(v))
 	}
 	if last := len(s.at) - 1; last > 0 {
 		if s.other == nil {
@@ -31,10 +31,14 @@ func (s *Skips[C]) Add(conns []C, v Vector) {
 		}
 	}
 	s.conns += len(conns)
+	return s.at[len(s.at)-1]
 }
 
+// Of returns where c, which Add has noted, stood.
+func (s *Skips[C]) Of(c C) Vector { return s.at[s.other[c]] }
+
 // Has reports whether c, which Add has noted, has had p.
-func (s *Skips[C]) Has(c C, p *bus.Publication) bool { return s.at[s.other[c]].Has(p) }
+func (s *Skips[C]) Has(c C, p *bus.Publication) bool { return s.Of(c).Has(p) }
 
 // Len returns how many are noted.
 func (s *Skips[C]) Len() int { return s.conns }

@@ -17,7 +17,8 @@ type Source struct {
 // SourceOf returns the source of a publication.
 func SourceOf(p *bus.Publication) Source { return Source{p.Publisher, p.Shard} }
 
-// Vector says how far each source has been delivered.
+// Vector says how far each source has been delivered. That of a hand-over has marked
+// entries beside, under numbers that no shard has: see marks.go.
 type Vector map[Source]uint64
 
 // Has reports whether a connection that was at v has had p.
