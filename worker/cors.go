@@ -12,7 +12,8 @@ const corsAge = "600"
 // AllowOrigin puts a request of a browser under the route's Origins, as upgrades
 // are, and lets the page read the answer (CORS). methods are those of the
 // resource, "GET, POST". With false the request is answered: a preflight with 204,
-// a page from elsewhere with 403. Call it first in OnRequest.
+// a page from elsewhere with 403, one that names several origins with 400. Call it
+// first in OnRequest.
 //
 // The page's own origin and those that Origins names may send cookies with it;
 // who comes in by "*" or as "null" may not, since that is anybody.
@@ -20,6 +21,11 @@ func (w *Response) AllowOrigin(r *Request, methods string) bool {
 	c, h := w.c, w.header
 	h.Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
+	if len(r.Header.Values("Origin")) > 1 { // as of an upgrade: which one would count?
+		c.loop.refused("origin", c.RemoteAddr().String(), "more than one Origin")
+		w.fail(nethttp.StatusBadRequest, "more than one Origin")
+		return false
+	}
 	if origin == "" {
 		return r.Method != nethttp.MethodOptions || w.preflight(r, methods)
 	}

@@ -290,6 +290,8 @@ func TestPublishRefused(t *testing.T) {
 		{strings.Repeat("topic=a&", wire.MaxTopics+1), good, nil, 413, ""},
 		{"topic=a", good, []string{"Content-Type: application/x-www-form-urlencoded; charset=utf-16"}, 415, ""},
 		{"topic=a", good, []string{"Content-Type: application/json"}, 415, ""},
+		{"topic=a", good, []string{"Content-Encoding: gzip"}, 415, ""}, // or it would be read as a form
+		{"topic=b", good, []string{"Content-Encoding: x, identity"}, 415, ""},
 		{"topic=a", "", []string{"Authorization: Basic eDp5"}, 400, "invalid_request"},
 		{"topic=a", good, []string{"Host: hub.example.com"}, 401, "invalid_token"},                             // no encryption
 		{"topic=a", good, []string{"Host: hub.example.com", "X-Forwarded-Proto: https"}, 401, "invalid_token"}, // of nobody who is trusted
@@ -404,6 +406,19 @@ func TestCookies(t *testing.T) {
 	} {
 		if status, body := send(t, s, "topic=a", "", cookie, c.header); status != c.status {
 			t.Errorf("%s: %d %s", c.header, status, body)
+		}
+	}
+}
+
+// A request that names two origins is of neither, as an upgrade is.
+func TestTwoOrigins(t *testing.T) {
+	s := start(t, `,"anonymous":true`)
+	cookie := "Cookie: mercure_access_token=" + token(t, now(s), []map[string]any{grant("publish", "a")}, nil)
+	for _, head := range []string{"POST /.well-known/mercure HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7", "GET /.well-known/mercure?match=a HTTP/1.1"} {
+		c := s.Stream(0)
+		c.Write([]byte(head + "\r\nHost: localhost\r\n" + cookie + "\r\nOrigin: https://page.example\r\nOrigin: https://evil.example\r\n\r\ntopic=a"))
+		if b := string(c.Bytes()); !strings.HasPrefix(b, "HTTP/1.1 400 ") || strings.Contains(b, "Allow-Origin") {
+			t.Errorf("%.4s: %q", head, b)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	wire "github.com/pushd/pushd/protocol/mercure"
@@ -29,6 +30,11 @@ func (h *Handler) publish(w *worker.Response, r *worker.Request) {
 	}
 	if err := wire.CheckMedia(r.Header.Get("Content-Type")); err != nil {
 		fail(w, http.StatusUnsupportedMediaType, err.Error())
+		return
+	}
+	if code := r.Header.Get("Content-Encoding"); code != "" && !strings.EqualFold(code, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+		fail(w, http.StatusUnsupportedMediaType, "the body must not be compressed")
 		return
 	}
 	body, err := io.ReadAll(r.Body)
