@@ -24,7 +24,7 @@ type Item struct {
 func Batch(f Fields, apps Apps) ([]Item, error) {
 	for name := range f {
 		if name != "items" {
-			return nil, invalid(name, "unknown field %q; known are items", name)
+			return nil, invalid(name, "unknown field %q; known are items", clip(name))
 		}
 	}
 	var items []Item
@@ -58,7 +58,7 @@ func parseItem(v json.RawMessage, apps Apps, b *Budget) (it Item) {
 		return it
 	}
 	if !Known(it.Verb) {
-		it.Err = invalid("op", "unknown op %q; known are [%s]", it.Verb, strings.Join(Verbs(), " "))
+		it.Err = invalid("op", "unknown op %q; known are [%s]", clip(it.Verb), strings.Join(Verbs(), " "))
 		return it
 	}
 	delete(f, "op")

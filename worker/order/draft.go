@@ -87,7 +87,7 @@ func (d *draft) checkApp(apps Apps) error {
 			continue
 		}
 		if _, user := pusher.UserOf(t.name); !user && !pusher.ValidChannel(t.name) {
-			return invalid("channel", "channel %q: the Pusher protocol allows up to %d letters, digits and -_=@,.;", t.name, pusher.MaxChannel)
+			return invalid("channel", "channel %q: the Pusher protocol allows up to %d letters, digits and -_=@,.;", clip(t.name), pusher.MaxChannel)
 		}
 	}
 	return nil

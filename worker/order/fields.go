@@ -120,7 +120,7 @@ func parseRequest(f Fields, known []string) (*request, error) {
 		}
 	}
 	if unknown != "" {
-		return nil, invalid(unknown, "unknown field %q; known are %s", unknown, strings.Join(known, ", "))
+		return nil, invalid(unknown, "unknown field %q; known are %s", clip(unknown), strings.Join(known, ", "))
 	}
 	r := new(request)
 	for _, name := range slices.Sorted(maps.Keys(f)) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pushd/pushd/worker"
 )
@@ -43,8 +44,18 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 func invalid(field, format string, a ...any) *Error {
-	return &Error{Cause: Invalid, Field: field, Message: fmt.Sprintf(format, a...)}
+	return &Error{Cause: Invalid, Field: clip(field), Message: fmt.Sprintf(format, a...)}
 }
+
+// clip shortens a name that somebody else has chosen to what an answer can bear.
+func clip(name string) string {
+	if len(name) > maxShown {
+		return strings.ToValidUTF8(name[:maxShown], "") + "…"
+	}
+	return name
+}
+
+const maxShown = 100 // bytes
 
 // Fields are those of an order's object, not looked at yet.
 type Fields map[string]json.RawMessage

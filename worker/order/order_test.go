@@ -1,12 +1,14 @@
 package order
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
@@ -251,4 +253,39 @@ func TestFieldsOfVerbs(t *testing.T) {
 	if !slices.IsSorted(Verbs()) || Known("fly") {
 		t.Error("verbs")
 	}
+}
+
+// TestAnswersDoNotEcho: what is said of a name that is wrong does not grow with it.
+func TestAnswersDoNotEcho(t *testing.T) {
+	long := strings.Repeat("é\x01", 50_000)
+	text, err := json.Marshal(long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := func(format string) Fields {
+		t.Helper()
+		f, err := Object([]byte(strings.ReplaceAll(format, "LONG", string(text))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	check := func(err error) {
+		t.Helper()
+		var e *Error
+		if !errors.As(err, &e) || len(e.Message)+len(e.Field) > 2000 || !utf8.ValidString(e.Field) {
+			t.Errorf("%.300v", err)
+		}
+	}
+	for _, o := range []string{`{LONG:1}`, `{"channel":"a","data":1,LONG:1}`, `{"app":"1","event":"x","channel":LONG,"data":1}`} {
+		_, err := Parse("publish", object(o), Apps{"1": true}, new(Budget))
+		check(err)
+	}
+	_, err = Batch(object(`{LONG:1}`), nil)
+	check(err)
+	items, err := Batch(object(`{"items":[{"op":LONG}]}`), nil)
+	if err != nil || len(items) != 1 {
+		t.Fatal(items, err)
+	}
+	check(items[0].Err)
 }
