@@ -80,10 +80,17 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	if err := c.dataDir(cfg); err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place("data_dir"), err))
 	}
+	pid, runs := master.MasterPID(cfg.RuntimeDir)
+	for _, o := range busy { // the end of the one that runs would not free it
+		var data *master.DataInUseError
+		if runs && errors.As(o.Err, &data) && data.PID > 0 && data.PID != pid {
+			errs = append(errs, fmt.Errorf("%s: %w", cfg.Place(o.Subject), o.Err))
+		}
+	}
 	if len(errs) > 0 {
 		return nil, cannotStart(errs)
 	}
-	if _, runs := master.MasterPID(cfg.RuntimeDir); runs {
+	if runs {
 		return notes, nil
 	}
 	for _, o := range busy {

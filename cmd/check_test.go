@@ -275,3 +275,27 @@ func TestNotesSeeTheHandlerOfAGroup(t *testing.T) {
 		t.Errorf("no word of the streams of a group's handler: %q", all)
 	}
 }
+
+// TestOneServerADataDir: a second server on the data directory of another is told
+// so, and stops nothing for it; one that was killed is in nobody's way.
+func TestOneServerADataDir(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})
+	words := fmt.Sprintf("%s/data is in use by pid %d", s.Dir, s.Status().Master.PID)
+	second := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers, Manual: true, Env: []string{"PUSHD_DATA_DIR=" + s.Dir + "/data"}})
+	if r := second.Run("check"); r.Code != 0 || !strings.Contains(r.Stdout+r.Stderr, words) {
+		t.Errorf("check: %+v", r)
+	}
+	if r := second.Run("start", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, words) {
+		t.Errorf("start: %+v", r)
+	}
+	s.MustRun("reload")
+	s.MustRun("restart", "-d")
+	if err := syscall.Kill(s.Status().Master.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.MustRun("start", "-d")
+	s.MustRun("stop")
+	second.MustRun("start", "-d")
+	second.MustRun("stop")
+}

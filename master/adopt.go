@@ -60,6 +60,7 @@ func adopt(ctx context.Context, t *takeover, version string, bounds timing) erro
 	defer m.dir.Close()
 	m.lock = os.NewFile(uintptr(a.keep(t.Lock)), lockFile)
 	defer releaseLock(m.lock)
+	defer m.unlockData(nil)
 	defer m.closeBus()
 	if err := m.openSelf(); err != nil {
 		return err
@@ -73,6 +74,9 @@ func adopt(ctx context.Context, t *takeover, version string, bounds timing) erro
 		m.do(func() { a.revive() })
 		m.manage(isReady)
 		a.answer(srv)
+		if err := m.lockData(m.brokerData()); err != nil { // it was free for the moment of the replacement
+			m.log.Error("data_dir", "error", err)
+		}
 		m.log.Info("reload done, the master's own code too", "version", version, "was", t.Options.Version,
 			"slots", len(t.Report.Slots), "drained", t.Report.Drained, "stood_still", time.Since(t.Begin).Round(time.Millisecond))
 		m.lookAgain()

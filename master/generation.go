@@ -92,6 +92,11 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 			return "user", errors.New("broker.user has changed to a third one, and while both run data_dir can belong to one only: use restart")
 		}
 	}
+	if b := g.plan.Broker; b != nil {
+		if err := m.lockData(b.Data); err != nil {
+			return "data_dir", err
+		}
+	}
 	if len(g.plan.Copies) > 0 {
 		if err := certs.HideMemory(); err != nil {
 			m.log.Warn("a core dump of this process, or of one that it starts, would have keys of certificates or TLS connections in it", "error", err)

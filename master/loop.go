@@ -60,7 +60,8 @@ type master struct {
 
 	dir      *Folder // runtime_dir
 	lock     *os.File
-	self     *program // what this process runs
+	data     map[string]*os.File // data directories that are locked, by path; of Run's goroutine
+	self     *program            // what this process runs
 	srv      *server
 	signals  chan os.Signal
 	from     disposition
@@ -102,7 +103,7 @@ func newMaster(o Options, t timing) *master {
 		started: time.Now(), plan: &Plan{}, signals: make(chan os.Signal, 16),
 		upward:   make(chan struct{}, 16),
 		programs: map[*program]bool{}, listeners: map[endpoint]*listener{}, live: map[*process]bool{},
-		ended: map[place]control.Counters{}, copies: map[string]*hold{}, balances: map[string]*os.File{}, tenure: newTenure(),
+		ended: map[place]control.Counters{}, copies: map[string]*hold{}, balances: map[string]*os.File{}, data: map[string]*os.File{}, tenure: newTenure(),
 	}
 	m.log = newLogger(m.out, m.plan)
 	return m

@@ -43,6 +43,11 @@ func Rehearse(ctx context.Context, p *Plan, taken []Socket) (obstacles, busy []O
 		_, err := credentialOf(b.User, b.Group)
 		note("broker", err)
 	}
+	if p.Broker != nil {
+		if err := dataFree(p.Broker.Data); err != nil {
+			busy = append(busy, Obstacle{"data_dir", err})
+		}
+	}
 	for _, l := range p.Listeners {
 		e, err := endpointOf(l.Address)
 		if err == nil && !slices.ContainsFunc(taken, func(s Socket) bool { return s.endpoint() == e }) {

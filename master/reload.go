@@ -69,6 +69,7 @@ func (m *master) reloadForAll() {
 		m.log.Info("reload done", "slots", len(r.report.Slots), "drained", r.report.Drained, "took", time.Since(start).Round(time.Millisecond))
 	}
 	r.report.OK = err == nil
+	m.unlockData(m.brokerData())
 	m.do(func() { m.reloads.add(&r.report) }) // before a caller who knows the result can ask
 	m.manage(isReady)
 	for _, w := range waiters {

@@ -69,6 +69,7 @@ func run(ctx context.Context, o Options, t timing) error {
 	defer releaseLock(lock)
 	m := newMaster(o, t)
 	m.dir, m.lock, m.from = dir, lock, readDisposition()
+	defer m.unlockData(nil)
 	defer m.closeBus()
 	if err := m.openSelf(); err != nil {
 		return err
