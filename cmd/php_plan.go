@@ -140,7 +140,7 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, options
 	return w
 }
 
-var errPHPCertificate = errors.New("its transport is ssl, and its context names no certificate: new Worker($address, ['ssl' => ['local_cert' => 'cert.pem', 'local_pk' => 'key.pem']])")
+var errPHPCertificate = errors.New("its transport is ssl, and its context names no certificate: new Worker($address, ['ssl' => ['local_cert' => 'cert.pem', 'local_pk' => 'key.pem']]), or set(['ssl_cert_file' => …, 'ssl_key_file' => …]) of Swoole")
 
 // phpSecure puts the listeners of a Worker whose transport is ssl behind TLS. The
 // certificate is the program's, unless [[worker]] has one.
@@ -158,6 +158,9 @@ func phpSecure(w *config.Worker, dir string, files *php.TLS) error {
 			return err
 		}
 		w.Settings.TLS = &worker.TLS{Certificates: []certs.Files{{Cert: cert, Key: key}}}
+	}
+	if slices.ContainsFunc(w.Listen, func(l string) bool { return strings.Contains(l, "+tls://") }) {
+		return nil // it says which of its listeners are
 	}
 	w.Listen = slices.Clone(w.Listen)
 	for i, l := range w.Listen {

@@ -98,7 +98,7 @@ $s->start();
 	h.open(script.Open, 1, "")
 	h.message(1, "x")
 	h.want(`SEND 1 [{"name":"Ann","n":9},"",false,2,false,true,true,false,false,["a"]]`, "END/1011 1 internal error")
-	h.says("Swoole\\Coroutine is not supported by pushd: PHP blocks here")
+	h.says("Swoole\\Coroutine is not supported by pushd: callbacks run one")
 }
 
 // TestWsClient: a program is a client of another WebSocket server, without a

@@ -7,7 +7,7 @@ final class Names
 {
     const OLD = [
         'workerman\lib\timer' => 'Workerman\Timer',
-        'swoole_websocket_server' => 'Swoole\WebSocket\Server', 'swoole_server' => 'Swoole\Server', 'swoole_table' => 'Swoole\Table', 'swoole_atomic' => 'Swoole\Atomic', 'swoole_timer' => 'Swoole\Timer',
+        'swoole_websocket_server' => 'Swoole\WebSocket\Server', 'swoole_server' => 'Swoole\Server', 'swoole_table' => 'Swoole\Table', 'swoole_atomic' => 'Swoole\Atomic', 'swoole_timer' => 'Swoole\Timer', 'swoole_http_server' => 'Swoole\Http\Server', 'swoole_http_response' => 'Swoole\Http\Response',
         'swoole_websocket_frame' => 'Swoole\WebSocket\Frame', 'swoole_http_request' => 'Swoole\Http\Request',
     ];
     // When nobody else has such a class.
@@ -20,8 +20,7 @@ final class Names
         'swoolewebsocketserver' => 'Swoole\WebSocket\Server', 'swooleserver' => 'Swoole\Server',
     ];
     const REFUSED = [
-        'swoole\http\server' => 'use Swoole\WebSocket\Server, which has "request" too', 'swoole_http_server' => 'use Swoole\WebSocket\Server, which has "request" too',
-        'swoole\coroutine' => 'PHP blocks here, keep callbacks short', 'co' => 'PHP blocks here, keep callbacks short',
+        'swoole\coroutine' => 'callbacks run one after the other, keep them short', 'co' => 'callbacks run one after the other, keep them short',
         'swoole\process' => 'pushd starts the processes', 'swoole_process' => 'pushd starts the processes',
         'ratchet\wamp\wampserverinterface' => 'WAMP 1 needs the Ratchet of composer; without WAMP, Pushd\publish and join are topics',
         'gatewayworker\gateway' => 'Pushd\bind, join and sendToUid do what Gateway does', 'gatewayworker\businessworker' => 'Pushd\bind, join and sendToUid do what Gateway does',
@@ -29,6 +28,19 @@ final class Names
         'channel\server' => 'Pushd\publish reaches all processes without it', 'channel\client' => 'Pushd\publish reaches all processes without it',
     ];
 
+    /** Ours also where the program brings React along: there is one loop. */
+    const REACT = ['pushd\reactloop' => 1, 'react\eventloop\factory' => 1, 'react\eventloop\loop' => 1, 'react\eventloop\streamselectloop' => 1,
+        'react\socket\server' => 1, 'react\socket\socketserver' => 1, 'react\socket\tcpserver' => 1, 'react\socket\secureserver' => 1];
+    /** How PHP says that something of a library is not there => what there is. */
+    const HINTS = [
+        '~undefined function (?:[\w\\\\]+\\\\)?(?:go|chan|co|defer)\(\)|undefined function (?:Co|Swoole|OpenSwoole)\\\\|Class "?(?:Co|chan|(?:Open)?Swoole\\\\(?:Coroutine|Runtime))\b~i'
+            => 'coroutines are not there: callbacks run one after the other, timers are tick() and after()',
+        '~Class "?(?:Open)?Swoole\\\\~i' => 'of Swoole there are WebSocket\Server, Http\Server, Server, Table, Atomic and Timer',
+        '~Class "?Workerman\\\\(?:Coroutine|Events\\\\)~i' => 'coroutines and event loops of Workerman come with it: `composer require workerman/workerman`',
+        '~Class "?Workerman\\\\WebServer~i' => 'WebServer is of Workerman 3: a Worker of http:// answers requests, files come from your web server',
+        '~Failed opening required .*autoload\.php~i' => 'pushd needs no package of composer: leave the line out, or `composer install` what else the program uses',
+        '~Class "?(?:PHPSocketIO|React|Amp|GuzzleHttp)\\\\~i' => '`composer install` brings it',
+    ];
     const FALLBACK = ['ws' => 'ws', 'websocket' => 'websocket'];
 
     private static $roots = []; // folder => true
@@ -42,6 +54,10 @@ final class Names
         }
         if (\strncasecmp($class, 'Workerman\Protocols\\', 20) === 0) {
             self::vendor($class);
+        } elseif (isset(self::REACT[\strtolower($class)])) {
+            require_once __DIR__ . '/react.php';
+        } elseif (\strncasecmp($class, 'OpenSwoole\\', 11) === 0 && \class_exists($ours = \substr($class, 4))) {
+            \class_alias($ours, $class);
         }
     }
 
@@ -72,6 +88,17 @@ final class Names
         }
         unset($asking[$class]);
         return self::known($class);
+    }
+
+    /** What to do about a mistake that PHP has found, if we know; with a space before it. */
+    static function hint(string $message): string
+    {
+        foreach (self::HINTS as $pattern => $text) {
+            if (\preg_match($pattern, $message)) {
+                return " ($text)";
+            }
+        }
+        return '';
     }
 
     private static function known(string $class): bool
@@ -113,7 +140,14 @@ final class Names
     {
         $key = \strtolower($class);
         if (!isset(self::LOST[$key]) && empty(self::REFUSED[$key])) {
-            if (!self::theirs($class)) {
+            if (self::theirs($class)) {
+                return;
+            }
+            if (\strncasecmp($class, 'Ratchet\RFC6455\Messaging\\', 26) === 0) {
+                require_once __DIR__ . '/ratchet_messages.php';
+            } elseif (\strncasecmp($class, 'React\EventLoop\\', 16) === 0) {
+                require_once __DIR__ . '/react.php';
+            } else {
                 self::beside($class);
             }
             return;
@@ -125,9 +159,24 @@ final class Names
             return;
         }
         if (isset(self::REFUSED[$key])) {
-            throw new \Error("$class is not supported by pushd: " . self::REFUSED[$key]);
+            throw new Refused("$class is not supported by pushd: " . self::REFUSED[$key]);
         }
         \class_alias(self::LOST[$key], $class);
+    }
+}
+
+/** Refused is thrown where the program asks for what is not there, not where we notice. */
+final class Refused extends \Error
+{
+    public function __construct(string $text)
+    {
+        parent::__construct($text);
+        foreach ($this->getTrace() as $frame) {
+            if (isset($frame['file']) && \strncmp($frame['file'], __DIR__ . '/', \strlen(__DIR__) + 1) !== 0) {
+                [$this->file, $this->line] = [$frame['file'], $frame['line']];
+                break;
+            }
+        }
     }
 }
 

@@ -27,7 +27,8 @@ final class Plan
             }
             $e = \error_get_last();
             if ($e && $e['type'] & (\E_ERROR | \E_PARSE | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_USER_ERROR)) {
-                self::say(['error' => "$e[message] in $e[file]:$e[line]"]);
+                $text = (string)\strtok($e['message'], "\n"); // what was thrown says where itself
+                self::say(['error' => $text . (\strpos($text, " in $e[file]") === false ? " in $e[file]:$e[line]" : '') . Names::hint($text)]);
             }
             self::say(['error' => 'the file came to its end without Worker::runAll(), $app->run() or $server->start()', 'ended' => true]);
         });

@@ -116,7 +116,7 @@ abstract class Program
     {
         $text = '';
         for (; $e; $e = $e->getPrevious()) {
-            $text .= ($text === '' ? 'uncaught ' : "\ncaused by ") . \get_class($e) . ': ' . $e->getMessage() . " in {$e->getFile()}:{$e->getLine()}";
+            $text .= ($text === '' ? 'uncaught ' : "\ncaused by ") . \get_class($e) . ': ' . $e->getMessage() . Names::hint($e->getMessage()) . " in {$e->getFile()}:{$e->getLine()}";
             foreach (\explode("\n", $e->getTraceAsString()) as $line) {
                 if (\strpos($line, __DIR__ . '/') !== false || \strpos($line, '{main}') !== false) {
                     break; // from here on it is ours

@@ -62,13 +62,18 @@ namespace Ratchet\Server {
     {
         public $app, $loop, $socket;
 
-        private $listen;
+        /** @internal what the program has made, for $loop->run() */
+        public static $pushdMade = [];
+
+        private $listen, $tls = [];
 
         public function __construct($app, $listen, $loop = null)
         {
             $this->app = $app;
-            $this->listen = (string)$listen;
-            $this->loop = new \Pushd\ReactLoop();
+            $this->listen = \is_object($listen) ? $listen->pushdListen : (string)$listen;
+            $this->tls = \is_object($listen) ? $listen->pushdContext : [];
+            $this->loop = \Pushd\ReactLoop::one();
+            self::$pushdMade[] = $this;
         }
 
         public static function factory($component, $port = 80, $address = '0.0.0.0')
@@ -80,11 +85,43 @@ namespace Ratchet\Server {
         {
             $app = $this->app;
             $scheme = 'tcp'; // what is not in a WsServer gets bytes, as in Ratchet
-            while ($app instanceof \Ratchet\Http\HttpServer || $app instanceof \Ratchet\WebSocket\WsServer) {
-                $scheme = $app instanceof \Ratchet\WebSocket\WsServer ? 'websocket' : $scheme;
-                $app = $app->component;
+            for ($inner = $app; !$inner instanceof \Ratchet\ComponentInterface && isset($inner->component); $inner = $inner->component) {
+                $scheme = $inner instanceof \Ratchet\WebSocket\WsServer ? 'websocket' : $scheme;
             }
-            \Pushd\RatchetProgram::run("$scheme://$this->listen", [new \Pushd\RatchetRoute('*', $app, ['*'], null)]);
+            \Pushd\RatchetProgram::run("$scheme://$this->listen", [new \Pushd\RatchetRoute('*', $app, ['*'], null)], $this->tls);
+        }
+    }
+
+    /** IpBlackList sends clients of some addresses away. */
+    class IpBlackList
+    {
+        public $component, $pushdBlocked = [];
+
+        public function __construct($component)
+        {
+            $this->component = $component;
+        }
+
+        public function blockAddress($ip)
+        {
+            $this->pushdBlocked[$ip] = true;
+            return $this;
+        }
+
+        public function unblockAddress($ip)
+        {
+            unset($this->pushdBlocked[$ip]);
+            return $this;
+        }
+
+        public function isBlocked($address)
+        {
+            return isset($this->pushdBlocked[$address]);
+        }
+
+        public function getBlockedAddresses()
+        {
+            return \array_keys($this->pushdBlocked);
         }
     }
 
@@ -147,7 +184,7 @@ namespace Ratchet\WebSocket {
 
     interface MessageCallableInterface
     {
-        public function onMessage(\Ratchet\ConnectionInterface $conn, $msg);
+        public function onMessage(\Ratchet\ConnectionInterface $conn, \Ratchet\RFC6455\Messaging\MessageInterface $msg);
     }
 
     interface MessageComponentInterface extends \Ratchet\ComponentInterface, MessageCallableInterface

@@ -41,9 +41,7 @@ namespace Pushd {
                 case 'resourceId':
                     return $this->pushdId;
                 case 'remoteAddress':
-                    $a = $this->told(0);
-                    $end = \strrpos($a, ':');
-                    return $end === false ? $a : \trim(\substr($a, 0, $end), '[]');
+                    return RatchetProgram::ip($this->told(0));
                 case 'httpRequest':
                     return PsrRequest::of($this->told(3));
                 case 'httpHeadersReceived':
@@ -56,11 +54,16 @@ namespace Pushd {
     final class RatchetRoute
     {
         public $path, $component, $origins, $host;
+        /** @var \Ratchet\Server\IpBlackList[] */
+        public $lists = [];
 
         public function __construct(string $path, $component, array $origins, ?string $host)
         {
             while (!$component instanceof \Ratchet\ComponentInterface && isset($component->component)) {
                 $origins = $component->allowedOrigins ?? $origins;
+                if ($component instanceof \Ratchet\Server\IpBlackList) {
+                    $this->lists[] = $component;
+                }
                 $component = $component->component;
             }
             $this->path = $path;
@@ -75,6 +78,34 @@ namespace Pushd {
             return $this->path === '*' || \preg_match($pattern, $path) && ($this->host === null || $this->host === '' || $this->host === $host);
         }
 
+        public function blocks(string $ip): bool
+        {
+            foreach ($this->lists as $list) {
+                if ($list->isBlocked($ip)) {
+                    return true;
+                }
+            }
+            return false;
+        }
+
+        /** The first protocol of the client's that the component speaks, as a line of the answer. */
+        public function protocol(string $offered): string
+        {
+            $spoken = $this->component instanceof \Ratchet\WebSocket\WsServerInterface ? (array)$this->component->getSubProtocols() : [];
+            foreach (\array_map('trim', \explode(',', $offered)) as $name) {
+                if ($name !== '' && \in_array($name, $spoken, true)) {
+                    return "Sec-WebSocket-Protocol: $name\r\n";
+                }
+            }
+            return '';
+        }
+
+        /** Whether handshakes are not all answered alike. */
+        public function chooses(): bool
+        {
+            return $this->path !== '*' || $this->lists || !\in_array('*', $this->origins, true) || $this->component instanceof \Ratchet\WebSocket\WsServerInterface;
+        }
+
         /** A browser names where its page is from; others say nothing. */
         public function allows(string $origin): bool
         {
@@ -85,10 +116,10 @@ namespace Pushd {
 
     final class RatchetProgram extends Program
     {
-        private $routes, $routed, $binary = false;
+        private $routes, $routed, $asks, $binary = false;
         private static $one;
 
-        public static function run(string $listen, array $routes): void
+        public static function run(string $listen, array $routes, array $tls = []): void
         {
             foreach ($routes as $r) {
                 if (!$r->component instanceof \Ratchet\ComponentInterface) {
@@ -98,7 +129,11 @@ namespace Pushd {
                     throw new \InvalidArgumentException('WAMP is not supported by pushd: ' . \get_class($r->component));
                 }
             }
-            Plan::start('ratchet', [['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => [$listen]]], [], static function () use ($routes) {
+            $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => [$listen]];
+            if ($tls) {
+                $group['tls'] = ['cert' => (string)($tls['local_cert'] ?? ''), 'key' => (string)($tls['local_pk'] ?? $tls['local_cert'] ?? '')];
+            }
+            Plan::start('ratchet', [$group], [], static function () use ($routes) {
                 return new self($routes);
             });
         }
@@ -108,6 +143,9 @@ namespace Pushd {
             self::$one = $this;
             $this->routes = $routes;
             $this->routed = \count($routes) > 1 || $routes[0]->path !== '*';
+            $this->asks = \count(\array_filter($routes, static function ($r) {
+                return $r->chooses();
+            })) > 0;
             Conns::$told = true;
             Conns::$class = RatchetConnection::class;
         }
@@ -118,13 +156,19 @@ namespace Pushd {
             return self::$one->binary && \preg_match('//u', (string)$data) !== 1 || \is_object($data) && \method_exists($data, 'isBinary') && $data->isBinary() ? Link::BINARY : 0;
         }
 
+        static function ip(string $remote): string
+        {
+            $end = \strrpos($remote, ':');
+            return $end === false ? $remote : \trim(\substr($remote, 0, $end), '[]');
+        }
+
         public function start(): void
         {
         }
 
         public function wants(): array
         {
-            return $this->routed ? ['open', 'close', 'handshake'] : ['open', 'close'];
+            return $this->asks ? ['open', 'close', 'handshake'] : ['open', 'close'];
         }
 
         public function roots(): array
@@ -138,15 +182,15 @@ namespace Pushd {
 
         public function handshake(int $id, string $data): void
         {
-            [, , $target, $head] = \explode("\0", $data, 4) + ['', '', '', ''];
+            [$remote, , $target, $head] = \explode("\0", $data, 4) + ['', '', '', ''];
             $request = PsrRequest::ours($head);
             $route = $this->route($target, $request->getHeaderLine('Host'));
             if ($route === null) {
                 Link::frame(Link::ACCEPT, $id, 'Not Found', 0, 404);
-            } elseif (!$route->allows($request->getHeaderLine('Origin'))) {
+            } elseif (!$route->allows($request->getHeaderLine('Origin')) || $route->blocks(self::ip($remote))) {
                 Link::frame(Link::ACCEPT, $id, 'Forbidden', 0, 403);
             } else {
-                Link::frame(Link::ACCEPT, $id, '', 0, 101);
+                Link::frame(Link::ACCEPT, $id, $route->protocol($request->getHeaderLine('Sec-WebSocket-Protocol')), 0, 101);
             }
         }
 
@@ -191,14 +235,29 @@ namespace Pushd {
 
         public function open(int $id): void
         {
+            if ($this->routes[0]->blocks(self::ip(Conns::told($id, 0)))) { // of a plain socket, which has no handshake
+                Link::end($id);
+                return;
+            }
             $this->call($id, 'onOpen');
         }
 
         public function message(int $id, string $data, int $flags): void
         {
             $this->binary = ($flags & Link::BINARY) !== 0;
-            $this->call($id, 'onMessage', $data);
+            $this->call($id, 'onMessage', $this->component($id) instanceof \Ratchet\WebSocket\MessageCallableInterface ? self::whole($data, $this->binary) : $data);
             $this->binary = false;
+        }
+
+        /** A message as components of Ratchet\WebSocket get it. */
+        private static function whole(string $data, bool $binary)
+        {
+            if (!\class_exists('Ratchet\RFC6455\Messaging\Frame')) {
+                return new \Ratchet\RFC6455\Messaging\Message($data, $binary);
+            }
+            $m = new \Ratchet\RFC6455\Messaging\Message();
+            $m->addFrame(new \Ratchet\RFC6455\Messaging\Frame($data, true, $binary ? 2 : 1));
+            return $m;
         }
 
         public function close(int $id, int $code): void

@@ -299,6 +299,15 @@ namespace Swoole {
     }
 }
 
+namespace Swoole\Http {
+
+    /** Server answers requests, and nobody who wants a WebSocket. */
+    class Server extends \Swoole\Server
+    {
+        public $pushdScheme = 'websocket';
+    }
+}
+
 namespace Swoole\WebSocket {
 
     use Pushd\Conns;
@@ -319,10 +328,8 @@ namespace Swoole\WebSocket {
         public $code = 1000, $reason = '';
     }
 
-    class Server extends \Swoole\Server
+    class Server extends \Swoole\Http\Server
     {
-        public $pushdScheme = 'websocket';
-
         public function push($fd, $data, $opcode = 1, $flags = 1)
         {
             if (!$this->exist($fd)) {

@@ -12,7 +12,8 @@ namespace Pushd {
             'enable_reuse_port' => '', 'open_tcp_nodelay' => '', 'tcp_fastopen' => '', 'open_cpu_affinity' => '', 'enable_coroutine' => '', 'task_enable_coroutine' => '',
             'open_websocket_protocol' => '', 'hook_flags' => '', 'task_max_request' => '',
             'heartbeat_check_interval' => 'pushd pings its clients: ping_interval', 'heartbeat_idle_time' => 'pushd pings its clients: ping_interval',
-            'ssl_cert_file' => 'give pushd the certificate: tls of [[worker]]', 'ssl_key_file' => 'give pushd the certificate: tls of [[worker]]',
+            'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
+            'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings', 'open_eof_check' => 'on("receive") gets the bytes as they come', 'open_length_check' => 'on("receive") gets the bytes as they come',
             'package_max_length' => 'limits.max_message of pushd', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => 'limits.max_queue of pushd',
             'document_root' => 'pages come from your web server', 'enable_static_handler' => 'pages come from your web server',
             'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
@@ -24,23 +25,29 @@ namespace Pushd {
         static function run(\Swoole\Server $server): void
         {
             $ports = \array_merge([$server], $server->ports);
-            $listen = [];
+            $listen = $tls = [];
             foreach ($ports as $p) {
-                $udp = $p->type === \SWOOLE_SOCK_UDP || $p->type === \SWOOLE_SOCK_UDP6;
+                $udp = \in_array($p->type & ~\SWOOLE_SSL, [\SWOOLE_SOCK_UDP, \SWOOLE_SOCK_UDP6], true);
+                $secure = !$udp && $p->type & \SWOOLE_SSL;
+                if ($secure && !$tls) {
+                    $s = $p->setting + $server->setting;
+                    $tls = ['cert' => (string)($s['ssl_cert_file'] ?? ''), 'key' => (string)($s['ssl_key_file'] ?? '')];
+                }
                 $p->pushdScheme = $udp ? 'udp' : (isset($p->pushdOn['receive']) ? 'tcp' : $p->pushdScheme);
                 $host = \strpos((string)$p->host, ':') !== false ? "[$p->host]" : $p->host;
-                $listen[] = "$p->pushdScheme://$host:$p->port";
+                $listen[] = $p->pushdScheme . ($secure ? '+tls' : '') . "://$host:$p->port";
             }
             foreach ($server->setting as $name => $value) {
                 if (!isset(self::SETTINGS[$name])) {
                     self::once("set $name", "set(['$name' => …]) is not known here and does nothing");
-                } elseif (self::SETTINGS[$name] !== '' && $value) {
+                } elseif (self::SETTINGS[$name] !== '' && $value && !($tls && \strncmp($name, 'ssl_', 4) === 0)) {
                     self::once("set $name", "set(['$name' => …]) does nothing here: " . self::SETTINGS[$name]);
                 }
             }
             $s = $server->setting;
             $more = ['stdout' => (string)($s['log_file'] ?? ''), 'pidFile' => (string)($s['pid_file'] ?? ''), 'daemonize' => !empty($s['daemonize'])];
-            Plan::start('swoole', [['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen]], $more, static function ($i, $slot) use ($server, $ports, $more) {
+            $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen] + ($tls ? ['tls' => $tls] : []);
+            Plan::start('swoole', [$group], $more, static function ($i, $slot) use ($server, $ports, $more) {
                 Output::redirect($more['stdout']);
                 return new self($server, $ports);
             });
@@ -70,7 +77,7 @@ namespace Pushd {
         /** The port that a listener's address is of. */
         private function port(string $local): \Swoole\Server
         {
-            $scheme = (string)\strstr($local, '://', true);
+            $scheme = (string)\preg_replace('~(\+tls)?://.*~', '', $local);
             $first = null;
             foreach ($this->ports as $p) {
                 if ($p->pushdScheme === $scheme) {
@@ -98,6 +105,9 @@ namespace Pushd {
             if (isset($this->server->pushdOn['request'])) {
                 $wants[] = 'request';
             }
+            if (!$this->server instanceof \Swoole\WebSocket\Server) {
+                $wants[] = 'handshake';
+            }
             if (isset($this->server->pushdOn['handshake'])) {
                 self::once('handshake', 'on("handshake") is not called: pushd answers handshakes');
             }
@@ -107,6 +117,11 @@ namespace Pushd {
         public function roots(): array
         {
             return ['server' => $this->server];
+        }
+
+        public function handshake(int $id, string $data): void
+        {
+            Link::frame(Link::ACCEPT, $id, 'this server has no WebSocket', 0, 400);
         }
 
         public function open(int $id): void

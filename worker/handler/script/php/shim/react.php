@@ -1,0 +1,215 @@
+<?php
+// React's loop on the loop of this process, for Ratchet's programs that make one
+// themselves. Its interfaces are the program's own where it brings React along.
+
+namespace React\EventLoop {
+
+    if (!\Pushd\Names::theirs('React\EventLoop\TimerInterface')) {
+        interface TimerInterface
+        {
+        }
+    }
+
+    if (!\Pushd\Names::theirs('React\EventLoop\LoopInterface')) {
+        interface LoopInterface
+        {
+        }
+    }
+}
+
+namespace Pushd {
+
+    final class ReactTimer implements \React\EventLoop\TimerInterface
+    {
+        public $id = 0;
+        private $seconds, $f, $periodic;
+
+        public function __construct(float $seconds, callable $f, bool $periodic)
+        {
+            $this->seconds = $seconds;
+            $this->f = $f;
+            $this->periodic = $periodic;
+        }
+
+        public function getInterval()
+        {
+            return $this->seconds;
+        }
+
+        public function getCallback()
+        {
+            return $this->f;
+        }
+
+        public function isPeriodic()
+        {
+            return $this->periodic;
+        }
+    }
+
+    /** ReactLoop is $server->loop, on the loop of this process. */
+    class ReactLoop implements \React\EventLoop\LoopInterface
+    {
+        private static $one;
+
+        public static function one(): self
+        {
+            return self::$one = self::$one ?? new self();
+        }
+
+        private static function timer($seconds, callable $f, bool $again): ReactTimer
+        {
+            $timer = new ReactTimer((float)$seconds, $f, $again);
+            $timer->id = Timers::add((float)$seconds, static function () use ($f, $timer) {
+                $f($timer);
+            }, [], $again);
+            return $timer;
+        }
+
+        public function addTimer($seconds, $f)
+        {
+            return self::timer($seconds, $f, false);
+        }
+
+        public function addPeriodicTimer($seconds, $f)
+        {
+            return self::timer($seconds, $f, true);
+        }
+
+        public function cancelTimer($timer)
+        {
+            Timers::del($timer->id);
+        }
+
+        public function futureTick($f)
+        {
+            Timers::add(0, $f, [], false);
+        }
+
+        public function addReadStream($stream, $f)
+        {
+            Loop::onReadable($stream, $f);
+        }
+
+        public function removeReadStream($stream)
+        {
+            Loop::onReadable($stream, null);
+        }
+
+        public function addWriteStream($stream, $f)
+        {
+            Loop::onWritable($stream, $f);
+        }
+
+        public function removeWriteStream($stream)
+        {
+            Loop::onWritable($stream, null);
+        }
+
+        public function addSignal($signal, $f)
+        {
+        }
+
+        public function removeSignal($signal, $f)
+        {
+        }
+
+        /** Serves what the program has made, as $server->run() does. */
+        public function run()
+        {
+            $servers = \Ratchet\Server\IoServer::$pushdMade;
+            if (\count($servers) !== 1) {
+                throw new \Error('$loop->run(): pushd serves one IoServer, and this program has made ' . \count($servers));
+            }
+            $servers[0]->run();
+        }
+
+        public function stop()
+        {
+            exit(0);
+        }
+    }
+}
+
+namespace React\EventLoop {
+
+    class Factory
+    {
+        public static function create()
+        {
+            return \Pushd\ReactLoop::one();
+        }
+    }
+
+    class StreamSelectLoop extends \Pushd\ReactLoop
+    {
+    }
+
+    class Loop
+    {
+        public static function get()
+        {
+            return \Pushd\ReactLoop::one();
+        }
+
+        public static function set($loop)
+        {
+        }
+
+        public static function __callStatic($name, $args)
+        {
+            return \Pushd\ReactLoop::one()->$name(...$args);
+        }
+    }
+}
+
+namespace React\Socket {
+
+    /** SocketServer is the address that an IoServer is given: pushd listens there. */
+    class SocketServer
+    {
+        public $pushdListen, $pushdContext = [];
+
+        public function __construct($uri, $more = null, $third = [])
+        {
+            $this->pushdListen = \is_int($uri) || \ctype_digit((string)$uri) ? "127.0.0.1:$uri" : (string)\preg_replace('~^\w+://~', '', (string)$uri);
+            $context = \is_array($more) ? $more : (array)$third;
+            if (\strncmp((string)$uri, 'tls://', 6) === 0) {
+                $this->pushdContext = $context['tls'] ?? $context;
+            }
+        }
+
+        public function on($event, $f)
+        {
+            if ($event === 'connection') {
+                throw new \Error('React\Socket: pushd listens for IoServer only; for pushes of a back end there is its HTTP API (docs/php.md)');
+            }
+        }
+
+        public function getAddress()
+        {
+            return "tcp://$this->pushdListen";
+        }
+
+        public function close()
+        {
+        }
+    }
+
+    class Server extends SocketServer
+    {
+    }
+
+    class TcpServer extends SocketServer
+    {
+    }
+
+    class SecureServer extends SocketServer
+    {
+        public function __construct($server, $loop = null, $context = [])
+        {
+            parent::__construct($server->pushdListen);
+            $this->pushdContext = \is_array($loop) ? $loop : (array)$context;
+        }
+    }
+}
