@@ -68,6 +68,7 @@ func TestLayers(t *testing.T) {
 		{"worker/fault", "protocol/tls", "a moment is a name"},
 		{"worker/delivered", "worker/bus", "it counts the stream; who gets what, and how, is the worker's"},
 		{"worker/survey", "worker/bus protocol/control", "questions and answers are values: who has to answer is elsewhere"},
+		{"worker/paths", "", "what is behind a path is not known"},
 		{"worker/connid", "", "it is a name: what has it is not known"},
 		{"worker/service", "worker/bus worker/channel worker/nodes", "a service is a contract: it knows no worker and no broker"},
 	}

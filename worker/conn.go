@@ -285,7 +285,7 @@ func (c *Conn) RawQuery() string { return c.text(record.Query, "") }
 
 // Param returns a parameter of the route's pattern: "key" for "/app/{key}".
 func (c *Conn) Param(name string) string {
-	return c.route.param(c.Path(), name)
+	return c.route.params.Param(c.Path(), name)
 }
 
 // Header returns a header that Handshake.Keep has kept.

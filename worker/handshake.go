@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	read "github.com/pushd/pushd/protocol/http"
 	"github.com/pushd/pushd/worker/record"
 )
 
@@ -100,7 +101,7 @@ func (h *Handshake) Cookie(name string) string {
 		return ""
 	}
 	for _, line := range h.req.Values("cookie") {
-		if value := findCookie(line, name); value != "" {
+		if value := read.Cookie(line, name); value != "" {
 			return value
 		}
 	}

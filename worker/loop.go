@@ -12,6 +12,7 @@ import (
 	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/memory"
+	"github.com/pushd/pushd/worker/paths"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
@@ -33,9 +34,9 @@ type loop struct {
 
 	conns registry
 	hub   *hub.Hub[*Conn]
-	ports []*port  // the reactor's listeners, in its order
-	plain *route   // what no route matches
-	paths *pathMap // nil: no routes
+	ports []*port            // the reactor's listeners, in its order
+	plain *route             // what no route matches
+	paths *paths.Map[*route] // nil: no routes
 
 	wheel  *timer.Wheel
 	alarm  time.Duration // when the reactor is to wake the loop, 0 = never

@@ -1,6 +1,9 @@
 package worker
 
 import (
+	"net/url"
+
+	"github.com/pushd/pushd/protocol/http"
 	"github.com/pushd/pushd/worker/bus"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/connid"
@@ -40,6 +43,11 @@ func ParseID(s string) (id ID, ok bool) { return connid.Parse(s) }
 
 // NumberOf returns the number in the ID of a connection, 0 for what is no ID.
 func NumberOf(id string) uint64 { return connid.NumberOf(id) }
+
+// ParseQuery takes a query apart as browsers write it: only "&" separates, "+" is a
+// space, and a "%" that no two hex digits follow stands for itself. Unlike
+// url.ParseQuery it drops nothing.
+func ParseQuery(raw string) url.Values { return http.ParseQuery(raw) }
 
 // What goes over the bus.
 type (

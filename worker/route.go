@@ -1,12 +1,12 @@
 package worker
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/pushd/pushd/protocol/origin"
 	"github.com/pushd/pushd/protocol/websocket"
+	"github.com/pushd/pushd/worker/paths"
 )
 
 // route is a Route made ready: its callbacks and its origin rule.
@@ -14,20 +14,12 @@ type route struct {
 	callbacks
 	pattern   string
 	exact     string            // the path, when the pattern is one; of a copy, the path that it is for
-	parts     []string          // of a pattern with parameters, split at the slashes
+	params    paths.Pattern     // pattern, read
 	copies    map[string]*route // of it, by path
 	seats     []*seat           // of its connections, one for each listener and transport of some
 	bare      bool              // takes WebSockets even without a callback for them
 	origins   origin.Rule
 	protocols []string // subprotocols, best first
-}
-
-// pathMap finds the route of a path: exact, then patterns with parameters, then
-// the longest prefix.
-type pathMap struct {
-	exact    map[string]*route
-	patterns []*route // with parameters
-	prefixes []*route // longest first
 }
 
 // newRoute checks and prepares r.
@@ -67,107 +59,23 @@ func CheckOrigins(list []string) error {
 	return err
 }
 
-func newPathMap(routes []Route) (*pathMap, error) {
-	m := &pathMap{exact: map[string]*route{}}
-	seen := map[string]bool{}
-	for _, r := range routes {
-		if !strings.HasPrefix(r.Pattern, "/") {
-			return nil, fmt.Errorf("route %q: a pattern begins with /", r.Pattern)
+func newPathMap(routes []Route) (*paths.Map[*route], error) {
+	m := &paths.Map[*route]{}
+	for _, one := range routes {
+		pattern, err := paths.Parse(one.Pattern)
+		if err != nil {
+			return nil, fmt.Errorf("route %s: %w", one.Pattern, err)
 		}
-		if seen[r.Pattern] {
-			return nil, fmt.Errorf("route %s stands twice", r.Pattern)
-		}
-		seen[r.Pattern] = true
-		rt, err := newRoute(r)
+		rt, err := newRoute(one)
 		if err != nil {
 			return nil, err
 		}
-		if err := m.add(rt); err != nil {
-			return nil, fmt.Errorf("route %s: %w", r.Pattern, err)
+		rt.params, rt.exact = pattern, pattern.Exact()
+		if err := m.Add(pattern, rt); err != nil {
+			return nil, fmt.Errorf("route %w", err)
 		}
 	}
 	return m, nil
-}
-
-func (m *pathMap) add(rt *route) error {
-	p := rt.pattern
-	switch star, brace := strings.Index(p, "*"), strings.ContainsAny(p, "{}"); {
-	case star >= 0 && (brace || star != len(p)-1 || !strings.HasSuffix(p, "/*")):
-		return errors.New("* stands only at the end, after a /, and not beside parameters")
-	case star >= 0:
-		i := 0
-		for i < len(m.prefixes) && len(m.prefixes[i].pattern) > len(p) {
-			i++
-		}
-		m.prefixes = append(m.prefixes[:i], append([]*route{rt}, m.prefixes[i:]...)...)
-	case brace:
-		parts := strings.Split(p, "/")
-		for _, part := range parts {
-			if inner, ok := parameter(part); strings.ContainsAny(part, "{}") && (!ok || inner == "" || strings.ContainsAny(inner, "{}")) {
-				return fmt.Errorf("%q is no parameter: write {name} as a whole part of the path", part)
-			}
-		}
-		rt.parts = parts
-		m.patterns = append(m.patterns, rt)
-	default:
-		rt.exact = p
-		m.exact[p] = rt
-	}
-	return nil
-}
-
-// parameter returns the name in "{name}".
-func parameter(part string) (string, bool) {
-	if strings.HasPrefix(part, "{") && strings.HasSuffix(part, "}") {
-		return part[1 : len(part)-1], true
-	}
-	return "", false
-}
-
-// find returns the route of path, nil when nothing matches.
-func (m *pathMap) find(path string) *route {
-	if r := m.exact[path]; r != nil {
-		return r
-	}
-	for _, r := range m.patterns {
-		if r.match(path) {
-			return r
-		}
-	}
-	for _, r := range m.prefixes {
-		if strings.HasPrefix(path, r.pattern[:len(r.pattern)-1]) {
-			return r
-		}
-	}
-	return nil
-}
-
-// match reports whether path is one of the pattern's.
-func (r *route) match(path string) bool {
-	for i, part := range r.parts {
-		have, rest, more := strings.Cut(path, "/")
-		if more == (i == len(r.parts)-1) {
-			return false
-		}
-		path = rest
-		if _, ok := parameter(part); ok && have == "" || !ok && have != part {
-			return false
-		}
-	}
-	return true
-}
-
-// param returns a parameter of a path that matches, "" if there is none of that
-// name.
-func (r *route) param(path, name string) string {
-	for _, part := range r.parts {
-		have, rest, _ := strings.Cut(path, "/")
-		if p, ok := parameter(part); ok && p == name {
-			return have
-		}
-		path = rest
-	}
-	return ""
 }
 
 // maxCopies bounds the copies of a route; when there are more, those that are
@@ -237,11 +145,7 @@ func (l *loop) routes(w *Worker) error {
 func (l *loop) each(visit func(*route) error) error {
 	all := []*route{l.plain}
 	if l.paths != nil {
-		for _, r := range l.paths.exact {
-			all = append(all, r)
-		}
-		all = append(all, l.paths.patterns...)
-		all = append(all, l.paths.prefixes...)
+		l.paths.Each(func(r *route) { all = append(all, r) })
 	}
 	for _, r := range all {
 		if err := visit(r); err != nil {
@@ -254,7 +158,7 @@ func (l *loop) each(visit func(*route) error) error {
 // match returns the route of a path, nil for 404.
 func (l *loop) match(path string) *route {
 	if l.paths != nil {
-		if r := l.paths.find(path); r != nil {
+		if r := l.paths.Find(path); r != nil {
 			return r
 		}
 	}

@@ -254,6 +254,31 @@ func TestPublishedBeforeTheMoveIsThere(t *testing.T) {
 	c.WantNothing()
 }
 
+// TestNothingIsNothingYet: what a goroutine of the program has posted by then counts.
+func TestNothingIsNothingYet(t *testing.T) {
+	f := &failing{TB: t}
+	posted := make(chan struct{})
+	w := worker.New()
+	w.OnMessage = func(c *worker.Conn, _ worker.Message) {
+		id := c.ID()
+		_ = w.Go(func() {
+			_ = w.Post(func() { _ = w.SendToConn(id, worker.Text("late")) })
+			close(posted)
+		})
+	}
+	s := workertest.Start(f, w)
+	defer s.Stop()
+	c := s.Dial("/")
+	c.SendText("go")
+	<-posted
+	defer func() {
+		if r := recover(); r != f || !strings.Contains(f.said, "late") {
+			t.Errorf("it says %q", f.said)
+		}
+	}()
+	c.WantNothing()
+}
+
 // TestEventsAreCompared: ids and times to wait alone are passed over, and only what has
 // data is something.
 func TestEventsAreCompared(t *testing.T) {

@@ -1,4 +1,4 @@
-package worker
+package http
 
 import (
 	"net/url"
@@ -55,9 +55,9 @@ func unhex(c byte) int {
 	return -1
 }
 
-// findCookie returns the value of the first cookie of that name in a Cookie
+// Cookie returns the value of the first cookie of that name in a Cookie
 // header that has one.
-func findCookie(header, name string) string {
+func Cookie(header, name string) string {
 	for pair := range strings.SplitSeq(header, ";") {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok || strings.Trim(key, " \t") != name {
