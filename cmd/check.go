@@ -93,6 +93,9 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	if runs {
 		return notes, nil
 	}
+	if err := c.roomForKey(cfg); err != nil {
+		busy = append(busy, master.Obstacle{Subject: "data_dir", Err: err})
+	}
 	for _, o := range busy {
 		notes = append(notes, fmt.Sprintf("%s: a start would fail now: %v", cfg.Place(o.Subject), elsewhere(o.Err, cfg)))
 	}
@@ -115,6 +118,14 @@ func (c *call) dataDir(cfg *config.Config) error {
 		return nil // the first start writes it
 	}
 	return err
+}
+
+// roomForKey says why the first start could not write the key of the API.
+func (c *call) roomForKey(cfg *config.Config) error {
+	if _, err := os.Stat(cfg.KeyFile()); cfg.API.Key != "" || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return master.Room(cfg.DataDir)
 }
 
 // cannotStart introduces what stands in the way of a config that is valid.

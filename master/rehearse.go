@@ -10,6 +10,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Obstacle is what would keep a plan from being carried out.
@@ -23,8 +25,8 @@ const rehearseBound = 3 * time.Second
 
 // Rehearse looks for what would keep a start with p, on this machine and by
 // this user, from getting as far as its first process. It changes nothing.
-// Addresses that somebody has bound already are told apart, as busy: that is a
-// matter of the moment. Those of taken need not be looked at.
+// Addresses and a data directory that somebody has already, and a full disk, are
+// told apart, as busy: that is a matter of the moment. Those of taken need not be looked at.
 func Rehearse(ctx context.Context, p *Plan, taken []Socket) (obstacles, busy []Obstacle) {
 	ctx, cancel := context.WithTimeout(ctx, rehearseBound)
 	defer cancel()
@@ -34,6 +36,9 @@ func Rehearse(ctx context.Context, p *Plan, taken []Socket) (obstacles, busy []O
 		}
 	}
 	note("runtime_dir", usable(p.RuntimeDir))
+	if err := Room(p.RuntimeDir); err != nil {
+		busy = append(busy, Obstacle{"runtime_dir", err})
+	}
 	note("log_file", loggable(p.LogFile, p.RuntimeDir))
 	for _, g := range p.Workers {
 		_, err := credentialOf(g.User, g.Group)
@@ -148,6 +153,24 @@ func Writable(dir string) error {
 		return Writable(filepath.Dir(dir))
 	}
 	return err
+}
+
+// Room says why not even a small file could be made in dir, or in the folder that
+// it would be made in: the disk is full.
+func Room(dir string) error {
+	var s unix.Statfs_t
+	err := unix.Statfs(dir, &s)
+	if errors.Is(err, os.ErrNotExist) && dir != filepath.Dir(dir) {
+		return Room(filepath.Dir(dir))
+	}
+	free := s.Bavail
+	if os.Geteuid() == 0 {
+		free = s.Bfree // the last part is kept for root
+	}
+	if err == nil && s.Blocks > 0 && (free == 0 || s.Files > 0 && s.Ffree == 0) {
+		return &os.PathError{Op: "make files in", Path: dir, Err: syscall.ENOSPC}
+	}
+	return nil // what cannot be told shows when it is tried
 }
 
 // inFolder says why no file could be made in a folder that has to be there.
