@@ -19,7 +19,7 @@ const keyName = "api.key"
 
 // dataFiles are the files and folders in data_dir: this one, and what the
 // services of the broker process keep.
-var dataFiles = []string{keyName, "webhooks", "acme", "cached-events.json", "keeper-heard.json", "keeper-peers.json", "keeper-nodes.json", "history"}
+var dataFiles = []string{keyName, "webhooks", "acme", "cached-events.json", "keeper-heard.json", "keeper-peers.json", "keeper-nodes.json", "history", "history-rules.json"}
 
 // brokerOwner is the user whom data_dir may belong to beside root and this one.
 func brokerOwner(cfg *config.Config) (uids []int) {

@@ -12,6 +12,13 @@ func (s *Store) Follow(app string, last, forgotten uint64) {
 	q.last, q.forgotten = last, min(last, forgotten)
 }
 
+// Distrust says that messages of an app may have come that were not numbered, up to
+// when it was at that offset: whoever was there by then is told so.
+func (s *Store) Distrust(app string, offset uint64) {
+	_, q := s.sequenceOf(app)
+	q.doubt = offset
+}
+
 // Take keeps a message that others have numbered. Offsets rise through an app
 // but for those that Follow has said are to be loaded. ms is the time of the
 // message. full is how many messages of a channel the others keep at most: of a

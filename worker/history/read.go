@@ -63,6 +63,8 @@ func (s *Store) From(app, name string, after Position, room int, now int64) (a A
 		a.Reason = OtherEpoch
 	case after.Offset > q.last:
 		a.Reason = Future
+	case q.doubt > 0 && after.Offset <= q.doubt:
+		a.Reason = Age
 	case c == nil:
 		if after.Offset < q.forgotten {
 			a.Reason = Age

@@ -58,6 +58,7 @@ type sequence struct {
 	last      uint64
 	forgotten uint64 // no channel that is not in the table has a later message
 	bar       uint64 // see Store.older
+	doubt     uint64 // see Store.Distrust
 	keys      keys
 	versions  versions
 }

@@ -80,3 +80,35 @@ func TestHistoryOfTwoNodes(t *testing.T) {
 	a.message("room1", "three")
 	b.message("room1", "three")
 }
+
+// TestHistoryOffAndOn: what is published while channels have no history is in no log. Who
+// was there before is told so when they have one again, also by the process after that.
+func TestHistoryOffAndOn(t *testing.T) {
+	list, _ := nodes(t, "jetstream")
+	n := list[0]
+	two := list[1]
+	for _, other := range []node{two} {
+		other.MustRun("stop")
+	}
+	say := func(text string) { n.Post("/v1/publish", map[string]any{"channel": "room1", "data": text}) }
+	pushdtest.Eventually(t, "it takes messages", func() bool { return tryPublish(n.Server, "room1", "one") })
+	a := dial(t, n.Server)
+	a.SendText("join room1")
+	at := a.joined("room1", `0 ""`)
+	a.Close()
+	for _, rule := range []string{"history = 0", "history = 5000", "history = 5000\nage = \"2h\""} {
+		n.WriteConfig(strings.Replace(n.text, "history = 5000\nage = \"1h\"", rule, 1))
+		n.MustRun("reload")
+		say("while " + rule)
+	}
+	pushdtest.Eventually(t, "it takes messages", func() bool { return tryPublish(n.Server, "room1", "last") })
+	b := dial(t, n.Server)
+	b.SendText("join room1 " + at)
+	now := b.joined("room1", `0 "age"`)
+	say("more")
+	b.message("room1", "more")
+	c := dial(t, n.Server)
+	c.SendText("join room1 " + now)
+	c.joined("room1", `1 ""`)
+	c.message("room1", "more")
+}

@@ -115,6 +115,7 @@ func (h *sharedStore) follows(at worker.LogStart) {
 	for app := range s.env.Apps {
 		s.rings.Follow(app, at.Last, at.Forgotten)
 	}
+	h.doubts(at)
 }
 
 // setAway tells the workers whether messages can be numbered.

@@ -67,6 +67,8 @@ func (s *Sequencer) newStore(name string) store {
 	switch {
 	case name == storeJetStream && s.env.Channels.Ordered() != nil:
 		return &sharedStore{s: s}
+	case name == storeJetStream:
+		s.offNow()
 	case name == storeDisk && s.env.DataDir != "":
 		return &diskStore{memoryStore: m}
 	}

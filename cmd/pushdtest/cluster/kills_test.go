@@ -102,7 +102,6 @@ type listener struct {
 	sessions [][]string // of room: what each connection got
 	at       string     // of log: where it is
 	got      []string   // of log: positions, "" = it was told that something is missing
-	closed   int
 }
 
 func (k *listener) run() {

@@ -1,0 +1,86 @@
+package sequencer
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// rulesFile, in data_dir, is what a node knows of the rules that its broker process
+// before went by. The log keeps what came before a history was switched off, and goes on
+// when it is on again: what came between has no number, and the log does not know.
+const rulesFile = "history-rules.json"
+
+type rulesNote struct {
+	Rules map[string]string `json:"rules"` // by app: which channels have a history
+	Epoch history.Epoch     `json:"epoch"`
+	Doubt map[string]uint64 `json:"doubt"` // by app: who was there by then may have missed something
+}
+
+func (s *Sequencer) rulesNow() map[string]string {
+	now := map[string]string{"": s.env.Channels.Historical("")}
+	for app := range s.env.Apps {
+		now[app] = s.env.Channels.Historical(app)
+	}
+	return now
+}
+
+// doubts compares the rules with those of before, and has whoever was in an app when
+// others held told that he may have missed something. A node without data_dir, or with a
+// new one, as a pod has it, knows of none before.
+func (h *sharedStore) doubts(at worker.LogStart) {
+	s := h.s
+	before, known := s.readRules()
+	note := rulesNote{Rules: s.rulesNow(), Epoch: at.Epoch, Doubt: map[string]uint64{}}
+	for app, rules := range note.Rules {
+		doubt := uint64(0)
+		switch {
+		case !known:
+		case before.Rules[app] != rules:
+			doubt = at.Last
+		case before.Epoch == at.Epoch:
+			doubt = before.Doubt[app]
+		}
+		if doubt > 0 {
+			note.Doubt[app] = doubt
+			s.rings.Distrust(app, doubt)
+		}
+	}
+	s.writeRules(&note)
+}
+
+// offNow notes that no channel has a history, for the time when some have one again.
+func (s *Sequencer) offNow() {
+	if before, known := s.readRules(); known {
+		before.Rules = s.rulesNow()
+		s.writeRules(&before)
+	}
+}
+
+func (s *Sequencer) readRules() (note rulesNote, known bool) {
+	if s.env.DataDir == "" {
+		return note, false
+	}
+	raw, err := os.ReadFile(filepath.Join(s.env.DataDir, rulesFile))
+	return note, err == nil && json.Unmarshal(raw, &note) == nil
+}
+
+func (s *Sequencer) writeRules(note *rulesNote) {
+	if s.env.DataDir == "" {
+		return
+	}
+	name := filepath.Join(s.env.DataDir, rulesFile)
+	raw, err := json.Marshal(note)
+	if err == nil {
+		err = os.WriteFile(name+".new", raw, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	if err != nil {
+		s.env.Log.Warn("after a change of which channels have a history, clients may not be told what they have missed", "error", err)
+	}
+}
