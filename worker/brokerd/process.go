@@ -119,6 +119,9 @@ func serve(p Process) error {
 	b.master.control = p.Control
 	b.tidy = time.AfterFunc(tidyAfter, debug.FreeOSMemory)
 	defer b.tidy.Stop()
+	calm := make(chan struct{})
+	defer close(calm)
+	go tidies(calm, tidyEach)
 	for _, l := range p.Init.Listeners {
 		b.sockets[l.Address] = os.NewFile(uintptr(l.FD), l.Address)
 	}
