@@ -59,7 +59,7 @@ func (x *export) resume() {
 	}
 }
 
-// retake watches a connection again.
+// retake watches a connection again: it is the loop's as before freeze.
 func (l *loop) retake(c *Conn) error {
 	if !c.sock.Valid() {
 		return nil

@@ -136,7 +136,9 @@ func (m *imports) batch(p handover.Parcel) error {
 	return nil
 }
 
-// unpack reads the records and checks that there is room for the sockets.
+// unpack reads the records and checks that there is room for the sockets. With an error
+// the descriptors are still the parcel's, and closed with it; without one they are the
+// shipment's.
 func (m *imports) unpack(p handover.Parcel) (*shipment, error) {
 	s, err := m.read(p)
 	if err != nil {
@@ -157,7 +159,10 @@ func (m *imports) unpack(p handover.Parcel) (*shipment, error) {
 	return s, nil
 }
 
-// read reads the records of a batch. Nothing acts on them yet.
+// read reads the records of a batch: the moment at which the old worker lost sight of
+// them, the vector, then length and bytes of each record, one for each descriptor and in
+// their order. Nothing acts on them yet, and nothing refers to the bytes afterwards. What
+// all fields together weigh is bounded, since a reader makes an object of many.
 func (m *imports) read(p handover.Parcel) (*shipment, error) {
 	s := &shipment{files: p.Files}
 	b := p.Body
@@ -303,7 +308,7 @@ func (m *imports) pause(d time.Duration) {
 	m.out.MaxUS = max(m.out.MaxUS, us)
 }
 
-// report sends the numbers.
+// report sends the numbers, which are the loop's.
 func (m *imports) report() error {
 	fault.Point("import end")
 	var body []byte
@@ -319,7 +324,10 @@ func (m *imports) report() error {
 }
 
 // take answers the master's import order: from then on what is delivered here
-// is remembered for the connections to come.
+// is remembered for the connections to come. The order of the steps is what the old
+// worker relies on: the journal is open before the master hears so, and the master lets
+// the old worker begin only then. Several may be under way, of groups that get smaller:
+// the journal is closed with the last.
 func (s *serving) take(k *handover.Courier, id uint64) {
 	defer k.Close()
 	m := &imports{l: s.l, k: k}

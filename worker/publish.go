@@ -1,5 +1,13 @@
 package worker
 
+// What a program publishes goes to the broker's queue, on the loop, and nowhere else: no
+// member of this process gets it before it has come back, so that all processes see one
+// publisher's messages in one order. Number and publisher are set by the broker's client
+// when it is sent; until then a publication belongs to the queue, its Data with it.
+//
+// What is refused here has no effect at all: ErrTooLarge, ErrUnavailable, or the
+// broker's own ErrBrokerBusy and ErrBrokerAway. Counted is what was handed on to it.
+
 // publish hands a publication to the broker; it comes back to this process's
 // own members by the same way as to all others.
 func (l *loop) publish(kind Kind, scope Scope, target string, m Message, opts []Option) error {
@@ -17,6 +25,8 @@ func (l *loop) publish(kind Kind, scope Scope, target string, m Message, opts []
 	return l.broker.Publish(&p)
 }
 
+// newPublication copies the data: the caller may use it again, and a publication never
+// changes.
 func newPublication(kind Kind, scope Scope, target string, m Message) Publication {
 	return Publication{
 		Kind: kind, Scope: scope, Target: target, Shard: Shard(scope, target),
@@ -24,6 +34,8 @@ func newPublication(kind Kind, scope Scope, target string, m Message) Publicatio
 	}
 }
 
+// publishAll publishes all of list in its order or, with an error, nothing: a list that
+// is taken in part could not be tried again.
 func (l *loop) publishAll(list []ChannelMessage) error {
 	if len(list) == 0 {
 		return nil
@@ -35,6 +47,7 @@ func (l *loop) publishAll(list []ChannelMessage) error {
 	return l.broker.PublishAll(ps)
 }
 
+// publications makes them, and counts them only when each can be taken.
 func (l *loop) publications(list []ChannelMessage) ([]Publication, error) {
 	ps := make([]Publication, len(list))
 	for i := range list {
@@ -71,6 +84,8 @@ func (l *loop) takes(p *Publication) error {
 	return nil
 }
 
+// kick closes the target's connections, wherever they are, in the order of what is
+// published to the same target: what was said before reaches them before they go.
 func (l *loop) kick(scope Scope, target string, code int, reason string) error {
 	return l.broker.Publish(&Publication{
 		Kind: KindKick, Scope: scope, Target: target, Shard: Shard(scope, target),

@@ -9,7 +9,9 @@ import (
 	"github.com/pushd/pushd/worker/record"
 )
 
-// movedFlags are those that mean the same in the next process.
+// movedFlags are those that mean the same in the next process. Their bits are in the
+// records of all versions, so none may ever get another meaning; what is not here is of
+// this process alone, as what its reactor does (flagMuted), or is told otherwise.
 const movedFlags = flagConnected | flagPaused | flagPinged | flagDeflate | flagFull | flagBody | flagHeader
 
 // appendRecord appends the state of c, all that it needs to go on elsewhere and
@@ -66,7 +68,8 @@ func (c *Conn) appendRecord(dst []byte) []byte {
 	return record.AppendNumber(dst, record.Deadline, uint64(*c.loop.conns.when(c)))
 }
 
-// append appends what the socket has not taken. The frame that is partly sent comes
+// append appends what the socket has not taken. Frames are copied: others share them
+// here, and nobody there. The frame that is partly sent comes
 // first, and has no mark: nothing may be done with it but to send the rest.
 func (q *queue) append(dst []byte) []byte {
 	if q == nil {
@@ -173,7 +176,8 @@ func (a *arrival) field(tag byte, v []byte) error {
 	return nil
 }
 
-// partial takes the rest of a frame whose beginning the client has. A byte that
+// partial takes the rest of a frame whose beginning the client has. It stands before
+// all frames, since nothing can go between. A byte that
 // counts as sent stands for that beginning, lest a full queue drop the rest.
 func (a *arrival) partial(v []byte) error {
 	q := a.c.out
@@ -186,7 +190,9 @@ func (a *arrival) partial(v []byte) error {
 	return nil
 }
 
-// mark takes the mark of the frame that was read last.
+// mark takes the mark of the frame that was read last. Marks are kept for as many frames
+// as there are up to that one: those behind the last mark have none. Whether a message
+// must not be missed is not in the record: this process's rules say so.
 func (a *arrival) mark(v []byte) error {
 	slow, channel, ok := strings.Cut(string(v), "\x00")
 	q := a.c.out
@@ -200,8 +206,9 @@ func (a *arrival) mark(v []byte) error {
 	return nil
 }
 
-// text collects a text, as a field, which is how the connection keeps it. One that comes twice is remembered twice, and the first
-// one counts; no worker writes that.
+// text collects a text, as a field, which is how the connection keeps it. One that
+// comes twice is remembered twice, and the first one counts; no worker writes that. What
+// all of them weigh is looked at in check, when the last has come.
 func (a *arrival) text(tag byte, v []byte) error {
 	if record.Named(tag) && bytes.IndexByte(v, 0) < 0 {
 		return record.ErrDamaged
@@ -229,7 +236,10 @@ func (a *arrival) counters(v []byte) error {
 	return nil
 }
 
-// number sets the numeric fields and ignores those it does not know.
+// number sets the numeric fields and ignores those it does not know: a later version
+// has added them, and would have raised the record's version if that were wrong. A
+// number that is longer than it needs, or has something behind it, is damaged. Times are
+// of the clock that both processes share, seconds as this one counts them.
 func (a *arrival) number(tag byte, v []byte) error {
 	if tag > record.Dropped {
 		return nil

@@ -312,3 +312,26 @@ func TestEventsAreCompared(t *testing.T) {
 	defer s2.Stop()
 	s2.Events("/").WantNothing()
 }
+
+// TestWhoIsNotReadHasNotLeft: what a client has sent before it hung up comes first, and
+// neither comes while nobody reads.
+func TestWhoIsNotReadHasNotLeft(t *testing.T) {
+	var l log
+	var conn *worker.Conn
+	w := worker.New("text://127.0.0.1:2")
+	w.OnConnect = func(c *worker.Conn) { conn = c; c.PauseRead() }
+	w.OnMessage = func(_ *worker.Conn, m worker.Message) { l.note("got", m.String()) }
+	w.OnClose = func(_ *worker.Conn, err error) { l.note("close", why(err)) }
+	s := workertest.Start(t, w)
+	for sent, got := range map[string]string{"one\ntwo\n": "got one\ngot two\n", "": ""} {
+		c := s.Stream(0)
+		c.Write([]byte(sent))
+		c.Drop()
+		l.want(t)
+		s.Do(func(*worker.Worker) { conn.ResumeRead() })
+		if lines := strings.Join(l.lines, "\n"); !strings.HasPrefix(lines, got+"close ") || strings.Count(lines, "close") != 1 {
+			t.Errorf("callbacks:\n%s", lines)
+		}
+		l.lines = nil
+	}
+}
