@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // DataInUseError is Run's error when another master has the data directory. Two on
@@ -28,7 +30,7 @@ func (e *DataInUseError) Error() string {
 
 // dataWait is how long somebody else may have a data directory: a master that was
 // killed, or a check that looks, lets go of it in a moment.
-const dataWait = 2 * time.Second
+const dataWait = 5 * time.Second
 
 // lockData locks the data directory of a plan for as long as this process runs.
 // A folder that cannot be made or locked is left to those who need it. It runs on
@@ -111,10 +113,11 @@ func holder(f *os.File) int {
 	if err != nil || syscall.Fstat(int(f.Fd()), &s) != nil {
 		return 0
 	}
-	inode := ":" + strconv.FormatUint(s.Ino, 10)
+	dev := uint64(s.Dev)
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(dev), unix.Minor(dev), s.Ino)
 	for line := range strings.Lines(string(locks)) {
 		// 7: FLOCK  ADVISORY  WRITE 1234 fe:01:4711 0 EOF
-		if w := strings.Fields(line); len(w) > 5 && w[1] == "FLOCK" && strings.HasSuffix(w[5], inode) {
+		if w := strings.Fields(line); len(w) > 5 && w[1] == "FLOCK" && w[5] == file {
 			pid, _ := strconv.Atoi(w[4])
 			return max(pid, 0)
 		}
