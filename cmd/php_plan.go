@@ -28,7 +28,7 @@ func (b *planner) phpGroups() {
 		return
 	}
 	w := config.Worker{Settings: worker.DefaultSettings(), Handler: &config.Route{Handler: "script", Origins: []string{"*"}}}
-	w.Settings.Limits.MaxMessage = phpMaxMessage
+	w.Settings.Limits.MaxMessage, w.Settings.Limits.MaxQueue = phpMaxMessage, phpMaxQueue
 	b.phpDeclared(w, c, map[string]any{
 		"allow_root": os.Getenv(phpRootEnv) != "", "watch": os.Getenv(phpWatchEnv) != "", "output": "raw",
 	})
@@ -181,6 +181,10 @@ func absolute(dir, name string) (string, error) {
 // phpMaxMessage is what Workerman takes by default rather than what we do, in
 // bytes: its programs are not written for less.
 const phpMaxMessage = 1 << 20
+
+// phpMaxQueue lets Workerman's own limit act before ours, in bytes: a program is
+// told at half of it (FULL) and may then send maxSendBufferSize, 1 MiB, more.
+const phpMaxQueue = 4 << 20
 
 // phpTitle names the program where a command is hinted at.
 func (f *phpFile) title() string { return "php " + shellWord(strings.TrimSpace(f.typed)) }

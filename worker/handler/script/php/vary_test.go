@@ -214,3 +214,39 @@ Workerman\Worker::runAll();`, address)), "start")
 		}
 	}
 }
+
+// TestLong: what is longer than a frame goes in pieces, or is refused with a line;
+// the process that says it lives on.
+func TestLong(t *testing.T) {
+	const code = `
+use Workerman\Worker;
+$w = new Worker('%s://0.0.0.0:2346');
+$w->onError = function ($c, $code, $text) { echo "error $code $text\n"; };
+$w->onMessage = function ($c, $data) use ($w) {
+    if ($data === 'near') { foreach ($w->connections as $x) $x->send(str_repeat('y', Pushd\Link::$most - 19)); return; }
+    var_dump($c->send(str_repeat('x', 3000000)));
+    if ($data === 'all') { Pushd\broadcast(str_repeat('x', 3000000)); $c->send('after'); }
+};
+Worker::runAll();`
+	h := serve(t, program(t, fmt.Sprintf(code, "tcp")), "start")
+	h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
+	h.message(1, "x")
+	n := 0
+	for _, o := range h.done() {
+		n += len(strings.TrimPrefix(o, "SEND 1 "))
+	}
+	if n != 3000000 {
+		t.Errorf("%d bytes", n)
+	}
+	h = serve(t, program(t, fmt.Sprintf(code, "websocket")), "start")
+	h.open(script.Open, 1, "")
+	h.open(script.Open, 2, "")
+	h.message(1, "all")
+	h.want("SEND 1 after")
+	h.says("error 2 message too long")
+	h.says("3000000 bytes in one piece are more than pushd takes")
+	h.message(1, "near")
+	if got := h.done(); len(got) != 2 || !strings.HasPrefix(got[0], "SEND 1 y") || !strings.HasPrefix(got[1], "SEND 2 y") {
+		t.Errorf("%d orders", len(got))
+	}
+}

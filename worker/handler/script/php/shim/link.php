@@ -28,6 +28,9 @@ final class Link
     public static $leaving = false;
     public static $config = [];
 
+    /** Bytes of the longest payload that pushd takes; a longer one would be the end of this process. */
+    public static $most = 1114112;
+
     private static $socket, $pid = 0, $in = '', $at = 0, $out = '';
     public static $questions = 0; // asked so far
     private static $done = 0; // events of this batch that are done
@@ -51,6 +54,7 @@ final class Link
         \stream_set_write_buffer(self::$socket, 0);
         while (($config = self::take(self::CONFIG, 0)) === null && self::read());
         self::$config = (array)\json_decode((string)$config, true);
+        self::$most = (int)(self::$config['max_reply'] ?? self::$most);
         self::$done = 0;
     }
 
@@ -64,16 +68,29 @@ final class Link
         if (self::$n) {
             self::merge();
         }
+        if (\strlen($data) > self::$most && $op !== self::CARRY) {
+            self::tooLong(\strlen($data));
+            return;
+        }
         self::$out .= \pack('VCCvP', \strlen($data), $op, $flags, $aux, $id) . $data;
         if (\strlen(self::$out) > self::READ && !self::$first) {
             self::write();
         }
     }
 
+    static function tooLong(int $bytes): void
+    {
+        Program::once('long', "$bytes bytes in one piece are more than pushd takes, " . self::$most . ': they are not sent');
+    }
+
     static function send(int $id, string $data, int $flags = 0): void
     {
-        if (self::$n && ($data !== self::$same || $flags !== self::$sameFlags)) {
+        if (self::$n && ($data !== self::$same || $flags !== self::$sameFlags || 12 + 8 * self::$n + \strlen($data) > self::$most)) {
             self::merge();
+        }
+        if (\strlen($data) > self::$most) {
+            self::tooLong(\strlen($data));
+            return;
         }
         self::$same = $data;
         self::$sameFlags = $flags;

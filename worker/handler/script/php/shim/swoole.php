@@ -143,8 +143,14 @@ namespace Swoole {
 
         protected function pushdSend(int $fd, string $data, int $flags): bool
         {
+            if (\strlen($data) > Link::$most && \strncmp(Conns::told($fd, 1), 'tcp', 3) === 0) { // bytes go in pieces, a message cannot
+                foreach (\str_split($data, Link::$most) as $piece) {
+                    Link::send($fd, $piece);
+                }
+                return true;
+            }
             Link::send($fd, $data, $flags);
-            return true;
+            return \strlen($data) <= Link::$most;
         }
 
         public function sendTo($ip, $port, $data, $socket = -1)

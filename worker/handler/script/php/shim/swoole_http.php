@@ -127,7 +127,12 @@ namespace Swoole\Http {
                 return false;
             }
             $this->ended = true;
-            \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $this->head() . $data);
+            $pieces = \str_split($this->head() . $data, \Pushd\Link::$most) ?: [''];
+            $last = \array_pop($pieces);
+            foreach ($pieces as $piece) {
+                \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $piece, \Pushd\Link::MORE);
+            }
+            \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $last);
             return true;
         }
 

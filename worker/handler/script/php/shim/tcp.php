@@ -119,7 +119,27 @@ namespace Workerman\Connection {
             if (isset(\Pushd\Full::$bytes[$this->id]) && !\Pushd\Full::take($this, \strlen($data))) {
                 return false;
             }
+            if (\strlen($data) > \Pushd\Link::$most) {
+                return $this->pieces($data);
+            }
             \Pushd\Link::send($this->id, $data, $flags);
+            return true;
+        }
+
+        /** More than goes at once: bytes go in pieces, a message cannot. */
+        private function pieces(string $data): bool
+        {
+            if (!\Pushd\WorkermanProgram::bytes()) {
+                \Pushd\Link::tooLong(\strlen($data));
+                self::$statistics['send_fail']++;
+                if ($f = $this->onError) {
+                    $f($this, self::SEND_FAIL, 'message too long and drop package');
+                }
+                return false;
+            }
+            foreach (\str_split($data, \Pushd\Link::$most) as $piece) {
+                \Pushd\Link::send($this->id, $piece);
+            }
             return true;
         }
 

@@ -78,12 +78,18 @@ namespace Pushd {
             Conns::$class = TcpConnection::class;
         }
 
+        /** Whether clients are sent bytes as they are, and not messages that pushd frames. */
+        static function bytes(): bool
+        {
+            $scheme = \strtolower((string)\strstr(self::$worker->getSocketName(), '://', true));
+            return self::$codec !== null || \in_array($scheme, ['tcp', 'unix', 'ssl', ''], true);
+        }
+
         /** $connection->protocol = …: only where pushd passes on bytes can they be something else. */
         static function changes(int $id, $class): void
         {
-            $listens = \strtolower((string)\strstr(self::$worker->getSocketName(), '://', true));
-            if (self::$codec === null && !\in_array($listens, ['tcp', 'unix', 'ssl'], true)) {
-                self::once('protocol', "\$connection->protocol does nothing for $listens://, which pushd speaks itself");
+            if (!self::bytes()) {
+                self::once('protocol', '$connection->protocol does nothing for ' . self::$worker->getSocketName() . ', which pushd speaks itself');
                 return;
             }
             Packets::change($id, $class === null ? null : (string)$class);
