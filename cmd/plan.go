@@ -179,10 +179,8 @@ func root(name string) bool {
 	if name == "" {
 		return os.Geteuid() == 0
 	}
-	if u, err := user.Lookup(name); err == nil {
-		return u.Uid == "0"
-	}
-	return name == "0"
+	uid, err := lookUpUID(name)
+	return err == nil && uid == 0
 }
 
 // rules judges what a worker makes of a route when it starts; pattern "" is a

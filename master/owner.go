@@ -35,8 +35,7 @@ func socketOwner(network string, port int) (pid int, name string) {
 		if target, err := os.Readlink(link); err == nil && inodes[target] {
 			dir := filepath.Dir(filepath.Dir(link))
 			pid, _ := strconv.Atoi(filepath.Base(dir))
-			comm, _ := os.ReadFile(dir + "/comm")
-			return pid, strings.TrimSpace(string(comm))
+			return pid, programOf(pid)
 		}
 	}
 	return 0, ""

@@ -271,7 +271,12 @@ func (f *folder) say(clean bool, boot string, sync bool) error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(f.dir, stateName)
+	return replaceFile(filepath.Join(f.dir, stateName), raw, sync)
+}
+
+// replaceFile writes a file beside the one that it replaces. With sync it is on the
+// disk when replaceFile returns.
+func replaceFile(name string, raw []byte, sync bool) error {
 	file, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -286,7 +291,7 @@ func (f *folder) say(clean bool, boot string, sync bool) error {
 	if err := os.Rename(name+".new", name); err != nil || !sync {
 		return err
 	}
-	return syncFolder(f.dir)
+	return syncFolder(filepath.Dir(name))
 }
 
 func syncFolder(dir string) error {

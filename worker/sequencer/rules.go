@@ -72,13 +72,9 @@ func (s *Sequencer) writeRules(note *rulesNote) {
 	if s.env.DataDir == "" {
 		return
 	}
-	name := filepath.Join(s.env.DataDir, rulesFile)
 	raw, err := json.Marshal(note)
 	if err == nil {
-		err = os.WriteFile(name+".new", raw, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(name+".new", name)
+		err = replaceFile(filepath.Join(s.env.DataDir, rulesFile), raw, false)
 	}
 	if err != nil {
 		s.env.Log.Warn("after a change of which channels have a history, clients may not be told what they have missed", "error", err)
