@@ -13,7 +13,7 @@ CONNECTIONS ?= 1000000
 # Progress while it runs, the failures at the end, everything in bin/test.log.
 TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log --
 
-.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload bench-cluster lint dist clean
+.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload bench-returns bench-sse bench-tls bench-cluster lint dist clean
 
 build: pushd ## bin/pushd, its second name bin/pushctl, and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushbench ./cmd/pushbench
@@ -77,6 +77,15 @@ bench-peers: build bin/peers ## pushd and its peers in turn, ROUNDS times; about
 
 bench-reload: build ## the promises of a reload, full size, with their reach: about three minutes, six at most
 	timeout 360 ./bin/pushbench reloads
+
+bench-returns: build ## what clients that were away get, and how soon, with the reach: five minutes
+	./bin/pushbench returns
+
+bench-sse: build ## streams and long polls beside WebSockets, with the reach: eight minutes
+	./bin/pushbench sse
+
+bench-tls: build bin/peers ## clients behind TLS beside those in the clear, and net/http, with the reach: seven minutes
+	./bin/pushbench tls
 
 bench-cluster: ## three nodes on a NATS cluster, at full size: calls, cuts, deaths, reloads
 	PUSHD_TEST_FULL=1 $(GO) test -count=1 -timeout 90m -v ./cmd/pushdtest/cluster

@@ -319,7 +319,7 @@ func (x *export) look() (more, pending bool) {
 	l := x.l
 	for _, c := range l.conns.all {
 		more = more || c.movable()
-		pending = pending || c.has(flagHeld) && (c.more.held.response == nil || !c.more.held.response.started)
+		pending = pending || c.has(flagHeld) && !c.more.held.begun()
 	}
 	if l.become(phaseHanding); pending {
 		l.become(phaseWaiting)

@@ -197,7 +197,7 @@ func (h *Handshake) hold(late func(answer)) {
 	h.late = late
 	c := h.c
 	c.set(flagHeld)
-	c.extra().held = &held{handshake: h}
+	c.extra().held = &held{h}
 	c.loop.expect(c, deferTimeout)
 }
 

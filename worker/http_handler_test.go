@@ -121,7 +121,7 @@ func TestHTTPHandlerStream(t *testing.T) {
 		if version == "1.1" { // 8 MiB are more than the sockets take
 			s.eventually("it waits for the client", func() bool {
 				all := s.w.loop.conns.all
-				return len(all) == 1 && all[0].more != nil && all[0].more.held != nil && all[0].more.held.response.taken != nil
+				return len(all) == 1 && all[0].more != nil && all[0].more.held != nil && all[0].more.held.answer.(*Response).taken != nil
 			})
 		}
 		resp, body := c.response("GET")
@@ -182,7 +182,7 @@ func TestHTTPHandlerGone(t *testing.T) {
 		if path == "/stream" {
 			s.eventually("it waits for the client", func() bool {
 				all := s.w.loop.conns.all
-				return len(all) == 1 && all[0].more != nil && all[0].more.held != nil && all[0].more.held.response.taken != nil
+				return len(all) == 1 && all[0].more != nil && all[0].more.held != nil && all[0].more.held.answer.(*Response).taken != nil
 			})
 			s.on(func() { // the deadline of one that takes nothing
 				*s.w.loop.conns.when(s.w.loop.conns.all[0]) = seconds(s.w.loop.now)

@@ -45,6 +45,7 @@ type loop struct {
 	rest   waitlist
 	thaw   []*Conn // reading resumed during this turn
 	polled []*Conn // polls for whom something may have come
+	terms  *terms  // of the last poll
 	fan    fanout
 	accept admission
 	beat   heartbeat

@@ -23,6 +23,9 @@ func (a *arrival) place(l *loop) bool {
 			fits = false
 		}
 	}
+	if p := c.poll(); p != nil {
+		p.terms = l.agreed(*p.terms)
+	}
 	for _, name := range a.channels {
 		l.hub.Join(hub.Channel, name, c)
 	}

@@ -201,31 +201,41 @@ func (w *Response) emit(n int, encode func([]byte) []byte) {
 
 // held is an answer that comes later.
 type held struct {
-	handshake *Handshake
-	response  *Response
-	shaking   *shaking
-	poll      *poll
+	answer any // *Handshake, *Response, *shaking or *poll
+}
+
+// begun reports whether the client has got a part of the answer.
+func (h *held) begun() bool {
+	w, ok := h.answer.(*Response)
+	return ok && w.started
 }
 
 // expire answers what took too long.
 func (h *held) expire() {
+	switch w := h.answer.(type) {
+	case *Handshake:
+		w.Refuse(nethttp.StatusGatewayTimeout, "the answer took too long")
+	case *Response:
+		w.expire()
+	}
+}
+
+func (w *Response) expire() {
 	switch {
-	case h.handshake != nil:
-		h.handshake.Refuse(nethttp.StatusGatewayTimeout, "the answer took too long")
-	case !h.response.started:
-		h.response.status = nethttp.StatusGatewayTimeout
-		h.response.body = h.response.body[:0]
-		h.response.End()
-	case h.response.taken != nil:
-		l := h.response.c.loop
+	case !w.started:
+		w.status = nethttp.StatusGatewayTimeout
+		w.body = w.body[:0]
+		w.End()
+	case w.taken != nil:
+		l := w.c.loop
 		l.failSend("slow")
-		l.destroy(h.response.c, ErrSlow)
+		l.destroy(w.c, ErrSlow)
 	}
 }
 
 // drained tells that the queue of the connection is empty.
 func (h *held) drained() {
-	if w := h.response; w != nil && w.taken != nil {
+	if w, ok := h.answer.(*Response); ok && w.taken != nil {
 		fn := w.taken
 		w.taken = nil
 		w.c.loop.expect(w.c, 0)
@@ -235,14 +245,13 @@ func (h *held) drained() {
 
 // abort tells that the client is gone.
 func (h *held) abort() {
-	if h.handshake != nil {
-		h.handshake.state = handshakeDone
-	}
-	if h.response != nil {
-		h.response.finish()
-	}
-	if h.shaking != nil {
-		close(h.shaking.gone)
+	switch w := h.answer.(type) {
+	case *Handshake:
+		w.state = handshakeDone
+	case *Response:
+		w.finish()
+	case *shaking:
+		close(w.gone)
 	}
 }
 
@@ -307,7 +316,7 @@ func (w *Response) serve(rt *route, r *Request) {
 		return
 	}
 	c.set(flagHeld)
-	c.extra().held = &held{response: w}
+	c.extra().held = &held{w}
 	if !w.started {
 		c.loop.expect(c, deferTimeout)
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -24,9 +25,13 @@ func TestIdleHeapOfStreams(t *testing.T) {
 func idleStreams(t *testing.T, budget int, answer string, program func() *Worker) {
 	b, w1 := &testBus{}, program()
 	s1 := launch(t, w1, b, nil)
-	base := liveHeap()
+	if *heapTable {
+		runtime.MemProfileRate = 1
+	}
+	sites, base := heapSites(), liveHeap()
 	s1.ask(idleConns, "GET / HTTP/1.1\r\nHost: example.test\r\n\r\n", answer)
 	within(t, "idle", base, budget)
+	printSites(t, "idle", sites)
 	w2 := program()
 	s2, report := s1.replace(w2, b)
 	if report.Moved != idleConns {

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"maps"
 	nethttp "net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,13 +41,27 @@ var errUnanswered = errors.New("the client left before the answer")
 
 // poll is a request that waits.
 type poll struct {
-	header  string           // of the answer: lines
-	closing bool             // the connection ends with it
-	tell    bool             // even without a message: where the client is
-	at      history.Position // where it is; zero = where it was
-	items   []byte           // collected, with a comma behind each
-	raw     bool             // the items are the answer, as they are
-	idle    string           // of a raw one: the answer when the time is over
+	held   held             // of the connection, which is this: one object for both
+	*terms                  // of the answer
+	tell   bool             // even without a message: where the client is
+	at     history.Position // where it is; zero = where it was
+	items  []byte           // collected, with a comma behind each
+}
+
+// terms are what most polls have in common, who share them; nobody changes them.
+type terms struct {
+	header  string // of the answer: lines
+	closing bool   // the connection ends with it
+	raw     bool   // the items are the answer, as they are
+	idle    string // of a raw one: the answer when the time is over
+}
+
+// agreed returns t, or what says the same and was used last.
+func (l *loop) agreed(t terms) *terms {
+	if l.terms == nil || *l.terms != t {
+		l.terms = new(t)
+	}
+	return l.terms
 }
 
 // Poll makes the request wait for up to d: for what comes to the connection, which
@@ -73,7 +89,7 @@ func (w *Response) Poll(d time.Duration) bool {
 		return false
 	}
 	w.header.Set("Content-Type", "application/json")
-	return w.poll(d, &poll{})
+	return w.poll(d, terms{})
 }
 
 // PollRaw is Poll whose answer is what the connection has been sent, as it is, or
@@ -82,21 +98,21 @@ func (w *Response) PollRaw(d time.Duration, idle string) bool {
 	if w.done || w.started || w.c.has(flagDead|flagEnd) || w.c.Full() || w.c.loop.phase.leaving() {
 		return false
 	}
-	return w.poll(d, &poll{raw: true, idle: idle})
+	return w.poll(d, terms{raw: true, idle: idle})
 }
 
-// poll makes p what waits.
-func (w *Response) poll(d time.Duration, p *poll) bool {
+// poll makes the request one that waits.
+func (w *Response) poll(d time.Duration, t terms) bool {
 	c, l := w.c, w.c.loop
 	w.header.Set("Cache-Control", "no-store")
-	p.closing = w.closing
-	for name, values := range w.header {
-		for _, v := range values {
-			p.header += name + ":" + strings.NewReplacer("\r", " ", "\n", " ").Replace(v) + "\n"
+	t.closing = w.closing
+	for _, name := range slices.Sorted(maps.Keys(w.header)) { // the same for all of a kind
+		for _, v := range w.header[name] {
+			t.header += name + ":" + strings.NewReplacer("\r", " ", "\n", " ").Replace(v) + "\n"
 		}
 	}
 	w.release()
-	c.extra().held = &held{poll: p}
+	c.waits(&poll{terms: l.agreed(t)})
 	c.speak(transportPoll)
 	l.expect(c, max(d, time.Second))
 	l.reactor.Settle(c.sock)
@@ -104,12 +120,19 @@ func (w *Response) poll(d time.Duration, p *poll) bool {
 	return c.open()
 }
 
+// waits makes p what waits.
+func (c *Conn) waits(p *poll) {
+	p.held.answer = p
+	c.extra().held = &p.held
+}
+
 // poll returns what waits, nil for none.
 func (c *Conn) poll() *poll {
 	if c.more == nil || c.more.held == nil {
 		return nil
 	}
-	return c.more.held.poll
+	p, _ := c.more.held.answer.(*poll)
+	return p
 }
 
 // encodeItem appends a message as JSON.
@@ -303,7 +326,7 @@ func (a *arrival) pollOf(v []byte) error {
 	if len(v) == 0 || v[0] > 7 {
 		return record.ErrDamaged
 	}
-	p := &poll{closing: v[0]&1 != 0, tell: v[0]&2 != 0, raw: v[0]&4 != 0}
+	p, t := &poll{tell: v[0]&2 != 0}, terms{closing: v[0]&1 != 0, raw: v[0]&4 != 0}
 	var n [3]uint64
 	v = v[1:]
 	for i := range n {
@@ -317,16 +340,16 @@ func (a *arrival) pollOf(v []byte) error {
 		return record.ErrDamaged
 	}
 	p.at = history.Position{Epoch: history.Epoch(n[0]), Offset: n[1]}
-	p.header, v = string(v[:n[2]]), v[n[2]:]
-	if p.raw {
+	t.header, v = string(v[:n[2]]), v[n[2]:]
+	if t.raw {
 		size, w := binary.Uvarint(v)
 		if w <= 0 || size > uint64(len(v)-w) {
 			return record.ErrDamaged
 		}
-		p.idle, v = string(v[w:w+int(size)]), v[w+int(size):]
+		t.idle, v = string(v[w:w+int(size)]), v[w+int(size):]
 	}
-	p.items = append([]byte(nil), v...)
-	a.c.extra().held = &held{poll: p}
+	p.terms, p.items = &t, append([]byte(nil), v...)
+	a.c.waits(p)
 	return nil
 }
 

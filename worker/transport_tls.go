@@ -47,7 +47,7 @@ func (c *Conn) hello(p []byte) []byte {
 	}
 	s := &shaking{c: c, config: c.port.tls.Config(), records: make(chan []byte, 1), gone: make(chan struct{})}
 	c.set(flagHeld)
-	c.extra().held = &held{shaking: s}
+	c.extra().held = &held{s}
 	c.loop.secure.begin(s)
 	return p
 }
@@ -100,7 +100,8 @@ func (c *Conn) shaking() *shaking {
 	if c.more == nil || c.more.held == nil {
 		return nil
 	}
-	return c.more.held.shaking
+	s, _ := c.more.held.answer.(*shaking)
+	return s
 }
 
 // begin starts a handshake, or lets it wait until one before it is over.

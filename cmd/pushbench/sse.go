@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os/exec"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
@@ -99,16 +98,7 @@ func (p *promises) measure(s *ownServer, command string, flags ...string) (r Rep
 	if err != nil {
 		return r, err
 	}
-	c := exec.CommandContext(p.Context.Context, p.self, append([]string{command, "--json", "--pid", strconv.Itoa(pid)}, flags...)...)
-	c.Stderr = p.App.ErrWriter
-	out, err := c.Output()
-	if jsonErr := json.Unmarshal(out, &r); jsonErr != nil {
-		return r, fmt.Errorf("%s: %w: %s", command, err, out)
-	}
-	if !r.OK {
-		return r, fmt.Errorf("%s: %s", command, out)
-	}
-	return r, nil
+	return p.measureAt(pid, command, flags...)
 }
 
 // idleBytes is what one that waits costs the server.

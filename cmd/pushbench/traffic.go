@@ -79,6 +79,9 @@ func traffic(c *cli.Context, l load.Spec, unit string, work func(*fleet.Report) 
 	n.Set(unit+"s", float64(done))
 	n.Set(unit+"s_per_s", float64(done)/took.Seconds())
 	n.Set("seconds", took.Seconds())
+	if l.Resume {
+		n.Set("connections_resumed", float64(r.Counters.Resumed))
+	}
 	if r.Counters.Late > 0 {
 		b.report.late(r.Counters.Late, l.Connections)
 	}

@@ -155,3 +155,6 @@ func (c *Conn) seal(b []byte) []byte {
 	s.out = nil
 	return out
 }
+
+// Resumed reports whether TLS has gone on with a session of before.
+func (c *Conn) Resumed() bool { return c.secure != nil && c.secure.conn.ConnectionState().DidResume }

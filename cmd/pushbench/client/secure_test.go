@@ -56,9 +56,14 @@ func TestSecure(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			done := 0
+			done, known := 0, 0
 			h := &log{}
-			h.onOpen = func(c *Conn) { l.Send(c, Text, []byte("hi")) }
+			h.onOpen = func(c *Conn) {
+				if c.Resumed() {
+					known++
+				}
+				l.Send(c, Text, []byte("hi"))
+			}
 			h.onMsg = func(c *Conn, data []byte) {
 				switch string(data) {
 				case "hi":
@@ -84,8 +89,8 @@ func TestSecure(t *testing.T) {
 			if got := strings.Join(h.events, "\n"); got != strings.Join(append(append(one, one...), one...), "\n") {
 				t.Errorf("%s", got)
 			}
-			if *resumed != 2 {
-				t.Errorf("%d of 3 connections were resumed, not 2", *resumed)
+			if *resumed != 2 || known != 2 {
+				t.Errorf("%d of 3 connections were resumed, not 2; the client says %d", *resumed, known)
 			}
 		})
 	}

@@ -60,6 +60,9 @@ func (l *dial) Stop(drain time.Duration, done func()) {
 func (l *dial) Opened(c *client.Conn) {
 	s := &l.slots[c.Tag]
 	l.opened(&s.Session, s.due)
+	if c.Resumed() {
+		l.env.Count.Resumed++
+	}
 	if l.spec.Size == 0 {
 		l.leave(c, s)
 		return

@@ -121,9 +121,10 @@ type Env struct {
 type Counters struct {
 	Dialed   int64 `json:"dialed"`
 	Opened   int64 `json:"opened"`
-	Failed   int64 `json:"failed"` // dials that did not become connections
-	Left     int64 `json:"left"`   // connections closed by this side
-	Lost     int64 `json:"lost"`   // connections closed by the server
+	Resumed  int64 `json:"resumed,omitempty"` // of those opened by TLS: with a ticket
+	Failed   int64 `json:"failed"`            // dials that did not become connections
+	Left     int64 `json:"left"`              // connections closed by this side
+	Lost     int64 `json:"lost"`              // connections closed by the server
 	Sent     int64 `json:"sent"`
 	Received int64 `json:"received"`
 	Foreign  int64 `json:"foreign"`
@@ -137,6 +138,7 @@ type Counters struct {
 func (c *Counters) Add(o Counters) {
 	c.Dialed += o.Dialed
 	c.Opened += o.Opened
+	c.Resumed += o.Resumed
 	c.Failed += o.Failed
 	c.Left += o.Left
 	c.Lost += o.Lost
