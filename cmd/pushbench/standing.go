@@ -65,7 +65,7 @@ func standingFlags(m mass) []cli.Flag {
 		&cli.IntFlag{Name: "slow-bytes", Value: 2000, Usage: "`BYTES` a second that each of those reads"},
 		&cli.BoolFlag{Name: "slow-cut-ok", Usage: "slow members may be closed in any way, not only with 1013"},
 		&cli.BoolFlag{Name: "slow-may-miss", Usage: "slow members may miss messages (policies drop-oldest and latest)"},
-		&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "around its joining and leaving a member may miss messages for so `LONG`"},
+		&cli.DurationFlag{Name: "settle", Value: 2 * time.Second, Usage: "around its joining and leaving a member may miss messages for so `LONG`, or twice as long as the slowest echo or handshake took"},
 		&cli.StringFlag{Name: "history", Usage: "save the history to `FILE`"},
 		sizeFlag(), durationFlag(), drainFlag())...)
 }
@@ -146,6 +146,7 @@ func (b *bench) verdict(pushers *pushers, before, after proc.Sample, took time.D
 		return err
 	}
 	b.history.Streams = append(b.history.Streams, pushers.streams()...)
+	b.history.Settle = max(b.history.Settle, 2*slowest(r))
 	if file := b.String("history"); file != "" {
 		if err := save(file, &b.history); err != nil {
 			return err
@@ -174,6 +175,17 @@ func (b *bench) verdict(pushers *pushers, before, after proc.Sample, took time.D
 		n.percentiles(name+load.Marked, r.Latency[name+load.Marked])
 	}
 	return b.finish(r)
+}
+
+// slowest is how long, in nanoseconds, the slowest echo or handshake took: on a machine
+// that is starved what was sent before somebody left may be worked on after it.
+func slowest(r *fleet.Report) (ns int64) {
+	for _, name := range []string{"echo", "connect"} {
+		if h := r.Latency[name]; h != nil {
+			ns = max(ns, h.Max())
+		}
+	}
+	return ns
 }
 
 func cut(r *fleet.Report) (n int) {
