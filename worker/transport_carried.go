@@ -81,7 +81,7 @@ func (w *Response) carried(rt *route, path string, begin func(c *Conn) bool) err
 		loop: l, seat: l.plain.at(of.port, transportCarried), id: l.freshID(),
 		lastRecv: seconds(l.now), since: uint32(l.reactor.Wall().Unix()),
 	}
-	c.waits(&poll{terms: &terms{}})
+	c.pend(poll{terms: &terms{}})
 	c.enter(rt, path)
 	c.remember(record.IP, "", of.RemoteIP())
 	if l.accept.byIP != nil && !l.welcome(c) {

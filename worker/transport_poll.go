@@ -41,7 +41,7 @@ var errUnanswered = errors.New("the client left before the answer")
 
 // poll is a request that waits.
 type poll struct {
-	held   held             // of the connection, which is this: one object for both
+	held   held             // of the connection, which is this
 	*terms                  // of the answer
 	tell   bool             // even without a message: where the client is
 	at     history.Position // where it is; zero = where it was
@@ -112,7 +112,7 @@ func (w *Response) poll(d time.Duration, t terms) bool {
 		}
 	}
 	w.release()
-	c.waits(&poll{terms: l.agreed(t)})
+	c.pend(poll{terms: l.agreed(t)})
 	c.speak(transportPoll)
 	l.expect(c, max(d, time.Second))
 	l.reactor.Settle(c.sock)
@@ -120,10 +120,21 @@ func (w *Response) poll(d time.Duration, t terms) bool {
 	return c.open()
 }
 
-// waits makes p what waits.
-func (c *Conn) waits(p *poll) {
-	p.held.answer = p
-	c.extra().held = &p.held
+// waiter is a poll and what else there is of its connection, in one object.
+type waiter struct {
+	extra
+	poll
+}
+
+// pend makes p what waits.
+func (c *Conn) pend(p poll) {
+	w := &waiter{poll: p}
+	if c.more != nil {
+		w.extra = *c.more
+	}
+	w.poll.held.answer = &w.poll
+	w.extra.held = &w.poll.held
+	c.more = &w.extra
 }
 
 // poll returns what waits, nil for none.
@@ -326,7 +337,7 @@ func (a *arrival) pollOf(v []byte) error {
 	if len(v) == 0 || v[0] > 7 {
 		return record.ErrDamaged
 	}
-	p, t := &poll{tell: v[0]&2 != 0}, terms{closing: v[0]&1 != 0, raw: v[0]&4 != 0}
+	p, t := poll{tell: v[0]&2 != 0}, terms{closing: v[0]&1 != 0, raw: v[0]&4 != 0}
 	var n [3]uint64
 	v = v[1:]
 	for i := range n {
@@ -349,7 +360,7 @@ func (a *arrival) pollOf(v []byte) error {
 		t.idle, v = string(v[w:w+int(size)]), v[w+int(size):]
 	}
 	p.terms, p.items = &t, append([]byte(nil), v...)
-	a.c.waits(p)
+	a.c.pend(p)
 	return nil
 }
 
