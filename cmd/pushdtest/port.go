@@ -8,10 +8,11 @@ import (
 	"testing"
 )
 
-// FreePort returns a port of 127.0.0.1 that is the test's until its end: a
-// socket stays bound to it that does not listen. Whoever asks for any port, or
-// connects, gets another one; a server that asks for this one, with SO_REUSEADDR
-// as usual, gets it. As a UDP port it is only free at the moment.
+// FreePort returns a port that is the test's until its end: a socket stays bound to
+// it, at all addresses, that does not listen. Whoever asks for any port, or
+// connects, from whatever address, gets another one; a server that asks for this
+// one, with SO_REUSEADDR as usual, gets it. As a UDP port it is only free at the
+// moment.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
@@ -37,7 +38,7 @@ func holdPort(t testing.TB) int {
 	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 		t.Fatal(os.NewSyscallError("setsockopt", err))
 	}
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{}); err != nil {
 		t.Fatal(os.NewSyscallError("bind", err))
 	}
 	sa, err := syscall.Getsockname(fd)
