@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -166,23 +167,16 @@ func (p *promises) inTurns(s *ownServer, command, number, path string, flags []s
 	return sum, nil
 }
 
-// returning: who has been here has a ticket, which any process takes, also the one
-// after a reload.
+// returning: who has been here has a ticket, which any process takes. That it is good
+// behind a reload is for tests: of thousands the first hundred would hardly show.
 func (p *promises) returning(s *ownServer) error {
-	share := 1.0
-	for range 2 {
-		r, err := p.measure(s, "connect", "--url", s.by("wss", "/echo"), "--resume", "-d", p.Duration("duration").String())
-		if err != nil {
-			return err
-		}
-		all, _ := r.Numbers.Get("connections")
-		resumed, _ := r.Numbers.Get("connections_resumed")
-		share = min(share, resumed/all)
-		if _, err := s.run(p.Context.Context, "reload"); err != nil {
-			return err
-		}
+	r, err := p.measure(s, "connect", "--url", s.by("wss", "/echo"), "--resume", "-d", p.Duration("duration").String())
+	if err != nil {
+		return err
 	}
-	p.atLeast("returns that resume a session, also after a reload", 100*share, "%", 95)
+	all, _ := r.Numbers.Get("connections")
+	resumed, _ := r.Numbers.Get("connections_resumed")
+	p.atLeast("returns that resume a session, to any worker", 100*resumed/all, "%", 95)
 	return nil
 }
 
@@ -230,14 +224,19 @@ func (p *promises) felt(pid int, url string) (float64, error) {
 	defer cancel()
 	storm := exec.CommandContext(ctx, p.self, "idle", "--url", url, "-n", strconv.Itoa(p.Int("receivers")), "--window", strconv.Itoa(p.Int("receivers")), "--hold", "1h")
 	storm.Cancel = func() error { return storm.Process.Signal(syscall.SIGTERM) }
-	begin := time.AfterFunc(2*time.Second, func() { _ = storm.Start() })
-	defer func() {
-		if !begin.Stop() {
-			cancel()
-			_ = storm.Wait()
-		}
-	}()
+	over := make(chan error, 1)
+	begin := time.AfterFunc(2*time.Second, func() { over <- storm.Run() })
 	r, err := p.measureAt(pid, "echo", "--url", url, "-n", "50", "--rate", "500", "-d", "12s")
+	if begin.Stop() {
+		return 0, errors.Join(err, errors.New("the echoes ended before the others came"))
+	}
+	select {
+	case stormErr := <-over:
+		return 0, errors.Join(err, fmt.Errorf("those who shake hands have ended: %w", stormErr))
+	default:
+	}
+	cancel()
+	<-over
 	if err != nil {
 		return 0, err
 	}
