@@ -13,10 +13,10 @@ import (
 	"github.com/pushd/pushd/worker/reactor"
 )
 
-// What TLS may add to an idle connection, in bytes of live heap: a session of 208
+// What TLS may add to an idle connection, in bytes of live heap: a session of 112
 // and a seat of 32. The ring of ciphers is a part of each worker.
 const (
-	tlsBudget    = 260
+	tlsBudget    = 160
 	ringBudget   = 96 << 10
 	idleTLSConns = 1000
 )

@@ -16,11 +16,11 @@ type Used [16]byte
 var OnSeal func(Used)
 
 // The limits of keys, as in nonces.go, which Early brings down.
-var updateAfter, askAfter uint64 = 1 << 23, 1 << 24
+var updateAfter, askAfter uint32 = 1 << 23, 1 << 24
 
 // Early makes keys change after so few records, and clients be asked to change
 // theirs. It is set before anything is sealed.
-func Early(records uint64) { updateAfter, askAfter = records, records }
+func Early(records uint32) { updateAfter, askAfter = records, records }
 
 // OnUpdate, set before anything is sealed, is told when a direction has got another
 // key: the client's, or ours. Any goroutine.

@@ -1,9 +1,6 @@
 package tls
 
-import (
-	"crypto/cipher"
-	"io"
-)
+import "io"
 
 // maxIdle is how many records in a row may bring nothing: empty ones, KeyUpdates,
 // warnings. The 17th ends the connection, as in crypto/tls.
@@ -144,7 +141,7 @@ func (s *Session) keyUpdate(r *Ring, p []byte) error {
 
 // trial reports whether rec was sealed by h as its next record, and counts it if
 // so. rec stays as it is.
-func (h *half) trial(a cipher.AEAD, rec []byte) bool {
+func (h *half) trial(a *keyed, rec []byte) bool {
 	var r Ring
 	before := h.seq
 	if _, _, err := h.open(&r, a, append([]byte(nil), rec...)); err != nil {

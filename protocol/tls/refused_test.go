@@ -20,7 +20,8 @@ func inner(p ...byte) maker {
 	return func(r *Ring, cl *Session) []byte {
 		n := len(p) + tagLen
 		rec := append([]byte{typeData, 3, 3, byte(n >> 8), byte(n)}, p...)
-		return r.of(&cl.out).Seal(rec[:HeaderLen], cl.out.nonce(&r.nonce), p, rec[:HeaderLen])
+		a := r.of(&cl.out)
+		return a.Seal(rec[:HeaderLen], cl.out.nonce(&r.nonce, &a.iv), p, rec[:HeaderLen])
 	}
 }
 
@@ -229,6 +230,10 @@ func TestDamagedState(t *testing.T) {
 	s.out.seq = 0
 	if _, err := Restore(s.Append(nil)); err == nil {
 		t.Error("number 0 of TLS 1.2 is Finished")
+	}
+	s.out.seq = lastSeq
+	if _, err := Restore(s.Append(nil)); err == nil {
+		t.Error("nothing can be sealed after the last record of a key, not even its end")
 	}
 	s.out.seq, s.out.flags = 1, flagOwes
 	if _, err := Restore(s.Append(nil)); err == nil {

@@ -1,9 +1,7 @@
 package tls
 
-import "crypto/cipher"
-
 // A Ring keeps the cipher objects of the directions that were used last: one of
-// AES-GCM has 1,280 bytes, six times what a Session has. It grows while its
+// AES-GCM has 1,280 bytes, eleven times what a Session has. It grows while its
 // objects are thrown away faster than that is worth (a fan-out to thousands), and
 // Calm gives it up. The zero value is ready.
 type Ring struct {
@@ -18,7 +16,7 @@ type Ring struct {
 
 type slot struct {
 	owner *half
-	aead  cipher.AEAD
+	keyed
 }
 
 const (
@@ -27,22 +25,21 @@ const (
 	growFrom = 2048     // objects made between two calls of Calm
 )
 
-// of returns the cipher of h.
-func (r *Ring) of(h *half) cipher.AEAD {
+// of returns the cipher of h, until the next call.
+func (r *Ring) of(h *half) *keyed {
 	r.used++
 	if i := int(h.slot); i < len(r.slots) && r.slots[i].owner == h {
-		return r.slots[i].aead
+		return &r.slots[i].keyed
 	}
 	if r.missed++; r.slots == nil {
 		r.slots = make([]slot, minSlots)
 	} else if n := len(r.slots); r.missed >= max(growFrom, 2*n) && n < maxSlots {
 		r.slots, r.next = append(make([]slot, 0, 2*n), r.slots...)[:2*n], n
 	}
-	a := h.kind().aead(h.key[:h.kind().keyLen])
-	h.slot = uint16(r.next)
-	r.slots[r.next] = slot{h, a}
+	at := &r.slots[r.next]
+	*at, h.slot = slot{h, h.keyed()}, uint16(r.next)
 	r.next = (r.next + 1) % len(r.slots)
-	return a
+	return &at.keyed
 }
 
 // forget lets go of the cipher of h.

@@ -2,12 +2,22 @@ package tls
 
 import "errors"
 
-// How many records one key of TLS 1.2 may seal: it has no KeyUpdate, so the
-// connection has to end. RFC 8446, 5.5 allows 2^24.5 full ones of AES-GCM. TLS 1.3 is
-// in nonces.go.
+// worn is how many records one key of TLS 1.2 may seal: it has no KeyUpdate, so the
+// connection has to end. RFC 8446, 5.5 allows 2^24.5 full ones of AES-GCM, and any
+// number of ChaCha20. TLS 1.3 is in nonces.go.
+func (s *suite) worn() uint32 {
+	if s.chacha {
+		return lastSeq - wornSoon
+	}
+	return 1 << 24
+}
+
 const (
-	wornAfter = 1 << 24
-	wornSoon  = wornAfter - 1<<12
+	// wornSoon is how many records before that Worn tells.
+	wornSoon = 1 << 12
+	// lastSeq is the number of the last record of any key. One call of Seal begins long
+	// before it, if at all.
+	lastSeq = 1<<32 - 1
 )
 
 var (
@@ -24,7 +34,7 @@ func (s *Session) Seal(r *Ring, dst, p []byte) ([]byte, error) {
 	switch {
 	case h.flags&flagShut != 0:
 		return dst, ErrShut
-	case h.kind().tls12 && !h.kind().chacha && h.seq >= wornAfter:
+	case h.kind().tls12 && h.seq >= h.kind().worn():
 		return dst, ErrWorn
 	case !h.kind().tls12 && h.seq >= updateAfter:
 		h.flags |= flagOwes
@@ -75,7 +85,7 @@ func (s *Session) Rekey() {
 // a key. There is room for a goodbye.
 func (s *Session) Worn() bool {
 	k := s.out.kind()
-	return s.out.seq >= wornSoon && k.tls12 && !k.chacha
+	return k.tls12 && s.out.seq >= k.worn()-wornSoon
 }
 
 // Shut appends the last record: the alert that why is, or close_notify for

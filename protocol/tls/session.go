@@ -1,24 +1,30 @@
 package tls
 
 import (
+	"bytes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"encoding/binary"
 )
 
-// Session is a TLS connection after its handshake: 208 bytes, which is a size
+// Session is a TLS connection after its handshake: 112 bytes, which is a size
 // class of Go's heap.
 type Session struct{ in, out half }
 
-// half is one direction. Keys are kept beside the secret, since to derive them
-// costs more than a record.
+// half is one direction. It keeps what its key is made of: whoever speaks has a
+// cipher in the Ring, and whoever is silent should not pay for a key.
 type half struct {
-	seq    uint64   // of the next record under this key
-	secret [48]byte // traffic secret; TLS 1.2 has none
-	key    [32]byte
-	iv     [nonceLen]byte
+	seq    uint32 // of the next record under this key
 	slot   uint16 // where the Ring had the cipher last
 	suite  uint8  // index into suites
 	flags  uint8
+	secret [48]byte // traffic secret; in TLS 1.2, which has none, key and IV
+}
+
+// keyed is the cipher of a direction.
+type keyed struct {
+	cipher.AEAD
+	iv [nonceLen]byte
 }
 
 // Flags of a direction. The low bits of in are how many records in a row have
@@ -63,52 +69,67 @@ func (h *half) kind() *suite { return &suites[h.suite] }
 // cipher of h.
 func (h *half) adopt13(r *Ring, secret []byte) {
 	r.forget(h)
-	s := h.kind()
-	h.secret, h.key = [48]byte{}, [32]byte{}
-	copy(h.secret[:], secret[:s.hashLen])
-	copy(h.key[:], s.expand(secret, "key", s.keyLen))
-	copy(h.iv[:], s.expand(secret, "iv", nonceLen))
+	h.secret = [48]byte{}
+	copy(h.secret[:], secret[:h.kind().hashLen])
 	h.seq = 0
 }
 
 // adopt12 begins with the keys of TLS 1.2, behind the Finished message, which was
 // record 0.
 func (h *half) adopt12(key, iv []byte) {
-	copy(h.key[:], key)
-	copy(h.iv[:], iv)
+	copy(h.secret[copy(h.secret[:], key):], iv)
 	h.seq = 1
+}
+
+// keys returns what the next record is sealed with.
+func (h *half) keys() (key []byte, iv [nonceLen]byte) {
+	s := h.kind()
+	if s.tls12 {
+		copy(iv[:], h.secret[s.keyLen:s.material()])
+		return bytes.Clone(h.secret[:s.keyLen]), iv
+	}
+	mac := hmac.New(s.hash, h.secret[:s.hashLen])
+	copy(iv[:], expand(mac, "iv", nonceLen))
+	return expand(mac, "key", s.keyLen), iv
+}
+
+// keyed makes the cipher of the next record.
+func (h *half) keyed() keyed {
+	key, iv := h.keys()
+	defer clear(key)
+	return keyed{h.kind().aead(key), iv}
 }
 
 // update goes on to the next generation of keys (RFC 8446, 7.2).
 func (h *half) update(r *Ring) {
 	s := h.kind()
-	next := s.expand(h.secret[:s.hashLen], "traffic upd", s.hashLen)
+	next := expand(hmac.New(s.hash, h.secret[:s.hashLen]), "traffic upd", s.hashLen)
 	h.adopt13(r, next)
 	clear(next)
 }
 
 // nonce writes the nonce of the next record to dst.
-func (h *half) nonce(dst *[nonceLen]byte) []byte {
+func (h *half) nonce(dst *[nonceLen]byte, iv *[nonceLen]byte) []byte {
+	*dst = *iv
 	if h.kind().explicit() > 0 {
-		copy(dst[:4], h.iv[:4])
-		binary.BigEndian.PutUint64(dst[4:], h.seq)
-		return dst[:]
+		binary.BigEndian.PutUint64(dst[4:], uint64(h.seq))
+	} else {
+		binary.BigEndian.PutUint64(dst[4:], binary.BigEndian.Uint64(dst[4:])^uint64(h.seq))
 	}
-	*dst = h.iv
-	binary.BigEndian.PutUint64(dst[4:], binary.BigEndian.Uint64(dst[4:])^h.seq)
 	return dst[:]
 }
 
 // aad12 writes the additional data of a record of TLS 1.2 with n bytes of data.
 func (h *half) aad12(dst *[13]byte, typ byte, n int) []byte {
-	binary.BigEndian.PutUint64(dst[:8], h.seq)
+	binary.BigEndian.PutUint64(dst[:8], uint64(h.seq))
 	dst[8], dst[9], dst[10] = typ, 3, 3
 	binary.BigEndian.PutUint16(dst[11:], uint16(n))
 	return dst[:]
 }
 
-// open decrypts one record in place, and counts it.
-func (h *half) open(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte, err error) {
+// open decrypts one record in place, and counts it. Nobody gets on to record 2^32 of
+// a key: clients are asked for another one long before.
+func (h *half) open(r *Ring, a *keyed, rec []byte) (typ byte, plain []byte, err error) {
 	if h.kind().tls12 {
 		typ, plain, err = h.open12(r, a, rec)
 	} else {
@@ -123,12 +144,12 @@ func (h *half) open(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte,
 	return typ, plain, err
 }
 
-func (h *half) open12(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte, err error) {
+func (h *half) open12(r *Ring, a *keyed, rec []byte) (typ byte, plain []byte, err error) {
 	body, n := rec[HeaderLen:], h.kind().explicit()
 	if len(body) < n+tagLen {
 		return 0, nil, Alert{Code: alertBadRecordMAC}
 	}
-	nonce := h.nonce(&r.nonce)
+	nonce := h.nonce(&r.nonce, &a.iv)
 	copy(nonce[nonceLen-n:], body[:n])
 	body = body[n:]
 	aad := h.aad12(&r.aad, rec[0], len(body)-tagLen)
@@ -138,12 +159,12 @@ func (h *half) open12(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byt
 	return rec[0], plain, nil
 }
 
-func (h *half) open13(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byte, err error) {
+func (h *half) open13(r *Ring, a *keyed, rec []byte) (typ byte, plain []byte, err error) {
 	if rec[0] != typeData { // in the clear; a change_cipher_spec has no place after Finished either
 		return 0, nil, Alert{Code: alertUnexpected}
 	}
 	body := rec[HeaderLen:]
-	if plain, err = a.Open(body[:0], h.nonce(&r.nonce), body, rec[:HeaderLen]); err != nil {
+	if plain, err = a.Open(body[:0], h.nonce(&r.nonce, &a.iv), body, rec[:HeaderLen]); err != nil {
 		return 0, nil, Alert{Code: alertBadRecordMAC}
 	}
 	if len(plain) > maxPlain+1 {
@@ -161,12 +182,12 @@ func (h *half) open13(r *Ring, a cipher.AEAD, rec []byte) (typ byte, plain []byt
 
 // seal appends one record with p, at most maxPlain bytes, and counts it.
 func (h *half) seal(r *Ring, dst []byte, typ byte, p []byte) []byte {
-	if h.seq == ^uint64(0) {
+	if h.seq == lastSeq {
 		panic("tls: sequence number used up") // limits end a connection long before
 	}
 	s, at, a := h.kind(), len(dst), r.of(h)
-	nonce := h.nonce(&r.nonce)
-	sealing(h.key[:s.keyLen], nonce)
+	nonce := h.nonce(&r.nonce, &a.iv)
+	sealing(h.secret[:], nonce)
 	n := s.overhead() - HeaderLen + len(p)
 	if s.tls12 {
 		dst = append(dst, typ, 3, 3, byte(n>>8), byte(n))

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -12,8 +13,8 @@ import (
 )
 
 func TestSize(t *testing.T) {
-	if n := unsafe.Sizeof(Session{}); n != 208 {
-		t.Errorf("a Session has %d bytes: 208 is a size class of the heap", n)
+	if n := unsafe.Sizeof(Session{}); n != 112 {
+		t.Errorf("a Session has %d bytes: 112 is a size class of the heap", n)
 	}
 }
 
@@ -39,15 +40,12 @@ func TestTraceOfRFC8448(t *testing.T) {
 	s.in.adopt13(r, client)
 	s.out.adopt13(r, server)
 	s.out.seq = 1 // the ticket
-	for _, k := range []struct {
-		got  []byte
-		want string
-	}{
-		{s.out.key[:16], "9f02283b6c9c07efc26bb9f2ac92e356"}, {s.out.iv[:], "cf782b88dd83549aadf1e984"},
-		{s.in.key[:16], "17422dda596ed5d9acd890e3c63f5051"}, {s.in.iv[:], "5b78923dee08579033e523d9"},
+	for h, want := range map[*half]string{
+		&s.out: "9f02283b6c9c07efc26bb9f2ac92e356 cf782b88dd83549aadf1e984",
+		&s.in:  "17422dda596ed5d9acd890e3c63f5051 5b78923dee08579033e523d9",
 	} {
-		if hex.EncodeToString(k.got) != k.want {
-			t.Errorf("key or IV is %x, in the trace %s", k.got, k.want)
+		if key, iv := h.keys(); fmt.Sprintf("%x %x", key, iv) != want {
+			t.Errorf("key and IV are %x %x, in the trace %s", key, iv, want)
 		}
 	}
 	data, rest, err := s.Open(r, fromClient)
@@ -88,12 +86,12 @@ func TestKeyUpdate(t *testing.T) {
 		}
 		s = move(t, s, r) // the answer that is owed moves along
 		for i, say := range []string{"once", "however often it was asked for"} {
-			before := cl.in.key
+			before := cl.in.secret
 			out, err := s.Seal(r, nil, []byte(say))
 			check(t, err)
 			data, _, err = cl.Open(r, out)
-			if err != nil || string(data) != say || (cl.in.key != before) != (i == 0) {
-				t.Fatalf("%q %v, another key: %v", data, err, cl.in.key != before)
+			if err != nil || string(data) != say || (cl.in.secret != before) != (i == 0) {
+				t.Fatalf("%q %v, another key: %v", data, err, cl.in.secret != before)
 			}
 		}
 	}
@@ -160,19 +158,47 @@ func TestKeysAreUsedUp(t *testing.T) {
 	if s.Rekey(); s.out.flags != 0 {
 		t.Error("TLS 1.2 has no KeyUpdate")
 	}
-	if s.out.seq = wornSoon - 1; s.Worn() {
+	worn := s.out.kind().worn()
+	if s.out.seq = worn - wornSoon - 1; s.Worn() {
 		t.Error("too early")
 	}
 	s.out.seq++
 	if _, err := s.Seal(r, nil, []byte("goodbye")); err != nil || !s.Worn() {
 		t.Error(err, s.Worn())
 	}
-	s.out.seq = wornAfter
+	s.out.seq = worn
 	if _, err := s.Seal(r, nil, []byte("x")); !errors.Is(err, ErrWorn) || len(s.Shut(r, nil, nil)) == 0 {
 		t.Error(err)
 	}
-	if s, _ = two(tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256); s.Worn() {
-		t.Error("ChaCha20 has no limit")
+}
+
+// TestLastRecordOfAKey: a direction has 2^32 numbers under one key.
+func TestLastRecordOfAKey(t *testing.T) {
+	r := &Ring{}
+	s, cl := two(tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256)
+	if s.out.seq = 1 << 30; s.Worn() {
+		t.Error("ChaCha20 is worn early")
+	}
+	if s.out.seq = s.out.kind().worn() - 1; !s.Worn() {
+		t.Error("a key that has a record left is not worn")
+	}
+	s, cl = move(t, s, r), move(t, cl, r)
+	cl.in.seq = s.out.seq
+	long, err := s.Seal(r, nil, make([]byte, 64*MaxData)) // begun before the end
+	check(t, err)
+	if data, _, err := cl.Open(r, append(long, s.Shut(r, nil, nil)...)); len(data) != 64*MaxData || err != io.EOF {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if _, err := s.Seal(r, nil, []byte("x")); !errors.Is(err, ErrShut) {
+		t.Error(err)
+	}
+	s, cl = two(tls.TLS_CHACHA20_POLY1305_SHA256)
+	s.in.seq, cl.out.seq = 1<<32-2, 1<<32-2
+	if _, _, err := s.Open(r, cl.out.seal(r, nil, typeData, []byte("x"))); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := s.Open(r, inner('x', typeData)(r, cl)); err != (Alert{Code: alertUnexpected}) {
+		t.Errorf("the last record: %v; what follows would be number 0", err)
 	}
 }
 

@@ -91,8 +91,8 @@ func (h *shaking) count(rec []byte) {
 		h.sent.suite, h.under = uint8(h.index), true
 		h.sent.adopt13(nil, h.server)
 	}
-	k := h.sent.kind()
-	h.sent.trial(k.aead(h.sent.key[:k.keyLen]), rec)
+	a := h.sent.keyed()
+	h.sent.trial(&a, rec)
 }
 
 // session returns what goes on where crypto/tls has stopped.

@@ -21,12 +21,8 @@ func (s *Session) Append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, s.in.kind().id)
 	for _, h := range []*half{&s.in, &s.out} {
 		k := h.kind()
-		dst = binary.BigEndian.AppendUint64(append(dst, h.flags), h.seq)
-		if k.tls12 {
-			dst = append(append(dst, h.key[:k.keyLen]...), h.iv[:k.ivLen()]...)
-		} else {
-			dst = append(dst, h.secret[:k.hashLen]...)
-		}
+		dst = binary.BigEndian.AppendUint64(append(dst, h.flags), uint64(h.seq))
+		dst = append(dst, h.secret[:k.material()]...)
 	}
 	return dst
 }
@@ -41,37 +37,28 @@ func Restore(b []byte) (*Session, error) {
 		return nil, ErrState
 	}
 	s, k := &Session{}, &suites[i]
-	n := 9 + k.hashLen
-	if k.tls12 {
-		n = 9 + k.keyLen + k.ivLen()
-	}
+	n := 9 + k.material()
 	if b = b[3:]; len(b) != 2*n {
 		return nil, ErrState
 	}
-	s.in.restore(uint8(i), b[:n])
-	s.out.restore(uint8(i), b[n:])
-	if !s.plausible() {
+	if !s.in.restore(uint8(i), b[:n]) || !s.out.restore(uint8(i), b[n:]) || !s.plausible() {
 		return nil, ErrState
 	}
 	return s, nil
 }
 
-func (h *half) restore(index uint8, b []byte) {
-	h.suite = index
-	if k := h.kind(); k.tls12 {
-		copy(h.key[:k.keyLen], b[9:])
-		copy(h.iv[:k.ivLen()], b[9+k.keyLen:])
-	} else {
-		h.adopt13(nil, b[9:])
-	}
-	h.flags, h.seq = b[0], binary.BigEndian.Uint64(b[1:])
+func (h *half) restore(index uint8, b []byte) bool {
+	seq := binary.BigEndian.Uint64(b[1:])
+	h.suite, h.flags, h.seq = index, b[0], uint32(seq)
+	copy(h.secret[:], b[9:])
+	return seq == uint64(h.seq)
 }
 
 // plausible reports whether all that does not depend on chance is as a Session
 // can have it.
 func (s *Session) plausible() bool {
 	in, out, k := &s.in, &s.out, s.in.kind()
-	least := uint64(0)
+	least := uint32(0)
 	if k.tls12 {
 		least = 1 // Finished was 0
 		if in.flags&flagAsked != 0 || out.flags&(flagOwes|flagAsks) != 0 {
@@ -80,6 +67,6 @@ func (s *Session) plausible() bool {
 	}
 	return in.flags&idleMask <= maxIdle && in.flags&^(flagShut|flagAsked|flagBye|idleMask) == 0 && in.flags&(flagShut|flagBye) != flagBye &&
 		out.flags&^(flagShut|flagOwes|flagAsks) == 0 && out.flags&(flagOwes|flagAsks) != flagAsks &&
-		in.seq >= least && out.seq >= least && in.seq < 1<<48 && out.seq < 1<<48 &&
-		in.key != [32]byte{} && out.key != [32]byte{} && in.key != out.key
+		in.seq >= least && out.seq >= least && out.seq < lastSeq-wornSoon/2 &&
+		in.secret != [48]byte{} && out.secret != [48]byte{} && in.secret != out.secret
 }

@@ -45,7 +45,7 @@ func init() {
 	tls.OnSeal = func(u tls.Used) { seals(u[:]) }
 	if n, err := strconv.ParseUint(os.Getenv(EarlyUpdates), 10, 32); err == nil {
 		updates := appendTo(path + ".updates")
-		tls.Early(n)
+		tls.Early(uint32(n))
 		tls.OnUpdate = func(clients bool) {
 			if clients {
 				updates([]byte("c"))
