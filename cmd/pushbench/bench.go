@@ -84,12 +84,14 @@ func (b *bench) opened() error {
 func (b *bench) run() uint32 { return b.jobs[0].Run }
 
 // sleep waits, unless the run is interrupted.
-func (b *bench) sleep(d time.Duration) error {
+func (b *bench) sleep(d time.Duration) error { return sleep(b.Context, d) }
+
+func sleep(c *cli.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
-	case <-b.Context.Done():
-		return fmt.Errorf("interrupted: %w", b.Context.Err())
+	case <-c.Context.Done():
+		return fmt.Errorf("interrupted: %w", c.Context.Err())
 	}
 }
 

@@ -20,7 +20,7 @@ func idleCommand() *cli.Command {
 		Usage: "open connections, let them be, and measure what each costs; then perhaps a broadcast to all, and a reload",
 		Flags: append(commonFlags(append(publishFlags(),
 			connectionsFlag(15_000),
-			&cli.DurationFlag{Name: "settle", Value: 20 * time.Second, Usage: "wait at `MOST` so long for the server's memory to stand still"},
+			&cli.DurationFlag{Name: "settle", Value: 20 * time.Second, Usage: "wait at `MOST` so long for the server's memory to stand still, before the first connection and with all of them"},
 			&cli.DurationFlag{Name: "hold", Value: 5 * time.Second, Usage: "how `LONG` to watch the idle server's CPU"},
 			&cli.StringFlag{Name: "channel", Value: "chat:lobby", Usage: "`NAME` of the channel that all are in, for --messages"},
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Usage: "then publish so `MANY` through --api, each to all, and again after --exec"},
@@ -36,7 +36,7 @@ func idleCommand() *cli.Command {
 type idler struct {
 	*bench
 	fan    *fan
-	base   proc.Sample // before the first connection
+	base   proc.Sample // before the first connection, when its memory stood still
 	kernel proc.Kernel
 }
 
@@ -46,7 +46,7 @@ func idle(c *cli.Context) error {
 	}
 	var i idler
 	var err error
-	if i.base, err = server(c); err != nil {
+	if i.base, err = calmServer(c, c.Duration("settle")); err != nil {
 		return err
 	}
 	if i.kernel, err = proc.ReadKernel(); err != nil {
@@ -89,7 +89,7 @@ func checkIdle(c *cli.Context) error {
 
 // stand measures the server with the connections, while nothing happens.
 func (i *idler) stand() error {
-	settled, err := i.settle(i.Duration("settle"))
+	settled, err := i.settle()
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (i *idler) disturb() error {
 		i.execution()
 		i.broadcast("broadcasting again", messages)
 	}
-	settled, err := i.settle(i.Duration("settle"))
+	settled, err := i.settle()
 	if err != nil {
 		return err
 	}
@@ -218,24 +218,29 @@ func (i *idler) verdict(r *fleet.Report) error {
 	return i.finish(r)
 }
 
+// settle waits until the server stands still with its connections.
+func (i *idler) settle() (proc.Sample, error) {
+	i.progress.say("settling")
+	return calmServer(i.Context, i.Duration("settle"))
+}
+
 // calmLooks is how many looks in a row, half a second apart, must find the same
 // memory: collectors and servers give back what a storm has left only seconds
-// after it.
+// after it, and a server that has just begun is still growing.
 const calmLooks = 10
 
-// settle waits until the server's memory has stood still, within 0.5 %, for
+// calmServer waits until the server's memory has stood still, within 0.5 %, for
 // calmLooks.
-func (b *bench) settle(longest time.Duration) (proc.Sample, error) {
-	b.progress.say("settling")
-	last, err := b.server()
+func calmServer(c *cli.Context, longest time.Duration) (proc.Sample, error) {
+	last, err := server(c)
 	if err != nil || last.Processes == 0 {
 		return last, err
 	}
 	for still, end := 0, time.Now().Add(longest); still < calmLooks && time.Now().Before(end); {
-		if err := b.sleep(500 * time.Millisecond); err != nil {
+		if err := sleep(c, 500*time.Millisecond); err != nil {
 			return last, err
 		}
-		now, err := b.server()
+		now, err := server(c)
 		if err != nil {
 			return now, err
 		}

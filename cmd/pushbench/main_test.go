@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,6 +90,32 @@ func TestIdleCountsAndMeasures(t *testing.T) {
 	if n := number(t, r, "client_processes"); n != 2 {
 		t.Errorf("%v processes", n)
 	}
+}
+
+// TestIdleTellsGrowthFromConnections: what a server that has just begun still grows by
+// is not what connections cost.
+func TestIdleTellsGrowthFromConnections(t *testing.T) {
+	ws, _ := startPeer(t, &peer{})
+	const step, steps = 8 << 20, 12
+	grown := make(chan [][]byte)
+	go func() {
+		var list [][]byte
+		for range steps {
+			b := make([]byte, step)
+			for i := 0; i < len(b); i += 1 << 10 {
+				b[i] = 1
+			}
+			list = append(list, b)
+			time.Sleep(100 * time.Millisecond)
+		}
+		grown <- list
+	}()
+	code, r := benchmark(t, "idle", "--url", ws+"/echo", "-n", "10", "--procs", "1", "--settle", "30s", "--hold", "0s", "--pid", strconv.Itoa(os.Getpid()))
+	healthy(t, code, r)
+	if base := number(t, r, "server_base_bytes"); base < step*steps {
+		t.Errorf("the server had %v bytes before the first connection, of %d that were its own", base, step*steps)
+	}
+	runtime.KeepAlive(<-grown)
 }
 
 func TestIdleBroadcastsAndExecutes(t *testing.T) {
