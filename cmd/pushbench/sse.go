@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -19,6 +20,7 @@ func sseCommand() *cli.Command {
 			&cli.IntFlag{Name: "polls", Value: 10_000, Usage: "that wait, `MANY`"},
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Value: 40, Usage: "of the fan-out, `MANY` a round"},
 			&cli.IntFlag{Name: "rounds", Value: 3, Usage: "of the fan-out each way, in turn: what the machine does beside evens out"},
+			&cli.DurationFlag{Name: "life", Value: 60 * time.Second, Usage: "of a `TOKEN`; three of them end"},
 			&cli.IntFlag{Name: "times", Value: 10, Usage: "reloads under publishes"},
 			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
@@ -29,7 +31,12 @@ func sseCommand() *cli.Command {
 
 // streamRoutes are what the server of these measurements has, streamRoom is the room
 // with a history, which all are in, however they come.
-const streamRoutes = `"/open" = { handler = "notify", options = { anonymous = true, public_history = true, channels = ["bench0"] } }`
+const streamRoutes = `"/.well-known/mercure" = { handler = "mercure", options = { hub = "` + ownHub + `", issuer = "http://localhost", secret = "` + ownHubSecret + `" } }, "/open" = { handler = "notify", options = { anonymous = true, public_history = true, channels = ["bench0"] } }`
+
+const (
+	ownHub       = "http://localhost/.well-known/mercure"
+	ownHubSecret = "the secret of a hub that a benchmark has for itself"
+)
 
 const streamRoom = "[[channel]]\nmatch = \"bench0\"\nhistory = 10000\n"
 
@@ -53,7 +60,7 @@ func (p *promises) streamStages() error {
 		return err
 	}
 	p.atMost("reload with polls that wait, by that with WebSockets", reload["poll"]/reload["ws"], "x", 1.5)
-	for _, stage := range []func(*ownServer) error{p.fanouts, p.streamsReload, p.pollsReload} {
+	for _, stage := range []func(*ownServer) error{p.fanouts, p.streamsReload, p.pollsReload, p.tokens} {
 		if err := p.with(2, stage); err != nil {
 			return err
 		}
@@ -151,6 +158,23 @@ func (p *promises) streamsReload(s *ownServer) error {
 // pollsReload has fewer of them: each message makes each ask again.
 func (p *promises) pollsReload(s *ownServer) error {
 	return p.reloading(s, "polls", "poll", p.Int("polls")/4, max(p.Int("times")/2, 1))
+}
+
+// tokens has pages whose tokens end: they come back, spread over a tenth of the time,
+// and miss nothing.
+func (p *promises) tokens(s *ownServer) error {
+	life := p.Duration("life")
+	r, err := p.measure(s, "tokens", "--url", "sse://"+s.address+"/.well-known/mercure", "--hub", ownHub, "--secret", ownHubSecret,
+		"-n", strconv.Itoa(p.Int("connections")), "--life", life.String(), "--stall", "2m", "--drain", "1m")
+	if err != nil {
+		return err
+	}
+	share, _ := r.Numbers.Get("returns_share_of_a_second")
+	lost, _ := r.Numbers.Get("messages_lost")
+	twice, _ := r.Numbers.Get("messages_twice")
+	p.atMost(fmt.Sprintf("tokens of %s: returns in the fullest second, by an even spread over a tenth of that", life), share*life.Seconds()/10, "x", 2)
+	p.atMost("messages lost or twice over three ends of each token", lost+twice, "", 0)
+	return nil
 }
 
 // reloading counts what reloads under publishes cost those who listen.

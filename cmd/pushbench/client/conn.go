@@ -33,6 +33,19 @@ type Handler interface {
 	Closed(c *Conn, err error)
 }
 
+// Event is one of a stream that is more than a sign of life.
+type Event struct {
+	ID, Type string // "" where it has none
+	Retry    time.Duration
+	Data     []byte // valid until the method returns
+}
+
+// EventHandler is a Handler that wants the events of a stream as they are: they are
+// no messages then, and none of them ends the stream.
+type EventHandler interface {
+	Event(c *Conn, e Event)
+}
+
 type state uint8
 
 const (

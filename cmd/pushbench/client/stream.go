@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Ways to hear a server without WebSocket, by the scheme of the URL: sse:// is a
@@ -36,7 +37,7 @@ func appendGet(dst []byte, t *Target, after string) []byte {
 	if t.Origin != "" {
 		dst = append(dst, "Origin: "+t.Origin+"\r\n"...)
 	}
-	return append(dst, "\r\n"...)
+	return append(append(dst, t.Header...), "\r\n"...)
 }
 
 // errEnd ends a stream that the server has ended with a word.
@@ -81,27 +82,35 @@ func refused(head []byte) error {
 
 // eventIn takes one event. What has neither a type nor data is a sign of life.
 func (l *Loop) eventIn(c *Conn, event []byte) {
-	var data []byte
-	kind, any := "", false
+	var e Event
+	any := false
 	for line := range bytes.SplitSeq(event, []byte("\n")) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(name) {
 		case "event":
-			kind = string(value)
+			e.Type = string(value)
+		case "id":
+			e.ID = string(value)
+		case "retry":
+			ms, _ := strconv.ParseUint(string(value), 10, 31)
+			e.Retry = time.Duration(ms) * time.Millisecond
 		case "data":
 			if any {
-				data = append(append(data[:len(data):len(data)], '\n'), value...)
+				e.Data = append(append(e.Data[:len(e.Data):len(e.Data)], '\n'), value...)
 			} else {
-				data, any = value, true
+				e.Data, any = value, true
 			}
 		}
 	}
+	h, whole := c.handler.(EventHandler)
 	switch {
-	case kind == "" && any:
-		l.deliver(c, Text, data)
-	case kind == "pushd:close":
-		l.drop(c, &errEnd{string(data)})
+	case whole && (any || e.ID != "" || e.Type != "" || e.Retry != 0):
+		h.Event(c, e)
+	case e.Type == "" && any:
+		l.deliver(c, Text, e.Data)
+	case e.Type == "pushd:close":
+		l.drop(c, &errEnd{string(e.Data)})
 	default:
 		l.Pings++
 	}

@@ -16,6 +16,7 @@ type Target struct {
 	Host   string // as the Host header says it
 	Path   string // with query
 	Origin string // header of that name; "" sends none
+	Header string // more lines of the request of a stream or a poll, each with its CRLF
 
 	// ReceiveBuffer is SO_RCVBUF in bytes; 0 leaves the kernel's own.
 	ReceiveBuffer int
@@ -70,6 +71,14 @@ func ParseTarget(rawURL string, sources []string) (*Target, error) {
 		t.sources = append(t.sources, source)
 	}
 	return t, nil
+}
+
+// Copy returns one of its own for a connection that asks for something else than others
+// do; n chooses the source address.
+func (t *Target) Copy(n int) *Target {
+	c := *t
+	c.next = n
+	return &c
 }
 
 // Loopback says whether the target is on this machine under 127.0.0.0/8,
