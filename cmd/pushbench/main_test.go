@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -287,13 +288,35 @@ func TestStandingLoads(t *testing.T) {
 	if n := number(t, r, "connections_lost"); n != 0 {
 		t.Errorf("%v connections that left count as lost", n)
 	}
+	settled := number(t, r, "settle_s")
 	code, r = benchmark(t, "verify", "--check", saved)
 	healthy(t, code, r)
 	if number(t, r, "sessions") < 94 {
 		t.Errorf("the saved history has %v sessions", number(t, r, "sessions"))
 	}
+	if was := settled; was < 0.3 || number(t, r, "settle_s") != was {
+		t.Errorf("judged with a settle of %v s, and again with %v s", was, number(t, r, "settle_s"))
+	}
 	code, r = benchmark(t, append([]string{"mix", "--idle", "30"}, standingArgs(ws, api)...)...)
 	healthy(t, code, r)
+}
+
+// TestSettleIsWidened: what a starved server holds for 300 ms is under way for as long,
+// and the report says how long members were allowed to miss messages.
+func TestSettleIsWidened(t *testing.T) {
+	t.Parallel()
+	p := &peer{}
+	ws, _ := startPeer(t, p)
+	p.fault, p.every = "stall", 20
+	for _, asked := range []string{"0s", "1h"} {
+		code, r := benchmark(t, "verify", "--url", ws, "--echoes", "2", "--echo-rate", "100", "--channels", "0", "--connect-rate", "0", "--slow", "0", "--settle", asked, "-d", "500ms")
+		healthy(t, code, r)
+		longest := max(number(t, r, "echo_max_us"), number(t, r, "connect_max_us")) / 1e6
+		want := map[string]float64{"0s": 2 * longest, "1h": 3600}[asked]
+		if got := number(t, r, "settle_s"); longest < 0.3 || math.Abs(got-want) > 0.001 {
+			t.Errorf("--settle %s: settle_s %v, want %v; the slowest took %v s", asked, got, want, longest)
+		}
+	}
 }
 
 // 1013 is what slow members may get, and nobody else.

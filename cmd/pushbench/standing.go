@@ -147,6 +147,7 @@ func (b *bench) verdict(pushers *pushers, before, after proc.Sample, took time.D
 	}
 	b.history.Streams = append(b.history.Streams, pushers.streams()...)
 	b.history.Settle = max(b.history.Settle, 2*slowest(r))
+	b.report.Numbers.Set("settle_s", float64(b.history.Settle)/1e9)
 	if file := b.String("history"); file != "" {
 		if err := save(file, &b.history); err != nil {
 			return err
@@ -266,6 +267,7 @@ func checkFile(c *cli.Context, file string) error {
 	r := &Report{Pushbench: 1, Command: c.Command.Name, Label: c.String("label"), URL: file, Started: time.Now().UTC(), Machine: machine()}
 	r.Numbers.Set("sessions", float64(len(h.Sessions)))
 	r.Numbers.Set("streams", float64(len(h.Streams)))
+	r.Numbers.Set("settle_s", float64(h.Settle)/1e9)
 	r.judge(h)
 	return r.output(c)
 }
