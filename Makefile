@@ -13,7 +13,7 @@ CONNECTIONS ?= 1000000
 # Progress while it runs, the failures at the end, everything in bin/test.log.
 TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log --
 
-.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-million bench-reload bench-returns bench-sse bench-tls bench-cluster lint dist clean
+.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-pinned bench-million bench-reload bench-returns bench-sse bench-tls bench-cluster lint dist clean
 
 build: pushd ## bin/pushd, its second name bin/pushctl, and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushbench ./cmd/pushbench
@@ -30,6 +30,16 @@ install: pushd ## pushd and pushctl into PREFIX/bin
 
 bin/peers: FORCE ## the servers that pushd is compared with; a module of their own
 	cd cmd/pushbench/peers && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o ../../../bin/peers .
+
+# Servers of others, for compare, at exact versions. nchan is Debian's:
+# apt-get install nginx libnginx-mod-nchan
+bin/centrifugo: cmd/pushbench/peers/centrifugo ## Centrifugo from the Go module proxy: five minutes on two cores
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install -trimpath -ldflags '-s -w' $$(cat $<)
+
+bin/soketi: cmd/pushbench/peers/soketi/package.json cmd/pushbench/peers/soketi/package-lock.json ## Soketi from npm: 290 MB
+	mkdir -p bin/soketi && cp cmd/pushbench/peers/soketi/package*.json bin/soketi
+	cd bin/soketi && npm ci --ignore-scripts --omit=optional --no-audit --no-fund --loglevel=error
+	touch bin/soketi
 
 FORCE:
 
@@ -48,7 +58,7 @@ smoke: build ## a minute for the curious: protocols, timers, config, a reload un
 	$(TEST) -count=1 -timeout 10m ./protocol/... ./timer ./worker/hub ./cmd/config ./worker/handler/chat
 	$(TEST) -count=1 -timeout 10m -run 'TestHints|TestShellInit|TestReloadUnderLoad|TestEveryMessageOnceInOrder' ./cmd/pushd
 
-test-full: deps build lint ## test, with the long matrices and at full size: an hour
+test-full: deps build lint bin/centrifugo bin/soketi ## test, with the long matrices and at full size: an hour
 	@sh .ci/deps-full
 	PUSHD_TEST_FULL=1 $(TEST) -count=1 -timeout 90m ./...
 	$(TEST) -count=1 -race -timeout 90m ./...
@@ -72,8 +82,11 @@ bench-go: ## the packages' benchmarks; no test depends on them
 bench-heap: ## live heap of an idle connection by allocation site
 	$(GO) test ./worker -count=1 -run TestIdleHeap -v -args -heap
 
-bench-peers: build bin/peers ## pushd and its peers in turn, ROUNDS times; about four minutes a round
+bench-peers: build bin/peers ## pushd and its peers in turn, ROUNDS times; about five minutes a round, with bin/centrifugo, bin/soketi and nchan if they are there
 	./bin/pushbench compare --rounds $(ROUNDS) -o docs/bench/peers --into README.md,docs/performance.md
+
+bench-pinned: build bin/peers ## the same with cores of their own for servers and client, printed only
+	./bin/pushbench compare --rounds $(ROUNDS) --pinned
 
 bench-reload: build ## the promises of a reload, full size, with their reach: about three minutes, six at most
 	timeout 360 ./bin/pushbench reloads

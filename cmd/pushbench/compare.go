@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -23,9 +22,11 @@ func compareCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
 			&cli.StringFlag{Name: "peers", Value: "bin/peers", Usage: "`PROGRAM` that is all the others"},
+			&cli.StringFlag{Name: "others", Value: "bin", Usage: "`FOLDER` of Centrifugo and Soketi, which make bin/centrifugo and make bin/soketi put there; who is not there is named"},
 			&cli.StringFlag{Name: "only", Usage: "`NAMES` of servers, separated by commas"},
 			&cli.IntFlag{Name: "rounds", Value: 5, Usage: "how `OFTEN` each is measured"},
-			&cli.IntFlag{Name: "loops", Value: runtime.NumCPU(), Usage: "event `LOOPS` of each server: workers of pushd, loops and GOMAXPROCS of the others"},
+			&cli.IntFlag{Name: "loops", Usage: "event `LOOPS` of each server: workers of pushd, loops and GOMAXPROCS of the others; 0: as many as servers have cores"},
+			&cli.BoolFlag{Name: "pinned", Usage: "half of the cores for the servers, half for the client: none takes time from the other"},
 			&cli.IntFlag{Name: "idle", Value: 15_000, Usage: "idle `CONNECTIONS`"},
 			&cli.IntFlag{Name: "receivers", Value: 10_000, Usage: "`CONNECTIONS` that a fan-out reaches"},
 			&cli.DurationFlag{Name: "duration", Aliases: []string{"d"}, Value: 2 * time.Second, Usage: "how `LONG` echo and connect take"},
@@ -85,7 +86,7 @@ func comparison(c *cli.Context) (*compare.Result, error) {
 		return nil, err
 	}
 	o := compare.Options{
-		Bench: self, Pushd: c.String("pushd"), Peers: c.String("peers"),
+		Bench: self, Pushd: c.String("pushd"), Peers: c.String("peers"), Others: c.String("others"), Pinned: c.Bool("pinned"),
 		Rounds: c.Int("rounds"), Loops: c.Int("loops"), Idle: c.Int("idle"), Fan: c.Int("receivers"),
 		Duration: c.Duration("duration"), Hold: c.Duration("hold"), Calm: 10 * time.Second, Timed: 100, Log: c.App.ErrWriter,
 	}

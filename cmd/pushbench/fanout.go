@@ -28,7 +28,7 @@ func fanoutCommand() *cli.Command {
 			&cli.Float64Flag{Name: "rate", Usage: "`MESSAGES` per second on a timetable; 0: --ahead decides"},
 			&cli.IntFlag{Name: "ahead", Value: 2, Usage: "messages on their `WAY` at a time; 1 measures each alone"},
 			stallFlag(),
-			sizeFlag(), drainFlag())...), pusherFlags()...),
+			sizeFlag(), drainFlag())...), protocolFlags()...),
 		Action: fanout,
 	}
 }
@@ -43,11 +43,11 @@ func fanout(c *cli.Context) error {
 	l.Rooms = []string{channel[strings.LastIndexByte(channel, ':')+1:]}
 	l.Prefix = strings.TrimSuffix(channel, l.Rooms[0])
 	l.Watch = load.PublisherID(0)
-	if err := asPusher(c, &l, channel, 0); err != nil {
+	if err := speak(c, &l, channel, 0); err != nil {
 		return err
 	}
-	if l.Pusher != nil && c.String("api") == "" {
-		return fmt.Errorf("%w: --protocol pusher needs --api, http://host:port of its HTTP API", errUsage)
+	if protocol := c.String("protocol"); protocol != "" && c.String("api") == "" {
+		return fmt.Errorf("%w: --protocol %s needs --api, its HTTP API", errUsage, protocol)
 	}
 	b, err := begin(c, l)
 	if err != nil {
@@ -98,14 +98,11 @@ func (f *fan) open(url string) (err error) {
 	if err := f.sleep(joining); err != nil {
 		return err
 	}
-	switch api := f.String("api"); {
-	case api != "" && f.String("protocol") != "":
-		f.publisher = publish.OpenPusher(api, publish.App{ID: f.String("app-id"), Key: f.String("app-key"), Secret: f.String("app-secret")})
-	case api != "":
-		f.publisher, err = publish.Open(api, f.String("key"))
-	default:
+	if f.String("api") == "" {
 		f.publisher, err = newChatSender(url, f.String("origin"), load.PublisherID(0), f.channel)
+		return err
 	}
+	f.publisher, err = openPublisher(f.Context)
 	return err
 }
 

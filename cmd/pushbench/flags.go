@@ -8,6 +8,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/pushbench/load"
 	"github.com/pushd/pushd/cmd/pushbench/payload"
+	"github.com/pushd/pushd/cmd/pushbench/publish"
 )
 
 // commonFlags are those of every command that makes load.
@@ -53,27 +54,48 @@ func publishFlags() []cli.Flag {
 	}
 }
 
-// pusherFlags make connections and publishes speak the Pusher protocol.
-func pusherFlags() []cli.Flag {
+// protocolFlags make connections and publishes speak a protocol inside WebSocket.
+func protocolFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "protocol", Usage: "`NAME`: pusher, for a --url like ws://host:port/app/KEY; default plain messages"},
-		&cli.StringFlag{Name: "app-id", Value: "bench", Usage: "`ID` of the app, for --via pusher"},
+		&cli.StringFlag{Name: "protocol", Usage: "`NAME`: pusher, for a --url like ws://host:port/app/KEY; centrifugo, for ws://host:port/connection/websocket; nchan, whose --api is the URL of a publisher; default plain messages"},
+		&cli.StringFlag{Name: "app-id", Value: "bench", Usage: "`ID` of the app, for --protocol pusher"},
 		&cli.StringFlag{Name: "app-key", Value: "bench", Usage: "`KEY` of the app"},
 		&cli.StringFlag{Name: "app-secret", EnvVars: []string{"PUSHD_APP_SECRET"}, Value: "secret", Usage: "`SECRET` of the app"},
 	}
 }
 
-// asPusher makes the load speak the Pusher protocol, if the flags want it.
-// Without a channel each connection has private ones of its own.
-func asPusher(c *cli.Context, l *load.Spec, channel string, own int) error {
+// speak makes the load speak the protocol that the flags want. All connections join
+// the channel, or where the protocol is Pusher's so many private ones of their own.
+func speak(c *cli.Context, l *load.Spec, channel string, own int) error {
 	switch c.String("protocol") {
-	case "":
+	case "", "nchan": // which adds nothing to a message
 		return nil
 	case "pusher":
+		if own > 0 {
+			channel = ""
+		}
 		l.Pusher = &load.Pusher{Key: c.String("app-key"), Secret: c.String("app-secret"), Channel: channel, Own: own}
 		return nil
+	case "centrifugo":
+		l.Centrifugo = channel
+		return nil
 	}
-	return fmt.Errorf("%w: --protocol %q: only pusher has a name", errUsage, c.String("protocol"))
+	return fmt.Errorf("%w: --protocol %q: there are pusher, centrifugo and nchan", errUsage, c.String("protocol"))
+}
+
+// openPublisher makes a publisher that hands messages to --api as a back end does
+// that speaks the protocol.
+func openPublisher(c *cli.Context) (publish.Publisher, error) {
+	api := c.String("api")
+	switch c.String("protocol") {
+	case "pusher":
+		return publish.OpenPusher(api, publish.App{ID: c.String("app-id"), Key: c.String("app-key"), Secret: c.String("app-secret")}), nil
+	case "centrifugo":
+		return publish.OpenCentrifugo(api, c.String("key")), nil
+	case "nchan":
+		return publish.OpenNchan(api), nil
+	}
+	return publish.Open(api, c.String("key"))
 }
 
 // spec is a load as the common flags want it.

@@ -26,8 +26,8 @@ func idleCommand() *cli.Command {
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Usage: "then publish so `MANY` through --api, each to all, and again after --exec"},
 			&cli.StringFlag{Name: "exec", Usage: "then run a `COMMAND` in the shell, such as a reload"},
 			&cli.DurationFlag{Name: "exec-timeout", Value: time.Minute, Usage: "give it up `AFTER`"},
-			&cli.IntFlag{Name: "own", Value: 1, Usage: "private `CHANNELS` of each connection, for --protocol pusher"},
-			sizeFlag(), stallFlag())...), pusherFlags()...),
+			&cli.IntFlag{Name: "own", Value: 1, Usage: "private `CHANNELS` of each connection, for --protocol pusher; 0: all are in --channel"},
+			sizeFlag(), stallFlag())...), protocolFlags()...),
 		Action: idle,
 	}
 }
@@ -54,7 +54,7 @@ func idle(c *cli.Context) error {
 	}
 	l := spec(c, load.Idle)
 	l.Connections, l.Watch = c.Int("connections"), load.PublisherID(0)
-	if err := asPusher(c, &l, "", c.Int("own")); err != nil {
+	if err := speak(c, &l, c.String("channel"), c.Int("own")); err != nil {
 		return err
 	}
 	started := time.Now()
@@ -156,7 +156,7 @@ func (i *idler) byRole(settled proc.Sample, open float64) {
 		grown := settled.Roles[role] - i.base.Roles[role]
 		n.Set("server_bytes_"+role, float64(settled.Roles[role]))
 		n.Set("server_bytes_"+role+"_grown", float64(grown))
-		if own := i.Int("own"); i.String("protocol") != "" {
+		if own := i.Int("own"); i.String("protocol") == "pusher" && own > 0 {
 			n.Set("server_bytes_"+role+"_per_membership", float64(grown)/open/float64(own))
 		}
 	}

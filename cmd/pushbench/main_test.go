@@ -220,6 +220,37 @@ func TestFanout(t *testing.T) {
 	}
 }
 
+// TestCentrifugo: members of a channel of Centrifugo's protocol, idle or not, who are
+// asked whether they are there; and one who is refused.
+func TestCentrifugo(t *testing.T) {
+	t.Parallel()
+	p := &peer{key: "k"}
+	ws, api := startPeer(t, p)
+	reach := []string{"--url", ws + "/connection/websocket", "--protocol", "centrifugo", "--api", api, "--key", "k", "-n", "20", "--channel"}
+	code, r := benchmark(t, append([]string{"fanout", "-m", "30"}, append(reach, "bench")...)...)
+	healthy(t, code, r)
+	if n := number(t, r, "deliveries"); n != 20*30 {
+		t.Errorf("%v deliveries", n)
+	}
+	code, r = benchmark(t, append([]string{"idle", "-m", "2", "--hold", "10ms"}, append(reach, "bench")...)...)
+	healthy(t, code, r)
+	for end := time.Now().Add(time.Minute); p.pongs.Load() != 40; time.Sleep(10 * time.Millisecond) { // it may read them late
+		if time.Now().After(end) {
+			t.Fatalf("%d of 40 connections said that they are there", p.pongs.Load())
+		}
+	}
+	var out, errs bytes.Buffer
+	if code := run(context.Background(), append([]string{"pushbench", "idle", "--hold", "10ms"}, append(reach, "secret")...), &out, &errs); code != 1 || !strings.Contains(errs.String(), "unknown channel") {
+		t.Errorf("a channel that is refused: exit %d, %s", code, errs.String())
+	}
+	if code, _ := benchmark(t, "fanout", "--url", ws, "--protocol", "centrifugo"); code != 2 {
+		t.Errorf("nobody to publish: exit %d", code)
+	}
+	if code, _ := benchmark(t, "idle", "--url", ws, "--protocol", "centrefugo"); code != 2 {
+		t.Errorf("an unknown protocol: exit %d", code)
+	}
+}
+
 // A message that could not be published on time because the server was busy with
 // the one before is as late as it is.
 func TestFanoutCountsFromWhenAMessageWasDue(t *testing.T) {

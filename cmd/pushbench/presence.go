@@ -18,7 +18,7 @@ func presenceCommand() *cli.Command {
 			connectionsFlag(1000),
 			&cli.StringFlag{Name: "channel", Value: "presence-bench", Usage: "`NAME`"},
 			&cli.DurationFlag{Name: "stall", Value: 30 * time.Second, Usage: "give up `AFTER`"}),
-			pusherFlags()...),
+			protocolFlags()...),
 		Action: presence,
 	}
 }

@@ -33,7 +33,7 @@ func recoverCommand() *cli.Command {
 			&cli.Float64Flag{Name: "rate", Value: 1000, Usage: "`MESSAGES` a second that are sent meanwhile, to all channels in turn"},
 			&cli.IntFlag{Name: "rounds", Value: 1, Usage: "how `OFTEN` they come back each way, in turn: what the machine does beside evens out"},
 			&cli.StringFlag{Name: "history", Usage: "save what everybody got to `FILE`; verify --check judges it again"},
-			stallFlag(), sizeFlag(), drainFlag()), pusherFlags()[1:]...),
+			stallFlag(), sizeFlag(), drainFlag()), protocolFlags()[1:]...),
 		Action: recoverAll,
 	}
 }

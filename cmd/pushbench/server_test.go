@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -26,6 +27,7 @@ type peer struct {
 	count  atomic.Int64
 	greet  string
 	key    string
+	pongs  atomic.Int64 // of the protocol of Centrifugo
 	late   atomic.Int64 // ns by which the first publish is answered after its delivery
 	server *httptest.Server
 
@@ -48,7 +50,9 @@ func startPeer(t *testing.T, p *peer) (ws, api string) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, "") })
 	mux.HandleFunc("/chat", func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, "chat:"+r.URL.Query().Get("room")) })
+	mux.HandleFunc("/connection/websocket", func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, centrifugoRoom) })
 	mux.HandleFunc("POST /v1/publish", p.publish)
+	mux.HandleFunc("POST /api/publish", p.publish)
 	p.server = httptest.NewServer(mux)
 	t.Cleanup(func() {
 		p.server.Close()
@@ -85,11 +89,31 @@ func (p *peer) serve(w http.ResponseWriter, r *http.Request, room string) {
 			l.write(frameOf(8, data))
 			return
 		case op > 8:
+		case room == centrifugoRoom:
+			p.centrifugo(l, string(data))
 		case room == "":
 			p.deliver(l, op, data)
 		default:
 			p.relay(room, op, data, l)
 		}
+	}
+}
+
+// centrifugoRoom is where those are who speak Centrifugo's protocol; they hear of its
+// channel "bench".
+const centrifugoRoom = "centrifugo"
+
+// centrifugo answers a command, and asks whether the client is there.
+func (p *peer) centrifugo(l *link, command string) {
+	switch command {
+	case `{"id":1,"connect":{}}`:
+		l.write(frameOf(1, []byte(`{"id":1,"connect":{"ping":25,"pong":true}}`)))
+	case `{"id":2,"subscribe":{"channel":"bench"}}`:
+		l.write(frameOf(1, []byte(`{"id":2,"subscribe":{}}`+"\n{}")))
+	case `{}`:
+		p.pongs.Add(1)
+	default:
+		l.write(frameOf(1, []byte(`{"id":2,"error":{"code":102,"message":"unknown channel"}}`)))
 	}
 }
 
@@ -125,11 +149,15 @@ func (p *peer) relay(room string, op byte, data []byte, except *link) int {
 
 func (p *peer) publish(w http.ResponseWriter, r *http.Request) {
 	var request struct{ Channel, Data string }
-	if r.Header.Get("Authorization") != "Bearer "+p.key || json.NewDecoder(r.Body).Decode(&request) != nil {
+	if r.Header.Get("Authorization") != "Bearer "+p.key && r.Header.Get("X-API-Key") != p.key || json.NewDecoder(r.Body).Decode(&request) != nil {
 		http.Error(w, `{"error":"bad key or body"}`, http.StatusUnauthorized)
 		return
 	}
-	n := p.relay(request.Channel, 1, []byte(request.Data), nil)
+	room, data := request.Channel, []byte(request.Data)
+	if room == "bench" {
+		room, data = centrifugoRoom, fmt.Appendf(nil, `{"push":{"channel":"bench","pub":{"data":%q}}}`, data)
+	}
+	n := p.relay(room, 1, data, nil)
 	time.Sleep(time.Duration(p.late.Swap(0)))
 	_ = json.NewEncoder(w).Encode(map[string]any{"reached": n, "complete": true})
 }

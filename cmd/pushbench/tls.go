@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,11 +16,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/pushd/pushd/cmd/pushbench/compare"
 )
 
 func tlsCommand() *cli.Command {
@@ -183,11 +183,11 @@ func (p *promises) returning(s *ownServer) error {
 // shaking: full handshakes beside those of crypto/tls with net/http, and what others
 // feel of many at once.
 func (p *promises) shaking(s *ownServer) error {
-	other, err := p.startRival()
+	other, address, err := p.startRival()
 	if err != nil {
 		return err
 	}
-	defer other.stop()
+	defer other.Stop()
 	pid, err := s.master(p.Context.Context)
 	if err != nil {
 		return err
@@ -196,7 +196,7 @@ func (p *promises) shaking(s *ownServer) error {
 		url string
 		pid int
 	}
-	targets := map[string]target{"pushd": {s.by("wss", "/echo"), pid}, "net/http": {"wss://" + other.address + "/echo", other.cmd.Process.Pid}}
+	targets := map[string]target{"pushd": {s.by("wss", "/echo"), pid}, "net/http": {"wss://" + address + "/echo", other.PID()}}
 	cpu, late := map[string]float64{}, map[string]float64{}
 	for range p.Int("rounds") {
 		for name, t := range targets {
@@ -247,39 +247,16 @@ func (p *promises) felt(pid int, url string) (float64, error) {
 	return p99, nil
 }
 
-// rival is a server to compare with.
-type rival struct {
-	cmd     *exec.Cmd
-	address string
-}
-
-func (p *promises) startRival() (*rival, error) {
+// startRival starts a server to compare with.
+func (p *promises) startRival() (rival *compare.Process, address string, err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	s := &rival{address: ln.Addr().String()}
+	address = ln.Addr().String()
 	_ = ln.Close()
-	s.cmd = exec.Command(p.String("peers"), "gorilla-tls", "--listen", s.address, "--loops", "2")
-	s.cmd.Stderr = p.App.ErrWriter
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.HasPrefix(line, "ready") {
-		s.stop()
-		return nil, fmt.Errorf("%s does not start: %q", p.String("peers"), line)
-	}
-	return s, nil
-}
-
-func (s *rival) stop() {
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	rival, err = compare.Launch(p.Context.Context, compare.Program{Args: []string{p.String("peers"), "gorilla-tls", "--listen", address, "--loops", "2"}})
+	return rival, address, err
 }
 
 // measureAt runs a command of ours against any server.

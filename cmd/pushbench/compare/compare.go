@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/pushd/pushd/cmd/pushbench/proc"
@@ -20,9 +21,11 @@ import (
 // Options of a comparison.
 type Options struct {
 	Bench, Pushd, Peers string   // programs
+	Others              string   // folder of the servers that are no part of this repository
 	Only                []string // names of servers; empty: all
 	Rounds              int
-	Loops               int           // of each server: event loops, workers, GOMAXPROCS
+	Loops               int           // of each server: event loops, workers, GOMAXPROCS; 0: as many as it has cores
+	Pinned              bool          // servers and their client have cores of their own
 	Each                int           // connections of one worker of pushd, at most; 0: its default
 	Duration            time.Duration // of a measure that runs by time
 	Idle                int           // connections of the idle measures
@@ -43,10 +46,21 @@ type Result struct {
 	Rounds  int       `json:"rounds"`
 	Idle    int       `json:"idle_connections"`
 	Fan     int       `json:"fanout_receivers"`
-	Runs    []Run     `json:"runs"`
+	// How processes shared the machine, and the cores of a pinned run.
+	Scheduling  string   `json:"scheduling,omitempty"`
+	ServerCores []int    `json:"server_cores,omitempty"`
+	ClientCores []int    `json:"client_cores,omitempty"`
+	Absent      []Absent `json:"absent,omitempty"`
+	Runs        []Run    `json:"runs"`
 }
 
-// Run is one measure of one server.
+// Absent is a server that would have taken part.
+type Absent struct {
+	Server string `json:"server"`
+	Get    string `json:"get"` // the command that gets it
+}
+
+// Run is one measure of one server; without a measure, one that ended its round.
 type Run struct {
 	Server  string             `json:"server"`
 	Measure string             `json:"measure"`
@@ -56,43 +70,77 @@ type Run struct {
 	Errors  []string           `json:"problems,omitempty"`
 }
 
-// Measure compares. It returns what it has when ctx ends.
+// Measure compares. It returns what it has when ctx ends, and when pushd fails; of
+// another server that fails the result says so.
 func Measure(ctx context.Context, o Options) (*Result, error) {
-	servers, err := choose(o.Only)
+	servers, absent, err := choose(o)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "pushbench")
+	for _, a := range absent {
+		_, _ = fmt.Fprintf(o.Log, "%s is not there: %s\n", a.Server, a.Get)
+	}
+	c, err := prepare(o)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	r := &Result{Started: time.Now().UTC(), Kernel: kernel(), CPUs: runtime.NumCPU(), Loops: o.Loops, Rounds: o.Rounds, Idle: o.Idle, Fan: o.Fan}
-	c := &comparison{Options: o, dir: dir, result: r}
+	defer func() { _ = os.RemoveAll(c.dir) }()
+	c.result.Absent = absent
 	for round := range o.Rounds {
 		for _, s := range servers {
-			if err := c.server(ctx, s, round); err != nil {
-				return r, fmt.Errorf("%s: %w", s.name, err)
+			err := c.take(ctx, s, round)
+			if err != nil && (s.name == pushd || ctx.Err() != nil) {
+				return c.result, fmt.Errorf("%s: %w", s.name, err)
+			}
+			if err != nil {
+				c.result.Runs = append(c.result.Runs, Run{Server: s.name, Round: round, Errors: []string{err.Error()}})
+				_, _ = fmt.Fprintf(c.Log, "round %d %-10s FAILED %v\n", round+1, s.name, err)
 			}
 		}
 	}
-	r.Seconds = time.Since(r.Started).Seconds()
-	return r, nil
+	c.result.Seconds = time.Since(c.result.Started).Seconds()
+	return c.result, nil
 }
 
 type comparison struct {
 	Options
-	dir    string
-	result *Result
+	dir                      string
+	serverCores, clientCores []int // none: all
+	result                   *Result
 }
 
-// server starts a server and takes its measures. Those that need a server
+// prepare makes the folder of a comparison, shares out the cores, and notes how.
+func prepare(o Options) (c *comparison, err error) {
+	c = &comparison{Options: o}
+	cores := runtime.NumCPU()
+	if o.Pinned {
+		if c.serverCores, c.clientCores, err = Apart(); err != nil {
+			return nil, err
+		}
+		cores = len(c.serverCores)
+	}
+	if c.Loops == 0 {
+		c.Loops = cores
+	}
+	scheduling := "all in one scheduler group"
+	if Grouped() {
+		scheduling = "each server and its client in a scheduler group of its own"
+	}
+	c.result = &Result{
+		Started: time.Now().UTC(), Kernel: kernel(), CPUs: runtime.NumCPU(), Loops: c.Loops, Rounds: o.Rounds, Idle: o.Idle, Fan: o.Fan,
+		Scheduling: scheduling, ServerCores: c.serverCores, ClientCores: c.clientCores,
+	}
+	c.dir, err = os.MkdirTemp("", "pushbench")
+	return c, err
+}
+
+// take starts a server and takes its measures. Those that need a server
 // that has done nothing yet get one of their own.
-func (c *comparison) server(ctx context.Context, s server, round int) error {
+func (c *comparison) take(ctx context.Context, s server, round int) error {
 	var running *process
 	defer func() { running.stop() }()
 	for _, m := range measures {
-		if m.pushdOnly && s.name != pushd || m.once && round > 0 {
+		if !m.of(s, round) {
 			continue
 		}
 		if running == nil || m.fresh {
@@ -102,7 +150,7 @@ func (c *comparison) server(ctx context.Context, s server, round int) error {
 				return err
 			}
 		}
-		if err := quiet(ctx, running.cmd.Process.Pid, c.Calm); err != nil {
+		if err := quiet(ctx, running.PID(), c.Calm); err != nil {
 			return err
 		}
 		run, err := c.measure(ctx, m, running)
@@ -111,7 +159,7 @@ func (c *comparison) server(ctx context.Context, s server, round int) error {
 		}
 		run.Server, run.Measure, run.Round = s.name, m.name, round
 		c.result.Runs = append(c.result.Runs, run)
-		_, _ = fmt.Fprintf(c.Log, "round %d %-8s %-12s %s\n", round+1, s.name, m.name, run.summary(m))
+		_, _ = fmt.Fprintf(c.Log, "round %d %-10s %-12s %s\n", round+1, s.name, m.name, run.summary(m))
 	}
 	return nil
 }
@@ -120,8 +168,8 @@ func (c *comparison) server(ctx context.Context, s server, round int) error {
 func (c *comparison) measure(ctx context.Context, m measure, p *process) (run Run, err error) {
 	file := filepath.Join(c.dir, "result.json")
 	_ = os.Remove(file)
-	args := append(m.args(c.Options, p), "--pid", fmt.Sprint(p.cmd.Process.Pid), "-o", file)
-	said, failed := exec.CommandContext(ctx, c.Bench, args...).CombinedOutput()
+	args := append(m.args(c.Options, p), "--pid", fmt.Sprint(p.PID()), "-o", file)
+	said, failed := c.bench(ctx, args)
 	text, err := os.ReadFile(file)
 	if err != nil { // it did not come to a result
 		return run, fmt.Errorf("pushbench %v: %w: %s", args, failed, said)
@@ -140,6 +188,19 @@ func (c *comparison) measure(ctx context.Context, m measure, p *process) (run Ru
 		run.Errors = append(run.Errors, fmt.Sprintf("%d faults, the first %s", n, report.Faults[0]))
 	}
 	return run, nil
+}
+
+// bench runs pushbench as servers run: in a session of its own, on its cores.
+func (c *comparison) bench(ctx context.Context, args []string) (said *tail, err error) {
+	said = &tail{}
+	cmd := exec.CommandContext(ctx, c.Bench, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Stdout, cmd.Stderr = said, said
+	cmd.WaitDelay = stopTime
+	if err := startOn(cmd, c.clientCores); err != nil {
+		return said, err
+	}
+	return said, cmd.Wait()
 }
 
 // summary is what a measure's log line says.

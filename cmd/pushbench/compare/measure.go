@@ -7,52 +7,53 @@ import (
 
 // measure is one way to load a server: the arguments of a pushbench command.
 type measure struct {
-	name      string
-	pushdOnly bool
-	fresh     bool   // wants a server that has not had connections
-	keys      string // more of the worker's config, for a server of its own
-	once      bool   // in the first round only: it takes long, or does not vary
-	args      func(o Options, p *process) []string
+	name  string
+	needs ability
+	fresh bool   // wants a server that has not had connections
+	keys  string // more of the worker's config, for a server of its own
+	once  bool   // in the first round only: it takes long, or does not vary
+	args  func(o Options, p *process) []string
 }
 
 var measures = []measure{
 	{name: "idle", fresh: true, args: func(o Options, p *process) []string {
-		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "1s"}
+		return with(p.room(p), "idle", "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "1s")
 	}},
-	{name: "echo 100", args: echo(100)},
-	{name: "echo 1000", args: echo(1000)},
-	{name: "fan-out", args: func(o Options, p *process) []string { return fanout(o, p) }},
-	{name: "fan-out api", pushdOnly: true, args: func(o Options, p *process) []string {
-		return append(fanout(o, p), "--api", p.api, "--key", key, "--channel", channel)
+	{name: "echo 100", needs: echoes, args: echo(100)},
+	{name: "echo 1000", needs: echoes, args: echo(1000)},
+	{name: "fan-out", needs: chats, args: func(o Options, p *process) []string {
+		return with(p.room(p), "fanout", "--channel", channel, "-n", fmt.Sprint(o.Fan), "-m", messages)
+	}},
+	{name: "fan-out api", needs: pushes, args: func(o Options, p *process) []string {
+		return with(p.back(p), "fanout", "-n", fmt.Sprint(o.Fan), "-m", messages)
 	}},
 	{name: "connect", args: func(o Options, p *process) []string {
-		return []string{"connect", "--url", p.echo(), "-c", "100", "-d", o.Duration.String()}
+		return with(p.hello(p), "connect", "-c", "100", "-d", o.Duration.String())
 	}},
-	{name: "after", pushdOnly: true, fresh: true, args: func(o Options, p *process) []string {
-		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "0s",
-			"--api", p.api, "--key", key, "--channel", channel, "-m", "1", "--exec", p.reload()}
+	{name: "after", needs: ours, fresh: true, args: func(o Options, p *process) []string {
+		return with(p.back(p), "idle", "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "0s", "-m", "1", "--exec", p.reload())
 	}},
-	{name: "idle cpu", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
-		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", o.Hold.String()}
+	{name: "idle cpu", needs: ours, once: true, fresh: true, args: func(o Options, p *process) []string {
+		return with(p.room(p), "idle", "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", o.Hold.String())
 	}},
-	{name: "heartbeat", pushdOnly: true, once: true, fresh: true, keys: `ping_interval = "1s"`, args: func(o Options, p *process) []string {
-		return []string{"idle", "--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", max(5*o.Duration, 6*time.Second).String()}
+	{name: "heartbeat", needs: ours, once: true, fresh: true, keys: `ping_interval = "1s"`, args: func(o Options, p *process) []string {
+		return with(p.room(p), "idle", "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", max(5*o.Duration, 6*time.Second).String())
 	}},
-	{name: "pusher idle", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
-		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "1s")
+	{name: "pusher idle", needs: pushers, once: true, fresh: true, args: func(o Options, p *process) []string {
+		return with(p.asApp(), "idle", "-n", fmt.Sprint(o.Idle), "--settle", o.settle(), "--hold", "1s")
 	}},
-	{name: "pusher fan", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
-		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(o.Fan), "-m", messages, "--channel", "bench")
+	{name: "pusher fan", needs: pushers, once: true, args: func(o Options, p *process) []string {
+		return with(p.asApp(), "fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(o.Fan), "-m", messages, "--channel", "bench")
 	}},
-	{name: "pusher last", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
+	{name: "pusher last", needs: pushers, once: true, args: func(o Options, p *process) []string {
 		// As many readers as the server has writers: one alone would still be busy when they have long been done.
-		return p.pusher("fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", fmt.Sprint(o.Timed), "--rate", "10", "--channel", "bench", "--procs", fmt.Sprint(o.Loops))
+		return with(p.asApp(), "fanout", "--api", "http://"+p.address, "-n", fmt.Sprint(min(o.Fan, 1000)), "-m", fmt.Sprint(o.Timed), "--rate", "10", "--channel", "bench", "--procs", fmt.Sprint(o.Loops))
 	}},
-	{name: "pusher join", pushdOnly: true, once: true, args: func(o Options, p *process) []string {
-		return p.pusher("presence", "-n", fmt.Sprint(min(o.Fan, 1000)))
+	{name: "pusher join", needs: pushers, once: true, args: func(o Options, p *process) []string {
+		return with(p.asApp(), "presence", "-n", fmt.Sprint(min(o.Fan, 1000)))
 	}},
-	{name: "pusher own", pushdOnly: true, once: true, fresh: true, args: func(o Options, p *process) []string {
-		return p.pusher("idle", "-n", fmt.Sprint(o.Idle), "--own", "67", "--settle", o.settle(), "--hold", "1s")
+	{name: "pusher own", needs: pushers | ours, once: true, fresh: true, args: func(o Options, p *process) []string {
+		return with(p.asApp(), "idle", "-n", fmt.Sprint(o.Idle), "--own", "67", "--settle", o.settle(), "--hold", "1s")
 	}},
 }
 
@@ -61,29 +62,21 @@ const (
 	messages = "30" // of a fan-out
 )
 
-func (p *process) chat() string { return "ws://" + p.address + "/chat?room=bench" }
-func (p *process) echo() string { return "ws://" + p.address + "/echo" }
+// with is a command with its own flags before those that reach the server.
+func with(reach []string, command ...string) []string { return append(command, reach...) }
+
+// of says whether a server can be measured so, in a round that begins with 0.
+func (m measure) of(s server, round int) bool {
+	return s.can&m.needs == m.needs && (!m.once || round == 0)
+}
 
 // settle is how long a server's memory gets to stand still.
 func (o Options) settle() string { return (2 * o.Calm).String() }
-
-// pusher is a command whose connections speak the Pusher protocol.
-func (p *process) pusher(command string, more ...string) []string {
-	return append([]string{command, "--url", "ws://" + p.address + "/app/" + key + "?protocol=7",
-		"--protocol", "pusher", "--app-id", key, "--app-key", key, "--app-secret", key}, more...)
-}
-
-// reload is the command for a shell.
-func (p *process) reload() string { return fmt.Sprintf("'%s' reload -c '%s'", p.pushd, p.config) }
 
 func echo(connections int) func(Options, *process) []string {
 	return func(o Options, p *process) []string {
 		return []string{"echo", "--url", p.echo(), "-c", fmt.Sprint(connections), "-d", o.Duration.String()}
 	}
-}
-
-func fanout(o Options, p *process) []string {
-	return []string{"fanout", "--url", p.chat(), "-n", fmt.Sprint(o.Fan), "-m", messages, "--channel", channel}
 }
 
 // line is one number of a measure that the table shows, and what it is held to.
@@ -94,7 +87,7 @@ type line struct {
 	unit    string
 	more    bool    // more is better
 	of      string  // what reach is a multiple of: gnet, bestPeer, or "" for nothing
-	to      string  // measure of the other, if not the same
+	to      string  // measure of the others that have not the same
 	reach   float64 // pushd must be at most so much, or at least when more is better; 0: no reach
 }
 

@@ -27,11 +27,10 @@ func Million(ctx context.Context, o Options, out string, stdout, log io.Writer) 
 		return err
 	}
 	defer p.stop()
-	bench := exec.CommandContext(ctx, o.Bench, "idle", "--label", pushd,
-		"--url", p.chat(), "-n", fmt.Sprint(o.Idle), "--pid", fmt.Sprint(p.cmd.Process.Pid),
-		"--api", p.api, "--key", key, "--channel", channel, "-m", "1", "--window", "16",
+	bench := exec.CommandContext(ctx, o.Bench, with(p.back(p), "idle", "--label", pushd,
+		"-n", fmt.Sprint(o.Idle), "--pid", fmt.Sprint(p.PID()), "-m", "1", "--window", "16",
 		"--settle", "60s", "--hold", o.Hold.String(), "--stall", "2m",
-		"--exec", p.reload(), "--exec-timeout", "10m", "-o", out)
+		"--exec", p.reload(), "--exec-timeout", "10m", "-o", out)...)
 	bench.Stdout, bench.Stderr = stdout, log
 	bench.Cancel = func() error { return bench.Process.Signal(os.Interrupt) }
 	bench.WaitDelay = time.Minute

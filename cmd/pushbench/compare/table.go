@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -35,11 +36,19 @@ func (r *Result) spread(server, measure, metric string) (s spread, ok bool) {
 }
 
 // Faults lists the runs in which something was not as pushd should have it.
-// Those of the others are in the result and in the log.
-func (r *Result) Faults() (faults []string) {
+func (r *Result) Faults() []string {
+	return r.faults(func(server string) bool { return server == pushd })
+}
+
+// Others lists those of the other servers.
+func (r *Result) Others() []string {
+	return r.faults(func(server string) bool { return server != pushd })
+}
+
+func (r *Result) faults(of func(server string) bool) (faults []string) {
 	for _, run := range r.Runs {
-		if !run.OK && run.Server == pushd {
-			faults = append(faults, fmt.Sprintf("round %d %s, %s: %s", run.Round+1, run.Server, run.Measure, strings.Join(run.Errors, "; ")))
+		if !run.OK && of(run.Server) {
+			faults = append(faults, fmt.Sprintf("round %d %s, %s: %s", run.Round+1, run.Server, cmp.Or(run.Measure, "ended"), strings.Join(run.Errors, "; ")))
 		}
 	}
 	return faults
@@ -68,15 +77,11 @@ func (r *Result) compare(l line) (v verdict, ok bool) {
 	if v.ours, ok = r.spread(pushd, l.measure, l.metric); !ok {
 		return v, false
 	}
-	other := l.measure
-	if l.to != "" {
-		other = l.to
-	}
-	if v.gnet, v.hasGnet = r.spread(gnet, other, l.metric); v.hasGnet {
+	if v.gnet, v.hasGnet = r.theirs(gnet, l); v.hasGnet {
 		v.toGnet = v.ours.median / v.gnet.median
 	}
 	for _, s := range servers {
-		theirs, has := r.spread(s.name, other, l.metric)
+		theirs, has := r.theirs(s.name, l)
 		if s.name == pushd || s.name == gnet || !has {
 			continue
 		}
@@ -89,6 +94,14 @@ func (r *Result) compare(l line) (v verdict, ok bool) {
 	}
 	v.reached = l.reached(v)
 	return v, true
+}
+
+// theirs is what a line has of another server: the same measure, or the nearest.
+func (r *Result) theirs(server string, l line) (s spread, ok bool) {
+	if s, ok = r.spread(server, l.measure, l.metric); !ok && l.to != "" {
+		s, ok = r.spread(server, l.to, l.metric)
+	}
+	return s, ok
 }
 
 func (l line) reached(v verdict) bool {
@@ -146,12 +159,53 @@ func (r *Result) Markdown() string {
 		}
 		row(&b, cells)
 	}
+	b.WriteString("\n" + r.note())
+	return b.String()
+}
+
+// note says what the run was: when, on what, who had which cores, and who was not there.
+func (r *Result) note() string {
 	plural := "s"
 	if r.Rounds == 1 {
 		plural = ""
 	}
-	fmt.Fprintf(&b, "\n%s, %d round%s, %d CPUs, Linux %s, %d minutes in all.\n", r.Started.Format("2 January 2006"), r.Rounds, plural, r.CPUs, r.Kernel, int(math.Ceil(r.Seconds/60)))
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %d round%s, %d CPUs, Linux %s, %d minutes in all", r.Started.Format("2 January 2006"), r.Rounds, plural, r.CPUs, r.Kernel, int(math.Ceil(r.Seconds/60)))
+	if r.Scheduling != "" {
+		shared := "servers and client on the same cores"
+		if len(r.ServerCores) > 0 {
+			shared = fmt.Sprintf("pinned: servers on %s, client on %s", cores(r.ServerCores), cores(r.ClientCores))
+		}
+		fmt.Fprintf(&b, "; %s, %s", shared, r.Scheduling)
+	}
+	b.WriteString(".\n")
+	for _, a := range r.Absent {
+		fmt.Fprintf(&b, "\n%s was not there: `%s`.\n", a.Server, a.Get)
+	}
+	for _, fault := range r.Others() {
+		line, _, _ := strings.Cut(fault, "\n")
+		fmt.Fprintf(&b, "\nNot as it should be: %s\n", line)
+	}
 	return b.String()
+}
+
+// cores names them: core 1, cores 0 and 1, cores 0, 1 and 2.
+func cores(list []int) string {
+	var b strings.Builder
+	for i, core := range list {
+		switch {
+		case i == 0:
+		case i == len(list)-1:
+			b.WriteString(" and ")
+		default:
+			b.WriteString(", ")
+		}
+		fmt.Fprint(&b, core)
+	}
+	if len(list) == 1 {
+		return "core " + b.String()
+	}
+	return "cores " + b.String()
 }
 
 // All is the table of every server and number.

@@ -20,7 +20,15 @@ type base struct {
 	running  bool
 	sessions []history.Session
 	buffer   []byte
-	pusher   *pusher // between the connections and the load, or nil
+	dialect  dialect // between the connections and the load, or nil
+}
+
+// dialect is a protocol inside WebSocket messages. It stands between connections
+// and their load: the load sees a connection as open once it is in its channels,
+// and of what comes after only the messages.
+type dialect interface {
+	// around returns what the connections of a load have for their handler.
+	around(load client.Handler) client.Handler
 }
 
 func parseTargets(spec Spec, sources []string) ([]*client.Target, error) {
@@ -73,9 +81,8 @@ func (b *base) send(c *client.Conn, stream, seq uint32, due int64) {
 
 func (b *base) dial(h client.Handler, target int, tag uint32) *client.Conn {
 	b.env.Count.Dialed++
-	if b.pusher != nil {
-		b.pusher.Handler = h
-		h = b.pusher
+	if b.dialect != nil {
+		h = b.dialect.around(h)
 	}
 	return b.env.Loop.Dial(b.targets[target%len(b.targets)], h, tag)
 }

@@ -59,6 +59,8 @@ type Spec struct {
 	Total int `json:"total,omitempty"`
 	// Pusher makes the connections speak that protocol, unless nil.
 	Pusher *Pusher `json:"pusher,omitempty"`
+	// Centrifugo is a channel of Centrifugo's protocol that all connections join, unless "".
+	Centrifugo string `json:"centrifugo,omitempty"`
 }
 
 // Load is traffic of one kind. Its methods run on the loop.
@@ -82,8 +84,11 @@ func New(env *Env, spec Spec, sources []string) (Load, error) {
 		return nil, err
 	}
 	b := base{env: env, spec: spec, targets: targets}
-	if spec.Pusher != nil {
-		b.pusher = &pusher{env: env, Pusher: *spec.Pusher, joining: map[*client.Conn]int{}, refused: map[*client.Conn]string{}}
+	switch {
+	case spec.Pusher != nil:
+		b.dialect = &pusher{env: env, Pusher: *spec.Pusher, joining: map[*client.Conn]int{}, refused: map[*client.Conn]string{}}
+	case spec.Centrifugo != "":
+		b.dialect = &centrifugo{env: env, channel: spec.Centrifugo, joining: map[*client.Conn]bool{}, refused: map[*client.Conn]string{}}
 	}
 	switch spec.Kind {
 	case Idle:
@@ -95,10 +100,11 @@ func New(env *Env, spec Spec, sources []string) (Load, error) {
 	case Dial:
 		return &dial{base: b}, nil
 	case Presence:
-		if b.pusher == nil {
+		p, ok := b.dialect.(*pusher)
+		if !ok {
 			return nil, errors.New("a presence load without an app")
 		}
-		return &presence{base: b}, nil
+		return &presence{base: b, pusher: p}, nil
 	}
 	return nil, fmt.Errorf("load kind %q is unknown", spec.Kind)
 }

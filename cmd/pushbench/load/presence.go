@@ -11,6 +11,7 @@ import (
 // each member has learned of each, in the answer to its subscription or later.
 type presence struct {
 	base
+	pusher  *pusher
 	known   []map[string]bool // by tag
 	dialed  []int64
 	missing int // members that do not know all yet

@@ -22,9 +22,8 @@ type Pusher struct {
 	Own     int    `json:"own,omitempty"`
 }
 
-// pusher stands between the connections and their load: the load sees a
-// connection as open once all its subscriptions have succeeded, and of what
-// comes after only the data of events.
+// pusher is the dialect of the Pusher protocol: a connection is open once all its
+// subscriptions have succeeded, and its messages are the data of events.
 type pusher struct {
 	client.Handler // the load
 	env            *Env
@@ -46,6 +45,11 @@ type event struct {
 	Event   string          `json:"event"`
 	Channel string          `json:"channel,omitempty"`
 	Data    json.RawMessage `json:"data,omitempty"`
+}
+
+func (p *pusher) around(load client.Handler) client.Handler {
+	p.Handler = load
+	return p
 }
 
 // Opened waits for the server's greeting.
@@ -78,7 +82,7 @@ func (p *pusher) Message(c *client.Conn, op client.Opcode, data []byte) {
 		p.env.Loop.Close(c)
 		return
 	}
-	if json.Unmarshal(e.Data, &text) != nil {
+	if json.Unmarshal(e.Data, &text) != nil && e.Event != subscribed { // where some servers have no data
 		p.Handler.Message(c, op, data) // which finds that it is not what was sent
 		return
 	}

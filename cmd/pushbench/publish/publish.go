@@ -3,11 +3,8 @@
 package publish
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -37,11 +34,7 @@ func Open(address, key string) (Publisher, error) {
 	}
 	switch u.Scheme {
 	case "http":
-		return &api{
-			url:    strings.TrimSuffix(address, "/") + "/v1/publish",
-			key:    key,
-			client: &http.Client{Timeout: timeout, Transport: &http.Transport{MaxIdleConnsPerHost: 1}},
-		}, nil
+		return openAPI(strings.TrimSuffix(address, "/")+"/v1/publish", key), nil
 	case "udp", "tcp":
 		conn, err := net.DialTimeout(u.Scheme, u.Host, timeout)
 		if err != nil {
@@ -58,48 +51,24 @@ type request struct {
 	Data    string `json:"data"`
 }
 
-type api struct {
-	url, key string
-	client   *http.Client
-}
-
-func (a *api) Publish(channel string, data []byte) (complete bool, err error) {
-	body, err := json.Marshal(request{Channel: channel, Data: string(data)})
-	if err != nil {
-		return false, err
+func openAPI(url, key string) *post {
+	header := http.Header{"Content-Type": {"application/json"}}
+	if key != "" {
+		header.Set("Authorization", "Bearer "+key)
 	}
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, a.url, bytes.NewReader(body))
-	if err != nil {
-		return false, err
+	p := newPost(header)
+	p.request = func(channel string, data []byte) (string, []byte, error) {
+		body, err := json.Marshal(request{Channel: channel, Data: string(data)})
+		return url, body, err
 	}
-	r.Header.Set("Content-Type", "application/json")
-	if a.key != "" {
-		r.Header.Set("Authorization", "Bearer "+a.key)
+	p.complete = func(answer []byte) (bool, error) {
+		said := struct {
+			Complete bool `json:"complete"`
+		}{Complete: true}
+		err := json.Unmarshal(answer, &said)
+		return said.Complete, err
 	}
-	answer, err := a.client.Do(r)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 4096))
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", a.url, err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return false, fmt.Errorf("%s answered %s: %s", a.url, answer.Status, strings.TrimSpace(string(text)))
-	}
-	said := struct {
-		Complete bool `json:"complete"`
-	}{Complete: true}
-	if err := json.Unmarshal(text, &said); err != nil {
-		return false, fmt.Errorf("%s answered %q: %w", a.url, text, err)
-	}
-	return said.Complete, nil
-}
-
-func (a *api) Close() error {
-	a.client.CloseIdleConnections()
-	return nil
+	return p
 }
 
 type ingest struct {

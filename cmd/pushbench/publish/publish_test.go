@@ -42,6 +42,39 @@ func TestAPI(t *testing.T) {
 	}
 }
 
+// TestOthers: what the back ends of other servers send, and how a refusal is told.
+func TestOthers(t *testing.T) {
+	var got string
+	status, answer := http.StatusOK, `{"result":{}}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = r.Method + " " + r.URL.String() + " " + r.Header.Get("X-API-Key") + " " + string(body)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	for want, p := range map[string]Publisher{
+		`POST /api/publish k {"channel":"c","data":"d"}`: OpenCentrifugo(server.URL+"/", "k"),
+		`POST /pub?room=c  d`:                            OpenNchan(server.URL + "/pub?room=c"),
+	} {
+		status = http.StatusAccepted
+		if complete, err := p.Publish("c", []byte("d")); err != nil || !complete || got != want {
+			t.Errorf("%v, %v, %q, want %q", complete, err, got, want)
+		}
+		status = http.StatusForbidden
+		if _, err := p.Publish("c", []byte("d")); err == nil || !strings.Contains(err.Error(), "403") {
+			t.Errorf("refused: %v", err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	status, answer = http.StatusOK, `{"error":{"code":102,"message":"unknown channel"}}`
+	if _, err := OpenCentrifugo(server.URL, "k").Publish("c", nil); err == nil || !strings.Contains(err.Error(), "unknown channel") {
+		t.Errorf("an error in a 200: %v", err)
+	}
+}
+
 func TestIngest(t *testing.T) {
 	const want = `{"key":"k","channel":"c","data":"d"}`
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
