@@ -105,19 +105,7 @@ func writeKey(dir *master.Folder) (string, error) {
 	var bits [32]byte
 	rand.Read(bits[:]) // never fails
 	key := base64.RawURLEncoding.EncodeToString(bits[:])
-	tmp, err := os.CreateTemp(dir.Place(""), "."+keyName+"-*") // mode 0600
-	if err != nil {
-		return "", fmt.Errorf("write API key: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(key + "\n")
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Link(tmp.Name(), dir.Place(keyName)) // fails if there is one already
-	}
-	if err != nil {
+	if err := dir.Create(keyName, []byte(key+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("write API key: %w", err)
 	}
 	return key, nil

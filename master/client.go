@@ -47,7 +47,7 @@ func Dial(runtimeDir string) (*Client, error) {
 		return nil, fmt.Errorf("control socket %s: permission denied (run as root, as pushd's user, or as a member of the directory's group)",
 			filepath.Join(runtimeDir, controlSock))
 	}
-	return nil, fmt.Errorf("connect to the master: %w", err)
+	return nil, fmt.Errorf("connect to the master: %w", dir.failed("connect", controlSock, err))
 }
 
 // Close ends the conversation.

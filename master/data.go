@@ -54,7 +54,7 @@ func (u *unit) entrust(former *syscall.Credential) error {
 		}
 	}
 	if err := os.Chown(dir.Place("."), uid, gid); err != nil {
-		return fmt.Errorf("give data_dir to user %d: %w", uid, err)
+		return fmt.Errorf("give data_dir to user %d: %w", uid, dir.failed("chown", ".", err))
 	}
 	return nil
 }
@@ -77,10 +77,14 @@ func (d *DataPlan) keeps(name string) bool {
 func (d *Folder) names() ([]string, error) {
 	f, err := os.Open(d.Place("."))
 	if err != nil {
-		return nil, err
+		return nil, d.failed("open", ".", err)
 	}
 	defer f.Close()
-	return f.Readdirnames(-1)
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, d.failed("list", ".", err)
+	}
+	return names, nil
 }
 
 // give makes a file, or a folder with the files in it, that user's. What is
@@ -113,5 +117,8 @@ func (d *Folder) give(name string, uid, gid int) error {
 	if int(info.Uid) == uid && int(info.Gid) == gid {
 		return nil
 	}
-	return os.Chown(procFD(inside.fd()), uid, gid)
+	if err := os.Chown(procFD(inside.fd()), uid, gid); err != nil {
+		return d.failed("chown", name, err)
+	}
+	return nil
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 )
 
@@ -162,4 +164,33 @@ func (d *Folder) write(name string, data []byte, perm os.FileMode) error {
 		err = d.rename(temp, name)
 	}
 	return err
+}
+
+// Create puts data into a file that is not there yet, whole or not at all. The
+// error wraps fs.ErrExist if it is there.
+func (d *Folder) Create(name string, data []byte, perm os.FileMode) error {
+	temp := "." + name + "-" + strconv.FormatUint(rand.Uint64(), 36)
+	f, err := d.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Remove(temp) }()
+	_, err = f.Write(data)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = d.link(temp, name)
+	}
+	return err
+}
+
+// failed is err, of an attempt at a name in the folder by way of Place, with the
+// path by which people know it.
+func (d *Folder) failed(op, name string, err error) error {
+	var why syscall.Errno
+	if !errors.As(err, &why) {
+		return err
+	}
+	return &fs.PathError{Op: op, Path: filepath.Join(d.path, name), Err: why}
 }

@@ -61,7 +61,8 @@ func (d *Folder) OpenFile(name string, flag int, perm os.FileMode) (*os.File, er
 }
 
 // Place returns a path that leads to a name in the folder for as long as the
-// folder is open, however long its own path is.
+// folder is open, however long its own path is. What fails there is told by the
+// latter (failed).
 func (d *Folder) Place(name string) string { return filepath.Join(procFD(d.fd()), name) }
 
 // socket opens a name in the folder as a place, which must be a socket.
@@ -92,6 +93,14 @@ func (d *Folder) rename(from, to string) error {
 	return nil
 }
 
+// link gives a file a second name, which is not there yet.
+func (d *Folder) link(from, to string) error {
+	if err := unix.Linkat(d.fd(), from, d.fd(), to, 0); err != nil {
+		return &fs.PathError{Op: "make", Path: filepath.Join(d.path, to), Err: err}
+	}
+	return nil
+}
+
 // fd is -1 for a folder of no use.
 func (d *Folder) fd() int {
 	if d.file == nil {
@@ -107,5 +116,8 @@ func (d *Folder) openFor(name string, mode os.FileMode) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return os.Chmod(procFD(fd), mode)
+	if err := os.Chmod(procFD(fd), mode); err != nil {
+		return d.failed("chmod", name, err)
+	}
+	return nil
 }

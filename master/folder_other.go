@@ -23,3 +23,4 @@ func (d *Folder) socket(string) (int, error)        { return -1, errLinuxOnly }
 func (d *Folder) fd() int                           { return -1 }
 func (d *Folder) openFor(string, os.FileMode) error { return errLinuxOnly }
 func (d *Folder) rename(string, string) error       { return errLinuxOnly }
+func (d *Folder) link(string, string) error         { return errLinuxOnly }
