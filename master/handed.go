@@ -62,7 +62,7 @@ func (c *Client) Sockets(ctx context.Context) ([]Socket, error) {
 func readWithFDs(uc *net.UnixConn) (text []byte, fds []int, err error) {
 	buf, oob := make([]byte, 64<<10), make([]byte, syscall.CmsgSpace(socketsMax*4))
 	for !bytes.HasSuffix(text, []byte("\n")) {
-		n, k, _, _, err := uc.ReadMsgUnix(buf, oob)
+		n, k, flags, _, err := uc.ReadMsgUnix(buf, oob)
 		if err != nil {
 			return text, fds, err
 		}
@@ -80,6 +80,9 @@ func readWithFDs(uc *net.UnixConn) (text []byte, fds []int, err error) {
 				syscall.CloseOnExec(fd)
 			}
 			fds = append(fds, got...)
+		}
+		if flags&syscall.MSG_CTRUNC != 0 {
+			return text, fds, errors.New("sockets were cut off: this process is out of descriptors (ulimit -n)")
 		}
 		if n == 0 || len(text) > answerMax {
 			return text, fds, errors.New("the answer is no line")

@@ -212,6 +212,11 @@ func (s *serving) run() error {
 func (s *serving) obey() {
 	for {
 		m, files, err := s.ctl.Receive()
+		if errors.Is(err, control.ErrCut) { // what was to be done is not done, and can be asked again
+			s.l.log.Error("an order of the master is refused", "error", err)
+			s.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: err.Error()})
+			continue
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				s.l.log.Error("control channel", "error", err)

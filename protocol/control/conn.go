@@ -23,6 +23,11 @@ const maxFiles = 253
 // ErrTooLong is returned by Send for a message over MaxMessage.
 var ErrTooLong = errors.New("control message exceeds 128 KiB")
 
+// ErrCut is returned by Receive, beside the message, when the process has no
+// descriptors left for its files. The message is not lost, its files are; whoever
+// has sent it has them still.
+var ErrCut = errors.New("its files were cut off: this process is out of descriptors")
+
 // Conn is one end of a control channel. Send may be called by any goroutine,
 // Receive by one at a time.
 type Conn struct {
@@ -140,28 +145,45 @@ func number(f *os.File) (fd int, err error) {
 // Receive waits for the next message. The caller owns the files. An error
 // that wraps io.EOF means that the peer is gone; an empty datagram reads the
 // same. After any other error but a deadline's the peer's next message can still
-// be received. Body is a copy and may be kept.
+// be received; with ErrCut comes the message without its files. Body is a copy
+// and may be kept.
 func (c *Conn) Receive() (Message, []*os.File, error) {
 	n, oobn, flags, _, err := c.uc.ReadMsgUnix(c.buf, c.oob)
 	files, oobErr := parseFiles(c.oob[:max(oobn, 0)])
 	m, err := parseMessage(c.buf[:max(n, 0)], flags, errors.Join(err, oobErr))
-	if err != nil {
-		for _, f := range files {
-			f.Close()
-		}
-		return Message{}, nil, fmt.Errorf("receive control message: %w", err)
+	if err == nil {
+		return m, files, nil
 	}
-	return m, files, nil
+	for _, f := range files {
+		f.Close()
+	}
+	if errors.Is(err, ErrCut) {
+		return m, nil, fmt.Errorf("receive control message %q: %w (limit %d)", m.Type, err, openLimit())
+	}
+	return Message{}, nil, fmt.Errorf("receive control message: %w", err)
 }
 
 func parseMessage(data []byte, flags int, err error) (m Message, _ error) {
 	switch {
 	case err != nil:
 		return m, err
-	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
-		return m, errors.New("message or its descriptors were cut off")
+	case flags&unix.MSG_TRUNC != 0:
+		return m, errors.New("message was cut off")
 	}
-	return m, json.Unmarshal(data, &m)
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, err
+	}
+	if flags&unix.MSG_CTRUNC != 0 {
+		return m, ErrCut
+	}
+	return m, nil
+}
+
+// openLimit is how many descriptors the process may have.
+func openLimit() uint64 {
+	var l unix.Rlimit
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
+	return l.Cur
 }
 
 // parseFiles takes the descriptors out of a datagram's control data. Those it

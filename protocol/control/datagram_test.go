@@ -3,6 +3,7 @@
 package control
 
 import (
+	"errors"
 	"math"
 	"os"
 	"testing"
@@ -59,6 +60,58 @@ func TestBadDatagrams(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A message whose files find no descriptor comes without them, and so does the
+// next one, whole, when there are some again.
+func TestOutOfDescriptors(t *testing.T) {
+	c, peer := bare(t)
+	send := func() {
+		t.Helper()
+		if err := unix.Sendmsg(peer, []byte(`{"type":"import","id":7}`), unix.UnixRights(0, 1), nil, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := descriptors(t)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	send()
+	for _, most := range []uint64{3, uint64(lowest(t)) + 1} { // none, and one of two
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most, Max: limit.Max}); err != nil {
+			t.Fatal(err)
+		}
+		m, files, err := c.Receive()
+		if e := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); e != nil {
+			t.Fatal(e)
+		}
+		if !errors.Is(err, ErrCut) || m.Type != TypeImport || m.ID != 7 || files != nil {
+			t.Errorf("limit %d: %+v with %d files, %v", most, m, len(files), err)
+		}
+		send()
+	}
+	if after := descriptors(t); after != before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+	m, files, err := c.Receive()
+	if err != nil || m.ID != 7 || len(files) != 2 {
+		t.Errorf("%+v with %d files, %v", m, len(files), err)
+	}
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// lowest is the number of the next descriptor.
+func lowest(t testing.TB) int {
+	t.Helper()
+	fd, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
+	return fd
 }
 
 func TestPauseBuckets(t *testing.T) {

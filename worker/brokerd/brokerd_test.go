@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -250,6 +251,74 @@ func TestCarriedConnections(t *testing.T) {
 			t.Errorf("connection %d came with %d bytes, door %q", i, len(c.Prefix), c.Door)
 		}
 		c.File.Close()
+	}
+}
+
+// starve leaves this process without a descriptor more, until feed is called.
+func starve(t *testing.T) (feed func()) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	feed = func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) }
+	t.Cleanup(feed)
+	return feed
+}
+
+// TestOrdersWithoutDescriptors: an order whose file finds no descriptor is refused,
+// and the master is not taken for dead.
+func TestOrdersWithoutDescriptors(t *testing.T) {
+	listeners, address := inherited(t)
+	b := start(t, Process{Init: control.Init{Listeners: listeners}, Settings: Settings{API: address, UIDs: []uint32{uint32(os.Geteuid())}}})
+	b.hear(control.TypeReady)
+	feed := starve(t)
+	told := b.order(control.TypeBus, control.Bus{Do: control.BusPause, BoundMS: 1000}, os.Stdin)
+	feed()
+	if !strings.Contains(told, "out of descriptors (limit 3)") {
+		t.Errorf("answer %q", told)
+	}
+	if err := b.to.Send(control.TypePing, 2, nil); err != nil {
+		t.Fatal(err)
+	}
+	b.hear(control.TypePong)
+	b.to.Close()
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCarriedWithoutDescriptors: of connections that come, one for which there is
+// no descriptor is lost, with all that was read of it, and no other.
+func TestCarriedWithoutDescriptors(t *testing.T) {
+	to, theirs, err := control.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := control.Open(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	for _, part := range []control.Carried{{Door: "a", Prefix: []byte("1"), More: true}, {Prefix: []byte("2")}, {Door: "b", Prefix: []byte("3")}} {
+		var files []*os.File
+		if part.Door != "" {
+			files = append(files, os.Stdin)
+		}
+		if err := to.Send(control.TypeCarried, 0, part, files...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to.Close()
+	feed := starve(t)
+	var all []api.Carried
+	err = receiveCarried(from, &all)
+	feed()
+	if !errors.Is(err, io.EOF) || len(all) != 2 || all[0].File != nil || string(all[0].Prefix) != "12" || string(all[1].Prefix) != "3" {
+		t.Errorf("%+v, %v", all, err)
 	}
 }
 

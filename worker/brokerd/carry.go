@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -64,27 +65,39 @@ func (b *serving) receive(f *os.File) error {
 		if !errors.Is(err, io.EOF) {
 			b.Log.Error("connections of the process before not received", "received", len(all), "error", err)
 		}
+		came := len(all)
+		all = slices.DeleteFunc(all, func(c api.Carried) bool { return c.File == nil })
+		if lost := came - len(all); lost > 0 {
+			b.Log.Error("connections of the process before are closed: this process is out of descriptors", "closed", lost)
+		}
 		b.guests <- all
 	}()
 	return nil
 }
 
+// receiveCarried appends the connections that come to all. One for which this
+// process has no descriptor left comes without a file.
 func receiveCarried(from *control.Conn, all *[]api.Carried) error {
 	more := false
 	for {
 		m, files, err := from.Receive()
-		if err != nil {
+		cut := errors.Is(err, control.ErrCut)
+		if err != nil && !cut {
 			return err
 		}
 		var part control.Carried
-		if err := json.Unmarshal(m.Body, &part); err != nil || more != (len(files) == 0) || len(files) > 1 {
+		if err := json.Unmarshal(m.Body, &part); err != nil || more != (len(files) == 0 && !cut) || len(files) > 1 {
 			for _, f := range files {
 				f.Close()
 			}
 			return errors.Join(errors.New("malformed message about a connection"), err)
 		}
 		if !more {
-			*all = append(*all, api.Carried{Door: part.Door, File: files[0]})
+			c := api.Carried{Door: part.Door}
+			if len(files) == 1 {
+				c.File = files[0]
+			}
+			*all = append(*all, c)
 		}
 		last := &(*all)[len(*all)-1]
 		last.Prefix = append(last.Prefix, part.Prefix...)

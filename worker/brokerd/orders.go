@@ -20,6 +20,11 @@ import (
 func (b *serving) obey(over, gone chan<- struct{}) {
 	for {
 		m, files, err := b.Control.Receive()
+		if errors.Is(err, control.ErrCut) { // what was to be done is not done, and can be asked again
+			b.Log.Error("an order of the master is refused", "error", err)
+			b.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: err.Error()})
+			continue
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				b.Log.Error("control channel", "error", err)
