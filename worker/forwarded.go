@@ -22,12 +22,17 @@ func (c *Conn) believe(host string, header headers) string {
 		c.remember(record.IP, "", "")
 		return host
 	}
-	told := ""
-	if a := l.proxies.Client(peer, header("x-forwarded-for"), header("x-real-ip")); a != peer {
-		told = a.String()
+	said, told := l.proxies.Read(peer, header), ""
+	if said.Client != peer {
+		told = said.Client.String()
 	}
 	c.remember(record.IP, "", told)
-	if list := header("x-forwarded-host"); len(list) == 1 {
+	switch list := header("x-forwarded-host"); len(list) {
+	case 0:
+		if said.Host != "" {
+			return said.Host
+		}
+	case 1:
 		if first, _, _ := strings.Cut(list[0], ","); strings.TrimSpace(first) != "" {
 			return strings.TrimSpace(first)
 		}

@@ -40,6 +40,10 @@ func TestForwarded(t *testing.T) {
 		"X-Real-IP":                 {[]string{"X-Real-IP: 203.0.113.9"}, "203.0.113.9"},
 		"X-Real-IP twice":           {[]string{"X-Real-IP: 6.6.6.6", "X-Real-IP: 203.0.113.9"}, "127.0.0.1"},
 		"X-Real-IP is a list":       {[]string{"X-Real-IP: 6.6.6.6, 203.0.113.9"}, "127.0.0.1"},
+		"Forwarded":                 {[]string{`Forwarded: for=6.6.6.6, for="203.0.113.9:80";proto=https`, "Forwarded: for=10.1.2.3"}, "203.0.113.9"},
+		"Forwarded by name":         {[]string{"Forwarded: for=6.6.6.6, for=_hidden, for=10.1.2.3"}, "10.1.2.3"},
+		"Forwarded of the client's": {[]string{"Forwarded: for=6.6.6.6", "X-Forwarded-For: 203.0.113.9"}, "203.0.113.9"},
+		"and beside X-Real-IP":      {[]string{"Forwarded: for=6.6.6.6", "X-Real-IP: 203.0.113.9"}, "203.0.113.9"},
 		"X-Real-IP beside the hops": {[]string{"X-Real-IP: 6.6.6.6", "X-Forwarded-For: 203.0.113.9"}, "203.0.113.9"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,6 +76,8 @@ func TestForwardedHost(t *testing.T) {
 	}{
 		{"https://public.test", []string{host}, 101}, {"https://evil.test", []string{host}, 403},
 		{"https://evil.test", []string{twice, host}, 403}, {"https://public.test", []string{twice, host}, 403},
+		{"https://public.test", []string{"Forwarded: for=1.2.3.4;host=public.test"}, 101}, {"https://evil.test", []string{"Forwarded: host=evil.test", "X-Forwarded-For: 1.2.3.4"}, 403},
+		{"https://evil.test", []string{"Forwarded: host=evil.test", host}, 403}, {"https://evil.test", []string{"Forwarded: for=1.2.3.4;host=evil.test, for=1.2.3.5"}, 403},
 		{"http://example.test", []string{twice, host}, 101}, {"http://example.test", []string{"X-Forwarded-Host:"}, 101},
 	} {
 		if resp := dial(t, s.addrs[0]).upgrade("/", append(c.lines, "Origin: "+c.origin)...); resp.StatusCode != c.want {

@@ -434,6 +434,9 @@ func TestBehindProxy(t *testing.T) {
 	}{
 		{200, []string{"Host: hub.example.com", "X-Forwarded-Proto: https"}},
 		{401, []string{"Host: hub.example.com", "X-Forwarded-Proto: http"}},
+		{200, []string{"Host: 127.0.0.1:8080", "Forwarded: for=203.0.113.9;host=hub.example.com;proto=https"}},
+		{401, []string{"Host: hub.example.com", "Forwarded: proto=https, for=203.0.113.9;proto=http"}},
+		{401, []string{"Host: hub.example.com", "Forwarded: proto=https", "X-Forwarded-For: 203.0.113.9"}},
 		{401, []string{"Host: hub.example.com"}},
 		{401, []string{"Host: 127.0.0.1:8080", "X-Forwarded-Host: hub.example.com"}}, // what nginx makes of Host by itself
 	} {
