@@ -131,8 +131,9 @@ func New(o Options) (*Server, error) {
 }
 
 const (
-	headTimeout = 5 * time.Second  // from the first byte of a request to the end of its head
-	idleTimeout = 75 * time.Second // between two requests of a connection
+	headTimeout    = 5 * time.Second  // from the first byte of a request to the end of its head
+	requestTimeout = 15 * time.Second // to the end of its body
+	idleTimeout    = 75 * time.Second // between two requests of a connection
 )
 
 // httpServer bounds what one client can hold: none of its limits is zero.
@@ -140,7 +141,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headTimeout,
-		ReadTimeout:       15 * time.Second,
+		ReadTimeout:       requestTimeout,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    16 << 10,

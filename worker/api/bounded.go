@@ -11,22 +11,24 @@ import (
 )
 
 // boundedListener has at most max connections. Beyond it who comes takes the place
-// of one that waits for a request, else it is closed at once. It can give up all
-// those that wait (carry.go).
+// of one that waits for a request, else of one that takes its time over the head of
+// a request, before which nobody has shown a key; else it is closed at once. It can
+// give up all those that wait (carry.go).
 type boundedListener struct {
 	net.Listener
 	max    int
 	sealed bool // what comes cannot be understood by another process
 
-	mu   sync.Mutex
-	open map[*boundedConn]struct{}
+	mu       sync.Mutex
+	open     map[*boundedConn]struct{}
+	patience time.Duration // slowHead
 
 	once   sync.Once
 	closed error // of Close
 }
 
 func newBounded(ln net.Listener, most int) *boundedListener {
-	return &boundedListener{Listener: ln, max: most, open: map[*boundedConn]struct{}{}}
+	return &boundedListener{Listener: ln, max: most, open: map[*boundedConn]struct{}{}, patience: slowHead}
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -65,17 +67,23 @@ func (l *boundedListener) enter(c *boundedConn) (evicted *boundedConn, room bool
 // looks bounds the work of a connection that comes when there is no place.
 const looks = 64
 
-// idlest returns the connection that has waited longest for a request, of as many
-// as are looked at; nil if none of them waits. mu is held.
+// slowHead is how long the head of a request is under way before its connection
+// gives way.
+const slowHead = time.Second
+
+// idlest returns the connection that has waited longest for a request, else whose
+// head takes longest, of as many as are looked at; nil for none. mu is held.
 func (l *boundedListener) idlest() (found *boundedConn) {
 	var since time.Time
+	var idle bool
 	n := 0
 	for c := range l.open { // in random order
 		if n++; n > looks {
 			break
 		}
-		if at, ok := c.waits(); ok && (found == nil || at.Before(since)) {
-			found, since = c, at
+		at, waits, ok := c.givesWay()
+		if ok && (found == nil || waits && !idle || waits == idle && at.Before(since)) {
+			found, since, idle = c, at, waits
 		}
 	}
 	return found
@@ -108,6 +116,7 @@ type boundedConn struct {
 	mu    sync.Mutex
 	idle  bool      // no request is being worked on
 	since time.Time // of that
+	begun time.Time // since when the head of its next request is under way, if there is early
 	early []byte    // received of the next request; when one is worked on, behind its head
 	body  int64     // bytes still to come of the request that is worked on; -1 = unknown, for good
 	taken bool      // it belongs to nobody here any more
@@ -140,6 +149,9 @@ func (c *boundedConn) received(b []byte) {
 	switch {
 	case c.listener.sealed:
 	case c.idle:
+		if len(c.early) == 0 {
+			c.begun = time.Now()
+		}
 		c.early = append(c.early, b...)
 	case c.body >= 0:
 		own := min(c.body, int64(len(b)))
@@ -198,16 +210,31 @@ func (c *boundedConn) entered(state http.ConnState) {
 	case state == http.StateActive:
 		c.idle, c.early = false, behindHead(c.early)
 	case state == http.StateIdle:
-		c.idle, c.since = true, time.Now()
+		now := time.Now()
+		c.idle, c.since, c.begun = true, now, now
 	}
 }
 
-// waits reports whether nothing of a next request has come, and since when the
-// connection waits for it.
-func (c *boundedConn) waits() (since time.Time, ok bool) {
+// unread reports whether there may be more to come of the request's body.
+func (c *boundedConn) unread() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.since, c.idle && !c.taken && len(c.early) == 0
+	return c.body != 0
+}
+
+// givesWay reports whether the connection may be closed for another one: it waits
+// for a request, or takes its time over the head of one; and since when. The
+// listener's mu is held.
+func (c *boundedConn) givesWay() (since time.Time, waits, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.idle || c.taken:
+		return time.Time{}, false, false
+	case len(c.early) == 0:
+		return c.since, true, true
+	}
+	return c.begun, false, time.Since(c.begun) > c.listener.patience
 }
 
 // behindHead cuts off the head of the request that data begins with.

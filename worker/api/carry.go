@@ -248,13 +248,21 @@ func noteState(c net.Conn, state http.ConnState) {
 	}
 }
 
+// restOfBody is how long a body that nobody has read may still take: it is thrown
+// away, and its client has had its answer, or gets it then.
+const restOfBody = time.Second
+
 // unlessTaken keeps a request from being worked on here whose connection was
 // given up at the moment at which its last byte came: it travels with it.
 func unlessTaken(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(connKey{}).(*boundedConn); ok && c != nil && !c.begin(r.ContentLength) {
+		c, _ := r.Context().Value(connKey{}).(*boundedConn)
+		if c != nil && !c.begin(r.ContentLength) {
 			panic(http.ErrAbortHandler)
 		}
 		h.ServeHTTP(w, r)
+		if c != nil && c.unread() {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restOfBody))
+		}
 	})
 }

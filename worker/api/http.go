@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 
 	"github.com/pushd/pushd/worker/order"
 )
@@ -110,6 +111,8 @@ func readObject(r *http.Request) (order.Fields, error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, &problem{Status: http.StatusRequestEntityTooLarge, Message: "body is over 1 MiB"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &problem{Status: http.StatusRequestTimeout, Message: "the body has not come within " + requestTimeout.String()}
 	case err != nil:
 		return nil, invalid("", "body ends early")
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -392,7 +393,9 @@ func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	bounded := newBounded(ln, few)
+	bounded.patience = time.Hour
 	h := st.api.httpServer(st.api.handler())
+	h.ReadHeaderTimeout, h.ReadTimeout = time.Hour, time.Hour
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(bounded) }()
 	ask := func(c net.Conn) error {
@@ -401,8 +404,11 @@ func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
 		return err
 	}
 	waiting := func() (n int) {
-		for _, c := range bounded.conns() {
-			if _, ok := c.waits(); ok {
+		list := bounded.conns()
+		bounded.mu.Lock()
+		defer bounded.mu.Unlock()
+		for _, c := range list {
+			if _, waits, ok := c.givesWay(); ok && waits {
 				n++
 			}
 		}
@@ -432,8 +438,53 @@ func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
 	}
 	idle[0].Close()
 	testkit.Eventually(t, "room again", func() bool { return ask(come()) == nil })
+	testkit.Eventually(t, "all are at work again", func() bool {
+		fmt.Fprint(come(), "GET /hea")
+		return waiting() == 0
+	})
+	if ask(come()) == nil {
+		t.Error("one more is served, though no head takes its time")
+	}
+	bounded.mu.Lock()
+	bounded.patience = 0
+	bounded.mu.Unlock()
+	last := come()
+	if err := ask(last); err != nil {
+		t.Errorf("heads that take their time do not give way: %v", err)
+	}
+	testkit.Eventually(t, "it waits for the next", func() bool { return waiting() == 1 })
+	if err := ask(come()); err != nil {
+		t.Error(err)
+	}
+	if _, err := last.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("who waits gives way before them: %v", err)
+	}
 	h.Close()
 	<-served
+}
+
+// TestBodiesThatNobodyReads: who is refused cannot keep the connection by a body
+// that does not come, and who is not is told that it has not.
+func TestBodiesThatNobodyReads(t *testing.T) {
+	st := newStage(t)
+	serve := func(within time.Duration) (address string) {
+		h := st.api.httpServer(unlessTaken(st.api.handler()))
+		h.ReadTimeout = within
+		return st.listen(func(ln net.Listener) error { return h.Serve(newBounded(ln, 9)) })
+	}
+	address := serve(time.Hour) // nobody is to wait for it
+	for _, head := range []string{"POST /v1/publish HTTP/1.1\r\nContent-Length: 5000", "POST /v1/publish HTTP/1.1\r\nTransfer-Encoding: chunked", "GET /healthz HTTP/1.1\r\nContent-Length: 5000"} {
+		c := dial(t, "tcp", address)
+		fmt.Fprint(c, head, "\r\nHost: a\r\n\r\n1")
+		if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 ") {
+			t.Errorf("%q: %q, %v", head, got, err)
+		}
+	}
+	c := dial(t, "tcp", serve(100*time.Millisecond))
+	fmt.Fprintf(c, "POST /v1/publish HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{", testKey)
+	if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 408 ") || !strings.Contains(string(got), "has not come within 15s") {
+		t.Errorf("half a body: %q, %v", got, err)
+	}
 }
 
 func TestIdleConnectionsOfTheAPIEnd(t *testing.T) {
