@@ -210,7 +210,7 @@ func tellDropped(out io.Writer, s *master.Status) {
 // tellCertificates says which certificates somebody has to look after.
 func tellCertificates(out io.Writer, s *master.Status, now time.Time) {
 	for _, c := range s.Certificates {
-		says := certs.Expiry(c.NotAfter, now)
+		says := certs.Validity(c.NotBefore, c.NotAfter, now)
 		switch {
 		case c.NotAfter.IsZero():
 			says = "not issued yet"

@@ -30,6 +30,7 @@ type hold struct {
 
 	filler bool      // what stands in for a pair that is not there yet
 	names  []string  // of a pair
+	from   time.Time // of a pair: its beginning
 	until  time.Time // of a pair: its end
 
 	// Of the loop.
@@ -127,7 +128,7 @@ func (h *hold) make(files [][]byte, old *hold, now time.Time) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		h.names, h.until = p.Names(), p.Leaf.NotAfter
+		h.names, h.from, h.until = p.Names(), p.Leaf.NotBefore, p.Leaf.NotAfter
 		return p.Encode()
 	case certs.KindChallenge:
 		p, err := certs.ParsePair(files[0], files[0])
@@ -192,11 +193,26 @@ func contentOf(f *os.File) []byte {
 	return data
 }
 
+// good says whether clients take the certificate at that time.
+func (h *hold) good(now time.Time) bool {
+	return h.Kind == certs.KindPair && !h.filler && !h.from.After(now) && h.until.After(now)
+}
+
+// successor reads c anew. Of a certificate that clients take none takes the place
+// that they do not: that is old, nil = none.
+func successor(c Copy, old *hold, now time.Time) (*hold, error) {
+	fresh, err := readCopy(c, old, now)
+	if err == nil && old != nil && old.good(now) && slices.Equal(old.Files, c.Files) && !fresh.filler && !fresh.good(now) {
+		return nil, fmt.Errorf("%s: %s", c.Files[0], certs.Validity(fresh.from, fresh.until, now))
+	}
+	return fresh, err
+}
+
 // readCopies reads all that a plan names. held is what there is already.
 func (p *Plan) readCopies(held map[string]*hold, now time.Time) (map[string]*hold, error) {
 	all := map[string]*hold{}
 	for _, c := range p.Copies {
-		h, err := readCopy(c, held[c.Name], now)
+		h, err := successor(c, held[c.Name], now)
 		if err != nil {
 			return nil, err
 		}
@@ -216,16 +232,25 @@ func CheckCopies(p *Plan) (obstacles, notes []Obstacle) {
 			obstacles = append(obstacles, Obstacle{c.Name, err})
 			continue
 		}
-		if c.Kind == certs.KindPair && !h.filler {
-			data := contentOf(h.file)
-			if pair, err := certs.ParsePair(data, data); err == nil {
-				for _, n := range pair.Notes(now) {
-					notes = append(notes, Obstacle{c.Name, fmt.Errorf("%s: %s", c.Files[0], n)})
-				}
-			}
-			clear(data)
+		for _, n := range h.notes(now) {
+			notes = append(notes, Obstacle{c.Name, fmt.Errorf("%s: %s", c.Files[0], n)})
 		}
 		h.file.Close()
 	}
 	return obstacles, notes
+}
+
+// notes say what clients will object to.
+func (h *hold) notes(now time.Time) []string {
+	data := contentOf(h.file)
+	defer clear(data)
+	switch {
+	case h.Kind == certs.KindRoots:
+		return certs.RootNotes(data, now)
+	case h.Kind == certs.KindPair && !h.filler:
+		if pair, err := certs.ParsePair(data, data); err == nil {
+			return pair.Notes(now)
+		}
+	}
+	return nil
 }

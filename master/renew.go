@@ -52,7 +52,7 @@ func (m *master) lookAtCopies() {
 		if h.failed == "" && slices.Equal(look(h.Files), h.stamps) && (h.Kind != certs.KindTickets || h.day == ticketDay(now)) {
 			continue
 		}
-		fresh, err := h.successor(now)
+		fresh, err := successor(h.Copy, h, now)
 		m.do(func() { m.looked(h, fresh, err) })
 	}
 	all := new(sync.WaitGroup)
@@ -83,16 +83,6 @@ func (m *master) renewNow(issues []control.Issue) (err error) {
 		}
 	})
 	return err
-}
-
-// successor reads h again. One that is over is not put in the place of one that
-// is not.
-func (h *hold) successor(now time.Time) (*hold, error) {
-	fresh, err := readCopy(h.Copy, h, now)
-	if err == nil && h.Kind == certs.KindPair && !fresh.filler && !h.filler && fresh.until.Before(now) && h.until.After(now) {
-		return nil, fmt.Errorf("%s: %s", h.Files[0], certs.Expiry(fresh.until, now))
-	}
-	return fresh, err
 }
 
 // looked puts what a look has brought in the place of h. What fails once may be
@@ -136,7 +126,7 @@ func (m *master) warnOfExpiry(now time.Time) {
 		if h.Kind != certs.KindPair || h.filler || now.Sub(h.warned) < warnEvery || h.Optional && m.issues[h.Files[0]].Error == "" {
 			continue
 		}
-		if says := certs.Expiry(h.until, now); says != "" {
+		if says := certs.Validity(h.from, h.until, now); says != "" {
 			h.warned = now
 			m.log.Warn("certificate to be renewed: "+says, "file", h.Files[0], "names", h.names)
 		}
@@ -237,11 +227,12 @@ func (r *reload) takeCopies(g *generation) {
 
 // CertificateStatus is a certificate that the master has a copy of.
 type CertificateStatus struct {
-	File     string    `json:"file"`
-	Names    []string  `json:"names"` // hosts and addresses
-	NotAfter time.Time `json:"not_after"`
-	Error    string    `json:"error,omitempty"` // why what is in the file now is not taken over, or none could be ordered
-	Due      time.Time `json:"due,omitzero"`    // of one that is ordered: when next
+	File      string    `json:"file"`
+	Names     []string  `json:"names"` // hosts and addresses
+	NotBefore time.Time `json:"not_before,omitzero"`
+	NotAfter  time.Time `json:"not_after"`
+	Error     string    `json:"error,omitempty"` // why what is in the file now is not taken over, or none could be ordered
+	Due       time.Time `json:"due,omitzero"`    // of one that is ordered: when next
 }
 
 // certificates runs on the loop.
@@ -250,7 +241,7 @@ func (m *master) certificates() []CertificateStatus {
 	for _, name := range slices.Sorted(maps.Keys(m.copies)) {
 		h := m.copies[name]
 		if h.Kind == certs.KindPair && !slices.ContainsFunc(list, func(c CertificateStatus) bool { return c.File == h.Files[0] }) {
-			c := CertificateStatus{File: h.Files[0], Names: h.names, NotAfter: h.until}
+			c := CertificateStatus{File: h.Files[0], Names: h.names, NotBefore: h.from, NotAfter: h.until}
 			if i, ordered := m.issues[h.Files[0]]; ordered {
 				c.Due, c.Error = i.Due, i.Error
 			}
@@ -290,6 +281,6 @@ func (a *adopter) copy(c carriedCopy) (*hold, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.names, h.until = p.Names(), p.Leaf.NotAfter
+	h.names, h.from, h.until = p.Names(), p.Leaf.NotBefore, p.Leaf.NotAfter
 	return h, nil
 }

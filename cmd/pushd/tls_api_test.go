@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -251,6 +252,21 @@ func TestReloadRenewsCertificatesAlone(t *testing.T) {
 			t.Fatal("reload came back, and the old certificate is served")
 		} else {
 			first = got
+		}
+	}
+	for says, change := range map[string]func(*x509.Certificate){
+		"it has expired on":   func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) },
+		"it is not valid bef": func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) },
+	} {
+		cert, key := s.ca.Issue(month, []string{"push.example.com"}, change)
+		if err := errors.Join(os.WriteFile(s.file("cert.pem"), cert, 0o600), os.WriteFile(s.file("key.pem"), key, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if r := s.Run("reload"); r.Code != 1 || !strings.Contains(r.Stderr, "certificates: "+s.file("cert.pem")+": "+says) {
+			t.Errorf("reload: %d %s%s", r.Code, r.Stdout, r.Stderr)
+		}
+		if got := s.now(); got != first {
+			t.Errorf("%s: and it is served", says)
 		}
 	}
 	if now := s.Status(); now.Workers[0].PID != before.Workers[0].PID || now.Broker.PID != before.Broker.PID {

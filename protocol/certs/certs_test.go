@@ -298,3 +298,75 @@ func FuzzParsePair(f *testing.F) {
 		}
 	})
 }
+
+// TestClientsThatAreRefused: the hint says what is wrong with whose certificate.
+func TestClientsThatAreRefused(t *testing.T) {
+	ca := testkit.NewCA(t)
+	pair := func(ca *testkit.CA, change ...func(*x509.Certificate)) []tls.Certificate {
+		p, err := tls.X509KeyPair(ca.Issue(month, []string{"a"}, change...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []tls.Certificate{p}
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	server := &tls.Config{Certificates: pair(ca), ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool()}
+	for want, c := range map[string]*tls.Config{
+		"the client has no certificate":                            {InsecureSkipVerify: true},
+		"the client's certificate is not of an authority":          {InsecureSkipVerify: true, Certificates: pair(testkit.NewCA(t))},
+		"the client's certificate, or one of its issuers, has exp": {InsecureSkipVerify: true, Certificates: pair(ca, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })},
+		"the client's certificate is not meant for clients": {InsecureSkipVerify: true, Certificates: pair(ca, func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		})},
+		"the client does not trust the certificate": {ServerName: "a"},
+	} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			c.MaxVersion = version
+			b, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := ln.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused := make(chan error, 1)
+			go func() {
+				refused <- tls.Server(a, server).Handshake()
+				a.Close()
+			}()
+			_, err = tls.Client(b, c).Read(make([]byte, 1))
+			b.Close()
+			if hint := Hint(<-refused); err == nil || !strings.HasPrefix(hint, want) {
+				t.Errorf("%x: %q, want %q", version, hint, want)
+			}
+		}
+	}
+}
+
+// TestAuthoritiesThatLetNobodyIn is for what check says of client_ca.
+func TestAuthoritiesThatLetNobodyIn(t *testing.T) {
+	ca, now := testkit.NewCA(t), time.Now()
+	leaf, _ := ca.Issue(month, []string{"push.example.com"})
+	for _, c := range []struct {
+		data []byte
+		at   time.Time
+		want string
+	}{
+		{ca.PEM(), now, ""},
+		{ca.PEM(), now.AddDate(50, 0, 0), "has expired on"},
+		{ca.PEM(), now.AddDate(-50, 0, 0), "is not valid before"},
+		{leaf, now, "push.example.com is no authority"},
+	} {
+		if got := strings.Join(RootNotes(c.data, c.at), "; "); !strings.Contains(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+	if got := RootNotes(append(ca.PEM(), leaf...), now); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+}

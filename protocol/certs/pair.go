@@ -121,11 +121,8 @@ func (p *Pair) Names() []string {
 	return names
 }
 
-// Expiry says in words that the certificate is over, or soon will be; "" = it
-// is good for a while.
-func (p *Pair) Expiry(now time.Time) string { return Expiry(p.Leaf.NotAfter, now) }
-
-// Expiry is Pair.Expiry of a certificate that is good until then.
+// Expiry says in words that a certificate, which is good until then, is over or
+// soon will be; "" = it is good for a while.
 func Expiry(until, now time.Time) string {
 	on := until.UTC().Format("2006-01-02 15:04 MST")
 	switch left := until.Sub(now); {
@@ -139,14 +136,19 @@ func Expiry(until, now time.Time) string {
 	return ""
 }
 
+// Validity is Expiry of a certificate that is good from then on.
+func Validity(from, until, now time.Time) string {
+	if from.After(now) {
+		return "it is not valid before " + from.UTC().Format("2006-01-02 15:04 MST") + ": clients refuse it"
+	}
+	return Expiry(until, now)
+}
+
 // Notes say what clients will probably object to.
 func (p *Pair) Notes(now time.Time) (notes []string) {
 	note := func(says string, args ...any) { notes = append(notes, fmt.Sprintf(says, args...)) }
-	if e := p.Expiry(now); e != "" {
-		notes = append(notes, e)
-	}
-	if p.Leaf.NotBefore.After(now) {
-		note("it is not valid before %s: clients refuse it", p.Leaf.NotBefore.UTC().Format("2006-01-02 15:04 MST"))
+	if v := Validity(p.Leaf.NotBefore, p.Leaf.NotAfter, now); v != "" {
+		notes = append(notes, v)
 	}
 	if len(p.Names()) == 0 {
 		note("it names no host (subject alternative name): clients refuse it")
@@ -209,6 +211,25 @@ func ParseRoots(data []byte) (*x509.CertPool, error) {
 		return nil, errors.New("it holds no certificate: a block that begins with -----BEGIN CERTIFICATE-----")
 	}
 	return pool, nil
+}
+
+// RootNotes say of which authorities in PEM no client gets in, or only one.
+func RootNotes(data []byte, now time.Time) (notes []string) {
+	for _, der := range blocks(data, "CERTIFICATE") {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			continue // ParseRoots has said so
+		}
+		switch {
+		case c.NotAfter.Before(now):
+			notes = append(notes, fmt.Sprintf("the authority %s has expired on %s: who has a certificate of it is refused", subject(c), c.NotAfter.UTC().Format("2006-01-02 15:04 MST")))
+		case c.NotBefore.After(now):
+			notes = append(notes, fmt.Sprintf("the authority %s is not valid before %s: who has a certificate of it is refused", subject(c), c.NotBefore.UTC().Format("2006-01-02 15:04 MST")))
+		case c.Version == 3 && !c.BasicConstraintsValid || c.BasicConstraintsValid && !c.IsCA:
+			notes = append(notes, fmt.Sprintf("%s is no authority: it lets in who has this very certificate, and nobody else", subject(c)))
+		}
+	}
+	return notes
 }
 
 // blocks returns the contents of the PEM blocks of that type.

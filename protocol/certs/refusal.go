@@ -29,14 +29,20 @@ func Hint(err error) string {
 		return "the client was too slow"
 	case errors.As(err, &header):
 		return "the client does not speak TLS: its address begins with https:// or wss://"
-	case has("unknown certificate authority", "bad certificate", "certificate unknown", "certificate signed by unknown"):
+	case has("failed to verify certificate"): // by us
+		switch {
+		case has("expired or is not yet valid"):
+			return "the client's certificate, or one of its issuers, has expired or is not valid yet: it needs a new one"
+		case has("incompatible key usage"):
+			return "the client's certificate is not meant for clients (extended key usage)"
+		}
+		return "the client's certificate is not of an authority in client_ca, or comes without the issuers between them"
+	case has("unknown certificate authority", "bad certificate", "certificate unknown"): // by the client
 		return "the client does not trust the certificate: is the whole chain in the file, and does the client know its root?"
 	case has("expired certificate"):
 		return "the client finds the certificate expired"
 	case has("didn't provide a certificate"):
 		return "the client has no certificate, which client_ca asks for"
-	case has("failed to verify certificate"):
-		return "the client's certificate is not of an authority in client_ca"
 	case has("unsupported versions", "protocol version not supported"):
 		return "the client speaks no version of TLS from min_version on"
 	case has("no cipher suite", "no ECDHE curve", "signature algorithms"):

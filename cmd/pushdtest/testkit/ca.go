@@ -89,7 +89,10 @@ func (ca *CA) sign(c, parent *x509.Certificate, pub *ecdsa.PublicKey) *x509.Cert
 	if err != nil {
 		ca.t.Fatal(err)
 	}
-	c.SerialNumber, c.NotBefore = serial, time.Now().Add(-time.Hour)
+	c.SerialNumber = serial
+	if c.NotBefore.IsZero() {
+		c.NotBefore = time.Now().Add(-time.Hour)
+	}
 	if c.NotAfter.Before(c.NotBefore) { // over already
 		c.NotBefore = c.NotAfter.Add(-time.Hour)
 	}
