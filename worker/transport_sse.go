@@ -195,25 +195,27 @@ func (c *Conn) dueSSE() {
 	if interval == 0 {
 		return
 	}
-	if !c.has(flagPinged) {
-		l.control(c, commentLine, pingMark)
-		if timeout == 0 {
-			l.expect(c, max(interval, time.Second))
+	if c.has(flagPinged) {
+		switch silent := c.sock.Silence(); {
+		case silent >= interval+timeout:
+			l.unanswered(c)
+			return
+		case silent > 0:
+			l.expect(c, interval+timeout-silent)
+			return
+		case interval > timeout:
+			c.clear(flagPinged)
+			l.expect(c, max(interval-timeout, time.Second))
 			return
 		}
-		c.set(flagPinged)
-		l.expect(c, max(timeout, time.Second))
+	}
+	l.control(c, commentLine, pingMark)
+	if timeout == 0 {
+		l.expect(c, max(interval, time.Second))
 		return
 	}
-	switch silent := c.sock.Silence(); {
-	case silent == 0:
-		c.clear(flagPinged)
-		l.expect(c, max(interval-timeout, time.Second))
-	case silent < interval+timeout:
-		l.expect(c, interval+timeout-silent)
-	default:
-		l.unanswered(c)
-	}
+	c.set(flagPinged)
+	l.expect(c, max(min(timeout, interval), time.Second))
 }
 
 // commentLine is what all of them are sent.

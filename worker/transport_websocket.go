@@ -227,7 +227,7 @@ func (c *Conn) dueWebSocket() {
 	case !c.has(flagPinged):
 		c.set(flagPinged)
 		l.ping(c)
-		l.expect(c, max(timeout, time.Second))
+		l.expect(c, max(min(timeout, interval), time.Second)) // who has answered by then may be due again
 	case silent >= interval+timeout:
 		l.unanswered(c)
 	default:

@@ -19,6 +19,8 @@ import (
 type Client struct {
 	// Silent makes it answer neither pings nor a close.
 	Silent bool
+	// Pings counts what it has got of them.
+	Pings int
 
 	s       *Server
 	sock    *reactor.Socket[*worker.Conn]
@@ -143,6 +145,7 @@ func (c *Client) take(op websocket.Op, payload []byte) {
 	case websocket.Text, websocket.Binary:
 		c.got = append(c.got, worker.Message{Data: payload, Binary: op == websocket.Binary})
 	case websocket.Ping:
+		c.Pings++
 		c.answer(websocket.Pong, payload)
 	case websocket.Close:
 		c.code = 1005

@@ -1,6 +1,7 @@
 package workertest_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -44,5 +45,30 @@ func TestEvents(t *testing.T) {
 	}
 	if here.Closed() || !gone.Closed() || len(h.ends) != 1 || h.ends[0] != worker.ErrTimeout {
 		t.Errorf("%v", h.ends)
+	}
+}
+
+// TestShortIntervalOfEvents: an interval below the timeout is kept, too.
+func TestShortIntervalOfEvents(t *testing.T) {
+	w := worker.New()
+	w.Handler = &feed{}
+	w.PingInterval = 3 * time.Second // the timeout is 10 s
+	s := workertest.Start(t, w)
+	here, gone := s.Events("/here"), s.Events("/gone")
+	for _, c := range []*workertest.Events{here, gone} {
+		c.Next()
+	}
+	here.Next()
+	gone.Vanish()
+	s.Advance(8 * time.Second)
+	if gone.Closed() {
+		t.Error("closed before interval and timeout were over")
+	}
+	s.Advance(52 * time.Second)
+	if n := strings.Count(string(here.Bytes()), ":\n"); n < 14 || n > 20 {
+		t.Errorf("%d comments in a minute", n)
+	}
+	if here.Closed() || !gone.Closed() {
+		t.Error("who is there was closed, or who is not was not")
 	}
 }

@@ -103,6 +103,30 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// TestShortInterval: an interval below the timeout is kept, too, rounded up to the
+// second: a proxy in front may cut who says nothing for as long. Who is silent gets
+// all of the timeout.
+func TestShortInterval(t *testing.T) {
+	var l log
+	w := room(&l)
+	w.PingInterval = 3 * time.Second // the timeout is 10 s
+	s := workertest.Start(t, w)
+	c := s.Dial("/")
+	s.Advance(time.Minute)
+	if c.Pings < 14 || c.Pings > 20 {
+		t.Errorf("%d pings in a minute", c.Pings)
+	}
+	c.Silent = true
+	s.Advance(8 * time.Second)
+	if c.Closed() {
+		t.Error("closed before interval and timeout were over")
+	}
+	s.Advance(8 * time.Second)
+	if !c.Closed() {
+		t.Error("a client that answers no ping is still there")
+	}
+}
+
 // TestReload: connections go to the next worker with all that they have.
 func TestReload(t *testing.T) {
 	var l log
