@@ -86,7 +86,7 @@ func masterMain() {
 	for name, d := range a.Timing {
 		*map[string]*time.Duration{
 			"plan": &t.plan, "boot": &t.boot, "delayMin": &t.delayMin, "delayMax": &t.delayMax, "window": &t.window,
-			"abortGrace": &t.abortGrace, "orphans": &t.orphans, "leave": &t.leave, "leaveBus": &t.leaveBus, "leaveData": &t.leaveData, "query": &t.query,
+			"abortGrace": &t.abortGrace, "orphans": &t.orphans, "leave": &t.leave, "leaveBus": &t.leaveBus, "leaveData": &t.leaveData, "silence": &t.silence, "query": &t.query,
 		}[name] = d
 	}
 	a.Options.Announce = func(s Started) {

@@ -24,13 +24,14 @@ type timing struct {
 	leave      time.Duration // beyond the drain, until a worker that leaves is killed
 	leaveBus   time.Duration // the same for the broker process
 	leaveData  time.Duration // the same where it is known to be at work: it may have a history to write
+	silence    time.Duration // the same in a stop: who writes a history says so
 	query      time.Duration // for an answer to "stats" and the like
 }
 
 var defaultTiming = timing{
 	plan: 8 * time.Second, boot: 8 * time.Second, delayMin: 100 * time.Millisecond, delayMax: 10 * time.Second,
 	window: 10 * time.Second, abortGrace: 2 * time.Second, orphans: 3 * time.Second,
-	leave: 3 * time.Second, leaveBus: 1500 * time.Millisecond, leaveData: 10 * time.Second, query: time.Second,
+	leave: 3 * time.Second, leaveBus: 1500 * time.Millisecond, leaveData: 10 * time.Second, silence: 5 * time.Second, query: time.Second,
 }
 
 // deathsMax is how many deaths within timing.window a slot may have before it

@@ -40,3 +40,35 @@ func TestBusyIsNotLate(t *testing.T) {
 		})
 	}
 }
+
+// TestBusyWhileItLeaves: one that writes what it leaves is not killed, however long that
+// takes; one that says nothing is, soon.
+func TestBusyWhileItLeaves(t *testing.T) {
+	for name, leaves := range map[string]bool{"writes": true, "hangs": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &process{busy: make(chan struct{}, 1), gone: make(chan struct{})}
+				go func() {
+					for range 20 {
+						time.Sleep(4 * time.Second)
+						p.receive(control.Message{Type: control.TypeBusy})
+					}
+					if leaves {
+						close(p.gone)
+					}
+				}()
+				began := time.Now()
+				if left := p.waitLeft(context.Background(), defaultTiming.silence); left != leaves {
+					t.Errorf("it has left: %v", left)
+				}
+				want := 80 * time.Second
+				if !leaves {
+					want += defaultTiming.silence
+				}
+				if took := time.Since(began); took != want {
+					t.Errorf("after %s, want %s", took, want)
+				}
+			})
+		})
+	}
+}

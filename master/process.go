@@ -355,6 +355,17 @@ func (p *process) waitGone(ctx context.Context, timeout time.Duration) bool {
 	return p.isGone()
 }
 
+// waitLeft is waitGone for a child that says that it gets on: bound is for its silence.
+func (p *process) waitLeft(ctx context.Context, bound time.Duration) bool {
+	waits, cancel := p.patience(ctx, bound)
+	defer cancel()
+	select {
+	case <-p.gone:
+	case <-waits.Done():
+	}
+	return p.isGone()
+}
+
 // abort makes the child write its stacks to the log and die, stopped or not,
 // and kills it after grace.
 func (p *process) abort(grace time.Duration) {

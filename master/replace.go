@@ -125,11 +125,15 @@ func (m *master) retire(ctx context.Context, p *process) exchange {
 	return e
 }
 
-// dismiss stops a process and returns when it is gone, killed if it takes longer
-// than bound. The end of ctx leaves the rest to shutdown.
+// dismiss stops a process and returns when it is gone, killed if it says nothing for
+// longer than bound. The end of ctx leaves the rest to shutdown.
 func (m *master) dismiss(ctx context.Context, p *process, s control.Stop, bound time.Duration) {
 	p.stop(s)
-	if p.waitGone(ctx, bound) || ctx.Err() != nil {
+	m.await(ctx, p, bound)
+}
+
+func (m *master) await(ctx context.Context, p *process, bound time.Duration) {
+	if p.waitLeft(ctx, bound) || ctx.Err() != nil {
 		return
 	}
 	p.log.Warn("process did not leave in time and is killed", "bound", bound)

@@ -57,7 +57,9 @@ func (m *master) shutdown(startErr error) {
 	for _, p := range others {
 		p.stop(control.Stop{Code: codeStop})
 	}
-	m.awaitAll(others, m.t.leaveData)
+	for _, p := range others {
+		m.await(context.Background(), p, m.t.silence)
+	}
 	m.awaitOrphans()
 	m.do(m.removeFiles)
 	m.do(m.closePrograms)

@@ -85,7 +85,7 @@ func TestStubbornProcessesAreKilledInStop(t *testing.T) {
 	r := newRig(t, 2)
 	r.behave("worker", "stubborn")
 	r.behave("broker", "stubborn")
-	r.args.Timing["leave"], r.args.Timing["leaveData"] = 200*time.Millisecond, time.Second
+	r.args.Timing["leave"], r.args.Timing["silence"] = 200*time.Millisecond, time.Second
 	i := r.start()
 	kill(t, i.worker(1).PID, syscall.SIGSTOP) // not even reading
 	start := time.Now()

@@ -31,6 +31,7 @@ const lateBy = 60 * time.Millisecond
 type underway struct {
 	heir    string      // who counts what has left; "" = nothing has, or the master is of a version before
 	frozen  bool        // some are with neither of the two
+	told    bool        // it has answered something
 	waiting []*delivery // their answers, until that is over
 }
 
@@ -50,6 +51,7 @@ func (l *loop) answerFor(d *delivery) {
 }
 
 func (l *loop) answer(d *delivery) {
+	l.underway.told = l.underway.told || l.phase.moving()
 	l.broker.Answer(d.pub.Reply, Answer{Worker: l.identity, Reached: d.reached, Heir: l.underway.heir})
 }
 

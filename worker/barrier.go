@@ -101,3 +101,30 @@ func (l *loop) synced(token string) {
 		passed()
 	}
 }
+
+// everywhereWait is how long a hand-over waits for a process that may be cut off.
+const everywhereWait = time.Second
+
+// besides is everywhere, if the other process of a hand-over hangs on another server of
+// the bus than this one: what reaches third processes by two servers does so in any order,
+// and a broker that has it says nothing of that.
+func (l *loop) besides(otherServer []byte) {
+	if len(otherServer) > 0 && string(otherServer) != l.broker.Server() {
+		l.everywhere()
+	}
+}
+
+// everywhere returns when all that was published and answered here before has come to
+// every process, where the bus has several servers. Who does not answer within a second is
+// cut off: what comes to it later, comes too late. It must not run on the loop.
+func (l *loop) everywhere() {
+	if l.broker.Server() == "" {
+		return
+	}
+	told := make(chan bool, 1)
+	err := l.broker.Everywhere(everywhereWait, func(all bool) { told <- all })
+	if err == nil && <-told {
+		return
+	}
+	l.log.Warn("not all processes have answered during a hand-over: to those, messages of a client that moves may come out of order, and a count may be too low", "error", err)
+}

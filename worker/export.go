@@ -200,13 +200,15 @@ func (x *export) batch(n int) (more bool, err error) {
 		return false, err
 	}
 	fault.Point("export batch")
-	if _, err := x.k.Expect(handover.Ack, len(body)); err != nil {
+	ack, err := x.k.Expect(handover.Ack, len(body))
+	if err != nil {
 		return false, err
 	}
 	fault.Point("export ack")
 	if err := published.wait(); err != nil {
 		return false, err
 	}
+	l.besides(ack.Body)
 	x.unsent = delivered.Vector{}
 	x.out.Bytes += int64(len(body))
 	return true, x.commit(len(body))
@@ -229,13 +231,13 @@ func (x *export) freeze(n int) {
 	l.uncork()
 	l.become(phaseHanding)
 	news := l.fan.seen.TakeNews()
-	maps.Copy(x.at, news)
-	maps.Copy(x.unsent, news)
+	x.at.Merge(news)
+	x.unsent.Merge(news)
 	if x.told != l.recall.followed { // since the batch before
 		news := l.recall.stands(x.told)
 		x.told = l.recall.followed
-		maps.Copy(x.at, news)
-		maps.Copy(x.unsent, news)
+		x.at.Merge(news)
+		x.unsent.Merge(news)
 	}
 	x.size = 0
 	n = min(n, l.headroom())
@@ -334,7 +336,7 @@ func (x *export) commit(bytes int) error {
 		return err
 	}
 	fault.Point("export close")
-	if err := x.k.Send(handover.Commit, nil, nil); err != nil {
+	if err := x.k.Send(handover.Commit, []byte(x.l.broker.Server()), nil); err != nil {
 		return err
 	}
 	fault.Point("export commit")
@@ -375,8 +377,16 @@ func (l *loop) moved(c *Conn) {
 	c.in, c.sock = nil, reactor.Handle{}
 }
 
-// end asks for the report.
+// end asks for the report. When it is over this process may leave, and its last answers
+// must not come behind the news of that, which another server may bring.
 func (x *export) end() error {
+	told := false
+	if err := x.l.do(func() { told = x.l.underway.told }); err != nil {
+		return err
+	}
+	if told {
+		x.l.everywhere()
+	}
 	if err := x.k.Send(handover.End, nil, nil); err != nil {
 		return err
 	}

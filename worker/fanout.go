@@ -71,8 +71,13 @@ func (l *loop) Gap(publisher uint64, shard uint8, missing uint64) {
 	})
 }
 
-// Query implements Inbox.
+// Query implements Inbox. Whether something has come here the client's queue knows, not
+// the loop, which may be busy.
 func (l *loop) Query(q BusQuery) {
+	if q.What == EverywhereQuestion {
+		l.broker.Answer(q.Reply, Answer{Worker: l.identity})
+		return
+	}
 	l.post(func() {
 		data, err := l.query(q.What, q.Args)
 		a := Answer{Worker: l.identity, Data: data}

@@ -49,6 +49,8 @@ type loopback struct {
 	answers  chan Answer
 	fail     error
 	barriers int
+	server   string              // of several; "" = there is one
+	asked    chan func(all bool) // the done of each Everywhere
 }
 
 func (b *testBus) client() *loopback {
@@ -56,7 +58,7 @@ func (b *testBus) client() *loopback {
 	defer b.mu.Unlock()
 	b.nextID++
 	return &loopback{bus: b, id: b.nextID, seq: map[uint8]uint64{}, ch: make(chan func(), 1<<16),
-		done: make(chan struct{}), answers: make(chan Answer, 1024)}
+		done: make(chan struct{}), answers: make(chan Answer, 1024), asked: make(chan func(bool), 64)}
 }
 
 func (c *loopback) Start(in Inbox) error {
@@ -103,6 +105,27 @@ func (c *loopback) Barrier(_ bool, reached func()) error {
 	}
 	return c.fail
 }
+
+// on has it hang on a server of several.
+func (c *loopback) on(server string) {
+	c.bus.mu.Lock()
+	defer c.bus.mu.Unlock()
+	c.server = server
+}
+
+func (c *loopback) Server() string {
+	c.bus.mu.Lock()
+	defer c.bus.mu.Unlock()
+	return c.server
+}
+
+func (c *loopback) Everywhere(_ time.Duration, done func(bool)) error {
+	c.asked <- done
+	return nil
+}
+
+func (c *loopback) Heard(func(uint64, uint8, uint64)) {}
+func (c *loopback) Expect(uint64, uint8, uint64)      {}
 
 func (c *loopback) PublishAll(ps []Publication) error {
 	for i := range ps {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -101,12 +100,13 @@ func (m *imports) batch(p handover.Parcel) error {
 		return err
 	}
 	fault.Point("import batch")
-	if err := m.k.Send(handover.Ack, nil, nil); err != nil {
+	if err := m.k.Send(handover.Ack, []byte(m.l.broker.Server()), nil); err != nil {
 		s.drop()
 		return err
 	}
 	fault.Point("import ack")
-	if _, err := m.k.Expect(handover.Commit, len(p.Body)); err != nil {
+	commit, err := m.k.Expect(handover.Commit, len(p.Body))
+	if err != nil {
 		s.drop()
 		return err
 	}
@@ -128,6 +128,7 @@ func (m *imports) batch(p handover.Parcel) error {
 		if err := m.l.barrier(false).wait(); err != nil {
 			m.l.log.Warn("a count may be too low", "error", err)
 		}
+		m.l.besides(commit.Body)
 	}
 	if err := m.k.Send(handover.Landed, nil, nil); err != nil {
 		return err
@@ -250,7 +251,7 @@ func (m *imports) advance(changed delivered.Vector) {
 	if m.at == nil {
 		m.at = delivered.Vector{}
 	}
-	maps.Copy(m.at, changed)
+	m.at.Merge(changed)
 	if m.ahead {
 		changed = m.at
 	}

@@ -143,6 +143,8 @@ const (
 	Shards         = bus.Shards
 	maxPublication = bus.MaxData
 
+	EverywhereQuestion = bus.EverywhereQuestion
+
 	GatherQuery = survey.HandlerQuestion // the BusQuery.What of Gather
 	MaxSurvey   = survey.MaxMembers      // names that a question over all processes takes, and members that it lists
 )

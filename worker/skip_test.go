@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/handover"
 )
 
@@ -53,4 +56,36 @@ func TestSkipsOutlastALag(t *testing.T) {
 	s2.eventually("it has caught up", func() bool { return w2.loop.skip.Len() == 0 && !w2.loop.conns.all[0].has(flagSkip) })
 	must(t, w2.loop.do(func() { must(t, w2.Publish("all", Text("next"))) }))
 	c.want("next")
+}
+
+// TestSkipsWaitForAllServers: the word of one server says nothing of what comes by another;
+// what the old worker has had is skipped until it has come, or is given up.
+func TestSkipsWaitForAllServers(t *testing.T) {
+	w, _ := newEchoer(anyWS)
+	s := serve(t, w)
+	_ = connect(t, s.addrs[0], "/")
+	s.eventually("it is there", func() bool { return w.CountConnections() == 1 })
+	l, v := w.loop, delivered.Vector{{Publisher: 99, Shard: 1}: 5}
+	passed := func() {
+		s.eventually("the barrier is passed", func() bool { return len(l.syncs) == 0 })
+	}
+	var conns []*Conn
+	s.on(func() {
+		conns = slices.Clone(l.conns.all)
+		v = l.skipped(conns, v)
+		l.unskip(conns, v, l.now+time.Hour)
+	})
+	passed()
+	s.on(func() {
+		if !conns[0].has(flagSkip) || l.skip.Len() != 1 {
+			t.Error("it is skipped no more")
+		}
+		l.unskip(conns, v, 0)
+	})
+	passed()
+	s.on(func() {
+		if conns[0].has(flagSkip) || l.skip.Len() != 0 {
+			t.Error("it is skipped for ever")
+		}
+	})
 }

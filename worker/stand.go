@@ -66,10 +66,11 @@ func (l *loop) followOnIn(c *Conn, name string, v delivered.Vector, epochs map[u
 	at, ok := v[delivered.Chain(app, uint32(epoch), shard)]
 	ch := l.recall.chains[app]
 	switch {
-	case !ok, ch != nil && ch.epoch != epoch: // which of the two is the later one is not known
-	case ch == nil || !ch.known[shard]:
+	case !ok:
+	case ch == nil, ch.epoch == epoch && !ch.known[shard]:
 		l.followed(app, shard, epoch, at, at)
-	case ch.begin != nil && at < ch.begin[shard]:
+	case ch.epoch != epoch, // which of the two is the later one is not known here, but to the service
+		ch.begin != nil && at < ch.begin[shard]:
 		l.recoverAgain(c, name, history.Position{Epoch: epoch, Offset: at})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pushd/pushd/worker/delivered"
+	"github.com/pushd/pushd/worker/handover"
 	"github.com/pushd/pushd/worker/history"
 )
 
@@ -13,6 +14,7 @@ import (
 type split struct {
 	seq    [Shards]uint64
 	shards [Shards]uint64 // offsets
+	epochs history.Epoch
 	sent   []Publication
 }
 
@@ -31,8 +33,11 @@ func (p *split) numbered(text string) {
 	last := &p.shards[m.Shard]
 	m.Stamp = &Stamp{Before: *last}
 	*last++
-	m.Stamp.Epoch, m.Stamp.Offset, m.Stamp.Prev = 7, *last, *last-1
+	m.Stamp.Epoch, m.Stamp.Offset, m.Stamp.Prev = 7+p.epochs, *last, *last-1
 }
+
+// anew has the sequence begin with nothing.
+func (p *split) anew() { p.epochs, p.shards = p.epochs+1, [Shards]uint64{} }
 
 // to has a process hear number n, from 1.
 func (p *split) to(s *server, n int) { s.broker.in.Deliver([]Publication{p.sent[n-1]}) }
@@ -140,6 +145,131 @@ func TestHistoryOfAnHeir(t *testing.T) {
 					t.Errorf("waits for %+v", at)
 				}
 			})
+		})
+	}
+}
+
+// TestAnHeirThatHasTheRest asks for nothing: its journal has what follows.
+func TestAnHeirThatHasTheRest(t *testing.T) {
+	b, a := &testBus{}, &asked{}
+	w1, _ := newRecalling()
+	s1 := launch(t, w1, b, nil)
+	c := connect(t, s1.addrs[0], "/")
+	_ = c.id()
+	p := &split{}
+	p.numbered("1")
+	p.numbered("2")
+	s1.on(func() { w1.loop.conns.all[0].Join("room") })
+	p.to(s1, 1)
+	c.want("1")
+	w2, _ := newRecalling()
+	s2 := launch(t, w2, b, s1)
+	s2.askedOn(a)
+	p.to(s2, 2)
+	s2.eventually("the heir has it", func() bool { return len(w2.loop.recall.chains) == 1 })
+	s1.moveTo(s2)
+	c.want("2")
+	s2.on(func() {
+		if len(w2.loop.recall.of) != 0 {
+			t.Error("it joins again")
+		}
+	})
+}
+
+// TestAnHeirOfAQuietShard goes on where the old worker stood, also if it has heard other
+// shards of the app: what comes next shows that something is missing.
+func TestAnHeirOfAQuietShard(t *testing.T) {
+	b, a := &testBus{}, &asked{}
+	w1, _ := newRecalling()
+	s1 := launch(t, w1, b, nil)
+	c := connect(t, s1.addrs[0], "/")
+	_ = c.id()
+	p := &split{}
+	for i := range 3 {
+		p.numbered(fmt.Sprint(i + 1))
+	}
+	s1.on(func() { w1.loop.conns.all[0].Join("room") })
+	p.to(s1, 1)
+	c.want("1")
+	w2, _ := newRecalling()
+	s2 := launch(t, w2, b, s1)
+	s2.askedOn(a)
+	s2.on(func() { w2.loop.followed("", Shard(ScopeChannel, "room")^1, 7, 0, 1) })
+	s1.moveTo(s2)
+	p.to(s2, 3)
+	if wants := a.take(s2); len(wants) != 1 || wants[0].After != (history.Position{Epoch: 7, Offset: 1}) {
+		t.Errorf("asked %+v", wants)
+	}
+}
+
+// TestAnHeirInAnotherEpoch: the sequence of an app has begun anew, and one of the two
+// processes has heard of it. Which one is the later only the service knows: those that
+// move ask from where they stood, be it answered or told.
+func TestAnHeirInAnotherEpoch(t *testing.T) {
+	for _, which := range []string{"the heir knows the new one", "the old one knows it", "the old one hears of it between two batches"} {
+		t.Run(which, func(t *testing.T) {
+			b, a := &testBus{}, &asked{}
+			w1, _ := newRecalling()
+			s1 := launch(t, w1, b, nil)
+			c := connect(t, s1.addrs[0], "/")
+			_ = c.id()
+			p := &split{}
+			p.numbered("1")
+			p.anew()
+			p.numbered("2")
+			p.numbered("3")
+			p.anew()
+			p.numbered("4")
+			at := func(s *server, epoch history.Epoch) {
+				s.eventually("it has heard it", func() bool { ch := s.w.loop.recall.chains[""]; return ch != nil && ch.epoch == epoch })
+			}
+			s1.on(func() { w1.loop.conns.all[0].Join("room") })
+			p.to(s1, 1)
+			c.want("1")
+			w2, _ := newRecalling()
+			s2 := launch(t, w2, b, s1)
+			s2.askedOn(a)
+			stood := history.Position{Epoch: 8, Offset: 1}
+			switch which {
+			case "the heir knows the new one":
+				stood = history.Position{Epoch: 7, Offset: 1}
+				p.to(s2, 3)
+				at(s2, 8)
+			case "the old one knows it":
+				p.to(s2, 1)
+				at(s2, 7)
+				p.to(s1, 2)
+				at(s1, 8)
+			default:
+				p.to(s2, 4)
+				at(s2, 9)
+			}
+			x := newExport(w1.loop, nil)
+			must(t, x.start())
+			s1.on(func() { x.freeze(0) })
+			if which == "the old one hears of it between two batches" {
+				p.to(s1, 2)
+				at(s1, 8)
+			}
+			var s *shipment
+			m := &imports{l: w2.loop}
+			s1.on(func() {
+				for c := range w1.loop.recall.of { // what it asks for itself is another matter
+					delete(w1.loop.recall.of, c)
+				}
+				x.freeze(1)
+				body, fds, err := x.pack()
+				must(t, err)
+				s, err = m.read(handover.Parcel{Body: body, Files: fds})
+				must(t, err)
+			})
+			must(t, x.release())
+			m.landed = make(chan struct{})
+			s2.on(func() { m.admit(s) })
+			<-m.landed
+			if wants := a.take(s2); len(wants) != 1 || wants[0].After != stood {
+				t.Errorf("asked %+v, want %v", wants, stood)
+			}
 		})
 	}
 }

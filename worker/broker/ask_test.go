@@ -233,6 +233,51 @@ func TestWhoNumbersMustAnswer(t *testing.T) {
 	}
 }
 
+// TestHostsMustAnswer where words to services are meant too: that of each node, for as
+// long as it has workers.
+func TestHostsMustAnswer(t *testing.T) {
+	c := mute(t)
+	g := c.gather(1, Who{})
+	defer g.close()
+	g.hosts = true
+	answer := func(from, data string) {
+		g.answered(reply{0, worker.Answer{Worker: from, Data: json.RawMessage(data)}}, func(_ int, a worker.Answer) {
+			if isRoster(a.Worker) {
+				t.Errorf("handed over: %+v", a)
+			}
+		})
+		g.await()
+	}
+	want := func(what string, complete bool) {
+		t.Helper()
+		if all := g.outcomes(); all[0].Complete != complete {
+			t.Errorf("%s: %+v, %v", what, all, g.missing)
+		}
+	}
+	answer("b/roster", `["a/x/0/1"]`)                              // not that of this node: nobody knows yet who must
+	answer("roster", `["a/push/0/1", "a/push/1/1", "b/push/0/1"]`) // the Host of this process' node, which has no name here
+	for _, from := range []string{"a/push/0/1", "a/push/1/1", "b/push/0/1"} {
+		answer(from, "1")
+	}
+	want("that of a has not", false)
+	answer("a/roster", "[]")
+	want("all have", true)
+
+	late := c.gather(1, Who{})
+	defer late.close()
+	g, late.hosts = late, true
+	c.SetRoster([]string{"a/push/0/1", "b/push/0/1"})
+	g.roster = c.roster
+	g.await()
+	answer("a/push/0/1", "1")
+	answer("a/roster", "[]")
+	want("b has not", false)
+	c.SetRoster([]string{"a/push/0/1"}) // b is lost
+	g.await()
+	g.answered(reply{g.n, worker.Answer{}}, nil) // the mark
+	want("b is lost", true)
+}
+
 // TestMissingNodes: who has not answered is named by node.
 func TestMissingNodes(t *testing.T) {
 	c := mute(t)

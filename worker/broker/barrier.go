@@ -1,6 +1,10 @@
 package broker
 
-import "time"
+import (
+	"time"
+
+	"github.com/pushd/pushd/worker"
+)
 
 // barrierLimit is how long a barrier waits for the broker; then nobody is told.
 const barrierLimit = 5 * time.Second
@@ -21,4 +25,22 @@ func (c *Client) Barrier(arrived bool, reached func()) error {
 			}
 		}()
 	}})
+}
+
+// Server implements worker.Stander.
+func (c *Client) Server() string {
+	if id := c.link.serverID.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
+
+// Everywhere implements worker.Stander. What is published and the question come to each
+// process by one way, and nats.go has put the one into its queue before it hands over
+// the other; the same holds for words to services and answers, for which the Hosts
+// answer. So whoever has answered gets nothing before it that is sent later.
+func (c *Client) Everywhere(wait time.Duration, done func(all bool)) error {
+	g := c.gather(1, Who{})
+	g.hosts = true
+	return g.run(worker.BusQuery{What: worker.EverywhereQuestion}, wait, func(_ []worker.Answer, all bool) { done(all) })
 }

@@ -31,6 +31,7 @@ type gathering struct {
 	who     Who
 	roster  *roster
 	told    bool                  // the roster comes with a Host's answer
+	hosts   bool                  // the Host of each node has to answer too
 	heardOf map[expected]struct{} // has answered
 	marks   [][]string            // rosters that await their marks
 	missing map[expected]struct{} // nil: the roster is not known
@@ -83,7 +84,7 @@ func (g *gathering) close() { g.replies.close() }
 
 // ask sends q as the only question.
 func (g *gathering) ask(q worker.BusQuery) error {
-	q.Reply, q.Roster = g.replies.subject(0), g.told
+	q.Reply, q.Roster = g.replies.subject(0), g.told || g.hosts
 	return g.c.query(q)
 }
 
@@ -113,7 +114,6 @@ func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
 	var names []string
 	if g.told && r.Worker == rosterOf(g.c.o.Node) && json.Unmarshal(r.Data, &names) == nil && names != nil {
 		g.roster.set(names)
-		return
 	}
 	if r.question == g.n && r.Worker == "" && len(g.marks) > 0 {
 		g.excuse(g.marks[0])
@@ -124,17 +124,27 @@ func (g *gathering) answered(r reply, take func(int, worker.Answer)) {
 		g.numbered(r, take)
 		return
 	}
-	id, ok := control.ParseIdentity(r.Worker)
-	if !ok || !g.who.has(id) || r.question < 0 || r.question >= g.n {
-		return // the Host of another node, or nobody who was asked
+	if r.question < 0 || r.question >= g.n {
+		return
+	}
+	e := expected{r.question, r.Worker}
+	if id, ok := control.ParseIdentity(r.Worker); !ok || !g.who.has(id) {
+		if g.hosts && isRoster(r.Worker) {
+			g.has(e)
+		}
+		return // a Host, or nobody who was asked
 	}
 	take(r.question, r.Answer)
-	e := expected{r.question, r.Worker}
-	g.heardOf[e] = struct{}{}
-	delete(g.missing, e)
+	g.has(e)
 	if _, ok := control.ParseIdentity(r.Heir); ok {
 		g.must(expected{r.question, r.Heir})
 	}
+}
+
+// has notes an answer.
+func (g *gathering) has(e expected) {
+	g.heardOf[e] = struct{}{}
+	delete(g.missing, e)
 }
 
 // must adds an answer that is waited for, unless it has come.
@@ -178,6 +188,9 @@ func (g *gathering) mustNumber(question int) {
 // change.
 func (g *gathering) await() <-chan struct{} {
 	names, changed := g.roster.get()
+	if g.hosts {
+		names = withHosts(names)
+	}
 	switch {
 	case names == nil:
 	case g.missing == nil:
@@ -186,6 +199,18 @@ func (g *gathering) await() <-chan struct{} {
 		g.mark(names)
 	}
 	return changed
+}
+
+// withHosts adds the Hosts of the nodes of these workers.
+func withHosts(names []string) []string {
+	all := names
+	for _, name := range names {
+		id, _ := control.ParseIdentity(name)
+		if host := rosterOf(id.Node); !slices.Contains(all[len(names):], host) {
+			all = append(all, host)
+		}
+	}
+	return all
 }
 
 func (g *gathering) expect(names []string) {
@@ -269,7 +294,11 @@ func (g *gathering) outcomes() []Outcome {
 
 // Gather implements worker.ServiceBus.
 func (c *Client) Gather(q worker.BusQuery, wait time.Duration, done func([]worker.Answer, bool)) error {
-	g := c.gather(1, Who{})
+	return c.gather(1, Who{}).run(q, wait, done)
+}
+
+// run asks q, and tells what has come within wait on a goroutine of its own.
+func (g *gathering) run(q worker.BusQuery, wait time.Duration, done func([]worker.Answer, bool)) error {
 	if err := g.ask(q); err != nil {
 		g.close()
 		return err

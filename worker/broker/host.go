@@ -246,6 +246,7 @@ func (h *Host) Close() {
 		_ = h.query.Unsubscribe()
 	}
 	for _, s := range slices.Backward(h.services) {
+		h.busy()
 		s.stop()
 	}
 }

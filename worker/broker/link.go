@@ -43,6 +43,7 @@ type link struct {
 	pool      *pool         // servers of a cluster, nil = the broker process of this machine
 	backAfter time.Duration // on another server than the first
 	server    atomic.Pointer[string]
+	serverID  atomic.Pointer[string]
 	over      chan struct{} // closed by cut
 
 	mu     sync.Mutex
@@ -137,6 +138,8 @@ func (l *link) connected(nc *nats.Conn) {
 	host := hostOf(nc)
 	l.server.Store(&host)
 	if l.pool != nil {
+		id := nc.ConnectedServerId()
+		l.serverID.Store(&id)
 		l.pool.connected(host)
 	}
 	l.away.Store(nil)

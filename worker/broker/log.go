@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,7 +44,8 @@ type sharedLog struct {
 	waiting  atomic.Int64
 	away     atomic.Pointer[string] // why it cannot be added to; nil = it can
 	reasons  [2]string              // of away: by reading, by writing
-	mu       sync.Mutex             // of reasons
+	mu       sync.Mutex             // of reasons and stop
+	stop     func()                 // ends the reading under way; nil = there is none
 	probing  atomic.Bool
 	behind   atomic.Uint64 // messages to be read, as the last one said
 
@@ -197,7 +199,9 @@ func (l *sharedLog) failed(err error) {
 				_, err = s.GetLastMsgForSubject(ctx, l.base+"epoch") // its leader answers
 			}
 			cancel()
-			if err == nil {
+			if err == nil && !l.fits(&s.CachedInfo().Config) { // read anew, which sets it right
+				l.readAgain()
+			} else if err == nil {
 				l.setAway(byWriting, "")
 				return
 			}
@@ -207,6 +211,22 @@ func (l *sharedLog) failed(err error) {
 			}
 		}
 	}()
+}
+
+// readAgain ends the reading under way.
+func (l *sharedLog) readAgain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stop != nil {
+		l.stop()
+	}
+}
+
+// reads notes how the reading that begins is ended; nil = it is over.
+func (l *sharedLog) reads(stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stop = stop
 }
 
 // config is what the stream has to be. No limit of the whole stream may take
@@ -236,14 +256,21 @@ func (l *sharedLog) stream(ctx context.Context) (jetstream.Stream, error) {
 	if l.at.epoch != 0 {
 		want.MaxMsgsPerSubject = is.MaxMsgsPerSubject
 	}
-	if is.MaxMsgsPerSubject == want.MaxMsgsPerSubject && is.MaxMsgs == -1 && is.MaxBytes == -1 && is.MaxAge == 0 &&
-		is.Replicas == want.Replicas && is.AllowMsgTTL && is.Duplicates == want.Duplicates &&
-		len(is.Subjects) == 1 && is.Subjects[0] == want.Subjects[0] {
+	if is.MaxMsgsPerSubject == want.MaxMsgsPerSubject && l.fits(&is) {
 		return s, nil
 	}
 	l.log.Warn("the stream of the history was not as this config wants it, and is changed", "stream", l.name,
 		"channel", want.MaxMsgsPerSubject, "replicas", want.Replicas)
 	return l.wanted(l.js.UpdateStream(ctx, want))
+}
+
+// fits reports whether a stream takes and keeps messages as this config wants it, but for
+// how many: somebody may have changed it.
+func (l *sharedLog) fits(is *jetstream.StreamConfig) bool {
+	want := l.config()
+	return is.MaxMsgs == -1 && is.MaxBytes == -1 && is.MaxAge == 0 && is.MaxMsgSize == -1 &&
+		is.Replicas == want.Replicas && is.AllowMsgTTL && is.Duplicates == want.Duplicates &&
+		is.Discard == want.Discard && !is.NoAck && is.SubjectTransform == nil && slices.Equal(is.Subjects, want.Subjects)
 }
 
 // wanted says in an error what JetStream was asked for: most often it is the

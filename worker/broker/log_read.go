@@ -22,7 +22,7 @@ func (l *sharedLog) follow() {
 		if l.ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errSkipped) || errors.Is(err, errRenewed) {
+		if errors.Is(err, errSkipped) || errors.Is(err, errRenewed) || errors.Is(err, jetstream.ErrMsgIteratorClosed) {
 			l.log.Info("the shared history is read again", "error", err, "from", l.at.last+1)
 		} else {
 			l.setAway(byReading, err.Error())
@@ -62,6 +62,8 @@ func (l *sharedLog) read() error {
 		return err
 	}
 	defer it.Stop()
+	l.reads(it.Stop)
+	defer l.reads(nil)
 	stop := context.AfterFunc(l.ctx, it.Stop)
 	defer stop()
 	l.behind.Store(c.CachedInfo().NumPending)

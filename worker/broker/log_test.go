@@ -296,6 +296,41 @@ func TestSharedLogBeginsAnew(t *testing.T) {
 	f.has("room four")
 }
 
+// TestSomebodyChangesTheStream while it is followed, so that it takes nothing, or says
+// nothing: publishing is refused, by a reason, until it is as it was, which takes nobody.
+func TestSomebodyChangesTheStream(t *testing.T) {
+	ns := jetStream(t, t.TempDir(), server.RANDOM_PORT)
+	f := follow(t, ns.ClientURL(), "a")
+	f.isLive()
+	f.must("room", "one", nil)
+	f.has("room one")
+	js, err := jetstream.New(f.c.link.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*jetstream.StreamConfig){
+		"it answers nobody":        func(c *jetstream.StreamConfig) { c.NoAck = true },
+		"it has other subjects":    func(c *jetstream.StreamConfig) { c.Subjects = []string{"elsewhere.>"} },
+		"it keeps messages of 9 B": func(c *jetstream.StreamConfig) { c.MaxMsgSize = 9 },
+	} {
+		s, err := js.Stream(t.Context(), "pushd_history")
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := s.CachedInfo().Config
+		change(&changed)
+		if _, err := js.UpdateStream(t.Context(), changed); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.say("room", "refused: "+what, nil); !errors.Is(got.err, worker.ErrUnavailable) {
+			t.Errorf("%s: %+v", what, got)
+		}
+		testkit.Eventually(t, what+", and is set right", func() bool { return f.say("room", "again", nil).err == nil })
+	}
+	f.must("room", "last", nil)
+	f.until("it goes on", func() bool { return f.texts[len(f.texts)-1] == "room last" && f.begins == 1 })
+}
+
 // TestSharedLogGoesOn: a server that comes back with all that it had, and one
 // who was away meanwhile.
 func TestSharedLogGoesOn(t *testing.T) {

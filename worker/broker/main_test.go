@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -190,6 +191,13 @@ func (in *inbox) count() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return len(in.got)
+}
+
+// heard reports whether that publisher's text has come.
+func (in *inbox) heard(publisher uint64, text string) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.ContainsFunc(in.got, func(p worker.Publication) bool { return p.Publisher == publisher && string(p.Data) == text })
 }
 
 func (in *inbox) missing() (n uint64) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,9 @@ func rosterOf(node string) string {
 	}
 	return node + "/roster"
 }
+
+// isRoster reports whether the name is one of rosterOf.
+func isRoster(name string) bool { return name == "roster" || strings.HasSuffix(name, "/roster") }
 
 // alone reports whether this node has a bus of its own. Then it says nothing.
 func (n *signs) alone() bool { return n.c.o.Node == "" }

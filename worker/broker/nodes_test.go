@@ -99,6 +99,26 @@ func (n *node) knows(all ...string) {
 	})
 }
 
+// TestEverywhereOnNodes: all workers, and the broker process of each node.
+func TestEverywhereOnNodes(t *testing.T) {
+	url := cluster(t)
+	a, b := newNode(t, url, "a"), newNode(t, url, "b")
+	both := []string{"a/push/0/1", "b/push/0/1"}
+	a.knows(both...)
+	b.knows(both...)
+	for _, n := range []*node{a, b} {
+		all := make(chan bool, 1)
+		if err := n.worker.Everywhere(time.Minute, func(complete bool) { all <- complete }); err != nil || !<-all {
+			t.Errorf("%s: %v", n.name, err)
+		}
+	}
+	_ = b.host.query.Unsubscribe()
+	all := make(chan bool, 1)
+	if err := a.worker.Everywhere(300*time.Millisecond, func(complete bool) { all <- complete }); err != nil || <-all {
+		t.Errorf("the broker process of b has not answered: %v", err)
+	}
+}
+
 // TestNodesOfOneCluster: processes of the same names on two nodes are told apart,
 // whoever asks waits for all of them, and services are the node's own.
 func TestNodesOfOneCluster(t *testing.T) {

@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
+	"github.com/pushd/pushd/worker"
 )
 
 // cable is a way from one NATS server to another, which can be out.
@@ -16,6 +20,7 @@ type cable struct {
 	addr  string
 	to    string
 	ln    net.Listener
+	slow  sync.RWMutex // hold it to keep what is on its way
 	mu    sync.Mutex
 	out   bool
 	conns []net.Conn
@@ -56,10 +61,22 @@ func (c *cable) join(in net.Conn) {
 	c.conns = append(c.conns, in, out)
 	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
 		c.done.Go(func() {
-			_, _ = io.Copy(way[0], way[1])
+			_, _ = io.Copy(slowly{c, way[0]}, way[1])
 			way[0].Close()
 		})
 	}
+}
+
+// slowly waits for whoever holds the cable.
+type slowly struct {
+	c *cable
+	io.Writer
+}
+
+func (s slowly) Write(p []byte) (int, error) {
+	s.c.slow.RLock()
+	defer s.c.slow.RUnlock()
+	return s.Writer.Write(p)
 }
 
 // set plugs the cable in, or out.
@@ -128,6 +145,27 @@ func TestAnHeirOnAnotherServer(t *testing.T) {
 	testkit.Eventually(t, "each is heard, or missing", func() bool { return heir.count()+int(heir.missing()) == last-2 })
 }
 
+// TestAnHeirThatHeardTooLate: what it began behind is told at once, when it is told where
+// the process before it stood.
+func TestAnHeirThatHeardTooLate(t *testing.T) {
+	b := newBus(t)
+	b.serve()
+	var old, late inbox
+	pub := b.client("push/1/1", nil)
+	b.client("push/0/1", &old)
+	for i := range 3 {
+		patient(t, pub, message("room", fmt.Sprint(i+1)))
+	}
+	testkit.Eventually(t, "the old one has all", func() bool { return old.count() == 3 })
+	heir := b.client("push/0/2", &late)
+	patient(t, pub, message("room", "4"))
+	testkit.Eventually(t, "the heir has the next", func() bool { return late.count() == 1 })
+	heir.Expect(pub.id, worker.Shard(worker.ScopeChannel, "room"), 1)
+	if n := late.missing(); n != 2 {
+		t.Errorf("%d are missing, want 2", n)
+	}
+}
+
 // TestAPublisherThatBeganBehindACut: all that it has sent to those who were there is
 // missing to them, the first included.
 func TestAPublisherThatBeganBehindACut(t *testing.T) {
@@ -147,5 +185,61 @@ func TestAPublisherThatBeganBehindACut(t *testing.T) {
 	testkit.Eventually(t, "both are missing", func() bool { return old.missing() == 2 })
 	if fresh.missing() != 0 || old.count() != 0 {
 		t.Errorf("%d missing to the other; %q", fresh.missing(), old.texts())
+	}
+}
+
+// TestEverywhere: what one server has, the processes on another may hear behind what is
+// sent by a third, and so much later; but not behind what is sent when all have answered.
+func TestEverywhere(t *testing.T) {
+	slow := newCable(t)
+	// Servers tell each other of the third: by what they advertise there is one way only.
+	join := func(advertise string, to ...string) *server.Server {
+		return serverAt(t, "127.0.0.1:-1", fmt.Sprintf("cluster { name: c, listen: \"127.0.0.1:-1\", no_advertise: true, advertise: %q, routes: [%s] }\n", advertise, strings.Join(to, ", ")))
+	}
+	first := join(slow.addr)
+	slow.to = first.ClusterAddr().String()
+	slow.set(false)
+	second := join("127.0.0.1:1", fmt.Sprintf("%q", "nats://"+slow.to))
+	third := join("127.0.0.1:1", fmt.Sprintf("%q", "nats://"+slow.addr), fmt.Sprintf("%q", "nats://"+second.ClusterAddr().String()))
+	url := func(s *server.Server) string { return "nats://" + s.Addr().String() }
+	var in inbox
+	there := at(t, url(third), "n/push/1/1", &in)
+	in.onQuery = func(q worker.BusQuery) {
+		there.Answer(q.Reply, worker.Answer{Worker: "n/push/1/1"})
+		there.Answer(q.Reply, worker.Answer{Worker: rosterOf("n")})
+	}
+	old, heir := at(t, url(first), "n/push/0/1", new(inbox)), at(t, url(second), "n/push/0/2", new(inbox))
+	if old.Server() == "" || old.Server() == heir.Server() || heir.Server() != at(t, url(second), "x", new(inbox)).Server() {
+		t.Errorf("the servers are %q and %q", old.Server(), heir.Server())
+	}
+	for _, c := range []*Client{old, heir} { // all ways are open, and nothing is under way
+		testkit.Eventually(t, "it is heard", func() bool {
+			patient(t, c, message("room", "0"))
+			return in.heard(c.id, "0")
+		})
+		patient(t, c, message("room", "open"))
+		testkit.Eventually(t, "it is heard", func() bool { return in.heard(c.id, "open") })
+	}
+	settled := in.count()
+	old.SetRoster([]string{"n/push/1/1"})
+	slow.slow.Lock()
+	patient(t, old, message("room", "1"))
+	all := make(chan bool, 1)
+	if err := old.Everywhere(time.Minute, func(complete bool) { all <- complete }); err != nil {
+		t.Fatal(err)
+	}
+	patient(t, heir, message("room", "2"))
+	testkit.Eventually(t, "the second comes first", func() bool { return in.count() == settled+1 })
+	if len(all) != 0 {
+		t.Error("all are said to have answered")
+	}
+	slow.slow.Unlock()
+	if !<-all {
+		t.Error("not all have answered")
+	}
+	patient(t, heir, message("room", "3"))
+	testkit.Eventually(t, "all have come", func() bool { return in.count() == settled+3 })
+	if texts := in.texts()[settled:]; !slices.Equal(texts, []string{"2", "1", "3"}) {
+		t.Errorf("in the order %v", texts)
 	}
 }

@@ -311,17 +311,22 @@ func (b *serving) outliveMaster(terminated <-chan os.Signal) {
 	}
 }
 
-// close ends everything in the order of the data's way.
+// close ends everything in the order of the data's way. It says that it gets on, as each
+// of the steps may take a while, and a history that is written takes what it takes.
 func (b *serving) close() {
+	busy := b.busy()
 	b.stopOrdering()
+	busy()
 	ctx, cancel := context.WithTimeout(context.Background(), closeBound)
 	defer cancel()
 	if b.api != nil { // else it was on standby
 		if err := b.api.Close(ctx); err != nil {
 			b.Log.Debug("close API", "error", err)
 		}
+		busy()
 		b.host.Close()
 	}
+	busy()
 	b.client.Close()
 	if b.server != nil {
 		b.server.Close()

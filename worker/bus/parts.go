@@ -79,8 +79,10 @@ type Numberer interface {
 }
 
 // A Stander is a Broker of which two, of processes that follow each other, may hang
-// on different servers, so that one hears what the other does not. Neither method may
-// be called on the loop, as what is under way to it is waited for.
+// on different servers, so that one hears what the other does not, and third processes
+// hear of the two in any order. Heard and Expect may not
+// be called on the loop, as what is under way to it is waited for; Server and
+// Everywhere may be called by any goroutine.
 type Stander interface {
 	// Heard gives to the Inbox what it has for it, and tells up to which number each
 	// source has been heard here: what is not higher has been given to the Inbox, or
@@ -90,13 +92,31 @@ type Stander interface {
 	// members are taken over here: what lies between that and what is heard here, now
 	// or later, is a gap.
 	Expect(publisher uint64, shard uint8, seq uint64)
+	// Server names the server that this end hangs on: two ends of the same name are on
+	// the same one. "" = there is only one.
+	Server() string
+	// Everywhere asks all processes of all nodes to answer behind what was published
+	// here, and told and answered, before: when all have, nothing that anybody sends
+	// from now on comes before that, whichever servers it goes by. all is false if some
+	// did not answer within wait. done is called once, on a goroutine of its own, unless
+	// there is an error: as of Publish.
+	Everywhere(wait time.Duration, done func(all bool)) error
 }
+
+// EverywhereQuestion is the Query.What of Everywhere. It is answered without the loop;
+// workers of the version before do not know it, and say so, which is an answer too.
+const EverywhereQuestion = "everywhere"
 
 // noStands stands where a Broker is no Stander.
 type noStands struct{}
 
 func (noStands) Heard(func(uint64, uint8, uint64)) {}
 func (noStands) Expect(uint64, uint8, uint64)      {}
+func (noStands) Server() string                    { return "" }
+func (noStands) Everywhere(_ time.Duration, done func(bool)) error {
+	go done(true)
+	return nil
+}
 
 // noNumbers stands where a Broker is no Numberer.
 type noNumbers struct{ Broker }

@@ -180,6 +180,20 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// TestMergeOfChains: one that is of another epoch now stands nowhere in the one before.
+func TestMergeOfChains(t *testing.T) {
+	a := Source{1, 3}
+	v := Vector{a: 8, Chain("app", 7, 3): 5, Chain("app", 7, 4): 6, Chain("other", 7, 3): 2}
+	v.Merge(Vector{a: 9, Chain("app", 8, 3): 1})
+	if want := (Vector{a: 9, Chain("app", 8, 3): 1, Chain("other", 7, 3): 2}); !maps.Equal(v, want) {
+		t.Errorf("%v, want %v", v, want)
+	}
+	v.Merge(Vector{Chain("app", 8, 5): 4})
+	if len(v) != 4 {
+		t.Errorf("%v", v)
+	}
+}
+
 // TestSkips: each batch is judged by where it stood, and nothing is left at the end.
 func TestSkips(t *testing.T) {
 	from := Source{7, 1}

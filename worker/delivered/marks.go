@@ -1,6 +1,9 @@
 package delivered
 
-import "hash/fnv"
+import (
+	"hash/fnv"
+	"maps"
+)
 
 // On several machines the two processes of a hand-over may hang on different servers
 // of the bus, as when one has fled from a server and the other begins at the first of
@@ -51,6 +54,19 @@ func (v Vector) TakeHeard() (heard Vector) {
 		}
 	}
 	return heard
+}
+
+// Merge takes in what has changed. Of a chain that is of another epoch now, what was said
+// of the one before goes: who stands in the new one does not stand in that.
+func (v Vector) Merge(changed Vector) {
+	epochs := changed.Epochs()
+	for s := range v {
+		epoch, moved := epochs[uint32(s.Publisher>>32)]
+		if s.Shard&(markHeard|markChain) == markChain && moved && epoch != uint32(s.Publisher) {
+			delete(v, s)
+		}
+	}
+	maps.Copy(v, changed)
 }
 
 // Epochs are those of the chains in v, by AppHash.

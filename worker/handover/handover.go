@@ -5,7 +5,8 @@
 //	old → new  carry   what handlers leave to those of the new process, if anything
 //	old → new  batch   vector, records, and their descriptors
 //	new → old  ack     all are there and readable; it has not touched them
-//	old → new  commit  old has closed its duplicates: they are new's now
+//	old → new  commit  old has closed its duplicates: they are new's now; either
+//	                   names the server of the bus that its sender hangs on
 //	new → old  landed  they are in its loop; old sends no further batch before
 //	           …       more batches; the first is a small one, the canary
 //	old → new  end

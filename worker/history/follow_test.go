@@ -53,6 +53,9 @@ func TestFollow(t *testing.T) {
 	if st := s.Take("", "none", 110, history.Text, []byte("110"), 1, full); st.Prev != 105 {
 		t.Errorf("%+v", st)
 	}
+	s.Distrust("", 106)
+	ask("none", 106, "age") // whatever is kept
+	ask("none", 107, " 110")
 	if a, b, c := s.Holds("", "none", 0, 1), s.Holds("", "none", 105, 1), s.Holds("", "none", 106, 1); a != 2 || b != 1 || c != 0 {
 		t.Errorf("holds %d, %d, %d", a, b, c)
 	}

@@ -124,7 +124,8 @@ func (s *Store) Apps(visit func(app string)) {
 
 // Doubt says that messages of an app may have come that were not numbered, in
 // channels of which nothing is kept: whoever has been there before is told so. An
-// offset is left out, since his may be the last one.
+// offset is left out, since his may be the last one. It is for a sequence of our own, and
+// is saved with it; where others number, and keep what came before, see Distrust.
 func (s *Store) Doubt(app string) {
 	_, q := s.sequenceOf(app)
 	q.last++

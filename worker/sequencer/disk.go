@@ -68,7 +68,7 @@ func (d *diskStore) goOn() error {
 		}
 	}
 	if !d.doubt {
-		f.state.Rules = d.rules()
+		f.state.Rules = d.s.rulesNow()
 	}
 	var frames []byte
 	rings.Apps(func(app string) { frames = rings.AppendApp(frames, app) })
@@ -110,7 +110,7 @@ func (d *diskStore) step() {
 	err := d.folder.append(d.buf)
 	if err == nil && !more {
 		d.walk = nil
-		d.folder.complete(d.rules())
+		d.folder.complete(d.s.rulesNow())
 		err = d.folder.say(false, d.boot, false)
 	}
 	switch {
@@ -137,6 +137,7 @@ func (d *diskStore) completed() {
 func (d *diskStore) finish() {
 	for d.walk != nil {
 		d.step()
+		d.folder.busy()
 	}
 }
 

@@ -138,6 +138,24 @@ func TestMemoryOutlivesAnOrderlyEnd(t *testing.T) {
 	e.want("room", at, "(epoch)")
 }
 
+// TestLeavingIsWork: who writes a large history at its end says that it gets on.
+func TestLeavingIsWork(t *testing.T) {
+	for _, store := range []string{storeMemory, storeDisk} {
+		p := begin(t, t.TempDir(), store)
+		for i := range 300 {
+			p.say(fmt.Sprint("room", i), strings.Repeat("x", 8000))
+		}
+		p.purge(&worker.HistoryPurge{Channel: "room0"})
+		if d, ok := p.store.(*diskStore); ok {
+			d.purged = true // all is written anew
+		}
+		p.busy = 0
+		if p.Stop(); p.busy < 3 {
+			t.Errorf("%s: the master has heard of its work %d times", store, p.busy)
+		}
+	}
+}
+
 func TestDiskOutlivesTheProcess(t *testing.T) {
 	dir := t.TempDir()
 	a := begin(t, dir, storeDisk)

@@ -20,6 +20,8 @@ type rulesNote struct {
 	Doubt map[string]uint64 `json:"doubt"` // by app: who was there by then may have missed something
 }
 
+// rulesNow says by app, "" = none, which channels have a history. It names all apps, of
+// which there need not be a message yet: one that has its first later is no change.
 func (s *Sequencer) rulesNow() map[string]string {
 	now := map[string]string{"": s.env.Channels.Historical("")}
 	for app := range s.env.Apps {

@@ -116,20 +116,13 @@ func (m *memoryStore) open(options) error {
 // that had none messages may have come that have no number: nobody is told that
 // he has missed nothing there.
 func (m *memoryStore) compare() {
-	now := m.rules()
+	now := m.s.rulesNow()
 	m.s.rings.Apps(func(app string) {
 		if m.folder.state.Rules[app] != now[app] {
 			m.doubt = true
 			m.s.rings.Doubt(app)
 		}
 	})
-}
-
-// rules says by app which channels have a history.
-func (m *memoryStore) rules() map[string]string {
-	list := map[string]string{}
-	m.s.rings.Apps(func(app string) { list[app] = m.s.env.Channels.Historical(app) })
-	return list
 }
 
 func (m *memoryStore) clear(failed string) {
@@ -189,9 +182,10 @@ func (m *memoryStore) leave() {
 		var frames []byte
 		frames, more = w.Next(nil, segmentSize/4)
 		err = f.append(frames)
+		f.busy()
 	}
 	if err == nil {
-		f.complete(m.rules())
+		f.complete(s.rulesNow())
 		err = f.say(true, m.boot, true)
 	}
 	if err != nil {

@@ -114,9 +114,10 @@ type Env struct {
 	OpenLog func(bus.LogOptions) (bus.Log, error)
 	// Now is the clock.
 	Now func() time.Time
-	// Busy says, in Start, that the service gets on with what its predecessor has left:
-	// the master gives the process more time to be ready. Call it after each piece of
-	// work, as often as you like; a piece takes seconds at most.
+	// Busy says, in Start, that the service gets on with what its predecessor has left,
+	// and in Stop, with what it leaves to the next: the master gives the process more time
+	// for it. Call it after each piece of work, as often as you like; a piece takes seconds
+	// at most.
 	Busy func()
 
 	// Node is this node's name, "" = there are no others. What follows is for

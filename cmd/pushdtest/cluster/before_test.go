@@ -13,8 +13,8 @@ import (
 // before is a commit of a version that nodes of this one must get on with.
 const before = "fa636b4be80fc744cd3b9b90f1b127651127a5f8"
 
-// buildBefore builds the program of that commit and returns its bytes.
-func buildBefore(t *testing.T) []byte {
+// build builds the program of a commit and returns its bytes.
+func build(t *testing.T, commit string) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	tree, tar, out := filepath.Join(dir, "tree"), filepath.Join(dir, "tree.tar"), filepath.Join(dir, "pushd")
@@ -22,7 +22,7 @@ func buildBefore(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	for _, c := range []*exec.Cmd{
-		exec.Command("git", "-C", pushdtest.Root(t), "archive", "-o", tar, before),
+		exec.Command("git", "-C", pushdtest.Root(t), "archive", "-o", tar, commit),
 		exec.Command("tar", "-xf", tar, "-C", tree),
 		exec.Command("go", "build", "-C", tree, "-o", out, "./cmd/pushd"),
 	} {
@@ -43,7 +43,7 @@ func TestNodesOfTheVersionBefore(t *testing.T) {
 	if !full() {
 		t.Skip("builds an old commit: set PUSHD_TEST_FULL=1")
 	}
-	old := buildBefore(t)
+	old := build(t, before)
 	now, err := os.ReadFile(pushdtest.Build(t, "cmd/pushd"))
 	if err != nil {
 		t.Fatal(err)

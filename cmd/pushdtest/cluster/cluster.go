@@ -24,22 +24,28 @@ type Options struct {
 	Env    []string
 	Flags  []string // of `go build`
 
+	Wires bool // each node is on a machine of its own with its NATS server; the test is skipped where that cannot be
+
+	Nameless bool // the program knows nothing of nodes
+
 	Program []byte // what each node runs from a file of its own, Node.Binary; default: what is built
 }
 
 // Cluster is some pushds on a NATS.
 type Cluster struct {
 	NATS  []*NATS
-	Links []*Relay // between node i and its NATS, the first of its url
+	Links []*Relay // between node i and its NATS, the first of its url; none with Wires
 	Nodes []*Node  // n1, n2, …
+	Wires *Wires   // nil without Options.Wires
 }
 
 // Node is one machine's pushd.
 type Node struct {
 	*pushdtest.Server
-	Name string
-	Link *Relay
-	t    testing.TB
+	Name  string
+	Link  *Relay // nil with Wires
+	t     testing.TB
+	space *space // nil = that of the test
 }
 
 // Start starts all and waits until each node is ready, not until they know each
@@ -49,24 +55,45 @@ func Start(t testing.TB, o Options) *Cluster {
 	if o.Nodes == 0 {
 		o.Nodes = 3
 	}
-	c := &Cluster{NATS: StartNATS(t, max(o.NATS, 1))}
+	c := &Cluster{}
+	if o.Wires {
+		var err error
+		if c.Wires, err = NewWires(t, o.Nodes); err != nil {
+			t.Skipf("no machines of their own: %v", err)
+		}
+		o.NATS = o.Nodes
+	}
+	c.NATS = startNATS(t, max(o.NATS, 1), c.Wires)
 	for i := range o.Nodes {
 		own := i % len(c.NATS)
-		link := StartRelay(t, c.NATS[own].Addr)
-		urls := []string{"nats://" + link.Addr} // its own first
+		first := c.NATS[own].Addr
+		var link *Relay
+		if c.Wires == nil {
+			link = StartRelay(t, first)
+			c.Links = append(c.Links, link)
+			first = link.Addr
+		}
+		urls := []string{"nats://" + first} // its own first
 		for j := range len(c.NATS) - 1 {
 			urls = append(urls, "nats://"+c.NATS[(own+j+1)%len(c.NATS)].Addr)
 		}
 		n := &Node{Name: fmt.Sprintf("n%d", i+1), Link: link, t: t}
-		n.Server = pushdtest.Start(t, pushdtest.Options{
-			Config: o.Config, Manual: true, Flags: o.Flags,
-			Env: append([]string{"PUSHD_BROKER_URL=" + strings.Join(urls, ","), "PUSHD_CLUSTER_NODE=" + n.Name}, o.Env...),
-		})
+		env := append([]string{"PUSHD_BROKER_URL=" + strings.Join(urls, ",")}, o.Env...)
+		if !o.Nameless {
+			env = append(env, "PUSHD_CLUSTER_NODE="+n.Name)
+		}
+		n.Server = pushdtest.Start(t, pushdtest.Options{Config: o.Config, Manual: true, Flags: o.Flags, Env: env})
+		if c.Wires != nil {
+			n.space = c.Wires.machines[i]
+			for _, addr := range []string{fmt.Sprint("127.0.0.1:", n.Port), n.API} { // clients come by its loopback
+				startRelay(t, addr, addr, n.space.dial)
+			}
+		}
 		if o.Program != nil {
 			n.Binary = filepath.Join(n.Dir, "pushd")
 			testkit.WriteProgram(t, n.Binary, o.Program, 0o755)
 		}
-		c.Links, c.Nodes = append(c.Links, link), append(c.Nodes, n)
+		c.Nodes = append(c.Nodes, n)
 	}
 	c.startAll(t)
 	return c
@@ -81,9 +108,13 @@ func (c *Cluster) startAll(t testing.TB) {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
 			defer cancel()
-			if out, err := n.Command(ctx, "start", "-d").CombinedOutput(); err != nil {
-				errs[i] = fmt.Errorf("%s: %w: %s", n.Name, err, out)
-			}
+			errs[i] = n.space.in(func() error {
+				out, err := n.Command(ctx, "start", "-d").CombinedOutput()
+				if err != nil {
+					err = fmt.Errorf("%s: %w: %s", n.Name, err, out)
+				}
+				return err
+			})
 		})
 	}
 	all.Wait()

@@ -296,6 +296,9 @@ func (s *storm) blow(r *rand.Rand) string {
 		}
 		return "reload " + n.Name
 	case 4:
+		if s.c.Wires != nil {
+			return s.cut(r)
+		}
 		n.Link.Silence()
 		time.Sleep(time.Duration(500+r.IntN(4000)) * time.Millisecond)
 		n.Link.Heal()
@@ -309,11 +312,41 @@ func (s *storm) blow(r *rand.Rand) string {
 	}
 }
 
+// cut does something to a cable.
+func (s *storm) cut(r *rand.Rand) string {
+	w, at := s.c.Wires, r.IntN(len(s.c.Nodes))
+	n, other := s.c.Nodes[at], (at+1+r.IntN(len(s.c.Nodes)-1))%len(s.c.Nodes)
+	wait := func() { time.Sleep(time.Duration(500+r.IntN(5000)) * time.Millisecond) }
+	switch r.IntN(3) {
+	case 0:
+		w.Deafen(at, other)
+		defer w.Undeafen(at, other)
+		wait()
+		return "one way from " + n.Name + " to " + s.c.Nodes[other].Name + " is out"
+	case 1:
+		if w.Spoil(at) {
+			defer w.Unspoil(at)
+			wait()
+			return "losses on the way to " + n.Name
+		}
+	}
+	w.Pull(at)
+	defer w.Plug(at)
+	wait()
+	return "the cable of " + n.Name + " is out"
+}
+
 // TestRandomFaults: workers, broker processes and NATS servers are killed, stopped and
 // cut off, nodes reloaded, at random, while all publish. What is missing in a room is
 // counted as a gap; of a channel with history nothing is missing, and nobody is told
 // what is not so.
-func TestRandomFaults(t *testing.T) {
+func TestRandomFaults(t *testing.T) { randomFaults(t, false) }
+
+// TestRandomFaultsOfCables is TestRandomFaults on three machines, each with a cable that is
+// pulled, or loses what goes one way.
+func TestRandomFaultsOfCables(t *testing.T) { randomFaults(t, true) }
+
+func randomFaults(t *testing.T, wires bool) {
 	if !full() {
 		t.Skip("minutes of faults: TestASilentServerIsLeft, TestAllServersAway and TestAnHeirOnAnotherServer have them one by one; PUSHD_TEST_FULL=1")
 	}
@@ -326,7 +359,7 @@ func TestRandomFaults(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("seed %d", seed)
-	s := &storm{t: t, c: Start(t, Options{Config: remembering, NATS: 3}), taken: map[string]bool{}, all: map[string]string{}}
+	s := &storm{t: t, c: Start(t, Options{Config: remembering, NATS: 3, Wires: wires}), taken: map[string]bool{}, all: map[string]string{}}
 	var listeners []*listener
 	for _, n := range s.c.Nodes {
 		for _, room := range []string{"room", "log"} {

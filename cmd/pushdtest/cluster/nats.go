@@ -6,7 +6,6 @@ package cluster
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,20 +25,32 @@ type NATS struct {
 	name   string
 	config string
 	proc   *exec.Cmd
+	space  *space // nil = that of the test
 }
 
 // StartNATS starts n servers that know each other and waits until clients can
 // connect to each.
 func StartNATS(t testing.TB, n int) []*NATS {
 	t.Helper()
+	return startNATS(t, n, nil)
+}
+
+// startNATS starts each on a machine of its own, if there are wires.
+func startNATS(t testing.TB, n int, w *Wires) []*NATS {
+	t.Helper()
 	dir := t.TempDir()
 	routes := make([]string, n)
-	for i := range routes {
-		routes[i] = "nats://" + pushdtest.FreeAddr(t)
-	}
 	all := make([]*NATS, n)
-	for i := range all {
-		s := &NATS{t: t, name: fmt.Sprintf("nats%d", i+1), Addr: pushdtest.FreeAddr(t)}
+	for i := range routes {
+		all[i] = &NATS{t: t, name: fmt.Sprintf("nats%d", i+1)}
+		if w != nil {
+			all[i].space = w.machines[i]
+			all[i].Addr, routes[i] = w.machines[i].addr+":4222", "nats://"+w.machines[i].addr+":6222"
+		} else {
+			all[i].Addr, routes[i] = pushdtest.FreeAddr(t), "nats://"+pushdtest.FreeAddr(t)
+		}
+	}
+	for i, s := range all {
 		s.config = filepath.Join(dir, s.name+".conf")
 		text := fmt.Sprintf("listen: %q\nserver_name: %q\nmax_payload: 2MB\nwrite_deadline: \"60s\"\njetstream { store_dir: %q }\n", s.Addr, s.name, filepath.Join(dir, s.name))
 		if n > 1 { // route pings: see docs/cluster.md
@@ -50,7 +61,6 @@ func StartNATS(t testing.TB, n int) []*NATS {
 			t.Fatal(err)
 		}
 		s.Start()
-		all[i] = s
 	}
 	for _, s := range all {
 		s.Await()
@@ -69,7 +79,7 @@ func (s *NATS) Start() {
 	defer log.Close()
 	proc := exec.Command(binary, "-c", s.config)
 	proc.Stdout, proc.Stderr = log, log
-	if err := proc.Start(); err != nil {
+	if err := s.space.in(proc.Start); err != nil {
 		s.t.Fatal(err)
 	}
 	s.proc = proc
@@ -87,7 +97,7 @@ func (s *NATS) Start() {
 func (s *NATS) Await() {
 	s.t.Helper()
 	pushdtest.Eventually(s.t, s.name+" takes clients", func() bool {
-		c, err := net.DialTimeout("tcp", s.Addr, time.Second)
+		c, err := s.space.dial(s.Addr)
 		if err != nil {
 			return false
 		}

@@ -13,6 +13,7 @@ type Relay struct {
 	Addr string
 
 	target string
+	dial   func(addr string) (net.Conn, error)
 	ln     net.Listener
 	mu     sync.Mutex
 	heard  *sync.Cond // silent or over has changed
@@ -25,11 +26,16 @@ type Relay struct {
 // StartRelay serves until the test ends.
 func StartRelay(t testing.TB, target string) *Relay {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return startRelay(t, "127.0.0.1:0", target, func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) })
+}
+
+func startRelay(t testing.TB, listen, target string, dial func(addr string) (net.Conn, error)) *Relay {
+	t.Helper()
+	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Relay{Addr: ln.Addr().String(), target: target, ln: ln, conns: map[net.Conn]bool{}}
+	r := &Relay{Addr: ln.Addr().String(), target: target, dial: dial, ln: ln, conns: map[net.Conn]bool{}}
 	r.heard = sync.NewCond(&r.mu)
 	r.done.Go(r.accept)
 	t.Cleanup(r.close)
@@ -85,7 +91,7 @@ func (r *Relay) serve(client net.Conn) {
 	if !r.pass() {
 		return
 	}
-	server, err := net.Dial("tcp", r.target)
+	server, err := r.dial(r.target)
 	if err != nil || !r.keep(server) {
 		return
 	}
