@@ -13,7 +13,7 @@ import (
 const (
 	joinPause = 25 * time.Millisecond // from the first who waits to the first answer
 	joinStep  = 10 * time.Millisecond // from one answer to the next, while more wait
-	joinBytes = 100 << 10             // of answers at a time, beyond the first
+	joinBytes = 200 << 10             // of answers at a time, beyond the first
 	joinConns = 1000                  // connections that one answer is for
 )
 
