@@ -22,6 +22,7 @@ import (
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/memory"
 )
 
 // Version is the version of pushd; `make dist` sets it.
@@ -81,7 +82,7 @@ func noHeapProfile() {
 
 // takeOver goes on as the master that has executed this program in its place.
 func takeOver(p *Program) int {
-	if err := master.TakeOver(context.Background(), Version); err != nil {
+	if err := master.TakeOver(context.Background(), Version, memory.Return); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Name, err)
 		return exitFailed
 	}

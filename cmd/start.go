@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/worker/memory"
 )
 
 // start becomes the master, or with -d starts it in a session of its own.
@@ -64,7 +65,7 @@ func (c *call) options(cfg *config.Config, path string) master.Options {
 	args := append(append(c.program.prefix(), "plan"), c.sameFlags(cfg)...)
 	return master.Options{
 		Program: path, PlanArgs: args, RuntimeDir: cfg.RuntimeDir, Dir: master.WorkingDir(), Version: Version,
-		Look: cfg.TLSLook,
+		Look: cfg.TLSLook, Calm: memory.Return,
 	}
 }
 

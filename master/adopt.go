@@ -18,12 +18,8 @@ import (
 // TakeOver goes on with the life of the master whose process this is, when
 // TakeoverEnv is set: the master has executed this program in its own place.
 // It returns as Run does. With the value "check" it only says whether it could.
-// version is shown by status.
-func TakeOver(ctx context.Context, version string) error {
-	return takeOver(ctx, version, defaultTiming)
-}
-
-func takeOver(ctx context.Context, version string, t timing) error {
+// version is shown by status; calm is what Options.Calm is to Run.
+func TakeOver(ctx context.Context, version string, calm func()) error {
 	word := os.Getenv(TakeoverEnv)
 	os.Unsetenv(TakeoverEnv) // not for children
 	if word == takeoverCheck {
@@ -47,14 +43,14 @@ func takeOver(ctx context.Context, version string, t timing) error {
 		return err
 	}
 	setName(filepath.Base(record.Options.Program))
-	return adopt(ctx, record, version, t)
+	return adopt(ctx, record, version, calm)
 }
 
 // adopt makes the master of the record and runs it.
-func adopt(ctx context.Context, t *takeover, version string, bounds timing) error {
+func adopt(ctx context.Context, t *takeover, version string, calm func()) error {
 	o := t.Options
-	o.Version = version
-	a := &adopter{t: t, m: newMaster(o, bounds)}
+	o.Version, o.Calm = version, calm
+	a := &adopter{t: t, m: newMaster(o, defaultTiming)}
 	m := a.m
 	m.dir = adoptFolder(o.RuntimeDir, m.log)
 	defer m.dir.Close()

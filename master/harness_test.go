@@ -62,7 +62,7 @@ func takeoverMain() {
 		os.Exit(1)
 	}
 	check := os.Getenv(TakeoverEnv) == takeoverCheck
-	err := TakeOver(context.Background(), "new")
+	err := TakeOver(context.Background(), "new", nil)
 	switch {
 	case err != nil && check:
 		fmt.Fprint(os.Stderr, err)

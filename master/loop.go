@@ -26,12 +26,13 @@ type timing struct {
 	leaveData  time.Duration // the same where it is known to be at work: it may have a history to write
 	silence    time.Duration // the same in a stop: who writes a history says so
 	query      time.Duration // for an answer to "stats" and the like
+	calm       time.Duration // from the start, or a reload, to Options.Calm
 }
 
 var defaultTiming = timing{
 	plan: 8 * time.Second, boot: 8 * time.Second, delayMin: 100 * time.Millisecond, delayMax: 10 * time.Second,
 	window: 10 * time.Second, abortGrace: 2 * time.Second, orphans: 3 * time.Second,
-	leave: 3 * time.Second, leaveBus: 1500 * time.Millisecond, leaveData: 10 * time.Second, silence: 5 * time.Second, query: time.Second,
+	leave: 3 * time.Second, leaveBus: 1500 * time.Millisecond, leaveData: 10 * time.Second, silence: 5 * time.Second, query: time.Second, calm: 2 * time.Second,
 }
 
 // deathsMax is how many deaths within timing.window a slot may have before it

@@ -33,6 +33,7 @@ type Options struct {
 	Sockets    []Socket      `json:"-"` // listening sockets to begin with; what the plan does not name is closed
 	Look       time.Duration // how often certificate files are looked at; 0 = once a minute
 	Announce   func(Started) `json:"-"` // called once, when every worker is ready; may be nil
+	Calm       func()        `json:"-"` // called some time after the start and after each reload, when nothing is under way; may be nil
 }
 
 // busAddress is what the broker process knows its own socket by.
@@ -198,12 +199,19 @@ func (m *master) manage(state string) {
 
 // serve carries out reloads until the master is to stop.
 func (m *master) serve() {
+	calm := time.NewTimer(m.t.calm)
+	defer calm.Stop()
 	for {
 		select {
 		case <-m.verbs.Done():
 			return
+		case <-calm.C:
+			if m.o.Calm != nil {
+				m.o.Calm()
+			}
 		case <-m.wanted:
 			m.reloadForAll()
+			calm.Reset(m.t.calm)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package master
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -313,4 +314,18 @@ func copyProgram(t *testing.T, from, to, tail string) {
 func replaceFile(t *testing.T, path, text string) {
 	t.Helper()
 	testkit.WriteProgram(t, path, []byte(text), 0o755)
+}
+
+// TestCalm: some time after its start the master has the memory of it given back.
+func TestCalm(t *testing.T) {
+	calm := make(chan struct{})
+	bounds := defaultTiming
+	bounds.calm = time.Millisecond
+	m := newMaster(Options{Calm: func() { close(calm) }}, bounds)
+	m.verbs, m.cancel = context.WithCancel(context.Background())
+	over := make(chan struct{})
+	go func() { defer close(over); m.serve() }()
+	<-calm // once: a second time would panic
+	m.cancel()
+	<-over
 }

@@ -27,14 +27,21 @@ const MaxProcesses = 1000
 // to acknowledge what was sent, and a lost packet is sent again after 0.2 s.
 const minPing = time.Second
 
-var groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+// What is a name, of 64 letters at most: patterns that counted them would be 60 KB
+// each in all processes.
+var (
+	groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+	busToken  = regexp.MustCompile(`^[A-Za-z0-9_-]+$`) // of a token of a subject
+)
+
+const longestName = 64
 
 var headerName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 
 // CheckName judges the name of a worker group: it is part of bus subjects,
 // metrics and process titles.
 func CheckName(name string) error {
-	if !groupName.MatchString(name) {
+	if len(name) > longestName || !groupName.MatchString(name) {
 		return fmt.Errorf("%q: use up to 64 letters, digits, '.', '_' and '-'", name)
 	}
 	return nil
@@ -225,9 +232,6 @@ func (t *table) checkMetrics(m Metrics) {
 	}
 }
 
-// busToken is what may be a token of a subject.
-var busToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-
 func (t *table) checkBroker(b Broker) {
 	if b.URL == "" {
 		for _, key := range []string{"prefix", "tls", "credentials", "nkey"} {
@@ -237,7 +241,7 @@ func (t *table) checkBroker(b Broker) {
 		}
 		return
 	}
-	if !busToken.MatchString(b.Prefix) {
+	if len(b.Prefix) > longestName || !busToken.MatchString(b.Prefix) {
 		t.fail(t.where("prefix"), "%q is no token of a subject: up to 64 letters, digits, _ and -", b.Prefix)
 	}
 	if b.Access.Credentials != "" && b.Access.NKey != "" {

@@ -205,6 +205,8 @@ func TestErrors(t *testing.T) {
 		{"slow of a channel", group + "channels = [ { match = \"a*\", slow = \"never\" } ]\n", "f.toml:3: worker[0].channels[0]: channels: match = \"a*\": slow ="},
 		{"slow", group + "slow = \"never\"\n", "f.toml:3: worker[0].slow: slow ="},
 		{"name", group + "name = \"a b\"\n", "f.toml:3: worker[0].name: \"a b\": use"},
+		{"long name", group + "name = \"" + strings.Repeat("a", 65) + "\"\n", "f.toml:3: worker[0].name: \"aaa"},
+		{"long prefix", group + "[broker]\nurl = \"nats://a\"\nprefix = \"" + strings.Repeat("a", 65) + "\"\n", "prefix"},
 		{"same name", group + "name = \"a\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:2\"\nname = \"a\"\n", "f.toml:4: worker[1]: the name a is used twice"},
 		{"same address", "[api]\nlisten = \"127.0.0.1:1\"\n" + group, "f.toml:3: worker[0]: websocket://127.0.0.1:1 is used twice, first by f.toml:2: api.listen"},
 		{"app", "[[app]]\nid = \"1\"\n", "f.toml:1: app[0]: an app needs id, key and secret"},

@@ -18,7 +18,7 @@ func hostNode() string {
 		}
 		return '-'
 	}, host)
-	name = name[:min(len(name), 64)]
+	name = name[:min(len(name), longestName)]
 	if !groupName.MatchString(name) {
 		return "node"
 	}

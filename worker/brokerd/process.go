@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,6 +23,7 @@ import (
 	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/memory"
 	"github.com/pushd/pushd/worker/nodes"
 	"github.com/pushd/pushd/worker/reactor"
 	_ "github.com/pushd/pushd/worker/sequencer" // the service that numbers messages
@@ -117,7 +117,7 @@ func serve(p Process) error {
 	}
 	b := &serving{Process: p, sockets: map[string]*os.File{}, broken: make(chan error, 8), met: make(chan struct{})}
 	b.master.control = p.Control
-	b.tidy = time.AfterFunc(tidyAfter, debug.FreeOSMemory)
+	b.tidy = time.AfterFunc(tidyAfter, memory.Return)
 	defer b.tidy.Stop()
 	calm := make(chan struct{})
 	defer close(calm)

@@ -3,7 +3,8 @@
 // A storm of connections, a hand-over or a large fan-out leaves the heap up to
 // twice as large as what is alive in it, and Go's runtime is in no hurry to give
 // that back. In the first calm second after one, pushd does: a process that
-// waits with its connections is then little more than they are.
+// waits with its connections is then little more than they are. Of the program's
+// own pages most are read at its start and never again: those go, too.
 package memory
 
 import (
@@ -87,10 +88,17 @@ func (t *Tidier) Due(conns int, busy bool) (due, again bool) {
 func (t *Tidier) Tidy(post func(func())) {
 	t.running.Store(true)
 	go func() {
-		debug.FreeOSMemory()
+		Return()
 		post(func() {
 			t.kept = t.Held()
 			t.running.Store(false)
 		})
 	}()
+}
+
+// Return gives to the system what is free of the heap, and the pages of the program
+// that nobody reads any more. It waits for the collector. Any goroutine.
+func Return() {
+	debug.FreeOSMemory()
+	forgetProgram()
 }

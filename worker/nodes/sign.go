@@ -70,14 +70,18 @@ const (
 // Beat is the time from one sign of life to the next.
 const Beat = 500 * time.Millisecond
 
-var nodeName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+// nodeName has 64 letters at most: a pattern that counted them would be 60 KB in
+// each process.
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+const longestName = 64
 
 var errSign = errors.New("sign of life is refused")
 
 // check finds what no node of ours would say.
 func (s *Sign) check() error {
 	switch {
-	case !nodeName.MatchString(s.Node) || s.Epoch == 0:
+	case len(s.Node) > longestName || !nodeName.MatchString(s.Node) || s.Epoch == 0:
 		return fmt.Errorf("%w: it has no name", errSign)
 	case len(s.Workers) > maxWorkers, len(s.Words) > maxWords, len(s.Speaks) > maxSpeaks, len(s.Version) > MaxWord, len(s.Apps) > MaxWord, len(s.At) > MaxWord:
 		return fmt.Errorf("%w: it is too long", errSign)

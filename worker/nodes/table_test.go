@@ -3,6 +3,7 @@ package nodes
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -163,6 +164,7 @@ func TestWhatStrangersSayIsRefused(t *testing.T) {
 	for name, s := range map[string]*Sign{
 		"no name":                   {Epoch: 2},
 		"a name that is no name":    {Node: "b c", Epoch: 2},
+		"a name that is too long":   {Node: strings.Repeat("b", longestName+1), Epoch: 2},
 		"no epoch":                  {Node: "b"},
 		"workers of others":         {Node: "b", Epoch: 2, Workers: []string{"c/push/0/1"}},
 		"workers without a node":    {Node: "b", Epoch: 2, Workers: []string{"push/0/1"}},
@@ -174,7 +176,7 @@ func TestWhatStrangersSayIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, v)
 		}
 	}
-	if a.Refused() != 8 || len(a.Nodes(at(0))) != 1 {
+	if a.Refused() != 9 || len(a.Nodes(at(0))) != 1 {
 		t.Errorf("%d refused, table %v", a.Refused(), a.Nodes(at(0)))
 	}
 	for i := range MaxNodes + 10 {

@@ -1,6 +1,7 @@
 package php_test
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,5 +55,38 @@ Workerman\Worker::runAll();
 				t.Errorf("%d bytes for each connection, at most %d", each, x.most)
 			}
 		})
+	}
+}
+
+// TestForget: what PHP has read of itself for its start is not kept while it serves.
+func TestForget(t *testing.T) {
+	h := serve(t, program(t, `
+if (!extension_loaded('FFI')) { echo "no ffi\n"; }
+function read_only() { // KiB of files that this process has pages of, which it cannot write
+    $kib = 0;
+    foreach (file('/proc/self/smaps') as $line) {
+        if (preg_match('~^[0-9a-f]+-[0-9a-f]+ (\S+) .*?(/.*)?$~', $line, $m)) $of = isset($m[2]) && $m[1][1] === '-';
+        elseif ($of && preg_match('~^Rss: +(\d+)~', $line, $m)) $kib += $m[1];
+    }
+    return $kib;
+}
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$before = 0;
+$w->onWorkerStart = function () use (&$before) { $before = read_only(); };
+$w->onMessage = function ($c, $data) use (&$before) { $c->send("$before " . read_only()); };
+Workerman\Worker::runAll();
+`), "start")
+	if strings.Contains(h.log.String(), "no ffi") {
+		t.Skip("this PHP has no extension ffi, and keeps what it has read")
+	}
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	var before, after int
+	for _, o := range h.done() {
+		_, _ = fmt.Sscanf(o, "SEND 1 %d %d", &before, &after)
+	}
+	t.Logf("%d KiB of files before it serves, %d then", before, after)
+	if before == 0 || after > before*2/3 {
+		t.Errorf("%d KiB of files before it serves, %d then: at most two thirds", before, after)
 	}
 }

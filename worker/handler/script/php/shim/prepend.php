@@ -16,7 +16,7 @@ if (\PHP_SAPI !== 'cli' || \defined('Pushd\ROLE')) {
 
 foreach ([
     'link', 'flyweight', 'conns', 'loop', 'words', 'program', 'carry', 'plan', 'names',
-    'tcp', 'stream', 'listener', 'async', 'protocols', 'raw', 'held', 'workerman', 'workerman_program', 'workerman_around',
+    'forget', 'tcp', 'stream', 'listener', 'async', 'protocols', 'raw', 'held', 'workerman', 'workerman_program', 'workerman_around',
     'ratchet', 'ratchet_program', 'ratchet_around', 'swoole', 'swoole_http', 'swoole_table', 'swoole_program',
 ] as $file) {
     require __DIR__ . "/$file.php";

@@ -64,6 +64,7 @@ abstract class Program
         self::guard($program);
         $program->start();
         Conns::settle();
+        Forget::program();
         Link::frame(Link::READY, 0, (string)\json_encode([
             'version' => Link::VERSION, 'wants' => $program->wants(),
             'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::files(),
