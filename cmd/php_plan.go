@@ -183,7 +183,7 @@ func absolute(dir, name string) (string, error) {
 const phpMaxMessage = 1 << 20
 
 // phpMaxQueue lets Workerman's own limit act before ours, in bytes: a program is
-// told at half of it (FULL) and may then send maxSendBufferSize, 1 MiB, more.
+// told at half of it (FULL), and what it sends then waits in PHP (shim/outbox.php).
 const phpMaxQueue = 4 << 20
 
 // phpTitle names the program where a command is hinted at.

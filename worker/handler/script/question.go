@@ -99,13 +99,14 @@ func (h *handler) order(body []byte) error {
 	return h.w.PublishOrders(list)
 }
 
-// call asks all processes.
+// call asks all processes, or this one.
 func (h *handler) call(p *proc, f wire.Frame) {
 	var q struct {
-		What    string   `json:"what"`
-		Channel string   `json:"channel"`
-		UIDs    []string `json:"uids"`
-		Limit   int      `json:"limit"`
+		What       string   `json:"what"`
+		Channel    string   `json:"channel"`
+		UIDs       []string `json:"uids"`
+		Limit      int      `json:"limit"`
+		Connection uint64   `json:"connection"`
 	}
 	err := json.Unmarshal(f.Payload, &q)
 	number := f.Conn
@@ -123,13 +124,27 @@ func (h *handler) call(p *proc, f wire.Frame) {
 		err = h.w.MembersAll(q.Channel, q.Limit, func(members []worker.Member, total int, complete bool) {
 			h.answer(p, number, map[string]any{"members": listed(members), "total": total, "complete": complete}, nil)
 		})
+	case q.What == "queue":
+		err = h.queue(p, number, q.Connection)
 	default:
-		err = errors.New("what: one of count, online, members is needed")
+		err = errors.New("what: one of count, online, members, queue is needed")
 	}
 	if err != nil {
 		h.answer(p, number, nil, err)
 	}
 }
+
+// queue says how much waits for a client, and at how much it is full.
+func (h *handler) queue(p *proc, number, conn uint64) error {
+	c := h.clients.Find(h.w, conn)
+	if c == nil {
+		return errNobody
+	}
+	h.answer(p, number, map[string]int{"bytes": c.QueueBytes(), "full": max(h.w.Limits.MaxQueue, 0) / 2}, nil)
+	return nil
+}
+
+var errNobody = errors.New("connection: nobody of this worker has that number")
 
 type memberInfo struct {
 	Connection json.Number `json:"connection"`

@@ -35,6 +35,8 @@ type host struct {
 	log     *testkit.Log
 	batch   uint64
 	welcome script.Welcome
+	queued  int  // bytes that wait for the client
+	stuck   bool // it takes nothing: what it is sent waits
 	ended   chan struct{}
 }
 
@@ -216,6 +218,9 @@ func (h *host) done() (orders []string) {
 		if o == "EOF" {
 			h.t.Fatalf("PHP has ended after %q\n%s", orders, h.log)
 		}
+		if h.queue(o) {
+			continue
+		}
 		if n := uint64(0); strings.HasPrefix(o, "ASK_OPENS ") { // it has been told of all
 			_, _ = fmt.Sscanf(o, "ASK_OPENS %d", &n)
 			h.event(script.Frame{Op: script.Answer, Conn: n, Payload: []byte("{}")})
@@ -224,6 +229,23 @@ func (h *host) done() (orders []string) {
 		orders = append(orders, o)
 	}
 }
+
+// queue answers the question how much waits for a client.
+func (h *host) queue(order string) bool {
+	if size, sent := strings.CutPrefix(order, "SEND 1 "); sent && h.stuck {
+		h.queued += len(size)
+	}
+	var n, conn uint64
+	if c, _ := fmt.Sscanf(order, `CALL %d {"what":"queue","connection":%d}`, &n, &conn); c != 2 {
+		return false
+	}
+	h.event(script.Frame{Op: script.Answer, Conn: n, Payload: fmt.Appendf(nil, `{"bytes":%d,"full":%d}`, h.queued, halfQueue)})
+	h.flush()
+	return true
+}
+
+// halfQueue is at how many bytes a client of the tests is full.
+const halfQueue = 2 << 20
 
 // want ends the batch and compares all orders of it.
 func (h *host) want(want ...string) {
@@ -252,7 +274,9 @@ func (h *host) stop(flags byte) (orders []string, carried []byte) {
 			<-h.ended
 			return orders, carried
 		}
-		orders = append(orders, words(f))
+		if o := words(f); !h.queue(o) {
+			orders = append(orders, o)
+		}
 	}
 }
 

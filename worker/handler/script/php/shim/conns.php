@@ -123,6 +123,7 @@ final class Conns
     /** The connection is closed: its object, if the program holds it, keeps its properties. */
     static function forget(int $id): void
     {
+        Outbox::drop($id);
         self::$gone[$id] = true;
     }
 
@@ -152,6 +153,7 @@ final class Conns
     /** The end of a batch, or of a timer: sessions go to pushd, objects that nobody holds go. */
     static function settle(): void
     {
+        Outbox::settle();
         if (self::$used || self::$dirty) {
             self::save();
         }
@@ -294,16 +296,22 @@ final class Conns
                 self::mark($id, self::bound($id));
             }
         }
-        foreach (self::$own as $id => $_) {
+        foreach (self::$own + Outbox::all() as $id => $_) {
             $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
         }
         return $n;
     }
 
-    /** Whether callbacks of its own make a connection one of this process, unless the program can set them again. */
+    /** What is kept here of a connection has changed: whether that makes it one of this process. */
+    static function recheck(int $id): void
+    {
+        self::mark($id, self::bound($id) || isset(self::$weak[$id]) && self::$weak[$id]->get() !== null);
+    }
+
+    /** Whether callbacks of its own, unless the program can set them again, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
+        return Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

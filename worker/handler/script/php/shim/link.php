@@ -249,6 +249,7 @@ final class Link
                 self::$busy = false;
                 Program::uncaught($e);
                 if ($id && \in_array($h['o'], [self::MESSAGE, self::OPEN, self::RESUME, self::FULL, self::DRAIN], true)) {
+                    Outbox::drop($id);
                     self::end($id, 1011, 'internal error');
                 }
             }
@@ -297,6 +298,7 @@ final class Link
                 self::$leaving = true;
                 self::$current = 0;
                 $program->stop(($flags & self::SUCCESSOR) !== 0);
+                Outbox::leave();
                 Conns::settle();
                 Carry::give($program->roots());
         }
@@ -305,7 +307,7 @@ final class Link
     /** Closes a connection. */
     static function end(int $id, int $code = 1000, string $reason = ''): void
     {
-        if (!self::$leaving) {
+        if (!self::$leaving && !Outbox::ends($id, $code, $reason)) {
             self::frame(self::END, $id, $reason, 0, $code);
         }
     }

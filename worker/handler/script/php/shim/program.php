@@ -31,8 +31,14 @@ abstract class Program
     {
     }
 
-    function buffer(int $id, bool $full): void
+    /** pushd has much for a slow client, or has sent that; whether the program is to be told. */
+    function buffer(int $id, bool $full): bool
     {
+        if ($full) {
+            Outbox::full($id);
+            return Outbox::tells($id);
+        }
+        return Outbox::drained($id);
     }
 
     function packet(string $remote, string $local, string $data): void

@@ -22,7 +22,7 @@ namespace Pushd {
         public function send($data)
         {
             if (!$this->ended) {
-                Link::send($this->pushdId, (string)$data, RatchetProgram::binary($data));
+                RatchetProgram::send($this->pushdId, (string)$data, RatchetProgram::binary($data));
             }
             return $this;
         }
@@ -156,6 +156,18 @@ namespace Pushd {
             return self::$one->binary && \preg_match('//u', (string)$data) !== 1 || \is_object($data) && \method_exists($data, 'isBinary') && $data->isBinary() ? Link::BINARY : 0;
         }
 
+        /** Ratchet keeps all that a client does not take. */
+        static function send(int $id, string $data, int $flags): void
+        {
+            if (Outbox::free($id, \strlen($data))) {
+                Link::send($id, $data, $flags);
+            } elseif (\strlen($data) > Link::$most && \strncmp(Conns::told($id, 1), 'tcp', 3) !== 0) {
+                Link::tooLong(\strlen($data));
+            } else {
+                Outbox::send($id, $data, $flags, \PHP_INT_MAX);
+            }
+        }
+
         static function ip(string $remote): string
         {
             $end = \strrpos($remote, ':');
@@ -168,7 +180,7 @@ namespace Pushd {
 
         public function wants(): array
         {
-            return $this->asks ? ['open', 'close', 'handshake'] : ['open', 'close'];
+            return $this->asks ? ['open', 'close', 'full', 'handshake'] : ['open', 'close', 'full'];
         }
 
         public function roots(): array

@@ -39,6 +39,7 @@ namespace Swoole {
 
     use Pushd\Conns;
     use Pushd\Link;
+    use Pushd\Outbox;
     use Pushd\Timers;
 
     class Timer
@@ -76,6 +77,8 @@ namespace Swoole {
         public $connections;
         /** @internal event in lower case => callback */
         public $pushdOn = [], $pushdScheme = 'tcp';
+
+        const BUFFER = 2097152; // bytes that wait for a client, then send and push return false
 
         private static $tasks = 0;
 
@@ -143,14 +146,15 @@ namespace Swoole {
 
         protected function pushdSend(int $fd, string $data, int $flags): bool
         {
-            if (\strlen($data) > Link::$most && \strncmp(Conns::told($fd, 1), 'tcp', 3) === 0) { // bytes go in pieces, a message cannot
-                foreach (\str_split($data, Link::$most) as $piece) {
-                    Link::send($fd, $piece);
-                }
+            if (Outbox::free($fd, \strlen($data))) {
+                Link::send($fd, $data, $flags);
                 return true;
             }
-            Link::send($fd, $data, $flags);
-            return \strlen($data) <= Link::$most;
+            if (\strlen($data) > Link::$most && \strncmp(Conns::told($fd, 1), 'tcp', 3) !== 0) { // bytes go in pieces, a message cannot
+                Link::tooLong(\strlen($data));
+                return false;
+            }
+            return Outbox::send($fd, $data, $flags, (int)($this->setting['socket_buffer_size'] ?? self::BUFFER)) !== false;
         }
 
         public function sendTo($ip, $port, $data, $socket = -1)

@@ -14,7 +14,7 @@ namespace Pushd {
             'heartbeat_check_interval' => 'pushd pings its clients: ping_interval', 'heartbeat_idle_time' => 'pushd pings its clients: ping_interval',
             'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
             'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings', 'open_eof_check' => 'on("receive") gets the bytes as they come', 'open_length_check' => 'on("receive") gets the bytes as they come',
-            'package_max_length' => 'limits.max_message of pushd', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => 'limits.max_queue of pushd',
+            'package_max_length' => 'limits.max_message of pushd', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => '',
             'document_root' => 'pages come from your web server', 'enable_static_handler' => 'pages come from your web server',
             'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
         ];
@@ -101,7 +101,7 @@ namespace Pushd {
 
         public function wants(): array
         {
-            $wants = ['open', 'close'];
+            $wants = ['open', 'close', 'full'];
             if (isset($this->server->pushdOn['request'])) {
                 $wants[] = 'request';
             }
@@ -179,6 +179,15 @@ namespace Pushd {
         {
             Conns::forget($id); // exist() is false from here on
             $this->callOf($this->port(Conns::told($id, 1)), 'close', $id, $code === 1000 ? 0 : -1);
+        }
+
+        public function buffer(int $id, bool $full): bool
+        {
+            $tell = parent::buffer($id, $full);
+            if ($tell) {
+                $this->callOf($this->port(Conns::told($id, 1)), $full ? 'bufferfull' : 'bufferempty', $id);
+            }
+            return $tell;
         }
 
         public function stop(bool $reload): void

@@ -116,31 +116,37 @@ namespace Workerman\Connection {
                 $vars = &\Pushd\Conns::vars($this->id);
                 $flags = \in_array($vars['websocketType'] ?? '', ["\x82", "\xc2"], true) ? \Pushd\Link::BINARY : 0;
             }
-            if (isset(\Pushd\Full::$bytes[$this->id]) && !\Pushd\Full::take($this, \strlen($data))) {
-                return false;
+            if (\Pushd\Outbox::free($this->id, \strlen($data))) {
+                \Pushd\Link::send($this->id, $data, $flags);
+                return true;
             }
-            if (\strlen($data) > \Pushd\Link::$most) {
-                return $this->pieces($data);
-            }
-            \Pushd\Link::send($this->id, $data, $flags);
-            return true;
+            return $this->sendMuch($data, $flags);
         }
 
-        /** More than goes at once: bytes go in pieces, a message cannot. */
-        private function pieces(string $data): bool
+        /** To a client that is slow, or much at once: as Workerman, whatever one send has, but none while maxSendBufferSize waits. */
+        private function sendMuch(string $data, int $flags): ?bool
         {
-            if (!\Pushd\WorkermanProgram::bytes()) {
+            if (\strlen($data) > \Pushd\Link::$most && !\Pushd\WorkermanProgram::bytes()) { // bytes go in pieces, a message cannot
                 \Pushd\Link::tooLong(\strlen($data));
-                self::$statistics['send_fail']++;
-                if ($f = $this->onError) {
-                    $f($this, self::SEND_FAIL, 'message too long and drop package');
-                }
-                return false;
+                return $this->unsent('message too long and drop package');
             }
-            foreach (\str_split($data, \Pushd\Link::$most) as $piece) {
-                \Pushd\Link::send($this->id, $piece);
+            $sent = \Pushd\Outbox::send($this->id, $data, $flags, (int)$this->maxSendBufferSize);
+            if ($sent === false) {
+                return $this->unsent('send buffer full and drop package');
             }
-            return true;
+            if (\Pushd\Outbox::waiting($this->id) >= $this->maxSendBufferSize && ($f = $this->onBufferFull) && \Pushd\Outbox::tells($this->id)) {
+                $f($this);
+            }
+            return $sent;
+        }
+
+        private function unsent(string $why): bool
+        {
+            self::$statistics['send_fail']++;
+            if ($f = $this->onError) {
+                $f($this, self::SEND_FAIL, $why);
+            }
+            return false;
         }
 
         public function close($data = null, $raw = false)
@@ -171,6 +177,7 @@ namespace Workerman\Connection {
 
         public function destroy()
         {
+            \Pushd\Outbox::drop($this->id);
             $this->close();
         }
 
@@ -234,7 +241,7 @@ namespace Workerman\Connection {
 
         public function getSendBufferQueueSize()
         {
-            return \Pushd\Full::$bytes[$this->id] ?? 0;
+            return \Pushd\Outbox::waiting($this->id);
         }
 
         public function getRecvBufferQueueSize()
@@ -380,30 +387,6 @@ namespace Workerman\Connection {
         public function jsonSerialize(): array
         {
             return ['transport' => 'udp', 'getRemoteIp' => $this->getRemoteIp(), 'remotePort' => $this->getRemotePort(), 'getRemoteAddress' => $this->remote];
-        }
-    }
-}
-
-namespace Pushd {
-
-    /** Full counts what is sent to clients whose queue at pushd is half full, as Workerman's limit has it. */
-    final class Full
-    {
-        public static $bytes = []; // id => sent since FULL
-
-        static function take($c, int $n): bool
-        {
-            $id = $c->pushdId();
-            $limit = $c->maxSendBufferSize;
-            if (self::$bytes[$id] + $n > $limit && self::$bytes[$id] > 0) {
-                \Workerman\Connection\ConnectionInterface::$statistics['send_fail']++;
-                if ($f = $c->onError) {
-                    $f($c, \Workerman\Connection\ConnectionInterface::SEND_FAIL, 'send buffer full and drop package');
-                }
-                return false;
-            }
-            self::$bytes[$id] += $n;
-            return true;
         }
     }
 }

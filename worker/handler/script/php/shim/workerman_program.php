@@ -311,7 +311,7 @@ namespace Pushd {
             } else {
                 TcpConnection::$statistics['connection_count']--;
             }
-            unset(Full::$bytes[$id], Held::$ids[$id]);
+            unset(Held::$ids[$id]);
             $own = Conns::callback($id, 'onClose');
             if ($own === null && !$this->w->onClose && !Conns::callback($id, 'onWebSocketClose')) {
                 Conns::closed($id);
@@ -327,17 +327,14 @@ namespace Pushd {
             }
         }
 
-        public function buffer(int $id, bool $full): void
+        public function buffer(int $id, bool $full): bool
         {
             $c = Conns::get($id);
-            if ($full) {
-                Full::$bytes[$id] = 0;
-            } else {
-                unset(Full::$bytes[$id]);
-            }
-            if ($f = $full ? $c->onBufferFull : $c->onBufferDrain) {
+            $tell = parent::buffer($id, $full);
+            if ($tell && ($f = $full ? $c->onBufferFull : $c->onBufferDrain)) {
                 $f($c);
             }
+            return $tell;
         }
 
         public function stop(bool $reload): void
