@@ -149,6 +149,9 @@ func (b *bench) spent(before, after proc.Sample, work int64, unit string) {
 	b.report.Numbers.Set("server_cpu_s", cpu.Seconds())
 	if switches := after.Switches - before.Switches; switches >= 0 { // else processes were replaced
 		b.report.Numbers.Set("server_context_switches", float64(switches))
+		if work > 0 {
+			b.report.Numbers.Set("server_context_switches_per_"+unit, float64(switches)/float64(work))
+		}
 	}
 	if work > 0 {
 		b.report.Numbers.Set("server_cpu_us_per_"+unit, float64(cpu.Microseconds())/float64(work))

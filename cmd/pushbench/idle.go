@@ -102,11 +102,12 @@ func (i *idler) stand() error {
 	if err != nil {
 		return err
 	}
-	if err := i.heartbeat(settled, after, i.Counters().Pings-pings); err != nil {
+	pings = i.Counters().Pings - pings
+	kernel, err := proc.ReadKernel() // before the bare pings, whose sockets it would see
+	if err != nil {
 		return err
 	}
-	kernel, err := proc.ReadKernel()
-	if err != nil {
+	if err := i.heartbeat(settled, after, pings); err != nil {
 		return err
 	}
 	n, open, hold := &i.report.Numbers, max(float64(i.Counters().Open()), 1), i.Duration("hold").Seconds()
@@ -134,7 +135,8 @@ func (i *idler) heartbeat(before, after proc.Sample, pings int64) error {
 	if i.base.Processes == 0 || pings == 0 {
 		return nil
 	}
-	bare, err := load.BarePing(bareRounds)
+	sockets := min(max(int(i.Counters().Open()), 64), mostBare, fleet.PerAgent()/2)
+	bare, err := load.BarePing(sockets, max(barePings/sockets, 1))
 	if err != nil {
 		return fmt.Errorf("measure a bare ping: %w", err)
 	}
@@ -146,7 +148,12 @@ func (i *idler) heartbeat(before, after proc.Sample, pings int64) error {
 	return nil
 }
 
-const bareRounds = 500 // of 64 pings: about a quarter of a second
+// A bare ping is measured on as many sockets as there are connections, up to mostBare,
+// and often enough to take about a quarter of a second.
+const (
+	mostBare  = 4000
+	barePings = 32_000
+)
 
 // byRole tells apart what the processes of a server hold that name themselves
 // "program: role …", and what a channel costs if connections have several.

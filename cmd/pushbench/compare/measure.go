@@ -101,6 +101,7 @@ var lines = []line{
 	{"echo, 100 connections: CPU", "echo 100", "server_cpu_us_per_message", "µs", false, gnet, "", 1.08},
 	{"echo, 100 connections: rate", "echo 100", "messages_per_s", "/s", true, bestPeer, "", 1},
 	{"echo, 1,000 connections: CPU", "echo 1000", "server_cpu_us_per_message", "µs", false, gnet, "", 1.08},
+	{"echo, 1,000 connections: context switches", "echo 1000", "server_context_switches_per_message", "each", false, "", "", 0.2},
 	{"echo, 1,000 connections: rate", "echo 1000", "messages_per_s", "/s", true, bestPeer, "", 1},
 	{"fan-out by chat: CPU per delivery", "fan-out", "server_cpu_us_per_delivery", "µs", false, gnet, "", 1.1},
 	{"fan-out by chat: rate", "fan-out", "deliveries_per_s", "/s", true, bestPeer, "", 1},
