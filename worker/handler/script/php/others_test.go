@@ -2,6 +2,7 @@ package php_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ class Clock extends Ratchet\Server\EchoServer {
 		})
 	}
 	p, _ := plan(t, program(t, `React\EventLoop\Loop::run();`))
-	if got := fmt.Sprint(p["error"]); !strings.Contains(got, "one IoServer, and this program has made 0") {
+	if got := fmt.Sprint(p["error"]); !strings.Contains(got, "this program has made none") {
 		t.Error(got)
 	}
 	p, _ = plan(t, program(t, `
@@ -108,6 +109,9 @@ $s->start();`))
 $s = new Swoole\Http\Server('0.0.0.0', 9501);
 $s->on('request', function ($request, $response) { $response->end('hi ' . $request->get['name']); });
 $s->start();`), "start")
+	if !slices.Contains(h.welcome.Wants, script.WantHandshake) {
+		t.Errorf("a server without WebSocket is not asked before one is let in: %q", h.welcome.Wants)
+	}
 	raw := "GET /?name=al HTTP/1.1\r\nHost: example\r\n\r\n"
 	h.write(append(script.AppendRequest(nil, 1, "192.0.2.1:5", "websocket://0.0.0.0:9501", len(raw)), raw...))
 	h.openAt(script.Handshake, 2, "", "websocket://0.0.0.0:9501", "/", head)
@@ -120,17 +124,22 @@ $s->start();`), "start")
 // there is instead.
 func TestHints(t *testing.T) {
 	for code, want := range map[string]string{
-		`Co\run(function () {});`:                "coroutines are not there",
-		`Swoole\Coroutine\run(function () {});`:  "coroutines are not there",
-		`go(function () {});`:                    "coroutines are not there",
-		`new Swoole\Coroutine\Channel(1);`:       "coroutines are not there",
-		`Swoole\Runtime::enableCoroutine();`:     "coroutines are not there",
-		`Swoole\Coroutine::create('strlen');`:    "callbacks run one after the other",
-		`new Swoole\Lock();`:                     "of Swoole there are",
-		`new Swoole\Process(function () {});`:    "start.php:2",
-		`new PHPSocketIO\SocketIO(2120);`:        "composer install",
-		`new Workerman\WebServer('http://x:1');`: "of Workerman 3",
-		`require 'vendor/autoload.php';`:         "no package of composer",
+		`Co\run(function () {});`:                                                      "coroutines are not there",
+		`Swoole\Coroutine\run(function () {});`:                                        "coroutines are not there",
+		`go(function () {});`:                                                          "coroutines are not there",
+		`new Swoole\Coroutine\Channel(1);`:                                             "coroutines are not there",
+		`Swoole\Runtime::enableCoroutine();`:                                           "coroutines are not there",
+		`Swoole\Coroutine::create('strlen');`:                                          "callbacks run one after the other",
+		`new Swoole\Lock();`:                                                           "of Swoole there are",
+		`new Swoole\Process(function () {});`:                                          "start.php:2",
+		`new PHPSocketIO\SocketIO(2120);`:                                              "composer install",
+		`new Workerman\WebServer('http://x:1');`:                                       "of Workerman 3",
+		`require 'vendor/autoload.php';`:                                               "no package of composer",
+		`new Ratchet\Session\SessionProvider(1);`:                                      "the session's cookie is in",
+		`new Ratchet\Wamp\WampServer(1);`:                                              "topics are",
+		`new Ratchet\Http\Router(1);`:                                                  "App::route() does it",
+		`new Ratchet\Server\FlashPolicy;`:                                              "no Flash",
+		`(new Workerman\Protocols\Http\Request("GET / HTTP/1.1\r\n\r\n"))->session();`: "composer require workerman/workerman",
 	} {
 		p, _ := plan(t, program(t, code))
 		if got := fmt.Sprint(p["error"]); !strings.Contains(got, want) || strings.Count(got, " in /") != 1 {
@@ -144,4 +153,61 @@ Workerman\Worker::runAll();`), "start")
 	h.message(1, "x")
 	h.done()
 	h.says("coroutines are not there")
+}
+
+// TestTwoIoServers: servers on one loop are served by one process, each with its own
+// component, which may know the other's, as a push port beside the clients' does.
+func TestTwoIoServers(t *testing.T) {
+	const code = `
+class Clients extends Ratchet\Server\EchoServer {
+    public $all = [];
+    function onOpen(Ratchet\ConnectionInterface $c) { $this->all[$c->resourceId] = $c; $c->send('clients'); }
+}
+class Push extends Ratchet\Server\EchoServer {
+    private $clients;
+    function __construct($clients) { $this->clients = $clients; }
+    function onMessage(Ratchet\ConnectionInterface $from, $msg) { foreach ($this->clients->all as $c) $c->send("pushed $msg"); }
+}
+$loop = React\EventLoop\Factory::create();
+$clients = new Clients;
+$a = new Ratchet\Server\IoServer(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer($clients)), new React\Socket\Server('0.0.0.0:8080', $loop), $loop);
+$b = new Ratchet\Server\IoServer(new Push($clients), new React\Socket\Server('127.0.0.1:5555', $loop), $loop);
+`
+	for name, run := range map[string]string{"loop": "$loop->run();", "server": "$a->run();"} {
+		t.Run(name, func(t *testing.T) {
+			file := program(t, code+run)
+			p, out := plan(t, file)
+			if got := fmt.Sprint(p["groups"]); !strings.Contains(got, "[websocket://0.0.0.0:8080 tcp://127.0.0.1:5555]") {
+				t.Fatalf("%v\n%s", p, out)
+			}
+			h := serve(t, file, "start")
+			h.openAt(script.Open, big, "", "websocket://0.0.0.0:8080", "/", head)
+			h.openAt(script.Open, big+1, "", "tcp://127.0.0.1:5555", "", "")
+			h.message(big+1, "news")
+			orders := slices.DeleteFunc(h.done(), func(o string) bool { return strings.HasPrefix(o, "HELD+1 ") }) // when depends on how PHP has read
+			if want := []string{fmt.Sprint("SEND ", big, " clients"), fmt.Sprint("SEND ", big, " pushed news")}; !slices.Equal(orders, want) {
+				t.Errorf("got %q, want %q", orders, want)
+			}
+		})
+	}
+}
+
+// TestRest is what programs ask of a connection that few do.
+func TestRest(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) {
+    $c->send(json_encode([$c->bufferIsEmpty(), $c->getLocalIp(), $c->getLocalPort(), $c->getLocalAddress(), $c->getRemotePort(), $c->isIpV4(), $c->isIPv6(),
+        $c->eventLoop === Worker::getEventLoop(), Workerman\Events\EventInterface::EV_READ, $c->getStatus(false)]));
+    $a = new Workerman\Connection\AsyncTcpConnection('tcp://127.0.0.1:1');
+    $a->proxySocks5 = '127.0.0.1:9';
+    $a->onError = function ($a, $code, $text) use ($c) { $c->send("$code $text"); };
+    $a->connect();
+};
+Worker::runAll();`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	h.want(`SEND 1 [true,"0.0.0.0",2346,"0.0.0.0:2346",40001,true,false,true,1,"ESTABLISHED"]`,
+		"SEND 1 1 proxySocks5 is not supported by pushd: 127.0.0.1:1 is not connected to")
 }

@@ -43,6 +43,12 @@ namespace Workerman\Connection {
 
         public function connect()
         {
+            foreach (['proxySocks5', 'proxyHttp'] as $proxy) {
+                if (!empty($this->$proxy)) { // past the proxy is not what was meant
+                    $this->failed("$proxy is not supported by pushd: $this->remote is not connected to");
+                    return;
+                }
+            }
             if ($this->status === self::STATUS_CONNECTING || $this->status === self::STATUS_ESTABLISHED) {
                 return;
             }

@@ -17,6 +17,7 @@ final class Names
         'ratchetwebsocketwsserver' => 'Ratchet\WebSocket\WsServer',
         'messagecomponentinterface' => 'Ratchet\MessageComponentInterface', 'connectioninterface' => 'Ratchet\ConnectionInterface',
         'ratchetmessagecomponentinterface' => 'Ratchet\MessageComponentInterface', 'ratchetconnectioninterface' => 'Ratchet\ConnectionInterface',
+        'workerman\events\eventinterface' => 'Pushd\Events',
         'swoolewebsocketserver' => 'Swoole\WebSocket\Server', 'swooleserver' => 'Swoole\Server',
     ];
     const REFUSED = [
@@ -39,6 +40,10 @@ final class Names
         '~Class "?Workerman\\\\(?:Coroutine|Events\\\\)~i' => 'coroutines and event loops of Workerman come with it: `composer require workerman/workerman`',
         '~Class "?Workerman\\\\WebServer~i' => 'WebServer is of Workerman 3: a Worker of http:// answers requests, files come from your web server',
         '~Failed opening required .*autoload\.php~i' => 'pushd needs no package of composer: leave the line out, or `composer install` what else the program uses',
+        '~"?Ratchet\\\\(?:Session|Wamp)\\\\~i' => 'sessions and WAMP are not there: the session\'s cookie is in $conn->httpRequest, topics are Pushd\publish and join',
+        '~"?Ratchet\\\\Http\\\\Router~i' => 'Ratchet\App::route() does it',
+        '~"?Ratchet\\\\Server\\\\FlashPolicy~i' => 'browsers have no Flash',
+        '~undefined method Workerman\\\\Protocols\\\\Http\\\\~i' => 'sessions and uploads come with it: `composer require workerman/workerman`',
         '~Class "?(?:PHPSocketIO|React|Amp|GuzzleHttp)\\\\~i' => '`composer install` brings it',
     ];
     const FALLBACK = ['ws' => 'ws', 'websocket' => 'websocket'];

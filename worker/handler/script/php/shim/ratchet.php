@@ -48,7 +48,7 @@ namespace Ratchet {
 
         public function run()
         {
-            \Pushd\RatchetProgram::run("websocket://$this->address:$this->port", $this->routes);
+            \Pushd\RatchetProgram::run([new \Pushd\RatchetServer('websocket', "$this->address:$this->port", $this->routes)]);
         }
     }
 }
@@ -65,13 +65,14 @@ namespace Ratchet\Server {
         /** @internal what the program has made, for $loop->run() */
         public static $pushdMade = [];
 
-        private $listen, $tls = [];
+        private $listen, $tls = [], $shares;
 
         public function __construct($app, $listen, $loop = null)
         {
             $this->app = $app;
             $this->listen = \is_object($listen) ? $listen->pushdListen : (string)$listen;
             $this->tls = \is_object($listen) ? $listen->pushdContext : [];
+            $this->shares = $loop !== null;
             $this->loop = \Pushd\ReactLoop::one();
             self::$pushdMade[] = $this;
         }
@@ -81,14 +82,29 @@ namespace Ratchet\Server {
             return new static($component, \strpos($address, ':') === false ? "$address:$port" : '[' . \trim($address, '[]') . "]:$port");
         }
 
+        /** Serves, with all others that the program has made on the same loop. */
         public function run()
         {
-            $app = $this->app;
+            \Pushd\RatchetProgram::run(\array_map(static function ($s) {
+                return $s->pushdServer();
+            }, $this->shares ? self::pushdShared() : [$this]));
+        }
+
+        /** @internal */
+        public static function pushdShared(): array
+        {
+            return \array_values(\array_filter(self::$pushdMade, static function ($s) {
+                return $s->shares;
+            }));
+        }
+
+        private function pushdServer(): \Pushd\RatchetServer
+        {
             $scheme = 'tcp'; // what is not in a WsServer gets bytes, as in Ratchet
-            for ($inner = $app; !$inner instanceof \Ratchet\ComponentInterface && isset($inner->component); $inner = $inner->component) {
+            for ($inner = $this->app; !$inner instanceof \Ratchet\ComponentInterface && isset($inner->component); $inner = $inner->component) {
                 $scheme = $inner instanceof \Ratchet\WebSocket\WsServer ? 'websocket' : $scheme;
             }
-            \Pushd\RatchetProgram::run("$scheme://$this->listen", [new \Pushd\RatchetRoute('*', $app, ['*'], null)], $this->tls);
+            return new \Pushd\RatchetServer($scheme, $this->listen, [new \Pushd\RatchetRoute('*', $this->app, ['*'], null)], $this->tls);
         }
     }
 

@@ -51,6 +51,26 @@ namespace Pushd {
         }
     }
 
+    /** RatchetServer is what listens at one address. */
+    final class RatchetServer
+    {
+        public $scheme, $address, $routes, $tls;
+
+        public function __construct(string $scheme, string $address, array $routes, array $tls = [])
+        {
+            $this->scheme = $scheme;
+            $this->address = $address;
+            $this->routes = $routes;
+            $this->tls = $tls;
+        }
+
+        /** Whether a listener is this one's, as pushd names it. */
+        public function is(string $local): bool
+        {
+            return \strtok($local, ':+') === $this->scheme && \strrchr($local, ':') === \strrchr($this->address, ':');
+        }
+    }
+
     final class RatchetRoute
     {
         public $path, $component, $origins, $host;
@@ -116,38 +136,70 @@ namespace Pushd {
 
     final class RatchetProgram extends Program
     {
-        private $routes, $routed, $asks, $binary = false;
+        private $servers, $routed, $asks, $binary = false;
         private static $one;
 
-        public static function run(string $listen, array $routes, array $tls = []): void
+        /** @param RatchetServer[] $servers */
+        public static function run(array $servers): void
         {
-            foreach ($routes as $r) {
-                if (!$r->component instanceof \Ratchet\ComponentInterface) {
-                    throw new \InvalidArgumentException((\is_object($r->component) ? \get_class($r->component) : 'this') . ' does not implement Ratchet\MessageComponentInterface');
+            $listen = $tls = [];
+            foreach ($servers as $s) {
+                foreach ($s->routes as $r) {
+                    self::check($r->component);
                 }
-                if (\is_a($r->component, 'Ratchet\Wamp\WampServerInterface')) {
-                    throw new \InvalidArgumentException('WAMP is not supported by pushd: ' . \get_class($r->component));
-                }
+                $listen[] = $s->scheme . ($s->tls && \count($servers) > 1 ? '+tls' : '') . "://$s->address";
+                $tls = $tls ?: $s->tls;
             }
-            $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => [$listen]];
+            $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen];
             if ($tls) {
                 $group['tls'] = ['cert' => (string)($tls['local_cert'] ?? ''), 'key' => (string)($tls['local_pk'] ?? $tls['local_cert'] ?? '')];
             }
-            Plan::start('ratchet', [$group], [], static function () use ($routes) {
-                return new self($routes);
+            Plan::start('ratchet', [$group], [], static function () use ($servers) {
+                return new self($servers);
             });
         }
 
-        private function __construct(array $routes)
+        private static function check($component): void
+        {
+            if (!$component instanceof \Ratchet\ComponentInterface) {
+                throw new \InvalidArgumentException((\is_object($component) ? \get_class($component) : 'this') . ' does not implement Ratchet\MessageComponentInterface');
+            }
+            foreach (['Ratchet\Wamp\WampServerInterface' => 'WAMP', 'Ratchet\Http\Router' => 'Router: App::route() does it', 'Ratchet\Session\SessionProvider' => 'SessionProvider: the session\'s cookie is in $conn->httpRequest',
+                'Ratchet\Server\FlashPolicy' => 'FlashPolicy'] as $class => $name) {
+                if (\is_a($component, $class)) {
+                    throw new \InvalidArgumentException("$name is not supported by pushd: " . \get_class($component));
+                }
+            }
+        }
+
+        private function __construct(array $servers)
         {
             self::$one = $this;
-            $this->routes = $routes;
-            $this->routed = \count($routes) > 1 || $routes[0]->path !== '*';
-            $this->asks = \count(\array_filter($routes, static function ($r) {
-                return $r->chooses();
-            })) > 0;
+            $this->servers = $servers;
+            $this->routed = \count($servers) > 1 || \count($servers[0]->routes) > 1 || $servers[0]->routes[0]->path !== '*';
+            foreach ($servers as $s) {
+                foreach ($s->routes as $r) {
+                    $this->asks = $this->asks || $r->chooses();
+                }
+            }
             Conns::$told = true;
             Conns::$class = RatchetConnection::class;
+        }
+
+        /** The server at whose address a client has come in; the first, where pushd has been given another address for it. */
+        private function server(string $local): RatchetServer
+        {
+            foreach ($this->servers as $s) {
+                if ($s->is($local)) {
+                    return $s;
+                }
+            }
+            foreach ($this->servers as $s) {
+                if (\strtok($local, ':+') === $s->scheme) {
+                    return $s;
+                }
+            }
+            return $this->servers[0];
         }
 
         /** An answer to a binary message that is the message itself is binary too. */
@@ -186,17 +238,19 @@ namespace Pushd {
         public function roots(): array
         {
             $roots = [];
-            foreach ($this->routes as $i => $r) {
-                $roots["component$i"] = $r->component;
+            foreach ($this->servers as $s) {
+                foreach ($s->routes as $r) {
+                    $roots['component' . \count($roots)] = $r->component;
+                }
             }
             return $roots;
         }
 
         public function handshake(int $id, string $data): void
         {
-            [$remote, , $target, $head] = \explode("\0", $data, 4) + ['', '', '', ''];
+            [$remote, $local, $target, $head] = \explode("\0", $data, 4) + ['', '', '', ''];
             $request = PsrRequest::ours($head);
-            $route = $this->route($target, $request->getHeaderLine('Host'));
+            $route = $this->route($local, $target, $request->getHeaderLine('Host'));
             if ($route === null) {
                 Link::frame(Link::ACCEPT, $id, 'Not Found', 0, 404);
             } elseif (!$route->allows($request->getHeaderLine('Origin')) || $route->blocks(self::ip($remote))) {
@@ -206,11 +260,11 @@ namespace Pushd {
             }
         }
 
-        private function route(string $target, string $host): ?RatchetRoute
+        private function route(string $local, string $target, string $host): ?RatchetRoute
         {
             $path = (string)\strstr($target . '?', '?', true);
             $host = (string)\preg_replace('/:\d+$/', '', $host);
-            foreach ($this->routes as $r) {
+            foreach ($this->server($local)->routes as $r) {
                 if ($r->takes($path, $host)) {
                     return $r;
                 }
@@ -220,11 +274,17 @@ namespace Pushd {
 
         private function component(int $id)
         {
+            return $this->routeOf($id)->component;
+        }
+
+        private function routeOf(int $id): RatchetRoute
+        {
             if (!$this->routed) {
-                return $this->routes[0]->component;
+                return $this->servers[0]->routes[0];
             }
+            $local = Conns::told($id, 1);
             $host = PsrRequest::ours(Conns::told($id, 3))->getHeaderLine('Host');
-            return ($this->route(Conns::told($id, 2), $host) ?? $this->routes[0])->component;
+            return $this->route($local, Conns::told($id, 2), $host) ?? $this->server($local)->routes[0];
         }
 
         /** Runs a callback; what it throws is the component's to judge. */
@@ -247,7 +307,7 @@ namespace Pushd {
 
         public function open(int $id): void
         {
-            if ($this->routes[0]->blocks(self::ip(Conns::told($id, 0)))) { // of a plain socket, which has no handshake
+            if ($this->routeOf($id)->blocks(self::ip(Conns::told($id, 0)))) { // of a plain socket, which has no handshake
                 Link::end($id);
                 return;
             }

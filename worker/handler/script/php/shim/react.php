@@ -117,9 +117,9 @@ namespace Pushd {
         /** Serves what the program has made, as $server->run() does. */
         public function run()
         {
-            $servers = \Ratchet\Server\IoServer::$pushdMade;
-            if (\count($servers) !== 1) {
-                throw new \Error('$loop->run(): pushd serves one IoServer, and this program has made ' . \count($servers));
+            $servers = \Ratchet\Server\IoServer::pushdShared() ?: \Ratchet\Server\IoServer::$pushdMade;
+            if (!$servers) {
+                throw new \Error('$loop->run(): pushd serves IoServers, and this program has made none');
             }
             $servers[0]->run();
         }

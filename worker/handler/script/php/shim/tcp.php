@@ -249,6 +249,11 @@ namespace Workerman\Connection {
             return \Pushd\Packets::waiting($this->id);
         }
 
+        public function bufferIsEmpty()
+        {
+            return $this->getSendBufferQueueSize() === 0;
+        }
+
         public function getSocket()
         {
             \Pushd\Program::once('getSocket', 'getSocket() gives nothing: the socket is pushd\'s');
@@ -331,6 +336,8 @@ namespace Workerman\Connection {
                     return \Pushd\Packets::codec($this->id) ?? \Pushd\WorkermanProgram::$worker->protocol ?? null;
                 case 'headers':
                     return [];
+                case 'eventLoop':
+                    return \Workerman\Worker::getEventLoop();
                 case 'bytesRead':
                 case 'bytesWritten':
                     return 0;
