@@ -121,9 +121,7 @@ func (c *child) run(role control.Role) error {
 		return control.AtStep("read init", fmt.Errorf("started as %q, told to be %q", role, c.init.Role))
 	}
 	var err error
-	if len(c.init.Copies) > 0 {
-		_ = certs.HideMemory() // in vain here, the master has said so
-	}
+	_ = certs.HideMemory() // in vain here, the master has said so
 	if c.certs, err = certs.Inherit(c.init.Copies); err != nil {
 		return control.AtStep("read certificates", err)
 	}

@@ -97,10 +97,8 @@ func (m *master) fill(ctx context.Context, g *generation, on foundation) (step s
 			return "data_dir", err
 		}
 	}
-	if len(g.plan.Copies) > 0 {
-		if err := certs.HideMemory(); err != nil {
-			m.log.Warn("a core dump of this process, or of one that it starts, would have keys of certificates or TLS connections in it", "error", err)
-		}
+	if err := certs.HideMemory(); err != nil {
+		m.log.Warn("a core dump of this process, or of one that it starts, would have keys and other secrets in it", "error", err)
 	}
 	if g.copies, err = g.plan.readCopies(on.copies, time.Now()); err != nil {
 		return "certificates", err
