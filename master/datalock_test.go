@@ -54,3 +54,39 @@ func TestDataDirIsOnes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDataDirThroughReloads: a reload to another one lets go of the first, and the new
+// code of the master has what the old had.
+func TestDataDirThroughReloads(t *testing.T) {
+	r := newUpgradable(t, 1)
+	first, second := &DataPlan{Dir: r.path("first")}, &DataPlan{Dir: r.path("second")}
+	r.plan.Broker.Data = first
+	r.savePlan()
+	i := r.start()
+	has := func(d *DataPlan) bool {
+		t.Helper()
+		var used *DataInUseError
+		err := dataFree(d)
+		if err != nil && (!errors.As(err, &used) || used.PID != i.cmd.Process.Pid) {
+			t.Errorf("%s: %v", d.Dir, err)
+		}
+		return err != nil
+	}
+	if !has(first) {
+		t.Error("after the start it is free")
+	}
+	r.plan.Broker.Data, r.plan.Broker.Spec = second, r.spec("broker", "moved")
+	r.savePlan()
+	i.reload()
+	if has(first) || !has(second) {
+		t.Errorf("after a reload to another: first %v, second %v", has(first), has(second))
+	}
+	r.deploy("another build")
+	if report := i.reload(); report.Master == nil {
+		t.Fatalf("%+v", report)
+	}
+	if !has(second) {
+		t.Error("after the master's replacement it is free")
+	}
+	i.stop()
+}

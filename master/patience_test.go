@@ -72,3 +72,34 @@ func TestBusyWhileItLeaves(t *testing.T) {
 		})
 	}
 }
+
+// TestBusyWhileOpening: so may one that opens, which has a large history to read.
+func TestBusyWhileOpening(t *testing.T) {
+	for name, opens := range map[string]bool{"gets on": true, "hangs": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMaster(Options{}, defaultTiming)
+				p := &process{unit: &unit{role: control.RoleBroker, name: "broker"}, slot: &slot{}, busy: make(chan struct{}, 1), gone: make(chan struct{}),
+					out: make(chan outgoing, 1), asked: map[uint64]chan control.Message{}}
+				go func() {
+					asked := <-p.out
+					for range 20 {
+						time.Sleep(7 * time.Second)
+						p.receive(control.Message{Type: control.TypeBusy})
+					}
+					if opens {
+						p.receive(control.Message{Type: control.TypeAnswer, ID: asked.msg.ID})
+					}
+				}()
+				began := time.Now()
+				err := m.open(t.Context(), p)
+				if opens && err != nil {
+					t.Errorf("%v after %s", err, time.Since(began))
+				}
+				if !opens && (err == nil || !strings.Contains(err.Error(), "nor said anything, for 18s") || time.Since(began) != 158*time.Second) {
+					t.Errorf("%v after %s", err, time.Since(began))
+				}
+			})
+		})
+	}
+}
