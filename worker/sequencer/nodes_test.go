@@ -1,6 +1,7 @@
 package sequencer_test
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -96,10 +97,13 @@ func TestHistoryOffAndOn(t *testing.T) {
 	a.SendText("join room1")
 	at := a.joined("room1", `0 ""`)
 	a.Close()
-	for _, rule := range []string{"history = 0", "history = 5000", "history = 5000\nage = \"2h\""} {
-		n.WriteConfig(strings.Replace(n.text, "history = 5000\nage = \"1h\"", rule, 1))
+	const on, others = "history = 5000\nage = \"1h\"", "[[channel]]\nmatch = \"state*\"\nmode = \"latest\"\n"
+	off := strings.Replace(n.text, on, "history = 0", 1)
+	none := strings.Replace(off, others, "", 1) // then there is nothing to follow the log for
+	for i, text := range []string{none, n.text, n.text} {
+		n.WriteConfig(fmt.Sprintf("drain = \"%dms\"\n", 100+i) + text) // another process, the last time for that alone
 		n.MustRun("reload")
-		say("while " + rule)
+		say("meanwhile")
 	}
 	pushdtest.Eventually(t, "it takes messages", func() bool { return tryPublish(n.Server, "room1", "last") })
 	b := dial(t, n.Server)
@@ -111,4 +115,14 @@ func TestHistoryOffAndOn(t *testing.T) {
 	c.SendText("join room1 " + now)
 	c.joined("room1", `1 ""`)
 	c.message("room1", "more")
+
+	for _, text := range []string{off, n.text} {
+		n.WriteConfig(text)
+		n.MustRun("reload")
+		say("meanwhile")
+	}
+	pushdtest.Eventually(t, "it takes messages", func() bool { return tryPublish(n.Server, "room1", "last") })
+	d := dial(t, n.Server)
+	d.SendText("join room1 " + now)
+	d.joined("room1", `0 "age"`)
 }
