@@ -1,0 +1,39 @@
+package cmd
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker"
+)
+
+// TestNodesWithOtherApps: what all nodes must agree on shows in a hash, in whatever order
+// it is written; what is a node's own affair does not. Who differs is named.
+func TestNodesWithOtherApps(t *testing.T) {
+	of := func(secret, store string, ids ...string) string {
+		all := worker.ServiceOptions{worker.HistoryService: {worker.Options(`{"store":"` + store + `"}`)}}
+		for _, id := range ids {
+			raw, _ := json.Marshal(map[string]string{"id": id, "secret": secret})
+			all["pusher"] = append(all["pusher"], raw)
+		}
+		return appsHash(all)
+	}
+	one := of("s", "disk", "1", "2")
+	if other := of("s", "memory", "2", "1"); other != one || len(one) != 8 {
+		t.Errorf("the same apps: %q and %q", one, other)
+	}
+	for what, other := range map[string]string{"secret": of("t", "disk", "1", "2"), "app more": of("s", "disk", "1", "2", "3"), "none": of("s", "disk")} {
+		if other == one {
+			t.Errorf("another %s does not show", what)
+		}
+	}
+	var out bytes.Buffer
+	tellNodes(&out, &master.Status{Nodes: []control.Node{{Node: "a", Self: true}, {Node: "b", OtherApps: true}, {Node: "c"}, {Node: "d\x1b[2J", OtherApps: true}}}, screen{})
+	if text := out.String(); !strings.Contains(text, "other [[app]] than here: b d") || strings.Contains(text, "\x1b") {
+		t.Errorf("%q", text)
+	}
+}
