@@ -26,8 +26,6 @@ type Options struct {
 
 	Wires bool // each node is on a machine of its own with its NATS server; the test is skipped where that cannot be
 
-	Nameless bool // the program knows nothing of nodes
-
 	Program []byte // what each node runs from a file of its own, Node.Binary; default: what is built
 }
 
@@ -78,10 +76,7 @@ func Start(t testing.TB, o Options) *Cluster {
 			urls = append(urls, "nats://"+c.NATS[(own+j+1)%len(c.NATS)].Addr)
 		}
 		n := &Node{Name: fmt.Sprintf("n%d", i+1), Link: link, t: t}
-		env := append([]string{"PUSHD_BROKER_URL=" + strings.Join(urls, ",")}, o.Env...)
-		if !o.Nameless {
-			env = append(env, "PUSHD_CLUSTER_NODE="+n.Name)
-		}
+		env := append([]string{"PUSHD_BROKER_URL=" + strings.Join(urls, ","), "PUSHD_CLUSTER_NODE=" + n.Name}, o.Env...)
 		n.Server = pushdtest.Start(t, pushdtest.Options{Config: o.Config, Manual: true, Flags: o.Flags, Env: env})
 		if c.Wires != nil {
 			n.space = c.Wires.machines[i]

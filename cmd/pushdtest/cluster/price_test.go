@@ -1,0 +1,180 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/cmd/pushbench/proc"
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+const (
+	rounds = 5    // in turns, so that all meet what else the machine does
+	burst  = 2000 // requests
+	lines  = 8    // of requests, one after the other in each
+)
+
+// bursts sends requests of the API by some connections and returns how long each took.
+func (n *Node) bursts(t *testing.T, lines int, body func(i int) object) (took []time.Duration) {
+	t.Helper()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for line := range lines {
+		all.Go(func() {
+			times := n.line(t, line, lines, body)
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, times...)
+		})
+	}
+	all.Wait()
+	return took
+}
+
+// line sends every so many of them.
+func (n *Node) line(t *testing.T, first, lines int, body func(i int) object) (took []time.Duration) {
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	c := http.Client{Transport: tr, Timeout: pushdtest.Timeout}
+	for i := first; i < burst; i += lines {
+		raw, _ := json.Marshal(body(i))
+		req, err := http.NewRequest(http.MethodPost, "http://"+n.API+"/v1/publish", bytes.NewReader(raw))
+		if err != nil {
+			t.Error(err)
+			return took
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+n.Key)
+		began := time.Now()
+		res, err := c.Do(req)
+		if err != nil {
+			t.Error(err)
+			return took
+		}
+		text, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("publish %d: %s %s", i, res.Status, text)
+			return took
+		}
+		took = append(took, time.Since(began))
+	}
+	return took
+}
+
+// cpu is what a node's processes have taken.
+func (n *Node) cpu(t *testing.T) time.Duration {
+	t.Helper()
+	s, err := proc.Tree(n.masterPID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CPU
+}
+
+// cpu is what all nodes and NATS servers have taken.
+func (c *Cluster) cpu(t *testing.T) (all time.Duration) {
+	t.Helper()
+	for _, n := range c.Nodes {
+		all += n.cpu(t)
+	}
+	for _, s := range c.NATS {
+		sample, err := proc.Tree(s.proc.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += sample.CPU
+	}
+	return all
+}
+
+// middle is the median of what a request took, in microseconds.
+func middle(all []time.Duration) float64 {
+	slices.Sort(all)
+	return float64(all[len(all)/2].Nanoseconds()) / 1000
+}
+
+// priceOf is what one of the requests of a burst takes, beside what is taken anyway.
+func priceOf(cpu func() time.Duration, work func()) time.Duration {
+	const rest = 2 * time.Second
+	at := cpu()
+	time.Sleep(rest)
+	idle := cpu() - at
+	began, at := time.Now(), cpu()
+	work()
+	all := cpu() - at
+	return (all - time.Duration(float64(idle)*time.Since(began).Seconds()/rest.Seconds())) / burst
+}
+
+var single = strings.Replace(patient, "count = 2", "count = 1", 1)
+
+// TestPriceOfAPublish says what a publish by the API takes of the processor, all nodes and
+// servers together, on three nodes and on one: at most 1.6 times is what is aimed at.
+func TestPriceOfAPublish(t *testing.T) {
+	if !full() {
+		t.Skip("a measurement; PUSHD_TEST_FULL=1")
+	}
+	one, three := Start(t, Options{Config: single, Nodes: 1, NATS: 1}), Start(t, Options{Config: single, NATS: 3})
+	one.crowd(t, 1)
+	three.crowd(t, 1)
+	price := map[*Cluster][]time.Duration{}
+	for range rounds {
+		for _, c := range []*Cluster{one, three} {
+			price[c] = append(price[c], priceOf(func() time.Duration { return c.cpu(t) }, func() {
+				c.Nodes[0].bursts(t, lines, func(i int) object { return object{"channel": "room", "data": fmt.Sprint(i)} })
+			}))
+		}
+	}
+	a, b := middle(price[one]), middle(price[three])
+	t.Logf("CPU of a publish by the API with a member on each node: %.0f µs on one node, %.0f µs on three: %.2f × (aim 1.6)", a, b, b/a)
+}
+
+// TestPriceOfOrder says what a message of a channel with history takes where JetStream
+// orders it, replicas 3, and what its key and its version add.
+func TestPriceOfOrder(t *testing.T) {
+	if !full() {
+		t.Skip("a measurement; PUSHD_TEST_FULL=1")
+	}
+	c := Start(t, Options{Config: remembering, NATS: 3})
+	pushdtest.Eventually(t, "it is taken", func() bool {
+		status, _ := c.Nodes[0].attempt(object{"channel": "chat:log", "data": "x"})
+		return status == 200
+	})
+	kinds := []string{"no history", "history", "idempotency_key", "version"}
+	price, took := map[string][]time.Duration{}, map[string][]time.Duration{}
+	var last atomic.Int64
+	for range rounds {
+		for _, kind := range kinds {
+			var times []time.Duration
+			message := func(int) object {
+				n := last.Add(1)
+				body := object{"channel": "chat:log", "data": fmt.Sprint(n)}
+				switch kind {
+				case "no history":
+					body["channel"] = "chat:room"
+				case "idempotency_key":
+					body[kind] = fmt.Sprint("key", n)
+				case "version":
+					body[kind] = n
+				}
+				return body
+			}
+			cost := priceOf(func() time.Duration { return c.cpu(t) }, func() { times = c.Nodes[0].bursts(t, 1, message) })
+			took[kind], price[kind] = append(took[kind], times...), append(price[kind], cost)
+		}
+	}
+	cpu, wait := middle(price["history"]), middle(took["history"])
+	for _, kind := range kinds {
+		a, b := middle(price[kind]), middle(took[kind])
+		t.Logf("%-16s CPU %5.0f µs (%.2f ×), answered after %5.0f µs p50 (%.2f ×)", kind, a, a/cpu, b, b/wait)
+	}
+}
