@@ -70,23 +70,24 @@ type said struct {
 	UserID               string `json:"user_id"`
 }
 
+// next reads the next frame, leaving out counts of subscribers, which may be late.
 func (l *listener) next() (f said) {
 	l.t.Helper()
-	_, raw := l.Read()
-	if err := json.Unmarshal(raw, &f); err != nil {
-		l.t.Fatalf("%s: %v", raw, err)
+	for {
+		_, raw := l.Read()
+		f = said{}
+		if err := json.Unmarshal(raw, &f); err != nil {
+			l.t.Fatalf("%s: %v", raw, err)
+		}
+		if f.Event != "pusher_internal:subscription_count" {
+			return f
+		}
 	}
-	return f
 }
 
-// want reads the next frame, leaving out counts of subscribers, which may be
-// late.
 func (l *listener) want(event, channel, data string) {
 	l.t.Helper()
 	f := l.next()
-	for f.Event == "pusher_internal:subscription_count" {
-		f = l.next()
-	}
 	if f.Event != event || f.Channel != channel || data != "*" && f.Data != data {
 		l.t.Fatalf("got %+v, want %s on %s with %s", f, event, channel, data)
 	}
@@ -157,9 +158,6 @@ func (c *calls) all(n int) {
 		got := map[string]int{}
 		for want := c.wanted(l); len(got) < len(want); {
 			f := l.next()
-			if f.Event == "pusher_internal:subscription_count" {
-				continue
-			}
 			what := f.Event + " " + f.Channel
 			if got[what]++; got[what] > 1 || f.Data != data || !slices.Contains(want, what) {
 				c.t.Fatalf("%s got %+v, after %v", l.id, f, got)
