@@ -94,7 +94,7 @@ bench-reload: build ## the promises of a reload, full size, with their reach: ab
 bench-returns: build ## what clients that were away get, and how soon, with the reach: five minutes
 	./bin/pushbench returns
 
-bench-sse: build ## streams and long polls beside WebSockets, with the reach: eight minutes
+bench-sse: build ## streams and long polls beside WebSockets, with the reach: six minutes
 	./bin/pushbench sse
 
 bench-tls: build bin/peers ## clients behind TLS beside those in the clear, and net/http, with the reach: seven minutes
