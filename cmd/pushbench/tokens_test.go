@@ -37,6 +37,7 @@ func (h *fakeHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	at, _ := strconv.Atoi(strings.TrimPrefix(r.Header.Get("Last-Event-ID"), "#"))
 	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Transfer-Encoding", "identity") // its end is that of the connection, as pushd's streams have it
 	fmt.Fprint(w, "retry: 1\n\n:\n\n")
 	for range 5 {
 		w.(http.Flusher).Flush()
