@@ -18,21 +18,29 @@ func wantsEverywhere(t *testing.T, s *server, when string) (answer func(all bool
 	return answer
 }
 
+// twoAt starts two processes at servers of the bus with these names, the second to take
+// over the client that the first one has.
+func twoAt(t *testing.T, first, second string) (s1, s2 *server, c *client) {
+	t.Helper()
+	b := &testBus{}
+	w1, _ := newEchoer(anyWS)
+	s1 = launch(t, w1, b, nil)
+	c = connect(t, s1.addrs[0], "/")
+	c.text("hi")
+	c.want("hi")
+	w2, _ := newEchoer(anyWS)
+	s2 = launch(t, w2, b, s1)
+	s1.broker.on(first)
+	s2.broker.on(second)
+	return s1, s2, c
+}
+
 // TestAHandoverBetweenServers: where the two processes hang on different servers of the
 // bus, the broker's word says nothing of what third processes have: these are asked before
 // a client may speak in the new process, before the old one says what it has counted, and
 // before it may leave.
 func TestAHandoverBetweenServers(t *testing.T) {
-	b := &testBus{}
-	w1, _ := newEchoer(anyWS)
-	s1 := launch(t, w1, b, nil)
-	c := connect(t, s1.addrs[0], "/")
-	c.text("hi")
-	c.want("hi")
-	w2, _ := newEchoer(anyWS)
-	s2 := launch(t, w2, b, s1)
-	s1.broker.on("A")
-	s2.broker.on("B")
+	s1, s2, c := twoAt(t, "A", "B")
 	counted := Publication{Kind: KindMessage, Scope: ScopeChannel, Target: "all", Shard: Shard(ScopeChannel, "all"), Publisher: 99, Seq: 1, Data: []byte("1"), Reply: "r"}
 	s2.broker.in.Deliver([]Publication{counted}) // the new one has it first, and nobody for it
 	if a := <-s2.broker.answers; a.Reached != 0 {
@@ -42,12 +50,12 @@ func TestAHandoverBetweenServers(t *testing.T) {
 	go func() { report <- s1.moveTo(s2) }()
 	answer := wantsEverywhere(t, s1, "before the batch is given away")
 	s2.on(func() {
-		if n := w2.CountConnections(); n != 0 {
+		if n := s2.w.CountConnections(); n != 0 {
 			t.Errorf("%d connections are there", n)
 		}
 	})
 	s1.broker.in.Deliver([]Publication{counted})
-	s1.eventually("the old one counts", func() bool { return len(w1.loop.underway.waiting) == 1 })
+	s1.eventually("the old one counts", func() bool { return len(s1.w.loop.underway.waiting) == 1 })
 	answer(true)
 	answer = wantsEverywhere(t, s2, "before the old one may say what it counted")
 	if a := <-s2.broker.answers; a.Reached != 1 || len(s1.broker.answers) != 0 {
@@ -67,16 +75,7 @@ func TestAHandoverBetweenServers(t *testing.T) {
 
 // TestAHandoverAtOneServer asks nobody but the broker.
 func TestAHandoverAtOneServer(t *testing.T) {
-	b := &testBus{}
-	w1, _ := newEchoer(anyWS)
-	s1 := launch(t, w1, b, nil)
-	c := connect(t, s1.addrs[0], "/")
-	c.text("hi")
-	c.want("hi")
-	w2, _ := newEchoer(anyWS)
-	s2 := launch(t, w2, b, s1)
-	s1.broker.on("A")
-	s2.broker.on("A")
+	s1, s2, _ := twoAt(t, "A", "A")
 	if r := s1.moveTo(s2); r.Moved != 1 || r.Error != "" {
 		t.Errorf("%+v", r)
 	}

@@ -235,6 +235,12 @@ func TestDamagedState(t *testing.T) {
 	if _, err := Restore(s.Append(nil)); err == nil {
 		t.Error("nothing can be sealed after the last record of a key, not even its end")
 	}
+	s.out.seq = 1
+	long := s.Append(nil)
+	long[3+4] = 1 // behind version, suite and flags: the client's number is 2^32 more
+	if _, err := Restore(long); err == nil {
+		t.Error("a number of more than 32 bits was taken")
+	}
 	s.out.seq, s.out.flags = 1, flagOwes
 	if _, err := Restore(s.Append(nil)); err == nil {
 		t.Error("TLS 1.2 owes no KeyUpdate")
