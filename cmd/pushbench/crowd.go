@@ -44,17 +44,10 @@ type seat struct {
 	at string // position
 }
 
-// on runs a function on the loop and waits for it.
-func (w *crowd) on(fn func()) {
-	done := make(chan struct{})
-	w.loop.Post(func() { fn(); close(done) })
-	<-done
-}
-
 // come connects everybody, spread over some time, and waits until all are in their
 // channels and have what they have missed.
 func (w *crowd) come(within time.Duration, positions bool, wait time.Duration) error {
-	w.on(func() {
+	w.loop.Do(func() {
 		w.positions, w.missing, w.greeted = positions, len(w.guests), 0
 		start := client.Now()
 		for i := range w.guests {
@@ -70,13 +63,13 @@ func (w *crowd) come(within time.Duration, positions bool, wait time.Duration) e
 	}
 	var left int
 	var why string
-	w.on(func() { left, why = w.missing, w.gone })
+	w.loop.Do(func() { left, why = w.missing, w.gone })
 	return fmt.Errorf("%d of %d clients are not in their channels after %s: %s", left, len(w.guests), within+wait, why)
 }
 
 // leave breaks all connections off.
 func (w *crowd) leave() {
-	w.on(func() {
+	w.loop.Do(func() {
 		for i := range w.guests {
 			g := &w.guests[i]
 			for n := range g.of {
@@ -98,7 +91,7 @@ func (w *crowd) settled(drain time.Duration, streams []history.Stream) {
 	}
 	for end := time.Now().Add(drain); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		left := 0
-		w.on(func() {
+		w.loop.Do(func() {
 			for i := range w.guests {
 				for n := range w.guests[i].of {
 					s := &w.guests[i].of[n]
@@ -116,7 +109,7 @@ func (w *crowd) settled(drain time.Duration, streams []history.Stream) {
 
 // readers returns what everybody got.
 func (w *crowd) readers() (list []history.Reader) {
-	w.on(func() {
+	w.loop.Do(func() {
 		for i := range w.guests {
 			for n := range w.guests[i].of {
 				list = append(list, w.guests[i].of[n].Reader)

@@ -405,6 +405,7 @@ func TestMisuse(t *testing.T) {
 		"no url":      {[]string{"echo"}, 2},
 		"no flag":     {[]string{"echo", "--nonsense"}, 2},
 		"wss":         {[]string{"idle", "--url", "wss://127.0.0.1/"}, 1},
+		"tokens":      {[]string{"tokens", "--url", "ws://127.0.0.1:1/", "--secret", "x"}, 2},
 		"nobody":      {[]string{"idle", "--url", "ws://127.0.0.1:1/", "-n", "3"}, 1},
 		"wrong path":  {[]string{"idle", "--url", ws + "/nothing", "-n", "3"}, 1},
 		"no process":  {[]string{"idle", "--url", ws + "/echo", "--pid", "99999999"}, 1},

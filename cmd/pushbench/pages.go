@@ -65,16 +65,9 @@ func (h *hub) token(action string) string {
 	return raw
 }
 
-// on runs a function on the loop and waits for it.
-func (w *pages) on(fn func()) {
-	done := make(chan struct{})
-	w.loop.Post(func() { fn(); close(done) })
-	<-done
-}
-
 // opens has them all come within some time.
 func (w *pages) opens(within time.Duration) {
-	w.on(func() {
+	w.loop.Do(func() {
 		start := client.Now()
 		for i := range w.list {
 			w.loop.At(start+int64(within)*int64(i)/int64(len(w.list)), func() { w.open(uint32(i)) })

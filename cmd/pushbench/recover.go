@@ -171,7 +171,7 @@ func (b *comeback) comesBack(r *returns, positions bool) error {
 	err := b.crowd.come(b.Duration("within"), positions, b.Duration("stall")+b.Duration("within"))
 	took := time.Since(began)
 	var beyond time.Duration
-	b.crowd.on(func() { beyond = time.Since(b.crowd.shaken) })
+	b.crowd.loop.Do(func() { beyond = time.Since(b.crowd.shaken) })
 	close(over)
 	for range senders {
 		r.publish.Merge(<-latency)
@@ -237,16 +237,23 @@ func (b *comeback) keepSending(sender int, over chan struct{}) *hdrhistogram.His
 	}
 }
 
+// aim reads a URL. On this machine connections leave from many addresses: connect(2)
+// gets slow when half the ports of one are taken.
+func aim(url string) (*client.Target, error) {
+	target, err := client.ParseTarget(url, nil)
+	if err == nil && target.Loopback() {
+		target, err = client.ParseTarget(url, fleet.Sources(0))
+	}
+	return target, err
+}
+
 // gather makes the clients; none is connected yet.
 func gather(url string, run uint32, names []string, clients, channels int) (*crowd, error) {
 	join := "?"
 	if strings.Contains(url, "?") {
 		join = "&"
 	}
-	target, err := client.ParseTarget(url+join+"protocol=7&recover=1", nil)
-	if err == nil && target.Loopback() {
-		target, err = client.ParseTarget(url+join+"protocol=7&recover=1", fleet.Sources(0))
-	}
+	target, err := aim(url + join + "protocol=7&recover=1")
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/pushd/pushd/cmd/pushbench/client"
-	"github.com/pushd/pushd/cmd/pushbench/fleet"
 )
 
 func tokensCommand() *cli.Command {
@@ -41,12 +41,16 @@ type expiring struct {
 	*cli.Context
 	*pages
 	report *Report
-	said   int // updates that were taken
+	post   string // where updates are sent to
+	said   int    // updates that were taken
 }
 
 func expire(c *cli.Context) error {
 	if err := errors.Join(need(c, "url"), need(c, "secret")); err != nil {
 		return err
+	}
+	if !strings.HasPrefix(c.String("url"), "sse://") {
+		return fmt.Errorf("%w: --url is sse://host:port/path, the hub's", errUsage)
 	}
 	if c.Duration("life") < 10*time.Second || c.Int("times") < 1 || c.Float64("rate") <= 0 {
 		return fmt.Errorf("%w: --life is at least 10s, --times 1, --rate above 0", errUsage)
@@ -60,14 +64,10 @@ func expire(c *cli.Context) error {
 }
 
 func newExpiring(c *cli.Context) (*expiring, error) {
-	own := c.String("hub")
-	if own == "" {
-		own = strings.Replace(c.String("url"), "sse://", "http://", 1)
-	}
-	target, err := client.ParseTarget(c.String("url"), nil)
-	if err == nil && target.Loopback() {
-		target, err = client.ParseTarget(c.String("url"), fleet.Sources(0))
-	}
+	rest, _ := strings.CutPrefix(c.String("url"), "sse://")
+	post := "http://" + rest
+	own := cmp.Or(c.String("hub"), post)
+	target, err := aim(c.String("url"))
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +77,8 @@ func newExpiring(c *cli.Context) (*expiring, error) {
 	}
 	go func() { _ = loop.Run() }()
 	return &expiring{
-		Context: c,
-		report:  &Report{Pushbench: 1, Command: c.Command.Name, Label: c.String("label"), URL: c.String("url"), Started: time.Now().UTC(), Machine: machine()},
+		Context: c, post: post,
+		report: &Report{Pushbench: 1, Command: c.Command.Name, Label: c.String("label"), URL: c.String("url"), Started: time.Now().UTC(), Machine: machine()},
 		pages: &pages{
 			loop: loop, target: target, list: make([]page, c.Int("connections")), left: c.Int("connections"), returns: c.Int("times"),
 			hub:    hub{url: own, issuer: c.String("issuer"), topic: c.String("issuer") + "/bench", secret: c.String("secret"), life: c.Duration("life")},
@@ -91,7 +91,7 @@ func (e *expiring) measure() error {
 	if err := e.returnsOf(); err != nil {
 		e.report.problem("%v", err)
 	}
-	e.on(func() { e.over = true })
+	e.loop.Do(func() { e.over = true })
 	return e.judge()
 }
 
@@ -113,7 +113,7 @@ func (e *expiring) returnsOf() error {
 func (e *expiring) until(most time.Duration, what string, so func() bool) error {
 	for end := time.Now().Add(most); ; {
 		var is, odd bool
-		e.on(func() { is, odd = so(), e.counts.wrong != "" })
+		e.loop.Do(func() { is, odd = so(), e.counts.wrong != "" })
 		switch {
 		case is || odd:
 			return nil
@@ -130,16 +130,18 @@ func (e *expiring) until(most time.Duration, what string, so func() bool) error 
 // odd, and one more.
 func (e *expiring) say(most time.Duration) error {
 	end := time.Now().Add(most)
-	for last, odd := false, false; ; {
-		e.on(func() { last, odd = e.left == 0, e.counts.wrong != "" })
+	for {
+		var left int
+		var odd bool
+		e.loop.Do(func() { left, odd = e.left, e.counts.wrong != "" })
 		if odd {
 			return nil
 		}
-		if err := e.update(); err != nil || last {
+		if err := e.update(); err != nil || left == 0 {
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%d of %d pages have not come back %d times after %s", e.left, len(e.list), e.returns, most)
+			return fmt.Errorf("%d of %d pages have not come back %d times after %s", left, len(e.list), e.returns, most)
 		}
 		if err := sleep(e.Context, time.Duration(float64(time.Second)/e.Float64("rate"))); err != nil {
 			return err
@@ -150,7 +152,7 @@ func (e *expiring) say(most time.Duration) error {
 // update sends the next one.
 func (e *expiring) update() error {
 	form := url.Values{"topic": {e.hub.topic}, "data": {strconv.Itoa(e.said + 1)}}
-	r, err := http.NewRequestWithContext(e.Context.Context, http.MethodPost, strings.Replace(e.String("url"), "sse://", "http://", 1), strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(e.Context.Context, http.MethodPost, e.post, strings.NewReader(form.Encode()))
 	if err != nil {
 		return err
 	}
@@ -172,7 +174,7 @@ func (e *expiring) update() error {
 // judge says what came of it.
 func (e *expiring) judge() error {
 	n := &e.report.Numbers
-	e.on(func() {
+	e.loop.Do(func() {
 		c := &e.counts
 		n.Set("pages", float64(len(e.list)))
 		n.Set("updates", float64(e.said))

@@ -220,6 +220,13 @@ func (l *Loop) drop(c *Conn, err error) {
 	c.handler.Closed(c, err)
 }
 
+// Do runs a function on the loop and waits for it. Any other goroutine.
+func (l *Loop) Do(fn func()) {
+	done := make(chan struct{})
+	l.Post(func() { fn(); close(done) })
+	<-done
+}
+
 // dropLater is drop for callers that may be inside a handler.
 func (l *Loop) dropLater(c *Conn, err error) {
 	l.Post(func() { l.drop(c, err) })
