@@ -32,6 +32,7 @@ type Loop struct {
 
 	mu     sync.Mutex
 	posted []func()
+	over   bool // the descriptors are closed, and may be somebody else's by now
 }
 
 // NewLoop makes a loop; Run closes its descriptors when it returns.
@@ -66,10 +67,11 @@ func NewLoop() (*Loop, error) {
 // the loop has stopped it does nothing.
 func (l *Loop) Post(f func()) {
 	l.mu.Lock()
-	l.posted = append(l.posted, f)
-	first := len(l.posted) == 1
-	l.mu.Unlock()
-	if first {
+	defer l.mu.Unlock() // after the write: release closes the descriptor under this lock
+	if l.over {
+		return
+	}
+	if l.posted = append(l.posted, f); len(l.posted) == 1 {
 		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
@@ -257,5 +259,8 @@ func (l *Loop) release() {
 		}
 	}
 	l.conns = nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
 	_, _, _ = unix.Close(l.timer), unix.Close(l.wake), unix.Close(l.epoll)
 }

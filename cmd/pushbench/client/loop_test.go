@@ -116,6 +116,35 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// TestPostAfterTheEnd: the number of a loop's descriptor is soon another's, whose
+// bytes a late Post must not write.
+func TestPostAfterTheEnd(t *testing.T) {
+	l, err := NewLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Stop()
+	if err := l.Run(); err != nil {
+		t.Fatal(err)
+	}
+	next, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next != l.wake {
+		if err := unix.Dup3(next, l.wake, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		_ = unix.Close(next)
+	}
+	defer unix.Close(l.wake)
+	l.Post(func() { t.Error("ran") })
+	var eight [8]byte
+	if _, err := unix.Read(l.wake, eight[:]); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("Post wrote %v to the descriptor's next owner, %v", eight, err)
+	}
+}
+
 func TestFailedDialsAreReported(t *testing.T) {
 	nobody, err := ParseTarget("ws://127.0.0.1:1/", nil)
 	if err != nil {
