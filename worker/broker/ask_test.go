@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -230,6 +231,30 @@ func TestWhoNumbersMustAnswer(t *testing.T) {
 	g.answered(reply{1, worker.Answer{Worker: worker.HistoryService, Data: json.RawMessage(`{"position":"k3x9ab:1"}`)}}, func(int, worker.Answer) {})
 	if all := g.outcomes(); !all[0].Complete || !all[1].Complete {
 		t.Errorf("then: %v", all)
+	}
+}
+
+// TestSilenceIsNoNumber: over nodes, a message that the history service says nothing of
+// has failed; nobody is told that it is published but has no position.
+func TestSilenceIsNoNumber(t *testing.T) {
+	for _, url := range []string{"", "nats://127.0.0.1:1"} {
+		c := mute(t)
+		c.o.URL = url
+		c.SetRoster([]string{})
+		g := c.gather(3, Who{})
+		defer g.close()
+		g.mustNumber(0)
+		g.mustNumber(2)
+		g.await()
+		g.answered(reply{0, worker.Answer{Worker: worker.HistoryService, Data: json.RawMessage(`{"position":"k3x9ab:1"}`)}}, func(int, worker.Answer) {})
+		failed := map[int]bool{}
+		g.collectNumbers(0, func(i int, a worker.Answer) {
+			var n worker.Numbered
+			failed[i] = json.Unmarshal(a.Data, &n) == nil && strings.HasPrefix(n.Failed, worker.ErrUnavailable.Error())
+		})
+		if want := url != ""; failed[2] != want || failed[0] || failed[1] || len(g.ordered) > 0 == want {
+			t.Errorf("with url %q these have failed: %v; left %v", url, failed, g.ordered)
+		}
 	}
 }
 

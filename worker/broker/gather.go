@@ -353,7 +353,7 @@ func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, ta
 		return nil, err
 	}
 	g.collect(ctx, take)
-	g.collectNumbers(take)
+	g.collectNumbers(numberWait, take)
 	if g.vain() {
 		return nil, worker.ErrBrokerAway
 	}
@@ -366,11 +366,13 @@ const numberWait = 2500 * time.Millisecond
 
 // collectNumbers waits for what the history service has to say, be the workers
 // late or not: who is told that a message was not numbered may publish it again.
-func (g *gathering) collectNumbers(take func(int, worker.Answer)) {
+// Of a message that it says nothing of, nobody knows whether it was kept: that is
+// told as a failure, never as a message without a position.
+func (g *gathering) collectNumbers(wait time.Duration, take func(int, worker.Answer)) {
 	if len(g.ordered) == 0 || g.c.o.URL == "" {
 		return
 	}
-	limit := time.NewTimer(numberWait)
+	limit := time.NewTimer(wait)
 	defer limit.Stop()
 	for len(g.ordered) > 0 {
 		select {
@@ -378,10 +380,13 @@ func (g *gathering) collectNumbers(take func(int, worker.Answer)) {
 			for _, r := range g.replies.take() {
 				g.answered(r, take)
 			}
+			continue
 		case <-limit.C:
-			return
 		case <-g.c.closed:
-			return
+		}
+		silent, _ := json.Marshal(worker.Numbered{Failed: worker.ErrUnavailable.Error() + ": the history service has not answered; the message may have been kept all the same"})
+		for i := range g.ordered {
+			g.answered(reply{i, worker.Answer{Worker: worker.HistoryService, Data: silent}}, take)
 		}
 	}
 }
