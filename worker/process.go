@@ -68,7 +68,7 @@ func (w *Worker) Serve(p Process) error {
 		debug.SetGCPercent(memory.GCPercent)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(min(memory.Threads, runtime.NumCPU()))
+		runtime.GOMAXPROCS(memory.Threads)
 	}
 	s := &serving{ctl: p.Control, init: p.Init, certs: p.Certs, reopen: p.Reopen, stop: make(chan control.Stop, 2)}
 	step, err := s.prepare(w, p)

@@ -22,7 +22,9 @@ const GCPercent = 50
 
 // Threads is how many threads of a worker run Go code at once: one is the loop,
 // one is for everything else. More cores are used by more processes; on 32 of
-// them, a thread for each made an echo a tenth dearer.
+// them, a thread for each made an echo a tenth dearer. On one core there are two
+// as well: the loop keeps one while it waits for what comes next, and answers to
+// the broker would wait for it.
 const Threads = 2
 
 // Tidier decides when memory goes back to the system. It belongs to one goroutine,
