@@ -82,7 +82,7 @@ bench-go: ## the packages' benchmarks; no test depends on them
 bench-heap: ## live heap of an idle connection by allocation site
 	$(GO) test ./worker -count=1 -run TestIdleHeap -v -args -heap
 
-bench-peers: build bin/peers ## pushd and its peers in turn, ROUNDS times; about five minutes a round, with bin/centrifugo, bin/soketi and nchan if they are there
+bench-peers: build bin/peers ## pushd and its peers in turn, ROUNDS times; six minutes a round, ten with bin/centrifugo, bin/soketi and nchan
 	./bin/pushbench compare --rounds $(ROUNDS) -o docs/bench/peers --into README.md,docs/performance.md
 
 bench-pinned: build bin/peers ## the same with cores of their own for servers and client, printed only

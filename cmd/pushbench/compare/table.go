@@ -45,11 +45,26 @@ func (r *Result) Others() []string {
 	return r.faults(func(server string) bool { return server != pushd })
 }
 
+// faults names each once, however many rounds it was met in.
 func (r *Result) faults(of func(server string) bool) (faults []string) {
+	rounds := map[string][]string{}
+	var order []string
 	for _, run := range r.Runs {
-		if !run.OK && of(run.Server) {
-			faults = append(faults, fmt.Sprintf("round %d %s, %s: %s", run.Round+1, run.Server, cmp.Or(run.Measure, "ended"), strings.Join(run.Errors, "; ")))
+		if run.OK || !of(run.Server) {
+			continue
 		}
+		fault := fmt.Sprintf("%s, %s: %s", run.Server, cmp.Or(run.Measure, "ended"), strings.Join(run.Errors, "; "))
+		if rounds[fault] == nil {
+			order = append(order, fault)
+		}
+		rounds[fault] = append(rounds[fault], strconv.Itoa(run.Round+1))
+	}
+	for _, fault := range order {
+		plural := ""
+		if len(rounds[fault]) > 1 {
+			plural = "s"
+		}
+		faults = append(faults, fmt.Sprintf("round%s %s %s", plural, strings.Join(rounds[fault], ", "), fault))
 	}
 	return faults
 }
@@ -183,8 +198,7 @@ func (r *Result) note() string {
 		fmt.Fprintf(&b, "\n%s was not there: `%s`.\n", a.Server, a.Get)
 	}
 	for _, fault := range r.Others() {
-		line, _, _ := strings.Cut(fault, "\n")
-		fmt.Fprintf(&b, "\nNot as it should be: %s\n", line)
+		fmt.Fprintf(&b, "\nNot as it should be: %s\n", strings.Join(strings.Fields(fault), " "))
 	}
 	return b.String()
 }

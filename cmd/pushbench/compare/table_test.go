@@ -81,6 +81,14 @@ func TestTables(t *testing.T) {
 	if faults := r.Faults(); len(faults) != 1 || !strings.Contains(faults[0], "nothing came") {
 		t.Errorf("faults %q", faults)
 	}
+	for i := range r.Runs {
+		if run := &r.Runs[i]; run.Server == "nbio" && run.Measure == "idle" {
+			run.OK, run.Errors = false, []string{"two\nlines"}
+		}
+	}
+	if want := "Not as it should be: rounds 1, 2 nbio, idle: two lines\n"; !strings.Contains(r.Markdown(), want) {
+		t.Errorf("no %q in\n%s", want, r.Markdown())
+	}
 }
 
 func TestChoose(t *testing.T) {
