@@ -198,7 +198,9 @@ func (f *fakeChild) receive(m control.Message, files []*os.File) {
 			_ = f.ctl.Send(control.TypeAnswer, m.ID, nil)
 		}
 	case control.TypeQuery:
-		f.query(m)
+		if !f.does.has("deaf") {
+			f.query(m)
+		}
 	case control.TypeImport, control.TypeResume:
 		f.note(m.Type, "")
 		_ = f.ctl.Send(control.TypeAnswer, m.ID, nil)

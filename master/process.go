@@ -48,7 +48,8 @@ type process struct {
 	readEnd  chan struct{} // closed when the child's end of the channel is
 	gone     chan struct{} // closed once it is reaped
 	exit     string        // how it ended; set before gone is closed
-	silent   atomic.Int64  // ns since the last answer to a ping, as the watchdog counts
+	silent   atomic.Int64  // ns since the last answer to a ping, or to "stats", as the watchdog counts
+	prompt   atomic.Bool   // "stats" was answered in time since the watchdog last relied on it
 	isReady  atomic.Bool
 	leaving  atomic.Bool // told to stop
 	onQuery  func(*process, control.Message)

@@ -114,6 +114,8 @@ func (p *process) askStats(ctx context.Context) json.RawMessage {
 		if q, err := p.begin(control.TypeQuery, control.Query{What: "stats"}); err == nil {
 			if raw, err := q.await(ctx); err == nil {
 				p.heard(q.id, raw)
+				p.silent.Store(0)
+				p.prompt.Store(true)
 			}
 		}
 	}

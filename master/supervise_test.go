@@ -199,7 +199,8 @@ func TestWatchdog(t *testing.T) {
 // loop's own thread, still ends by SIGKILL.
 func TestWatchdogOnDeafWorker(t *testing.T) {
 	r := newRig(t, 1)
-	r.plan.WatchdogMS = 1000
+	r.plan.WatchdogMS = 3000
+	r.args.Timing["query"] = 200 * time.Millisecond // the reload asks it, too
 	r.savePlan()
 	i := r.start()
 	r.behave("worker", "deaf")
