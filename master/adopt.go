@@ -50,7 +50,8 @@ func TakeOver(ctx context.Context, version string, calm func()) error {
 func adopt(ctx context.Context, t *takeover, version string, calm func()) error {
 	o := t.Options
 	o.Version, o.Calm = version, calm
-	a := &adopter{t: t, m: newMaster(o, defaultTiming)}
+	a := &adopter{t: t, m: newMaster(o, defaultTiming), now: time.Now()}
+	t.Begin = arrived(t.Begin, a.now)
 	m := a.m
 	m.dir = adoptFolder(o.RuntimeDir, m.log)
 	defer m.dir.Close()
@@ -121,6 +122,7 @@ func (m *master) lookAgain() {
 type adopter struct {
 	t        *takeover
 	m        *master
+	now      time.Time
 	programs []*program
 	sockets  []*listener
 	units    []*unit
@@ -137,9 +139,10 @@ func (a *adopter) keep(fd int) int {
 // its goroutines yet.
 func (a *adopter) restore() {
 	m, t := a.m, a.t
-	m.started, m.generation, m.reloads, m.orphans = t.Started, t.Generation, t.Reloads, t.Orphans
+	m.started, m.generation, m.reloads, m.orphans = arrived(t.Started, a.now), t.Generation, t.Reloads, t.Orphans
 	if t.Tenure != nil {
 		m.tenure = *t.Tenure
+		m.tenure.Drawn = arrived(m.tenure.Drawn, a.now)
 	}
 	m.from = t.From
 	m.from.Terminal = m.from.Terminal || hasTerminal() // records of earlier versions do not say
@@ -220,6 +223,9 @@ func (a *adopter) unit(c carriedUnit) *unit {
 func (a *adopter) slot(c carriedSlot) *slot {
 	s := &slot{unit: a.units[c.Unit], index: c.Index}
 	s.restarts, s.recent, s.delay, s.degraded = c.Restarts, c.Recent, c.Delay, c.Degraded
+	for i, t := range s.recent {
+		s.recent[i] = arrived(t, a.now)
+	}
 	s.proc = a.process(c.Proc, s)
 	s.booting = a.process(c.Booting, s)
 	return s
@@ -244,8 +250,8 @@ func (a *adopter) process(i int, s *slot) *process {
 		}
 		p.ctl = nil
 	}
-	p.start, p.started, p.lastID, p.stats = c.Start, c.Started, c.LastID, c.Stats
-	p.readySince, p.aborted = c.Ready, c.Aborted
+	p.start, p.started, p.lastID, p.stats = c.Start, arrived(c.Started, a.now), c.LastID, c.Stats
+	p.readySince, p.aborted = arrived(c.Ready, a.now), c.Aborted
 	p.isReady.Store(!c.Ready.IsZero())
 	p.leaving.Store(c.Leaving)
 	p.silent.Store(c.Silent)

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"time"
 )
 
 // packer writes a takeover. It runs on the loop.
 type packer struct {
 	m        *master
+	now      time.Time
 	t        *takeover
 	luggage  luggage
 	programs []*program
@@ -22,9 +24,11 @@ type packer struct {
 // pack describes the master as it is. The record is valid, and the descriptors
 // mean something, for as long as the loop does nothing else.
 func (m *master) pack(report *ReloadReport) *packer {
-	k := &packer{m: m, t: &takeover{
-		Version: takeoverVersion, Options: m.o, From: m.from, Started: m.started, Generation: m.generation, Reloads: m.reloads,
-		Plan: m.plan, BusFD: m.busFD, Orphans: m.orphans, Report: report, Wanted: len(m.wanted) > 0, Tenure: &m.tenure,
+	now, own := time.Now(), m.tenure
+	own.Drawn = carried(own.Drawn, now)
+	k := &packer{m: m, now: now, t: &takeover{
+		Version: takeoverVersion, Options: m.o, From: m.from, Started: carried(m.started, now), Generation: m.generation, Reloads: m.reloads,
+		Plan: m.plan, BusFD: m.busFD, Orphans: m.orphans, Report: report, Wanted: len(m.wanted) > 0, Tenure: &own,
 	}}
 	t, l := k.t, &k.luggage
 	t.Reloads.add(report)
@@ -103,10 +107,14 @@ func (k *packer) unit(u *unit) int {
 }
 
 func (k *packer) slot(s *slot) carriedSlot {
+	recent := make([]time.Time, len(s.recent))
+	for i, t := range s.recent {
+		recent[i] = carried(t, k.now)
+	}
 	return carriedSlot{
 		Unit: k.unit(s.unit), Index: s.index,
 		Proc: slices.Index(k.procs, s.proc), Booting: slices.Index(k.procs, s.booting),
-		Restarts: s.restarts, Recent: s.recent, Delay: s.delay, Degraded: s.degraded,
+		Restarts: s.restarts, Recent: recent, Delay: s.delay, Degraded: s.degraded,
 	}
 }
 
@@ -114,8 +122,8 @@ func (k *packer) process(p *process) carriedProc {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return carriedProc{
-		Unit: k.unit(p.unit), Index: p.slot.index, PID: p.pid, Start: p.start, Started: p.started,
-		Control: k.luggage.addConn(p.ctl), LastID: p.lastID, Silent: p.silent.Load(), Ready: p.readySince,
+		Unit: k.unit(p.unit), Index: p.slot.index, PID: p.pid, Start: p.start, Started: carried(p.started, k.now),
+		Control: k.luggage.addConn(p.ctl), LastID: p.lastID, Silent: p.silent.Load(), Ready: carried(p.readySince, k.now),
 		Leaving: p.leaving.Load(), Aborted: p.aborted, Stats: p.stats,
 	}
 }

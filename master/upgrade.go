@@ -182,7 +182,7 @@ func (u *upgrade) execute(begin time.Time) error {
 	u.report.OK = true
 	k := m.pack(u.report)
 	k.talks(u.waiters)
-	k.t.Begin = begin
+	k.t.Begin = carried(begin, k.now)
 	data, err := k.encode()
 	if err != nil {
 		return err

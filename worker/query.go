@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker/connid"
@@ -141,7 +140,11 @@ func (c *Conn) info() ConnInfo {
 // idle returns for how many seconds the client has been silent. Both ends are
 // rounded down, which must not make it longer than the connection is old.
 func (c *Conn) idle() int {
-	return min(int(seconds(c.loop.now)-c.lastRecv), int(time.Since(c.Since())/time.Second))
+	silent := int(seconds(c.loop.now) - c.lastRecv)
+	if age := c.loop.reactor.Wall().Unix() - int64(c.since); age >= 0 { // below: the clock was set back
+		silent = min(silent, int(age))
+	}
+	return silent
 }
 
 // dropped returns how many messages the client has missed.

@@ -3,8 +3,10 @@ package worker
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pushd/pushd/protocol/control"
+	"github.com/pushd/pushd/worker/reactor"
 	"github.com/pushd/pushd/worker/survey"
 )
 
@@ -47,5 +49,18 @@ func TestNamesOfStrangersBlindNobody(t *testing.T) {
 	raw, err := control.Marshal(ConnInfo{Path: "<"})
 	if err != nil || strings.Contains(string(raw), `\u003c`) {
 		t.Errorf("%s %v", raw, err)
+	}
+}
+
+// TestIdleWhateverTheClock: how long a client has been silent is told right when the
+// wall clock was set.
+func TestIdleWhateverTheClock(t *testing.T) {
+	m := reactor.NewMemory[*Conn](time.Hour, time.Now())
+	c := &Conn{loop: &loop{reactor: m, now: m.Now()}, lastRecv: seconds(m.Now()) - 10, since: uint32(m.Wall().Unix()) - 10}
+	for _, leap := range []time.Duration{-time.Hour, time.Hour, 30 * 24 * time.Hour} {
+		if m.Leap(leap); c.idle() != 10 {
+			t.Errorf("after a leap of %v: silent for %d s of 10", leap, c.idle())
+		}
+		m.Leap(-leap)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/order"
+	"github.com/pushd/pushd/worker/seldom"
 )
 
 // Defaults of Options, and bounds that are not configurable.
@@ -75,7 +76,7 @@ type Server struct {
 	published atomic.Uint64 // messages by the API, for the metrics
 	shakes    struct {      // TLS handshakes that failed
 		more   atomic.Int64 // since the last line of log
-		logged atomic.Int64 // when that was, ns
+		logged seldom.Limit
 	}
 }
 

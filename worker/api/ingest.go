@@ -14,6 +14,7 @@ import (
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/order"
+	"github.com/pushd/pushd/worker/seldom"
 )
 
 // Causes for which ingest refuses something; a label of the metrics.
@@ -30,7 +31,7 @@ const (
 // ingest is the state of all ingest listeners.
 type ingest struct {
 	published atomic.Uint64
-	logged    atomic.Int64 // when a refusal was last logged, Unix ns
+	logged    seldom.Limit // of refusals
 	long      atomic.Int64 // bytes of lines that are longer than shortLine
 
 	mu      sync.Mutex
@@ -136,8 +137,7 @@ func (s *Server) refuse(cause string, from net.Addr) {
 	in.refused[cause]++
 	n := in.refused[cause]
 	in.mu.Unlock()
-	now, last := time.Now().UnixNano(), in.logged.Load()
-	if now-last >= int64(time.Second) && in.logged.CompareAndSwap(last, now) {
+	if in.logged.Allow(time.Now()) {
 		s.log.Warn("ingest refused", "cause", cause, "from", fmt.Sprint(from), "refused", n)
 	}
 }

@@ -84,8 +84,7 @@ func (s *Server) shakeFailed(client net.Addr, err error) {
 		return
 	}
 	s.shakes.more.Add(1)
-	last, now := s.shakes.logged.Load(), time.Now().UnixNano()
-	if now-last < int64(time.Second) || !s.shakes.logged.CompareAndSwap(last, now) {
+	if !s.shakes.logged.Allow(time.Now()) {
 		return
 	}
 	s.log.Warn("TLS handshake failed", "client", client, "error", err, "hint", hint, "more", s.shakes.more.Swap(0)-1)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/pushd/pushd/worker/seldom"
 )
 
 const (
@@ -38,7 +40,7 @@ type link struct {
 	maxPayload atomic.Int64              // bytes, of the broker
 	joins      atomic.Int64              // how often it has reconnected
 	joined     atomic.Int64              // joins when the last pause began
-	slow       limiter
+	slow       seldom.Limit
 
 	pool      *pool         // servers of a cluster, nil = the broker process of this machine
 	backAfter time.Duration // on another server than the first
@@ -171,7 +173,7 @@ func (l *link) disconnected(_ *nats.Conn, err error) {
 
 // failed gets the errors that belong to no call.
 func (l *link) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
-	if l.isCut() || !l.slow.allow(time.Now()) {
+	if l.isCut() || !l.slow.Allow(time.Now()) {
 		return
 	}
 	if errors.Is(err, nats.ErrSlowConsumer) {
@@ -253,12 +255,4 @@ func (s *socket) Write(b []byte) (int, error) {
 		s.Conn.Close()
 	}
 	return n, err
-}
-
-// limiter allows one event a second, for logs. The zero value is ready.
-type limiter struct{ last atomic.Int64 }
-
-func (l *limiter) allow(now time.Time) bool {
-	last, t := l.last.Load(), now.UnixNano()
-	return t-last >= int64(time.Second) && l.last.CompareAndSwap(last, t)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/seldom"
 )
 
 // batchMax is the longest slice given to Inbox.Deliver.
@@ -32,7 +33,7 @@ type receiver struct {
 	subj   *subjects
 	counts *counters
 	log    *slog.Logger
-	broken limiter
+	broken seldom.Limit
 	closed atomic.Bool
 	met    func() // a publisher was heard for the first time: it may not know us
 
@@ -89,7 +90,7 @@ func (r *receiver) onPublication(m *nats.Msg) {
 func (r *receiver) take(m *nats.Msg) {
 	p, err := parseEnvelope(m.Data)
 	if err != nil {
-		if r.broken.allow(time.Now()) {
+		if r.broken.Allow(time.Now()) {
 			r.log.Warn("publication ignored", "error", err)
 		}
 		return
@@ -190,7 +191,7 @@ func (r *receiver) onQuery(m *nats.Msg) {
 	}
 	var q worker.BusQuery
 	if err := json.Unmarshal(m.Data, &q); err != nil {
-		if r.broken.allow(time.Now()) {
+		if r.broken.Allow(time.Now()) {
 			r.log.Warn("query ignored", "error", err)
 		}
 		return

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/seldom"
 )
 
 // settleAfter is how long after a publication its position is announced, so
@@ -29,7 +30,7 @@ type sender struct {
 	news      bool                  // numbers used since quiet was set
 	quiet     time.Duration         // from the last announcement, or the first number after it, to the next
 	buf       []byte                // of the envelope; nats.go copies it
-	failures  limiter
+	failures  seldom.Limit
 
 	epoch time.Time
 	since atomic.Int64 // the call of nats.go under way began, ns after epoch; 0 = none
@@ -136,7 +137,7 @@ func (s *sender) wait(left time.Duration) bool {
 
 func (s *sender) drop(err error) {
 	s.c.counts.expired.Add(1)
-	if s.failures.allow(time.Now()) {
+	if s.failures.Allow(time.Now()) {
 		s.c.o.Logger.Warn("publication given up", "error", err, "given_up", s.c.counts.expired.Load())
 	}
 }

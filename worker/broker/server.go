@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/pushd/pushd/worker/seldom"
 )
 
 // maxClients bounds the connections to the embedded server: each worker process
@@ -35,7 +37,7 @@ type Server struct {
 	nats *server.Server
 	log  *slog.Logger
 	uids []uint32
-	full limiter
+	full seldom.Limit
 
 	mu        sync.Mutex
 	listeners []net.Listener
@@ -162,7 +164,7 @@ func (s *Server) isClosed() bool {
 }
 
 func (s *Server) complain(what string, err error) {
-	if s.full.allow(time.Now()) {
+	if s.full.Allow(time.Now()) {
 		s.log.Warn(what, "error", err)
 	}
 }

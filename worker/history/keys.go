@@ -25,7 +25,20 @@ type keyed struct {
 func (s *Store) Known(app, name, key string, now int64) (Position, bool) {
 	_, q := s.sequenceOf(app)
 	k, ok := q.keys.known[keyOf(name, key)]
-	return k.position, ok && now-k.at < KeyAge
+	return k.position, ok && now-s.Behind-k.at < KeyAge
+}
+
+// SetBack says that the clock shows now and has shown more: what came by that time
+// came now, or it would be known for as much longer.
+func (s *Store) SetBack(now int64) {
+	for _, q := range s.seqs {
+		for id, k := range q.keys.known {
+			if k.at > now {
+				k.at = now
+				q.keys.known[id] = k
+			}
+		}
+	}
 }
 
 func keyOf(name, key string) string { return name + "\x00" + key }
@@ -37,7 +50,7 @@ func (s *Store) Remember(app, name, key string, p Position, now int64) (early in
 	k := &q.keys
 	for k.front < len(k.order) {
 		old, ok := k.known[k.order[k.front]]
-		if ok && now-old.at < KeyAge {
+		if ok && now-s.Behind-old.at < KeyAge {
 			if len(k.order)-k.front < MaxKeys {
 				break
 			}

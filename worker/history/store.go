@@ -27,6 +27,10 @@ type Options struct {
 
 // Store is the history of all channels.
 type Store struct {
+	// Behind is by how many milliseconds less than the times that calls give all that
+	// is kept has grown old: the clock was set forwards, and may be wrong.
+	Behind int64
+
 	o      Options
 	seed   maphash.Seed
 	seqs   []*sequence
@@ -133,7 +137,7 @@ func (s *Store) Doubt(app string) {
 }
 
 // Append numbers a message and keeps it. kind is the caller's; data is copied.
-// now is in milliseconds, and never less than the time before.
+// now is in milliseconds.
 func (s *Store) Append(app, name string, kind byte, data []byte, now int64) Stamp {
 	i, q := s.sequenceOf(app)
 	q.last++
@@ -152,14 +156,16 @@ func (s *Store) put(seq uint16, name string, offset uint64, kind byte, data []by
 		c = s.add(seq, name)
 		c.lost, c.why = s.seqs[seq].forgotten, Age // of before it was forgotten, perhaps
 	}
+	before := c.weight()
+	s.expire(c, keep, now)
+	s.live += c.weight() - before
 	return s.keep(c, keep, offset, kind, data, now)
 }
 
-// keep is put for a channel that is known.
+// keep is put for a channel that is known, and of which nothing is too old.
 func (s *Store) keep(c *channel, keep Keep, offset uint64, kind byte, data []byte, now uint64) (prev, floor uint64) {
 	before := c.weight()
 	prev, floor = c.last, c.lost
-	s.expire(c, keep, now)
 	for limit := keep.limit(); int(c.n) >= limit; {
 		s.dropFirst(c, Size)
 	}
@@ -187,8 +193,8 @@ func (s *Store) dropFirst(c *channel, why Reason) {
 
 // expire forgets what is too old.
 func (s *Store) expire(c *channel, keep Keep, now uint64) {
-	age := uint64(keep.Age.Milliseconds())
-	for age > 0 && c.n > 0 && c.first().ms+age <= now {
+	age := uint64(keep.Age.Milliseconds() + s.Behind)
+	for keep.Age > 0 && c.n > 0 && c.first().ms+age <= now {
 		s.dropFirst(c, Age)
 	}
 }

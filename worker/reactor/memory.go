@@ -240,6 +240,9 @@ func (m *Memory[C]) Advance(d time.Duration) {
 	m.Run()
 }
 
+// Leap sets the wall clock, forwards or, below 0, back: no time goes by.
+func (m *Memory[C]) Leap(d time.Duration) { m.epoch = m.epoch.Add(d) }
+
 // Next is the moment at which there is something to do next, 0 = never.
 func (m *Memory[C]) Next() time.Duration { return m.alarm }
 

@@ -22,6 +22,10 @@ type moment struct {
 	publisher uint64
 }
 
+// ahead reports whether no clock that is believed can have said it yet: ours was set
+// back.
+func (m moment) ahead(now time.Time) bool { return m.at > now.Add(2*skew).UnixMicro() }
+
 func (m moment) before(o moment) bool {
 	return m.at < o.at || m.at == o.at && m.publisher < o.publisher
 }
@@ -42,7 +46,7 @@ func (s *Sequencer) outrun(p *worker.Publication) bool {
 		return false
 	}
 	m := momentOf(p, s.env.Now())
-	if is, known := s.moments[p.Target]; known && m.before(is) {
+	if is, known := s.moments[p.Target]; known && m.before(is) && !is.ahead(s.env.Now()) {
 		return true
 	}
 	s.moments[p.Target] = m
@@ -52,7 +56,7 @@ func (s *Sequencer) outrun(p *worker.Publication) bool {
 // forget drops what is not of now any more.
 func (m moments) forget(now time.Time) {
 	for name, is := range m {
-		if is.at < now.Add(-2*skew).UnixMicro() {
+		if is.at < now.Add(-2*skew).UnixMicro() || is.ahead(now) {
 			delete(m, name)
 		}
 	}

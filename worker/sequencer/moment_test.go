@@ -58,3 +58,22 @@ func TestOneLastEventOnAllNodes(t *testing.T) {
 		p.want("1:cache-x", history.Position{Epoch: history.Stranger, Offset: 1}, "of a version before")
 	}
 }
+
+// TestLastEventWhateverTheClock: what was published before the clock was set back is
+// not for that newer than all that comes after it.
+func TestLastEventWhateverTheClock(t *testing.T) {
+	now := time.Now()
+	p := beginWith(t, "", storeMemory, []string{"1"}, channel.CacheRules([]string{"1"})...)
+	p.env.Node, p.env.Now = "a", func() time.Time { return now }
+	for i, leap := range []time.Duration{0, -time.Hour, time.Hour, -24 * time.Hour, 30 * 24 * time.Hour} {
+		now = now.Add(leap + time.Millisecond)
+		text := leap.String()
+		p.Order(&worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: "1:cache-x",
+			Publisher: uint64(9 - i), Seq: uint64(now.UnixMicro()), Data: []byte(text), Reply: text})
+		p.want("1:cache-x", history.Position{Epoch: history.Stranger, Offset: 1}, text)
+	}
+	now = now.Add(-time.Hour)
+	if p.moments.forget(now); len(p.moments) != 0 {
+		t.Errorf("remembered after the clock was set back: %v", p.moments)
+	}
+}

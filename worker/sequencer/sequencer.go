@@ -36,6 +36,7 @@ type Sequencer struct {
 	moments moments // of the newest events of cache channels
 	served  bool    // the roster has come
 	counts  counts
+	clock   clock
 }
 
 // counts are for the metrics.
@@ -90,6 +91,7 @@ func (s *Sequencer) Start(env *worker.ServiceEnv) error {
 	if err := s.store.open(o); err != nil {
 		return err
 	}
+	s.rings.SetBack(env.Now().UnixMilli())
 	s.rings.Now("") // each sequence has an epoch from the beginning
 	for app := range env.Apps {
 		s.rings.Now(app)
@@ -131,7 +133,15 @@ func (s *Sequencer) Stop() {
 }
 
 // now is the time in messages.
-func (s *Sequencer) now() int64 { return s.env.Now().UnixMilli() }
+func (s *Sequencer) now() int64 {
+	now := s.env.Now()
+	back := s.clock.look(now)
+	s.rings.Behind = s.clock.behind.Milliseconds()
+	if back {
+		s.rings.SetBack(now.UnixMilli())
+	}
+	return now.UnixMilli()
+}
 
 // Order implements worker.OrderingService: it numbers a message, keeps it, and
 // publishes it.

@@ -156,6 +156,15 @@ func (s *Server) Advance(d time.Duration) {
 	}
 }
 
+// Leap sets the time of day that Worker.Now tells, on all servers of the bus,
+// forwards or, below 0, back, as when a clock was wrong: no time goes by, and no
+// timer runs.
+func (s *Server) Leap(d time.Duration) {
+	for _, o := range s.o.Bus.servers {
+		o.mem.Leap(d)
+	}
+}
+
 // Wait returns when ok does, which is asked again whenever a goroutine of the
 // program has posted something. The test fails when that takes 10 s.
 func (s *Server) Wait(what string, ok func() bool) {

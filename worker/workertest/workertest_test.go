@@ -252,3 +252,28 @@ func TestPanicIsContained(t *testing.T) {
 		t.Errorf("OnClose got %v", closed)
 	}
 }
+
+// TestLeap: a clock that is set closes nobody, runs no timer and stops none, and
+// nobody has been silent for less than nothing.
+func TestLeap(t *testing.T) {
+	for _, leap := range []time.Duration{time.Hour, -time.Hour, 30 * 24 * time.Hour, -24 * time.Hour} {
+		w := worker.New()
+		ticks := 0
+		w.OnWorkerStart = func(*worker.Worker) error { w.Every(time.Second, func() { ticks++ }); return nil }
+		s := workertest.Start(t, w)
+		c := s.Dial("/")
+		before := w.Now()
+		s.Leap(leap)
+		if got := w.Now().Sub(before); got != leap {
+			t.Errorf("set by %v, %v off", leap, got)
+		}
+		s.Advance(0)
+		if ticks != 0 || c.Closed() {
+			t.Errorf("a leap of %v runs %d timers, closed %v", leap, ticks, c.Closed())
+		}
+		s.Advance(10 * time.Second)
+		if ticks != 10 || c.Closed() {
+			t.Errorf("10 s behind a leap of %v: %d ticks of a second, closed %v", leap, ticks, c.Closed())
+		}
+	}
+}

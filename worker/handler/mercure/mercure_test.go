@@ -756,3 +756,32 @@ func TestHead(t *testing.T) {
 		t.Errorf("left on the connection: %s", kept)
 	}
 }
+
+// TestStreamsEndWhateverTheClock: a clock that is set makes no work by the second, and
+// ends those alone whose token has ended by it.
+func TestStreamsEndWhateverTheClock(t *testing.T) {
+	e := ends{from: 1000, due: map[int64]map[*worker.Conn]struct{}{2000: {}, 1 << 50: {}}}
+	e.sweep(1<<50 - 1)
+	if len(e.due) != 1 || e.due[1<<50] == nil {
+		t.Errorf("%v is left after a leap of millions of years", e.due)
+	}
+
+	s := start(t, "")
+	stream := listen(s, "match=a", token(t, now(s), []map[string]any{grant("subscribe", "*")}, nil))
+	members := func() (k int) {
+		s.Do(func(w *worker.Worker) { k = w.CountMembers(wire.HubChannel("/.well-known/mercure")) })
+		return k
+	}
+	s.Leap(-time.Hour)
+	s.Advance(10 * time.Minute)
+	if members() != 1 {
+		t.Error("a stream ends while its token is good by the clock")
+	}
+	s.Leap(time.Hour)
+	s.Advance(20 * time.Second)
+	if members() != 0 {
+		t.Error("a stream goes on whose token has ended by the clock")
+	}
+	for e := stream.Next(); e.Type != "pushd:expired"; e = stream.Next() {
+	}
+}

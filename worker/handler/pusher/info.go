@@ -239,9 +239,10 @@ func (k *call) cached(channel string, done func(json.RawMessage)) {
 			Data json.RawMessage `json:"data"`
 		}
 		m := page.Messages[0]
-		left := k.h.w.ChannelRules.Of(name).Age - k.h.w.Now().Sub(time.UnixMilli(m.Time))
+		age := k.h.w.ChannelRules.Of(name).Age
+		left := age - k.h.w.Now().Sub(time.UnixMilli(m.Time))
 		err = json.Unmarshal(m.Data, &message)
-		raw, bad := json.Marshal(map[string]any{"data": message.Data, "ttl": max(int(left.Round(time.Second).Seconds()), 0)})
+		raw, bad := json.Marshal(map[string]any{"data": message.Data, "ttl": int(min(max(left, 0), age).Round(time.Second).Seconds())})
 		if err = errors.Join(err, bad); err != nil {
 			k.fail(err)
 			return

@@ -31,8 +31,8 @@ func (h *Handler) expectProof(c *worker.Conn, a *app, wait time.Duration) {
 // resumeProof goes on with what is left of the time; timers do not move. One
 // whose end came on the way, and one that a new config asks for, begins anew.
 func (h *Handler) resumeProof(c *worker.Conn, a *app) {
-	left := a.AnonymousTimeout - time.Since(c.Since())
-	if left <= 0 {
+	left := a.AnonymousTimeout - h.w.Now().Sub(c.Since())
+	if left <= 0 || left > a.AnonymousTimeout { // longer: the clock was set back
 		left = a.AnonymousTimeout
 	}
 	if !a.proven(c) {

@@ -42,8 +42,8 @@ type endpoint struct {
 // item is a waiting event.
 type item struct {
 	event Event
-	at    int64 // when it came, or when its hold ended; milliseconds
-	mark  int64 // of a held one: tells it from an earlier one of the same subject
+	at    time.Time // when it came, or when its hold ended; of a journal: by the wall clock
+	mark  int64     // of a held one: tells it from an earlier one of the same subject
 }
 
 func newEndpoint(dir string, app *pusher.App, hook *pusher.Webhook, tm *timing, log *slog.Logger) *endpoint {
@@ -71,14 +71,14 @@ func safeName(raw string) string {
 func (e *endpoint) replay(l *entry) {
 	switch {
 	case l.Event != nil:
-		e.push(item{event: *l.Event, at: l.At})
+		e.push(item{event: *l.Event, at: time.UnixMilli(l.At)})
 	case l.Hold != nil:
 		if s, ok := l.Hold.held(); ok {
-			e.hold(s, item{event: *l.Hold, at: l.At})
+			e.hold(s, item{event: *l.Hold, at: time.UnixMilli(l.At)})
 		}
 	case l.Ready != nil:
 		if s, ok := l.Ready.held(); ok {
-			e.ready(s, l.At)
+			e.ready(s, time.UnixMilli(l.At))
 		}
 	case l.Back != nil:
 		if s, ok := l.Back.held(); ok {
@@ -91,7 +91,6 @@ func (e *endpoint) replay(l *entry) {
 
 // add takes a new event.
 func (e *endpoint) add(ev Event, now time.Time) {
-	at := milli(now)
 	if s, ok := ev.answers(); ok {
 		if was, ok := e.release(s); ok {
 			e.journal.add(entry{Back: &was.event})
@@ -111,10 +110,10 @@ func (e *endpoint) add(ev Event, now time.Time) {
 		return
 	}
 	if !holds {
-		e.push(item{event: ev, at: at})
-		e.journal.add(entry{Event: &ev, At: at})
-	} else if e.hold(s, item{event: ev, at: at}) {
-		e.journal.add(entry{Hold: &ev, At: at})
+		e.push(item{event: ev, at: now})
+		e.journal.add(entry{Event: &ev, At: milli(now)})
+	} else if e.hold(s, item{event: ev, at: now}) {
+		e.journal.add(entry{Hold: &ev, At: milli(now)})
 	}
 }
 
@@ -140,7 +139,7 @@ func (e *endpoint) next() (at time.Time) {
 		}
 	}
 	if len(e.order) > 0 { // mature has seen to it that the first is still held
-		earliest(time.UnixMilli(e.held[e.order[0].subject].at).Add(e.timing.hold))
+		earliest(e.held[e.order[0].subject].at.Add(e.timing.hold))
 	}
 	if len(e.queue) > 0 && e.sending == 0 {
 		earliest(e.nextTry)
@@ -168,7 +167,7 @@ func (e *endpoint) batch(now time.Time) []byte {
 		events.Write(encode(e.queue[n].event.told()))
 	}
 	e.sending = n
-	return fmt.Appendf(nil, `{"time_ms":%d,"events":[%s]}`, e.queue[n-1].at, events.Bytes())
+	return fmt.Appendf(nil, `{"time_ms":%d,"events":[%s]}`, milli(e.queue[n-1].at), events.Bytes())
 }
 
 // finish takes the outcome of the POST that was under way.
@@ -195,7 +194,7 @@ func (e *endpoint) finish(err error, now time.Time) {
 		n = len(e.queue) // one POST's worth a minute is less than may come
 	}
 	old := 0
-	for old < n && now.Sub(time.UnixMilli(e.queue[old].at)) >= e.timing.giveUp {
+	for old < n && now.Sub(e.queue[old].at) >= e.timing.giveUp {
 		old++
 	}
 	if old > 0 {

@@ -33,7 +33,7 @@ func (e *endpoint) release(s subject) (item, bool) {
 }
 
 // ready moves a held event to the queue's end.
-func (e *endpoint) ready(s subject, at int64) {
+func (e *endpoint) ready(s subject, at time.Time) {
 	if it, ok := e.release(s); ok {
 		e.push(item{event: it.event, at: at})
 	}
@@ -44,11 +44,11 @@ func (e *endpoint) mature(now time.Time) {
 	for len(e.order) > 0 {
 		m := e.order[0]
 		if it, ok := e.held[m.subject]; ok && it.mark == m.n {
-			age := now.Sub(time.UnixMilli(it.at))
-			if age >= 0 && age < e.timing.hold { // below 0: the clock was set back
+			age := now.Sub(it.at)
+			if age >= 0 && age < e.timing.hold { // below 0: the clock was set back between two processes
 				return
 			}
-			e.confirm(m.subject, it, milli(now))
+			e.confirm(m.subject, it, now)
 		}
 		e.order = e.order[1:]
 	}
@@ -56,12 +56,12 @@ func (e *endpoint) mature(now time.Time) {
 }
 
 // confirm lets a held event go: nothing has taken it back.
-func (e *endpoint) confirm(s subject, it item, at int64) {
+func (e *endpoint) confirm(s subject, it item, at time.Time) {
 	if !e.hook.Wants(it.event.Name) { // held to swallow the one that takes it back
 		e.journal.add(entry{Back: &it.event})
 		e.release(s)
 		return
 	}
-	e.journal.add(entry{Ready: &it.event, At: at})
+	e.journal.add(entry{Ready: &it.event, At: milli(at)})
 	e.ready(s, at)
 }

@@ -46,11 +46,11 @@ func (e *endpoint) save(now time.Time) {
 // entries are what a journal has to hold for the queue as it is.
 func (e *endpoint) entries() (list []entry) {
 	for i := range e.queue {
-		list = append(list, entry{Event: &e.queue[i].event, At: e.queue[i].at})
+		list = append(list, entry{Event: &e.queue[i].event, At: milli(e.queue[i].at)})
 	}
 	for _, m := range e.order {
 		if it, ok := e.held[m.subject]; ok && it.mark == m.n {
-			list = append(list, entry{Hold: &it.event, At: it.at})
+			list = append(list, entry{Hold: &it.event, At: milli(it.at)})
 		}
 	}
 	return list

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -192,4 +193,38 @@ func TestIdleSleeps(t *testing.T) {
 			t.Errorf("sent %q", got)
 		}
 	})
+}
+
+// TestWhateverTheClock: an event is as old as it is, not as the wall clock has it,
+// which is set by hours while it waits.
+func TestWhateverTheClock(t *testing.T) {
+	for _, leap := range []time.Duration{-time.Hour, time.Hour, -24 * time.Hour, 30 * 24 * time.Hour} {
+		apps := appOf("http://x")
+		e := newEndpoint(t.TempDir(), &apps[0], &apps[0].Webhooks[0], &defaults, new(testkit.Log).Logger())
+		now := time.Now()
+		e.add(occupied("a"), now)
+		e.add(vacated("b"), now)
+		now = testkit.Leap(now.Add(time.Second), leap)
+		e.mature(now)
+		if len(e.held) != 1 {
+			t.Errorf("a leap of %v ends a hold", leap)
+		}
+		if at := e.next(); at.After(now.Add(defaults.hold)) {
+			t.Errorf("a leap of %v: sleeps for %v", leap, at.Sub(now))
+		}
+		e.batch(now)
+		e.finish(errors.New("no answer"), now)
+		if len(e.queue) != 1 || e.stats.DroppedOld != 0 {
+			t.Errorf("a leap of %v drops an event of a second: %+v", leap, e.stats)
+		}
+		now = now.Add(defaults.hold)
+		if e.mature(now); len(e.held) != 0 {
+			t.Errorf("a leap of %v: still held after its time", leap)
+		}
+		now = now.Add(defaults.giveUp)
+		e.batch(now)
+		if e.finish(errors.New("no answer"), now); len(e.queue) != 0 {
+			t.Errorf("a leap of %v: kept for longer than 5 minutes of failure", leap)
+		}
+	}
 }

@@ -1,0 +1,24 @@
+package master
+
+import "time"
+
+// A time that one program leaves to the next is written by the wall clock, which may
+// be set at any moment. carried and arrived keep its distance to now: what the clock
+// was set by while the old program ran, and is set by while the new one runs, counts
+// for nothing.
+
+// carried is t for the record: the wall clock of now, less the age of t.
+func carried(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return now.Round(0).Add(t.Sub(now))
+}
+
+// arrived is t, from the record, as if this program had seen it.
+func arrived(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return now.Add(t.Sub(now))
+}
