@@ -146,7 +146,7 @@ func TestReloadsUnderTLS(t *testing.T) {
 		"--channels", "2", "--talk-rate", "20", "--publish-rate", "20", "--churn", "5", "--connect-rate", "20",
 		"--times", fmt.Sprint(times), "--every", "100ms",
 		"--exec", fmt.Sprintf("%s reload -c %s --json >> %s", s.Binary, s.Config, reports)}, flags...)...)
-	load.Env = s.Command(context.Background()).Env
+	load.Env, load.Dir = s.Command(context.Background()).Env, s.Dir
 	var errs bytes.Buffer
 	load.Stderr = &errs
 	out, err := load.Output()

@@ -33,19 +33,26 @@ type process struct {
 	over chan error
 }
 
-func start(t *testing.T, p Process) *process {
+// pair are the two ends of a control channel, which are closed at the end.
+func pair(t *testing.T) (mine, theirs *control.Conn) {
 	t.Helper()
-	mine, theirs, err := control.Pair()
+	mine, f, err := control.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Control, err = control.Open(theirs); err != nil {
+	if theirs, err = control.Open(f); err != nil {
 		t.Fatal(err)
 	}
-	p.Key, p.Log = "key", slog.New(slog.NewTextHandler(io.Discard, nil))
+	t.Cleanup(func() { mine.Close(); theirs.Close() })
+	return mine, theirs
+}
+
+func start(t *testing.T, p Process) *process {
+	t.Helper()
+	mine, theirs := pair(t)
+	p.Control, p.Key, p.Log = theirs, "key", slog.New(slog.NewTextHandler(io.Discard, nil))
 	b := &process{t: t, to: mine, over: make(chan error, 1)}
 	go func() { b.over <- Serve(p) }()
-	t.Cleanup(func() { mine.Close() })
 	return b
 }
 
@@ -209,15 +216,7 @@ func TestFailureIsReported(t *testing.T) {
 // TestCarriedConnections: what was read of a client goes with its connection,
 // however long it is, and a message that makes no sense is refused.
 func TestCarriedConnections(t *testing.T) {
-	to, theirs, err := control.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := control.Open(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
+	to, from := pair(t)
 	prefixes := [][]byte{nil, []byte("short"), bytes.Repeat([]byte("long"), partMax)}
 	sent := make(chan error, 1)
 	go func() {
@@ -294,15 +293,7 @@ func TestOrdersWithoutDescriptors(t *testing.T) {
 // TestCarriedWithoutDescriptors: of connections that come, one for which there is
 // no descriptor is lost, with all that was read of it, and no other.
 func TestCarriedWithoutDescriptors(t *testing.T) {
-	to, theirs, err := control.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := control.Open(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
+	to, from := pair(t)
 	for _, part := range []control.Carried{{Door: "a", Prefix: []byte("1"), More: true}, {Prefix: []byte("2")}, {Door: "b", Prefix: []byte("3")}} {
 		var files []*os.File
 		if part.Door != "" {
@@ -315,7 +306,7 @@ func TestCarriedWithoutDescriptors(t *testing.T) {
 	to.Close()
 	feed := starve(t)
 	var all []api.Carried
-	err = receiveCarried(from, &all)
+	err := receiveCarried(from, &all)
 	feed()
 	if !errors.Is(err, io.EOF) || len(all) != 2 || all[0].File != nil || string(all[0].Prefix) != "12" || string(all[1].Prefix) != "3" {
 		t.Errorf("%+v, %v", all, err)
@@ -325,15 +316,7 @@ func TestCarriedWithoutDescriptors(t *testing.T) {
 // TestAsker: an answer reaches who asked, an error is one, and who waits no more
 // is forgotten.
 func TestAsker(t *testing.T) {
-	to, theirs, err := control.Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer to.Close()
-	from, err := control.Open(theirs)
-	if err != nil {
-		t.Fatal(err)
-	}
+	to, from := pair(t)
 	a := &asker{control: to}
 	go func() {
 		for {

@@ -12,12 +12,10 @@ import (
 // connection is open once it is in its channel, and its messages are the data of
 // the channel's publications.
 type centrifugo struct {
-	client.Handler // the load
-	env            *Env
-	channel        string
-	joining        map[*client.Conn]bool
-	refused        map[*client.Conn]string // what the server said instead
-	known          envelope
+	entry
+	env     *Env
+	channel string
+	known   envelope
 }
 
 // Commands carry a number, which the replies repeat.
@@ -33,17 +31,8 @@ func (d *centrifugo) around(load client.Handler) client.Handler {
 
 // Opened says hello; the answer is asked for the channel.
 func (d *centrifugo) Opened(c *client.Conn) {
-	d.joining[c] = true
+	d.joining[c] = 1
 	d.send(c, `{"id":%d,"connect":{}}`, connectID)
-}
-
-func (d *centrifugo) Closed(c *client.Conn, err error) {
-	delete(d.joining, c)
-	if said, ok := d.refused[c]; ok {
-		delete(d.refused, c)
-		err = fmt.Errorf("refused: %s", said)
-	}
-	d.Handler.Closed(c, err)
 }
 
 // Message takes a frame, which holds one line or more.
@@ -78,9 +67,8 @@ func (d *centrifugo) line(c *client.Conn, op client.Opcode, line []byte) {
 	case said.ID == connectID:
 		channel, _ := json.Marshal(d.channel)
 		d.send(c, `{"id":%d,"subscribe":{"channel":%s}}`, subscribeID, channel)
-	case said.ID == subscribeID && d.joining[c]:
-		delete(d.joining, c)
-		d.Handler.Opened(c)
+	case said.ID == subscribeID && d.joining[c] > 0:
+		d.joined(c)
 	case said.Push == nil && said.ID == 0: // {}: is anybody there?
 		d.send(c, "{}")
 	case said.Push != nil && said.Push.Pub != nil && json.Unmarshal(said.Push.Pub.Data, &text) == nil:

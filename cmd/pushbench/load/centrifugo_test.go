@@ -25,7 +25,7 @@ func TestCentrifugo(t *testing.T) {
 		t.Fatal(err)
 	}
 	load, c := &heard{}, &client.Conn{} // which is not open, so that what is sent goes nowhere
-	d := &centrifugo{env: &Env{Loop: loop}, channel: "a", joining: map[*client.Conn]bool{}, refused: map[*client.Conn]string{}}
+	d := &centrifugo{entry: newEntry(), env: &Env{Loop: loop}, channel: "a"}
 	h := d.around(load)
 	h.Opened(c)
 	for _, frame := range []string{

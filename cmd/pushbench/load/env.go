@@ -86,9 +86,9 @@ func New(env *Env, spec Spec, sources []string) (Load, error) {
 	b := base{env: env, spec: spec, targets: targets}
 	switch {
 	case spec.Pusher != nil:
-		b.dialect = &pusher{env: env, Pusher: *spec.Pusher, joining: map[*client.Conn]int{}, refused: map[*client.Conn]string{}}
+		b.dialect = &pusher{entry: newEntry(), env: env, Pusher: *spec.Pusher}
 	case spec.Centrifugo != "":
-		b.dialect = &centrifugo{env: env, channel: spec.Centrifugo, joining: map[*client.Conn]bool{}, refused: map[*client.Conn]string{}}
+		b.dialect = &centrifugo{entry: newEntry(), env: env, channel: spec.Centrifugo}
 	}
 	switch spec.Kind {
 	case Idle:

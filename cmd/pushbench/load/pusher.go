@@ -25,11 +25,9 @@ type Pusher struct {
 // pusher is the dialect of the Pusher protocol: a connection is open once all its
 // subscriptions have succeeded, and its messages are the data of events.
 type pusher struct {
-	client.Handler // the load
-	env            *Env
+	entry // what is awaited are subscriptions, -1: the greeting
+	env   *Env
 	Pusher
-	joining map[*client.Conn]int    // subscriptions awaited
-	refused map[*client.Conn]string // what the server said instead
 	known   envelope
 	names   int
 	learned func(c *client.Conn, user string) // of each user that the server names, or nil
@@ -54,15 +52,6 @@ func (p *pusher) around(load client.Handler) client.Handler {
 
 // Opened waits for the server's greeting.
 func (p *pusher) Opened(c *client.Conn) { p.joining[c] = -1 }
-
-func (p *pusher) Closed(c *client.Conn, err error) {
-	delete(p.joining, c)
-	if said, ok := p.refused[c]; ok {
-		delete(p.refused, c)
-		err = fmt.Errorf("refused: %s", said)
-	}
-	p.Handler.Closed(c, err)
-}
 
 func (p *pusher) Message(c *client.Conn, op client.Opcode, data []byte) {
 	if text, ok := p.known.open(data); ok {
@@ -91,10 +80,7 @@ func (p *pusher) Message(c *client.Conn, op client.Opcode, data []byte) {
 		p.subscribe(c, text)
 	case subscribed:
 		p.tell(c, text)
-		if p.joining[c]--; p.joining[c] == 0 {
-			delete(p.joining, c)
-			p.Handler.Opened(c)
-		}
+		p.joined(c)
 	case "pusher:ping":
 		p.env.Loop.Send(c, client.Text, []byte(`{"event":"pusher:pong","data":{}}`))
 	case "pusher_internal:subscription_count", "pusher_internal:member_removed":
