@@ -140,6 +140,7 @@ const (
 
 	CodeNumberOnly = bus.CodeNumberOnly
 	HistoryService = bus.HistoryService
+	HistorySilent  = bus.HistorySilent
 	Shards         = bus.Shards
 	maxPublication = bus.MaxData
 
@@ -162,6 +163,9 @@ var (
 
 // Shard is bus.Shard.
 func Shard(scope Scope, target string) uint8 { return bus.Shard(scope, target) }
+
+// Unkept is bus.Unkept.
+func Unkept(said []Numbered, all bool) string { return bus.Unkept(said, all) }
 
 // AppendMessage is bus.AppendMessage.
 func AppendMessage(dst, message []byte) []byte { return bus.AppendMessage(dst, message) }

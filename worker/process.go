@@ -131,7 +131,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, heir: p.Init.Heir, broker: bus.PartsOf(p.Broker),
 		identity: p.Init.Identity().On(p.Node).String(),
 		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
-		recall: recall{apps: p.Apps, ordered: w.ChannelRules.Ordered()},
+		recall: recall{apps: p.Apps, ordered: w.ChannelRules.Ordered(), shared: w.Services.SharedHistory()},
 	}
 	if l.log == nil {
 		l.log = slog.Default()

@@ -70,6 +70,7 @@ func (r *Recovery) Send() {
 type recall struct {
 	apps    channel.Apps
 	ordered func(channel string) bool // nil: no channel has history
+	shared  bool                      // by all nodes
 	of      map[*Conn][]joining
 	dirty   []*Conn // may have something to ask
 	word    []byte  // of this turn, to the service

@@ -317,10 +317,16 @@ func (w *Worker) PublishAll(list []ChannelMessage) error { return w.loop.publish
 // PublishNumbered is PublishAll, and calls done once on the loop, not before it
 // returns, with what the history service has made of each message: its position in
 // a channel with history, and what was repeated or outdated of those that have an
-// Order. all is false when the service has not answered within 2 s; then nobody
-// knows whether the others were published.
+// Order, and why one was refused. all is false when the service has not answered
+// within 2 s; then nobody knows whether the others were published.
 func (w *Worker) PublishNumbered(list []ChannelMessage, done func(said []Numbered, all bool)) error {
 	return w.loop.publishNumbered(list, done)
+}
+
+// SharesHistory reports whether messages of the channel are kept by a store that all
+// nodes share. It may refuse what Publish has taken, of which PublishNumbered tells.
+func (w *Worker) SharesHistory(channel string) bool {
+	return w.loop.recall.shared && w.loop.hasHistory(channel)
 }
 
 // SendToUID sends m to every connection bound to uid. As Publish.

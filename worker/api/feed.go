@@ -100,7 +100,7 @@ func (f *feed) read(p *place) {
 		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
-		cause, err := f.take(line, p.conn.RemoteAddr(), streamPatience)
+		cause, err := f.take(line, p.conn.RemoteAddr(), streamPatience, func(err error) { complain(p.conn, err) })
 		if err == nil {
 			f.s.ingest.prove(p)
 		} else if !complain(p.conn, err) || cause == causeSyntax {
@@ -142,6 +142,6 @@ func (s *Server) ServeIngestPackets(pc net.PacketConn, o IngestOptions) error {
 			continue
 		}
 		// parse copies what it keeps: buf is read into again.
-		_, _ = f.take(bytes.TrimSpace(buf[:n]), from, 0) // a refusal has been counted and logged
+		_, _ = f.take(bytes.TrimSpace(buf[:n]), from, 0, func(error) {}) // a refusal has been counted and logged
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/order"
 	"github.com/pushd/pushd/worker/seldom"
 )
@@ -24,7 +25,7 @@ const (
 	causeInvalid     = "invalid"     // no target, unknown field, wrong type …
 	causeSize        = "size"        // over 1 MiB
 	causeBusy        = "busy"        // the bus took nothing for a second
-	causeAway        = "away"        // the bus is away
+	causeAway        = "away"        // the bus is away, or the history that all nodes share
 	causeConnections = "connections" // too many
 )
 
@@ -33,6 +34,7 @@ type ingest struct {
 	published atomic.Uint64
 	logged    seldom.Limit // of refusals
 	long      atomic.Int64 // bytes of lines that are longer than shortLine
+	unsaid    atomic.Int64 // objects of which the history has said nothing yet
 
 	mu      sync.Mutex
 	refused map[string]uint64      // by cause
@@ -96,11 +98,15 @@ func (f *feed) parse(object []byte) ([]worker.Publication, string, error) {
 }
 
 // take handles one datagram or line. Where the sender can wait, a full bus
-// makes it wait up to a second.
-func (f *feed) take(object []byte, from net.Addr, patience time.Duration) (cause string, err error) {
+// makes it wait up to a second. What the history refuses after that is told to late, on
+// another goroutine.
+func (f *feed) take(object []byte, from net.Addr, patience time.Duration, late func(error)) (cause string, err error) {
 	ps, cause, err := f.parse(object)
 	if err == nil {
-		err = f.publish(ps, patience)
+		err = f.publish(ps, patience, func(err error) {
+			f.s.refuse(causeAway, from)
+			late(err)
+		})
 		cause = causeOf(err)
 	}
 	if err != nil {
@@ -111,13 +117,39 @@ func (f *feed) take(object []byte, from net.Addr, patience time.Duration) (cause
 	return "", nil
 }
 
-func (f *feed) publish(ps []worker.Publication, patience time.Duration) error {
+func (f *feed) publish(ps []worker.Publication, patience time.Duration, refused func(error)) error {
+	send := f.s.o.Client.PublishAll
+	if f.s.o.Client.Shares(ps) {
+		send = func(ps []worker.Publication) error { return f.numbered(ps, refused) }
+	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		err := f.s.o.Client.PublishAll(ps)
+		err := send(ps)
 		if !errors.Is(err, worker.ErrBrokerBusy) || !time.Now().Before(deadline) {
 			return err
 		}
 	}
+}
+
+// maxUnsaid bounds the objects of which the history has said nothing yet.
+const maxUnsaid = 4096
+
+// numbered publishes what the history may refuse later.
+func (f *feed) numbered(ps []worker.Publication, refused func(error)) error {
+	unsaid := &f.s.ingest.unsaid
+	if unsaid.Add(1) > maxUnsaid {
+		unsaid.Add(-1)
+		return worker.ErrBrokerBusy
+	}
+	err := f.s.o.Client.PublishNumbered(ps, broker.NumberWait, func(said []worker.Numbered, all bool) {
+		defer unsaid.Add(-1)
+		if why := worker.Unkept(said, all); why != "" {
+			refused(&problem{Message: why})
+		}
+	})
+	if err != nil {
+		unsaid.Add(-1)
+	}
+	return err
 }
 
 func causeOf(err error) string {

@@ -353,16 +353,16 @@ func (c *Client) PublishCollect(ctx context.Context, ps []worker.Publication, ta
 		return nil, err
 	}
 	g.collect(ctx, take)
-	g.collectNumbers(numberWait, take)
+	g.collectNumbers(NumberWait, take)
 	if g.vain() {
 		return nil, worker.ErrBrokerAway
 	}
 	return g.outcomes(), nil
 }
 
-// numberWait is how long a message may wait to be numbered where all nodes share
+// NumberWait is how long a message may wait to be numbered where all nodes share
 // a history: its servers may be choosing a leader.
-const numberWait = 2500 * time.Millisecond
+const NumberWait = 2500 * time.Millisecond
 
 // collectNumbers waits for what the history service has to say, be the workers
 // late or not: who is told that a message was not numbered may publish it again.
@@ -384,7 +384,7 @@ func (g *gathering) collectNumbers(wait time.Duration, take func(int, worker.Ans
 		case <-limit.C:
 		case <-g.c.closed:
 		}
-		silent, _ := json.Marshal(worker.Numbered{Failed: worker.ErrUnavailable.Error() + ": the history service has not answered; the message may have been kept all the same"})
+		silent, _ := json.Marshal(worker.Numbered{Failed: worker.HistorySilent})
 		for i := range g.ordered {
 			g.answered(reply{i, worker.Answer{Worker: worker.HistoryService, Data: silent}}, take)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pushd/pushd/worker"
@@ -79,6 +80,12 @@ func (c *Client) moment() uint64 {
 			return now
 		}
 	}
+}
+
+// Shares reports whether one of the messages goes to the history that all nodes share,
+// which may refuse what PublishAll has taken; PublishNumbered tells.
+func (c *Client) Shares(ps []worker.Publication) bool {
+	return c.o.SharedHistory && slices.ContainsFunc(ps, func(p worker.Publication) bool { return c.ordered(&p) })
 }
 
 // PublishNumbered implements worker.Numberer.

@@ -30,6 +30,23 @@ type Numbered struct {
 	Failed   string           `json:"failed,omitempty"`   // why it could not be numbered: see ErrUnavailable
 }
 
+// HistorySilent is why a message has failed of which the history service has said nothing.
+const HistorySilent = "the history service has not answered: it is not known whether what was sent is kept"
+
+// Unkept says why not all messages are known to be taken, by what PublishNumbered tells;
+// "" = all are.
+func Unkept(said []Numbered, all bool) string {
+	for i := range said {
+		if why := said[i].Failed; why != "" {
+			return why
+		}
+	}
+	if !all {
+		return HistorySilent
+	}
+	return ""
+}
+
 // HistoryService is the name of the service that numbers the messages of
 // channels with history, and keeps them.
 const HistoryService = "history"

@@ -201,10 +201,12 @@ func (k *call) fail(err error) {
 	case errors.Is(err, worker.ErrTooLarge):
 		f = &fault{http.StatusRequestEntityTooLarge, err.Error()}
 	case errors.Is(err, worker.ErrBrokerBusy), errors.Is(err, worker.ErrBrokerAway), errors.Is(err, worker.ErrUnavailable):
-		k.w.Header().Set("Retry-After", "1")
 		f = &fault{http.StatusServiceUnavailable, err.Error()}
 	default:
 		k.h.log.Error("pusher: API", "path", clip(k.r.URL.Path), "error", err)
+	}
+	if f.status == http.StatusServiceUnavailable {
+		k.w.Header().Set("Retry-After", "1")
 	}
 	k.answer(f.status, map[string]string{"error": f.text})
 }
@@ -216,7 +218,6 @@ func (k *call) unknown(why error, rest func()) {
 		rest()
 		return
 	}
-	k.w.Header().Set("Retry-After", "1")
 	k.fail(&fault{http.StatusServiceUnavailable, why.Error()})
 }
 

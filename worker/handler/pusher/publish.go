@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	wire "github.com/pushd/pushd/protocol/pusher"
@@ -42,7 +43,7 @@ func (k *call) send(events []event, done func([]outcome)) error {
 	size, asks := 0, false
 	for i := range events { // before any of it is made
 		size += events[i].size()
-		asks = asks || events[i].asks()
+		asks = asks || events[i].asks() || slices.ContainsFunc(events[i].channels, func(c string) bool { return k.h.w.SharesHistory(k.a.channel(c)) })
 	}
 	if size > maxFanout {
 		return &fault{http.StatusRequestEntityTooLarge, "the data is over 32 MiB for all channels together: send several requests"}
@@ -61,9 +62,11 @@ func (k *call) send(events []event, done func([]outcome)) error {
 	}
 	k.w.Defer()
 	return k.h.w.PublishNumbered(list, func(said []worker.Numbered, all bool) {
-		if !all && keyed(events) {
-			k.w.Header().Set("Retry-After", "1")
-			k.fail(&fault{http.StatusServiceUnavailable, "it is not known whether the events were sent: send them again with the same idempotency_key"})
+		if why := worker.Unkept(said, all); why != "" {
+			if keyed(events) {
+				why += "; send the events again with the same idempotency_key"
+			}
+			k.fail(&fault{http.StatusServiceUnavailable, why})
 			return
 		}
 		for i := range known {
