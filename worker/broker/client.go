@@ -83,6 +83,9 @@ func (c *Client) Start(in worker.Inbox) error {
 	if err := c.link.connect(&c.o); err != nil {
 		return err
 	}
+	if c.link.pool != nil {
+		go c.link.watch(&c.sender.turn)
+	}
 	if err := c.subscribe(in); err != nil {
 		c.link.cut()
 		c.link.nc.Close()
@@ -90,9 +93,6 @@ func (c *Client) Start(in worker.Inbox) error {
 	}
 	c.running.Store(true)
 	go c.sender.run()
-	if c.link.pool != nil {
-		go c.link.watch(&c.sender.turn)
-	}
 	return nil
 }
 
@@ -108,7 +108,7 @@ func (c *Client) subscribe(in worker.Inbox) error {
 	if err != nil {
 		return err
 	}
-	if err = nc.FlushTimeout(c.o.StartTimeout); err == nil && c.receiver != nil {
+	if err = c.link.confirmed(c.o.StartTimeout); err == nil && c.receiver != nil {
 		c.receiver.subscribed()
 	}
 	return err

@@ -79,7 +79,7 @@ func StartHost(o HostOptions) (*Host, error) {
 		}
 	}
 	if err == nil {
-		err = o.Client.link.nc.FlushTimeout(o.Client.o.StartTimeout)
+		err = o.Client.link.confirmed(o.Client.o.StartTimeout)
 	}
 	if err != nil {
 		h.Close()

@@ -124,6 +124,20 @@ func backOnce(attempts int) time.Duration {
 	return time.Duration(min(attempts, 10))*10*time.Millisecond + rand.N(10*time.Millisecond)
 }
 
+// confirmTry is how long one server may take to confirm: longer than a silent one is kept.
+const confirmTry = 2 * time.Second
+
+// confirmed returns once a server has confirmed all subscriptions: the one that they were
+// made at, or if that has gone meanwhile, the next.
+func (l *link) confirmed(limit time.Duration) error {
+	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		err := l.nc.FlushTimeout(max(min(time.Until(end), confirmTry), time.Millisecond))
+		if err == nil || time.Now().After(end) || l.nc.IsClosed() {
+			return err
+		}
+	}
+}
+
 func (l *link) up() bool { return l.away.Load() == nil }
 
 // lost reports whether the connection has been down for longer than awayLimit.

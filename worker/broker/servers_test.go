@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -242,4 +243,41 @@ func TestEverywhere(t *testing.T) {
 	if texts := in.texts()[settled:]; !slices.Equal(texts, []string{"2", "1", "3"}) {
 		t.Errorf("in the order %v", texts)
 	}
+}
+
+// TestAServerThatGoesSilentAtTheStart: it shakes hands and then says nothing more. A process
+// that starts does not wait for it, but takes the next one.
+func TestAServerThatGoesSilentAtTheStart(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				fmt.Fprint(conn, `INFO {"server_id":"S","max_payload":1048576}`+"\r\n")
+				in := bufio.NewScanner(conn)
+				for shaken := false; in.Scan(); {
+					if !shaken && in.Text() == "PING" {
+						shaken = true
+						fmt.Fprint(conn, "PONG\r\n")
+					}
+				}
+			}()
+		}
+	}()
+	second := serverAt(t, "127.0.0.1:-1", "")
+	var in inbox
+	c := at(t, "nats://"+ln.Addr().String()+",nats://"+second.Addr().String(), "n/push/0/1", &in)
+	if got := c.link.hung(); got != second.Addr().String() {
+		t.Errorf("it hangs on %s", got)
+	}
+	patient(t, c, message("room", "x"))
+	testkit.Eventually(t, "it is subscribed there", func() bool { return in.count() == 1 })
 }
