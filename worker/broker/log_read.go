@@ -120,7 +120,7 @@ func (l *sharedLog) resume(ctx context.Context, s jetstream.Stream) error {
 			}
 		}
 	}
-	return l.begin(ctx, s, reading{epoch: epoch, drawn: drawn, depth: depth, target: info.State.LastSeq}, int(info.Config.MaxMsgsPerSubject))
+	return l.begin(ctx, s, reading{epoch: epoch, drawn: drawn, depth: depth, target: info.State.LastSeq}, info)
 }
 
 // depth returns the sequence of the message that says how many messages the
@@ -188,8 +188,8 @@ func wrongLast(err error) bool {
 }
 
 // begin reads from the epoch's message on.
-func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, at reading, channel int) error {
-	forgotten, err := l.forgotten(ctx, s, at.target)
+func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, at reading, info *jetstream.StreamInfo) error {
+	forgotten, err := l.forgotten(ctx, s, at.target, info.TimeStamp)
 	if err != nil {
 		return err
 	}
@@ -202,17 +202,18 @@ func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, at reading, c
 	if forgotten <= at.drawn+1 { // nothing of this epoch
 		forgotten = 0
 	}
-	start := worker.LogStart{Epoch: at.epoch, Last: at.target, Forgotten: forgotten, Channel: channel}
+	start := worker.LogStart{Epoch: at.epoch, Last: at.target, Forgotten: forgotten, Channel: int(info.Config.MaxMsgsPerSubject), Now: info.TimeStamp}
 	l.post(func() { l.o.Begin(start) })
 	return nil
 }
 
-// forgotten is the newest sequence of which messages may have gone with age.
-func (l *sharedLog) forgotten(ctx context.Context, s jetstream.Stream, last uint64) (uint64, error) {
+// forgotten is the newest sequence of which messages may have gone with age, by the clock
+// of the server, which takes them away.
+func (l *sharedLog) forgotten(ctx context.Context, s jetstream.Stream, last uint64, now time.Time) (uint64, error) {
 	if l.o.MinAge == 0 {
 		return 0, nil
 	}
-	since := time.Now().Add(-l.o.MinAge)
+	since := now.Add(-l.o.MinAge)
 	c, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: logIdle,

@@ -49,9 +49,10 @@ type LogOptions struct {
 // LogStart is where a log is.
 type LogStart struct {
 	Epoch     history.Epoch
-	Last      uint64 // offset of the newest message that there was
-	Forgotten uint64 // of channels without a message, some up to this offset may be gone
-	Channel   int    // messages of a channel that are kept at most: another config may say so
+	Last      uint64    // offset of the newest message that there was
+	Forgotten uint64    // of channels without a message, some up to this offset may be gone
+	Channel   int       // messages of a channel that are kept at most: another config may say so
+	Now       time.Time // by the clock of the log, as LogEntry.Time is; zero = not known
 }
 
 // LogEntry is one message, as its publisher gave it to Append, or a purge.

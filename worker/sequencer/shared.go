@@ -26,6 +26,7 @@ type sharedStore struct {
 	live    bool          // all that there was before has come
 	why     string        // it takes nothing; "" = it does
 	waiting []ahead
+	apart   time.Duration // by which the log's clock is ahead of this machine's
 }
 
 // ahead is who has come with a position that has not been reached here: from
@@ -58,6 +59,9 @@ func (h *sharedStore) open(o options) (err error) {
 		}
 		old.tidy(len(old.old))
 	}
+	env, here := *s.env, s.env.Now
+	env.Now = func() time.Time { return here().Add(h.apart) } // by which the log stamps messages, and takes them away
+	s.env = &env
 	s.rings = s.newRings(h.draw)
 	h.full = s.env.Channels.Most()
 	if s.env.OpenLog == nil {
@@ -109,6 +113,9 @@ func (h *sharedStore) says() string {
 func (h *sharedStore) follows(at worker.LogStart) {
 	s := h.s
 	h.epoch, h.live, h.full = at.Epoch, false, at.Channel
+	if !at.Now.IsZero() {
+		h.apart += at.Now.Sub(s.env.Now())
+	}
 	s.rings = s.newRings(h.draw)
 	s.shards = map[string]*[worker.Shards]uint64{}
 	s.rings.Follow("", at.Last, at.Forgotten)
