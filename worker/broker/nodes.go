@@ -228,7 +228,7 @@ func (n *signs) refused() uint64 {
 func (n *signs) onSign(m *nats.Msg) {
 	var s nodes.Sign
 	if json.Unmarshal(m.Data, &s) != nil {
-		return
+		s = nodes.Sign{} // which is refused, and counted
 	}
 	n.mu.Lock()
 	verdict := n.table.Hear(&s, time.Now())

@@ -35,7 +35,7 @@ func cluster(t testing.TB) (url string) {
 
 // node is one machine's host, and a worker of it.
 type node struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	url    string
 	tenure *control.Tenure
@@ -74,7 +74,7 @@ func (n *node) start() (err error) {
 	return err
 }
 
-func newNode(t *testing.T, url, name string) *node {
+func newNode(t testing.TB, url, name string) *node {
 	t.Helper()
 	n := &node{t: t, name: name, url: url, tenure: &control.Tenure{Token: rand.Uint64() | 1, Held: true}}
 	if err := n.start(); err != nil {

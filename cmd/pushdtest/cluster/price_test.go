@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -136,6 +137,61 @@ func TestPriceOfAPublish(t *testing.T) {
 	}
 	a, b := middle(price[one]), middle(price[three])
 	t.Logf("CPU of a publish by the API with a member on each node: %.0f µs on one node, %.0f µs on three: %.2f × (aim 1.6)", a, b, b/a)
+}
+
+// plain is what commits before [cluster] understand too.
+var plain = strings.Replace(single, "[cluster]\nlost = \"60s\"\n", "", 1)
+
+// TestPriceOfAForeignMessage says what a node without members takes of the processor for a
+// message that another node publishes. PUSHD_TEST_OTHER names a program to compare with, as
+// the one of another commit, in the same run.
+func TestPriceOfAForeignMessage(t *testing.T) {
+	if !full() {
+		t.Skip("a measurement; PUSHD_TEST_FULL=1")
+	}
+	programs := map[string][]byte{"this": nil}
+	if path := os.Getenv("PUSHD_TEST_OTHER"); path != "" {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs["other"] = raw
+	}
+	clusters, price := map[string]*Cluster{}, map[string][]time.Duration{}
+	for name, program := range programs {
+		clusters[name] = Start(t, Options{Config: plain, Nodes: 2, Program: program})
+	}
+	for range rounds {
+		for name, c := range clusters {
+			price[name] = append(price[name], priceOf(func() time.Duration { return c.Nodes[1].cpu(t) }, func() {
+				c.Nodes[0].bursts(t, lines, func(i int) object { return object{"channel": "room", "data": fmt.Sprint(i)} })
+			}))
+		}
+	}
+	this := middle(price["this"])
+	t.Logf("CPU of a node without members for a message of another node: %.0f µs", this)
+	if other := price["other"]; other != nil {
+		t.Logf("with the other program %.0f µs: %.2f × (aim 0.55 of 9ffb97b)", middle(other), this/middle(other))
+	}
+}
+
+// TestHowSoonOthersKnow says how long it takes until a member of another node is told of one
+// who joins: 2 ms is what is aimed at.
+func TestHowSoonOthersKnow(t *testing.T) {
+	if !full() {
+		t.Skip("a measurement; PUSHD_TEST_FULL=1")
+	}
+	c := Start(t, Options{Config: rooms, NATS: 3})
+	watcher := visit(t, c.Nodes[0], "watcher")
+	var took []time.Duration
+	for i := range 80 { // a presence channel has 100 members
+		time.Sleep(100 * time.Millisecond) // a room pauses for 25 ms between two events
+		v := visit(t, c.Nodes[1+i%2], fmt.Sprint("user-", i))
+		pushdtest.Eventually(t, "the watcher is told", func() bool { return !watcher.heardOf(v.user).IsZero() })
+		took = append(took, watcher.heardOf(v.user).Sub(v.asked))
+	}
+	half := middle(took)
+	t.Logf("from the request to join to member_added on another node, 80 joins: %.0f µs p50, %.0f µs p90 (aim 2000 p50)", half, float64(took[len(took)*9/10].Nanoseconds())/1000)
 }
 
 // TestPriceOfOrder says what a message of a channel with history takes where JetStream
