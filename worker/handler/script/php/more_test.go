@@ -19,11 +19,14 @@ use Workerman\Worker;
 use Workerman\Timer;
 $w = new Worker('websocket://0.0.0.0:2346');
 $w->onWorkerStart = function ($w) {
-    Timer::add(0.01, function ($a) { static $n = 0; if (++$n <= 3) Pushd\publish('x', "$a $n"); }, ['tick']);
+    Timer::add(0.01, function ($a) {
+        static $n = 0;
+        if (++$n <= 3) Pushd\publish('x', "$a $n");
+        if ($n === 3) Timer::delay(0.001, function () { Pushd\publish('x', 'last'); });
+    }, ['tick']);
     $gone = Timer::add(0.01, function () { Pushd\publish('x', 'never'); });
     Timer::del($gone);
     Timer::add(0.001, function () { throw new Exception('in a timer'); }, [], false);
-    Timer::delay(0.2, function () { Pushd\publish('x', 'last'); });
 };
 Worker::runAll();
 `), "start")

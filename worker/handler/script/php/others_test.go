@@ -121,25 +121,63 @@ $s->start();`), "start")
 }
 
 // TestHints: what is not there is named where the program asks for it, with what
-// there is instead.
+// there is instead: by a class, a method, a constant or a function.
 func TestHints(t *testing.T) {
-	for code, want := range map[string]string{
-		`Co\run(function () {});`:                                                      "coroutines are not there",
-		`Swoole\Coroutine\run(function () {});`:                                        "coroutines are not there",
-		`go(function () {});`:                                                          "coroutines are not there",
-		`new Swoole\Coroutine\Channel(1);`:                                             "coroutines are not there",
-		`Swoole\Runtime::enableCoroutine();`:                                           "coroutines are not there",
-		`Swoole\Coroutine::create('strlen');`:                                          "callbacks run one after the other",
-		`new Swoole\Lock();`:                                                           "of Swoole there are",
-		`new Swoole\Process(function () {});`:                                          "start.php:2",
-		`new PHPSocketIO\SocketIO(2120);`:                                              "composer install",
-		`new Workerman\WebServer('http://x:1');`:                                       "of Workerman 3",
-		`require 'vendor/autoload.php';`:                                               "no package of composer",
-		`new Ratchet\Session\SessionProvider(1);`:                                      "the session's cookie is in",
-		`new Ratchet\Wamp\WampServer(1);`:                                              "topics are",
-		`new Ratchet\Http\Router(1);`:                                                  "App::route() does it",
-		`new Ratchet\Server\FlashPolicy;`:                                              "no Flash",
-		`(new Workerman\Protocols\Http\Request("GET / HTTP/1.1\r\n\r\n"))->session();`: "composer require workerman/workerman",
+	hints := []struct{ code, want string }{
+		{`Co\run(function () {});`, "coroutines are not there"},
+		{`Swoole\Coroutine\run(function () {});`, "coroutines are not there"},
+		{`go(function () {});`, "coroutines are not there"},
+		{`new Swoole\Coroutine\Channel(1);`, "coroutines are not there"},
+		{`Swoole\Runtime::enableCoroutine();`, "coroutines are not there"},
+		{`swoole_coroutine_create('strlen');`, "coroutines are not there"},
+		{`Swoole\Coroutine::create('strlen');`, "callbacks run one after the other"},
+		{`new Swoole\Process(function () {});`, "pushd starts the processes"},
+		{`new Swoole\Process\Pool(1);`, "pushd starts the processes"},
+		{`new Swoole\Client(SWOOLE_SOCK_TCP | SWOOLE_KEEP);`, "clients of Swoole are not there"},
+		{`new swoole_http_client('x', 1);`, "clients of Swoole are not there"},
+		{`new Swoole\Http2\Request();`, "of Swoole there are"},
+		{`new OpenSwoole\Core\Psr\Request('/');`, "of Swoole there are"},
+		{`(new Swoole\Http\Response)->upgrade();`, `on("message") of Swoole\WebSocket\Server`},
+		{`(new Swoole\WebSocket\Server('0.0.0.0'))->addProcess(1);`, "pushd starts the processes"},
+		{`(new Swoole\Server('0.0.0.0'))->heartbeat();`, "ping_interval"},
+		{`(new Swoole\Atomic)->wait();`, "one process serves"},
+		{`Swoole\Timer::info(1);`, "pushd's Swoole does not have it"},
+		{`SWOOLE_TRACE_ALL;`, "pushd's Swoole does not have it"},
+		{`swoole_async_readfile('x', 'y');`, "pushd's Swoole does not have it"},
+		{`new PHPSocketIO\SocketIO(2120);`, "composer install"},
+		{`new GlobalData\Client('127.0.0.1:2207');`, "composer install"},
+		{`new Workerman\WebServer('http://x:1');`, "of Workerman 3"},
+		{`new Workerman\Crontab\Crontab('* * * * *', 'strlen');`, "a package of its own"},
+		{`new Workerman\Protocols\Http\Session(1);`, "composer require workerman/workerman"},
+		{`Workerman\Protocols\Http::header('A: b');`, "composer require workerman/workerman"},
+		{`(new Workerman\Protocols\Http\Request("GET / HTTP/1.1\r\n\r\n"))->session();`, "composer require workerman/workerman"},
+		{`(new Workerman\Protocols\Http\Request("POST / HTTP/1.1\r\nContent-Type: multipart/form-data\r\n\r\n"))->file();`, "composer require workerman/workerman"},
+		{`Workerman\Worker::$_pidMap;`, "processes and sockets are pushd's"},
+		{`Workerman\Timer::signalHandle();`, "processes and sockets are pushd's"},
+		{`new Ratchet\Session\SessionProvider(1);`, "the session's cookie is in"},
+		{`new Ratchet\Wamp\WampServer(1);`, "topics are"},
+		{`new Ratchet\Http\Router(1);`, "App::route() does it"},
+		{`new Ratchet\Server\FlashPolicy;`, "no Flash"},
+		{`Ratchet\Server\IoConnection::class::x();`, "of Ratchet there are"},
+	}
+	code := ""
+	for _, x := range hints {
+		code += fmt.Sprintf("try { eval(<<<'CODE'\n%s\nCODE); echo \"nothing\\n\"; } catch (Throwable $e) { echo strtok($e->getMessage(), \"\\n\"), Pushd\\Names::hint($e->getMessage()), \"\\n\"; }\n", x.code)
+	}
+	_, out := plan(t, program(t, code))
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != len(hints) {
+		t.Fatalf("%d answers to %d mistakes:\n%s", len(lines), len(hints), out)
+	}
+	for i, x := range hints {
+		if !strings.Contains(lines[i], x.want) {
+			t.Errorf("%s\n%s", x.code, lines[i])
+		}
+	}
+	for code, want := range map[string]string{ // as the terminal has it: once, and where
+		`require 'vendor/autoload.php';`:       "no package of composer",
+		`new Swoole\Process(function () {});`:  "start.php:2",
+		`new Swoole\Coroutine\Http\Server(1);`: "coroutines are not there",
 	} {
 		p, _ := plan(t, program(t, code))
 		if got := fmt.Sprint(p["error"]); !strings.Contains(got, want) || strings.Count(got, " in /") != 1 {
@@ -210,4 +248,91 @@ Worker::runAll();`), "start")
 	h.message(1, "x")
 	h.want(`SEND 1 [true,"0.0.0.0",2346,"0.0.0.0:2346",40001,true,false,true,1,"ESTABLISHED"]`,
 		"SEND 1 1 proxySocks5 is not supported by pushd: 127.0.0.1:1 is not connected to")
+}
+
+// TestErrorHandler: a connection's errorHandler has its mistakes, and it stays; one
+// that throws itself is no help.
+func TestErrorHandler(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onConnect = function ($c) {
+    $c->errorHandler = function (Throwable $e) use ($c) {
+        $c->send('mistake: ' . $e->getMessage());
+        if ($e->getMessage() === 'twice') throw new Exception('again');
+    };
+};
+$w->onMessage = function ($c, $data) {
+    $c->lingerTimeout = $c->lingerTimeout + 1;
+    $c->websocketType = Workerman\Protocols\Websocket::BINARY_TYPE_BLOB === "\x81" ? Workerman\Protocols\Ws::BINARY_TYPE_ARRAYBUFFER : '';
+    $response = (new Workerman\Protocols\Http\Response())->withStatus(418, 'Teapot');
+    if ($data === 'names') { $c->send($c->lingerTimeout . $response->getReasonPhrase() . $response::PHRASES[418]); return; }
+    if ($data === 'no') { $c->noSuchThing(); return; }
+    throw new Exception($data);
+};
+Worker::runAll();`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "names")
+	h.message(1, "once")
+	h.message(1, "no")
+	orders := slices.DeleteFunc(h.done(), func(o string) bool { return strings.HasPrefix(o, "HELD") || strings.HasPrefix(o, "SESSION") })
+	want := []string{"SEND+1 1 2TeapotI'm a teapot", "SEND+1 1 mistake: once", "SEND+1 1 mistake: Call to undefined method Workerman\\Connection\\TcpConnection::noSuchThing()"}
+	if !slices.Equal(orders, want) {
+		t.Errorf("got %q, want %q\n%s", orders, want, h.log)
+	}
+	h.message(1, "twice")
+	if got := h.done(); !slices.Contains(got, "END/1011 1 internal error") {
+		t.Errorf("%q", got)
+	}
+	h.says("uncaught Exception: again")
+	h.says("uncaught Exception: twice")
+}
+
+// TestSwooleNames is what tutorials name of Swoole beside its servers.
+func TestSwooleNames(t *testing.T) {
+	h := serve(t, program(t, `
+use Swoole\Constant;
+$s = new swoole_websocket_server('0.0.0.0', 9501);
+$s->set([Constant::OPTION_WORKER_NUM => swoole_cpu_num() * 2, 'dispatch_mode' => SWOOLE_DISPATCH_UIDMOD, 'log_level' => SWOOLE_LOG_WARNING,
+    'log_rotation' => SWOOLE_LOG_ROTATION_DAILY, 'hook_flags' => SWOOLE_HOOK_ALL, 'task_enable_coroutine' => true, 'task_worker_num' => 1]);
+$s->on(Constant::EVENT_MANAGER_START, function ($s) { echo "manager starts\n"; });
+$s->on(Constant::EVENT_PIPE_MESSAGE, function () {});
+$lock = new Swoole\Lock(SWOOLE_MUTEX);
+$count = new Swoole\Atomic\Long(1);
+$pair = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
+$s->on('task', function ($s, Swoole\Server\Task $task) { $task->finish("$task->id $task->data"); });
+$s->on('finish', function ($s, $id, $data) { Pushd\publish('x', "finished $id $data"); });
+$s->on(Constant::EVENT_MESSAGE, function (Swoole\WebSocket\Server $s, Swoole\WebSocket\Frame $f) use ($lock, $count, $pair) {
+    if ($f->data === 'task') { $s->task('later'); return; }
+    if ($f->data === 'read') {
+        Swoole\Event::add($pair[0], function ($stream) use ($s, $f) { $s->push($f->fd, fgets($stream)); Swoole\Event::del($stream); });
+        fwrite($pair[1], "a line\n");
+        return;
+    }
+    $timer = swoole_timer_tick(60000, function () {});
+    $s->push($f->fd, json_encode([$lock->trylock(), $lock->unlock(), $count->add(2), $s->taskwait('now'), $s->taskCo(['a', 'b']), swoole_timer_exists($timer),
+        swoole_timer_clear($timer), swoole_timer_exists($timer), WEBSOCKET_CLOSE_NORMAL, SWOOLE_WEBSOCKET_OPCODE_PING, count($s->connection_list()), $s->protect($f->fd)]));
+});
+$s->start();`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	h.want(`SEND 1 [true,true,3,"0 now",["1 a","2 b"],true,true,false,1000,9,1,true]`)
+	h.message(1, "task")
+	got := h.done() // it comes after the batch, or before its end
+	if len(got) == 0 {
+		got = append(got, h.next())
+	}
+	if !slices.Equal(got, []string{"PUBLISH 0 x finished 3 3 later"}) {
+		t.Errorf("got %q", got)
+	}
+	h.message(1, "read")
+	got = h.done()
+	if len(got) == 0 {
+		got = append(got, h.next())
+	}
+	if !slices.Equal(got, []string{"SEND 1 a line"}) {
+		t.Errorf("got %q", got)
+	}
+	h.says("manager starts")
+	h.says("on('pipemessage') is not called")
 }

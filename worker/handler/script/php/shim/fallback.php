@@ -68,6 +68,10 @@ namespace Workerman\Protocols {
                 return $class !== null ? self::$class = $class : self::$class;
             }
 
+            public static function enableCache($value)
+            {
+            }
+
             public static function input($buffer, $connection)
             {
                 $end = \strpos($buffer, "\r\n\r\n");
@@ -124,6 +128,9 @@ namespace Workerman\Protocols\Http {
         #[\AllowDynamicProperties]
         class Request
         {
+            const MAX_CACHE_STRING_LENGTH = 4096, MAX_CACHE_SIZE = 256;
+
+            public static $maxFileUploads = 1024;
             public $connection;
 
             private $buffer, $headers, $get, $post, $cookies;
@@ -200,6 +207,7 @@ namespace Workerman\Protocols\Http {
             public function post($name = null, $default = null)
             {
                 if ($this->post === null) {
+                    $this->noUpload();
                     if (\stripos((string)$this->header('content-type'), 'json') !== false) {
                         $this->post = (array)\json_decode($this->rawBody(), true);
                     } else {
@@ -223,8 +231,16 @@ namespace Workerman\Protocols\Http {
                 return self::pick($this->cookies, $name, $default);
             }
 
+            private function noUpload(): void
+            {
+                if (\stripos((string)$this->header('content-type'), 'multipart/') === 0) {
+                    throw new \Pushd\Refused('forms with files need Workerman\'s own Request: `composer require workerman/workerman`');
+                }
+            }
+
             public function file($name = null)
             {
+                $this->noUpload();
                 return $name === null ? [] : null;
             }
 
@@ -249,6 +265,16 @@ namespace Workerman\Protocols\Http {
                 return $this->connection ? $this->connection->getRemoteIp() : '';
             }
 
+            /** What the program has not set. */
+            public function __get($name)
+            {
+                return null;
+            }
+
+            public static function enableCache($value)
+            {
+            }
+
             public function __toString()
             {
                 return $this->buffer;
@@ -259,10 +285,21 @@ namespace Workerman\Protocols\Http {
     if (!\Pushd\Names::theirs('Workerman\Protocols\Http\Response')) {
         class Response
         {
-            const REASONS = [101 => 'Switching Protocols', 200 => 'OK', 201 => 'Created', 202 => 'Accepted', 204 => 'No Content', 206 => 'Partial Content',
-                301 => 'Moved Permanently', 302 => 'Found', 304 => 'Not Modified', 400 => 'Bad Request', 401 => 'Unauthorized', 403 => 'Forbidden',
-                404 => 'Not Found', 405 => 'Method Not Allowed', 413 => 'Payload Too Large', 422 => 'Unprocessable Entity', 429 => 'Too Many Requests',
-                500 => 'Internal Server Error', 502 => 'Bad Gateway', 503 => 'Service Unavailable'];
+            const PHRASES = [
+                100 => 'Continue', 101 => 'Switching Protocols', 102 => 'Processing', 103 => 'Early Hints', 200 => 'OK', 201 => 'Created', 202 => 'Accepted',
+                203 => 'Non-Authoritative Information', 204 => 'No Content', 205 => 'Reset Content', 206 => 'Partial Content', 207 => 'Multi-Status',
+                208 => 'Already Reported', 226 => 'IM Used', 300 => 'Multiple Choices', 301 => 'Moved Permanently', 302 => 'Found', 303 => 'See Other',
+                304 => 'Not Modified', 305 => 'Use Proxy', 306 => 'Switch Proxy', 307 => 'Temporary Redirect', 308 => 'Permanent Redirect',
+                400 => 'Bad Request', 401 => 'Unauthorized', 402 => 'Payment Required', 403 => 'Forbidden', 404 => 'Not Found', 405 => 'Method Not Allowed',
+                406 => 'Not Acceptable', 407 => 'Proxy Authentication Required', 408 => 'Request Timeout', 409 => 'Conflict', 410 => 'Gone',
+                411 => 'Length Required', 412 => 'Precondition Failed', 413 => 'Payload Too Large', 414 => 'URI Too Long', 415 => 'Unsupported Media Type',
+                416 => 'Range Not Satisfiable', 417 => 'Expectation Failed', 418 => 'I\'m a teapot', 421 => 'Misdirected Request',
+                422 => 'Unprocessable Entity', 423 => 'Locked', 424 => 'Failed Dependency', 425 => 'Too Early', 426 => 'Upgrade Required',
+                428 => 'Precondition Required', 429 => 'Too Many Requests', 431 => 'Request Header Fields Too Large', 451 => 'Unavailable For Legal Reasons',
+                500 => 'Internal Server Error', 501 => 'Not Implemented', 502 => 'Bad Gateway', 503 => 'Service Unavailable', 504 => 'Gateway Timeout',
+                505 => 'HTTP Version Not Supported', 506 => 'Variant Also Negotiates', 507 => 'Insufficient Storage', 508 => 'Loop Detected',
+                510 => 'Not Extended', 511 => 'Network Authentication Required',
+            ];
 
             const TYPES = ['html' => 'text/html;charset=utf-8', 'htm' => 'text/html;charset=utf-8', 'css' => 'text/css', 'js' => 'text/javascript', 'json' => 'application/json',
                 'txt' => 'text/plain', 'svg' => 'image/svg+xml', 'png' => 'image/png', 'jpg' => 'image/jpeg', 'jpeg' => 'image/jpeg', 'gif' => 'image/gif',
@@ -317,6 +354,12 @@ namespace Workerman\Protocols\Http {
                 return $this;
             }
 
+            /** The program's own; null is the usual one. */
+            public function getReasonPhrase()
+            {
+                return $this->reason;
+            }
+
             public function getStatusCode()
             {
                 return $this->status;
@@ -359,7 +402,7 @@ namespace Workerman\Protocols\Http {
 
             public function __toString()
             {
-                $reason = $this->reason ?? self::REASONS[$this->status] ?? '';
+                $reason = $this->reason ?? self::PHRASES[$this->status] ?? '';
                 $head = "HTTP/$this->version $this->status $reason\r\n";
                 $names = \array_change_key_case($this->headers);
                 foreach ($this->headers as $name => $values) {

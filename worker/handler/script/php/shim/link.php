@@ -246,9 +246,12 @@ final class Link
                 }
                 self::$busy = false;
             } catch (\Throwable $e) { // costs one connection, as a panic of a Go handler does
+                $cured = $program->cures($id, $e);
                 self::$busy = false;
-                Program::uncaught($e);
-                if ($id && \in_array($h['o'], [self::MESSAGE, self::OPEN, self::RESUME, self::FULL, self::DRAIN], true)) {
+                if (!$cured) {
+                    Program::uncaught($e);
+                }
+                if (!$cured && $id && \in_array($h['o'], [self::MESSAGE, self::OPEN, self::RESUME, self::FULL, self::DRAIN], true)) {
                     Outbox::drop($id);
                     self::end($id, 1011, 'internal error');
                 }

@@ -40,6 +40,11 @@ final class Timers
         return $had;
     }
 
+    static function has(int $id): bool
+    {
+        return isset(self::$list[$id]);
+    }
+
     static function clear(): void
     {
         self::$list = [];

@@ -8,7 +8,9 @@ final class Names
     const OLD = [
         'workerman\lib\timer' => 'Workerman\Timer',
         'swoole_websocket_server' => 'Swoole\WebSocket\Server', 'swoole_server' => 'Swoole\Server', 'swoole_table' => 'Swoole\Table', 'swoole_atomic' => 'Swoole\Atomic', 'swoole_timer' => 'Swoole\Timer', 'swoole_http_server' => 'Swoole\Http\Server', 'swoole_http_response' => 'Swoole\Http\Response',
-        'swoole_websocket_frame' => 'Swoole\WebSocket\Frame', 'swoole_http_request' => 'Swoole\Http\Request',
+        'swoole_websocket_frame' => 'Swoole\WebSocket\Frame', 'swoole_http_request' => 'Swoole\Http\Request', 'swoole_websocket_closeframe' => 'Swoole\WebSocket\CloseFrame',
+        'swoole_event' => 'Swoole\Event', 'swoole_lock' => 'Swoole\Lock', 'swoole_atomic_long' => 'Swoole\Atomic', 'swoole\atomic\long' => 'Swoole\Atomic', 'swoole_server_task' => 'Swoole\Server\Task',
+        'swoole_server_port' => 'Swoole\Server', 'swoole\server\port' => 'Swoole\Server',
     ];
     // When nobody else has such a class.
     const LOST = [
@@ -34,17 +36,27 @@ final class Names
         'react\socket\server' => 1, 'react\socket\socketserver' => 1, 'react\socket\tcpserver' => 1, 'react\socket\secureserver' => 1];
     /** How PHP says that something of a library is not there => what there is. */
     const HINTS = [
-        '~undefined function (?:[\w\\\\]+\\\\)?(?:go|chan|co|defer)\(\)|undefined function (?:Co|Swoole|OpenSwoole)\\\\|Class "?(?:Co|chan|(?:Open)?Swoole\\\\(?:Coroutine|Runtime))\b~i'
+        '~undefined function (?:[\w\\\\]+\\\\)?(?:go|chan|co|defer|swoole_coroutine_\w+)\(\)|undefined function (?:Co|Swoole|OpenSwoole)\\\\|(?:Class|Interface) "?(?:Co\b|chan\b|(?:(?:Open)?Swoole\\\\|swoole_)(?:Coroutine|Runtime))~i'
             => 'coroutines are not there: callbacks run one after the other, timers are tick() and after()',
-        '~Class "?(?:Open)?Swoole\\\\~i' => 'of Swoole there are WebSocket\Server, Http\Server, Server, Table, Atomic and Timer',
-        '~Class "?Workerman\\\\(?:Coroutine|Events\\\\)~i' => 'coroutines and event loops of Workerman come with it: `composer require workerman/workerman`',
+        '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Process|Thread)~i' => 'pushd starts the processes',
+        '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Client|Async|Http_?Client|MySQL|Redis)~i' => 'clients of Swoole are not there: those of PHP wait for their answer, timers are tick() and after()',
+        '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)~i' => 'of Swoole there are WebSocket\Server, Http\Server, Server, Table, Atomic, Lock, Timer and Event',
+        '~undefined method Swoole\\\\Http\\\\Response::(?:upgrade|push|recv|create|detach|close)\(~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
+        '~undefined method Swoole\\\\(?:\w+\\\\)?Server::(?:addProcess|addCommand|command)\(~i' => 'pushd starts the processes; a timer or a program of its own does the work',
+        '~undefined method Swoole\\\\(?:\w+\\\\)?Server::(?:getSocket|heartbeat)\(~i' => 'the sockets are pushd\'s, and it pings its clients: ping_interval',
+        '~undefined method Swoole\\\\Atomic::~i' => 'one process serves all connections: nobody would wake it',
+        '~undefined (?:method|function|(?:class )?constant) "?\\\\?(?:Swoole\\\\|swoole_)~i' => 'pushd\'s Swoole does not have it',
+        '~(?:Class|Interface) "?Workerman\\\\(?:Coroutine|Events\\\\)~i' => 'coroutines and event loops of Workerman come with it: `composer require workerman/workerman`',
         '~Class "?Workerman\\\\WebServer~i' => 'WebServer is of Workerman 3: a Worker of http:// answers requests, files come from your web server',
         '~Failed opening required .*autoload\.php~i' => 'pushd needs no package of composer: leave the line out, or `composer install` what else the program uses',
         '~"?Ratchet\\\\(?:Session|Wamp)\\\\~i' => 'sessions and WAMP are not there: the session\'s cookie is in $conn->httpRequest, topics are Pushd\publish and join',
         '~"?Ratchet\\\\Http\\\\Router~i' => 'Ratchet\App::route() does it',
         '~"?Ratchet\\\\Server\\\\FlashPolicy~i' => 'browsers have no Flash',
-        '~undefined method Workerman\\\\Protocols\\\\Http\\\\~i' => 'sessions and uploads come with it: `composer require workerman/workerman`',
-        '~Class "?(?:PHPSocketIO|React|Amp|GuzzleHttp)\\\\~i' => '`composer install` brings it',
+        '~undefined method Workerman\\\\Protocols\\\\Http|(?:Class|Interface) "?Workerman\\\\Protocols\\\\Http~i' => 'sessions and uploads come with it: `composer require workerman/workerman`',
+        '~(?:Class|Interface) "?Workerman\\\\~i' => 'it is a package of its own: `composer require workerman/…`',
+        '~undefined (?:method|(?:class )?constant) \\\\?Workerman\\\\|undeclared static property:? Workerman\\\\~i' => 'pushd\'s Workerman does not have it: processes and sockets are pushd\'s',
+        '~(?:Class|Interface) "?Ratchet\\\\~i' => 'of Ratchet there are IoServer, HttpServer, WsServer, App, OriginCheck and IpBlackList; the rest comes with it: `composer require cboden/ratchet`',
+        '~(?:Class|Interface) "?(?:PHPSocketIO|React|Amp|GuzzleHttp|GlobalData|Predis)\\\\~i' => '`composer install` brings it',
     ];
     const FALLBACK = ['ws' => 'ws', 'websocket' => 'websocket'];
 
@@ -152,6 +164,8 @@ final class Names
                 require_once __DIR__ . '/ratchet_messages.php';
             } elseif (\strncasecmp($class, 'React\EventLoop\\', 16) === 0) {
                 require_once __DIR__ . '/react.php';
+            } elseif ($key === 'swoole\constant') {
+                require_once __DIR__ . '/swoole_constant.php';
             } else {
                 self::beside($class);
             }

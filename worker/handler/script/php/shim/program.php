@@ -41,6 +41,12 @@ abstract class Program
         return Outbox::drained($id);
     }
 
+    /** Whether the program has an answer of its own to a mistake in a callback; then the connection stays. */
+    function cures(int $id, \Throwable $e): bool
+    {
+        return false;
+    }
+
     function packet(string $remote, string $local, string $data): void
     {
     }

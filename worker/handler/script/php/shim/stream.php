@@ -12,7 +12,7 @@ namespace Pushd {
         public $onMessage, $onClose, $onError, $onBufferFull, $onBufferDrain, $onConnect, $onWebSocketConnect, $onWebSocketConnected,
             $onWebSocketClose, $onWebSocketPing, $onWebSocketPong;
         public $worker, $transport = 'tcp', $protocol, $context, $headers = [], $bytesRead = 0, $bytesWritten = 0;
-        public $maxSendBufferSize = 1048576, $maxPackageSize = 10485760;
+        public $maxSendBufferSize = 1048576, $maxPackageSize = 10485760, $lingerTimeout = 1.0, $errorHandler;
 
         protected $socket, $out = '', $in = '', $remote = '', $paused = false;
         private $more = [];
@@ -144,7 +144,11 @@ namespace Pushd {
                 return;
             }
             try {
-                $f($this, ...$args);
+                try {
+                    $f($this, ...$args);
+                } catch (\Throwable $e) {
+                    $this->error($e);
+                }
             } catch (\Throwable $e) {
                 Program::uncaught($e);
                 $this->destroy();

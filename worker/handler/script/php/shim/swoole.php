@@ -1,12 +1,35 @@
 <?php
 namespace {
-    foreach (['SWOOLE_BASE' => 1, 'SWOOLE_PROCESS' => 2, 'SWOOLE_SOCK_TCP' => 1, 'SWOOLE_SOCK_UDP' => 2, 'SWOOLE_SOCK_TCP6' => 3, 'SWOOLE_SOCK_UDP6' => 4,
-        'SWOOLE_TCP' => 1, 'SWOOLE_UDP' => 2, 'SWOOLE_SSL' => 512, 'SWOOLE_VERSION' => '4.8.13', 'WEBSOCKET_STATUS_CONNECTION' => 1,
-        'WEBSOCKET_STATUS_HANDSHAKE' => 2, 'WEBSOCKET_STATUS_ACTIVE' => 3, 'WEBSOCKET_OPCODE_TEXT' => 1, 'WEBSOCKET_OPCODE_BINARY' => 2,
-        'WEBSOCKET_OPCODE_CLOSE' => 8, 'WEBSOCKET_OPCODE_PING' => 9, 'WEBSOCKET_OPCODE_PONG' => 10, 'SWOOLE_WEBSOCKET_FLAG_FIN' => 1] as $pushdName => $pushdValue) {
-        \defined($pushdName) || \define($pushdName, $pushdValue);
+    // What programs name; the rest of Swoole's some 400 is for what is not here.
+    foreach ([
+        'SWOOLE_' => ['BASE' => 1, 'PROCESS' => 2, 'SOCK_TCP' => 1, 'SOCK_UDP' => 2, 'SOCK_TCP6' => 3, 'SOCK_UDP6' => 4, 'SOCK_UNIX_STREAM' => 5, 'SOCK_UNIX_DGRAM' => 6,
+            'TCP' => 1, 'UDP' => 2, 'TCP6' => 3, 'UDP6' => 4, 'UNIX_STREAM' => 5, 'UNIX_DGRAM' => 6, 'SOCK_SYNC' => false, 'SOCK_ASYNC' => true,
+            'SSL' => 512, 'SYNC' => 2048, 'ASYNC' => 1024, 'KEEP' => 4096, 'VERSION' => '4.8.13', 'VERSION_ID' => 40813, 'MAJOR_VERSION' => 4, 'MINOR_VERSION' => 8,
+            'RELEASE_VERSION' => 13, 'EVENT_READ' => 512, 'EVENT_WRITE' => 1024, 'RWLOCK' => 1, 'FILELOCK' => 2, 'MUTEX' => 3, 'SEM' => 4, 'SPINLOCK' => 5,
+            'WORKER_BUSY' => 1, 'WORKER_IDLE' => 2, 'WORKER_EXIT' => 3, 'TIMER_MIN_MS' => 1],
+        'SWOOLE_LOG_' => ['DEBUG' => 0, 'TRACE' => 1, 'INFO' => 2, 'NOTICE' => 3, 'WARNING' => 4, 'ERROR' => 5, 'NONE' => 6,
+            'ROTATION_SINGLE' => 0, 'ROTATION_MONTHLY' => 1, 'ROTATION_DAILY' => 2, 'ROTATION_HOURLY' => 3, 'ROTATION_EVERY_MINUTE' => 4],
+        'SWOOLE_DISPATCH_' => ['ROUND' => 1, 'FDMOD' => 2, 'IDLE_WORKER' => 3, 'IPMOD' => 4, 'UIDMOD' => 5, 'USERFUNC' => 6, 'STREAM' => 7, 'CO_CONN_LB' => 8, 'CO_REQ_LB' => 9],
+        'SWOOLE_IPC_' => ['NONE' => 0, 'UNSOCK' => 1, 'UNIXSOCK' => 1, 'MSGQUEUE' => 2, 'PREEMPTIVE' => 3],
+        'SWOOLE_HOOK_' => ['TCP' => 2, 'UDP' => 4, 'UNIX' => 8, 'UDG' => 16, 'SSL' => 32, 'TLS' => 64, 'STREAM_FUNCTION' => 128, 'FILE' => 256, 'SLEEP' => 512, 'PROC' => 1024,
+            'CURL' => 2048, 'NATIVE_CURL' => 4096, 'BLOCKING_FUNCTION' => 8192, 'SOCKETS' => 16384, 'STDIO' => 32768, 'ALL' => 2147481599],
+        'SWOOLE_SSL_' => ['SSLv2' => 2, 'SSLv3' => 4, 'TLSv1' => 8, 'TLSv1_1' => 16, 'TLSv1_2' => 32, 'TLSv1_3' => 64],
+        'SWOOLE_TLS' => ['_METHOD' => 0, '_SERVER_METHOD' => 4, 'v1_2_METHOD' => 12, 'v1_2_SERVER_METHOD' => 13],
+        'SWOOLE_SSLv23_' => ['METHOD' => 0, 'SERVER_METHOD' => 4],
+        'SWOOLE_WEBSOCKET_FLAG_' => ['FIN' => 1, 'COMPRESS' => 2, 'RSV1' => 4, 'RSV2' => 8, 'RSV3' => 16, 'MASK' => 32],
+    ] + \array_merge(...\array_map(static function ($pushdPrefix) {
+        return [
+            $pushdPrefix . 'STATUS_' => ['CONNECTION' => 1, 'HANDSHAKE' => 2, 'FRAME' => 3, 'ACTIVE' => 3, 'CLOSING' => 4],
+            $pushdPrefix . 'OPCODE_' => ['CONTINUATION' => 0, 'TEXT' => 1, 'BINARY' => 2, 'CLOSE' => 8, 'PING' => 9, 'PONG' => 10],
+            $pushdPrefix . 'CLOSE_' => ['NORMAL' => 1000, 'GOING_AWAY' => 1001, 'PROTOCOL_ERROR' => 1002, 'DATA_ERROR' => 1003, 'STATUS_ERROR' => 1005, 'ABNORMAL' => 1006,
+                'MESSAGE_ERROR' => 1007, 'POLICY_ERROR' => 1008, 'MESSAGE_TOO_BIG' => 1009, 'EXTENSION_MISSING' => 1010, 'SERVER_ERROR' => 1011, 'TLS' => 1015],
+        ];
+    }, ['WEBSOCKET_', 'SWOOLE_WEBSOCKET_'])) as $pushdPrefix => $pushdNames) {
+        foreach ($pushdNames as $pushdName => $pushdValue) {
+            \defined($pushdPrefix . $pushdName) || \define($pushdPrefix . $pushdName, $pushdValue);
+        }
     }
-    unset($pushdName, $pushdValue);
+    unset($pushdPrefix, $pushdNames, $pushdName, $pushdValue);
 
     if (!\function_exists('swoole_timer_tick')) {
         function swoole_timer_tick($ms, $f, ...$args)
@@ -24,8 +47,53 @@ namespace {
             return \Swoole\Timer::clear($id);
         }
 
+        function swoole_timer_exists($id)
+        {
+            return \Swoole\Timer::exists($id);
+        }
+
+        function swoole_timer_clear_all()
+        {
+            return \Swoole\Timer::clearAll();
+        }
+
+        function swoole_event_add($stream, $read = null, $write = null, $events = \SWOOLE_EVENT_READ)
+        {
+            return \Swoole\Event::add($stream, $read, $write, $events);
+        }
+
+        function swoole_event_del($stream)
+        {
+            return \Swoole\Event::del($stream);
+        }
+
+        function swoole_event_defer($f)
+        {
+            return \Swoole\Event::defer($f);
+        }
+
         function swoole_set_process_name($name)
         {
+        }
+
+        function swoole_cpu_num()
+        {
+            return \max(1, (int)\preg_match_all('/^processor\s/m', (string)@\file_get_contents('/proc/cpuinfo')));
+        }
+
+        /** Interface => its first address of IPv4, but for this machine's own. */
+        function swoole_get_local_ip()
+        {
+            $all = [];
+            foreach (\net_get_interfaces() ?: [] as $name => $interface) {
+                foreach ($interface['unicast'] ?? [] as $address) {
+                    $ip = $address['address'] ?? '';
+                    if (\filter_var($ip, \FILTER_VALIDATE_IP, \FILTER_FLAG_IPV4) && \strncmp($ip, '127.', 4) !== 0) {
+                        $all += [$name => $ip];
+                    }
+                }
+            }
+            return $all;
         }
 
         function swoole_version()
@@ -39,6 +107,7 @@ namespace Swoole {
 
     use Pushd\Conns;
     use Pushd\Link;
+    use Pushd\Loop;
     use Pushd\Outbox;
     use Pushd\Timers;
 
@@ -66,6 +135,47 @@ namespace Swoole {
         {
             Timers::clear();
             return true;
+        }
+
+        public static function exists($id)
+        {
+            return Timers::has((int)$id);
+        }
+    }
+
+    /** Event is the program's own streams on the loop of this process. */
+    class Event
+    {
+        public static function add($stream, $read = null, $write = null, $events = \SWOOLE_EVENT_READ)
+        {
+            return self::set($stream, $read, $write, $events);
+        }
+
+        public static function set($stream, $read = null, $write = null, $events = 0)
+        {
+            if (!\is_resource($stream)) {
+                \trigger_error('Swoole\Event: a stream is needed, as stream_socket_client() gives', \E_USER_WARNING);
+                return false;
+            }
+            Loop::onReadable($stream, $read);
+            Loop::onWritable($stream, $write);
+            return true;
+        }
+
+        public static function del($stream)
+        {
+            return self::set($stream);
+        }
+
+        public static function defer($f)
+        {
+            Timers::add(0, $f, [], false);
+            return true;
+        }
+
+        public static function write($stream, $data)
+        {
+            return @\fwrite($stream, $data) === \strlen($data);
         }
     }
 
@@ -162,6 +272,27 @@ namespace Swoole {
             return \Pushd\SwooleProgram::reply("$ip:$port", $data);
         }
 
+        public function sendwait($fd, $data)
+        {
+            return $this->send($fd, $data);
+        }
+
+        public function sendfile($fd, $file, $offset = 0, $length = 0)
+        {
+            $data = \is_file($file) ? \file_get_contents($file, false, null, $offset, $length ?: null) : false;
+            return $data !== false && $this->send($fd, $data);
+        }
+
+        public function protect($fd, $is = true)
+        {
+            return $this->exist($fd);
+        }
+
+        public function confirm($fd)
+        {
+            return $this->exist($fd);
+        }
+
         public function close($fd, $reset = false)
         {
             if (!$this->exist($fd)) {
@@ -219,9 +350,14 @@ namespace Swoole {
                 'server_port' => (int)\substr((string)\strrchr(Conns::told((int)$fd, 1), ':'), 1), 'websocket_status' => \WEBSOCKET_STATUS_ACTIVE];
         }
 
-        public function connection_info($fd)
+        public function connection_info($fd, $extra = -1)
         {
             return $this->getClientInfo($fd);
+        }
+
+        public function connection_list($start = 0, $size = 10)
+        {
+            return $this->getClientList($start, $size);
         }
 
         public function stats()
@@ -252,20 +388,62 @@ namespace Swoole {
         /** Runs after the callback that asks for it, in this process. */
         public function task($data, $worker = -1, $finish = null)
         {
-            $id = self::$tasks++;
             if (!isset($this->pushdOn['task'])) {
                 \trigger_error('task() without on("task")', \E_USER_WARNING);
                 return false;
             }
+            $id = self::$tasks++;
             $copy = \serialize($data);
             Timers::add(0, function () use ($id, $copy, $finish) {
                 $this->pushdFinish = [$id, $finish];
-                $result = ($this->pushdOn['task'])($this, $id, 0, \unserialize($copy));
-                if ($result !== null) {
-                    $this->finish($result);
-                }
+                $this->pushdTask($id, $copy);
             }, [], false);
             return $id;
+        }
+
+        private function pushdTask(int $id, string $copy): void
+        {
+            $f = $this->pushdOn['task'];
+            $task = \unserialize($copy);
+            if (\array_filter([$this->setting['task_enable_coroutine'] ?? 0, $this->setting['task_use_object'] ?? 0, $this->setting['task_object'] ?? 0])) {
+                $result = $f($this, new Server\Task($this, $id, $task));
+            } else {
+                $result = $f($this, $id, 0, $task);
+            }
+            if ($result !== null) {
+                $this->finish($result);
+            }
+        }
+
+        /** Runs a task and gives what it returns or finishes with. */
+        public function taskwait($data, $seconds = 0.5, $worker = -1)
+        {
+            return $this->taskWaitMulti([$data], $seconds)[0] ?? false;
+        }
+
+        public function taskWaitMulti($tasks, $seconds = 0.5)
+        {
+            if (!isset($this->pushdOn['task'])) {
+                \trigger_error('a task without on("task")', \E_USER_WARNING);
+                return false;
+            }
+            $results = [];
+            $outer = $this->pushdFinish;
+            foreach ($tasks as $i => $data) {
+                $id = self::$tasks++;
+                $this->pushdFinish = [$id, static function ($server, $id, $result) use (&$results, $i) {
+                    $results[$i] = $result;
+                }];
+                $this->pushdTask($id, \serialize($data));
+            }
+            $this->pushdFinish = $outer;
+            return $results;
+        }
+
+        public function taskCo($tasks, $seconds = 0.5)
+        {
+            $results = $this->taskWaitMulti($tasks, $seconds);
+            return $results === false ? false : $results + \array_fill_keys(\array_keys($tasks), false);
         }
 
         public $pushdFinish = [0, null];
@@ -305,6 +483,59 @@ namespace Swoole {
         public function getWorkerId()
         {
             return $this->worker_id;
+        }
+
+        public function getWorkerPid($worker = -1)
+        {
+            return \getmypid();
+        }
+
+        public function getMasterPid()
+        {
+            return $this->master_pid;
+        }
+
+        public function getManagerPid()
+        {
+            return $this->manager_pid;
+        }
+
+        public function getWorkerStatus($worker = -1)
+        {
+            return \SWOOLE_WORKER_BUSY;
+        }
+
+        public function getCallback($event)
+        {
+            return $this->pushdOn[\strtolower($event)] ?? null;
+        }
+
+        public function getLastError()
+        {
+            return 0;
+        }
+    }
+}
+
+namespace Swoole\Server {
+
+    /** Task is what on("task") gets where the program wants an object. */
+    class Task
+    {
+        public $data, $id, $worker_id = 0, $dispatch_time, $flags = 0;
+        private $server;
+
+        public function __construct($server, int $id, $data)
+        {
+            $this->server = $server;
+            $this->id = $id;
+            $this->data = $data;
+            $this->dispatch_time = \microtime(true);
+        }
+
+        public function finish($data)
+        {
+            return $this->server->finish($data);
         }
     }
 }

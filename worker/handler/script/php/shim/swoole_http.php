@@ -59,7 +59,7 @@ namespace Swoole\Http {
     class Response
     {
         public $fd = 0;
-        private $status = 200, $lines = '', $begun = false, $ended = false, $type = false;
+        private $status = 200, $reason = '', $lines = '', $begun = false, $ended = false, $type = false;
 
         public static function of(int $fd): self
         {
@@ -71,6 +71,7 @@ namespace Swoole\Http {
         public function status($code, $reason = '')
         {
             $this->status = (int)$code;
+            $this->reason = \str_replace(["\r", "\n"], '', (string)$reason);
             return true;
         }
 
@@ -81,10 +82,31 @@ namespace Swoole\Http {
             return true;
         }
 
-        public function cookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false)
+        public function setStatusCode($code, $reason = '')
         {
-            return $this->header('Set-Cookie', $name . '=' . \rawurlencode($value) . ($expires ? '; Expires=' . \gmdate('D, d M Y H:i:s', $expires) . ' GMT' : '')
-                . "; Path=$path" . ($domain === '' ? '' : "; Domain=$domain") . ($secure ? '; Secure' : '') . ($httponly ? '; HttpOnly' : ''));
+            return $this->status($code, $reason);
+        }
+
+        public function setHeader($name, $value, $format = true)
+        {
+            return $this->header($name, $value, $format);
+        }
+
+        public function cookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false, $sameSite = '', $priority = '')
+        {
+            return $this->rawcookie($name, \rawurlencode($value), $expires, $path, $domain, $secure, $httponly, $sameSite, $priority);
+        }
+
+        public function setCookie($name, $value = '', ...$more)
+        {
+            return $this->cookie($name, $value, ...$more);
+        }
+
+        public function rawcookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false, $sameSite = '', $priority = '')
+        {
+            return $this->header('Set-Cookie', "$name=$value" . ($expires ? '; Expires=' . \gmdate('D, d M Y H:i:s', $expires) . ' GMT' : '')
+                . "; Path=$path" . ($domain === '' ? '' : "; Domain=$domain") . ($secure ? '; Secure' : '') . ($httponly ? '; HttpOnly' : '')
+                . ($sameSite === '' ? '' : "; SameSite=$sameSite") . ($priority === '' ? '' : "; Priority=$priority"));
         }
 
         public function redirect($url, $code = 302)
@@ -94,12 +116,13 @@ namespace Swoole\Http {
             return $this->end();
         }
 
-        public function sendfile($file)
+        public function sendfile($file, $offset = 0, $length = 0)
         {
             if (!\is_file($file)) {
                 $this->status(404);
+                return $this->end('Not Found');
             }
-            return $this->end(\is_file($file) ? (string)\file_get_contents($file) : 'Not Found');
+            return $this->end((string)\file_get_contents($file, false, null, $offset, $length ?: null));
         }
 
         private function head(): string
@@ -109,7 +132,8 @@ namespace Swoole\Http {
             }
             $this->begun = true;
             $type = $this->type ? '' : "Content-Type: text/html\r\n";
-            return "HTTP/1.1 $this->status " . (\Pushd\SwooleProgram::REASONS[$this->status] ?? 'Status') . "\r\n$type$this->lines\r\n";
+            $reason = $this->reason !== '' ? $this->reason : \Pushd\SwooleProgram::REASONS[$this->status] ?? 'Status';
+            return "HTTP/1.1 $this->status $reason\r\n$type$this->lines\r\n";
         }
 
         public function write($data)

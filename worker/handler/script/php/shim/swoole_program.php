@@ -19,6 +19,9 @@ namespace Pushd {
             'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
         ];
 
+        /** What on() may have and is not called. */
+        const UNCALLED = ['managerstop', 'workererror', 'workerexit', 'pipemessage', 'beforeshutdown', 'beforereload', 'afterreload', 'beforehandshakeresponse'];
+
         private $server, $ports;
         private static $lastPacket = '';
 
@@ -42,6 +45,11 @@ namespace Pushd {
                     self::once("set $name", "set(['$name' => …]) is not known here and does nothing");
                 } elseif (self::SETTINGS[$name] !== '' && $value && !($tls && \strncmp($name, 'ssl_', 4) === 0)) {
                     self::once("set $name", "set(['$name' => …]) does nothing here: " . self::SETTINGS[$name]);
+                }
+            }
+            foreach ($ports as $p) {
+                foreach (\array_intersect(self::UNCALLED, \array_keys($p->pushdOn)) as $event) {
+                    self::once("on $event", "on('$event') is not called: the processes are pushd's");
                 }
             }
             $s = $server->setting;
@@ -95,6 +103,7 @@ namespace Pushd {
             $this->server->worker_pid = \getmypid();
             if ((Link::$config['births'] ?? 1) === 1) {
                 $this->call('start');
+                $this->call('managerstart');
             }
             $this->call('workerstart', $this->server->worker_id);
         }
@@ -193,6 +202,9 @@ namespace Pushd {
         public function stop(bool $reload): void
         {
             $this->call('workerstop', $this->server->worker_id);
+            if (!$reload) {
+                $this->call('shutdown');
+            }
         }
     }
 }

@@ -103,6 +103,16 @@ namespace Swoole {
             return $this->size;
         }
 
+        public function getMemorySize()
+        {
+            return $this->memorySize;
+        }
+
+        public function stats()
+        {
+            return ['num' => \count($this->rows)];
+        }
+
         #[\ReturnTypeWillChange]
         public function count()
         {
@@ -177,6 +187,50 @@ namespace Swoole {
             }
             $this->value = (int)$set;
             return true;
+        }
+    }
+
+    /** Lock is always free: callbacks of one process run one after the other. */
+    class Lock
+    {
+        public $errCode = 0;
+
+        public function __construct($type = \SWOOLE_MUTEX, $file = '')
+        {
+        }
+
+        public function lock()
+        {
+            return true;
+        }
+
+        public function lockwait($seconds = 1.0)
+        {
+            return true;
+        }
+
+        public function trylock()
+        {
+            return true;
+        }
+
+        public function lock_read()
+        {
+            return true;
+        }
+
+        public function trylock_read()
+        {
+            return true;
+        }
+
+        public function unlock()
+        {
+            return true;
+        }
+
+        public function destroy()
+        {
         }
     }
 }

@@ -1,6 +1,7 @@
 <?php
 namespace Workerman\Connection {
 
+    #[\AllowDynamicProperties]
     abstract class ConnectionInterface
     {
         const CONNECT_FAIL = 1, SEND_FAIL = 2;
@@ -31,6 +32,15 @@ namespace Workerman\Connection {
         }
 
         abstract public function getLocalAddress();
+
+        /** A mistake in a callback: for the program's own errorHandler, else it costs the connection. */
+        public function error(\Throwable $e)
+        {
+            if (!($f = $this->errorHandler ?? null)) {
+                throw $e;
+            }
+            $f($e);
+        }
 
         public function getLocalIp()
         {
@@ -74,7 +84,7 @@ namespace Workerman\Connection {
         const OWN = ['onMessage' => 1, 'onClose' => 1, 'onError' => 1, 'onBufferFull' => 1, 'onBufferDrain' => 1,
             'onWebSocketConnect' => 1, 'onWebSocketConnected' => 1, 'onWebSocketClose' => 1, 'onWebSocketPing' => 1, 'onWebSocketPong' => 1,
             'onConnect' => 1, 'context' => 1, 'maxSendBufferSize' => 1, 'maxPackageSize' => 1, 'transport' => 1,
-            'headers' => 1, 'pushdPaused' => 1, 'pushdFull' => 1];
+            'lingerTimeout' => 1, 'errorHandler' => 1, 'headers' => 1, 'pushdPaused' => 1, 'pushdFull' => 1];
 
         public static $defaultMaxSendBufferSize = 1048576, $defaultMaxPackageSize = 10485760,
             $defaultLingerTimeout = 1.0, $connections = [];
@@ -201,11 +211,11 @@ namespace Workerman\Connection {
             \Pushd\Program::$serving->goOn($this->id);
         }
 
-        public function pipe($dest)
+        public function pipe($dest, $raw = false)
         {
             $source = $this;
-            $this->onMessage = static function ($c, $data) use ($dest) {
-                $dest->send($data);
+            $this->onMessage = static function ($c, $data) use ($dest, $raw) {
+                $dest->send($data, $raw);
             };
             $this->onClose = static function () use ($dest) {
                 $dest->close();
@@ -316,6 +326,16 @@ namespace Workerman\Connection {
             $this->flyUnset($name);
         }
 
+        /** Workerman 3: what a protocol class has beside its three. */
+        public function __call($name, $args)
+        {
+            $protocol = $this->protocol;
+            if ($protocol === null || !\method_exists($protocol, $name)) {
+                throw new \Error('Call to undefined method ' . static::class . "::$name()");
+            }
+            return $protocol::$name($this, $args);
+        }
+
         protected function property(string $name)
         {
             switch ($name) {
@@ -330,6 +350,8 @@ namespace Workerman\Connection {
                         return new \stdClass();
                     }
                     return \Pushd\Conns::own($this->id)['context'] = new \stdClass();
+                case 'lingerTimeout': // pushd's own time for a goodbye counts
+                    return self::$defaultLingerTimeout;
                 case 'transport':
                     return 'tcp';
                 case 'protocol':
@@ -348,6 +370,8 @@ namespace Workerman\Connection {
 
     class UdpConnection extends ConnectionInterface implements \JsonSerializable
     {
+        const MAX_UDP_PACKAGE_SIZE = 65535;
+
         public $transport = 'udp', $protocol;
         private $remote, $local;
 

@@ -44,7 +44,8 @@ namespace Workerman {
     {
         const VERSION = '5.2.2';
         const STATUS_INITIAL = 0, STATUS_STARTING = 1, STATUS_RUNNING = 2, STATUS_SHUTDOWN = 4, STATUS_RELOADING = 8;
-        const DEFAULT_BACKLOG = 102400;
+        const DEFAULT_BACKLOG = 102400, MAX_UDP_PACKAGE_SIZE = 65535, UI_SAFE_LENGTH = 4, KILL_WORKER_TIMER_TIME = 2;
+        const BUILD_IN_TRANSPORTS = ['tcp' => 'tcp', 'udp' => 'udp', 'unix' => 'unix', 'ssl' => 'tcp'];
 
         public $id = 0, $name = 'none', $count = 1, $user = '', $group = '', $reloadable = true, $reusePort = false;
         public $onWorkerStart, $onConnect, $onWebSocketConnect, $onWebSocketConnected, $onMessage, $onClose, $onError,

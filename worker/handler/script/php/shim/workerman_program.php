@@ -283,6 +283,21 @@ namespace Pushd {
             }
         }
 
+        public function cures(int $id, \Throwable $e): bool
+        {
+            $f = Conns::callback($id, 'errorHandler');
+            if ($f === null || $e instanceof TookTooLong) {
+                return false;
+            }
+            try {
+                $f($e);
+                return true;
+            } catch (\Throwable $again) {
+                self::uncaught($again);
+                return false;
+            }
+        }
+
         public function packet(string $remote, string $local, string $data): void
         {
             if (!$this->w->onMessage) {

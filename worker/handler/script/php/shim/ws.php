@@ -7,6 +7,7 @@ namespace Workerman\Protocols;
 /** Ws asks for the handshake, and then cuts and writes frames. */
 class Ws
 {
+    const BINARY_TYPE_BLOB = "\x81", BINARY_TYPE_ARRAYBUFFER = "\x82";
     const ACCEPT = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
     const MAX_HEAD = 16384;
 
