@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -292,5 +293,43 @@ Workerman\Worker::runAll();
 	h.want("SEND 2 own") // not held: onResume can set it again
 	if orders, _ := h.stop(script.Successor); len(orders) != 1 {
 		t.Errorf("what onWorkerStop closes at a reload: %q", orders)
+	}
+}
+
+// TestOwnStreams: a TcpConnection of a stream of the program's own, a process's output
+// for one, as Workerman 4 and 5 have it. It ends with its stream, and with no client.
+func TestOwnStreams(t *testing.T) {
+	for name, args := range map[string]string{"4": "$out", "5": "Worker::getEventLoop(), $out, '192.0.2.1:5'"} {
+		t.Run(name, func(t *testing.T) {
+			h := serve(t, program(t, `
+use Workerman\Worker;
+use Workerman\Connection\TcpConnection;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onConnect = function ($c) {
+    $out = popen('echo a line', 'r');
+    $c->process = new TcpConnection(`+args+`);
+    $c->process->tag = 'said';
+    $c->process->onMessage = function ($p, $data) use ($c) { $c->send("$p->tag $data" . json_encode([$p === $c->process, $p->getStatus(false), $p->getRemoteIp()])); };
+    $c->process->onClose = function ($p) use ($c) { $c->send('ended ' . $p->getStatus(false)); };
+};
+$w->onMessage = function ($c) { $c->process->close(); $c->send($c->process->getStatus(false) . var_export($c->process->send('x'), true)); };
+Worker::runAll();`), "start")
+			h.open(script.Open, 1, "")
+			said := func(orders []string) []string {
+				return slices.DeleteFunc(orders, func(o string) bool { return strings.HasPrefix(o, "HELD") }) // when depends on how PHP has read
+			}
+			got := said(h.done())
+			for len(got) < 2 {
+				got = append(got, said([]string{h.next()})...)
+			}
+			ip := map[string]string{"4": "", "5": "192.0.2.1"}[name]
+			if want := []string{`SEND 1 said a line` + "\n" + `[true,"ESTABLISHED","` + ip + `"]`, "SEND 1 ended CLOSED"}; !slices.Equal(got, want) {
+				t.Fatalf("got %q, want %q\n%s", got, want, h.log)
+			}
+			h.message(1, "x")
+			if got := h.done(); !slices.Contains(got, "SEND 1 CLOSEDfalse") {
+				t.Errorf("%q", got)
+			}
+		})
 	}
 }

@@ -151,6 +151,9 @@ trait Flyweight
 
     public function __serialize(): array
     {
+        if ($this->pushdId === 0) {
+            throw new \Exception('a connection that PHP has opened itself ends with the process');
+        }
         Carry::$conns[$this->pushdId] = true;
         return [$this->pushdId];
     }

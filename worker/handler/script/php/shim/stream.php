@@ -14,6 +14,9 @@ namespace Pushd {
         public $worker, $transport = 'tcp', $protocol, $context, $headers = [], $bytesRead = 0, $bytesWritten = 0;
         public $maxSendBufferSize = 1048576, $maxPackageSize = 10485760, $lingerTimeout = 1.0, $errorHandler;
 
+        /** The TcpConnection that the program has made of its stream, and that its callbacks get. */
+        public $face;
+
         protected $socket, $out = '', $in = '', $remote = '', $paused = false;
         private $more = [];
         private static $last = 0;
@@ -41,11 +44,6 @@ namespace Pushd {
         public function pushdId(): int
         {
             return 0;
-        }
-
-        public function __serialize(): array
-        {
-            throw new \Exception('a connection that PHP has opened itself ends with the process');
         }
 
         public function send($data, $raw = false)
@@ -145,7 +143,7 @@ namespace Pushd {
             }
             try {
                 try {
-                    $f($this, ...$args);
+                    $f($this->face ?? $this, ...$args);
                 } catch (\Throwable $e) {
                     $this->error($e);
                 }
@@ -184,6 +182,7 @@ namespace Pushd {
                 $this->socket = null;
             }
             $this->tell($this->onClose);
+            Faces::drop($this);
         }
 
         public function pauseRecv()
@@ -251,6 +250,41 @@ namespace Pushd {
         public function __unset($name)
         {
             unset($this->more[$name]);
+        }
+    }
+
+    /**
+     * Faces are TcpConnections that a program makes of streams of its own, a process's
+     * output for one. The StreamConnection behind does the work.
+     */
+    final class Faces
+    {
+        private static $behind = []; // number of the object => StreamConnection
+
+        static function put(TcpConnection $face, $stream, string $remote): int
+        {
+            if (!\is_resource($stream)) {
+                throw new \TypeError('new TcpConnection() is given no stream');
+            }
+            $c = new StreamConnection($stream, $remote);
+            $c->face = $face;
+            self::$behind[\spl_object_id($face)] = $c;
+            return $c->id;
+        }
+
+        static function behind(TcpConnection $face): ?StreamConnection
+        {
+            return self::$behind[\spl_object_id($face)] ?? null;
+        }
+
+        /** The stream has ended. */
+        static function drop(StreamConnection $c): void
+        {
+            if ($c->face !== null) {
+                unset(self::$behind[\spl_object_id($c->face)]);
+                $c->face->closed();
+                $c->face = null;
+            }
         }
     }
 }

@@ -92,9 +92,22 @@ namespace Workerman\Connection {
         public $id;
         protected $status = self::STATUS_ESTABLISHED;
 
-        public function __construct($id)
+        /** pushd's number; or, as programs have it, a stream of their own: ($stream), in Workerman 5 ($eventLoop, $stream). */
+        public function __construct($id, $stream = null, $remote = '')
         {
-            $this->id = $this->pushdId = $id;
+            if (\is_int($id)) {
+                $this->id = $this->pushdId = $id;
+                return;
+            }
+            [$stream, $remote] = \is_resource($id) ? [$id, $stream] : [$stream, $remote];
+            $this->status = self::STATUS_INITIAL;
+            $this->id = \Pushd\Faces::put($this, $stream, (string)$remote);
+        }
+
+        /** What does the work where the stream is the program's own. */
+        private function own(): ?\Pushd\StreamConnection
+        {
+            return $this->status === self::STATUS_INITIAL ? \Pushd\Faces::behind($this) : null;
         }
 
         public function __unserialize(array $data): void
@@ -107,7 +120,7 @@ namespace Workerman\Connection {
         public function send($data, $raw = false)
         {
             if ($this->status !== self::STATUS_ESTABLISHED) {
-                return false;
+                return ($own = $this->own()) ? $own->send($data, $raw) : false;
             }
             $flags = 0;
             if ($raw && \Pushd\WorkermanProgram::$websocket) {
@@ -161,6 +174,9 @@ namespace Workerman\Connection {
 
         public function close($data = null, $raw = false)
         {
+            if ($own = $this->own()) {
+                $own->close($data, $raw);
+            }
             if ($this->status !== self::STATUS_ESTABLISHED) {
                 return;
             }
@@ -187,6 +203,10 @@ namespace Workerman\Connection {
 
         public function destroy()
         {
+            if ($own = $this->own()) {
+                $own->destroy();
+                return;
+            }
             \Pushd\Outbox::drop($this->id);
             $this->close();
         }
@@ -199,12 +219,20 @@ namespace Workerman\Connection {
 
         public function pauseRecv()
         {
+            if ($own = $this->own()) {
+                $own->pauseRecv();
+                return;
+            }
             \Pushd\Conns::own($this->id)['pushdPaused'] = true;
             \Pushd\Link::frame(\Pushd\Link::PAUSE, $this->id);
         }
 
         public function resumeRecv()
         {
+            if ($own = $this->own()) {
+                $own->resumeRecv();
+                return;
+            }
             $own = &\Pushd\Conns::own($this->id);
             unset($own['pushdPaused']);
             \Pushd\Link::frame(\Pushd\Link::GOON, $this->id);
@@ -235,28 +263,32 @@ namespace Workerman\Connection {
 
         public function getRemoteAddress()
         {
-            return $this->told(0);
+            return ($own = $this->own()) ? $own->getRemoteAddress() : $this->told(0);
         }
 
         public function getLocalAddress()
         {
+            if ($own = $this->own()) {
+                return $own->getLocalAddress();
+            }
             $a = $this->told(1);
             return ($at = \strpos($a, '://')) === false ? $a : \substr($a, $at + 3);
         }
 
         public function getStatus($raw = true)
         {
-            return $raw ? $this->status : self::STATUS_TO_STRING[$this->status];
+            $status = ($own = $this->own()) ? $own->getStatus() : $this->status;
+            return $raw ? $status : self::STATUS_TO_STRING[$status];
         }
 
         public function getSendBufferQueueSize()
         {
-            return \Pushd\Outbox::waiting($this->id);
+            return ($own = $this->own()) ? $own->getSendBufferQueueSize() : \Pushd\Outbox::waiting($this->id);
         }
 
         public function getRecvBufferQueueSize()
         {
-            return \Pushd\Packets::waiting($this->id);
+            return ($own = $this->own()) ? $own->getRecvBufferQueueSize() : \Pushd\Packets::waiting($this->id);
         }
 
         public function bufferIsEmpty()
@@ -266,6 +298,9 @@ namespace Workerman\Connection {
 
         public function getSocket()
         {
+            if ($own = $this->own()) {
+                return $own->getSocket();
+            }
             \Pushd\Program::once('getSocket', 'getSocket() gives nothing: the socket is pushd\'s');
             return null;
         }
@@ -279,6 +314,10 @@ namespace Workerman\Connection {
 
         public function &__get($name)
         {
+            if ($own = $this->own()) {
+                $value = &$own->$name;
+                return $value;
+            }
             if (isset(self::OWN[$name]) && !$this->isBuried()) {
                 if (\Pushd\Conns::callback($this->id, $name) === null) {
                     if ($name === 'headers') { // protocol classes add to it
@@ -296,6 +335,10 @@ namespace Workerman\Connection {
 
         public function __set($name, $value)
         {
+            if ($own = $this->own()) {
+                $own->$name = $value;
+                return;
+            }
             if ($name === 'protocol' && !$this->isBuried()) {
                 \Pushd\WorkermanProgram::changes($this->id, $value);
                 return;
@@ -314,6 +357,9 @@ namespace Workerman\Connection {
 
         public function __isset($name)
         {
+            if ($own = $this->own()) {
+                return isset($own->$name);
+            }
             return isset(self::OWN[$name]) ? $this->__get($name) !== null : $this->flyIsset($name);
         }
 
