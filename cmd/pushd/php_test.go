@@ -312,20 +312,60 @@ $server->run();`)
 	<-ended
 }
 
-// TestPHPWatch saves a file.
+// TestPHPWatch saves files: the program's own, one that a callback loads, one that is
+// no PHP, and one again while PHP starts with what it was. The client stays.
 func TestPHPWatch(t *testing.T) {
-	s, file := phpServer(t, phpRoom, "PUSHD_WATCH=1")
+	const code = `<?php
+use Workerman\Worker;
+$w = new Worker('websocket://127.0.0.1:8080');
+$w->onMessage = function ($c, $data) {
+    $c->n = ($c->n ?? 0) + 1;
+    if ($data === 'load') require_once __DIR__ . '/late.php';
+    $c->send(VERSION . ' ' . (function_exists('late') ? late() : '-') . ($c->n > 0 ? '' : 'lost'));
+};
+const VERSION = 1;
+SLOW
+Worker::runAll();`
+	plain := strings.Replace(code, "SLOW", "", 1)
+	s, file := phpServer(t, plain, "PUSHD_WATCH=1")
+	dir := filepath.Dir(file)
+	late := filepath.Join(dir, "late.php")
+	phpWrite(t, late, "<?php function late() { return 'late 1'; }")
 	s.MustRun("start", "-d")
 	c := s.Dial("/")
-	phpAsk(c, "login ann", "hello ann")
-	phpWrite(t, file, strings.Replace(phpRoom, "VERSION = 1", "VERSION = 2", 1))
-	pushdtest.Eventually(t, "the new code answers", func() bool {
-		phpMust(t, os.Chtimes(file, time.Time{}, time.Now())) // saved again, until it has been seen as it was
-		c.SendText("who")
+	ask := func(text string) string {
+		c.SendText(text)
 		_, got, err := c.Next(pushdtest.Timeout)
 		phpMust(t, err)
-		return string(got) == "2 ann 1"
+		return string(got)
+	}
+	version := func(n int) string { return strings.Replace(plain, "VERSION = 1", fmt.Sprint("VERSION = ", n), 1) }
+	becomes := func(text, want string) {
+		t.Helper()
+		pushdtest.Eventually(t, "it answers "+want, func() bool { return ask(text) == want })
+	}
+	becomes("x", "1 -")
+	phpWrite(t, file, version(2))
+	becomes("x", "2 -")
+	becomes("load", "2 late 1")
+	phpWrite(t, late, "<?php function late() { return 'late  2'; }")
+	pushdtest.Eventually(t, "what a callback has loaded is seen", func() bool {
+		phpMust(t, os.Chtimes(late, time.Time{}, time.Now())) // saved again, until it has been seen as it was
+		return ask("load") == "2 late  2"
 	})
+	phpWrite(t, file, version(30)+" (")
+	pushdtest.Eventually(t, "the log has PHP's words", func() bool {
+		return strings.Contains(s.Log(), "the process before serves on") && strings.Contains(s.Log(), "Parse error")
+	})
+	becomes("x", "2 late  2")
+	// This one says that it has been read, and waits: what is saved meanwhile is newer.
+	phpWrite(t, file, strings.Replace(strings.Replace(code, "VERSION = 1", "VERSION = 400", 1), "SLOW",
+		`touch(__DIR__ . '/read'); while (!file_exists(__DIR__ . '/saved')) { usleep(1000); clearstatcache(); }`, 1))
+	pushdtest.Eventually(t, "PHP has read the file", func() bool { _, err := os.Stat(filepath.Join(dir, "read")); return err == nil })
+	phpWrite(t, file, version(5000))
+	becomes("x", "2 late  2")
+	phpWrite(t, filepath.Join(dir, "saved"), "")
+	becomes("x", "5000 -")
 }
 
 // TestPHPInConfig has the program as one worker of a config, with limits of its

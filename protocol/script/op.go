@@ -53,6 +53,7 @@ const (
 	AskOpens  Op = 54 // from now on all connections are told, those that are here first; ends with an Answer
 	Timer     Op = 55 // connection is its number; payload u32 milliseconds, 0 ends it; flag On: again and again
 	Reply     Op = 56 // a datagram, as in AppendPacket
+	Files     Op = 57 // what it has loaded since READY, for `watch`: names with a NUL between
 )
 
 // lastOp bounds what is an op at all, so that garbage is found early.
@@ -74,7 +75,7 @@ var names = map[Op]string{
 	Session: "SESSION", All: "ALL", Done: "DONE", Poison: "POISON", Held: "HELD", Carry: "CARRY",
 	Bye: "BYE", Publish: "PUBLISH", Join: "JOIN", Leave: "LEAVE", Bind: "BIND", Order: "ORDER",
 	Subscribe: "SUBSCRIBE", Respond: "RESPOND", Accept: "ACCEPT", Call: "CALL", AskOpens: "ASK_OPENS",
-	Timer: "TIMER", Reply: "REPLY",
+	Timer: "TIMER", Reply: "REPLY", Files: "FILES",
 }
 
 // Known reports whether this version has the op.

@@ -17,6 +17,7 @@ type Config struct {
 	MaxReply   int    `json:"max_reply"`   // bytes of the longest payload that is taken, but CARRY
 	CallbackMS int64  `json:"callback_ms"` // how long a batch may take
 	Memory     int64  `json:"memory"`      // bytes; 0 = no limit
+	Watch      bool   `json:"watch"`       // FILES are wanted
 }
 
 // Welcome is what a handler process says when it can take events, as JSON in a

@@ -1,9 +1,7 @@
 package script
 
 import (
-	"encoding/binary"
 	"os"
-	"strings"
 	"time"
 
 	wire "github.com/pushd/pushd/protocol/script"
@@ -198,55 +196,4 @@ func (b *before) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	return b.f.Read(p)
-}
-
-// watchEvery is how often `watch` looks at the files.
-const watchEvery = 250 * time.Millisecond
-
-// watch replaces the process when a file of the program has changed: for
-// development.
-func (h *handler) watch() {
-	if !h.o.Watch {
-		return
-	}
-	watched := func() []string {
-		files := h.o.files()
-		if h.cur != nil {
-			files = append(files, h.cur.welcome.Files...)
-		}
-		return files
-	}
-	seen, of := stamps(watched()), []byte(strings.Join(watched(), "\x00"))
-	h.w.Every(watchEvery, func() {
-		files := watched()
-		_ = h.w.Go(func() {
-			now := stamps(files)
-			_ = h.w.Post(func() {
-				names := []byte(strings.Join(files, "\x00"))
-				changed := string(names) == string(of) && string(now) != string(seen)
-				seen, of = now, names
-				if changed && h.exported == nil {
-					h.log.Info("script: a file has changed", "script", h.title())
-					h.replace()
-				}
-			})
-		})
-	})
-}
-
-// maxWatched bounds the files that are looked at.
-const maxWatched = 2000
-
-// stamps tells apart states of files.
-func stamps(files []string) (b []byte) {
-	b = []byte{}
-	for _, name := range files[:min(len(files), maxWatched)] {
-		if s, err := os.Stat(name); err == nil {
-			b = binary.AppendVarint(b, s.ModTime().UnixNano())
-			b = binary.AppendVarint(b, s.Size())
-		} else {
-			b = append(b, 0)
-		}
-	}
-	return b
 }

@@ -50,6 +50,8 @@ func (h *handler) obey(p *proc, f wire.Frame) {
 		err = h.accept(f)
 	case wire.Reply:
 		err = h.reply(f)
+	case wire.Files:
+		h.loads(p, f.Payload)
 	case wire.Poison, wire.Carry, wire.Bye:
 		err = h.lastWord(p, f)
 	}

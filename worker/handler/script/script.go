@@ -44,7 +44,8 @@ type handler struct {
 	backoff  *worker.Timer // until it is; nil: launch runs
 	leaving  bool          // the worker stops: no process follows
 	births   int
-	fails    int // processes in a row that have done nothing
+	seen     map[string]stamp // with `watch`: the program's files
+	fails    int              // processes in a row that have done nothing
 	lost     lost
 
 	wants    map[string]bool // of the process, or of the one before
@@ -153,7 +154,7 @@ func (h *handler) setup() wire.Config {
 	return wire.Config{
 		Version: wire.Version, Worker: h.w.Name, Slot: h.w.Slot(), Count: h.w.Count, Generation: h.w.Generation(), Births: h.births,
 		MaxFrame: longest, MaxReply: wire.MaxPayload,
-		CallbackMS: time.Duration(h.o.Callback).Milliseconds(), Memory: int64(h.o.Memory),
+		CallbackMS: time.Duration(h.o.Callback).Milliseconds(), Memory: int64(h.o.Memory), Watch: h.o.Watch,
 	}
 }
 

@@ -13,7 +13,7 @@ final class Link
         CARRIED = 11, HANDSHAKE = 12, CHANNEL = 13, ANSWER = 14, CONFIG = 15;
     const READY = 32, SEND = 33, MANY = 34, END = 35, PAUSE = 36, GOON = 37, SESSION = 38, ALL = 39, DONE = 40, POISON = 41,
         HELD = 42, CARRY = 43, BYE = 44, PUBLISH = 45, JOIN = 46, LEAVE = 47, BIND = 48, ORDER = 49, SUBSCRIBE = 50,
-        RESPOND = 51, ACCEPT = 52, CALL = 53, ASK_OPENS = 54, REPLY = 56;
+        RESPOND = 51, ACCEPT = 52, CALL = 53, ASK_OPENS = 54, REPLY = 56, FILES = 57;
     const BINARY = 1, ON = 1, SUCCESSOR = 1, MORE = 1;
     const HEADER = 16;
     const READ = 262144; // bytes read at once, and written before a turn is over

@@ -124,6 +124,7 @@ final class Loop
             }
             Link::dispatch($program);
             Conns::settle();
+            Program::loaded();
         }
     }
 

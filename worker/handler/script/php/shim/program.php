@@ -11,6 +11,7 @@ abstract class Program
     public static $serving;
 
     private static $once = [];
+    private static $loaded = 0, $files = 0; // how many: with ours, and without
 
     /** Callbacks that a program does before its first event. */
     abstract function start(): void;
@@ -88,12 +89,27 @@ abstract class Program
         exit(0);
     }
 
+    /** Says what the program has loaded since, where a change of it reloads. */
+    static function loaded(): void
+    {
+        if (empty(Link::$config['watch']) || \count(\get_included_files()) === self::$loaded) {
+            return;
+        }
+        $before = self::$files;
+        if ($new = \array_slice(self::files(), $before)) {
+            Link::frame(Link::FILES, 0, \implode("\0", $new));
+        }
+    }
+
     /** What the program has loaded, for a reload at a change. */
     private static function files(): array
     {
-        return \array_values(\array_filter(\get_included_files(), static function ($f) {
+        self::$loaded = \count(\get_included_files());
+        $files = \array_values(\array_filter(\get_included_files(), static function ($f) {
             return \strncmp($f, __DIR__ . '/', \strlen(__DIR__) + 1) !== 0;
         }));
+        self::$files = \count($files);
+        return $files;
     }
 
     /** What is done when a callback ends the process, hangs, or uses up the memory. */
