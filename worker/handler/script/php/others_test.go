@@ -2,6 +2,7 @@ package php_test
 
 import (
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -335,4 +336,49 @@ $s->start();`), "start")
 	}
 	h.says("manager starts")
 	h.says("on('pipemessage') is not called")
+}
+
+// TestOpenSwoole is a server as OpenSwoole's guide has it, by named arguments in PHP 8.
+func TestOpenSwoole(t *testing.T) {
+	const code = `
+use OpenSwoole\WebSocket\{Frame, Server};
+use OpenSwoole\Constant;
+use OpenSwoole\Http\Request;
+use OpenSwoole\Table;
+$server = new Server(%s);
+$names = new Table(1024);
+$names->column('name', Table::TYPE_STRING, 16);
+$names->create();
+$server->on('Open', function (Server $server, Request $request) use ($names) {
+    $names->set((string)$request->fd, ['name' => "client {$request->fd}"]);
+    foreach ($names as $key => $value) $server->push((int)$key, $value['name'] . ' joined');
+});
+$server->on('Message', function (Server $server, Frame $frame) use ($names) { $server->push($frame->fd, $names->get((string)$frame->fd, 'name')); });
+$server->start();`
+	args := []string{`"0.0.0.0", 9501, Server::SIMPLE_MODE, Constant::SOCK_TCP | Constant::SSL`}
+	if out, err := exec.Command("php", "-r", "echo PHP_MAJOR_VERSION;").Output(); err == nil && string(out) != "7" {
+		args = append(args, `host: "0.0.0.0", port: 9501, mode: Server::SIMPLE_MODE, sockType: Constant::SOCK_TCP | Constant::SSL`)
+	}
+	for _, a := range args {
+		file := program(t, fmt.Sprintf(code, a))
+		if p, out := plan(t, file); !strings.Contains(fmt.Sprint(p["groups"]), "[websocket+tls://0.0.0.0:9501]") {
+			t.Errorf("%v\n%s", p, out)
+		}
+		h := serve(t, file, "start")
+		h.open(script.Open, 7, "")
+		h.message(7, "x")
+		h.want("SEND 7 client 7 joined", "SEND 7 client 7")
+	}
+}
+
+// TestSwooleTypes: arguments have the names of Swoole 1 for types, as old tutorials do.
+func TestSwooleTypes(t *testing.T) {
+	h := serve(t, program(t, `
+$server = new swoole_websocket_server('0.0.0.0', 9501);
+$server->on('open', function (swoole_websocket_server $server, swoole_http_request $request) { $server->push($request->fd, 'hello'); });
+$server->on('message', function (swoole_server $server, swoole_websocket_frame $frame) { $server->push($frame->fd, $frame->data); });
+$server->start();`), "start")
+	h.open(script.Open, 7, "")
+	h.message(7, "x")
+	h.want("SEND 7 hello", "SEND 7 x")
 }

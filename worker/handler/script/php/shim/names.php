@@ -78,6 +78,18 @@ final class Names
         }
     }
 
+    /** All other names of Swoole's classes: PHP asks no loader for the type of an argument. */
+    static function swoole(): void
+    {
+        foreach (self::OLD as $old => $class) {
+            if (\strncmp($class, 'Swoole\\', 7) === 0) {
+                foreach ([$old, "Open$class"] as $name) {
+                    \class_exists($name, false) || \class_alias($class, $name);
+                }
+            }
+        }
+    }
+
     /** The program's own Workerman has its protocols; else ours are there. */
     private static function vendor(string $class): void
     {

@@ -188,13 +188,16 @@ namespace Swoole {
         /** @internal event in lower case => callback */
         public $pushdOn = [], $pushdScheme = 'tcp';
 
+        const SIMPLE_MODE = 1, POOL_MODE = 2; // OpenSwoole's
         const BUFFER = 2097152; // bytes that wait for a client, then send and push return false
 
         private static $tasks = 0;
 
-        public function __construct($host = '0.0.0.0', $port = 9501, $mode = \SWOOLE_PROCESS, $type = \SWOOLE_SOCK_TCP)
+        /** The type is the fourth, or named: sock_type of Swoole, sockType of OpenSwoole. */
+        public function __construct($host = '0.0.0.0', $port = 9501, $mode = \SWOOLE_PROCESS, ...$type)
         {
             unset($this->connections);
+            $type = \reset($type) ?: \SWOOLE_SOCK_TCP;
             $this->host = $host;
             $this->port = $port;
             $this->mode = $mode;

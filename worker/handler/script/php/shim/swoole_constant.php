@@ -82,4 +82,9 @@ class Constant
         OPTION_SSL_GREASE = 'ssl_grease', OPTION_EXIT_CONDITION = 'exit_condition', OPTION_DEADLOCK_CHECK_DISABLE_TRACE = 'deadlock_check_disable_trace',
         OPTION_DEADLOCK_CHECK_LIMIT = 'deadlock_check_limit', OPTION_DEADLOCK_CHECK_DEPTH = 'deadlock_check_depth', OPTION_STATS_FILE = 'stats_file',
         OPTION_STATS_TIMER_INTERVAL = 'stats_timer_interval', OPTION_ADMIN_SERVER = 'admin_server', OPTION_HTTP_CLIENT_DRIVER = 'http_client_driver';
+
+    // OpenSwoole's class of that name has numbers.
+    const SOCK_TCP = 1, SOCK_UDP = 2, SOCK_TCP6 = 3, SOCK_UDP6 = 4, SOCK_UNIX_STREAM = 5, SOCK_UNIX_DGRAM = 6, SSL = 512,
+        LOG_DEBUG = 0, LOG_TRACE = 1, LOG_INFO = 2, LOG_NOTICE = 3, LOG_WARNING = 4, LOG_ERROR = 5, LOG_NONE = 6,
+        WEBSOCKET_OPCODE_TEXT = 1, WEBSOCKET_OPCODE_BINARY = 2, WEBSOCKET_OPCODE_PING = 9, WEBSOCKET_OPCODE_PONG = 10;
 }

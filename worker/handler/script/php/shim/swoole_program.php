@@ -27,6 +27,7 @@ namespace Pushd {
 
         static function run(\Swoole\Server $server): void
         {
+            Names::swoole();
             $ports = \array_merge([$server], $server->ports);
             $listen = $tls = [];
             foreach ($ports as $p) {
