@@ -83,6 +83,7 @@ func (h *handler) done(p *proc, number uint64) {
 		return
 	}
 	if p.stopping { // that was STOP, so all is said
+		p.parted = true
 		p.link.Close()
 		return
 	}

@@ -33,8 +33,10 @@ type lost struct {
 
 func (h *handler) linkEnded(p *proc) {
 	p.cut = true
-	if p.exited {
+	if p.exited || p.parted { // what a program does at its exit holds nobody up: PHP's takes 10 ms
 		h.over(p)
+	}
+	if p.exited {
 		return
 	}
 	h.w.After(dumpTime, func() {

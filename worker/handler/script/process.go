@@ -34,6 +34,7 @@ type proc struct {
 	over     bool   // its end has been dealt with
 	cut      bool   // the link has ended
 	exited   bool   // the process has
+	parted   bool   // it has said all, as it was told to go
 	why      string // it was ended by us
 	carry    []byte // of CARRY; nil = none
 	poison   *poison
