@@ -144,6 +144,24 @@ env = { DIES = "{{dir}}/dies", WANTS = "open" }`)
 	}
 }
 
+// TestScriptLingers: a program that has said all holds nobody up, whatever it does before
+// its process ends: the next one serves beside it.
+func TestScriptLingers(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `env = { WANTS = "open linger" }`)
+	c := s.Dial("/")
+	says(t, c, "seen", "open")
+	for range 20 { // it is killed after 300 ms, which a busy machine may take to get on
+		if r := s.renew(); !r.OK {
+			t.Fatalf("%+v", r)
+		}
+		if strings.Contains(ask(t, c, "seen"), "beside") {
+			return
+		}
+	}
+	t.Error("the process before has always been gone")
+}
+
 // TestScriptToldLater: a program that wants that is told of those who are there in
 // pieces, of each as of one that was there before, or at once when it asks; and
 // who leaves meanwhile is no matter.

@@ -185,6 +185,8 @@ def event(op, flags, aux, c, payload):
         n, = struct.unpack_from('<I', payload)
         carried = payload[4 + 8 * n:]
         seen.append('carried:%d' % n)
+        if 'linger' in wants and os.path.exists('/proc/' + carried.decode()):
+            seen.append('beside')
         dies = os.environ.get('DIES')
         if dies and os.path.exists(dies):
             os.remove(dies)
@@ -192,6 +194,8 @@ def event(op, flags, aux, c, payload):
     elif op == STOP:
         if 'stay' in wants:
             time.sleep(600)
+        if 'linger' in wants:
+            carried = b'%d' % os.getpid()
         for n in sessions:
             if 'holding' not in wants:
                 frame(42, n)
@@ -227,6 +231,8 @@ while True:
     flush()
     more = pushd.recv(1 << 16)
     if not more:
+        if 'linger' in wants:
+            time.sleep(600)
         sys.exit()
     data += more
     while len(data) >= 16:
