@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/history"
@@ -308,6 +309,17 @@ func TestTheClockOfTheLog(t *testing.T) {
 		p.want("room", before, "(age)")
 		before.Offset = 1
 		p.want("room", before, "30s")
+
+		stamp := now.Add(settles + time.Second)
+		now = testkit.Leap(now, time.Hour) // this machine's is set, and believed
+		p.tick()
+		now = now.Add(settles + time.Second)
+		log.Entry(&worker.LogEntry{Offset: 3, Time: stamp.UnixMilli(), Publication: worker.Publication{
+			Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: "room", Data: []byte("now"),
+		}})
+		p.tick()
+		before.Offset = 2
+		p.want("room", before, "now")
 		p.Stop()
 	}
 }

@@ -26,7 +26,8 @@ type sharedStore struct {
 	live    bool          // all that there was before has come
 	why     string        // it takes nothing; "" = it does
 	waiting []ahead
-	apart   time.Duration // by which the log's clock is ahead of this machine's
+	here    func() time.Time // this machine's clock, for waits
+	apart   time.Duration    // by which the log's clock is ahead of it
 }
 
 // ahead is who has come with a position that has not been reached here: from
@@ -59,9 +60,8 @@ func (h *sharedStore) open(o options) (err error) {
 		}
 		old.tidy(len(old.old))
 	}
-	env, here := *s.env, s.env.Now
-	env.Now = func() time.Time { return here().Add(h.apart) } // by which the log stamps messages, and takes them away
-	s.env = &env
+	h.here = s.env.Now
+	h.followClock()
 	s.rings = s.newRings(h.draw)
 	h.full = s.env.Channels.Most()
 	if s.env.OpenLog == nil {
@@ -72,6 +72,14 @@ func (h *sharedStore) open(o options) (err error) {
 		Begin: h.follows, Entry: h.entry, Live: h.caughtUp, Away: h.setAway,
 	})
 	return err
+}
+
+// followClock has messages grow old by the log's clock, which stamps them and takes them
+// away. What this machine's is set to meanwhile counts for nothing.
+func (h *sharedStore) followClock() {
+	env, start := *h.s.env, h.here()
+	env.Now = func() time.Time { return start.Add(h.here().Sub(start) + h.apart) }
+	h.s.env = &env
 }
 
 // draw is the epoch of all nodes.
@@ -217,7 +225,7 @@ func (h *sharedStore) early(w history.Want) bool {
 	if len(h.waiting) == maxAhead {
 		return true
 	}
-	h.waiting = append(h.waiting, ahead{w, s.env.Now().Add(aheadWait)})
+	h.waiting = append(h.waiting, ahead{w, h.here().Add(aheadWait)})
 	if len(h.waiting) == 1 {
 		s.env.After(joinPause, h.lookAhead)
 	}
@@ -235,7 +243,7 @@ func (h *sharedStore) ahead(channel string, p history.Position) bool {
 // long enough. Whoever comes while the log is read from its beginning waits.
 func (h *sharedStore) lookAhead() {
 	s := h.s
-	list, now := h.waiting, s.env.Now()
+	list, now := h.waiting, h.here()
 	h.waiting = nil
 	for _, a := range list {
 		if !h.live || h.ahead(a.want.Channel, a.want.After) && now.Before(a.until) {
@@ -250,13 +258,13 @@ func (h *sharedStore) lookAhead() {
 }
 
 func (h *sharedStore) read(q *worker.HistoryQuery, answer func([]byte, error)) {
-	h.readAt(q, h.s.env.Now().Add(askWait), answer)
+	h.readAt(q, h.here().Add(askWait), answer)
 }
 
 // readAt reads what is kept of a channel once the position has been reached.
 func (h *sharedStore) readAt(q *worker.HistoryQuery, until time.Time, answer func([]byte, error)) {
 	s := h.s
-	if (!h.live || h.ahead(q.Channel, q.After)) && s.env.Now().Before(until) {
+	if (!h.live || h.ahead(q.Channel, q.After)) && h.here().Before(until) {
 		s.env.After(joinPause, func() { h.readAt(q, until, answer) })
 		return
 	}
