@@ -5,13 +5,16 @@ GO         ?= go
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS    := -s -w -X github.com/pushd/pushd/cmd.Version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# cli's pages of documentation come with a parser that every process would set up.
+export GOFLAGS := $(GOFLAGS) -tags=urfave_cli_no_docs
 FUZZTIME   ?= 30s
 BENCHTIME  ?= 200ms
 PREFIX     ?= /usr/local
 ROUNDS     ?= 5
 CONNECTIONS ?= 1000000
-# Progress while it runs, the failures at the end, everything in bin/test.log.
-TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log --
+# Progress while it runs, the failures at the end, everything in bin/test.log. Tests
+# wait more than they compute: of two packages at once a third of two cores is left.
+TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log -- -p $$(($$(nproc) + 1))
 
 .PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-pinned bench-million bench-reload bench-returns bench-sse bench-tls bench-cluster lint dist clean
 

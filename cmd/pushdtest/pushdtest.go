@@ -22,7 +22,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -173,57 +172,6 @@ func (s *Server) Command(ctx context.Context, args ...string) *exec.Cmd {
 	c.Dir, c.Env = s.Dir, s.env
 	c.WaitDelay = time.Second
 	return c
-}
-
-// Status is the part of `status --json` that tests need.
-type Status struct {
-	Master  struct{ PID int }
-	Broker  struct{ PID int }
-	Workers []struct {
-		Name, State           string
-		Slot, PID, Generation int
-		Connections, Restarts int
-		Listen                []string
-		MessagesIn            uint64 `json:"messages_in"`
-		MessagesOut           uint64 `json:"messages_out"`
-		SendFailures          int    `json:"send_failures"`
-		QueueBytes            int    `json:"queue_bytes"`
-		BrokerGaps            int    `json:"broker_gaps"`
-		Limit                 int    `json:"connections_limit"`
-	}
-}
-
-// Status runs `status --json`.
-func (s *Server) Status() (st Status) {
-	s.t.Helper()
-	if err := json.Unmarshal([]byte(s.MustRun("status", "--json")), &st); err != nil {
-		s.t.Fatalf("status --json: %v", err)
-	}
-	return st
-}
-
-// Connections returns the sum over all workers.
-func (st Status) Connections() (n int) {
-	for _, w := range st.Workers {
-		n += w.Connections
-	}
-	return n
-}
-
-// Messages returns how many messages all workers have sent.
-func (st Status) Messages() (n uint64) {
-	for _, w := range st.Workers {
-		n += w.MessagesOut
-	}
-	return n
-}
-
-// Gaps returns how many publications the workers know to be lost.
-func (st Status) Gaps() (n int) {
-	for _, w := range st.Workers {
-		n += w.BrokerGaps
-	}
-	return n
 }
 
 // Log returns the log files in the server's folder and its runtime folder.
