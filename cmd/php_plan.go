@@ -90,7 +90,7 @@ func (b *planner) phpDeclared(w config.Worker, c *php.Command, options map[strin
 	groups := make([]config.Worker, len(found.Groups))
 	targets := make([]config.Target, len(found.Groups))
 	for i, g := range found.Groups {
-		groups[i] = b.phpGroup(w, c, g, options)
+		groups[i] = b.phpGroup(w, c, g, found.Served(), options)
 		targets[i] = config.Target{Listen: &groups[i].Listen, Count: &groups[i].Count}
 	}
 	if err := b.config.Override.Apply(targets); err != nil {
@@ -103,8 +103,9 @@ func (b *planner) phpDeclared(w config.Worker, c *php.Command, options map[strin
 
 var errPHPRoot = errors.New("a PHP program is not run as root: set $worker->user (user of www-data or one of its own), start it as that user, or say --allow-root")
 
-// phpGroup is one group, in the words of a config.
-func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, options map[string]any) config.Worker {
+// phpGroup is one group, in the words of a config. Its process is told what is
+// served of the whole program.
+func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served string, options map[string]any) config.Worker {
 	w.At = fmt.Sprintf("%s: worker %q", c.File, g.Name)
 	root, _ := options["allow_root"].(bool)
 	w.Name, w.Listen, w.Count = g.Name, g.Listen, g.Count
@@ -125,7 +126,7 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, options
 	args, env := c.Handler()
 	all := maps.Clone(options)
 	mine, _ := options["env"].(map[string]any)
-	every := map[string]any{}
+	every := map[string]any{php.ServedEnv: served}
 	maps.Copy(every, mine)
 	for k, v := range env {
 		every[k] = v

@@ -3,6 +3,7 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -366,6 +367,58 @@ Worker::runAll();`
 	becomes("x", "2 late  2")
 	phpWrite(t, filepath.Join(dir, "saved"), "")
 	becomes("x", "5000 -")
+}
+
+// TestPHPWatchDeclares: names, addresses and counts are the master's. A program
+// that is replaced by itself and has others serves as before, and says so.
+func TestPHPWatchDeclares(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: `
+drain = "0s"
+[[worker]]
+script     = "php start.php"
+allow_root = true
+watch      = true
+`})
+	write := func(version, port int, more string) {
+		phpWrite(t, filepath.Join(s.Dir, "start.php"), fmt.Sprintf(`<?php
+use Workerman\Worker;
+$w = new Worker('websocket://127.0.0.1:%d');
+$w->name = 'room';
+$w->onMessage = function ($c) { $c->send('%d'); };
+%s
+Worker::runAll();`, port, version, more))
+	}
+	write(1, s.Port, "")
+	s.MustRun("start", "-d")
+	c := s.Dial("/")
+	c.SendText("x")
+	c.WantText("1")
+	port, beside := pushdtest.FreePort(t), pushdtest.FreeAddr(t)
+	write(2, port, fmt.Sprintf("$w->count = 2; $b = new Worker('text://%s'); $b->name = 'beside';", beside))
+	for _, want := range []string{
+		fmt.Sprintf(` is websocket://127.0.0.1:%d × 2 now, and is served as websocket://127.0.0.1:%d still`, port, s.Port),
+		fmt.Sprintf(` is text://%s now, and is not served yet`, beside),
+	} {
+		pushdtest.Eventually(t, want, func() bool { return strings.Contains(s.Log(), want) })
+	}
+	s.MustRun("reload")
+	for _, addr := range []string{beside, fmt.Sprintf("127.0.0.1:%d", port)} {
+		there, err := net.Dial("tcp", addr)
+		phpMust(t, err)
+		there.Close()
+	}
+	write(3, port, "")
+	want := `, text://` + beside + ", is not in the program any more"
+	pushdtest.Eventually(t, want, func() bool { return strings.Contains(s.Log(), want) })
+	pushdtest.Eventually(t, "the new program answers the client of the first address", func() bool {
+		c.SendText("x")
+		_, got, err := c.Next(pushdtest.Timeout)
+		phpMust(t, err)
+		return string(got) == "3"
+	})
+	if n := strings.Count(s.Log(), want); n != 1 {
+		t.Errorf("it is said %d times:\n%s", n, s.Log())
+	}
 }
 
 // TestPHPInConfig has the program as one worker of a config, with limits of its

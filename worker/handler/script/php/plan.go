@@ -58,6 +58,27 @@ type Program struct {
 	Daemonize bool    `json:"daemonize"` // start goes to the background without -d
 }
 
+// ServedEnv is the variable that tells a handler's process what Served returns: a
+// program that declares something else by then says so in the log. (PUSHD_ is for
+// the server: no script gets such variables.)
+const ServedEnv = "SERVED_BY_PUSHD"
+
+// Served is what a program has declared, as JSON for shim/plan.php: names,
+// addresses and counts.
+func (p *Program) Served() string {
+	type group struct {
+		Name   string   `json:"name"`
+		Listen []string `json:"listen"`
+		Count  int      `json:"count"`
+	}
+	all := make([]group, len(p.Groups))
+	for i, g := range p.Groups {
+		all[i] = group{g.Name, g.Listen, g.Count}
+	}
+	raw, _ := json.Marshal(all) // strings and numbers
+	return string(raw)
+}
+
 // said is all that may come from a plan run.
 type said struct {
 	Program

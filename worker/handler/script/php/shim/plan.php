@@ -92,6 +92,7 @@ final class Plan
             self::become($kind);
         }
         Link::open();
+        self::compare($groups);
         foreach ($groups as $i => $group) {
             if ($group['name'] === (Link::$config['worker'] ?? '')) {
                 Program::serve($make($i, (int)(Link::$config['slot'] ?? 0)));
@@ -99,6 +100,34 @@ final class Plan
         }
         \Pushd\say('pushd: ' . ($_SERVER['SCRIPT_FILENAME'] ?? '') . ' has nothing named "' . (Link::$config['worker'] ?? '') . "\" any more: `reload` of all of pushd takes over new names and addresses\n");
         exit(1);
+    }
+
+    /** A program that was changed and replaced by itself serves as before: what it declares anew is said, once. */
+    private static function compare(array $groups): void
+    {
+        $served = \json_decode((string)\getenv('SERVED_BY_PUSHD'), true);
+        if (!$served || $served[0]['name'] !== (Link::$config['worker'] ?? '') || (Link::$config['slot'] ?? 0) !== 0) {
+            return; // another process says it
+        }
+        $served = self::declared($served);
+        $now = self::declared($groups);
+        foreach (\array_diff_assoc($now, $served) as $name => $what) {
+            $before = isset($served[$name]) ? "is served as $served[$name] still" : 'is not served yet';
+            \Pushd\say("pushd: \"$name\" is $what now, and $before: `reload` takes it over\n");
+        }
+        foreach (\array_diff_key($served, $now) as $name => $what) {
+            \Pushd\say("pushd: \"$name\", $what, is not in the program any more, and is served still: `reload` ends it\n");
+        }
+    }
+
+    /** Name => addresses and count, for people. */
+    private static function declared(array $groups): array
+    {
+        $all = [];
+        foreach ($groups as $group) {
+            $all[$group['name']] = (\implode(', ', $group['listen']) ?: 'without an address') . ($group['count'] > 1 ? " × $group[count]" : '');
+        }
+        return $all;
     }
 
     /** `php start.php start` by hand: this process becomes `pushd php start.php start`. */
