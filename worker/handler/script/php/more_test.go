@@ -309,7 +309,10 @@ $w->onConnect = function ($c) {
     $out = popen('echo a line', 'r');
     $c->process = new TcpConnection(`+args+`);
     $c->process->tag = 'said';
-    $c->process->onMessage = function ($p, $data) use ($c) { $c->send("$p->tag $data" . json_encode([$p === $c->process, $p->getStatus(false), $p->getRemoteIp()])); };
+    $c->process->other = 1;
+    unset($c->process->other);
+    $c->process->consumeRecvBuffer(0);
+    $c->process->onMessage = function ($p, $data) use ($c) { $c->send("$p->tag $data" . json_encode([$p === $c->process, $p->getStatus(false), $p->getRemoteIp(), isset($p->other)])); };
     $c->process->onClose = function ($p) use ($c) { $c->send('ended ' . $p->getStatus(false)); };
 };
 $w->onMessage = function ($c) { $c->process->close(); $c->send($c->process->getStatus(false) . var_export($c->process->send('x'), true)); };
@@ -323,7 +326,7 @@ Worker::runAll();`), "start")
 				got = append(got, said([]string{h.next()})...)
 			}
 			ip := map[string]string{"4": "", "5": "192.0.2.1"}[name]
-			if want := []string{`SEND 1 said a line` + "\n" + `[true,"ESTABLISHED","` + ip + `"]`, "SEND 1 ended CLOSED"}; !slices.Equal(got, want) {
+			if want := []string{`SEND 1 said a line` + "\n" + `[true,"ESTABLISHED","` + ip + `",false]`, "SEND 1 ended CLOSED"}; !slices.Equal(got, want) {
 				t.Fatalf("got %q, want %q\n%s", got, want, h.log)
 			}
 			h.message(1, "x")

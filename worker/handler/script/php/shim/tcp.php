@@ -258,6 +258,10 @@ namespace Workerman\Connection {
 
         public function consumeRecvBuffer($length)
         {
+            if ($own = $this->own()) {
+                $own->consumeRecvBuffer($length);
+                return;
+            }
             \Pushd\Packets::consume($this->id, $length);
         }
 
@@ -365,7 +369,7 @@ namespace Workerman\Connection {
 
         public function __unset($name)
         {
-            if (isset(self::OWN[$name])) {
+            if ($this->own() || isset(self::OWN[$name])) {
                 $this->__set($name, null);
                 return;
             }
