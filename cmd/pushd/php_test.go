@@ -117,6 +117,46 @@ func TestPHPReload(t *testing.T) {
 	}
 }
 
+// TestPHPCoroutines: with a loop of fibers a callback sleeps and others run, also
+// while the program is replaced: who waits gets his answer from the old one.
+func TestPHPCoroutines(t *testing.T) {
+	const code = `<?php
+use Workerman\Worker;
+use Workerman\Timer;
+const VERSION = 1;
+$w = new Worker('websocket://127.0.0.1:8080');
+$w->eventLoop = Workerman\Events\Fiber::class;
+$w->onMessage = function ($c, $data) {
+    if ($data === 'nap') { $c->send('sleeps'); Timer::sleep(0.3); }
+    $c->send("$data " . VERSION);
+};
+Worker::runAll();`
+	s, file := phpServer(t, code)
+	s.MustRun("start", "-d")
+	const n = 20
+	var sleepers []*pushdtest.Client
+	for range n {
+		c := s.Dial("/")
+		c.SendText("nap")
+		c.WantText("sleeps")
+		sleepers = append(sleepers, c)
+	}
+	awake := s.Dial("/")
+	phpAsk(awake, "hi", "hi 1")
+	for _, c := range sleepers {
+		c.WantText("nap 1")
+		c.SendText("nap")
+		c.WantText("sleeps")
+	}
+	phpWrite(t, file, strings.Replace(code, "VERSION = 1", "VERSION = 2", 1))
+	s.MustRun("reload")
+	phpAsk(awake, "hi", "hi 2")
+	for _, c := range sleepers {
+		c.WantText("nap 1")
+		phpAsk(c, "hi", "hi 2")
+	}
+}
+
 // TestPHPMistakes: whatever a callback does, it costs the connection whose it
 // was, and what the program keeps in its maps outlives the process.
 func TestPHPMistakes(t *testing.T) {

@@ -14,6 +14,8 @@ final class Link
     const READY = 32, SEND = 33, MANY = 34, END = 35, PAUSE = 36, GOON = 37, SESSION = 38, ALL = 39, DONE = 40, POISON = 41,
         HELD = 42, CARRY = 43, BYE = 44, PUBLISH = 45, JOIN = 46, LEAVE = 47, BIND = 48, ORDER = 49, SUBSCRIBE = 50,
         RESPOND = 51, ACCEPT = 52, CALL = 53, ASK_OPENS = 54, REPLY = 56, FILES = 57;
+    /** What is never a callback that may be suspended. */
+    const MAIN = [self::TICK, self::STOP, self::CARRIED, self::HANDSHAKE];
     const BINARY = 1, ON = 1, SUCCESSOR = 1, MORE = 1;
     const HEADER = 16;
     const READ = 262144; // bytes read at once, and written before a turn is over
@@ -230,35 +232,59 @@ final class Link
             $id = self::$current = $h['c'];
             self::$busy = $h['o'] !== self::TICK;
             try {
-                switch ($h['o']) {
-                    case self::MESSAGE:
-                        $program->message($id, \substr(self::$in, $from, $l), $h['f']);
-                        break;
-                    case self::TICK:
-                        self::$current = 0;
-                        Conns::settle();
-                        self::frame(self::DONE, $id);
-                        self::$done = -1;
-                        self::$stopped = self::$leaving;
-                        break;
-                    default:
-                        self::event($program, $h['o'], $id, \substr(self::$in, $from, $l), $h['f'], $h['a']);
+                if (Fibers::$on && !\in_array($h['o'], self::MAIN, true)) {
+                    self::fiber($program, $h, \substr(self::$in, $from, $l));
+                } elseif ($h['o'] === self::MESSAGE) {
+                    $program->message($id, \substr(self::$in, $from, $l), $h['f']);
+                } elseif ($h['o'] === self::TICK) {
+                    self::$current = 0;
+                    Conns::settle();
+                    self::frame(self::DONE, $id);
+                    self::$done = -1;
+                    self::$stopped = self::$leaving;
+                } else {
+                    self::event($program, $h['o'], $id, \substr(self::$in, $from, $l), $h['f'], $h['a']);
                 }
                 self::$busy = false;
-            } catch (\Throwable $e) { // costs one connection, as a panic of a Go handler does
-                $cured = $program->cures($id, $e);
-                self::$busy = false;
-                if (!$cured) {
-                    Program::uncaught($e);
-                }
-                if (!$cured && $id && \in_array($h['o'], [self::MESSAGE, self::OPEN, self::RESUME, self::FULL, self::DRAIN], true)) {
-                    Outbox::drop($id);
-                    self::end($id, 1011, 'internal error');
-                }
+            } catch (\Throwable $e) {
+                self::failed($program, $h['o'], $id, $e);
             }
             self::$current = 0;
             self::$done++;
         }
+    }
+
+    /** A callback threw: that costs one connection, as a panic of a Go handler does. */
+    private static function failed(Program $program, int $op, int $id, \Throwable $e): void
+    {
+        $cured = $program->cures($id, $e);
+        self::$busy = false;
+        if ($cured) {
+            return;
+        }
+        Program::uncaught($e);
+        if ($id && \in_array($op, [self::MESSAGE, self::OPEN, self::RESUME, self::FULL, self::DRAIN], true)) {
+            Outbox::drop($id);
+            self::end($id, 1011, 'internal error');
+        }
+    }
+
+    /** Runs the callback of a frame where it may be suspended. */
+    private static function fiber(Program $program, array $h, string $data): void
+    {
+        Fibers::run(static function () use ($program, $h, $data) {
+            try {
+                if ($h['o'] === self::MESSAGE) {
+                    $program->message($h['c'], $data, $h['f']);
+                } else {
+                    self::event($program, $h['o'], $h['c'], $data, $h['f'], $h['a']);
+                }
+            } finally {
+                Conns::recheck($h['c']);
+            }
+        }, static function (\Throwable $e) use ($program, $h) {
+            self::failed($program, $h['o'], $h['c'], $e);
+        });
     }
 
     /** The rarer frames. */
@@ -298,6 +324,7 @@ final class Link
                 Carry::take($program, $data);
                 break;
             case self::STOP:
+                Fibers::finish();
                 self::$leaving = true;
                 self::$current = 0;
                 $program->stop(($flags & self::SUCCESSOR) !== 0);

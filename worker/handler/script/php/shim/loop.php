@@ -73,7 +73,7 @@ final class Timers
             }
             try {
                 Link::$busy = true;
-                $f(...$args);
+                Fibers::call($f, ...$args);
             } catch (\Throwable $e) {
                 Program::uncaught($e);
             }
@@ -136,8 +136,16 @@ final class Loop
     private static function wait(?float $until): bool
     {
         $asked = Link::$questions;
+        return self::turn($until, Link::socket()) && $asked === Link::$questions;
+    }
+
+    /** Waits for timers, streams and one socket more: whether that has something. */
+    static function turn(?float $until, $socket = null): bool
+    {
         $read = self::$read;
-        $read[] = Link::socket();
+        if ($socket !== null) {
+            $read[] = $socket;
+        }
         $write = self::$write;
         $except = null;
         $seconds = $micros = null;
@@ -146,15 +154,18 @@ final class Loop
             $seconds = (int)$left;
             $micros = (int)\ceil(($left - $seconds) * 1e6);
         }
-        $n = @\stream_select($read, $write, $except, $seconds, $micros);
+        if (!$read && !$write) {
+            \usleep($seconds * 1000000 + $micros);
+        }
+        $n = $read || $write ? @\stream_select($read, $write, $except, $seconds, $micros) : 0;
         Timers::run();
         if (!$n) {
             return false;
         }
-        $pushd = false;
+        $has = false;
         foreach ($read as $stream) {
-            if ($stream === Link::socket()) {
-                $pushd = true;
+            if ($stream === $socket) {
+                $has = true;
             } else {
                 self::call(self::$onRead, $stream);
             }
@@ -162,7 +173,7 @@ final class Loop
         foreach ($write as $stream) {
             self::call(self::$onWrite, $stream);
         }
-        return $pushd && $asked === Link::$questions;
+        return $has;
     }
 
     private static function call(array $callbacks, $stream): void
@@ -173,7 +184,7 @@ final class Loop
         }
         try {
             Link::$busy = true;
-            $f($stream);
+            Fibers::call($f, $stream);
         } catch (\Throwable $e) {
             Program::uncaught($e);
         }
@@ -183,6 +194,9 @@ final class Loop
     /** Sleeps without missing timers or streams; what pushd has waits, as events of a program come one by one. */
     static function sleep(float $seconds): void
     {
+        if (Fibers::sleep($seconds)) {
+            return;
+        }
         $end = Timers::now() + $seconds;
         Link::flush();
         while (($left = $end - Timers::now()) > 0) {

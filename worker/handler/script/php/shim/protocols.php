@@ -45,6 +45,7 @@ final class Packets
             $data = $vars[self::REST] . $data;
         }
         $vars[self::REST] = $data;
+        Conns::dirty($id); // also while a callback is suspended
         while (isset($vars[self::REST]) && $vars[self::REST] !== '' && $c->getStatus() === 2 && $c->pushdPaused === null) {
             $codec = self::codec($id);
             $n = $codec !== null ? (int)$codec::input($vars[self::REST], $c) : \strlen($vars[self::REST]);
@@ -66,6 +67,7 @@ final class Packets
             $message = $codec !== null ? $codec::decode($message, $c) : $message;
             if ($f = $c->onMessage) {
                 $f($c, $message);
+                $vars = &Conns::vars($id); // it may have been suspended, and others have cut meanwhile
             }
         }
         if (($vars[self::REST] ?? '') === '' || $c->getStatus() !== 2) {

@@ -100,8 +100,9 @@ namespace Pushd {
             if (Worker::$pidFile !== '' && $this->index === 0 && $this->w->id === 0) {
                 @\file_put_contents(Worker::$pidFile, self::masterPid());
             }
+            Worker::$eventLoopClass = Fibers::choose((string)($this->w->eventLoop ?: Worker::$eventLoopClass));
             if ($this->w->onWorkerStart) {
-                ($this->w->onWorkerStart)($this->w);
+                Fibers::call($this->w->onWorkerStart, $this->w);
             }
             Conns::$resumes = $this->w->onResume !== null;
             if ($this->w->count > 1 || (Link::$config['count'] ?? 1) > 1) {
