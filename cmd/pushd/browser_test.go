@@ -91,6 +91,7 @@ func (v *visitors) run(command string) string {
 const lastPush = `document.querySelector("#pushes li:last-child span")?.textContent`
 
 func TestPage(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, pushdtest.Options{Config: pageConfig})
 	for _, check := range []struct {
 		name string
@@ -109,6 +110,7 @@ func TestPage(t *testing.T) {
 
 // Without any config, and with the key that the first start generates.
 func TestPageOfTheDefaults(t *testing.T) {
+	t.Parallel()
 	v := newSite(t, pushdtest.Options{Env: []string{"PUSHD_API_KEY="}}).visit(t)
 	chat(v.a, v.b, "hello")
 	v.a.eval(`location.reload()`) // what was said is there again, one's own too

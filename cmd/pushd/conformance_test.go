@@ -36,6 +36,7 @@ routes = { "/echo" = { handler = "echo", origins = ["http://good.example"] } }
 `
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	port := pushdtest.FreePort(t)
 	s := pushdtest.Start(t, pushdtest.Options{Config: fmt.Sprintf(conformanceConfig, port)})
 	wide, normal := fmt.Sprintf("127.0.0.1:%d", s.Port), fmt.Sprintf("127.0.0.1:%d", port)

@@ -97,6 +97,7 @@ func burstsOf(t *testing.T, clients []*pushdtest.Client, n int) {
 // TestCountersGoOnOverReloads: what a process has counted up to its end is in
 // the sums of the status and of the metrics, and nothing is in them twice.
 func TestCountersGoOnOverReloads(t *testing.T) {
+	t.Parallel()
 	metrics, other := pushdtest.FreeAddr(t), pushdtest.FreeAddr(t)
 	config := func(workers int, more string) string { return fmt.Sprintf(counting, metrics, workers) + more }
 	second := fmt.Sprintf(otherGroup, other)
@@ -171,6 +172,7 @@ func TestCountersOfAKilledWorker(t *testing.T) {
 // TestCountersGoOnOverUpgrades, which replace the broker process and the
 // master's code as well.
 func TestCountersGoOnOverUpgrades(t *testing.T) {
+	t.Parallel()
 	metrics := pushdtest.FreeAddr(t)
 	u := startUpgradable(t, fmt.Sprintf(counting, metrics, 2), false)
 	burstsOf(t, []*pushdtest.Client{u.Dial("/echo"), u.Dial("/echo")}, 500)

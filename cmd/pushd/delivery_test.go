@@ -125,6 +125,7 @@ func want(t *testing.T, s *pushdtest.Server, path string, body, answer fields) {
 // TestEveryMessageOnceInOrder: three publishers at once, two of them clients in
 // different processes and one the API, into one channel.
 func TestEveryMessageOnceInOrder(t *testing.T) {
+	t.Parallel()
 	const messages = 2000
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoProcesses})
 	all, inSlot := crowd(t, s, "/chat")

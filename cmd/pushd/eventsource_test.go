@@ -17,6 +17,7 @@ var port = regexp.MustCompile(`"port": ?\d+`)
 // away by a full process, through a reload, a killed worker and a killed broker
 // process it gets all, once and in order.
 func TestEventSource(t *testing.T) {
+	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: `
 [history]
 store = "disk"

@@ -121,6 +121,7 @@ webhooks = [ { url = "http://127.0.0.1:1/hooks/SECRET?t=SECRET", events = ["conn
 // TestSecretsAreToldNowhere: neither those of the config nor those of clients,
 // right or wrong, at the highest log level.
 func TestSecretsAreToldNowhere(t *testing.T) {
+	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: withSecrets, Env: []string{"PUSHD_API_KEY=",
 		"PUSHD_APP_ID=env", "PUSHD_APP_KEY=env", "PUSHD_APP_SECRET=env-SECRET-of-a-test"}})
 	s.Key = "api-SECRET"

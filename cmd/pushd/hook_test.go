@@ -136,6 +136,7 @@ func (l *listener) join(channel, user string) {
 
 // TestWebhooks hears of everything that happens, and of nothing from a reload.
 func TestWebhooks(t *testing.T) {
+	t.Parallel()
 	e := newEar(t)
 	s := hookServer(t, e)
 	c := &calls{backEnd: &backEnd{program: &program{t: t}}, s: s}
@@ -168,6 +169,7 @@ func journaled(t *testing.T, s *pushdtest.Server, word string) bool {
 // TestWebhooksOutliveTheBroker kills the process that has the queue while the
 // endpoint is away, with SIGKILL; then the whole server is started anew.
 func TestWebhooksOutliveTheBroker(t *testing.T) {
+	t.Parallel()
 	e := newEar(t)
 	s := hookServer(t, e)
 	c := &calls{backEnd: &backEnd{program: &program{t: t}}, s: s}

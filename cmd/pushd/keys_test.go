@@ -61,6 +61,7 @@ type keyChange struct {
 // TestEveryKeyIsRenewedOrRefused goes through the keys of the config, one
 // reload each, with a client that stays from the first to the last.
 func TestEveryKeyIsRenewedOrRefused(t *testing.T) {
+	t.Parallel()
 	other, metrics, api, ingest := pushdtest.FreeAddr(t), pushdtest.FreeAddr(t), pushdtest.FreeAddr(t), pushdtest.FreeAddr(t)
 	port := func(s *pushdtest.Server) string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
 	inLog := func(file, want string) func(*testing.T, *pushdtest.Server) {

@@ -14,6 +14,7 @@ import (
 // EventSource and a WebSocket in one room: what either says, all four hear, through
 // a reload that cuts none of them; and after killed processes, once and in order.
 func TestMercureExample(t *testing.T) {
+	t.Parallel()
 	config, err := os.ReadFile(filepath.Join(pushdtest.Root(t), "examples/mercure/pushd.toml"))
 	must(t, err)
 	s := pushdtest.Start(t, pushdtest.Options{Package: "examples/mercure", Config: strings.Replace(string(config), "127.0.0.1:8096", "127.0.0.1:{{port}}", 1)})

@@ -120,6 +120,7 @@ func TestPHPReload(t *testing.T) {
 // TestPHPCoroutines: with a loop of fibers a callback sleeps and others run, also
 // while the program is replaced: who waits gets his answer from the old one.
 func TestPHPCoroutines(t *testing.T) {
+	t.Parallel()
 	const code = `<?php
 use Workerman\Worker;
 use Workerman\Timer;
@@ -412,6 +413,7 @@ Worker::runAll();`
 // TestPHPWatchDeclares: names, addresses and counts are the master's. A program
 // that is replaced by itself and has others serves as before, and says so.
 func TestPHPWatchDeclares(t *testing.T) {
+	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: `
 drain = "0s"
 [[worker]]

@@ -13,6 +13,7 @@ import (
 // TestRecoverExample presses the button of examples/recover, behind which a page
 // has no network for 5 s, while another one talks.
 func TestRecoverExample(t *testing.T) {
+	t.Parallel()
 	config, err := os.ReadFile(filepath.Join(pushdtest.Root(t), "examples/recover/pushd.toml"))
 	must(t, err)
 	s := pushdtest.Start(t, pushdtest.Options{Package: "examples/recover", Env: []string{"PUSHD_DRAIN=0s"}, Config: strings.ReplaceAll(string(config), "8095", "{{port}}")})

@@ -18,6 +18,7 @@ import (
 // TestPusherExample opens the page of examples/pusher as two users, with its own
 // few lines of client and with the real pusher-js in their place.
 func TestPusherExample(t *testing.T) {
+	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Package: "examples/pusher", Env: []string{"PUSHD_DRAIN=0s"}})
 	own := fmt.Sprintf("http://127.0.0.1:%d", s.Port)
 	for name, site := range map[string]string{"own client": own, "pusher-js": withPusherJS(t, own)} {
@@ -75,6 +76,7 @@ func withPusherJS(t *testing.T, site string) string {
 // connects laravel-echo with the values of its .env files, through the auth
 // endpoint in PHP.
 func TestLaravelExample(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(pushdtest.Root(t), "examples/laravel")
 	config, err := os.ReadFile(filepath.Join(dir, "pushd.toml"))
 	must(t, err)

@@ -35,6 +35,7 @@ history = 1000
 // TestRecoverSDK drives pusher-js and laravel-echo, with the connection cut and
 // put back, through a reload, a killed worker and a killed broker process.
 func TestRecoverSDK(t *testing.T) {
+	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: recoverConfig})
 	p := talk(t, s, "node", filepath.Join(sdk(t), "recover.mjs"), recoverJS(t))
 	p.steer(s)

@@ -85,6 +85,7 @@ func (r *road) mend() {
 // Chromium, with the script that pushd serves, on a network that is cut and put
 // back, a reload meanwhile: nothing is missing, nothing twice, in order.
 func TestRecoverInBrowser(t *testing.T) {
+	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: recoverConfig})
 	way := newRoad(t, s.Address())
 	site := talk(t, s, "node", filepath.Join(sdk(t), "backend.mjs")).line()

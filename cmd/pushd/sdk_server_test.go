@@ -17,6 +17,7 @@ import (
 // TestServerSDKs makes every call of the server SDKs, before and after a reload,
 // with clients that look at every byte.
 func TestServerSDKs(t *testing.T) {
+	t.Parallel()
 	dir := sdk(t)
 	for _, x := range []struct{ name, program, file string }{
 		{"node", "node", filepath.Join(dir, "server.mjs")},

@@ -162,6 +162,7 @@ func TestPusherJSChannels(t *testing.T) { scene(t, startApps(t), "channels.mjs")
 func TestPusherJSUsers(t *testing.T) { scene(t, startApps(t), "users.mjs") }
 
 func TestLaravelEcho(t *testing.T) {
+	t.Parallel()
 	s := startApps(t)
 	for _, broadcaster := range []string{"reverb", "pusher"} {
 		t.Run(broadcaster, func(t *testing.T) { scene(t, s, "echo.mjs", broadcaster) })
@@ -170,6 +171,7 @@ func TestLaravelEcho(t *testing.T) {
 
 // TestPusherJSInBrowser is the browser build of both client SDKs in Chromium.
 func TestPusherJSInBrowser(t *testing.T) {
+	t.Parallel()
 	s := startApps(t)
 	inBrowser(t, s, openBrowser(t), "", "")
 }

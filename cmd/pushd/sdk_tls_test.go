@@ -42,6 +42,7 @@ func startSecure(t *testing.T, config string) (s *pushdtest.Server, trust string
 
 // TestSDKsOverTLS: the SDKs with their TLS defaults, in Node and in Chromium.
 func TestSDKsOverTLS(t *testing.T) {
+	t.Parallel()
 	s, trust := startSecure(t, sdkConfig)
 	t.Run("pusher-js", func(t *testing.T) { scene(t, s, "channels.mjs") })
 	t.Run("echo", func(t *testing.T) { scene(t, s, "echo.mjs", "reverb") })
@@ -50,6 +51,7 @@ func TestSDKsOverTLS(t *testing.T) {
 
 // TestPageOverTLS: the page, its sockets, and a reload between two messages.
 func TestPageOverTLS(t *testing.T) {
+	t.Parallel()
 	s, trust := startSecure(t, pageConfig)
 	v := (&site{s, openBrowser(t, trust), fmt.Sprintf("https://127.0.0.1:%d/", s.Port)}).visit(t)
 	tabsChat(v)

@@ -26,8 +26,9 @@ func TestLaunch(t *testing.T) {
 	if of, ours := session(t, p.PID()), session(t, os.Getpid()); of != p.PID() || of == ours {
 		t.Errorf("process %d is in session %d, we in %d", p.PID(), of, ours)
 	}
-	pushdtest.Eventually(t, "what it printed", func() bool {
-		return strings.Contains(p.said.String(), "not yet\nready: blue") && strings.Contains(p.said.String(), "red")
+	pushdtest.Eventually(t, "what it printed", func() bool { // the two streams come by pipes of their own
+		before, after, ready := strings.Cut(p.said.String(), "ready: blue")
+		return ready && strings.Contains(before, "not yet") && strings.Contains(before+after, "red")
 	})
 	p.Stop()
 	p.Stop()

@@ -11,7 +11,10 @@ final class Fibers
 {
     const LOOP = 'Workerman\Events\Fiber', SIMILAR = ['Workerman\Events\Swoole', 'Workerman\Events\Swow'];
 
-    /** How long what is suspended may take to its end when the process is replaced, in seconds. */
+    /**
+     * How long what is suspended may take to its end when the process is replaced, in
+     * seconds; no more than half of what a callback may take, of which it is a part.
+     */
     const PATIENCE = 1.0;
 
     public static $on = false;
@@ -88,7 +91,8 @@ final class Fibers
     /** Lets what is suspended come to its end; a connection that a longer one has is held. */
     static function finish(): void
     {
-        $until = Timers::now() + self::PATIENCE;
+        $limit = (Link::$config['callback_ms'] ?? 0) / 2000;
+        $until = Timers::now() + ($limit > 0 ? \min($limit, self::PATIENCE) : self::PATIENCE);
         while (self::$suspended > 0) {
             Link::flush();
             Loop::turn(\min($until, Timers::$next ?? $until));
