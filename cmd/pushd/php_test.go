@@ -128,7 +128,7 @@ const VERSION = 1;
 $w = new Worker('websocket://127.0.0.1:8080');
 $w->eventLoop = Workerman\Events\Fiber::class;
 $w->onMessage = function ($c, $data) {
-    if ($data === 'nap') { $c->send('sleeps'); Timer::sleep(0.3); }
+    if ($data === 'nap' || $data === 'long') { $c->send('sleeps'); Timer::sleep($data === 'nap' ? 0.3 : 60); }
     $c->send("$data " . VERSION);
 };
 Worker::runAll();`
@@ -149,9 +149,13 @@ Worker::runAll();`
 		c.SendText("nap")
 		c.WantText("sleeps")
 	}
+	long := s.Dial("/")
+	long.SendText("long")
+	long.WantText("sleeps")
 	phpWrite(t, file, strings.Replace(code, "VERSION = 1", "VERSION = 2", 1))
 	s.MustRun("reload")
 	phpAsk(awake, "hi", "hi 2")
+	long.WantClose(1012) // nobody waits for ever
 	for _, c := range sleepers {
 		c.WantText("nap 1")
 		phpAsk(c, "hi", "hi 2")

@@ -66,6 +66,30 @@ func TestCoroutinesAtAReload(t *testing.T) {
 	}
 }
 
+// TestHeldAgain: a connection whose object the program has let go of, elsewhere than in
+// a callback of its own, and holds again, is held until the end.
+func TestHeldAgain(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) {
+    if ($data === 'hold') { Workerman\Timer::add(60, function () use ($c) { $c->send('x'); }); }
+    if ($data === 'drop') { Workerman\Timer::delAll(); }
+};
+Worker::runAll();`), "start")
+	h.open(script.Open, 1, "")
+	h.open(script.Open, 2, "")
+	h.message(1, "hold")
+	h.want("HELD+1 1")
+	h.message(2, "drop")
+	h.done()
+	h.message(1, "hold")
+	h.done()
+	if orders, _ := h.stop(script.Successor); slices.Contains(orders, "HELD 1") {
+		t.Errorf("%q: a timer has it", orders)
+	}
+}
+
 // TestCoroutinesCutPackets: while a callback is suspended the rest of what its client
 // has said is cut by the next event, and by nobody twice.
 func TestCoroutinesCutPackets(t *testing.T) {

@@ -217,7 +217,7 @@ final class Conns
         self::$turn = [];
         if (\count($map) > 0) {
             foreach ($map as $c => $id) {
-                self::$weak[$id] = self::$weak[$id] ?? \WeakReference::create($c);
+                self::$weak[$id] = \WeakReference::create($c); // one that was held before may be gone
                 self::mark($id, true);
                 unset($check[$id]);
             }
@@ -231,7 +231,7 @@ final class Conns
     private static function sweepEach(): void
     {
         foreach (\array_keys(self::$turn) as $id) {
-            $w = self::$weak[$id] ?? \WeakReference::create(self::$turn[$id]);
+            $w = \WeakReference::create(self::$turn[$id]); // one that was held before may be gone
             unset(self::$turn[$id]);
             $holds = $w->get() !== null;
             if ($holds) {
