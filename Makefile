@@ -13,7 +13,7 @@ PREFIX     ?= /usr/local
 ROUNDS     ?= 5
 CONNECTIONS ?= 1000000
 # Progress while it runs, the failures at the end, everything in bin/test.log. Tests
-# wait more than they compute: of two packages at once a third of two cores is left.
+# also wait: two packages at once leave a fifth of two cores idle.
 TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log -- -p $$(($$(nproc) + 1))
 
 .PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-pinned bench-million bench-reload bench-returns bench-sse bench-tls bench-cluster lint dist clean

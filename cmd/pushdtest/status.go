@@ -43,7 +43,8 @@ func (s *Server) Status() (st Status) {
 	return st
 }
 
-// ask sends a question without arguments to the socket that commands use.
+// ask sends a question without arguments to the socket that commands use. (It is what
+// master.Client does; but the tests of package master use this package.)
 func (s *Server) ask(op string) (json.RawMessage, error) {
 	c, err := net.DialTimeout("unix", filepath.Join(s.Dir, "run", "control.sock"), Timeout)
 	if err != nil {

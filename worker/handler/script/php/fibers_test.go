@@ -21,7 +21,7 @@ $w->onMessage = function ($c, $data) use (&$waits) {
         case 'suspend': $waits = Fiber::getCurrent(); $c->send('went on with ' . Fiber::suspend()); return;
         case 'throw': $waits = Fiber::getCurrent(); Fiber::suspend(); throw new Error('behind the wait');
         case 'nap': Timer::sleep(0.01); $c->send('slept'); return;
-        case 'long': $GLOBALS['one'] = 1; Timer::sleep(60); return;
+        case 'long': Timer::sleep(60); return;
     }
     if ($waits) { $fiber = $waits; $waits = null; $fiber->resume($data); }
     $c->send("got $data");

@@ -93,7 +93,7 @@ final class Fibers
     {
         $limit = (Link::$config['callback_ms'] ?? 0) / 2000;
         $until = Timers::now() + ($limit > 0 ? \min($limit, self::PATIENCE) : self::PATIENCE);
-        while (self::$suspended > 0) {
+        while (self::$suspended > 0 && Loop::wakes($until)) {
             Link::flush();
             Loop::turn(\min($until, Timers::$next ?? $until));
             Conns::settle();

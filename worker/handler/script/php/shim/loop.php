@@ -139,6 +139,12 @@ final class Loop
         return self::turn($until, Link::socket()) && $asked === Link::$questions;
     }
 
+    /** Whether anything but pushd may have work for the program until then. */
+    static function wakes(float $until): bool
+    {
+        return self::$read || self::$write || Timers::$next !== null && Timers::$next <= $until;
+    }
+
     /** Waits for timers, streams and one socket more: whether that has something. */
     static function turn(?float $until, $socket = null): bool
     {
