@@ -117,11 +117,9 @@ func TestPHPReload(t *testing.T) {
 	}
 }
 
-// TestPHPCoroutines: with a loop of fibers a callback sleeps and others run, also
-// while the program is replaced: who waits gets his answer from the old one.
-func TestPHPCoroutines(t *testing.T) {
-	t.Parallel()
-	const code = `<?php
+// phpSleepers are programs whose callbacks sleep while others run.
+var phpSleepers = map[string]string{
+	"workerman": `<?php
 use Workerman\Worker;
 use Workerman\Timer;
 const VERSION = 1;
@@ -131,7 +129,31 @@ $w->onMessage = function ($c, $data) {
     if ($data === 'nap' || $data === 'long') { $c->send('sleeps'); Timer::sleep($data === 'nap' ? 0.3 : 60); }
     $c->send("$data " . VERSION);
 };
-Worker::runAll();`
+Worker::runAll();`,
+	"swoole": `<?php
+const VERSION = 1;
+$s = new Swoole\WebSocket\Server('127.0.0.1', 8080);
+$s->on('message', function ($s, $f) {
+    go(function () use ($s, $f) {
+        if ($f->data === 'nap' || $f->data === 'long') { $s->push($f->fd, 'sleeps'); Co::sleep($f->data === 'nap' ? 0.3 : 60); }
+        $s->push($f->fd, "$f->data " . VERSION);
+    });
+});
+$s->start();`,
+}
+
+// TestPHPCoroutines: a callback sleeps and others run, also while the program is
+// replaced: who waits gets his answer from the old one.
+func TestPHPCoroutines(t *testing.T) {
+	for name, code := range phpSleepers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testSleepers(t, code)
+		})
+	}
+}
+
+func testSleepers(t *testing.T, code string) {
 	s, file := phpServer(t, code)
 	s.MustRun("start", "-d")
 	const n = 20

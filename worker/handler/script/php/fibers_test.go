@@ -43,7 +43,7 @@ func TestCoroutines(t *testing.T) {
 	h.message(1, "throw")
 	h.want("HELD+1 1")
 	h.message(2, "y")
-	h.want("HELD 1", "END/1011 1 internal error", "SEND 2 got y")
+	h.want("END/1011 1 internal error", "HELD 1", "SEND 2 got y")
 	if !strings.Contains(h.log.String(), "behind the wait") {
 		t.Errorf("the log has no word of it:\n%s", h.log)
 	}
@@ -61,9 +61,21 @@ func TestCoroutinesAtAReload(t *testing.T) {
 	if !slices.Contains(orders, "SEND 1 slept") {
 		t.Errorf("%q: the nap has not come to its end", orders)
 	}
-	if !slices.Contains(orders, "HELD+1 2") || slices.Contains(orders, "HELD+1 1") {
-		t.Errorf("%q: want the connection of the long one to be held, and no other", orders)
+	if held := holds(orders); !slices.Equal(held, []string{"2"}) {
+		t.Errorf("%q: %q are held, want the connection of the long one", orders, held)
 	}
+}
+
+// holds gives the connections that are held in the end.
+func holds(orders []string) (held []string) {
+	for _, o := range orders {
+		if id, on := strings.CutPrefix(o, "HELD+1 "); on {
+			held = append(held, id)
+		} else if id, off := strings.CutPrefix(o, "HELD "); off {
+			held = slices.DeleteFunc(held, func(h string) bool { return h == id })
+		}
+	}
+	return held
 }
 
 // TestHeldAgain: a connection whose object the program has let go of, elsewhere than in
@@ -125,5 +137,177 @@ namespace {
 		if strings.Count(all, want) != 1 {
 			t.Errorf("%q is answered %d times, want once: %s", want, strings.Count(all, want), all)
 		}
+	}
+}
+
+// swooled is a program of Swoole whose callbacks wait.
+const swooled = `
+use Swoole\Coroutine;
+use Swoole\Coroutine\Channel;
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$s->set(['enable_coroutine' => true, 'max_coroutine' => 4]);
+$s->on('workerstart', function () use (&$orders, &$turns) {
+    $orders = new Channel(2);
+    go(function () use (&$turns) {
+        for ($since = hrtime(true); true; $turns++) {
+            Co::sleep(0.01);
+            if ($since && hrtime(true) - $since > 1.1e9) { $since = 0; Pushd\publish('x', 'old'); }
+        }
+    });
+});
+$s->on('workerstop', function () use (&$turns) { Pushd\publish('x', "$turns turns"); });
+$s->on('message', function ($s, $f) use (&$orders, &$turns) {
+    $say = function ($text) use ($s, $f) { $s->push($f->fd, $text); };
+    switch ($f->data) {
+        case 'nap': Coroutine::sleep(0.01); $say('slept'); return;
+        case 'long': go(function () use ($say) { Coroutine::sleep(60); $say('never'); }); return;
+        case 'turns': $say("$turns turns"); return;
+        case 'take': $say('took ' . $orders->pop() . ' ' . Coroutine::getPcid()); return;
+        case 'throw': $orders->pop(); throw new Error('behind the wait');
+        case 'own': Coroutine::getContext()->name = 'al'; $say('named'); return;
+        case 'whose': $say(json_encode(Coroutine::getContext()->name ?? null)); return;
+        case 'run': $say(Coroutine\System::exec('echo ran; exit 3')['code']); return;
+        case 'many': $say(count(array_filter([go('Co::yield'), go('Co::yield'), go('Co::yield')]))); return;
+    }
+    $orders->push($f->data);
+    $say("gave $f->data");
+});
+$s->on('request', function ($request, $response) { Co::sleep(0.01); $response->end('late'); });
+$s->start();`
+
+// TestSwooleCoroutines: a callback of Swoole waits, and others run meanwhile. Each has
+// a context of its own, though fibers are used again.
+func TestSwooleCoroutines(t *testing.T) {
+	h := serve(t, program(t, swooled), "start")
+	h.open(script.Open, 1, "")
+	h.open(script.Open, 2, "")
+	h.message(1, "take")
+	h.want("HELD+1 1") // if this process dies, the client must not wait for ever
+	h.message(2, "x")
+	h.want("SEND 1 took x -1", "HELD 1", "SEND 2 gave x")
+	h.message(1, "throw")
+	h.want("HELD+1 1")
+	h.message(2, "y")
+	h.want("END/1011 1 internal error", "HELD 1", "SEND 2 gave y")
+	h.says("behind the wait")
+	h.message(1, "own")
+	h.message(2, "whose")
+	h.want("SEND 1 named", "SEND 2 null")
+	h.message(1, "run")
+	h.want("HELD+1 1")
+	if got := []string{h.next(), h.next()}; !slices.Equal(got, []string{"SEND 1 3", "HELD 1"}) {
+		t.Errorf("got %q", got)
+	}
+	raw := "GET / HTTP/1.1\r\nHost: example\r\n\r\n"
+	h.write(append(script.AppendRequest(nil, 7, "192.0.2.1:5", "websocket://0.0.0.0:9501", len(raw)), raw...))
+	h.done()
+	if got := h.next(); !strings.Contains(got, "late") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestSwooleCoroutinesAtAReload: those that end soon do so in the old process, a
+// connection of a longer one is held, and one that goes on for ever keeps nobody waiting.
+func TestSwooleCoroutinesAtAReload(t *testing.T) {
+	h := serve(t, program(t, swooled), "start")
+	h.open(script.Open, 1, "")
+	h.open(script.Open, 2, "")
+	h.message(2, "long")
+	h.message(1, "nap")
+	orders, _ := h.stop(script.Successor)
+	if !slices.Contains(orders, "SEND 1 slept") {
+		t.Errorf("%q: the nap has not come to its end", orders)
+	}
+	if held := holds(orders); !slices.Equal(held, []string{"2"}) {
+		t.Errorf("%q: %q are held, want the connection of the long one", orders, held)
+	}
+	h.says("1 connections are in closures")
+}
+
+// TestCoroutinesForEver: one that goes on for ever keeps no reload waiting, once it
+// has had its second.
+func TestCoroutinesForEver(t *testing.T) {
+	h := serve(t, program(t, swooled), "start")
+	if got := h.next(); got != "PUBLISH 0 x old" {
+		t.Fatalf("got %q", got)
+	}
+	h.open(script.Open, 1, "")
+	h.message(1, "turns") // in one batch with STOP: what it turns between them it does in the reload
+	orders, _ := h.stop(script.Successor)
+	before, after := "", ""
+	for _, o := range orders {
+		if n, is := strings.CutPrefix(o, "SEND 1 "); is {
+			before = n
+		}
+		if n, is := strings.CutPrefix(o, "PUBLISH 0 x "); is {
+			after = n
+		}
+	}
+	if before == "" || before == " turns" || before != after {
+		t.Errorf("%q: it had %q before the reload and %q in it", orders, before, after)
+	}
+}
+
+// TestSwooleCoroutinesHaveALimit: what is beyond it is refused, and said.
+func TestSwooleCoroutinesHaveALimit(t *testing.T) {
+	h := serve(t, program(t, swooled), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "many") // one of the four goes on for ever, and this callback is the second
+	h.want("HELD+1 1", "SEND 1 2")
+	h.says("4 coroutines wait")
+	h.message(1, "x")
+	h.want("SEND 1 gave x")
+}
+
+// TestCoroutinesOfSwoole is what they have besides, outside of a server.
+func TestCoroutinesOfSwoole(t *testing.T) {
+	_, out := plan(t, program(t, `
+use Swoole\Coroutine;
+use Swoole\Coroutine\Channel;
+use function Swoole\Coroutine\run;
+function say(...$values) { foreach ($values as $v) { echo json_encode($v), "\n"; } }
+say(class_exists('Swoole\Coroutine'), run(function () {
+    $c = new Channel(1);
+    go(function () use ($c) {
+        foreach ([1, 2] as $i) { Coroutine::sleep(0.001); $c->push($i); }
+        say($c->isFull(), $c->push(3), $c->isFull(), $c->push(4, 0.001), $c->errCode === SWOOLE_CHANNEL_TIMEOUT);
+    });
+    say($c->pop(), $c->pop());
+}));
+run(function () {
+    $closed = new Channel(2);
+    $closed->push('left');
+    $closed->close();
+    say($closed->pop(), $closed->pop(), $closed->push(1), $closed->errCode === SWOOLE_CHANNEL_CLOSED);
+    $group = new Coroutine\WaitGroup;
+    foreach ([2, 1] as $n) { $group->add(); go(function () use ($group, $n) { co::sleep($n / 1000); defer(function () use ($group, $n) { say("deferred $n"); $group->done(); }); }); }
+    say($group->wait(), $group->count());
+    $sum = 0;
+    $barrier = Coroutine\Barrier::make();
+    foreach ([1, 2] as $n) { go(function () use ($barrier, &$sum, $n) { Co::sleep(0.001); $sum += $n; }); }
+    Coroutine\Barrier::wait($barrier);
+    say($sum);
+    say(Coroutine\batch(['a' => function () { Co::sleep(0.001); return 1; }, 'b' => function () { return 2; }]), Coroutine\map([1, 2], function ($x) { return $x * 2; }));
+    $cid = go(function () { say(Co::yield()); });
+    say(Co::exists($cid), Co::resume($cid), Co::exists($cid), Co::resume($cid));
+    $cid = go(function () { say(Co::sleep(60), Co::isCanceled()); });
+    say(Co::cancel($cid));
+    $cid = go(function () { Co::sleep(0.001); });
+    say(Co::join([$cid]), Co::exists($cid));
+    go(function () { throw new Exception('thrown'); });
+});
+say(@run(function () { Co::yield(); }));
+`))
+	want := strings.Join([]string{
+		"1", "2", "false", "true", "true", "false", "true", "false", "true",
+		`"left"`, "false", "false", "true",
+		`"deferred 1"`, `"deferred 2"`, "true", "0", "3", `{"a":1,"b":2}`, "[2,4]",
+		"true", "true", "true", "false", "false",
+		"false", "true", "true",
+		"true", "false",
+	}, "\n")
+	words, rest, _ := strings.Cut(out, "\npushd: uncaught Exception: thrown")
+	if words != want || !strings.HasSuffix(strings.TrimSpace(rest), "\nfalse") {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 }

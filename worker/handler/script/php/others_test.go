@@ -125,13 +125,10 @@ $s->start();`), "start")
 // there is instead: by a class, a method, a constant or a function.
 func TestHints(t *testing.T) {
 	hints := []struct{ code, want string }{
-		{`Co\run(function () {});`, "coroutines are not there"},
-		{`Swoole\Coroutine\run(function () {});`, "coroutines are not there"},
-		{`go(function () {});`, "coroutines are not there"},
-		{`new Swoole\Coroutine\Channel(1);`, "coroutines are not there"},
-		{`Swoole\Runtime::enableCoroutine();`, "coroutines are not there"},
-		{`swoole_coroutine_create('strlen');`, "coroutines are not there"},
-		{`Swoole\Coroutine::create('strlen');`, "callbacks run one after the other"},
+		{`go(function () {});`, "in programs of Swoole"},
+		{`new Swoole\Coroutine\MySQL;`, "clients of Swoole are not there"},
+		{`new Co\Redis;`, "clients of Swoole are not there"},
+		{`new Co\Http\Server('0.0.0.0', 80);`, `on("message") of Swoole\WebSocket\Server`},
 		{`new Swoole\Process(function () {});`, "pushd starts the processes"},
 		{`new Swoole\Process\Pool(1);`, "pushd starts the processes"},
 		{`new Swoole\Client(SWOOLE_SOCK_TCP | SWOOLE_KEEP);`, "clients of Swoole are not there"},
@@ -178,7 +175,7 @@ func TestHints(t *testing.T) {
 	for code, want := range map[string]string{ // as the terminal has it: once, and where
 		`require 'vendor/autoload.php';`:       "no package of composer",
 		`new Swoole\Process(function () {});`:  "start.php:2",
-		`new Swoole\Coroutine\Http\Server(1);`: "coroutines are not there",
+		`new Swoole\Coroutine\Http\Server(1);`: `on("message") of`,
 	} {
 		p, _ := plan(t, program(t, code))
 		if got := fmt.Sprint(p["error"]); !strings.Contains(got, want) || strings.Count(got, " in /") != 1 {
@@ -191,7 +188,7 @@ $w->onMessage = function ($c, $data) { go(function () {}); };
 Workerman\Worker::runAll();`), "start")
 	h.message(1, "x")
 	h.done()
-	h.says("coroutines are not there")
+	h.says("in programs of Swoole")
 }
 
 // TestTwoIoServers: servers on one loop are served by one process, each with its own
@@ -381,4 +378,63 @@ $server->start();`), "start")
 	h.open(script.Open, 7, "")
 	h.message(7, "x")
 	h.want("SEND 7 hello", "SEND 7 x")
+}
+
+// TestSwooleHandshake: on("handshake") decides who gets in, and on("open") is not
+// called; who only adds headers to the answer has both.
+func TestSwooleHandshake(t *testing.T) {
+	ask := func(h *host, id uint64, target string) {
+		h.openAt(script.Handshake, id, "", "websocket://0.0.0.0:9501", target, "GET "+target+" HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: a, b\r\nCookie: name=al\r\n\r\n")
+	}
+	h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$s->on('open', function ($s, $request) { $s->push($request->fd, 'open'); });
+$s->on('handshake', function (Swoole\Http\Request $request, Swoole\Http\Response $response) use ($s) {
+    switch ($request->get['token'] ?? '') {
+        case 'boom': throw new Exception('in the handshake');
+        case 'false': $response->status(101); $response->end(); return false;
+        case 'good': break;
+        default: $response->status(401); $response->end('who are you?'); return false;
+    }
+    $response->header('Upgrade', 'websocket');
+    $response->header('Sec-WebSocket-Accept', base64_encode(sha1($request->header['sec-websocket-key'] . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11', true)));
+    $response->header('Sec-WebSocket-Protocol', 'b');
+    $response->cookie('seen', '1');
+    $response->status(101);
+    $response->end();
+    $s->defer(function () use ($s, $request) { $s->push($request->fd, 'hello ' . $request->cookie['name']); });
+    return true;
+});
+$s->on('message', function ($s, $f) { $s->push($f->fd, $f->data); });
+$s->start();`), "start")
+	ask(h, 1, "/?token=bad")
+	h.want("ACCEPT/401 1 who are you?")
+	ask(h, 1, "/")
+	h.want("ACCEPT/401 1 who are you?")
+	ask(h, 1, "/?token=false")
+	h.want("ACCEPT/403 1 Forbidden")
+	ask(h, 1, "/?token=boom")
+	h.want("ACCEPT/500 1 Forbidden")
+	h.says("in the handshake")
+	ask(h, 2, "/?token=good")
+	h.openAt(script.Open, 2, "", "websocket://0.0.0.0:9501", "/?token=good", head)
+	h.message(2, "x")
+	orders := h.done()
+	if len(orders) < 3 {
+		orders = append(orders, h.next()) // deferred
+	}
+	slices.Sort(orders[1:])
+	if want := []string{"ACCEPT/101 2 Sec-WebSocket-Protocol: b\r\nSet-Cookie: seen=1; Path=/", "SEND 2 hello al", "SEND 2 x"}; !slices.Equal(orders, want) {
+		t.Errorf("got %q, want %q", orders, want)
+	}
+
+	adds := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$s->on('beforeHandshakeResponse', function ($s, $request, $response) { $response->header('X-Path', $request->server['request_uri']); });
+$s->on('open', function ($s, $request) { $s->push($request->fd, 'open'); });
+$s->on('message', function ($s, $f) {});
+$s->start();`), "start")
+	ask(adds, 1, "/chat")
+	adds.openAt(script.Open, 1, "", "websocket://0.0.0.0:9501", "/chat", head)
+	adds.want("ACCEPT/101 1 X-Path: /chat", "SEND 1 open")
 }

@@ -90,15 +90,15 @@ $s->on('message', function ($s, $frame) use ($table) {
     $table->set('b', ['n' => 1]);
     $full = @$table->set('c', ['n' => 1]);
     $s->push($frame->fd, json_encode([$table->get('a'), $table->get('b', 'name'), $full, count($table), $table->exist('c'), isset($table['b']), $table->del('b'), $table->get('b'),
-        class_exists('Swoole\Coroutine'), array_keys(iterator_to_array($table))]));
-    new Swoole\Coroutine();
+        array_keys(iterator_to_array($table))]));
+    new Swoole\Process();
 });
 $s->start();
 `), "start")
 	h.open(script.Open, 1, "")
 	h.message(1, "x")
-	h.want(`SEND 1 [{"name":"Ann","n":9},"",false,2,false,true,true,false,false,["a"]]`, "END/1011 1 internal error")
-	h.says("Swoole\\Coroutine is not supported by pushd: callbacks run one")
+	h.want(`SEND 1 [{"name":"Ann","n":9},"",false,2,false,true,true,false,["a"]]`, "END/1011 1 internal error")
+	h.says("Swoole\\Process is not supported by pushd: pushd starts")
 }
 
 // TestWsClient: a program is a client of another WebSocket server, without a

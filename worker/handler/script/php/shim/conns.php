@@ -296,7 +296,7 @@ final class Conns
                 self::mark($id, self::bound($id));
             }
         }
-        foreach (self::$own + Outbox::all() as $id => $_) {
+        foreach (self::$own + Outbox::all() + Fibers::$of as $id => $_) {
             $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
         }
         return $n;
@@ -308,10 +308,10 @@ final class Conns
         self::mark($id, self::bound($id) || isset(self::$weak[$id]) && self::$weak[$id]->get() !== null);
     }
 
-    /** Whether callbacks of its own, unless the program can set them again, or what waits for it make a connection one of this process. */
+    /** Whether coroutines, callbacks of its own, unless the program can set them again, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
+        return isset(Fibers::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

@@ -2,9 +2,8 @@
 namespace Pushd;
 
 /**
- * Fibers are what callbacks run in where the event loop that a Workerman program
- * has chosen knows coroutines: Workerman\Coroutine and what is built on it may
- * suspend one, and others run meanwhile. PHP's own calls that wait do not suspend:
+ * Fibers are what callbacks run in where a program knows coroutines: one may be
+ * suspended, and others run meanwhile. PHP's own calls that wait do not suspend:
  * they hold up the process, as with Workerman's loop of fibers.
  */
 final class Fibers
@@ -12,14 +11,29 @@ final class Fibers
     const LOOP = 'Workerman\Events\Fiber', SIMILAR = ['Workerman\Events\Swoole', 'Workerman\Events\Swow'];
 
     /**
-     * How long what is suspended may take to its end when the process is replaced, in
-     * seconds; no more than half of what a callback may take, of which it is a part.
+     * How long a coroutine may take to its end when the process is replaced, in seconds
+     * from when it was first suspended: one that goes on for ever keeps nobody waiting.
+     * No more than half of what a callback may take from the reload on, of which it is a part.
      */
     const PATIENCE = 1.0;
 
-    public static $on = false;
+    const SPARE = 32;     // fibers kept for the callbacks that come
+    const MOST = 20000;   // suspended at once: each takes two of the 65,530 mappings of a process
+    const SIZE = 18000;   // bytes of PHP's memory that one takes
 
-    private static $suspended = 0; // callbacks, and coroutines that sleep
+    /** Whether callbacks are coroutines. */
+    public static $on = false;
+    /** Whether a fiber serves one callback after the other: a new one costs 100 times as much. */
+    public static $again = false;
+    /** How many coroutines there may be at once. */
+    public static $most = self::MOST;
+    /** How many suspended ones a connection has: number => count. */
+    public static $of = [];
+
+    private static $all = [];    // those of ours that have not ended: object id of the fiber => Coroutine
+    private static $idle = [];   // fibers that wait for a callback
+    private static $asleep = []; // fibers of others that sleep: object id => since when
+    private static $since;       // of fibers of others: when they have slept first
 
     /** Switches them on where the loop of that name has coroutines, and gives the loop that there is in its place. */
     static function choose(string $loop): string
@@ -36,10 +50,10 @@ final class Fibers
         return self::LOOP;
     }
 
-    /** Runs a callback, as a coroutine where the program has them. */
+    /** Runs a callback that is of no connection, as a coroutine where the program has them. */
     static function call(callable $f, ...$args): void
     {
-        if (!self::$on) {
+        if (!self::$on || !self::room()) {
             $f(...$args);
             return;
         }
@@ -48,42 +62,148 @@ final class Fibers
         }, [Program::class, 'uncaught']);
     }
 
-    /** Runs a callback until it is suspended; what it throws after that goes to $late. */
-    static function run(callable $f, callable $late): void
+    /** Whether there may be one more. */
+    static function room(): bool
     {
-        $was = false; // suspended
-        $fiber = new \Fiber(static function () use ($f, $late, &$was) {
-            try {
-                $f();
-            } catch (\Throwable $e) {
-                if (!$was) {
-                    throw $e;
-                }
-                $late($e);
-            } finally {
-                self::$suspended -= $was ? 1 : 0;
+        if (\count(self::$all) < self::$most && (\count(self::$all) & 255) !== 255) {
+            return true;
+        }
+        $limit = (int)\ini_get('memory_limit') << (['K' => 10, 'M' => 20, 'G' => 30][\strtoupper(\substr((string)\ini_get('memory_limit'), -1))] ?? 0);
+        $most = $limit > 0 ? \min(self::$most, (int)($limit * 0.6 / self::SIZE)) : self::$most;
+        if (\count(self::$all) < $most) {
+            return true;
+        }
+        Program::once('coroutines', "$most coroutines wait for something, and that is as many as there may be: go() is false, and callbacks that wait hold up the process");
+        return false;
+    }
+
+    /** Runs a callback until it is suspended; what it throws after that goes to $late. */
+    static function run(callable $f, callable $late, int $conn = 0): Coroutine
+    {
+        $c = new Coroutine($f, $late, $conn, self::current());
+        $fiber = \array_pop(self::$idle);
+        if ($fiber === null) {
+            $fiber = new \Fiber([self::class, 'serve']);
+        }
+        $c->fiber = $fiber;
+        self::$all[\spl_object_id($fiber)] = $c;
+        $fiber->isStarted() ? $fiber->resume($c) : $fiber->start($c);
+        $c->check();
+        if ($c->fiber !== null) {
+            $c->since = Timers::now();
+            self::of($conn, 1);
+        }
+        return $c;
+    }
+
+    /** What a fiber does: one callback, or one after the other. */
+    static function serve(Coroutine $c): void
+    {
+        for (;;) {
+            $fiber = $c->fiber;
+            $c->run();
+            unset(self::$all[\spl_object_id($fiber)]);
+            if ($c->since !== null) {
+                self::of($c->conn, -1);
             }
-        });
-        $fiber->start();
-        if (!$fiber->isTerminated()) {
-            $was = true;
-            self::$suspended++;
+            foreach ($c->watchers as $f) {
+                $f();
+            }
+            $c = $f = null;
+            if (!self::$again || \count(self::$idle) >= self::SPARE) {
+                return;
+            }
+            self::$idle[] = $fiber;
+            $fiber = null;
+            $c = \Fiber::suspend();
         }
     }
 
-    /** Timer::sleep(): whether it was a coroutine that slept. */
+    /** One more, or one less, of a connection is suspended: while one is, only this process can go on with it. */
+    private static function of(int $conn, int $n): void
+    {
+        if ($conn === 0) {
+            return;
+        }
+        self::$of[$conn] = (self::$of[$conn] ?? 0) + $n;
+        if (self::$of[$conn] === 0) {
+            unset(self::$of[$conn]);
+        }
+        Conns::recheck($conn);
+    }
+
+    /** The coroutine that runs, if one of ours does. */
+    static function current(): ?Coroutine
+    {
+        return self::$all && ($fiber = \Fiber::getCurrent()) ? self::$all[\spl_object_id($fiber)] ?? null : null;
+    }
+
+    /** Those that have not ended: id => Coroutine. */
+    static function all(): array
+    {
+        return \array_column(self::$all, null, 'id');
+    }
+
+    /** Suspends the coroutine that runs until somebody wakes it; not true: time is over, or it was cancelled. */
+    static function wait(float $seconds = -1): bool
+    {
+        $c = self::current();
+        if ($c === null) {
+            throw new \Error('this waits, so it must be called in a coroutine: in go(), or in a callback of a Swoole server');
+        }
+        $timer = $seconds > 0 ? Timers::add($seconds, $c->fiber, [false], false) : 0;
+        $c->waits = true;
+        $c->canceled = false;
+        try {
+            return \Fiber::suspend() === true;
+        } finally {
+            $c->waits = false;
+            Timers::del($timer);
+        }
+    }
+
+    /** Ends the wait of one; $why is what wait() gives there. */
+    static function wake(Coroutine $c, bool $why = true): bool
+    {
+        if (!$c->waits) {
+            return false;
+        }
+        $c->waits = false;
+        $c->fiber->resume($why);
+        return true;
+    }
+
+    /** Suspends the coroutine that runs until a stream has something to read, or has ended. */
+    static function readable($stream): void
+    {
+        $c = self::current();
+        Loop::onReadable($stream, static function ($stream) use ($c) {
+            Loop::onReadable($stream, null);
+            self::wake($c);
+        });
+        self::wait();
+        Loop::onReadable($stream, null);
+    }
+
+    /** Suspends what sleeps for that long: whether it was a coroutine. */
     static function sleep(float $seconds): bool
     {
-        $fiber = self::$on ? \Fiber::getCurrent() : null;
+        if (self::current() !== null) {
+            self::wait(\max($seconds, 1e-6));
+            return true;
+        }
+        $fiber = self::$on ? \Fiber::getCurrent() : null; // a Workerman\Coroutine
         if ($fiber === null) {
             return false;
         }
-        Timers::add($seconds, [$fiber, 'resume'], [], false);
-        self::$suspended++;
+        self::$since = self::$since ?? new \WeakMap();
+        Timers::add($seconds, $fiber, [], false);
+        $id = \spl_object_id($fiber);
+        self::$asleep[$id] = self::$since[$fiber] = self::$since[$fiber] ?? Timers::now();
         try {
             \Fiber::suspend();
         } finally {
-            self::$suspended--;
+            unset(self::$asleep[$id]);
         }
         return true;
     }
@@ -92,8 +212,8 @@ final class Fibers
     static function finish(): void
     {
         $limit = (Link::$config['callback_ms'] ?? 0) / 2000;
-        $until = Timers::now() + ($limit > 0 ? \min($limit, self::PATIENCE) : self::PATIENCE);
-        while (self::$suspended > 0 && Loop::wakes($until)) {
+        $limit = Timers::now() + ($limit > 0 ? \min($limit, self::PATIENCE) : self::PATIENCE);
+        while (($until = \min($limit, self::patience())) > 0 && Loop::wakes($until)) {
             Link::flush();
             Loop::turn(\min($until, Timers::$next ?? $until));
             Conns::settle();
@@ -101,5 +221,24 @@ final class Fibers
                 break;
             }
         }
+    }
+
+    /** Until when something that is suspended has time; 0: nothing is. */
+    private static function patience(): float
+    {
+        $last = self::$asleep ? \max(self::$asleep) : 0.0;
+        foreach (self::$all as $c) {
+            $last = \max($last, $c->since ?? 0.0);
+        }
+        return $last > 0 ? $last + self::PATIENCE : 0.0;
+    }
+
+    /** Goes on until all coroutines have ended: true, or nothing can wake those that are left. */
+    static function drain(): bool
+    {
+        while (self::$all && Loop::wakes(\INF)) {
+            Loop::turn(Timers::$next);
+        }
+        return !self::$all;
     }
 }

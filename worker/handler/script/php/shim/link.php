@@ -16,6 +16,8 @@ final class Link
         RESPOND = 51, ACCEPT = 52, CALL = 53, ASK_OPENS = 54, REPLY = 56, FILES = 57;
     /** What is never a callback that may be suspended. */
     const MAIN = [self::TICK, self::STOP, self::CARRIED, self::HANDSHAKE];
+    /** What is of the connection that it names. */
+    const OWNED = [self::OPEN, self::RESUME, self::MESSAGE, self::CLOSE, self::FULL, self::DRAIN];
     const BINARY = 1, ON = 1, SUCCESSOR = 1, MORE = 1;
     const HEADER = 16;
     const READ = 262144; // bytes read at once, and written before a turn is over
@@ -232,7 +234,7 @@ final class Link
             $id = self::$current = $h['c'];
             self::$busy = $h['o'] !== self::TICK;
             try {
-                if (Fibers::$on && !\in_array($h['o'], self::MAIN, true)) {
+                if (Fibers::$on && !\in_array($h['o'], self::MAIN, true) && Fibers::room()) {
                     self::fiber($program, $h, \substr(self::$in, $from, $l));
                 } elseif ($h['o'] === self::MESSAGE) {
                     $program->message($id, \substr(self::$in, $from, $l), $h['f']);
@@ -273,18 +275,14 @@ final class Link
     private static function fiber(Program $program, array $h, string $data): void
     {
         Fibers::run(static function () use ($program, $h, $data) {
-            try {
-                if ($h['o'] === self::MESSAGE) {
-                    $program->message($h['c'], $data, $h['f']);
-                } else {
-                    self::event($program, $h['o'], $h['c'], $data, $h['f'], $h['a']);
-                }
-            } finally {
-                Conns::recheck($h['c']);
+            if ($h['o'] === self::MESSAGE) {
+                $program->message($h['c'], $data, $h['f']);
+            } else {
+                self::event($program, $h['o'], $h['c'], $data, $h['f'], $h['a']);
             }
         }, static function (\Throwable $e) use ($program, $h) {
             self::failed($program, $h['o'], $h['c'], $e);
-        });
+        }, \in_array($h['o'], self::OWNED, true) ? $h['c'] : 0);
     }
 
     /** The rarer frames. */

@@ -9,7 +9,8 @@ final class Timers
 
     private static $heap, $list = [], $last = 0;
 
-    static function add(float $seconds, callable $f, array $args, bool $again): int
+    /** $f is something to call, or a fiber to resume. */
+    static function add(float $seconds, $f, array $args, bool $again): int
     {
         self::$list[++self::$last] = [$f, $args, $again ? \max($seconds, 0.001) : 0.0];
         self::push(self::$last, self::now() + $seconds);
@@ -73,7 +74,7 @@ final class Timers
             }
             try {
                 Link::$busy = true;
-                Fibers::call($f, ...$args);
+                $f instanceof \Fiber ? $f->resume(...$args) : Fibers::call($f, ...$args);
             } catch (\Throwable $e) {
                 Program::uncaught($e);
             }

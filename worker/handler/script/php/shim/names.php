@@ -20,10 +20,11 @@ final class Names
         'messagecomponentinterface' => 'Ratchet\MessageComponentInterface', 'connectioninterface' => 'Ratchet\ConnectionInterface',
         'ratchetmessagecomponentinterface' => 'Ratchet\MessageComponentInterface', 'ratchetconnectioninterface' => 'Ratchet\ConnectionInterface',
         'workerman\events\eventinterface' => 'Pushd\Events',
+        'co' => 'Swoole\Coroutine', 'chan' => 'Swoole\Coroutine\Channel', 'co\channel' => 'Swoole\Coroutine\Channel', 'co\waitgroup' => 'Swoole\Coroutine\WaitGroup',
+        'co\system' => 'Swoole\Coroutine\System', 'co\scheduler' => 'Swoole\Coroutine\Scheduler', 'co\context' => 'Swoole\Coroutine\Context',
         'swoolewebsocketserver' => 'Swoole\WebSocket\Server', 'swooleserver' => 'Swoole\Server',
     ];
     const REFUSED = [
-        'swoole\coroutine' => 'callbacks run one after the other, keep them short', 'co' => 'callbacks run one after the other, keep them short',
         'swoole\process' => 'pushd starts the processes', 'swoole_process' => 'pushd starts the processes',
         'ratchet\wamp\wampserverinterface' => 'WAMP 1 needs the Ratchet of composer; without WAMP, Pushd\publish and join are topics',
         'gatewayworker\gateway' => 'Pushd\bind, join and sendToUid do what Gateway does', 'gatewayworker\businessworker' => 'Pushd\bind, join and sendToUid do what Gateway does',
@@ -36,8 +37,9 @@ final class Names
         'react\socket\server' => 1, 'react\socket\socketserver' => 1, 'react\socket\tcpserver' => 1, 'react\socket\secureserver' => 1];
     /** How PHP says that something of a library is not there => what there is. */
     const HINTS = [
-        '~undefined function (?:[\w\\\\]+\\\\)?(?:go|chan|co|defer|swoole_coroutine_\w+)\(\)|undefined function (?:Co|Swoole|OpenSwoole)\\\\|(?:Class|Interface) "?(?:Co\b|chan\b|(?:(?:Open)?Swoole\\\\|swoole_)(?:Coroutine|Runtime))~i'
-            => 'coroutines are not there: callbacks run one after the other, timers are tick() and after()',
+        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\Http2?\\\\Server~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
+        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\\w~i' => 'clients of Swoole are not there: those of PHP wait for their answer and hold up the process; of coroutines there are Channel, WaitGroup, Barrier, Scheduler, System and Context, from PHP 8.1 on',
+        '~undefined function (?:[\w\\\\]+\\\\)?(?:go|chan|co|defer)\(\)|(?:Class|Interface) "?(?:Co\b|chan\b|(?:Open)?Swoole\\\\(?:Coroutine|Runtime))~i' => 'coroutines of Swoole are there in programs of Swoole, from PHP 8.1 on',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Process|Thread)~i' => 'pushd starts the processes',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Client|Async|Http_?Client|MySQL|Redis)~i' => 'clients of Swoole are not there: those of PHP wait for their answer, timers are tick() and after()',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)~i' => 'of Swoole there are WebSocket\Server, Http\Server, Server, Table, Atomic, Lock, Timer and Event',
@@ -60,6 +62,9 @@ final class Names
     ];
     const FALLBACK = ['ws' => 'ws', 'websocket' => 'websocket'];
 
+    /** The program has a server of Swoole. */
+    public static $swoole = false;
+
     private static $roots = []; // folder => true
 
     static function early(string $class): void
@@ -73,6 +78,11 @@ final class Names
             self::vendor($class);
         } elseif (isset(self::REACT[\strtolower($class)])) {
             require_once __DIR__ . '/react.php';
+        } elseif (\PHP_VERSION_ID >= 80100 && \preg_match('~^Swoole\\\\(Coroutine|Runtime)\b~i', $class)) {
+            if (!self::$swoole && self::asked()) {
+                return; // a library that looks where it is
+            }
+            require_once __DIR__ . '/swoole_coroutine.php';
         } elseif (\strncasecmp($class, 'OpenSwoole\\', 11) === 0 && \class_exists($ours = \substr($class, 4))) {
             \class_alias($ours, $class);
         }
@@ -192,7 +202,9 @@ final class Names
         if (isset(self::REFUSED[$key])) {
             throw new Refused("$class is not supported by pushd: " . self::REFUSED[$key]);
         }
-        \class_alias(self::LOST[$key], $class);
+        if (\class_exists(self::LOST[$key]) || \interface_exists(self::LOST[$key])) {
+            \class_alias(self::LOST[$key], $class);
+        }
     }
 }
 

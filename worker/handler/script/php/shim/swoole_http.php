@@ -59,7 +59,8 @@ namespace Swoole\Http {
     class Response
     {
         public $fd = 0;
-        private $status = 200, $reason = '', $lines = '', $begun = false, $ended = false, $type = false;
+        protected $status = 200, $lines = '';
+        private $reason = '', $begun = false, $ended = false, $type = false;
 
         public static function of(int $fd): self
         {
@@ -163,6 +164,59 @@ namespace Swoole\Http {
         public function isWritable()
         {
             return !$this->ended;
+        }
+    }
+}
+
+namespace Pushd {
+
+    /** SwooleAnswer is what on("handshake") makes of its response: 101 lets a client in. */
+    final class SwooleAnswer extends \Swoole\Http\Response
+    {
+        /** What a response to one who is not let in says. */
+        public $body = '';
+
+        private $ended = false;
+
+        public function __construct(int $fd, int $status)
+        {
+            $this->fd = $fd;
+            $this->status = $status;
+        }
+
+        public function write($data)
+        {
+            $this->body .= $data;
+            return !$this->ended;
+        }
+
+        public function end($data = '')
+        {
+            $first = !$this->ended && $this->write($data);
+            $this->ended = true;
+            return $first;
+        }
+
+        public function isWritable()
+        {
+            return !$this->ended;
+        }
+
+        public function accepts(): bool
+        {
+            return $this->status === 101;
+        }
+
+        /** Gives the answer to pushd: whether the client is in. The lines of every handshake are pushd's own. */
+        public function give(string $head): bool
+        {
+            if (!$this->accepts()) {
+                Link::frame(Link::ACCEPT, $this->fd, $this->body === '' ? 'Forbidden' : $this->body, 0, $this->status < 400 ? 403 : $this->status);
+                return false;
+            }
+            $lines = \preg_grep('/^(?:Upgrade|Connection|Sec-WebSocket-(?!Protocol)[\w-]+|Content-Type|Server)[ \t]*:/i', \explode("\r\n", \rtrim($this->lines)), \PREG_GREP_INVERT);
+            Link::frame(Link::ACCEPT, $this->fd, Head::lines(\array_values(\array_filter($lines)), $head), 0, 101);
+            return true;
         }
     }
 }

@@ -10,7 +10,8 @@ namespace Pushd {
             'worker_num' => '', 'reactor_num' => '', 'task_worker_num' => '', 'daemonize' => '', 'log_file' => '', 'pid_file' => '', 'log_level' => '',
             'dispatch_mode' => '', 'max_request' => '', 'max_conn' => '', 'max_connection' => '', 'backlog' => '', 'reload_async' => '', 'max_wait_time' => '',
             'enable_reuse_port' => '', 'open_tcp_nodelay' => '', 'tcp_fastopen' => '', 'open_cpu_affinity' => '', 'enable_coroutine' => '', 'task_enable_coroutine' => '',
-            'open_websocket_protocol' => '', 'hook_flags' => '', 'task_max_request' => '',
+            'open_websocket_protocol' => '', 'task_max_request' => '', 'max_coroutine' => '', 'max_coro_num' => '',
+            'hook_flags' => 'calls of PHP that wait hold up the process, Swoole\Coroutine::sleep() does not',
             'heartbeat_check_interval' => 'pushd pings its clients: ping_interval', 'heartbeat_idle_time' => 'pushd pings its clients: ping_interval',
             'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
             'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings', 'open_eof_check' => 'on("receive") gets the bytes as they come', 'open_length_check' => 'on("receive") gets the bytes as they come',
@@ -20,7 +21,7 @@ namespace Pushd {
         ];
 
         /** What on() may have and is not called. */
-        const UNCALLED = ['managerstop', 'workererror', 'workerexit', 'pipemessage', 'beforeshutdown', 'beforereload', 'afterreload', 'beforehandshakeresponse'];
+        const UNCALLED = ['managerstop', 'workererror', 'workerexit', 'pipemessage', 'beforeshutdown', 'beforereload', 'afterreload'];
 
         private $server, $ports;
         private static $lastPacket = '';
@@ -67,9 +68,13 @@ namespace Pushd {
             $this->server = $server;
             $this->ports = $ports;
             Conns::$told = true;
+            if (\PHP_VERSION_ID >= 80100) {
+                Fibers::$on = Fibers::$again = true;
+                Fibers::$most = \min(Fibers::MOST, (int)($server->setting['max_coroutine'] ?? $server->setting['max_coro_num'] ?? 0) ?: Fibers::MOST);
+            }
         }
 
-        private function call(string $event, ...$args): bool
+        public function call(string $event, ...$args): bool
         {
             return $this->callOf($this->server, $event, ...$args);
         }
@@ -103,10 +108,10 @@ namespace Pushd {
         {
             $this->server->worker_pid = \getmypid();
             if ((Link::$config['births'] ?? 1) === 1) {
-                $this->call('start');
-                $this->call('managerstart');
+                Fibers::call([$this, 'call'], 'start');
+                Fibers::call([$this, 'call'], 'managerstart');
             }
-            $this->call('workerstart', $this->server->worker_id);
+            Fibers::call([$this, 'call'], 'workerstart', $this->server->worker_id);
         }
 
         public function wants(): array
@@ -115,11 +120,11 @@ namespace Pushd {
             if (isset($this->server->pushdOn['request'])) {
                 $wants[] = 'request';
             }
-            if (!$this->server instanceof \Swoole\WebSocket\Server) {
-                $wants[] = 'handshake';
-            }
-            if (isset($this->server->pushdOn['handshake'])) {
-                self::once('handshake', 'on("handshake") is not called: pushd answers handshakes');
+            foreach ($this->ports as $p) {
+                if (!$this->server instanceof \Swoole\WebSocket\Server || isset($p->pushdOn['handshake']) || isset($p->pushdOn['beforehandshakeresponse'])) {
+                    $wants[] = 'handshake';
+                    break;
+                }
             }
             return $wants;
         }
@@ -131,7 +136,39 @@ namespace Pushd {
 
         public function handshake(int $id, string $data): void
         {
-            Link::frame(Link::ACCEPT, $id, 'this server has no WebSocket', 0, 400);
+            if (!$this->server instanceof \Swoole\WebSocket\Server) {
+                Link::frame(Link::ACCEPT, $id, 'this server has no WebSocket', 0, 400);
+                return;
+            }
+            [$remote, $local, , $head] = \explode("\0", $data, 4) + ['', '', '', ''];
+            Conns::restore($id, '');
+            Conns::$open[$id] = $data;
+            $decides = $this->of($local, 'handshake');
+            $answer = new SwooleAnswer($id, $decides ? 200 : 101);
+            Link::behind(function () use ($id, $answer, $head) {
+                if (!$answer->give($head)) {
+                    Conns::forget($id);
+                }
+            }, function () use ($decides, $answer, $id, $remote, $local, $head) {
+                try {
+                    $request = \Swoole\Http\Request::of($id, $remote, $head);
+                    $hears = $this->of($local, 'beforehandshakeresponse');
+                    if ($decides && $decides($request, $answer) === false && $answer->accepts()) {
+                        $answer->status(403);
+                    } elseif (!$decides && $hears) {
+                        $hears($this->server, $request, $answer);
+                    }
+                } catch (\Throwable $e) { // costs the client, as in all callbacks
+                    self::uncaught($e);
+                    $answer->status(500);
+                }
+            });
+        }
+
+        /** The callback for an event of the port that an address is of. */
+        private function of(string $local, string $event): ?callable
+        {
+            return $this->port($local)->pushdOn[$event] ?? $this->server->pushdOn[$event] ?? null;
         }
 
         public function open(int $id): void
@@ -139,7 +176,9 @@ namespace Pushd {
             $port = $this->port(Conns::told($id, 1));
             if ($port->pushdScheme === 'websocket') {
                 $head = Conns::told($id, 3);
-                $this->callOf($port, 'open', \Swoole\Http\Request::of($id, Conns::told($id, 0), $head));
+                if (!$this->of(Conns::told($id, 1), 'handshake')) { // else that was told
+                    $this->callOf($port, 'open', \Swoole\Http\Request::of($id, Conns::told($id, 0), $head));
+                }
                 Conns::slim($id);
                 return;
             }
@@ -179,7 +218,7 @@ namespace Pushd {
 
         public function request(int $id, string $remote, string $local, string $raw): void
         {
-            $f = $this->port($local)->pushdOn['request'] ?? $this->server->pushdOn['request'] ?? null;
+            $f = $this->of($local, 'request');
             if ($f) { // the one event that does not get the server
                 $f(\Swoole\Http\Request::of($id, $remote, $raw), \Swoole\Http\Response::of($id));
             }
