@@ -266,7 +266,10 @@ use Swoole\Coroutine;
 use Swoole\Coroutine\Channel;
 use function Swoole\Coroutine\run;
 function say(...$values) { foreach ($values as $v) { echo json_encode($v), "\n"; } }
-say(class_exists('Swoole\Coroutine'), run(function () {
+say(class_exists('Co'), class_exists('Swoole\Coroutine')); // as a library asks
+go(function () { Co::sleep(0.001); say('first'); });
+Swoole\Event::wait();
+say((new chan(2))->capacity, run(function () {
     $c = new Channel(1);
     go(function () use ($c) {
         foreach ([1, 2] as $i) { Coroutine::sleep(0.001); $c->push($i); }
@@ -299,7 +302,8 @@ run(function () {
 say(@run(function () { Co::yield(); }));
 `))
 	want := strings.Join([]string{
-		"1", "2", "false", "true", "true", "false", "true", "false", "true",
+		"false", "false", `"first"`,
+		"1", "2", "false", "true", "true", "false", "true", "2", "true",
 		`"left"`, "false", "false", "true",
 		`"deferred 1"`, `"deferred 2"`, "true", "0", "3", `{"a":1,"b":2}`, "[2,4]",
 		"true", "true", "true", "false", "false",

@@ -125,7 +125,6 @@ $s->start();`), "start")
 // there is instead: by a class, a method, a constant or a function.
 func TestHints(t *testing.T) {
 	hints := []struct{ code, want string }{
-		{`go(function () {});`, "in programs of Swoole"},
 		{`new Swoole\Coroutine\MySQL;`, "clients of Swoole are not there"},
 		{`new Co\Redis;`, "clients of Swoole are not there"},
 		{`new Co\Http\Server('0.0.0.0', 80);`, `on("message") of Swoole\WebSocket\Server`},

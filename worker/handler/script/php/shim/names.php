@@ -78,14 +78,21 @@ final class Names
             self::vendor($class);
         } elseif (isset(self::REACT[\strtolower($class)])) {
             require_once __DIR__ . '/react.php';
-        } elseif (\PHP_VERSION_ID >= 80100 && \preg_match('~^Swoole\\\\(Coroutine|Runtime)\b~i', $class)) {
-            if (!self::$swoole && self::asked()) {
-                return; // a library that looks where it is
-            }
-            require_once __DIR__ . '/swoole_coroutine.php';
+        } elseif (\preg_match('~^Swoole\\\\(Coroutine|Runtime)\b~i', $class)) {
+            self::coroutines();
         } elseif (\strncasecmp($class, 'OpenSwoole\\', 11) === 0 && \class_exists($ours = \substr($class, 4))) {
             \class_alias($ours, $class);
         }
+    }
+
+    /** Swoole's coroutines are there unless somebody only asks, as a library does that looks where it is. */
+    private static function coroutines(): bool
+    {
+        if (\PHP_VERSION_ID < 80100 || !self::$swoole && self::asked()) {
+            return false;
+        }
+        require_once __DIR__ . '/swoole_coroutine.php';
+        return true;
     }
 
     /** All other names of Swoole's classes: PHP asks no loader for the type of an argument. */
@@ -202,7 +209,7 @@ final class Names
         if (isset(self::REFUSED[$key])) {
             throw new Refused("$class is not supported by pushd: " . self::REFUSED[$key]);
         }
-        if (\class_exists(self::LOST[$key]) || \interface_exists(self::LOST[$key])) {
+        if (\strncmp(self::LOST[$key], 'Swoole\Coroutine', 16) !== 0 || self::coroutines()) {
             \class_alias(self::LOST[$key], $class);
         }
     }

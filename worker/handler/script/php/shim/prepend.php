@@ -21,6 +21,9 @@ foreach ([
 ] as $file) {
     require __DIR__ . "/$file.php";
 }
+if (\stripos($file = (string)@\file_get_contents($_SERVER['SCRIPT_FILENAME'] ?? ''), 'swoole') !== false && !\preg_match('/function\s+(?:go|defer)\b/i', $file)) {
+    require __DIR__ . '/swoole_short.php';
+}
 unset($file);
 if (ROLE === 'plan') {
     Plan::begin();

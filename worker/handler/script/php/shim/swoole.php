@@ -67,6 +67,11 @@ namespace {
             return \Swoole\Event::del($stream);
         }
 
+        function swoole_event_wait()
+        {
+            \Swoole\Event::wait();
+        }
+
         function swoole_event_defer($f)
         {
             return \Swoole\Event::defer($f);
@@ -171,6 +176,14 @@ namespace Swoole {
         {
             Timers::add(0, $f, [], false);
             return true;
+        }
+
+        /** Outside of a server: comes back when nothing is waited for any more. */
+        public static function wait()
+        {
+            while (\Pushd\Program::$serving === null && Loop::wakes(\INF)) {
+                Loop::turn(Timers::$next);
+            }
         }
 
         public static function write($stream, $data)

@@ -1,6 +1,6 @@
 <?php
 // Names that a program of anybody else may have for something of its own: they are
-// here once it has named a class of Swoole.
+// here for a file that has a word of Swoole, and once a program has a server of it.
 
 if (!\function_exists('go')) {
     function go($f, ...$args)
