@@ -44,9 +44,7 @@ func TestCoroutines(t *testing.T) {
 	h.want("HELD+1 1")
 	h.message(2, "y")
 	h.want("END/1011 1 internal error", "HELD 1", "SEND 2 got y")
-	if !strings.Contains(h.log.String(), "behind the wait") {
-		t.Errorf("the log has no word of it:\n%s", h.log)
-	}
+	h.says("behind the wait")
 }
 
 // TestCoroutinesAtAReload: those that end soon do so in the old process, a connection
@@ -146,22 +144,15 @@ use Swoole\Coroutine;
 use Swoole\Coroutine\Channel;
 $s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $s->set(['enable_coroutine' => true, 'max_coroutine' => 4]);
-$s->on('workerstart', function () use (&$orders, &$turns) {
+$s->on('workerstart', function () use (&$orders) {
     $orders = new Channel(2);
-    go(function () use (&$turns) {
-        for ($since = hrtime(true); true; $turns++) {
-            Co::sleep(0.01);
-            if ($since && hrtime(true) - $since > 1.1e9) { $since = 0; Pushd\publish('x', 'old'); }
-        }
-    });
+    go(function () { while (true) { Co::sleep(0.01); } });
 });
-$s->on('workerstop', function () use (&$turns) { Pushd\publish('x', "$turns turns"); });
-$s->on('message', function ($s, $f) use (&$orders, &$turns) {
+$s->on('message', function ($s, $f) use (&$orders) {
     $say = function ($text) use ($s, $f) { $s->push($f->fd, $text); };
     switch ($f->data) {
         case 'nap': Coroutine::sleep(0.01); $say('slept'); return;
         case 'long': go(function () use ($say) { Coroutine::sleep(60); $say('never'); }); return;
-        case 'turns': $say("$turns turns"); return;
         case 'take': $say('took ' . $orders->pop() . ' ' . Coroutine::getPcid()); return;
         case 'throw': $orders->pop(); throw new Error('behind the wait');
         case 'own': Coroutine::getContext()->name = 'al'; $say('named'); return;
@@ -194,9 +185,9 @@ func TestSwooleCoroutines(t *testing.T) {
 	h.message(2, "whose")
 	h.want("SEND 1 named", "SEND 2 null")
 	h.message(1, "run")
-	h.want("HELD+1 1")
-	if got := []string{h.next(), h.next()}; !slices.Equal(got, []string{"SEND 1 3", "HELD 1"}) {
-		t.Errorf("got %q", got)
+	orders := h.done()
+	for !slices.Contains(orders, "SEND 1 3") || len(holds(orders)) > 0 { // it has ended already, or does later
+		orders = append(orders, h.next())
 	}
 	raw := "GET / HTTP/1.1\r\nHost: example\r\n\r\n"
 	h.write(append(script.AppendRequest(nil, 7, "192.0.2.1:5", "websocket://0.0.0.0:9501", len(raw)), raw...))
@@ -227,7 +218,20 @@ func TestSwooleCoroutinesAtAReload(t *testing.T) {
 // TestCoroutinesForEver: one that goes on for ever keeps no reload waiting, once it
 // has had its second.
 func TestCoroutinesForEver(t *testing.T) {
-	h := serve(t, program(t, swooled), "start")
+	h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$s->on('workerstart', function () use (&$turns) {
+    go(function () use (&$turns) {
+        $since = hrtime(true);
+        for ($turns = 1; true; $turns++) {
+            Co::sleep(0.01);
+            if ($since && hrtime(true) - $since > 1.1e9) { $since = 0; Pushd\publish('x', 'old'); }
+        }
+    });
+});
+$s->on('message', function ($s, $f) use (&$turns) { $s->push($f->fd, "$turns turns"); });
+$s->on('workerstop', function () use (&$turns) { Pushd\publish('x', "$turns turns"); });
+$s->start();`), "start")
 	if got := h.next(); got != "PUBLISH 0 x old" {
 		t.Fatalf("got %q", got)
 	}
@@ -243,7 +247,7 @@ func TestCoroutinesForEver(t *testing.T) {
 			after = n
 		}
 	}
-	if before == "" || before == " turns" || before != after {
+	if before == "" || before != after {
 		t.Errorf("%q: it had %q before the reload and %q in it", orders, before, after)
 	}
 }
@@ -283,8 +287,8 @@ run(function () {
     $closed->close();
     say($closed->pop(), $closed->pop(), $closed->push(1), $closed->errCode === SWOOLE_CHANNEL_CLOSED);
     $group = new Coroutine\WaitGroup;
-    foreach ([2, 1] as $n) { $group->add(); go(function () use ($group, $n) { co::sleep($n / 1000); defer(function () use ($group, $n) { say("deferred $n"); $group->done(); }); }); }
-    say($group->wait(), $group->count());
+    foreach ([2, 1] as $n) { $group->add(); go(function () use ($group, $n, &$deferred) { co::sleep($n / 1000); defer(function () use ($group, $n, &$deferred) { $deferred[$n] = true; $group->done(); }); }); }
+    say($group->wait(), $group->count(), count($deferred));
     $sum = 0;
     $barrier = Coroutine\Barrier::make();
     foreach ([1, 2] as $n) { go(function () use ($barrier, &$sum, $n) { Co::sleep(0.001); $sum += $n; }); }
@@ -305,7 +309,7 @@ say(@run(function () { Co::yield(); }));
 		"false", "false", `"first"`,
 		"1", "2", "false", "true", "true", "false", "true", "2", "true",
 		`"left"`, "false", "false", "true",
-		`"deferred 1"`, `"deferred 2"`, "true", "0", "3", `{"a":1,"b":2}`, "[2,4]",
+		"true", "0", "2", "3", `{"a":1,"b":2}`, "[2,4]",
 		"true", "true", "true", "false", "false",
 		"false", "true", "true",
 		"true", "false",

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/protocol/script"
 	"github.com/pushd/pushd/worker/handler/script/php"
 )
@@ -32,12 +31,24 @@ type host struct {
 	socket  net.Conn
 	out     []byte // written by flush
 	in      *script.Reader
-	log     *testkit.Log
+	log     printed
 	batch   uint64
 	welcome script.Welcome
 	queued  int  // bytes that wait for the client
 	stuck   bool // it takes nothing: what it is sent waits
 	ended   chan struct{}
+}
+
+// printed is the file that a program's output is in: what it has printed before an
+// order is there when the order is read, which a pipe would not promise.
+type printed string
+
+func (p printed) String() string {
+	text, err := os.ReadFile(string(p))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // shim writes the PHP files once per test.
@@ -78,13 +89,16 @@ func begin(t *testing.T, file, name string) *host {
 	conn, err := net.FileConn(ours)
 	must(t, err)
 	ours.Close()
-	h := &host{t: t, socket: conn, in: script.NewReader(conn, script.FromHandler), log: new(testkit.Log), ended: make(chan struct{})}
+	h := &host{t: t, socket: conn, in: script.NewReader(conn, script.FromHandler), log: printed(filepath.Join(t.TempDir(), "log")), ended: make(chan struct{})}
 	h.cmd = exec.Command("php", append(php.Args(shim(t), php.Handler), file, "start")...)
 	h.cmd.ExtraFiles = []*os.File{theirs}
-	h.cmd.Stdout, h.cmd.Stderr = h.log, h.log
+	log, err := os.OpenFile(string(h.log), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	must(t, err)
+	h.cmd.Stdout, h.cmd.Stderr = log, log
 	h.cmd.Dir = filepath.Dir(file)
 	must(t, h.cmd.Start())
 	theirs.Close()
+	log.Close()
 	go func() { h.cmd.Wait(); close(h.ended) }()
 	t.Cleanup(func() {
 		conn.Close()
