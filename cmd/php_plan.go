@@ -123,8 +123,14 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 			b.fail(w.At, err)
 		}
 	}
+	if w.Settings.Limits.MaxConnections == 0 {
+		w.Settings.Limits.MaxConnections = g.MaxConnections
+	}
 	args, env := c.Handler()
 	all := maps.Clone(options)
+	if _, set := all["max_messages"]; !set && g.MaxMessages > 0 {
+		all["max_messages"] = g.MaxMessages
+	}
 	mine, _ := options["env"].(map[string]any)
 	every := map[string]any{php.ServedEnv: served}
 	maps.Copy(every, mine)
@@ -144,7 +150,8 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 var errPHPCertificate = errors.New("its transport is ssl, and its context names no certificate: new Worker($address, ['ssl' => ['local_cert' => 'cert.pem', 'local_pk' => 'key.pem']]), or set(['ssl_cert_file' => …, 'ssl_key_file' => …]) of Swoole")
 
 // phpSecure puts the listeners of a Worker whose transport is ssl behind TLS. The
-// certificate is the program's, unless [[worker]] has one.
+// certificate is the program's, unless [[worker]] has one, and so is who signs
+// those of clients.
 func phpSecure(w *config.Worker, dir string, files *php.TLS) error {
 	if w.Settings.TLS == nil {
 		if files.Cert == "" {
@@ -159,6 +166,15 @@ func phpSecure(w *config.Worker, dir string, files *php.TLS) error {
 			return err
 		}
 		w.Settings.TLS = &worker.TLS{Certificates: []certs.Files{{Cert: cert, Key: key}}}
+	}
+	if files.ClientCA != "" && w.Settings.TLS.ClientCA == "" {
+		ca, err := absolute(dir, files.ClientCA)
+		if err != nil {
+			return err
+		}
+		t := *w.Settings.TLS
+		t.ClientCA = ca
+		w.Settings.TLS = &t
 	}
 	if slices.ContainsFunc(w.Listen, func(l string) bool { return strings.Contains(l, "+tls://") }) {
 		return nil // it says which of its listeners are

@@ -1,12 +1,19 @@
 package main_test
 
 import (
+	"bufio"
+	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
@@ -42,8 +49,53 @@ func TestPHPSecure(t *testing.T) {
 	s.MustRun("reload") // the program's
 	phpAsk(c, "c", "c 3 "+port)
 	phpWrite(t, file, strings.Replace(fmt.Sprintf(phpSecret, "other.pem"), "'verify_peer' => false", "'verify_peer' => true", 1))
-	if r := s.Run("reload"); r.Code == 0 || !strings.Contains(r.Stdout+r.Stderr, "client_ca") {
+	if r := s.Run("reload"); r.Code == 0 || !strings.Contains(r.Stdout+r.Stderr, "cafile") {
 		t.Errorf("verify_peer exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	phpAsk(c, "d", "d 4 "+port)
+}
+
+// TestPHPLimits: what a program of Swoole sets holds: whose certificate lets a client
+// in, how many there may be, and after how many messages its process is renewed.
+func TestPHPLimits(t *testing.T) {
+	t.Parallel()
+	s, _ := phpServer(t, `<?php
+$s = new Swoole\WebSocket\Server('127.0.0.1', 2346, SWOOLE_PROCESS, SWOOLE_SOCK_TCP | SWOOLE_SSL);
+$s->set(['ssl_cert_file' => 'cert.pem', 'ssl_key_file' => 'key.pem', 'ssl_verify_peer' => true, 'ssl_client_cert_file' => 'ca.pem', 'max_conn' => 7, 'max_request' => 5000]);
+$s->on('message', function ($s, $f) {});
+$s->on('request', function ($request, $response) { $response->end('in'); });
+$s->start();`)
+	s.Secure = true
+	ca := testkit.NewCA(t)
+	ca.Write(filepath.Join(s.Dir, "cert.pem"), filepath.Join(s.Dir, "key.pem"), month, "push.example.com")
+	phpMust(t, os.WriteFile(filepath.Join(s.Dir, "ca.pem"), ca.PEM(), 0o600))
+	if out := s.MustRun("start", "-d"); !strings.Contains(out, "room for 7 connections") {
+		t.Errorf("max_conn is not said:\n%s", out)
+	}
+	if plan := strings.ReplaceAll(s.MustRun("plan", "--json"), " ", ""); !strings.Contains(plan, `"max_messages":5000`) {
+		t.Errorf("max_request is not in the plan:\n%s", plan)
+	}
+	ask := func(more ...tls.Certificate) (string, error) {
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: pushdtest.Timeout}, "tcp", fmt.Sprintf("127.0.0.1:%d", s.Port),
+			&tls.Config{RootCAs: ca.Pool(), ServerName: "push.example.com", Certificates: more})
+		phpMust(t, err)
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(2 * pushdtest.Timeout))
+		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: push.example.com\r\nConnection: close\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return string(body), err
+	}
+	mine, err := tls.X509KeyPair(ca.Issue(month, []string{"client.example.com"}))
+	phpMust(t, err)
+	if got, err := ask(mine); got != "in" {
+		t.Errorf("with a certificate: %q, %v", got, err)
+	}
+	if got, err := ask(); err == nil || !strings.Contains(err.Error(), "remote error: tls") {
+		t.Errorf("without a certificate: %q, %v", got, err)
+	}
 }

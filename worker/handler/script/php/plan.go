@@ -43,12 +43,16 @@ type Group struct {
 	Group  string   `json:"group"`
 	TLS    *TLS     `json:"tls"`
 	Error  string   `json:"error"` // what is wrong with it
+
+	MaxConnections int `json:"max_connections"` // of a process; 0 = pushd's limit
+	MaxMessages    int `json:"max_messages"`    // after so many the program is replaced; 0 = never
 }
 
 // TLS are the files of a group whose transport is ssl.
 type TLS struct {
-	Cert string `json:"cert"`
-	Key  string `json:"key"`
+	Cert     string `json:"cert"`
+	Key      string `json:"key"`
+	ClientCA string `json:"client_ca"` // clients need a certificate by one of its
 }
 
 // Program is what a file says of itself.

@@ -50,6 +50,18 @@ $s = new swoole_websocket_server("0.0.0.0", 9501);
 $s->addlistener("127.0.0.1", 9502, SWOOLE_SOCK_UDP);
 $s->on('Message', function ($s, $f) {});
 $s->start();`, `[{"count":1,"group":"","listen":["websocket://0.0.0.0:9501","udp://127.0.0.1:9502"],"name":"start","user":""}]`},
+		{"certificates of clients", `
+$w = new Workerman\Worker('websocket://0.0.0.0:443', ['ssl' => ['local_cert' => 'c.pem', 'local_pk' => 'k.pem', 'verify_peer' => true, 'cafile' => 'ca.pem']]);
+$w->transport = 'ssl';
+Workerman\Worker::runAll();`,
+			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:443"],"name":"start","tls":{"cert":"c.pem","client_ca":"ca.pem","key":"k.pem"},"user":""}]`},
+		{"of whom", `
+$s = new Swoole\WebSocket\Server("0.0.0.0", 443, SWOOLE_PROCESS, SWOOLE_TCP | SWOOLE_SSL);
+$s->set(['ssl_cert_file' => 'c.pem', 'ssl_key_file' => 'k.pem', 'ssl_verify_peer' => true, 'max_request' => 9, 'max_connection' => 8]);
+$s->on('Message', function ($s, $f) {});
+$s->start();`,
+			`[{"count":1,"error":"ssl_verify_peer asks clients for a certificate: say by whom, ssl_client_cert_file =\u003e 'ca.pem'","group":"","listen":["websocket+tls://0.0.0.0:443"],` +
+				`"max_connections":8,"max_messages":9,"name":"start","tls":{"cert":"c.pem","client_ca":"","key":"k.pem"},"user":""}]`},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			p, out := plan(t, program(t, x.code))

@@ -13,6 +13,7 @@ namespace Pushd {
             'open_websocket_protocol' => '', 'task_max_request' => '', 'max_coroutine' => '', 'max_coro_num' => '',
             'hook_flags' => 'calls of PHP that wait hold up the process, Swoole\Coroutine::sleep() does not',
             'heartbeat_check_interval' => 'pushd pings its clients: ping_interval', 'heartbeat_idle_time' => 'pushd pings its clients: ping_interval',
+            'ssl_verify_peer' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_client_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL',
             'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
             'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings', 'open_eof_check' => 'on("receive") gets the bytes as they come', 'open_length_check' => 'on("receive") gets the bytes as they come',
             'package_max_length' => 'limits.max_message of pushd', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => '',
@@ -31,12 +32,17 @@ namespace Pushd {
             Names::swoole();
             $ports = \array_merge([$server], $server->ports);
             $listen = $tls = [];
+            $error = '';
             foreach ($ports as $p) {
                 $udp = \in_array($p->type & ~\SWOOLE_SSL, [\SWOOLE_SOCK_UDP, \SWOOLE_SOCK_UDP6], true);
                 $secure = !$udp && $p->type & \SWOOLE_SSL;
                 if ($secure && !$tls) {
                     $s = $p->setting + $server->setting;
                     $tls = ['cert' => (string)($s['ssl_cert_file'] ?? ''), 'key' => (string)($s['ssl_key_file'] ?? '')];
+                    if (!empty($s['ssl_verify_peer'])) {
+                        $tls['client_ca'] = (string)($s['ssl_client_cert_file'] ?? '');
+                        $error = $tls['client_ca'] === '' ? "ssl_verify_peer asks clients for a certificate: say by whom, ssl_client_cert_file => 'ca.pem'" : '';
+                    }
                 }
                 $p->pushdScheme = $udp ? 'udp' : (isset($p->pushdOn['receive']) ? 'tcp' : $p->pushdScheme);
                 $host = \strpos((string)$p->host, ':') !== false ? "[$p->host]" : $p->host;
@@ -56,7 +62,8 @@ namespace Pushd {
             }
             $s = $server->setting;
             $more = ['stdout' => (string)($s['log_file'] ?? ''), 'pidFile' => (string)($s['pid_file'] ?? ''), 'daemonize' => !empty($s['daemonize'])];
-            $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen] + ($tls ? ['tls' => $tls] : []);
+            $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen]
+                + \array_filter(['tls' => $tls, 'error' => $error, 'max_connections' => (int)($s['max_connection'] ?? $s['max_conn'] ?? 0), 'max_messages' => (int)($s['max_request'] ?? 0)]);
             Plan::start('swoole', [$group], $more, static function ($i, $slot) use ($server, $ports, $more) {
                 Output::redirect($more['stdout']);
                 return new self($server, $ports);

@@ -42,10 +42,13 @@ namespace Pushd {
             $g['listen'] = ["$native://" . self::host($address)];
             if ($w->transport === 'ssl') {
                 $ssl = $context['ssl'] ?? [];
-                if (!empty($ssl['verify_peer'])) {
-                    $g['error'] = "$socketName: verify_peer, certificates of clients, is client_ca in tls of [[worker]]: give pushd the certificate there";
-                }
                 $g['tls'] = ['cert' => (string)($ssl['local_cert'] ?? ''), 'key' => (string)($ssl['local_pk'] ?? $ssl['local_cert'] ?? '')];
+                if (!empty($ssl['verify_peer'])) {
+                    $g['tls']['client_ca'] = (string)($ssl['cafile'] ?? '');
+                    if ($g['tls']['client_ca'] === '') {
+                        $g['error'] = "$socketName: verify_peer asks clients for a certificate: say by whom, cafile => 'ca.pem'";
+                    }
+                }
             }
             return $g;
         }
