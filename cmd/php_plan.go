@@ -123,6 +123,9 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 			b.fail(w.At, err)
 		}
 	}
+	if n := g.MaxMessage; n > 0 {
+		w.Settings.Limits.MaxMessage = min(w.Settings.Limits.MaxMessage, n)
+	}
 	if w.Settings.Limits.MaxConnections == 0 {
 		w.Settings.Limits.MaxConnections = g.MaxConnections
 	}

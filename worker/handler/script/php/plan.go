@@ -44,6 +44,7 @@ type Group struct {
 	TLS    *TLS     `json:"tls"`
 	Error  string   `json:"error"` // what is wrong with it
 
+	MaxMessage     int `json:"max_message"`     // bytes; 0 = pushd's limit, which a larger one does not raise
 	MaxConnections int `json:"max_connections"` // of a process; 0 = pushd's limit
 	MaxMessages    int `json:"max_messages"`    // after so many the program is replaced; 0 = never
 }

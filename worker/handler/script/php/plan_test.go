@@ -55,6 +55,12 @@ $w = new Workerman\Worker('websocket://0.0.0.0:443', ['ssl' => ['local_cert' => 
 $w->transport = 'ssl';
 Workerman\Worker::runAll();`,
 			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:443"],"name":"start","tls":{"cert":"c.pem","client_ca":"ca.pem","key":"k.pem"},"user":""}]`},
+		{"size", `
+Workerman\Connection\TcpConnection::$defaultMaxPackageSize = 1000;
+$w = new Workerman\Worker('text://0.0.0.0:1');
+$h = new Workerman\Worker('http://0.0.0.0:2');
+Workerman\Worker::runAll();`,
+			`[{"count":1,"group":"","listen":["text://0.0.0.0:1"],"max_message":1000,"name":"start","user":""},{"count":1,"group":"","listen":["tcp://0.0.0.0:2"],"name":"start-2","user":""}]`},
 		{"of whom", `
 $s = new Swoole\WebSocket\Server("0.0.0.0", 443, SWOOLE_PROCESS, SWOOLE_TCP | SWOOLE_SSL);
 $s->set(['ssl_cert_file' => 'c.pem', 'ssl_key_file' => 'k.pem', 'ssl_verify_peer' => true, 'max_request' => 9, 'max_connection' => 8]);

@@ -16,7 +16,7 @@ namespace Pushd {
             'ssl_verify_peer' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_client_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL',
             'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
             'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings', 'open_eof_check' => 'on("receive") gets the bytes as they come', 'open_length_check' => 'on("receive") gets the bytes as they come',
-            'package_max_length' => 'limits.max_message of pushd', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => '',
+            'package_max_length' => '', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => '',
             'document_root' => 'pages come from your web server', 'enable_static_handler' => 'pages come from your web server',
             'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
         ];
@@ -62,8 +62,12 @@ namespace Pushd {
             }
             $s = $server->setting;
             $more = ['stdout' => (string)($s['log_file'] ?? ''), 'pidFile' => (string)($s['pid_file'] ?? ''), 'daemonize' => !empty($s['daemonize'])];
+            $longest = (int)($s['package_max_length'] ?? 0);
+            if ($longest > 0 && \strpos(\implode(' ', $listen), 'udp://') !== false) {
+                $longest = \max($longest, 65535); // datagrams have no such limit
+            }
             $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen]
-                + \array_filter(['tls' => $tls, 'error' => $error, 'max_connections' => (int)($s['max_connection'] ?? $s['max_conn'] ?? 0), 'max_messages' => (int)($s['max_request'] ?? 0)]);
+                + \array_filter(['tls' => $tls, 'error' => $error, 'max_message' => $longest, 'max_connections' => (int)($s['max_connection'] ?? $s['max_conn'] ?? 0), 'max_messages' => (int)($s['max_request'] ?? 0)]);
             Plan::start('swoole', [$group], $more, static function ($i, $slot) use ($server, $ports, $more) {
                 Output::redirect($more['stdout']);
                 return new self($server, $ports);

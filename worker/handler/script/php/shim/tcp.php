@@ -86,7 +86,9 @@ namespace Workerman\Connection {
             'onConnect' => 1, 'context' => 1, 'maxSendBufferSize' => 1, 'maxPackageSize' => 1, 'transport' => 1,
             'lingerTimeout' => 1, 'errorHandler' => 1, 'headers' => 1, 'pushdPaused' => 1, 'pushdFull' => 1];
 
-        public static $defaultMaxSendBufferSize = 1048576, $defaultMaxPackageSize = 10485760,
+        const MAX_PACKAGE = 10485760; // Workerman's default, in bytes
+
+        public static $defaultMaxSendBufferSize = 1048576, $defaultMaxPackageSize = self::MAX_PACKAGE,
             $defaultLingerTimeout = 1.0, $connections = [];
 
         public $id;

@@ -40,6 +40,9 @@ namespace Pushd {
                 $native = $w->transport === 'udp' ? 'udp' : ($w->transport === 'unix' ? 'unix' : 'tcp');
             }
             $g['listen'] = ["$native://" . self::host($address)];
+            if (\in_array($native, ['websocket', 'text', 'frame'], true) && TcpConnection::$defaultMaxPackageSize !== TcpConnection::MAX_PACKAGE) { // else PHP cuts, and looks itself
+                $g['max_message'] = (int)TcpConnection::$defaultMaxPackageSize;
+            }
             if ($w->transport === 'ssl') {
                 $ssl = $context['ssl'] ?? [];
                 $g['tls'] = ['cert' => (string)($ssl['local_cert'] ?? ''), 'key' => (string)($ssl['local_pk'] ?? $ssl['local_cert'] ?? '')];
