@@ -6,7 +6,10 @@ VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo d
 LDFLAGS    := -s -w -X github.com/pushd/pushd/cmd.Version=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # cli's pages of documentation come with a parser that every process would set up.
-export GOFLAGS := $(GOFLAGS) -tags=urfave_cli_no_docs
+# Tags in GOFLAGS stay: of two lists go takes the last.
+tags := -tags=urfave_cli_no_docs
+comma := ,
+export GOFLAGS := $(if $(filter -tags=%,$(GOFLAGS)),$(patsubst -tags=%,$(tags)$(comma)%,$(GOFLAGS)),$(GOFLAGS) $(tags))
 FUZZTIME   ?= 30s
 BENCHTIME  ?= 200ms
 PREFIX     ?= /usr/local

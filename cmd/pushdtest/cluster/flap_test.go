@@ -54,7 +54,9 @@ func (n *Node) dieSoon(t *testing.T) {
 	if err := start.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Duration(rand.Int64N(int64(time.Second)))) // any moment will do
+	moment := time.Duration(rand.Int64N(int64(time.Second))) // any will do
+	t.Logf("killed %v after it has begun to start", moment)
+	time.Sleep(moment)
 	n.signal(syscall.SIGKILL)
 	_ = start.Wait() // it has no master to speak to
 	pushdtest.Eventually(t, n.Name+" is gone", func() bool {
