@@ -131,9 +131,6 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 	}
 	args, env := c.Handler()
 	all := maps.Clone(options)
-	if _, set := all["max_messages"]; !set && g.MaxMessages > 0 {
-		all["max_messages"] = g.MaxMessages
-	}
 	mine, _ := options["env"].(map[string]any)
 	every := map[string]any{php.ServedEnv: served}
 	maps.Copy(every, mine)

@@ -46,7 +46,6 @@ type Group struct {
 
 	MaxMessage     int `json:"max_message"`     // bytes; 0 = pushd's limit, which a larger one does not raise
 	MaxConnections int `json:"max_connections"` // of a process; 0 = pushd's limit
-	MaxMessages    int `json:"max_messages"`    // after so many the program is replaced; 0 = never
 }
 
 // TLS are the files of a group whose transport is ssl.

@@ -61,13 +61,19 @@ $w = new Workerman\Worker('text://0.0.0.0:1');
 $h = new Workerman\Worker('http://0.0.0.0:2');
 Workerman\Worker::runAll();`,
 			`[{"count":1,"group":"","listen":["text://0.0.0.0:1"],"max_message":1000,"name":"start","user":""},{"count":1,"group":"","listen":["tcp://0.0.0.0:2"],"name":"start-2","user":""}]`},
+		{"receive", `
+$s = new swoole_websocket_server("0.0.0.0", 9501);
+$s->listen("127.0.0.1", 9502, SWOOLE_SOCK_TCP)->on('receive', function () {});
+$s->on('receive', function () {}); // which Swoole never calls
+$s->on('message', function ($s, $f) {});
+$s->start();`, `[{"count":1,"group":"","listen":["websocket://0.0.0.0:9501","tcp://127.0.0.1:9502"],"name":"start","user":""}]`},
 		{"of whom", `
 $s = new Swoole\WebSocket\Server("0.0.0.0", 443, SWOOLE_PROCESS, SWOOLE_TCP | SWOOLE_SSL);
-$s->set(['ssl_cert_file' => 'c.pem', 'ssl_key_file' => 'k.pem', 'ssl_verify_peer' => true, 'max_request' => 9, 'max_connection' => 8]);
+$s->set(['ssl_cert_file' => 'c.pem', 'ssl_key_file' => 'k.pem', 'ssl_verify_peer' => true, 'max_connection' => 8]);
 $s->on('Message', function ($s, $f) {});
 $s->start();`,
 			`[{"count":1,"error":"ssl_verify_peer asks clients for a certificate: say by whom, ssl_client_cert_file =\u003e 'ca.pem'","group":"","listen":["websocket+tls://0.0.0.0:443"],` +
-				`"max_connections":8,"max_messages":9,"name":"start","tls":{"cert":"c.pem","client_ca":"","key":"k.pem"},"user":""}]`},
+				`"max_connections":8,"name":"start","tls":{"cert":"c.pem","client_ca":"","key":"k.pem"},"user":""}]`},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			p, out := plan(t, program(t, x.code))

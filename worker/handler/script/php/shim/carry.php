@@ -18,6 +18,7 @@ final class Carry
     /** Hands over; what cannot be is dropped, so that who is held elsewhere shows. */
     static function give(array $roots): void
     {
+        $shared = Shared::give();
         $out = $names = self::$conns = [];
         foreach (self::places($roots) as $place => $values) {
             foreach ($values as $name => $value) {
@@ -36,9 +37,9 @@ final class Carry
             }
             unset($values, $value);
         }
-        if ($out) {
+        if ($out || $shared) {
             $ids = \array_keys(self::$conns);
-            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$out, Conns::sessions($ids)]));
+            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$out, Conns::sessions($ids), $shared]));
         }
         $out = null;
         $stranded = Conns::stranded();
@@ -55,7 +56,8 @@ final class Carry
         $there = $n ? \array_flip(\unpack("P$n", $data, 4)) : [];
         $roots = $program->roots();
         self::$conns = [];
-        [$places, $sessions] = \unserialize(\substr($data, 4 + 8 * $n));
+        [$places, $sessions, $shared] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => []];
+        Shared::take($shared);
         foreach ($sessions as $id => $text) { // of those that are there pushd tells again
             Conns::restore($id, $text);
         }
@@ -147,7 +149,7 @@ final class Carry
             if (Conns::isOne($v)) {
                 return true;
             }
-            if ($depth === 0 || $v instanceof \Closure || $v instanceof \Workerman\Worker || $v instanceof Program) {
+            if ($depth === 0 || $v instanceof \Closure || $v instanceof \Workerman\Worker || $v instanceof Program || Shared::has($v)) {
                 return false;
             }
             if ($v instanceof \SplObjectStorage || $v instanceof \ArrayObject) {

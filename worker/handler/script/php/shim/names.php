@@ -79,6 +79,11 @@ final class Names
         } elseif (isset(self::REACT[\strtolower($class)])) {
             require_once __DIR__ . '/react.php';
         } elseif (\preg_match('~^Swoole\\\\(Coroutine|Runtime)\b~i', $class)) {
+            if (\strcasecmp($class, 'Swoole\Coroutine\Redis') === 0 && \class_exists('Redis')) {
+                Program::once('redis', 'Swoole\Coroutine\Redis is the Redis of PHP here: its calls hold up the process');
+                \class_alias('Redis', $class);
+                return;
+            }
             self::coroutines();
         } elseif (\strncasecmp($class, 'OpenSwoole\\', 11) === 0 && \class_exists($ours = \substr($class, 4))) {
             \class_alias($ours, $class);

@@ -17,7 +17,7 @@ if (\PHP_SAPI !== 'cli' || \defined('Pushd\ROLE')) {
 foreach ([
     'link', 'outbox', 'flyweight', 'conns', 'loop', 'coroutine', 'fibers', 'words', 'program', 'carry', 'plan', 'names',
     'forget', 'tcp', 'stream', 'listener', 'async', 'protocols', 'raw', 'held', 'workerman', 'workerman_program', 'workerman_around',
-    'ratchet', 'ratchet_program', 'ratchet_around', 'swoole', 'swoole_go', 'swoole_http', 'swoole_table', 'swoole_program',
+    'ratchet', 'ratchet_program', 'ratchet_around', 'swoole', 'swoole_go', 'swoole_http', 'swoole_shared', 'swoole_table', 'swoole_program',
 ] as $file) {
     require __DIR__ . "/$file.php";
 }

@@ -75,7 +75,9 @@ abstract class Program
     {
         self::$serving = $program;
         self::guard($program);
+        Shared::$starts = true;
         $program->start();
+        Shared::$starts = false;
         Conns::settle();
         Forget::program();
         Link::frame(Link::READY, 0, (string)\json_encode([

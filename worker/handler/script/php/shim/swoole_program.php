@@ -44,7 +44,8 @@ namespace Pushd {
                         $error = $tls['client_ca'] === '' ? "ssl_verify_peer asks clients for a certificate: say by whom, ssl_client_cert_file => 'ca.pem'" : '';
                     }
                 }
-                $p->pushdScheme = $udp ? 'udp' : (isset($p->pushdOn['receive']) ? 'tcp' : $p->pushdScheme);
+                $bytes = isset($p->pushdOn['receive']) && !($p === $server && $p instanceof \Swoole\Http\Server); // else it speaks HTTP, and on('receive') is not called
+                $p->pushdScheme = $udp ? 'udp' : ($bytes ? 'tcp' : $p->pushdScheme);
                 $host = \strpos((string)$p->host, ':') !== false ? "[$p->host]" : $p->host;
                 $listen[] = $p->pushdScheme . ($secure ? '+tls' : '') . "://$host:$p->port";
             }
@@ -67,7 +68,7 @@ namespace Pushd {
                 $longest = \max($longest, 65535); // datagrams have no such limit
             }
             $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen]
-                + \array_filter(['tls' => $tls, 'error' => $error, 'max_message' => $longest, 'max_connections' => (int)($s['max_connection'] ?? $s['max_conn'] ?? 0), 'max_messages' => (int)($s['max_request'] ?? 0)]);
+                + \array_filter(['tls' => $tls, 'error' => $error, 'max_message' => $longest, 'max_connections' => (int)($s['max_connection'] ?? $s['max_conn'] ?? 0)]);
             Plan::start('swoole', [$group], $more, static function ($i, $slot) use ($server, $ports, $more) {
                 Output::redirect($more['stdout']);
                 return new self($server, $ports);

@@ -1,10 +1,12 @@
 <?php
 namespace Swoole {
 
+    use Pushd\Program;
+    use Pushd\Shared;
+
     /**
      * Table keeps rows by key. One process serves all connections of a server, so
-     * an array is as good as Swoole's shared memory; a reload begins with an empty
-     * one.
+     * an array is as good as Swoole's shared memory; the next process gets its rows.
      */
     class Table implements \IteratorAggregate, \Countable, \ArrayAccess
     {
@@ -12,6 +14,8 @@ namespace Swoole {
 
         public $size, $memorySize = 0;
         private $columns = [], $rows = [];
+        private $fresh = []; // written as the program started: key => true
+        private $used = false; // written since
 
         public function __construct($size, $conflictProportion = 0.2)
         {
@@ -26,7 +30,19 @@ namespace Swoole {
 
         public function create()
         {
+            Shared::add('table of ' . \json_encode($this->columns), $this);
             return true;
+        }
+
+        public function pushdContent(): array
+        {
+            return $this->rows;
+        }
+
+        public function pushdFill(array $rows): void
+        {
+            $mine = $this->used ? $this->rows : \array_intersect_key($this->rows, $this->fresh);
+            $this->rows = \array_slice($mine + $rows, 0, $this->size, true);
         }
 
         public function destroy()
@@ -41,6 +57,13 @@ namespace Swoole {
             if (!isset($this->rows[$key]) && \count($this->rows) >= $this->size) {
                 \trigger_error("Swoole\\Table::set(): the table has its $this->size rows already", \E_USER_WARNING);
                 return false;
+            }
+            if (Program::$serving !== null) {
+                if (Shared::$starts) {
+                    $this->fresh[$key] = true;
+                } else {
+                    $this->used = true;
+                }
             }
             foreach ($this->columns as $name => [$type, $size]) {
                 $this->rows[$key][$name] = $this->fit($type, $size, $row[$name] ?? $this->rows[$key][$name] ?? 0);
@@ -150,24 +173,36 @@ namespace Swoole {
         }
     }
 
-    /** Atomic is a number of this process. */
+    /** Atomic is a number of this process, and of the one that comes next. */
     class Atomic
     {
-        private $value;
+        private $value, $mine = false; // it is newer than what may be carried here
 
         public function __construct($value = 0)
         {
             $this->value = (int)$value;
+            Shared::add('number', $this);
+        }
+
+        public function pushdContent(): array
+        {
+            return [$this->value];
+        }
+
+        public function pushdFill(array $value): void
+        {
+            $this->value = $this->mine ? $this->value : $value[0];
         }
 
         public function add($by = 1)
         {
+            $this->mine = $this->mine || Program::$serving !== null && !Shared::$starts;
             return $this->value += $by;
         }
 
         public function sub($by = 1)
         {
-            return $this->value -= $by;
+            return $this->add(-$by);
         }
 
         public function get()
@@ -178,6 +213,7 @@ namespace Swoole {
         public function set($value)
         {
             $this->value = (int)$value;
+            $this->mine = Program::$serving !== null;
         }
 
         public function cmpset($is, $set)
@@ -185,7 +221,7 @@ namespace Swoole {
             if ($this->value !== (int)$is) {
                 return false;
             }
-            $this->value = (int)$set;
+            $this->set($set);
             return true;
         }
     }
