@@ -2,7 +2,9 @@ package php_test
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -436,4 +438,49 @@ $s->start();`), "start")
 	ask(adds, 1, "/chat")
 	adds.openAt(script.Open, 1, "", "websocket://0.0.0.0:9501", "/chat", head)
 	adds.want("ACCEPT/101 1 X-Path: /chat", "SEND 1 open")
+}
+
+// TestSwooleStatic: files below document_root, and nothing else of the disk.
+func TestSwooleStatic(t *testing.T) {
+	file := program(t, `
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$s->set(['enable_static_handler' => true, 'document_root' => __DIR__ . '/public', 'http_index_files' => ['index.html']]);
+$s->on('message', function ($s, $f) {});
+$s->start();`)
+	dir := filepath.Dir(file)
+	must(t, os.MkdirAll(filepath.Join(dir, "public", "sub"), 0o755))
+	for name, text := range map[string]string{"secret.txt": "secret", "public/index.html": "<p>", "public/a b.js": "js", "public/x.php": "<?php", "public/.env": "key"} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	must(t, os.Symlink(filepath.Join(dir, "secret.txt"), filepath.Join(dir, "public", "link.txt")))
+	h := serve(t, file, "start")
+	get := func(target, more string) string {
+		t.Helper()
+		raw := target + " HTTP/1.1\r\nHost: example\r\n" + more + "\r\n"
+		h.write(append(script.AppendRequest(nil, 1, "192.0.2.1:5", "websocket://0.0.0.0:9501", len(raw)), raw...))
+		return strings.Join(h.done(), "|")
+	}
+	page := get("GET /", "")
+	_, changed, _ := strings.Cut(page, "Last-Modified: ")
+	changed, _, _ = strings.Cut(changed, "\r\n")
+	for _, x := range []struct{ target, more, status, words string }{
+		{"GET /", "", "200", "Content-Type: text/html\r\n\r\n<p>"},
+		{"GET /index.html?v=1", "", "200", "<p>"},
+		{"GET /a%20b.js", "", "200", "text/javascript\r\n\r\njs"},
+		{"GET /", "If-Modified-Since: " + changed + "\r\n", "304", ""},
+		{"POST /index.html", "", "404", ""},
+		{"GET /sub", "", "404", ""},
+		{"GET /x.php", "", "404", ""},
+		{"GET /.env", "", "404", ""},
+		{"GET /link.txt", "", "404", ""},
+		{"GET /../secret.txt", "", "404", ""},
+		{"GET /sub/..%2f..%2fsecret.txt", "", "404", ""},
+		{"GET /%00", "", "404", ""},
+		{"GET /nothing", "", "404", ""},
+	} {
+		got := get(x.target, x.more)
+		if !strings.HasPrefix(got, "RESPOND 1 HTTP/1.1 "+x.status) || !strings.Contains(got, x.words) || strings.Contains(got, "secret") {
+			t.Errorf("%s: %q, want %s %q", x.target, got, x.status, x.words)
+		}
+	}
 }

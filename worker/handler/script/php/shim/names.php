@@ -37,7 +37,7 @@ final class Names
         'react\socket\server' => 1, 'react\socket\socketserver' => 1, 'react\socket\tcpserver' => 1, 'react\socket\secureserver' => 1];
     /** How PHP says that something of a library is not there => what there is. */
     const HINTS = [
-        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\Http2?\\\\Server~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
+        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\(?:Http2?\\\\)?Server~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
         '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\\w~i' => 'clients of Swoole are not there: those of PHP wait for their answer and hold up the process; of coroutines there are Channel, WaitGroup, Barrier, Scheduler, System and Context, from PHP 8.1 on',
         '~undefined function (?:[\w\\\\]+\\\\)?(?:go|chan|co|defer)\(\)|(?:Class|Interface) "?(?:Co\b|chan\b|(?:Open)?Swoole\\\\(?:Coroutine|Runtime))~i' => 'coroutines of Swoole are there in programs of Swoole, from PHP 8.1 on',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Process|Thread)~i' => 'pushd starts the processes',
@@ -100,9 +100,14 @@ final class Names
         return true;
     }
 
-    /** All other names of Swoole's classes: PHP asks no loader for the type of an argument. */
+    /** All other names of Swoole's classes and functions: PHP asks no loader for the type of an argument, or for instanceof. */
     static function swoole(): void
     {
+        if (self::$swoole) {
+            return;
+        }
+        self::$swoole = true;
+        require_once __DIR__ . '/swoole_short.php';
         foreach (self::OLD as $old => $class) {
             if (\strncmp($class, 'Swoole\\', 7) === 0) {
                 foreach ([$old, "Open$class"] as $name) {
@@ -161,7 +166,7 @@ final class Names
     private static function asked(): bool
     {
         foreach (\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS, 6) as $frame) {
-            if (\in_array($frame['function'], ['class_exists', 'interface_exists', 'is_a', 'is_subclass_of', 'is_callable', 'method_exists'], true)) {
+            if (\in_array($frame['function'], ['class_exists', 'interface_exists', 'is_a', 'is_subclass_of', 'is_callable', 'method_exists'], true) && ($frame['file'] ?? '') !== __FILE__) {
                 return true;
             }
         }

@@ -209,8 +209,7 @@ namespace Swoole {
         /** The type is the fourth, or named: sock_type of Swoole, sockType of OpenSwoole. */
         public function __construct($host = '0.0.0.0', $port = 9501, $mode = \SWOOLE_PROCESS, ...$type)
         {
-            require_once __DIR__ . '/swoole_short.php';
-            \Pushd\Names::$swoole = true;
+            \Pushd\Names::swoole();
             unset($this->connections);
             $type = \reset($type) ?: \SWOOLE_SOCK_TCP;
             $this->host = $host;

@@ -17,7 +17,7 @@ namespace Pushd {
             'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
             'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings', 'open_eof_check' => 'on("receive") gets the bytes as they come', 'open_length_check' => 'on("receive") gets the bytes as they come',
             'package_max_length' => '', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => '',
-            'document_root' => 'pages come from your web server', 'enable_static_handler' => 'pages come from your web server',
+            'document_root' => '', 'enable_static_handler' => '', 'static_handler_locations' => '', 'http_index_files' => '',
             'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
         ];
 
@@ -29,7 +29,6 @@ namespace Pushd {
 
         static function run(\Swoole\Server $server): void
         {
-            Names::swoole();
             $ports = \array_merge([$server], $server->ports);
             $listen = $tls = [];
             $error = '';
@@ -129,7 +128,7 @@ namespace Pushd {
         public function wants(): array
         {
             $wants = ['open', 'close', 'full'];
-            if (isset($this->server->pushdOn['request'])) {
+            if (isset($this->server->pushdOn['request']) || !empty($this->server->setting['enable_static_handler'])) {
                 $wants[] = 'request';
             }
             foreach ($this->ports as $p) {
@@ -230,9 +229,18 @@ namespace Pushd {
 
         public function request(int $id, string $remote, string $local, string $raw): void
         {
+            $request = \Swoole\Http\Request::of($id, $remote, $raw);
+            if (!empty($this->server->setting['enable_static_handler'])) {
+                require_once __DIR__ . '/swoole_static.php';
+                if (StaticFiles::answers($request, $id, $this->server->setting)) {
+                    return;
+                }
+            }
             $f = $this->of($local, 'request');
             if ($f) { // the one event that does not get the server
-                $f(\Swoole\Http\Request::of($id, $remote, $raw), \Swoole\Http\Response::of($id));
+                $f($request, \Swoole\Http\Response::of($id));
+            } else {
+                parent::request($id, $remote, $local, $raw);
             }
         }
 
