@@ -43,6 +43,11 @@ namespace { $w = new Workerman\Worker('lines://0.0.0.0:1'); Workerman\Worker::ru
 			`[{"count":1,"error":"lines://0.0.0.0:1: there is no class Protocols\\Lines","group":"","listen":["tcp://0.0.0.0:1"],"name":"start","user":""}]`},
 		{"ratchet", chatRatchet + `$s = Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Chat)), 8080); $s->run();`,
 			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:8080"],"name":"start","user":""}]`},
+		{"named", chatRatchet + `
+$loop = React\EventLoop\Loop::get();
+$s = new Ratchet\Server\IoServer(app: new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Chat)), socket: new React\Socket\SocketServer('tls://127.0.0.1:8080', loop: $loop, context: ['tls' => ['local_cert' => 'c.pem', 'local_pk' => 'k.pem']]), loop: $loop);
+$s->run();`,
+			`[{"count":1,"group":"","listen":["websocket://127.0.0.1:8080"],"name":"start","tls":{"cert":"c.pem","key":"k.pem"},"user":""}]`},
 		{"telnet", chatRatchet + `Ratchet\Server\IoServer::factory(new Chat, 8080)->run();`,
 			`[{"count":1,"group":"","listen":["tcp://0.0.0.0:8080"],"name":"start","user":""}]`},
 		{"swoole", `

@@ -67,11 +67,11 @@ namespace Ratchet\Server {
 
         private $listen, $tls = [], $shares;
 
-        public function __construct($app, $listen, $loop = null)
+        public function __construct($app, $socket, $loop = null)
         {
             $this->app = $app;
-            $this->listen = \is_object($listen) ? $listen->pushdListen : (string)$listen;
-            $this->tls = \is_object($listen) ? $listen->pushdContext : [];
+            $this->listen = \is_object($socket) ? $socket->pushdListen : (string)$socket;
+            $this->tls = \is_object($socket) ? $socket->pushdContext : [];
             $this->shares = $loop !== null;
             $this->loop = \Pushd\ReactLoop::one();
             self::$pushdMade[] = $this;

@@ -170,10 +170,11 @@ namespace React\Socket {
     {
         public $pushdListen, $pushdContext = [];
 
-        public function __construct($uri, $more = null, $third = [])
+        /** Behind the address are a loop and a context, in the order of that class or by name. */
+        public function __construct($uri, ...$more)
         {
             $this->pushdListen = \is_int($uri) || \ctype_digit((string)$uri) ? "127.0.0.1:$uri" : (string)\preg_replace('~^\w+://~', '', (string)$uri);
-            $context = \is_array($more) ? $more : (array)$third;
+            $context = \array_merge([], ...\array_values(\array_filter($more, 'is_array')));
             if (\strncmp((string)$uri, 'tls://', 6) === 0) {
                 $this->pushdContext = $context['tls'] ?? $context;
             }
@@ -206,10 +207,10 @@ namespace React\Socket {
 
     class SecureServer extends SocketServer
     {
-        public function __construct($server, $loop = null, $context = [])
+        public function __construct($tcp, ...$more)
         {
-            parent::__construct($server->pushdListen);
-            $this->pushdContext = \is_array($loop) ? $loop : (array)$context;
+            parent::__construct($tcp->pushdListen);
+            $this->pushdContext = \array_merge([], ...\array_values(\array_filter($more, 'is_array')));
         }
     }
 }

@@ -61,11 +61,11 @@ namespace Workerman {
         private static $workers = [], $running = false;
         private $socketName, $context, $pushdListener;
 
-        public function __construct($socketName = null, array $context = [])
+        public function __construct($socketName = null, array $socketContext = [])
         {
             unset($this->connections);
             $this->socketName = (string)$socketName;
-            $this->context = $context;
+            $this->context = $socketContext;
             \Pushd\Names::root(\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS, 1)[0]['file'] ?? '');
             if (!self::$running) {
                 $this->workerId = \spl_object_hash($this);
