@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,32 @@ $w->onConnect = function ($c) { $c->send('hi'); };
 Workerman\Worker::runAll();`), "start")
 	if strings.Contains(strings.Join(plain.welcome.Wants, ","), script.WantHandshake) {
 		t.Error("a program that does not look at handshakes is asked about them")
+	}
+}
+
+// TestPings: a ping of a program's own is no message, and its callback for pongs runs:
+// a program closes those who do not answer.
+func TestPings(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onWebSocketPong = function ($c, $data) { $c->send("pong $data"); };
+$w->onMessage = function ($c, $data) {
+    $was = $c->websocketType;
+    $c->websocketType = "\x89";
+    $c->send($data);
+    $c->websocketType = $was;
+    $c->send('pinged');
+};
+Workerman\Worker::runAll();`), "start")
+	h.message(1, "x")
+	var sent []string
+	for len(sent) < 2 {
+		if o := h.next(); strings.HasPrefix(o, "SEND") {
+			sent = append(sent, o)
+		}
+	}
+	if want := []string{"SEND 1 pinged", "SEND 1 pong x"}; !slices.Equal(sent, want) {
+		t.Errorf("got %q, want %q", sent, want)
 	}
 }
 

@@ -139,13 +139,34 @@ namespace Workerman\Connection {
             }
             if (\Pushd\WorkermanProgram::$websocket && isset(\Pushd\Conns::$vars[$this->id])) {
                 $vars = &\Pushd\Conns::vars($this->id);
-                $flags = \in_array($vars['websocketType'] ?? '', ["\x82", "\xc2"], true) ? \Pushd\Link::BINARY : 0;
+                $type = $vars['websocketType'] ?? '';
+                if ($type === "\x89" || $type === "\x8a") {
+                    return $this->ping($type === "\x89", $data);
+                }
+                $flags = $type === "\x82" || $type === "\xc2" ? \Pushd\Link::BINARY : 0;
             }
             if (\Pushd\Outbox::free($this->id, \strlen($data))) {
                 \Pushd\Link::send($this->id, $data, $flags);
                 return true;
             }
             return $this->sendMuch($data, $flags);
+        }
+
+        /** A ping of the program's own: pushd pings its clients and closes those that do not answer, so who is there has. */
+        private function ping(bool $asks, string $data): bool
+        {
+            $id = $this->id;
+            if ($asks) {
+                \Pushd\Timers::add(0, static function () use ($id, $data) {
+                    if (\Pushd\Conns::isOpen($id)) {
+                        $c = \Pushd\Conns::get($id);
+                        if ($f = $c->onWebSocketPong ?? $c->worker->onWebSocketPong ?? null) {
+                            $f($c, $data);
+                        }
+                    }
+                }, [], false);
+            }
+            return true;
         }
 
         /** To a client that is slow, or much at once: as Workerman, whatever one send has, but none while maxSendBufferSize waits. */
