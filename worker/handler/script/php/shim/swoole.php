@@ -10,6 +10,7 @@ namespace {
         'SWOOLE_LOG_' => ['DEBUG' => 0, 'TRACE' => 1, 'INFO' => 2, 'NOTICE' => 3, 'WARNING' => 4, 'ERROR' => 5, 'NONE' => 6,
             'ROTATION_SINGLE' => 0, 'ROTATION_MONTHLY' => 1, 'ROTATION_DAILY' => 2, 'ROTATION_HOURLY' => 3, 'ROTATION_EVERY_MINUTE' => 4],
         'SWOOLE_DISPATCH_' => ['ROUND' => 1, 'FDMOD' => 2, 'IDLE_WORKER' => 3, 'IPMOD' => 4, 'UIDMOD' => 5, 'USERFUNC' => 6, 'STREAM' => 7, 'CO_CONN_LB' => 8, 'CO_REQ_LB' => 9],
+        'SWOOLE_CHANNEL_' => ['OK' => 0, 'TIMEOUT' => -1, 'CLOSED' => -2, 'CANCELED' => -3],
         'SWOOLE_IPC_' => ['NONE' => 0, 'UNSOCK' => 1, 'UNIXSOCK' => 1, 'MSGQUEUE' => 2, 'PREEMPTIVE' => 3],
         'SWOOLE_HOOK_' => ['TCP' => 2, 'UDP' => 4, 'UNIX' => 8, 'UDG' => 16, 'SSL' => 32, 'TLS' => 64, 'STREAM_FUNCTION' => 128, 'FILE' => 256, 'SLEEP' => 512, 'PROC' => 1024,
             'CURL' => 2048, 'NATIVE_CURL' => 4096, 'BLOCKING_FUNCTION' => 8192, 'SOCKETS' => 16384, 'STDIO' => 32768, 'ALL' => 2147481599],
