@@ -173,16 +173,55 @@ final class Fibers
         return true;
     }
 
-    /** Suspends the coroutine that runs until a stream has something to read, or has ended. */
-    static function readable($stream): void
+    /**
+     * Waits until a stream has something to read, or takes something: whether it did by
+     * then. A coroutine is suspended, what is none holds up the process.
+     */
+    static function ready($stream, bool $write, float $until = \INF): bool
     {
+        $left = $until - Timers::now();
         $c = self::current();
-        Loop::onReadable($stream, static function ($stream) use ($c) {
-            Loop::onReadable($stream, null);
-            self::wake($c);
+        $fiber = $c ? $c->fiber : self::other();
+        if ($fiber === null || $left <= 0) {
+            $read = $write ? [] : [$stream];
+            $writes = $write ? [$stream] : [];
+            $except = null;
+            return (bool)@\stream_select($read, $writes, $except, $left < \INF ? (int)\max(0, $left) : null, $left < \INF ? (int)(\fmod(\max(0, $left), 1) * 1e6) : 0);
+        }
+        $watch = static function (?callable $f) use ($stream, $write) {
+            $write ? Loop::onWritable($stream, $f) : Loop::onReadable($stream, $f);
+        };
+        $watch(static function () use ($c, $fiber, $watch) {
+            $watch(null);
+            $c ? self::wake($c) : $fiber->resume(true);
         });
-        self::wait();
-        Loop::onReadable($stream, null);
+        try {
+            $left = $left < \INF ? $left : -1.0;
+            return $c ? self::wait($left) : self::doze($fiber, $left);
+        } finally {
+            $watch(null);
+        }
+    }
+
+    /** The fiber that runs where it is not ours, as that of a Workerman\Coroutine. */
+    private static function other(): ?\Fiber
+    {
+        return self::$on ? \Fiber::getCurrent() : null;
+    }
+
+    /** As wait(), for a fiber of somebody else. */
+    private static function doze(\Fiber $fiber, float $seconds): bool
+    {
+        self::$since = self::$since ?? new \WeakMap();
+        $timer = $seconds >= 0 ? Timers::add($seconds, $fiber, [false], false) : 0;
+        $id = \spl_object_id($fiber);
+        self::$asleep[$id] = self::$since[$fiber] = self::$since[$fiber] ?? Timers::now();
+        try {
+            return \Fiber::suspend() === true;
+        } finally {
+            unset(self::$asleep[$id]);
+            Timers::del($timer);
+        }
     }
 
     /** Suspends what sleeps for that long: whether it was a coroutine. */
@@ -192,19 +231,11 @@ final class Fibers
             self::wait(\max($seconds, 1e-6));
             return true;
         }
-        $fiber = self::$on ? \Fiber::getCurrent() : null; // a Workerman\Coroutine
+        $fiber = self::other();
         if ($fiber === null) {
             return false;
         }
-        self::$since = self::$since ?? new \WeakMap();
-        Timers::add($seconds, $fiber, [], false);
-        $id = \spl_object_id($fiber);
-        self::$asleep[$id] = self::$since[$fiber] = self::$since[$fiber] ?? Timers::now();
-        try {
-            \Fiber::suspend();
-        } finally {
-            unset(self::$asleep[$id]);
-        }
+        self::doze($fiber, \max($seconds, 0.0));
         return true;
     }
 

@@ -21,7 +21,7 @@ final class Names
         'ratchetmessagecomponentinterface' => 'Ratchet\MessageComponentInterface', 'ratchetconnectioninterface' => 'Ratchet\ConnectionInterface',
         'workerman\events\eventinterface' => 'Pushd\Events',
         'co' => 'Swoole\Coroutine', 'chan' => 'Swoole\Coroutine\Channel', 'co\channel' => 'Swoole\Coroutine\Channel', 'co\waitgroup' => 'Swoole\Coroutine\WaitGroup',
-        'co\system' => 'Swoole\Coroutine\System', 'co\scheduler' => 'Swoole\Coroutine\Scheduler', 'co\context' => 'Swoole\Coroutine\Context',
+        'co\system' => 'Swoole\Coroutine\System', 'co\scheduler' => 'Swoole\Coroutine\Scheduler', 'co\context' => 'Swoole\Coroutine\Context', 'co\http\client' => 'Swoole\Coroutine\Http\Client',
         'swoolewebsocketserver' => 'Swoole\WebSocket\Server', 'swooleserver' => 'Swoole\Server',
     ];
     const REFUSED = [
@@ -38,7 +38,7 @@ final class Names
     /** How PHP says that something of a library is not there => what there is. */
     const HINTS = [
         '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\(?:Http2?\\\\)?Server~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
-        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\\w~i' => 'clients of Swoole are not there: those of PHP wait for their answer and hold up the process; of coroutines there are Channel, WaitGroup, Barrier, Scheduler, System and Context, from PHP 8.1 on',
+        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\\w~i' => 'clients of Swoole are not there: those of PHP wait for their answer and hold up the process; of coroutines there are Http\Client, Channel, WaitGroup, Barrier, Scheduler, System and Context, from PHP 8.1 on',
         '~undefined function (?:[\w\\\\]+\\\\)?(?:go|chan|co|defer)\(\)|(?:Class|Interface) "?(?:Co\b|chan\b|(?:Open)?Swoole\\\\(?:Coroutine|Runtime))~i' => 'coroutines of Swoole are there in programs of Swoole, from PHP 8.1 on',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Process|Thread)~i' => 'pushd starts the processes',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Client|Async|Http_?Client|MySQL|Redis)~i' => 'clients of Swoole are not there: those of PHP wait for their answer, timers are tick() and after()',
@@ -84,7 +84,9 @@ final class Names
                 \class_alias('Redis', $class);
                 return;
             }
-            self::coroutines();
+            if (self::coroutines() && \strcasecmp($class, 'Swoole\Coroutine\Http\Client') === 0) {
+                require_once __DIR__ . '/swoole_http_client.php';
+            }
         } elseif (\strncasecmp($class, 'OpenSwoole\\', 11) === 0 && \class_exists($ours = \substr($class, 4))) {
             \class_alias($ours, $class);
         }

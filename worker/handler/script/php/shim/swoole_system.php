@@ -59,12 +59,12 @@ class System
         if (!$p) {
             return false;
         }
-        \stream_set_blocking($pipes[1], Fibers::current() === null);
+        \stream_set_blocking($pipes[1], false);
         for ($output = ''; !\feof($pipes[1]);) {
             $piece = (string)\fread($pipes[1], 65536);
             $output .= $piece;
-            if ($piece === '' && Fibers::current() !== null && !\feof($pipes[1])) {
-                Fibers::readable($pipes[1]);
+            if ($piece === '' && !\feof($pipes[1])) {
+                Fibers::ready($pipes[1], false);
             }
         }
         \fclose($pipes[1]);
