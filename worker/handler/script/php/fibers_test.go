@@ -204,12 +204,15 @@ func TestSwooleCoroutinesAtAReload(t *testing.T) {
 	h.open(script.Open, 1, "")
 	h.open(script.Open, 2, "")
 	h.message(2, "long")
+	h.open(script.Open, 3, "")
+	h.message(3, "long")
+	h.closed(3)
 	h.message(1, "nap")
 	orders, _ := h.stop(script.Successor)
 	if !slices.Contains(orders, "SEND 1 slept") {
 		t.Errorf("%q: the nap has not come to its end", orders)
 	}
-	if held := holds(orders); !slices.Equal(held, []string{"2"}) {
+	if held := holds(orders); !slices.Equal(held, []string{"2", "3"}) { // 3 is gone
 		t.Errorf("%q: %q are held, want the connection of the long one", orders, held)
 	}
 	h.says("1 connections are in closures")

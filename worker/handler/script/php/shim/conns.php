@@ -266,7 +266,7 @@ final class Conns
             if ($c) {
                 $c->bury(\is_array(self::$vars[$id] ?? []) ? self::$vars[$id] ?? [] : Session::decode(self::$vars[$id]), self::$open[$id] ?? '');
             }
-            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], Packets::$own[$id]);
+            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], Packets::$own[$id], Fibers::$of[$id]);
         }
         self::$gone = [];
     }

@@ -81,10 +81,9 @@ final class Fibers
     static function run(callable $f, callable $late, int $conn = 0): Coroutine
     {
         $c = new Coroutine($f, $late, $conn, self::current());
-        $fiber = \array_pop(self::$idle);
-        if ($fiber === null) {
-            $fiber = new \Fiber([self::class, 'serve']);
-        }
+        do { // one that was interrupted has ended
+            $fiber = \array_pop(self::$idle) ?? new \Fiber([self::class, 'serve']);
+        } while ($fiber->isTerminated());
         $c->fiber = $fiber;
         self::$all[\spl_object_id($fiber)] = $c;
         $fiber->isStarted() ? $fiber->resume($c) : $fiber->start($c);
@@ -122,7 +121,7 @@ final class Fibers
     /** One more, or one less, of a connection is suspended: while one is, only this process can go on with it. */
     private static function of(int $conn, int $n): void
     {
-        if ($conn === 0) {
+        if ($conn === 0 || $n < 0 && !isset(self::$of[$conn])) { // it has ended meanwhile
             return;
         }
         self::$of[$conn] = (self::$of[$conn] ?? 0) + $n;
