@@ -209,9 +209,6 @@ if start == 'fails':
     sys.exit(255)
 if start == 'prints':
     print('hello from the program before it is ready', flush=True)
-if start == 'never':
-    print('still loading', flush=True)
-    time.sleep(600)
 if start == 'shouts':
     pushd.sendall(b'hello, world: I have not read the page\n')
 if start == 'future':
