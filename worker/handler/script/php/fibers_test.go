@@ -322,3 +322,19 @@ say(@run(function () { Co::yield(); }));
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 }
+
+// TestSwooleWithoutCoroutines: a program that does not want its callbacks to be
+// coroutines may begin some, which are of the callback's connection all the same.
+func TestSwooleWithoutCoroutines(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$s->set(['enable_coroutine' => false]);
+$s->on('message', function ($s, $f) {
+    $s->push($f->fd, (string)Co::getCid());
+    go(function () use ($s, $f) { Co::yield(); });
+});
+$s->start();`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	h.want("SEND 1 -1", "HELD+1 1")
+}

@@ -7,7 +7,9 @@ namespace {
 
 namespace Swoole {
 
+    use Pushd\Conns;
     use Pushd\Fibers;
+    use Pushd\Link;
     use Pushd\Program;
     use Pushd\Timers;
 
@@ -23,9 +25,10 @@ namespace Swoole {
                 return false;
             }
             $outer = Fibers::current();
+            $conn = $outer ? $outer->conn : (isset(Conns::$open[Link::$current]) ? Link::$current : 0); // a request is no connection
             return Fibers::run(static function () use ($f, $args) {
                 $f(...$args);
-            }, [Program::class, 'uncaught'], $outer ? $outer->conn : 0)->id;
+            }, [Program::class, 'uncaught'], $conn)->id;
         }
 
         public static function set(array $options)

@@ -80,7 +80,8 @@ namespace Pushd {
             $this->ports = $ports;
             Conns::$told = true;
             if (\PHP_VERSION_ID >= 80100) {
-                Fibers::$on = Fibers::$again = true;
+                Fibers::$again = true;
+                Fibers::$on = (bool)($server->setting['enable_coroutine'] ?? true);
                 Fibers::$most = \min(Fibers::MOST, (int)($server->setting['max_coroutine'] ?? $server->setting['max_coro_num'] ?? 0) ?: Fibers::MOST);
             }
         }
