@@ -305,6 +305,22 @@ func (h *host) says(words string) {
 	}
 }
 
+// waits returns once PHP sleeps.
+func (h *host) waits() {
+	h.t.Helper()
+	at := fmt.Sprintf("/proc/%d/stat", h.cmd.Process.Pid)
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		stat, err := os.ReadFile(at)
+		must(h.t, err)
+		if bytes.Contains(stat, []byte(") S ")) {
+			return
+		}
+		if time.Now().After(end) {
+			h.t.Fatalf("PHP does not wait: %s\n%s", stat, h.log)
+		}
+	}
+}
+
 // plan runs a program for its plan.
 func plan(t *testing.T, file string, more ...string) (map[string]any, string) {
 	t.Helper()

@@ -1,12 +1,10 @@
 package php_test
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/pushd/pushd/protocol/script"
 )
@@ -37,7 +35,8 @@ $w->onMessage = function ($c, $data) use ($w, &$users) {
         case 'throw': throw new RuntimeException('a mistake');
         case 'fatal': $a = str_repeat('x', 1 << 40); break;
         case 'exit': exit(3);
-        case 'spin': while (true) { strlen($arg); } break;
+        case 'spin': echo "it spins\n"; while (true) { strlen($arg); } break;
+        case 'flood': echo "it floods\n"; while (true) { Pushd\publish('all', str_repeat('x', 100000)); } break;
         case 'fork': if (pcntl_fork() === 0) exit(0); $c->send('forked'); break;
         case 'keep': $w->kept = $c; break;
         case 'kept': $c->send($w->kept->send('late') === false ? 'closed ' . $w->kept->name : 'open'); break;
@@ -189,20 +188,24 @@ func TestMistakes(t *testing.T) {
 		h.open(script.Open, 1, "")
 		h.open(script.Open, 2, "")
 		h.message(1, "spin")
-		h.tick()
-		for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) { // the first may come before it spins
-			if time.Now().After(end) {
-				t.Fatalf("the signal does not end the loop\n%s", h.log)
-			}
-			must(t, h.cmd.Process.Signal(syscall.SIGUSR2))
-			if strings.Contains(h.log.String(), "took too long") {
-				break
-			}
-		}
-		for got := h.next(); got != fmt.Sprintf("DONE %d", h.batch); got = h.next() { // a signal more than was needed is one word more
-			if got != "END/1011 1 internal error" {
-				t.Errorf("the looper gets %q", got)
-			}
+		h.says("it spins")
+		must(t, h.cmd.Process.Signal(syscall.SIGUSR2))
+		h.want("END/1011 1 internal error")
+		h.says("took too long")
+		h.message(2, "count")
+		h.want("SEND 2 0 0")
+	})
+	t.Run("flood", func(t *testing.T) { // interrupted where it waits for pushd to take what it says
+		h := serve(t, file, "room")
+		h.open(script.Open, 1, "")
+		h.open(script.Open, 2, "")
+		h.message(1, "flood")
+		h.says("it floods")
+		h.waits()
+		must(t, h.cmd.Process.Signal(syscall.SIGUSR2))
+		orders := h.done()
+		if last := orders[len(orders)-1]; last != "END/1011 1 internal error" {
+			t.Errorf("the last order is %.40q\n%s", last, h.log)
 		}
 		h.message(2, "count")
 		h.want("SEND 2 0 0")
