@@ -16,6 +16,12 @@ type starts struct {
 	over chan error // one value, when none is open or one has failed
 }
 
+// StillStarting tells the master that this process gets on with its start: the 8 s
+// that it has for that begin anew. For an OnWorkerStarting that takes longer, once a
+// second say, and with a bound of its own. Once the process is ready it has no effect.
+// On the loop.
+func (w *Worker) StillStarting() { w.loop.getsOn() }
+
 // begin calls OnWorkerStart of every handler and waits until all are ready. m is
 // what is driven in place of sockets, nil as a rule.
 func (l *loop) begin(m *reactor.Memory[*Conn]) error {

@@ -30,7 +30,8 @@ import (
 //	OnEvent(p *Published) Event
 //
 // One is OnWorkerStart for who takes a while: the loop goes on meanwhile, and the
-// process is ready when ready was called, on the loop, for each of them.
+// process is ready when ready was called, on the loop, for each of them. More than
+// 8 s it has while it calls StillStarting.
 //
 //	OnWorkerStarting(w *Worker, ready func(err error))
 //

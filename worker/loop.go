@@ -26,6 +26,7 @@ type loop struct {
 	generation int
 	heir       bool   // connections of another process will come
 	begun      bool   // OnWorkerStart of all handlers was called
+	getsOn     func() // tells the master that the start takes longer
 	identity   string // text of the control.Identity
 	broker     bus.Parts
 	proxies    forwarded.Proxies

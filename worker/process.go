@@ -133,6 +133,11 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
 		recall: recall{apps: p.Apps, ordered: w.ChannelRules.Ordered(), shared: w.Services.SharedHistory()},
 	}
+	l.getsOn = func() {
+		if p.Control != nil { // nil: nobody waits
+			_ = p.Control.Send(control.TypeBusy, 0, nil)
+		}
+	}
 	if l.log == nil {
 		l.log = slog.Default()
 	}

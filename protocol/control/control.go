@@ -55,7 +55,7 @@ const (
 
 	TypeKeep = "keep" // broker process → master: what the next one gets as Tenure.Kept, at most MaxKept bytes of JSON
 
-	TypeBusy   = "busy"   // broker process → master, while it starts, opens or leaves: it gets on with much; the time that it has for that begins anew
+	TypeBusy   = "busy"   // child → master, while it starts, a broker process while it opens or leaves too: it gets on with much; the time that it has for that begins anew
 	TypeReady  = "ready"  // child → master: it serves
 	TypeFailed = "failed" // child → master: Failed; it exits on its own
 	TypePong   = "pong"   // child → master, with the ID of the ping

@@ -119,10 +119,15 @@ func (h *handler) OnWorkerStarting(w *worker.Worker, ready func(error)) {
 	}
 	h.await()
 	setup := h.setup()
+	longer := w.Every(time.Second, w.StillStarting) // until launch is over, which has Start
 	if err := w.Go(func() {
 		p, err := h.launch(setup)
-		_ = w.Post(func() { ready(h.started(p, err)) })
+		_ = w.Post(func() {
+			longer.Stop()
+			ready(h.started(p, err))
+		})
 	}); err != nil {
+		longer.Stop()
 		ready(err)
 	}
 }
