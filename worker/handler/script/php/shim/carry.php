@@ -5,7 +5,8 @@ namespace Pushd;
  * Carry takes what refers to connections to the process that comes next: arrays,
  * SplObjectStorages and objects that contain some, among the globals, the static
  * properties and the properties of the Worker or component; connections as
- * their numbers. Nothing else goes, so that new code keeps its new values.
+ * their numbers. With them go Tables and the like, and what has come of packets.
+ * Nothing else goes, so that new code keeps its new values.
  */
 final class Carry
 {
@@ -19,6 +20,7 @@ final class Carry
     static function give(array $roots): void
     {
         $shared = Shared::give();
+        $rest = Packets::give();
         $out = $names = self::$conns = [];
         foreach (self::places($roots) as $place => $values) {
             foreach ($values as $name => $value) {
@@ -37,11 +39,12 @@ final class Carry
             }
             unset($values, $value);
         }
-        if ($out || $shared) {
-            $ids = \array_keys(self::$conns);
-            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$out, Conns::sessions($ids), $shared]));
+        if ($out || $shared || $rest) {
+            $ids = \array_keys(self::$conns + $rest);
+            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$out, Conns::sessions($ids), $shared, $rest]));
         }
-        $out = null;
+        Packets::given($rest);
+        $out = $rest = null;
         $stranded = Conns::stranded();
         if ($names || $stranded) {
             \Pushd\say('pushd: carried over: ' . ($names ? \implode(', ', $names) : 'nothing')
@@ -56,11 +59,12 @@ final class Carry
         $there = $n ? \array_flip(\unpack("P$n", $data, 4)) : [];
         $roots = $program->roots();
         self::$conns = [];
-        [$places, $sessions, $shared] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => []];
+        [$places, $sessions, $shared, $rest] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => [], 3 => []];
         Shared::take($shared);
         foreach ($sessions as $id => $text) { // of those that are there pushd tells again
             Conns::restore($id, $text);
         }
+        Packets::receive(\array_intersect_key($rest, $there));
         foreach ($places as $place => $values) {
             foreach ($values as $name => $text) {
                 try {

@@ -144,7 +144,7 @@ final class Conns
             if (\strpos($session, Held::KEY) !== false) {
                 Held::$ids[$id] = true;
             }
-            if ($session[0] === '"' || \strpos($session, Packets::OWN) !== false) {
+            if ($session[0] === '"' || \strpos($session, Packets::OWN) !== false || \strpos($session, Packets::REST) !== false) {
                 Packets::restore($id);
             }
         }
@@ -266,7 +266,8 @@ final class Conns
             if ($c) {
                 $c->bury(\is_array(self::$vars[$id] ?? []) ? self::$vars[$id] ?? [] : Session::decode(self::$vars[$id]), self::$open[$id] ?? '');
             }
-            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], Packets::$own[$id], Fibers::$of[$id]);
+            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], Fibers::$of[$id]);
+            Packets::forget($id);
         }
         self::$gone = [];
     }
@@ -296,7 +297,7 @@ final class Conns
                 self::mark($id, self::bound($id));
             }
         }
-        foreach (self::$own + Outbox::all() + Fibers::$of as $id => $_) {
+        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved as $id => $_) {
             $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
         }
         return $n;
@@ -308,10 +309,10 @@ final class Conns
         self::mark($id, self::bound($id) || isset(self::$weak[$id]) && self::$weak[$id]->get() !== null);
     }
 
-    /** Whether coroutines, callbacks of its own, unless the program can set them again, or what waits for it make a connection one of this process. */
+    /** Whether coroutines, callbacks of its own, unless the program can set them again, what has come of a packet, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return isset(Fibers::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
+        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

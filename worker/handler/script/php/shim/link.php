@@ -234,7 +234,7 @@ final class Link
             $id = self::$current = $h['c'];
             self::$busy = $h['o'] !== self::TICK;
             try {
-                if (Fibers::$on && !\in_array($h['o'], self::MAIN, true) && Fibers::room()) {
+                if (Fibers::$on && !\in_array($h['o'], self::MAIN, true)) {
                     self::fiber($program, $h, \substr(self::$in, $from, $l));
                 } elseif ($h['o'] === self::MESSAGE) {
                     $program->message($id, \substr(self::$in, $from, $l), $h['f']);
@@ -274,15 +274,25 @@ final class Link
     /** Runs the callback of a frame where it may be suspended. */
     private static function fiber(Program $program, array $h, string $data): void
     {
-        Fibers::run(static function () use ($program, $h, $data) {
+        self::coroutine($program, $h['o'], $h['c'], static function () use ($program, $h, $data) {
             if ($h['o'] === self::MESSAGE) {
                 $program->message($h['c'], $data, $h['f']);
             } else {
                 self::event($program, $h['o'], $h['c'], $data, $h['f'], $h['a']);
             }
-        }, static function (\Throwable $e) use ($program, $h) {
-            self::failed($program, $h['o'], $h['c'], $e);
-        }, \in_array($h['o'], self::OWNED, true) ? $h['c'] : 0);
+        });
+    }
+
+    /** Runs part of what such a frame is for as a coroutine of its own, where there are any. */
+    static function coroutine(Program $program, int $op, int $id, callable $f): void
+    {
+        if (!Fibers::$on || !Fibers::room()) {
+            $f();
+            return;
+        }
+        Fibers::run($f, static function (\Throwable $e) use ($program, $op, $id) {
+            self::failed($program, $op, $id, $e);
+        }, \in_array($op, self::OWNED, true) ? $id : 0);
     }
 
     /** The rarer frames. */

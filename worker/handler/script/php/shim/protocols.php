@@ -4,15 +4,25 @@ namespace Pushd;
 /**
  * Packets cuts the bytes of a connection into packets, as a protocol class has
  * them: input says how long one is (0: wait, -1: wrong), decode and encode what
- * is in it. What is left of a packet is part of the session, so that it outlives
- * this process, and so is a protocol that the program has given to a connection.
+ * is in it. What has come of a packet that is not whole goes to the process that
+ * comes next. A little of it is part of the session, as is a protocol that the
+ * program has given to a connection, and outlives a crash too.
  */
 final class Packets
 {
     const REST = 'pushd.rest', OWN = 'pushd.protocol';
+    const FEW = 1024;      // bytes of a packet that go into the session as they come
+    const MOST = 16777216; // bytes that go to the next process, of all connections
 
     /** Protocols of single connections: number => class, "" for none. */
     public static $own = [];
+
+    /** Connections of whose packet the session does not have what has come: after a crash nobody can go on with them. */
+    public static $unsaved = [];
+
+    private static $rest = [];  // number => what has come of a packet that is not whole
+    private static $saved = []; // number => true: the session has it
+    private static $ended = []; // number => true: what else comes counts for nothing
 
     /** The class that cuts what a connection says; null: nobody does. */
     static function codec(int $id): ?string
@@ -32,64 +42,162 @@ final class Packets
     /** The session of a connection has come back. */
     static function restore(int $id): void
     {
-        $class = Conns::vars($id)[self::OWN] ?? null;
-        if ($class !== null) {
-            self::$own[$id] = $class;
+        $vars = Conns::vars($id);
+        if (isset($vars[self::OWN])) {
+            self::$own[$id] = $vars[self::OWN];
+        }
+        if (isset($vars[self::REST])) {
+            self::$rest[$id] = $vars[self::REST];
+            self::$saved[$id] = true;
         }
     }
 
-    static function take($c, int $id, string $data): void
+    /** The connection has ended. */
+    static function forget(int $id): void
     {
+        unset(self::$own[$id], self::$rest[$id], self::$saved[$id], self::$unsaved[$id], self::$ended[$id]);
+    }
+
+    /** This process closes the connection: nothing more of what it says is looked at. */
+    static function end(int $id): void
+    {
+        unset(self::$rest[$id]);
+        self::$ended[$id] = true;
+    }
+
+    /** More has come. */
+    static function add(int $id, string $data): void
+    {
+        if (isset(self::$ended[$id])) {
+            return;
+        }
+        if (!isset(self::$rest[$id])) {
+            self::$rest[$id] = $data;
+        } else {
+            self::$rest[$id] .= $data; // in place: many small pieces of a large packet cost no copy each
+        }
+    }
+
+    /** What has come and is not cut off yet; "": nothing. */
+    static function rest(int $id): string
+    {
+        return self::$rest[$id] ?? '';
+    }
+
+    /** Cuts off the first bytes. */
+    static function cut(int $id, int $n): string
+    {
+        $rest = self::$rest[$id] ?? '';
+        if ($n >= \strlen($rest)) {
+            unset(self::$rest[$id]);
+            return $rest;
+        }
+        self::$rest[$id] = \substr($rest, $n);
+        return \substr($rest, 0, $n);
+    }
+
+    /** What comes is done with for now: what is left has to outlive this process, or pushd to know that it does not. */
+    static function settle(int $id): void
+    {
+        $n = self::waiting($id);
+        if ($n === 0) {
+            unset(self::$rest[$id]);
+        }
+        self::save($id, $n > 0 && $n <= self::FEW);
+        if ($n > self::FEW !== isset(self::$unsaved[$id])) {
+            if ($n > self::FEW) {
+                self::$unsaved[$id] = true;
+            } else {
+                unset(self::$unsaved[$id]);
+            }
+            Conns::recheck($id);
+        }
+    }
+
+    /** What goes to the next process: number => what has come of its packet. The connections of the rest end with this one. */
+    static function give(): array
+    {
+        $out = [];
+        $room = self::MOST;
+        foreach (self::$unsaved as $id => $_) {
+            if (($room -= self::waiting($id)) < 0) {
+                break;
+            }
+            $out[$id] = self::$rest[$id];
+        }
+        return $out;
+    }
+
+    /** These have gone to the next process. */
+    static function given(array $rest): void
+    {
+        foreach ($rest as $id => $_) {
+            unset(self::$unsaved[$id]);
+            Conns::recheck($id);
+        }
+    }
+
+    /** These have come from the process before. */
+    static function receive(array $rest): void
+    {
+        foreach ($rest as $id => $data) {
+            self::$rest[$id] = $data;
+            self::settle($id);
+        }
+    }
+
+    private static function save(int $id, bool $does): void
+    {
+        if (!$does && !isset(self::$saved[$id])) {
+            return;
+        }
         $vars = &Conns::vars($id);
-        if (isset($vars[self::REST])) {
-            $data = $vars[self::REST] . $data;
-        }
-        $vars[self::REST] = $data;
-        Conns::dirty($id); // also while a callback is suspended
-        while (isset($vars[self::REST]) && $vars[self::REST] !== '' && $c->getStatus() === 2 && $c->pushdPaused === null) {
-            $codec = self::codec($id);
-            $n = $codec !== null ? (int)$codec::input($vars[self::REST], $c) : \strlen($vars[self::REST]);
-            $rest = $vars[self::REST] ?? '';
-            if ($n === 0) {
-                break;
-            }
-            if ($n < 0 || $n > $c->maxPackageSize) {
-                \Workerman\Worker::safeEcho("Error package. package_length=$n\n");
-                $c->destroy();
-                break;
-            }
-            if ($n > \strlen($rest)) {
-                break;
-            }
-            $vars[self::REST] = (string)\substr($rest, $n);
-            \Workerman\Connection\ConnectionInterface::$statistics['total_request']++;
-            $message = \substr($rest, 0, $n);
-            $message = $codec !== null ? $codec::decode($message, $c) : $message;
-            if ($f = $c->onMessage) {
-                $f($c, $message);
-                $vars = &Conns::vars($id); // it may have been suspended, and others have cut meanwhile
-            }
-        }
-        if (($vars[self::REST] ?? '') === '' || $c->getStatus() !== 2) {
-            unset($vars[self::REST]);
+        if ($does) {
+            $vars[self::REST] = self::$rest[$id];
+            self::$saved[$id] = true;
+        } else {
+            unset($vars[self::REST], self::$saved[$id]);
         }
         Conns::dirty($id);
     }
 
-    static function consume(int $id, int $n): void
+    static function take($c, int $id, string $data): void
     {
-        $vars = &Conns::vars($id);
-        if (isset($vars[self::REST])) {
-            $vars[self::REST] = (string)\substr($vars[self::REST], $n);
+        self::add($id, $data);
+        try {
+            while (($rest = self::rest($id)) !== '' && $c->getStatus() === 2 && $c->pushdPaused === null) {
+                $codec = self::codec($id);
+                $n = $codec !== null ? (int)$codec::input($rest, $c) : \strlen($rest);
+                $rest = null;
+                if ($n === 0 && self::waiting($id) <= $c->maxPackageSize) {
+                    break;
+                }
+                if ($n <= 0 || $n > $c->maxPackageSize) {
+                    \Workerman\Worker::safeEcho("Error package. package_length=$n\n");
+                    $c->destroy();
+                    break;
+                }
+                if ($n > self::waiting($id)) {
+                    break;
+                }
+                \Workerman\Connection\ConnectionInterface::$statistics['total_request']++;
+                $message = self::cut($id, $n);
+                $message = $codec !== null ? $codec::decode($message, $c) : $message;
+                if ($f = $c->onMessage) {
+                    $f($c, $message);
+                }
+            }
+        } finally {
+            if ($c->getStatus() !== 2) {
+                unset(self::$rest[$id]);
+            }
+            self::settle($id);
         }
     }
 
+    /** How many bytes of a connection have come and are not cut off yet. */
     static function waiting(int $id): int
     {
-        if (!Conns::has($id)) {
-            return 0;
-        }
-        $vars = &Conns::vars($id);
-        return \strlen($vars[self::REST] ?? '');
+        return \strlen(self::$rest[$id] ?? '');
     }
 }

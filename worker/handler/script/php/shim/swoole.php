@@ -115,6 +115,7 @@ namespace Swoole {
     use Pushd\Link;
     use Pushd\Loop;
     use Pushd\Outbox;
+    use Pushd\Packets;
     use Pushd\Timers;
 
     class Timer
@@ -201,6 +202,8 @@ namespace Swoole {
         public $connections;
         /** @internal event in lower case => callback */
         public $pushdOn = [], $pushdScheme = 'tcp';
+        /** @internal what cuts the bytes of this port into packets; null: nothing does */
+        public $pushdPackets;
 
         const SIMPLE_MODE = 1, POOL_MODE = 2; // OpenSwoole's
         const BUFFER = 2097152; // bytes that wait for a client, then send and push return false
@@ -316,6 +319,7 @@ namespace Swoole {
             if (!$this->exist($fd)) {
                 return false;
             }
+            Packets::end((int)$fd);
             Link::end((int)$fd);
             return true;
         }

@@ -15,7 +15,9 @@ namespace Pushd {
             'heartbeat_check_interval' => 'pushd pings its clients: ping_interval', 'heartbeat_idle_time' => 'pushd pings its clients: ping_interval',
             'ssl_verify_peer' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_client_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL',
             'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
-            'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings', 'open_eof_check' => 'on("receive") gets the bytes as they come', 'open_length_check' => 'on("receive") gets the bytes as they come',
+            'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings',
+            'open_eof_check' => '', 'open_eof_split' => '', 'package_eof' => '', 'open_length_check' => '', 'package_length_type' => '', 'package_length_offset' => '',
+            'package_body_offset' => '', 'package_body_start' => '', 'package_length_func' => '', 'open_mqtt_protocol' => '',
             'package_max_length' => '', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => '',
             'document_root' => '', 'enable_static_handler' => '', 'static_handler_locations' => '', 'http_index_files' => '',
             'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
@@ -45,6 +47,14 @@ namespace Pushd {
                 }
                 $bytes = isset($p->pushdOn['receive']) && !($p === $server && $p instanceof \Swoole\Http\Server); // else it speaks HTTP, and on('receive') is not called
                 $p->pushdScheme = $udp ? 'udp' : ($bytes ? 'tcp' : $p->pushdScheme);
+                if ($p->pushdScheme === 'tcp') {
+                    require_once __DIR__ . '/swoole_packets.php';
+                    try {
+                        $p->pushdPackets = SwoolePackets::of($p->setting + $server->setting);
+                    } catch (\Error $e) {
+                        $error = $e->getMessage();
+                    }
+                }
                 $host = \strpos((string)$p->host, ':') !== false ? "[$p->host]" : $p->host;
                 $listen[] = $p->pushdScheme . ($secure ? '+tls' : '') . "://$host:$p->port";
             }
@@ -200,6 +210,14 @@ namespace Pushd {
         public function message(int $id, string $data, int $flags): void
         {
             $port = $this->port(Conns::told($id, 1));
+            if ($port->pushdPackets !== null) {
+                $port->pushdPackets->take($id, $data, function (string $packet) use ($port, $id) {
+                    Link::coroutine($this, Link::MESSAGE, $id, function () use ($port, $id, $packet) {
+                        $this->callOf($port, 'receive', $id, 0, $packet);
+                    });
+                });
+                return;
+            }
             if ($port->pushdScheme !== 'websocket') {
                 $this->callOf($port, 'receive', $id, 0, $data);
                 return;

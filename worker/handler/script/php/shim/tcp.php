@@ -285,7 +285,7 @@ namespace Workerman\Connection {
                 $own->consumeRecvBuffer($length);
                 return;
             }
-            \Pushd\Packets::consume($this->id, $length);
+            \Pushd\Packets::cut($this->id, $length);
         }
 
         public function getRemoteAddress()
