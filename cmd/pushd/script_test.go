@@ -67,13 +67,13 @@ func says(t *testing.T, c *pushdtest.Client, text, answer string) {
 
 // script is the part of `status --json` that is about programs.
 type script struct {
-	PID, Births, Batches, Waiting, Told int
-	State                               string
-	RSSBytes                            int64 `json:"rss_bytes"`
-	Doubts                              int   `json:"closed_in_doubt"`
-	Strands                             int   `json:"closed_held"`
-	Packets                             int   `json:"packets_lost"`
-	Holds                               int
+	PID, Births, Batches, Waiting, Told, Bound int
+	State                                      string
+	RSSBytes                                   int64 `json:"rss_bytes"`
+	Doubts                                     int   `json:"closed_in_doubt"`
+	Strands                                    int   `json:"closed_held"`
+	Packets                                    int   `json:"packets_lost"`
+	Holds                                      int
 }
 
 func (s scripted) scripts() (list []script) {

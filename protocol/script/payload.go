@@ -63,6 +63,12 @@ func AppendMany(dst []byte, flags byte, conns []uint64, data []byte) []byte {
 // ParseMany reads the payload of one. Numbers are read with Number.
 func ParseMany(p []byte) (conns Numbers, data []byte, err error) { return numbers(Many, p) }
 
+// ParseHeld reads the payload of a Held that is of no single connection.
+func ParseHeld(p []byte) (conns Numbers, err error) {
+	conns, _, err = numbers(Held, p)
+	return conns, err
+}
+
 // Numbers is a list of connections as it stands in a frame.
 type Numbers []byte
 

@@ -227,6 +227,9 @@ func FuzzPayload(f *testing.F) {
 		if a, b, data, err := ParsePacket(Packet, p); err == nil && len(a)+len(b)+2+len(data) != len(p) {
 			t.Fatal("places of the wrong length")
 		}
+		if n, err := ParseHeld(p); err == nil && 4+8*n.Len() > len(p) {
+			t.Fatalf("%d numbers of %d bytes", n.Len(), len(p))
+		}
 		_, _ = ParseCount(Timer, p)
 		_, _ = ParseWelcome(p)
 	})

@@ -44,6 +44,7 @@ type ScriptStats struct {
 	Batches  int       `json:"batches"` // that it has done
 	Waiting  int       `json:"waiting"` // bytes of events that it has not done
 	Told     int       `json:"told"`    // connections that it knows
+	Bound    int       `json:"bound"`   // of them those that only it can go on with: they are closed if it is killed
 	Held     bool      `json:"held"`    // its clients wait: too much is not done, or a process takes over
 
 	Holds   uint64 `json:"holds"`           // how often clients had to wait since too much was not done

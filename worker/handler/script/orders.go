@@ -26,7 +26,9 @@ var (
 func (h *handler) obey(p *proc, f wire.Frame) {
 	var err error
 	switch f.Op {
-	case wire.Send, wire.End, wire.Pause, wire.GoOn, wire.Session, wire.Join, wire.Leave, wire.Bind, wire.Held:
+	case wire.Held:
+		err = h.held(p, f)
+	case wire.Send, wire.End, wire.Pause, wire.GoOn, wire.Session, wire.Join, wire.Leave, wire.Bind:
 		if c := h.clients.Find(h.w, f.Conn); c != nil {
 			err = h.about1(p, c, f)
 		}
@@ -77,8 +79,6 @@ func (h *handler) about1(p *proc, c *worker.Conn, f wire.Frame) error {
 	case wire.GoOn:
 		c.ResumeRead()
 		h.mark(p, c, toldPaused, false)
-	case wire.Held:
-		h.mark(p, c, toldHeld, f.Flags&wire.On != 0)
 	case wire.Session:
 		if len(f.Payload) > wire.MaxSession {
 			return worker.ErrSessionFull
@@ -109,7 +109,10 @@ func member(c *worker.Conn, f wire.Frame) error {
 
 // mark notes something about a connection that the process knows.
 func (h *handler) mark(p *proc, c *worker.Conn, what told, on bool) {
-	n := c.Number()
+	h.markNumber(p, c.Number(), what, on)
+}
+
+func (h *handler) markNumber(p *proc, n uint64, what told, on bool) {
 	t, known := h.told[n]
 	if !known || p != h.cur {
 		return
@@ -117,6 +120,23 @@ func (h *handler) mark(p *proc, c *worker.Conn, what told, on bool) {
 	if h.told[n] = t &^ what; on {
 		h.told[n] = t | what
 	}
+}
+
+// held notes which connections end with this process: one, or a list.
+func (h *handler) held(p *proc, f wire.Frame) error {
+	var conns wire.Numbers
+	if f.Conn == 0 {
+		var err error
+		if conns, err = wire.ParseHeld(f.Payload); err != nil {
+			return err
+		}
+	}
+	on := f.Flags&wire.On != 0
+	h.markNumber(p, f.Conn, toldHeld, on)
+	for i := range conns.Len() {
+		h.markNumber(p, conns.At(i), toldHeld, on)
+	}
+	return nil
 }
 
 // closeCode allows what may stand in a close frame.

@@ -5,7 +5,7 @@ import "github.com/pushd/pushd/worker"
 // Script tells of the program, for `status`.
 func (h *handler) Script() worker.ScriptStats {
 	s := worker.ScriptStats{
-		Title: h.title(), State: "starting", Births: h.births, Waiting: h.waiting(), Told: len(h.told), Held: h.clients.Held(),
+		Title: h.title(), State: "starting", Births: h.births, Waiting: h.waiting(), Told: len(h.told), Bound: h.bound(), Held: h.clients.Held(),
 		Holds: h.lost.holds, Doubts: h.lost.doubts, Strands: h.lost.held, Packets: h.lost.packets,
 	}
 	if h.fails > 1 {
@@ -18,4 +18,14 @@ func (h *handler) Script() worker.ScriptStats {
 		}
 	}
 	return s
+}
+
+// bound is how many connections end with the process, as far as it has said.
+func (h *handler) bound() (n int) {
+	for _, t := range h.told {
+		if t&toldHeld != 0 {
+			n++
+		}
+	}
+	return n
 }

@@ -31,6 +31,7 @@ type host struct {
 	socket  net.Conn
 	out     []byte // written by flush
 	in      *script.Reader
+	more    []script.Frame // of a list that has come
 	log     printed
 	batch   uint64
 	welcome script.Welcome
@@ -164,7 +165,7 @@ func (h *host) closed(id uint64) {
 func (h *host) next() string {
 	h.t.Helper()
 	h.flush()
-	f, err := h.in.Next()
+	f, err := h.frame()
 	if errors.Is(err, io.EOF) {
 		return "EOF"
 	}
@@ -172,6 +173,32 @@ func (h *host) next() string {
 		h.t.Fatalf("read from PHP: %v\n%s", err, h.log)
 	}
 	return words(f)
+}
+
+// frame is the next order, one for each connection of a list, but TIMER, an ALARM for
+// a look at numbers: see numbersSeen.
+func (h *host) frame() (script.Frame, error) {
+	for {
+		if len(h.more) > 0 {
+			f := h.more[0]
+			h.more = h.more[1:]
+			return f, nil
+		}
+		f, err := h.in.Next()
+		switch {
+		case err == nil && f.Op == script.Timer:
+		case err == nil && f.Op == script.Held && f.Conn == 0:
+			conns, err := script.ParseHeld(f.Payload)
+			if err != nil {
+				return f, err
+			}
+			for i := range conns.Len() {
+				h.more = append(h.more, script.Frame{Op: f.Op, Flags: f.Flags, Conn: conns.At(i)})
+			}
+		default:
+			return f, err
+		}
+	}
 }
 
 func words(f script.Frame) string {
@@ -244,6 +271,19 @@ func (h *host) done() (orders []string) {
 	}
 }
 
+// numbersSeen has PHP look which connections the program knows by their number, and
+// returns what it says then.
+func (h *host) numbersSeen() []string {
+	h.t.Helper()
+	h.event(script.Frame{Op: script.Alarm})
+	if orders := h.done(); len(orders) > 0 {
+		h.t.Errorf("an alarm: %q", orders)
+	}
+	orders := h.done() // a look comes behind what it came with
+	slices.Sort(orders)
+	return orders
+}
+
 // queue answers the question how much waits for a client.
 func (h *host) queue(order string) bool {
 	if size, sent := strings.CutPrefix(order, "SEND 1 "); sent && h.stuck {
@@ -275,7 +315,7 @@ func (h *host) stop(flags byte) (orders []string, carried []byte) {
 	h.event(script.Frame{Op: script.Stop, Flags: flags})
 	h.tick()
 	for {
-		f, err := h.in.Next()
+		f, err := h.frame()
 		if err != nil {
 			h.t.Fatalf("read from PHP: %v\n%s", err, h.log)
 		}

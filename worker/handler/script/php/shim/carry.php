@@ -16,11 +16,14 @@ final class Carry
     /** Connections that serialize or unserialize has met. */
     public static $conns = [];
 
+    private static $classes = [], $known = 0; // those with static properties, among so many that were there
+
     /** Hands over; what cannot be is dropped, so that who is held elsewhere shows. */
     static function give(array $roots): void
     {
         $shared = Shared::give();
         $rest = Packets::give();
+        Numbers::look();
         $out = $names = self::$conns = [];
         foreach (self::places($roots) as $place => $values) {
             foreach ($values as $name => $value) {
@@ -40,10 +43,11 @@ final class Carry
             unset($values, $value);
         }
         if ($out || $shared || $rest) {
-            $ids = \array_keys(self::$conns + $rest);
+            $ids = \array_keys(self::$conns + $rest + Numbers::$found);
             Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$out, Conns::sessions($ids), $shared, $rest]));
         }
         Packets::given($rest);
+        Numbers::look(false);
         $out = $rest = null;
         $stranded = Conns::stranded();
         if ($names || $stranded) {
@@ -81,7 +85,7 @@ final class Carry
     }
 
     /** Where to look: "" the globals, "::CLASS" static properties, else a root. */
-    private static function places(array $roots): \Generator
+    static function places(array $roots): \Generator
     {
         foreach ($roots as $place => $object) {
             yield $place => self::properties($object);
@@ -93,15 +97,28 @@ final class Carry
             }
         }
         yield '' => $globals;
-        foreach (\get_declared_classes() as $class) {
+        foreach (self::classes() as $class => $r) {
+            if ($values = (array)$r->getStaticProperties()) {
+                yield "::$class" => $values;
+            }
+        }
+    }
+
+    /** The program's classes that have static properties. */
+    private static function classes(): array
+    {
+        $all = \get_declared_classes();
+        foreach (\array_slice($all, self::$known) as $class) {
             if (\strncmp($class, 'Pushd\\', 6) === 0 || \strncmp($class, 'Workerman\\', 10) === 0 || \strncmp($class, 'Composer\\', 9) === 0) {
                 continue;
             }
             $r = new \ReflectionClass($class);
-            if ($r->isUserDefined() && ($values = (array)$r->getStaticProperties())) {
-                yield "::$class" => $values;
+            if ($r->isUserDefined() && $r->getProperties(\ReflectionProperty::IS_STATIC)) {
+                self::$classes[$class] = $r;
             }
         }
+        self::$known = \count($all);
+        return self::$classes;
     }
 
     /** All properties of an object, private ones too. */

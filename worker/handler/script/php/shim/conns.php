@@ -28,6 +28,7 @@ final class Conns
     private static $used = [], $dirty = [], $last = [], $gone = [];
 
     const SESSION = 65000; // bytes at most
+    const LIST = 4000;     // numbers in one frame
 
     static function get(int $id)
     {
@@ -245,8 +246,16 @@ final class Conns
 
     private static function mark(int $id, bool $held): void
     {
+        if (self::changes($id, $held)) {
+            Link::frame(Link::HELD, $id, '', $held ? 1 : 0);
+        }
+    }
+
+    /** Notes whether only this process can find a connection; true: pushd does not know it yet. */
+    private static function changes(int $id, bool $held): bool
+    {
         if ($held === isset(self::$held[$id]) || isset(self::$gone[$id])) {
-            return;
+            return false;
         }
         if ($held) {
             self::$held[$id] = true;
@@ -256,7 +265,7 @@ final class Conns
         } else {
             unset(self::$held[$id]);
         }
-        Link::frame(Link::HELD, $id, '', $held ? 1 : 0);
+        return true;
     }
 
     private static function bury(): void
@@ -291,13 +300,10 @@ final class Conns
         \gc_collect_cycles();
         $n = 0;
         foreach (self::$weak as $id => $w) {
-            if ($w->get() !== null) {
-                $n++;
-            } else {
-                self::mark($id, self::bound($id));
-            }
+            $n += $w->get() !== null ? 1 : 0;
         }
-        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved as $id => $_) {
+        self::recheckAll(self::$weak);
+        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved + Numbers::$found as $id => $_) {
             $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
         }
         return $n;
@@ -306,13 +312,35 @@ final class Conns
     /** What is kept here of a connection has changed: whether that makes it one of this process. */
     static function recheck(int $id): void
     {
-        self::mark($id, self::bound($id) || isset(self::$weak[$id]) && self::$weak[$id]->get() !== null);
+        self::mark($id, self::holds($id));
     }
 
-    /** Whether coroutines, callbacks of its own, unless the program can set them again, what has come of a packet, or what waits for it make a connection one of this process. */
+    /** The same of many: number => anything. */
+    static function recheckAll(array $ids): void
+    {
+        $lists = [[], []];
+        foreach ($ids as $id => $_) {
+            $held = self::holds($id);
+            if (self::changes($id, $held)) {
+                $lists[(int)$held][] = $id;
+            }
+        }
+        foreach ($lists as $held => $list) {
+            foreach (\array_chunk($list, self::LIST) as $some) {
+                Link::frame(Link::HELD, 0, \pack('VP*', \count($some), ...$some), $held);
+            }
+        }
+    }
+
+    private static function holds(int $id): bool
+    {
+        return self::bound($id) || isset(self::$weak[$id]) && self::$weak[$id]->get() !== null;
+    }
+
+    /** Whether coroutines, callbacks of its own, unless the program can set them again, what has come of a packet, its number in an array, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
+        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(Numbers::$found[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

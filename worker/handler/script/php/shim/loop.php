@@ -125,6 +125,7 @@ final class Loop
             }
             Link::dispatch($program);
             Conns::settle();
+            Numbers::settle();
             Program::loaded();
         }
     }

@@ -64,7 +64,8 @@ final class Shared
         }
     }
 
-    private static function each(): \Generator
+    /** [kind, number, Table or Atomic] of each that is still there. */
+    static function each(): \Generator
     {
         foreach (self::$all as $kind => $list) {
             foreach ($list as $i => $weak) {

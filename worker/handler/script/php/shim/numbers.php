@@ -1,0 +1,103 @@
+<?php
+namespace Pushd;
+
+/**
+ * Numbers are the connections that a program knows by their number, in arrays and
+ * Tables that end with this process. Nobody tells when it writes one there, so it is
+ * looked for now and then: pushd hears who is found, and closes those when PHP is
+ * killed, as it does with objects that are held. A reload carries them over.
+ */
+final class Numbers
+{
+    const PART = 200;     // a look takes one in so many parts of the time
+    const PAUSE = 0.05;   // seconds from one look to the next at least
+    const MOST = 200000;  // values that a look takes in; what is behind them is not seen
+    const DEPTH = 6;      // as Carry's
+
+    /** Connections that the last look has found: number => true. */
+    public static $found = [];
+
+    private static $wait = self::PAUSE; // until the next look
+    private static $owed = false;       // pushd has been asked for an ALARM
+    private static $now = false;        // it has come
+    private static $seen, $met, $left, $user = [];
+
+    /** Callbacks have run: they may have written some. */
+    static function settle(): void
+    {
+        if (self::$now) {
+            self::$now = self::$owed = false;
+            $began = Timers::now();
+            self::look();
+            self::$wait = \min(1.0, \max(self::PAUSE, self::PART * (Timers::now() - $began)));
+        } elseif (!self::$owed && (Conns::$open || self::$found) && !Link::$stopped) {
+            self::$owed = true;
+            Link::frame(Link::TIMER, 0, \pack('V', (int)(1000 * self::$wait)));
+        }
+    }
+
+    /** The time for a look has come: once what comes with it is done. */
+    static function alarm(): void
+    {
+        self::$now = true;
+    }
+
+    /** Looks for them, in Tables too unless these have gone to the next process. */
+    static function look(bool $tables = true): void
+    {
+        self::$seen = self::$met = [];
+        self::$left = self::MOST;
+        foreach (Carry::places(Program::$serving->roots()) as $values) {
+            self::in($values, self::DEPTH + 1);
+        }
+        foreach ($tables ? Shared::each() : [] as [, , $one]) {
+            if ($one instanceof \Swoole\Table) {
+                self::in($one->pushdContent(), self::DEPTH);
+            }
+        }
+        if (self::$left < 0) {
+            Program::once('numbers', 'arrays have more than ' . self::MOST . ' values: which connections the others know by number is not looked at, when PHP is killed these stay open');
+        }
+        [$before, self::$found] = [self::$found, self::$seen];
+        Conns::recheckAll(\array_diff_key(self::$found, $before) + \array_diff_key($before, self::$found));
+        self::$seen = self::$met = null;
+    }
+
+    private static function in(iterable $values, int $depth): void
+    {
+        foreach ($values as $k => $v) {
+            if (--self::$left < 0) {
+                return;
+            }
+            if (\is_int($k) && $k > Carry::SMALL && isset(Conns::$open[$k])) {
+                self::$seen[$k] = true;
+            }
+            if (\is_int($v)) {
+                if ($v > Carry::SMALL && isset(Conns::$open[$v])) {
+                    self::$seen[$v] = true;
+                }
+            } elseif ($depth > 1 && (\is_array($v) || \is_object($v) && ($v = self::inside($v)) !== null)) {
+                self::in($v, $depth - 1);
+            }
+        }
+    }
+
+    /** What an object has, if that is looked at: once. */
+    private static function inside(object $v): ?iterable
+    {
+        $id = \spl_object_id($v);
+        if (isset(self::$met[$id]) || $v instanceof Connection || $v instanceof \Closure || $v instanceof \Workerman\Worker || $v instanceof Program || Shared::has($v)) {
+            return null;
+        }
+        self::$met[$id] = true;
+        if ($v instanceof \SplObjectStorage) {
+            return $v->__serialize()[0]; // a foreach would move the one that the program is in
+        }
+        if ($v instanceof \ArrayObject) {
+            return $v;
+        }
+        $class = \get_class($v);
+        $user = self::$user[$class] = self::$user[$class] ?? (new \ReflectionClass($v))->isUserDefined();
+        return $user ? (array)$v : null;
+    }
+}
