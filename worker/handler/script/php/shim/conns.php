@@ -25,6 +25,7 @@ final class Conns
     private static $turn = [];  // id => object, until the batch is over
     private static $weak = [];  // id => WeakReference of those that the program holds
     private static $held = [];  // id => true: pushd knows that only this process can find it
+    private static $large = []; // id => true: pushd's own part of its session does not fit
     private static $used = [], $dirty = [], $last = [], $gone = [];
 
     const SESSION = 65000; // bytes at most
@@ -180,9 +181,14 @@ final class Conns
                 if (\strlen($text) > self::SESSION) {
                     Program::once('session', 'the properties of a connection are larger than 65,000 bytes: a reload does not keep them');
                     $pure = false;
+                    $last = self::saveOwn($id, $vars, $last);
                 } elseif ($text !== $last && !isset(self::$gone[$id])) {
                     Link::frame(Link::SESSION, $id, $text);
                     $last = $text;
+                }
+                if (isset(self::$large[$id]) && \strlen($text) <= self::SESSION) {
+                    unset(self::$large[$id]);
+                    self::recheck($id);
                 }
             }
             unset($vars);
@@ -196,6 +202,28 @@ final class Conns
             }
         }
         self::$used = self::$dirty = [];
+    }
+
+    /**
+     * The properties of a connection are too large for its session: what pushd's own
+     * classes have among them, as the protocol and half a packet, goes there alone.
+     * Where that is too large, too, the connection is one of this process.
+     */
+    private static function saveOwn(int $id, array $vars, string $last): string
+    {
+        $own = \array_filter($vars, static function ($name) {
+            return \strncmp($name, 'pushd.', 6) === 0;
+        }, \ARRAY_FILTER_USE_KEY);
+        $pure = true;
+        $text = Session::encode($own, $pure);
+        if (\strlen($text) > self::SESSION) {
+            self::$large[$id] = true;
+            self::recheck($id);
+        } elseif (($own || \strpos($last, 'pushd.') !== false || ($last[0] ?? '') === '"') && $text !== $last && !isset(self::$gone[$id])) {
+            Link::frame(Link::SESSION, $id, $text);
+            return $text;
+        }
+        return $last;
     }
 
     /**
@@ -275,7 +303,7 @@ final class Conns
             if ($c) {
                 $c->bury(\is_array(self::$vars[$id] ?? []) ? self::$vars[$id] ?? [] : Session::decode(self::$vars[$id]), self::$open[$id] ?? '');
             }
-            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], Fibers::$of[$id]);
+            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], self::$large[$id], Fibers::$of[$id]);
             Packets::forget($id);
         }
         self::$gone = [];
@@ -303,7 +331,7 @@ final class Conns
             $n += $w->get() !== null ? 1 : 0;
         }
         self::recheckAll(self::$weak);
-        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved + Numbers::$found as $id => $_) {
+        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved + Numbers::$found + self::$large as $id => $_) {
             $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
         }
         return $n;
@@ -340,7 +368,7 @@ final class Conns
     /** Whether coroutines, callbacks of its own, unless the program can set them again, what has come of a packet, its number in an array, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(Numbers::$found[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
+        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(self::$large[$id]) || isset(Numbers::$found[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

@@ -209,7 +209,7 @@ final class Link
         if ($more === '' || $more === false) {
             return false;
         }
-        self::$in = self::$in === '' ? $more : self::$in . $more;
+        self::$in .= $more; // in place: a long frame comes in many pieces
         return true;
     }
 

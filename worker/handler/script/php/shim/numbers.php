@@ -20,7 +20,7 @@ final class Numbers
     private static $wait = self::PAUSE; // until the next look
     private static $owed = false;       // pushd has been asked for an ALARM
     private static $now = false;        // it has come
-    private static $seen, $met, $left, $user = [];
+    private static $seen, $met, $left;
 
     /** Callbacks have run: they may have written some. */
     static function settle(): void
@@ -63,7 +63,7 @@ final class Numbers
         self::$seen = self::$met = null;
     }
 
-    private static function in(iterable $values, int $depth): void
+    private static function in(array $values, int $depth): void
     {
         foreach ($values as $k => $v) {
             if (--self::$left < 0) {
@@ -72,32 +72,16 @@ final class Numbers
             if (\is_int($k) && $k > Carry::SMALL && isset(Conns::$open[$k])) {
                 self::$seen[$k] = true;
             }
-            if (\is_int($v)) {
-                if ($v > Carry::SMALL && isset(Conns::$open[$v])) {
-                    self::$seen[$v] = true;
+            if (\is_int($v) ? $v > Carry::SMALL && isset(Conns::$open[$v]) : \is_string($v) && isset($v[5]) && Carry::isNumber($v)) {
+                self::$seen[$v] = true;
+            } elseif (\is_array($v)) {
+                if ($depth > 1) {
+                    self::in($v, $depth - 1);
                 }
-            } elseif ($depth > 1 && (\is_array($v) || \is_object($v) && ($v = self::inside($v)) !== null)) {
-                self::in($v, $depth - 1);
+            } elseif (\is_object($v) && $depth > 1 && !isset(self::$met[$id = \spl_object_id($v)])) {
+                self::$met[$id] = true;
+                self::in(Carry::contents($v) ?? [], $depth - 1);
             }
         }
-    }
-
-    /** What an object has, if that is looked at: once. */
-    private static function inside(object $v): ?iterable
-    {
-        $id = \spl_object_id($v);
-        if (isset(self::$met[$id]) || $v instanceof Connection || $v instanceof \Closure || $v instanceof \Workerman\Worker || $v instanceof Program || Shared::has($v)) {
-            return null;
-        }
-        self::$met[$id] = true;
-        if ($v instanceof \SplObjectStorage) {
-            return $v->__serialize()[0]; // a foreach would move the one that the program is in
-        }
-        if ($v instanceof \ArrayObject) {
-            return $v;
-        }
-        $class = \get_class($v);
-        $user = self::$user[$class] = self::$user[$class] ?? (new \ReflectionClass($v))->isUserDefined();
-        return $user ? (array)$v : null;
     }
 }

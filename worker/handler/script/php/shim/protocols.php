@@ -128,6 +128,18 @@ final class Packets
         return $out;
     }
 
+    /** Connections that the program has paused in front of what has come: number => true. */
+    static function paused(): array
+    {
+        $ids = \array_intersect_key(Held::$ids, Conns::$open);
+        foreach (self::$rest as $id => $_) {
+            if (Conns::callback($id, 'pushdPaused') !== null) {
+                $ids[$id] = true;
+            }
+        }
+        return $ids;
+    }
+
     /** These have gone to the next process. */
     static function given(array $rest): void
     {

@@ -222,6 +222,21 @@ namespace Swoole {
             $this->type = $type;
         }
 
+        /** As a part of something that is carried to the next process it is the one that is there. */
+        public function __serialize(): array
+        {
+            return [\array_search($this, \Pushd\SwooleProgram::$all, true)];
+        }
+
+        public function __unserialize(array $data): void
+        {
+            $live = \Pushd\SwooleProgram::$all[(int)$data[0]] ?? \Pushd\SwooleProgram::$all[0];
+            foreach (\get_object_vars($live) as $name => $_) {
+                $this->$name = &$live->$name;
+            }
+            unset($this->connections);
+        }
+
         public function &__get($name)
         {
             if ($name === 'connections') {

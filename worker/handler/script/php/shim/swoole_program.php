@@ -26,6 +26,9 @@ namespace Pushd {
         /** What on() may have and is not called. */
         const UNCALLED = ['managerstop', 'workererror', 'workerexit', 'pipemessage', 'beforeshutdown', 'beforereload', 'afterreload'];
 
+        /** The server and its further ports, in the order in which the program has made them. */
+        public static $all = [];
+
         private $server, $ports;
         private static $lastPacket = '';
 
@@ -50,7 +53,7 @@ namespace Pushd {
                 if ($p->pushdScheme === 'tcp') {
                     require_once __DIR__ . '/swoole_packets.php';
                     try {
-                        $p->pushdPackets = SwoolePackets::of($p->setting + $server->setting);
+                        $p->pushdPackets = SwoolePackets::of($p->setting ?: $server->setting);
                     } catch (\Error $e) {
                         $error = $e->getMessage();
                     }
@@ -87,7 +90,7 @@ namespace Pushd {
         private function __construct(\Swoole\Server $server, array $ports)
         {
             $this->server = $server;
-            $this->ports = $ports;
+            $this->ports = self::$all = $ports;
             Conns::$told = true;
             if (\PHP_VERSION_ID >= 80100) {
                 Fibers::$again = true;
@@ -153,7 +156,9 @@ namespace Pushd {
 
         public function roots(): array
         {
-            return ['server' => $this->server];
+            return ['server' => $this->server] + Carry::owners(\array_merge(...\array_map(static function ($port) {
+                return \array_values($port->pushdOn);
+            }, $this->ports)));
         }
 
         public function handshake(int $id, string $data): void

@@ -73,6 +73,21 @@ namespace Workerman {
             }
         }
 
+        /** As a part of something that is carried to the next process it is the one that is there. */
+        public function __serialize(): array
+        {
+            return [\array_search($this, \array_values(self::$workers), true)];
+        }
+
+        public function __unserialize(array $data): void
+        {
+            $live = \array_values(self::$workers)[(int)$data[0]] ?? \Pushd\WorkermanProgram::$worker;
+            foreach (\get_object_vars($live) as $name => $_) {
+                $this->$name = &$live->$name;
+            }
+            unset($this->connections);
+        }
+
         public function &__get($name)
         {
             if ($name === 'connections') {

@@ -1,0 +1,152 @@
+package php_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
+)
+
+// moved has one program put something down for a connection, and another one, that
+// takes its place, say what it finds.
+func moved(t *testing.T, before, after string) (h *host, orders []string) {
+	t.Helper()
+	h = serve(t, program(t, before), "start")
+	h.open(script.Open, big, "")
+	h.message(big, "put")
+	bound := h.done()
+	if !slices.Contains(bound, fmt.Sprintf("SEND %d done", uint64(big))) {
+		t.Fatalf("%q\n%s", bound, h.log)
+	}
+	bound = append(bound, h.numbersSeen()...)
+	orders, carried := h.stop(script.Successor)
+	n := 0
+	for _, o := range append(bound, orders...) {
+		switch o {
+		case fmt.Sprintf("HELD+1 %d", uint64(big)):
+			n++
+		case fmt.Sprintf("HELD %d", uint64(big)):
+			n--
+		}
+	}
+	if n != 0 {
+		t.Errorf("the client is closed at the reload\n%s", h.log)
+	}
+	_, data, err := script.ParseCarry(carried)
+	must(t, err)
+	next := serve(t, program(t, after), "start")
+	next.write(script.AppendCarry(nil, script.Carried, []uint64{big}, data))
+	next.open(script.Resume, big, "")
+	taken := next.done()
+	next.message(big, "get")
+	return next, append(taken, next.done()...)
+}
+
+// TestCarryPlaces: where programs put what they know of connections, and a reload finds
+// it, whatever else is there.
+func TestCarryPlaces(t *testing.T) {
+	for _, x := range []struct{ name, code, put, get string }{
+		{"object beside the server", `class Chat { public $server; public $users = []; } $chat = new Chat;`,
+			`global $chat; $chat->server = $server; $chat->users[$fd] = 1`, `global $chat; return isset($chat->users[$fd]) && $chat->server->exist($fd)`},
+		{"global number", `$admin = 0;`, `$GLOBALS['admin'] = $fd`, `return $GLOBALS['admin'] === $fd`},
+		{"static number", `class Reg { static ?int $admin = null; static int $other = 0; }`, `Reg::$admin = Reg::$other = $fd`, `return Reg::$admin === $fd && Reg::$other === $fd`},
+		{"number of the server", ``, `$server->boss = $fd`, `return $server->boss === $fd`},
+		{"number as text", `$seen = [];`, `$GLOBALS['seen'][] = (string)$fd`, `return $GLOBALS['seen'] === [(string)$fd]`},
+		{"queue", `$waiting = new SplQueue;`, `$GLOBALS['waiting']->enqueue($fd)`, `return $GLOBALS['waiting']->dequeue() === $fd`},
+		{"list", `$all = new ArrayObject;`, `$GLOBALS['all'][$fd] = 1`, `return isset($GLOBALS['all'][$fd])`},
+		{"singleton", `class Hub { private static Hub $i; public $users = []; private function __construct() {} static function i() { return self::$i = self::$i ?? new Hub; } }`,
+			`Hub::i()->users[$fd] = 1`, `return isset(Hub::i()->users[$fd])`},
+		{"typed", `class M { public $users = []; function __construct(int $n) {} } class R { static M $m; } R::$m = new M(1);`, `R::$m->users[$fd] = 1`, `return isset(R::$m->users[$fd])`},
+		{"interface", `interface I {} class M implements I { public array $users = []; } class R { static I $m; } R::$m = new M;`, `R::$m->users[$fd] = 1`, `return isset(R::$m->users[$fd])`},
+		{"union", `class R { static array|int $m = 0; }`, `R::$m = [$fd]`, `return R::$m === [$fd]`},
+		{"readonly", `class Srv extends Swoole\WebSocket\Server {} class R { function __construct(public readonly SplObjectStorage $s, public readonly ArrayObject $a) {} } $r = new R(new SplObjectStorage, new ArrayObject); class P { public $fd; }`,
+			`global $r; $p = new P; $p->fd = $fd; $r->s->attach($p); $r->a[$fd] = 1`, `global $r; foreach ($r->s as $p) return $p->fd === $fd && isset($r->a[$fd])`},
+		{"graph", `class P { public $friends = []; } for ($i = 0; $i < 300; $i++) $p[] = new P; foreach ($p as $one) $one->friends = $p; $users = [];`,
+			`$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`},
+		{"one object by two names", `class U { public $name = ''; } $users = $rooms = [];`,
+			`global $users, $rooms; $u = new U; $users[$fd] = $rooms['hall'][$fd] = $u`, `global $users, $rooms; return $users[$fd] === $rooms['hall'][$fd]`},
+		{"code that throws", `class L extends ArrayObject { function getIterator(): Iterator { throw new Exception('no'); } } class S extends SplObjectStorage { function __serialize(): array { throw new Exception('no'); } } ` +
+			`$l = new L([1]); $s = new S; $users = [];`, `$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			code := x.code + `
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) { $server->push($f->fd, $f->data === 'put' ? put($server, $f->fd) : (get($server, $f->fd) ? 'there' : 'gone')); });
+$server->on('open', function () {});
+function put($server, $fd) { ` + x.put + `; return 'done'; }
+function get($server, $fd) { ` + x.get + `; }
+$server->start();`
+			h, orders := moved(t, code, code)
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d there", uint64(big))) {
+				t.Errorf("%q\n%s", orders, h.log)
+			}
+		})
+	}
+}
+
+// TestCarryNewCode: what a program calls, and what it is set to, is the new code's; what
+// its object knows is carried, also where only the callbacks have the object.
+func TestCarryNewCode(t *testing.T) {
+	for name, code := range map[string]string{
+		"swoole": `
+class Chat {
+    private $server; public $users = []; public $limit = LIMIT;
+    function __construct() { $this->server = new Swoole\WebSocket\Server('0.0.0.0', 9501); $this->server->set(['my' => LIMIT]); $this->server->on('message', [$this, 'METHOD']); }
+    function METHOD($s, $f) { $this->users[$f->fd] = 1; $s->push($f->fd, $f->data === 'put' ? 'done' : 'METHOD ' . count($this->users) . " $this->limit " . $s->setting['my']); }
+    function start() { $this->server->start(); }
+}
+(new Chat)->start();`,
+		"closure": `
+class Chat {
+    public $users = []; public $limit = LIMIT;
+    function start() {
+        $s = new Swoole\WebSocket\Server('0.0.0.0', 9501); $s->set(['my' => LIMIT]);
+        $s->on('message', function ($s, $f) { $this->users[$f->fd] = 1; $s->push($f->fd, $f->data === 'put' ? 'done' : 'METHOD ' . count($this->users) . " $this->limit " . $s->setting['my']); });
+        $s->start();
+    }
+}
+(new Chat)->start();`,
+		"workerman": `
+class Chat {
+    public $users = []; public $limit = LIMIT;
+    function METHOD($c, $data) { $this->users[$c->id] = $c; $c->send($data === 'put' ? 'done' : 'METHOD ' . count($this->users) . " $this->limit " . $c->worker->my); }
+}
+$chat = new Chat;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->my = LIMIT;
+$w->onMessage = [$chat, 'METHOD'];
+Workerman\Worker::runAll();`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			version := func(method, limit string) string {
+				return strings.NewReplacer("METHOD", method, "LIMIT", limit).Replace(code)
+			}
+			h, orders := moved(t, version("v1", "10"), version("v2", "20"))
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d v2 1 20 20", uint64(big))) {
+				t.Errorf("%q\n%s", orders, h.log)
+			}
+		})
+	}
+}
+
+// TestCarryNoPlace: what the new code has no place for costs those who are in it their
+// connection, and nothing is lost in silence.
+func TestCarryNoPlace(t *testing.T) {
+	late := filepath.Join(t.TempDir(), "late.php")
+	must(t, os.WriteFile(late, []byte("<?php class Late { static $users = []; }"), 0o600))
+	code := `
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) { require_once '` + late + `'; Late::$users[$f->fd] = 1; $server->push($f->fd, 'done'); });
+$server->start();`
+	h, orders := moved(t, code, code)
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+	h.says("$users was not taken over")
+}
