@@ -149,4 +149,14 @@ $server->start();`
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("$users was not taken over")
+
+	code = `
+class R { static $users = []; }
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) { R::$users[$f->fd] = 1; $server->push($f->fd, 'done'); });
+$server->start();`
+	h, orders = moved(t, code, strings.ReplaceAll(code, "$users", "$people"))
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
 }

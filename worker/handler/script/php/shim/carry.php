@@ -263,12 +263,11 @@ final class Carry
         if ($class !== null ? !\class_exists($class) : $object === null) {
             return false;
         }
-        self::set($class ?? $object, $name, $value);
-        return true;
+        return self::set($class ?? $object, $name, $value);
     }
 
-    /** Sets a property of an object, or a static one of a class. */
-    private static function set($of, string $name, $value): void
+    /** Sets a property of an object, or a static one of a class; false: there is none. */
+    private static function set($of, string $name, $value): bool
     {
         $object = \is_object($of) ? $of : null;
         for ($r = new \ReflectionClass($of); $r; $r = $r->getParentClass()) {
@@ -279,17 +278,18 @@ final class Carry
             $p->setAccessible(true);
             $there = $p->isStatic() ? ($p->isInitialized() ? $p->getValue() : null) : ($p->isInitialized($object) ? $p->getValue($object) : null);
             if (self::into($there, $value) || \is_object($there) && ($value instanceof \Workerman\Worker || $value instanceof \Swoole\Server)) {
-                return;
+                return true;
             }
             if ($value === null && ($t = $p->getType()) && !$t->allowsNull()) {
                 $value = self::none($t); // a typed property is emptied, not unset
             }
             $p->isStatic() ? $p->setValue(null, $value) : $p->setValue($object, $value);
-            return;
+            return true;
         }
         if ($object !== null) {
-            $object->$name = $value;
+            @$object->$name = $value; // undeclared, which PHP 8.2 has a word about
         }
+        return $object !== null;
     }
 
     /**
