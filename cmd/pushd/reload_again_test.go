@@ -54,7 +54,7 @@ func files(t *testing.T, pid int) int {
 // TestReloadAgainAndAgain: nothing is left behind by a reload, however many
 // there are.
 func TestReloadAgainAndAgain(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: reloadConfig})
+	s := pushdtest.Start(t, pushdtest.Options{Config: reloadConfig + `ping_interval = "0s"`}) // nobody answers
 	var all []*pushdtest.Client
 	for range 200 {
 		all = append(all, s.Dial("/chat"))

@@ -26,6 +26,7 @@ lost = "2s"
 name = "push"
 listen = "websocket://127.0.0.1:{{port}}"
 count = 2
+ping_interval = "0s" # the clients of a long test do not read until its end
 routes = { "/echo" = "echo" }
 `
 
