@@ -121,3 +121,52 @@ func TestPacketsOutlive(t *testing.T) {
 	h.message(4, "\n")
 	h.want("SEND 4 <\xff\n>", "SESSION 4")
 }
+
+// TestPacketsOfAPort: a port with settings of its own does not take the server's.
+func TestPacketsOfAPort(t *testing.T) {
+	h := serve(t, program(t, `
+$server = new Swoole\Server('0.0.0.0', 2346);
+$server->set(['open_eof_split' => true]);
+$say = function ($server, $fd, $reactor, $data) { $server->send($fd, "<$data>"); };
+$server->on('receive', $say);
+$port = $server->listen('0.0.0.0', 2347, SWOOLE_SOCK_TCP);
+$port->set(['open_length_check' => true, 'package_body_offset' => 4]);
+$server->start();`), "start")
+	h.bytes(script.Open, 1, "")
+	h.openAt(script.Open, 2, "", "tcp://0.0.0.0:2347", "", "")
+	h.message(1, "a\r\n")
+	h.message(2, "\x00\x00\x00\x03\r\na")
+	h.want("SEND 1 <a\r\n>", "SEND 2 <\x00\x00\x00\x03\r\na>")
+}
+
+// TestPacketsBesideMuch: properties too large for a session do not cost what the
+// protocol has there, and what has come behind a pause is given to the next process.
+func TestPacketsBesideMuch(t *testing.T) {
+	h := serve(t, program(t, `
+namespace Protocols {
+    class Lines {
+        static function input($b, $c) { $at = strpos($b, ';'); return $at === false ? 0 : $at + 1; }
+        static function decode($b, $c) { return rtrim($b, ';'); }
+        static function encode($b, $c) { return $b; }
+    }
+}
+namespace {
+    $w = new Workerman\Worker('lines://0.0.0.0:2346');
+    $w->onMessage = function ($c, $data) { if ($data === 'big') $c->big = str_repeat('x', 65100); if ($data === 'pause') $c->pauseRecv(); };
+    Workerman\Worker::runAll();
+}`), "start")
+	h.bytes(script.Open, 1, "")
+	h.bytes(script.Open, 2, "")
+	h.message(1, "big;he")
+	h.want(`SESSION 1 {"pushd.rest":"he"}`)
+	h.message(1, "llo;")
+	h.want("SESSION 1")
+	h.message(2, "pause;one;")
+	h.want("PAUSE 2", `SESSION 2 {"pushd.rest":"one;"}`)
+	_, carried := h.stop(script.Successor)
+	ids, _, err := script.ParseCarry(carried)
+	must(t, err)
+	if ids.Len() != 1 || ids.At(0) != 2 {
+		t.Errorf("%d connections go along", ids.Len())
+	}
+}
