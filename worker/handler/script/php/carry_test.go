@@ -67,6 +67,8 @@ func TestCarryPlaces(t *testing.T) {
 			`global $r; $p = new P; $p->fd = $fd; $r->s->attach($p); $r->a[$fd] = 1`, `global $r; foreach ($r->s as $p) return $p->fd === $fd && isset($r->a[$fd])`},
 		{"graph", `class P { public $friends = []; } for ($i = 0; $i < 300; $i++) $p[] = new P; foreach ($p as $one) $one->friends = $p; $users = [];`,
 			`$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`},
+		{"circle", `class App { public $chat; public $me; public $users = []; } class Chat { public $app; } $app = new App; $app->me = $app; $app->chat = new Chat; $app->chat->app = $app;`,
+			`global $app; $app->users[$fd] = 1`, `global $app; return isset($app->users[$fd]) && $app->me === $app && $app->chat->app === $app`},
 		{"one object by two names", `class U { public $name = ''; } $users = $rooms = [];`,
 			`global $users, $rooms; $u = new U; $users[$fd] = $rooms['hall'][$fd] = $u`, `global $users, $rooms; return $users[$fd] === $rooms['hall'][$fd]`},
 		{"code that throws", `class L extends ArrayObject { function getIterator(): Iterator { throw new Exception('no'); } } class S extends SplObjectStorage { function __serialize(): array { throw new Exception('no'); } } ` +

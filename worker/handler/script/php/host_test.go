@@ -338,25 +338,25 @@ func (h *host) stop(flags byte) (orders []string, carried []byte) {
 func (h *host) says(words string) {
 	h.t.Helper()
 	h.flush()
-	for end := time.Now().Add(patience); !strings.Contains(h.log.String(), words); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			h.t.Fatalf("%q was not printed:\n%s", words, h.log)
-		}
-	}
+	h.await(fmt.Sprintf("%q is printed", words), func() bool { return strings.Contains(h.log.String(), words) })
 }
 
 // waits returns once PHP sleeps.
 func (h *host) waits() {
 	h.t.Helper()
-	at := fmt.Sprintf("/proc/%d/stat", h.cmd.Process.Pid)
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		stat, err := os.ReadFile(at)
+	h.await("PHP waits", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", h.cmd.Process.Pid))
 		must(h.t, err)
-		if bytes.Contains(stat, []byte(") S ")) {
-			return
-		}
+		return bytes.Contains(stat, []byte(") S "))
+	})
+}
+
+// await looks until it is so.
+func (h *host) await(what string, ok func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			h.t.Fatalf("PHP does not wait: %s\n%s", stat, h.log)
+			h.t.Fatalf("never happened: %s\n%s", what, h.log)
 		}
 	}
 }

@@ -3,9 +3,8 @@ namespace Pushd;
 
 /**
  * Carry takes what refers to connections to the process that comes next: arrays,
- * SplObjectStorages and objects that contain some, among the globals, the static
- * properties and the properties of the Worker or component; connections as
- * their numbers. With them go Tables and the like, and what has come of packets.
+ * SplObjectStorages and objects that contain some, of all Places; connections as their
+ * numbers. With them go Tables and the like, and what has come of packets.
  * Nothing else goes, so that new code keeps its new values.
  */
 final class Carry
@@ -13,16 +12,11 @@ final class Carry
     const DEPTH = 6; // of arrays in arrays and objects
     const SMALL = 65535; // as numbers of connections these are so rare that they are counts and indices
 
-    /** What of a Worker, a server or a component is new code's own: what it calls, and what set() says. */
-    const NEW = '~^(?:on[A-Z]\w*|pushd\w*|setting|ports|eventLoop)$~';
-
     /** Connections that serialize or unserialize has met. */
     public static $conns = [];
 
-    private static $classes = [], $known = 0; // those with static properties, among so many that were there
     private static $there = []; // numbers of connections that come, before pushd tells of them
     private static $seen = [];  // object id => at which depth it was looked at
-    private static $owners = []; // object id => true: a place of its own
 
     /** Hands over; what cannot be is left where it is, so that who is held there shows. */
     static function give(array $roots): void
@@ -31,7 +25,7 @@ final class Carry
         $rest = Packets::give();
         Numbers::look();
         $out = $names = [];
-        foreach (self::places($roots) as $place => $values) {
+        foreach (Places::all($roots) as $place => $values) {
             foreach ($values as $name => $value) {
                 if (self::has($value)) {
                     $out[$place][$name] = $value;
@@ -90,11 +84,11 @@ final class Carry
         foreach ($out as $place => &$values) {
             foreach ($values as $name => &$value) {
                 try {
-                    self::put($roots, $place, $name, null);
+                    Places::put($roots, $place, $name, null);
                 } catch (\Throwable $e) { // a readonly property, or one that has to be of an interface
-                    foreach (\is_object($value) && !Conns::isOne($value) ? self::properties($value) : [] as $k => $v) {
+                    foreach (\is_object($value) && !Conns::isOne($value) ? Places::properties($value) : [] as $k => $v) {
                         try {
-                            self::has($v) && self::set($value, $k, null);
+                            self::has($v) && Places::set($value, $k, null);
                         } catch (\Throwable $e) {
                         }
                     }
@@ -117,10 +111,11 @@ final class Carry
         }
         Packets::receive(\array_intersect_key($rest, self::$there));
         $roots = $program->roots();
+        Places::$became = [];
         foreach (self::values($text) as $place => $values) {
             foreach ($values as $name => $value) {
                 try {
-                    $why = self::put($roots, $place, $name, $value) ? '' : 'it has no place in this code';
+                    $why = Places::put($roots, $place, $name, $value) ? '' : 'it has no place in this code';
                 } catch (\Throwable $e) {
                     $why = $e->getMessage();
                 }
@@ -134,7 +129,7 @@ final class Carry
             $program->close($id, 1006);
             Conns::forget($id);
         }
-        self::$there = [];
+        self::$there = Places::$became = [];
     }
 
     /** Closes all who are in a value: nobody knows what the program knew of them. */
@@ -167,171 +162,6 @@ final class Carry
             }
             return [];
         }
-    }
-
-    /** Where to look: "" the globals, "::CLASS" static properties, else a root. */
-    static function places(array $roots): \Generator
-    {
-        self::$owners = [];
-        foreach ($roots as $object) {
-            self::$owners[\spl_object_id($object)] = true;
-        }
-        foreach ($roots as $place => $object) {
-            $values = self::properties($object);
-            foreach (self::keeps($object) ? [] : \array_keys($values) as $name) {
-                if (\preg_match(self::NEW, $name)) {
-                    unset($values[$name]);
-                }
-            }
-            yield $place => $values;
-        }
-        $globals = [];
-        foreach ($GLOBALS as $name => $value) {
-            if ($name !== 'GLOBALS' && $name[0] !== '_') {
-                $globals[$name] = $value;
-            }
-        }
-        yield '' => $globals;
-        foreach (self::classes() as $class => $r) {
-            if ($values = (array)$r->getStaticProperties()) {
-                yield "::$class" => $values;
-            }
-        }
-    }
-
-    /** The program's classes that have static properties. */
-    private static function classes(): array
-    {
-        $all = \get_declared_classes();
-        foreach (\array_slice($all, self::$known) as $class) {
-            if (\strncmp($class, 'Pushd\\', 6) === 0 || \strncmp($class, 'Workerman\\', 10) === 0 || \strncmp($class, 'Composer\\', 9) === 0) {
-                continue;
-            }
-            $r = new \ReflectionClass($class);
-            if ($r->isUserDefined() && $r->getProperties(\ReflectionProperty::IS_STATIC)) {
-                self::$classes[$class] = $r;
-            }
-        }
-        self::$known = \count($all);
-        return self::$classes;
-    }
-
-    /** All properties of an object, private ones too. */
-    private static function properties($object): array
-    {
-        $values = [];
-        foreach ((array)$object as $name => $value) {
-            $values[($at = \strrpos($name, "\0")) === false ? $name : \substr($name, $at + 1)] = $value;
-        }
-        return $values;
-    }
-
-    /** Whether all that an object has is the program's: one of a class of its own. */
-    private static function keeps(object $o): bool
-    {
-        return !$o instanceof \Workerman\Worker && !$o instanceof \Swoole\Server;
-    }
-
-    /** The objects whose methods, or whose closures, a program's callbacks are, by class: they know what it knows. */
-    static function owners(iterable $callbacks): array
-    {
-        $owners = $met = [];
-        foreach ($callbacks as $f) {
-            $o = \is_array($f) ? $f[0] ?? null : $f;
-            $o = $o instanceof \Closure ? (new \ReflectionFunction($o))->getClosureThis() : $o;
-            if (!\is_object($o) || isset($met[\spl_object_id($o)]) || $o instanceof \Workerman\Worker || $o instanceof \Swoole\Server || !(new \ReflectionObject($o))->isUserDefined()) {
-                continue;
-            }
-            $met[\spl_object_id($o)] = true;
-            for ($class = 'on ' . \get_class($o), $i = 2; isset($owners[$place = $i > 2 ? "$class $i" : $class]); $i++);
-            $owners[$place] = $o;
-        }
-        return $owners;
-    }
-
-    /** false: there is no such place. */
-    private static function put(array $roots, string $place, string $name, $value): bool
-    {
-        if ($place === '') {
-            if (!self::into($GLOBALS[$name] ?? null, $value)) {
-                $GLOBALS[$name] = $value;
-            }
-            return true;
-        }
-        $class = \strncmp($place, '::', 2) === 0 ? \substr($place, 2) : null;
-        $object = $roots[$place] ?? null;
-        if ($class !== null ? !\class_exists($class) : $object === null) {
-            return false;
-        }
-        return self::set($class ?? $object, $name, $value);
-    }
-
-    /** Sets a property of an object, or a static one of a class; false: there is none. */
-    private static function set($of, string $name, $value): bool
-    {
-        $object = \is_object($of) ? $of : null;
-        for ($r = new \ReflectionClass($of); $r; $r = $r->getParentClass()) {
-            if (!$r->hasProperty($name)) {
-                continue;
-            }
-            $p = $r->getProperty($name);
-            $p->setAccessible(true);
-            $there = $p->isStatic() ? ($p->isInitialized() ? $p->getValue() : null) : ($p->isInitialized($object) ? $p->getValue($object) : null);
-            if (self::into($there, $value) || \is_object($there) && ($value instanceof \Workerman\Worker || $value instanceof \Swoole\Server)) {
-                return true;
-            }
-            if ($value === null && ($t = $p->getType()) && !$t->allowsNull()) {
-                $value = self::none($t); // a typed property is emptied, not unset
-            }
-            $p->isStatic() ? $p->setValue(null, $value) : $p->setValue($object, $value);
-            return true;
-        }
-        if ($object !== null) {
-            @$object->$name = $value; // undeclared, which PHP 8.2 has a word about
-        }
-        return $object !== null;
-    }
-
-    /**
-     * Puts into an object that is there what one of its class has: the program knows
-     * it by other names, too, and it may not be replaced. null takes out of it.
-     */
-    private static function into($there, $value): bool
-    {
-        if (!\is_object($there) || $value !== null && (!\is_object($value) || \get_class($value) !== \get_class($there)) || Conns::isOne($there)) {
-            return false;
-        }
-        if ($there instanceof \SplObjectStorage) {
-            $value === null ? $there->removeAll(clone $there) : $there->addAll($value);
-            return true;
-        }
-        if ($there instanceof \ArrayObject) {
-            $there->exchangeArray($value === null ? [] : $value->getArrayCopy());
-            return true;
-        }
-        if ($value === null || !(new \ReflectionObject($there))->isUserDefined()) {
-            return false;
-        }
-        foreach (self::properties($value) as $name => $v) {
-            try {
-                self::set($there, $name, $v);
-            } catch (\Throwable $e) { // readonly: it is new code's
-                Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
-            }
-        }
-        return true;
-    }
-
-    private static function none(\ReflectionType $type)
-    {
-        $name = $type instanceof \ReflectionNamedType ? $type->getName() : (string)\strtok((string)$type, '|');
-        if ($name === 'array' || $name === 'iterable') {
-            return [];
-        }
-        if ($type instanceof \ReflectionNamedType && $type->isBuiltin() || \in_array($name, ['int', 'string', 'float', 'bool'], true)) {
-            return $name === 'string' ? '' : 0;
-        }
-        return (new \ReflectionClass($name))->newInstanceWithoutConstructor();
     }
 
     /** Whether a value is a connection or its number, or has one. */
@@ -373,12 +203,12 @@ final class Carry
     /** What an object has that may be connections, without a call of the program's code; null: that is not looked at. */
     static function contents(object $v): ?array
     {
-        if ($v instanceof Connection || $v instanceof \Closure || $v instanceof \Workerman\Worker || $v instanceof \Swoole\Server || $v instanceof Program || isset(self::$owners[\spl_object_id($v)]) || Shared::has($v)) {
+        if ($v instanceof Connection || $v instanceof \Closure || Places::isServer($v) || $v instanceof Program || isset(Places::$owners[\spl_object_id($v)]) || Shared::has($v)) {
             return null;
         }
-        foreach (['SplObjectStorage' => ['__serialize', 0], 'SplDoublyLinkedList' => ['__serialize', 1], 'ArrayObject' => ['__serialize', 1]] as $class => [$method, $part]) {
+        foreach (['SplObjectStorage' => 0, 'SplDoublyLinkedList' => 1, 'ArrayObject' => 1] as $class => $part) {
             if ($v instanceof $class) { // no foreach, which would move the one that the program is in
-                return (array)((new \ReflectionMethod($class, $method))->invoke($v)[$part] ?? []);
+                return (array)((new \ReflectionMethod($class, '__serialize'))->invoke($v)[$part] ?? []);
             }
         }
         return (new \ReflectionObject($v))->isUserDefined() ? (array)$v : null;

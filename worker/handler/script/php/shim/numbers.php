@@ -12,7 +12,6 @@ final class Numbers
     const PART = 200;     // a look takes one in so many parts of the time
     const PAUSE = 0.05;   // seconds from one look to the next at least
     const MOST = 200000;  // values that a look takes in; what is behind them is not seen
-    const DEPTH = 6;      // as Carry's
 
     /** Connections that the last look has found: number => true. */
     public static $found = [];
@@ -47,12 +46,12 @@ final class Numbers
     {
         self::$seen = self::$met = [];
         self::$left = self::MOST;
-        foreach (Carry::places(Program::$serving->roots()) as $values) {
-            self::in($values, self::DEPTH + 1);
+        foreach (Places::all(Program::$serving->roots()) as $values) {
+            self::in($values, Carry::DEPTH + 1);
         }
         foreach ($tables ? Shared::each() : [] as [, , $one]) {
             if ($one instanceof \Swoole\Table) {
-                self::in($one->pushdContent(), self::DEPTH);
+                self::in($one->pushdContent(), Carry::DEPTH);
             }
         }
         if (self::$left < 0) {

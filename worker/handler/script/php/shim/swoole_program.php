@@ -156,7 +156,7 @@ namespace Pushd {
 
         public function roots(): array
         {
-            return ['server' => $this->server] + Carry::owners(\array_merge(...\array_map(static function ($port) {
+            return ['server' => $this->server] + Places::owners(\array_merge(...\array_map(static function ($port) {
                 return \array_values($port->pushdOn);
             }, $this->ports)));
         }

@@ -175,7 +175,7 @@ namespace Pushd {
             $callbacks = \array_filter(\get_object_vars($this->w), static function ($name) {
                 return \strncmp($name, 'on', 2) === 0;
             }, \ARRAY_FILTER_USE_KEY);
-            return ['worker' => $this->w] + Carry::owners($callbacks);
+            return ['worker' => $this->w] + Places::owners($callbacks);
         }
 
         /** Whether a callback's own text has a word: it may set callbacks of a connection. */

@@ -1,0 +1,198 @@
+<?php
+namespace Pushd;
+
+/**
+ * Places are where a program may have put what it knows of connections, by names that
+ * the next process finds again: globals, static properties, and the properties of the
+ * Worker, the server or component and of the objects whose methods are callbacks.
+ */
+final class Places
+{
+    /** What of a Worker or a server is new code's own: what it calls, and what set() says. */
+    const NEW = '~^(?:on[A-Z]\w*|pushd\w*|setting|ports|eventLoop)$~';
+
+    /** Objects that are a place of their own: object id => true. */
+    public static $owners = [];
+
+    /** What has been taken over and gone into an object that was there: object id => that one. */
+    public static $became = [];
+
+    private static $classes = [], $known = 0; // those with static properties, among so many that were there
+
+    /** Where to look: "" the globals, "::CLASS" static properties, else a root. */
+    static function all(array $roots): \Generator
+    {
+        self::$owners = [];
+        foreach ($roots as $object) {
+            self::$owners[\spl_object_id($object)] = true;
+        }
+        foreach ($roots as $place => $object) {
+            $values = self::properties($object);
+            foreach (self::isServer($object) ? \array_keys($values) : [] as $name) {
+                if (\preg_match(self::NEW, $name)) {
+                    unset($values[$name]);
+                }
+            }
+            yield $place => $values;
+        }
+        $globals = [];
+        foreach ($GLOBALS as $name => $value) {
+            if ($name !== 'GLOBALS' && $name[0] !== '_') {
+                $globals[$name] = $value;
+            }
+        }
+        yield '' => $globals;
+        foreach (self::classes() as $class => $r) {
+            if ($values = (array)$r->getStaticProperties()) {
+                yield "::$class" => $values;
+            }
+        }
+    }
+
+    /** The program's classes that have static properties. */
+    private static function classes(): array
+    {
+        $all = \get_declared_classes();
+        foreach (\array_slice($all, self::$known) as $class) {
+            if (\strncmp($class, 'Pushd\\', 6) === 0 || \strncmp($class, 'Workerman\\', 10) === 0 || \strncmp($class, 'Composer\\', 9) === 0) {
+                continue;
+            }
+            $r = new \ReflectionClass($class);
+            if ($r->isUserDefined() && $r->getProperties(\ReflectionProperty::IS_STATIC)) {
+                self::$classes[$class] = $r;
+            }
+        }
+        self::$known = \count($all);
+        return self::$classes;
+    }
+
+    /** All properties of an object, private ones too. */
+    static function properties(object $object): array
+    {
+        $values = [];
+        foreach ((array)$object as $name => $value) {
+            $values[($at = \strrpos($name, "\0")) === false ? $name : \substr($name, $at + 1)] = $value;
+        }
+        return $values;
+    }
+
+    /** Whether it is what the program has of pushd: the Worker, the server or a port of it. */
+    static function isServer(object $o): bool
+    {
+        return $o instanceof \Workerman\Worker || $o instanceof \Swoole\Server;
+    }
+
+    /** The objects whose methods, or whose closures, a program's callbacks are, by class: they know what it knows. */
+    static function owners(iterable $callbacks): array
+    {
+        $owners = $counts = [];
+        foreach ($callbacks as $f) {
+            $o = \is_array($f) ? $f[0] ?? null : $f;
+            $o = $o instanceof \Closure ? (new \ReflectionFunction($o))->getClosureThis() : $o;
+            if (!\is_object($o) || \in_array($o, $owners, true) || self::isServer($o) || !(new \ReflectionObject($o))->isUserDefined()) {
+                continue;
+            }
+            $class = \get_class($o);
+            $counts[$class] = ($counts[$class] ?? 0) + 1;
+            $owners["on $class $counts[$class]"] = $o;
+        }
+        return $owners;
+    }
+
+    /** false: there is no such place. */
+    static function put(array $roots, string $place, string $name, $value): bool
+    {
+        if ($place === '') {
+            $value = self::became($value);
+            if (!self::into($GLOBALS[$name] ?? null, $value)) {
+                $GLOBALS[$name] = $value;
+            }
+            return true;
+        }
+        $class = \strncmp($place, '::', 2) === 0 ? \substr($place, 2) : null;
+        $object = $roots[$place] ?? null;
+        if ($class !== null ? !\class_exists($class) : $object === null) {
+            return false;
+        }
+        return self::set($class ?? $object, $name, $value);
+    }
+
+    /** Sets a property of an object, or a static one of a class; false: there is none. */
+    static function set($of, string $name, $value): bool
+    {
+        $object = \is_object($of) ? $of : null;
+        $value = self::became($value);
+        for ($r = new \ReflectionClass($of); $r; $r = $r->getParentClass()) {
+            if (!$r->hasProperty($name)) {
+                continue;
+            }
+            $p = $r->getProperty($name);
+            $p->setAccessible(true);
+            $there = $p->isStatic() ? ($p->isInitialized() ? $p->getValue() : null) : ($p->isInitialized($object) ? $p->getValue($object) : null);
+            if (self::into($there, $value) || \is_object($there) && \is_object($value) && self::isServer($value)) {
+                return true;
+            }
+            if ($value === null && ($t = $p->getType()) && !$t->allowsNull()) {
+                $value = self::none($t); // a typed property is emptied, not unset
+            }
+            $p->isStatic() ? $p->setValue(null, $value) : $p->setValue($object, $value);
+            return true;
+        }
+        if ($object !== null) {
+            @$object->$name = $value; // undeclared, which PHP 8.2 has a word about
+        }
+        return $object !== null;
+    }
+
+    /**
+     * Puts into an object that is there what one of its class has: the program knows
+     * it by other names, too, and it may not be replaced. null takes out of it.
+     */
+    private static function into($there, $value): bool
+    {
+        if ($there === $value) {
+            return \is_object($there);
+        }
+        if (!\is_object($there) || $value !== null && (!\is_object($value) || \get_class($value) !== \get_class($there)) || Conns::isOne($there)) {
+            return false;
+        }
+        if ($there instanceof \SplObjectStorage) {
+            $value === null ? $there->removeAll(clone $there) : $there->addAll($value);
+            return true;
+        }
+        if ($there instanceof \ArrayObject) {
+            $there->exchangeArray($value === null ? [] : $value->getArrayCopy());
+            return true;
+        }
+        if ($value === null || !(new \ReflectionObject($there))->isUserDefined()) {
+            return false;
+        }
+        self::$became[\spl_object_id($value)] = $there; // first: it may know itself
+        foreach (self::properties($value) as $name => $v) {
+            try {
+                self::set($there, $name, $v);
+            } catch (\Throwable $e) { // readonly: it is new code's
+                Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
+            }
+        }
+        return true;
+    }
+
+    /** What has gone into an object that was there is that one from then on. */
+    private static function became($value)
+    {
+        return \is_object($value) ? self::$became[\spl_object_id($value)] ?? $value : $value;
+    }
+
+    private static function none(\ReflectionType $type)
+    {
+        $name = $type instanceof \ReflectionNamedType ? $type->getName() : (string)\strtok((string)$type, '|');
+        if ($name === 'array' || $name === 'iterable') {
+            return [];
+        }
+        if ($type instanceof \ReflectionNamedType && $type->isBuiltin() || \in_array($name, ['int', 'string', 'float', 'bool'], true)) {
+            return $name === 'string' ? '' : 0;
+        }
+        return (new \ReflectionClass($name))->newInstanceWithoutConstructor();
+    }
+}
