@@ -170,3 +170,21 @@ namespace {
 		t.Errorf("%d connections go along", ids.Len())
 	}
 }
+
+// TestPacketsWithoutEnd: a protocol class that waits for ever does not fill the memory.
+func TestPacketsWithoutEnd(t *testing.T) {
+	h := serve(t, program(t, `
+namespace Protocols {
+    class Endless { static function input($b, $c) { return 0; } static function decode($b, $c) { return $b; } static function encode($b, $c) { return $b; } }
+}
+namespace {
+    Workerman\Connection\TcpConnection::$defaultMaxPackageSize = 5000;
+    $w = new Workerman\Worker('endless://0.0.0.0:2346');
+    Workerman\Worker::runAll();
+}`), "start")
+	h.bytes(script.Open, 1, "")
+	h.message(1, strings.Repeat("x", 5000))
+	h.want("HELD+1 1")
+	h.message(1, "x")
+	h.want("END/1000 1", "HELD 1")
+}
