@@ -71,6 +71,10 @@ func TestCarryPlaces(t *testing.T) {
 			`global $app; $app->users[$fd] = 1`, `global $app; return isset($app->users[$fd]) && $app->me === $app && $app->chat->app === $app`},
 		{"one object by two names", `class U { public $name = ''; } $users = $rooms = [];`,
 			`global $users, $rooms; $u = new U; $users[$fd] = $rooms['hall'][$fd] = $u`, `global $users, $rooms; return $users[$fd] === $rooms['hall'][$fd]`},
+		{"closure beside the map", `class Room { public $users = []; public $log; public $topic = 'none'; function __construct() { $this->log = function () { return 'here'; }; } } class Hub { public $room; function __construct() { $this->room = new Room; } } $hub = new Hub;`,
+			`global $hub; $hub->room->users[$fd] = 1; $hub->room->topic = 'tea'; $hub->room->log = function () { return 'old'; }`, `global $hub; return isset($hub->room->users[$fd]) && $hub->room->topic === 'tea' && ($hub->room->log)() === 'here'`},
+		{"file beside the map", `class Hub { public $users = []; private $log; function __construct() { $this->log = fopen('php://stderr', 'w'); } function log() { return fwrite($this->log, 'x'); } } $hub = new Hub;`,
+			`$GLOBALS['hub']->users[$fd] = 1`, `global $hub; return isset($hub->users[$fd]) && $hub->log() === 1`},
 		{"code that throws", `class L extends ArrayObject { function getIterator(): Iterator { throw new Exception('no'); } } class S extends SplObjectStorage { function __serialize(): array { throw new Exception('no'); } } ` +
 			`$l = new L([1]); $s = new S; $users = [];`, `$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`},
 	} {
@@ -151,6 +155,19 @@ $server->start();`
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("$users was not taken over")
+
+	// Only what a closure is beside could be carried, and the new code has no object yet.
+	code = `
+class Room { public $users = []; public $log; }
+$room = null;
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) { global $room; $room = new Room; $room->log = function () {}; $room->users[$f->fd] = 1; $server->push($f->fd, 'done'); });
+$server->start();`
+	h, orders = moved(t, code, code)
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+	h.says("only a part of this Room could be carried")
 
 	code = `
 class R { static $users = []; }

@@ -82,3 +82,59 @@ $server->start();`
 		t.Fatalf("the next process has found %q, want %q", got, want)
 	}
 }
+
+// TestIdentity: what a program files by spl_object_id or spl_object_hash of a connection it
+// finds again in each callback, and after a reload, whether it holds the object or not.
+func TestIdentity(t *testing.T) {
+	const code = `
+namespace Chat;
+use Ratchet\ConnectionInterface;
+class Hub implements \Ratchet\MessageComponentInterface {
+    private $clients = [], $names = [], $hashes = [], $all;
+    function __construct() { $this->all = new \SplObjectStorage; }
+    function onOpen(ConnectionInterface $conn) { KEEP; $this->names[spl_object_id($conn)] = 'Ann'; $this->hashes[spl_object_hash($conn)] = 'Bob'; }
+    function onMessage(ConnectionInterface $from, $text) {
+        $o = new \stdClass;
+        $own = spl_object_id($o) !== spl_object_id(new \stdClass) && spl_object_id($o) < 65536 && spl_object_hash($o) === sprintf('%016x%016x', spl_object_id($o), 0);
+        $from->send(($this->names[spl_object_id($from)] ?? '?') . ' ' . ($this->hashes[spl_object_hash($from)] ?? '?') . ' ' . count($this->clients + $this->names) . ($own ? ' own' : ''));
+    }
+    function onClose(ConnectionInterface $conn) { unset($this->clients[spl_object_id($conn)], $this->names[spl_object_id($conn)], $this->hashes[spl_object_hash($conn)]); }
+    function onError(ConnectionInterface $conn, \Exception $e) {}
+}
+\Ratchet\Server\IoServer::factory(new \Ratchet\Http\HttpServer(new \Ratchet\WebSocket\WsServer(new Hub)), 9501)->run();`
+	for name, keep := range map[string]string{"held": "$this->clients[spl_object_id($conn)] = $conn", "not held": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := program(t, strings.ReplaceAll(code, "KEEP", keep))
+			h := serve(t, file, "start")
+			says := func(id uint64, want string) {
+				t.Helper()
+				h.message(id, "who")
+				if got := h.done(); !slices.Contains(got, fmt.Sprintf("SEND %d %s", id, want)) {
+					t.Errorf("%q, want %s\n%s", got, want, h.log)
+				}
+			}
+			h.open(script.Open, big, "")
+			h.open(script.Open, big+1, "")
+			h.done()
+			says(big, "Ann Bob 2 own")
+			_, carried := h.stop(script.Successor)
+			ids, data, err := script.ParseCarry(carried)
+			must(t, err)
+			if ids.Len() != 2 {
+				t.Fatalf("%d connections are carried\n%s", ids.Len(), h.log)
+			}
+			h = serve(t, file, "start")
+			h.write(script.AppendCarry(nil, script.Carried, []uint64{big, big + 1}, data))
+			h.open(script.Resume, big, "")
+			h.open(script.Resume, big+1, "")
+			h.open(script.Open, big+2, "")
+			h.done()
+			says(big, "Ann Bob 3 own")
+			says(big+2, "Ann Bob 3 own")
+			h.closed(big + 1)
+			h.done()
+			says(big+2, "Ann Bob 2 own")
+		})
+	}
+}

@@ -32,6 +32,7 @@ type Command struct {
 	Daemon bool     // echo goes where the program says, as when Workerman is a daemon
 
 	ini string // folder of ini files to be read in place of PHP's own, "" = those
+	off string // functions that a handler's PHP has switched off, once there was a plan
 }
 
 // Group is one Worker or server of a program.
@@ -91,6 +92,8 @@ type said struct {
 	Opens     string `json:"opens"` // a function that opens a socket
 	At        string `json:"at"`
 	Extension string `json:"extension"` // that is in the way
+	PHP       int    `json:"php"`       // its version, 80100 is 8.1.0
+	Off       string `json:"off"`       // functions that the ini files switch off
 	INI       string `json:"ini"`
 	Scanned   string `json:"scanned"`
 }
@@ -110,9 +113,19 @@ func (c *Command) Plan(ctx context.Context, out io.Writer) (*Program, error) {
 			}
 			continue
 		}
+		c.off = s.off()
 		return c.judge(s)
 	}
 	return nil, fmt.Errorf("%s: PHP has the extension swoole compiled in: use another PHP (PUSHD_PHP names one)", c.File)
+}
+
+// off is what the ini files switch off and what has another meaning in a handler: of
+// two lists PHP takes one.
+func (s *said) off() string {
+	if s.PHP < 80100 {
+		return s.Off
+	}
+	return strings.TrimPrefix(s.Off+","+Identity, ",")
 }
 
 func (c *Command) judge(s *said) (*Program, error) {
@@ -227,6 +240,9 @@ func (c *Command) Handler() (args []string, env map[string]string) {
 
 func (c *Command) run(role Role) (args, env []string) {
 	args = append([]string{or(c.PHP, "php")}, Args(c.Shim, role)...)
+	if role == Handler && c.off != "" {
+		args = append(args, "-d", "disable_functions="+c.off)
+	}
 	if c.Daemon {
 		args = append(args, "-d", "pushd.daemon=1")
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,7 +167,7 @@ func TestWithoutSwoole(t *testing.T) {
 	confd := filepath.Join(dir, "conf.d")
 	must(t, os.Mkdir(confd, 0o755))
 	ini := filepath.Join(dir, "php.ini")
-	must(t, os.WriteFile(ini, []byte("precision = 7\nextension=openswoole.so\n"), 0o644))
+	must(t, os.WriteFile(ini, []byte("precision = 7\ndisable_functions = exec,system\nextension=openswoole.so\n"), 0o644))
 	must(t, os.WriteFile(filepath.Join(confd, "20-swoole.ini"), []byte("; priority=20\n extension = swoole\n"), 0o644))
 	must(t, os.WriteFile(filepath.Join(confd, "30-mine.ini"), []byte("user_agent = mine\n"), 0o644))
 	fake := filepath.Join(dir, "php")
@@ -193,7 +194,11 @@ $s->start();`), Shim: shim(t)}
 	if got, _ := os.ReadFile(filepath.Join(filepath.Dir(c.File), "ini")); string(got) != "7mine" {
 		t.Errorf("the other settings are %q", got)
 	}
-	if _, env := c.Handler(); env["PHP_INI_SCAN_DIR"] == "" {
+	args, env := c.Handler()
+	if env["PHP_INI_SCAN_DIR"] == "" {
 		t.Error("handlers are run with the extension")
+	}
+	if off := "disable_functions=exec,system," + php.Identity; !slices.Contains(args, off) {
+		t.Errorf("handlers are run with %q, want %s", args, off)
 	}
 }

@@ -56,26 +56,37 @@ final class Carry
         }
     }
 
-    /** All values as one text, so that an object that is in two of them is one in the next process, too. */
+    /**
+     * All values as one text, so that an object that is in two of them is one in the next
+     * process, too. What cannot go, with what is in it, is not in out then.
+     */
     private static function text(array &$out): string
     {
-        self::$conns = [];
-        try {
-            return \serialize($out);
-        } catch (\Throwable $e) {
-            foreach ($out as $place => $values) {
-                foreach ($values as $name => $value) {
-                    try {
-                        \serialize($value);
-                    } catch (\Throwable $e) {
-                        Program::once("carry $place $name", "\$$name cannot be carried over: " . $e->getMessage());
-                        unset($out[$place][$name]);
-                    }
+        foreach ($out as $place => $values) {
+            foreach ($values as $name => $value) {
+                if (Part::whole($value)) {
+                    continue;
+                }
+                unset($out[$place][$name]);
+                if ($part = Part::of($value)) {
+                    $out[$place][$name] = $part;
+                } else {
+                    Program::once("carry $place $name", "\$$name cannot be carried over: " . self::why($value));
                 }
             }
         }
         self::$conns = [];
         return \serialize($out);
+    }
+
+    private static function why($value): string
+    {
+        try {
+            \serialize($value);
+        } catch (\Throwable $e) {
+            return $e->getMessage();
+        }
+        return 'it has an open file or stream';
     }
 
     /** What has been carried is not here any more: who is held still is held elsewhere. */
@@ -84,7 +95,7 @@ final class Carry
         foreach ($out as $place => &$values) {
             foreach ($values as $name => &$value) {
                 try {
-                    Places::put($roots, $place, $name, null);
+                    $value instanceof Part ? $value->drop() : Places::put($roots, $place, $name, null);
                 } catch (\Throwable $e) { // a readonly property, or one that has to be of an interface
                     foreach (\is_object($value) && !Conns::isOne($value) ? Places::properties($value) : [] as $k => $v) {
                         try {
@@ -135,11 +146,11 @@ final class Carry
     /** Closes all who are in a value: nobody knows what the program knew of them. */
     private static function end($v, int $depth): void
     {
-        if (Conns::isOne($v) || self::isNumber($v)) {
-            Link::end(\is_object($v) ? $v->pushdId() : (int)$v, 1012, 'restart');
+        if ($id = Conns::isOne($v) ? $v->pushdId() : self::number($v)) {
+            Link::end($id, 1012, 'restart');
         } elseif ($depth > 0 && (\is_array($v) || \is_object($v))) {
             foreach (\is_array($v) ? $v : self::contents($v) ?? [] as $k => $x) {
-                self::isNumber($k) && Link::end((int)$k, 1012, 'restart');
+                ($id = self::number($k)) && Link::end($id, 1012, 'restart');
                 self::end($x, $depth - 1);
             }
         }
@@ -165,7 +176,7 @@ final class Carry
     }
 
     /** Whether a value is a connection or its number, or has one. */
-    private static function has($v): bool
+    static function has($v): bool
     {
         self::$seen = [];
         return self::refers($v, self::DEPTH);
@@ -174,7 +185,7 @@ final class Carry
     private static function refers($v, int $depth): bool
     {
         if (!\is_array($v) && !\is_object($v)) {
-            return self::isNumber($v);
+            return self::number($v) > 0;
         }
         if (\is_array($v)) {
             return $depth > 0 && self::any($v, $depth - 1);
@@ -193,7 +204,7 @@ final class Carry
     private static function any(array $list, int $depth): bool
     {
         foreach ($list as $k => $x) {
-            if (self::isNumber($k) || self::refers($x, $depth)) {
+            if (self::number($k) || self::refers($x, $depth)) {
                 return true;
             }
         }
@@ -214,16 +225,19 @@ final class Carry
         return (new \ReflectionObject($v))->isUserDefined() ? (array)$v : null;
     }
 
-    /** Numbers of connections count as connections: they are drawn from 2^53, so nothing else is one by chance. */
-    static function isNumber($n): bool
+    /**
+     * The connection whose number, or hash (see Identity), a value is; 0: it is none.
+     * They count as connections: numbers are drawn from 2^53, so nothing else is one by chance.
+     */
+    static function number($n): int
     {
         if (\is_string($n)) {
-            if (!isset($n[5]) || isset($n[16]) || !\ctype_digit($n)) {
-                return false;
+            if (isset($n[31])) {
+                $n = Identity::number($n);
+            } else {
+                $n = isset($n[5]) && !isset($n[16]) && \ctype_digit($n) ? (int)$n : 0;
             }
-        } elseif (!\is_int($n) || $n <= self::SMALL) {
-            return false;
         }
-        return isset(Conns::$open[$n]) || isset(self::$there[$n]);
+        return \is_int($n) && $n > self::SMALL && (isset(Conns::$open[$n]) || isset(self::$there[$n])) ? $n : 0;
     }
 }

@@ -30,7 +30,7 @@ final class Fibers
     /** How many suspended ones a connection has: number => count. */
     public static $of = [];
 
-    private static $all = [];    // those of ours that have not ended: object id of the fiber => Coroutine
+    private static $all;         // those of ours that have not ended: a WeakMap, fiber => Coroutine; null: there was none yet
     private static $idle = [];   // fibers that wait for a callback
     private static $asleep = []; // fibers of others that sleep: object id => since when
     private static $since;       // of fibers of others: when they have slept first
@@ -65,12 +65,13 @@ final class Fibers
     /** Whether there may be one more. */
     static function room(): bool
     {
-        if (\count(self::$all) < self::$most && (\count(self::$all) & 255) !== 255) {
+        $now = self::count();
+        if ($now < self::$most && ($now & 255) !== 255) {
             return true;
         }
         $limit = (int)\ini_get('memory_limit') << (['K' => 10, 'M' => 20, 'G' => 30][\strtoupper(\substr((string)\ini_get('memory_limit'), -1))] ?? 0);
         $most = $limit > 0 ? \min(self::$most, (int)($limit * 0.6 / self::SIZE)) : self::$most;
-        if (\count(self::$all) < $most) {
+        if ($now < $most) {
             return true;
         }
         Program::once('coroutines', "$most coroutines wait for something, and that is as many as there may be: go() is false, and callbacks that wait hold up the process");
@@ -85,7 +86,8 @@ final class Fibers
             $fiber = \array_pop(self::$idle) ?? new \Fiber([self::class, 'serve']);
         } while ($fiber->isTerminated());
         $c->fiber = $fiber;
-        self::$all[\spl_object_id($fiber)] = $c;
+        self::$all = self::$all ?? new \WeakMap();
+        self::$all[$fiber] = $c;
         $fiber->isStarted() ? $fiber->resume($c) : $fiber->start($c);
         $c->check();
         if ($c->fiber !== null) {
@@ -101,7 +103,7 @@ final class Fibers
         for (;;) {
             $fiber = $c->fiber;
             $c->run();
-            unset(self::$all[\spl_object_id($fiber)]);
+            unset(self::$all[$fiber]);
             if ($c->since !== null) {
                 self::of($c->conn, -1);
             }
@@ -134,13 +136,19 @@ final class Fibers
     /** The coroutine that runs, if one of ours does. */
     static function current(): ?Coroutine
     {
-        return self::$all && ($fiber = \Fiber::getCurrent()) ? self::$all[\spl_object_id($fiber)] ?? null : null;
+        return self::$all && ($fiber = \Fiber::getCurrent()) ? self::$all[$fiber] ?? null : null;
     }
 
     /** Those that have not ended: id => Coroutine. */
     static function all(): array
     {
-        return \array_column(self::$all, null, 'id');
+        return \array_column(self::$all ? \iterator_to_array(self::$all, false) : [], null, 'id');
+    }
+
+    /** How many these are. */
+    private static function count(): int
+    {
+        return self::$all ? \count(self::$all) : 0;
     }
 
     /** Suspends the coroutine that runs until somebody wakes it; not true: time is over, or it was cancelled. */
@@ -257,7 +265,7 @@ final class Fibers
     private static function patience(): float
     {
         $last = self::$asleep ? \max(self::$asleep) : 0.0;
-        foreach (self::$all as $c) {
+        foreach (self::$all ?? [] as $c) {
             $last = \max($last, $c->since ?? 0.0);
         }
         return $last > 0 ? $last + self::PATIENCE : 0.0;
@@ -266,9 +274,9 @@ final class Fibers
     /** Goes on until all coroutines have ended: true, or nothing can wake those that are left. */
     static function drain(): bool
     {
-        while (self::$all && Loop::wakes(\INF)) {
+        while (self::count() > 0 && Loop::wakes(\INF)) {
             Loop::turn(Timers::$next);
         }
-        return !self::$all;
+        return self::count() === 0;
     }
 }

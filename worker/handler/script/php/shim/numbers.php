@@ -68,11 +68,11 @@ final class Numbers
             if (--self::$left < 0) {
                 return;
             }
-            if (\is_int($k) && $k > Carry::SMALL && isset(Conns::$open[$k])) {
-                self::$seen[$k] = true;
+            if (\is_int($k) ? $k > Carry::SMALL && isset(Conns::$open[$id = $k]) : isset($k[31]) && $id = Carry::number($k)) {
+                self::$seen[$id] = true;
             }
-            if (\is_int($v) ? $v > Carry::SMALL && isset(Conns::$open[$v]) : \is_string($v) && isset($v[5]) && Carry::isNumber($v)) {
-                self::$seen[$v] = true;
+            if (\is_int($v) ? $v > Carry::SMALL && isset(Conns::$open[$id = $v]) : \is_string($v) && isset($v[5]) && $id = Carry::number($v)) {
+                self::$seen[$id] = true;
             } elseif (\is_array($v)) {
                 if ($depth > 1) {
                     self::in($v, $depth - 1);

@@ -153,6 +153,13 @@ final class Places
         if ($there === $value) {
             return \is_object($there);
         }
+        if ($value instanceof Part) {
+            if (!\is_object($there) || \get_class($there) !== $value->class) {
+                throw new \Exception("only a part of this $value->class could be carried, and the new code has none there");
+            }
+            self::fill($there, $value->values);
+            return true;
+        }
         if (!\is_object($there) || $value !== null && (!\is_object($value) || \get_class($value) !== \get_class($there)) || Conns::isOne($there)) {
             return false;
         }
@@ -168,14 +175,19 @@ final class Places
             return false;
         }
         self::$became[\spl_object_id($value)] = $there; // first: it may know itself
-        foreach (self::properties($value) as $name => $v) {
+        self::fill($there, self::properties($value));
+        return true;
+    }
+
+    private static function fill(object $there, array $values): void
+    {
+        foreach ($values as $name => $v) {
             try {
                 self::set($there, $name, $v);
-            } catch (\Throwable $e) { // readonly: it is new code's
+            } catch (\Error $e) { // readonly: it is new code's
                 Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
             }
         }
-        return true;
     }
 
     /** What has gone into an object that was there is that one from then on. */

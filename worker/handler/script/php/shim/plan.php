@@ -39,6 +39,17 @@ final class Plan
         }
     }
 
+    /** What the ini files switch off (disable_functions): this run has a list of its own. */
+    private static function off(): string
+    {
+        $off = '';
+        foreach (\explode(',', \php_ini_loaded_file() . ',' . \php_ini_scanned_files()) as $file) {
+            $ini = ($file = \trim($file)) !== '' ? @\parse_ini_file($file, false, \INI_SCANNER_RAW) : false;
+            $off = $ini['disable_functions'] ?? $off;
+        }
+        return $off;
+    }
+
     /** The program would open a socket of its own. */
     static function opens(string $call): void
     {
@@ -86,7 +97,7 @@ final class Plan
             $groups[$i]['name'] = $name;
         }
         if (ROLE === 'plan') {
-            self::say(['kind' => $kind, 'groups' => $groups] + $more);
+            self::say(['kind' => $kind, 'groups' => $groups, 'php' => \PHP_VERSION_ID, 'off' => self::off()] + $more);
         }
         if (ROLE !== 'handler') {
             self::become($kind);

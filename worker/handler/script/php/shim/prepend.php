@@ -15,7 +15,7 @@ if (\PHP_SAPI !== 'cli' || \defined('Pushd\ROLE')) {
 \define('Pushd\ROLE', (string)\get_cfg_var('pushd.role'));
 
 foreach ([
-    'link', 'outbox', 'flyweight', 'conns', 'numbers', 'loop', 'coroutine', 'fibers', 'words', 'program', 'carry', 'places', 'plan', 'names',
+    'link', 'outbox', 'flyweight', 'identity', 'conns', 'numbers', 'loop', 'coroutine', 'fibers', 'words', 'program', 'carry', 'part', 'places', 'plan', 'names',
     'forget', 'tcp', 'stream', 'listener', 'async', 'protocols', 'raw', 'held', 'workerman', 'workerman_program', 'workerman_around',
     'ratchet', 'ratchet_program', 'ratchet_around', 'swoole', 'swoole_go', 'swoole_http', 'swoole_shared', 'swoole_table', 'swoole_program',
 ] as $file) {
@@ -27,4 +27,6 @@ if (\stripos($file = (string)@\file_get_contents($_SERVER['SCRIPT_FILENAME'] ?? 
 unset($file);
 if (ROLE === 'plan') {
     Plan::begin();
+} elseif (ROLE === 'handler') {
+    require __DIR__ . '/identity_calls.php';
 }

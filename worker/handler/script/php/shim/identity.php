@@ -1,0 +1,31 @@
+<?php
+namespace Pushd;
+
+/** Identity says which object one is: a connection by its number, others by PHP's own. */
+final class Identity
+{
+    const ZEROS = '0000000000000000'; // the end of each hash
+
+    private static $storage; // an SplObjectStorage has PHP's own hash
+
+    static function id(object $o): int
+    {
+        return Conns::isOne($o) ? $o->pushdId() : (int)\hexdec(\substr(self::own($o), 0, 16));
+    }
+
+    static function hash(object $o): string
+    {
+        return Conns::isOne($o) ? \sprintf('%016x', $o->pushdId()) . self::ZEROS : self::own($o);
+    }
+
+    /** The number in a text that may be a hash, 0 unless it is one. */
+    static function number(string $hash): int
+    {
+        return \strlen($hash) === 32 && \substr($hash, 16) === self::ZEROS && \ctype_xdigit($hash) ? (int)\hexdec(\substr($hash, 0, 16)) : 0;
+    }
+
+    private static function own(object $o): string
+    {
+        return (self::$storage ?? self::$storage = new \SplObjectStorage())->getHash($o);
+    }
+}
