@@ -19,7 +19,7 @@ CONNECTIONS ?= 1000000
 # also wait: two packages at once leave a fifth of two cores idle.
 TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log -- -p $$(($$(nproc) + 1))
 
-.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-pinned bench-million bench-reload bench-returns bench-sse bench-tls bench-cluster lint dist clean
+.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-pinned bench-million bench-reload bench-returns bench-sse bench-tls bench-php bench-cluster lint dist clean
 
 build: pushd ## bin/pushd, its second name bin/pushctl, and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushbench ./cmd/pushbench
@@ -105,6 +105,9 @@ bench-sse: build ## streams and long polls beside WebSockets, with the reach: si
 
 bench-tls: build bin/peers ## clients behind TLS beside those in the clear, and net/http, with the reach: seven minutes
 	./bin/pushbench tls
+
+bench-php: build ## PHP programs on pushd beside Workerman, whose vendor/autoload.php is WORKERMAN, with the reach: fifteen minutes
+	./bin/pushbench php --workerman "$(WORKERMAN)"
 
 bench-cluster: ## three nodes on a NATS cluster, at full size: calls, cuts, deaths, reloads
 	PUSHD_TEST_FULL=1 $(GO) test -count=1 -timeout 90m -v ./cmd/pushdtest/cluster

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 		Commands: []*cli.Command{
 			idleCommand(), connectCommand(), echoCommand(), fanoutCommand(),
-			mixCommand(), verifyCommand(), reloadCommand(), reloadsCommand(), presenceCommand(), recoverCommand(), tokensCommand(), sseCommand(), returnsCommand(), tlsCommand(), compareCommand(), millionCommand(), plotCommand(),
+			mixCommand(), verifyCommand(), reloadCommand(), reloadsCommand(), presenceCommand(), recoverCommand(), tokensCommand(), sseCommand(), returnsCommand(), tlsCommand(), phpCommand(), compareCommand(), millionCommand(), plotCommand(),
 		},
 	}
 	for _, c := range app.Commands {

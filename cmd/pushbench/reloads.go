@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 )
@@ -99,12 +100,9 @@ func (p *promises) with(workers int, stage func(*ownServer) error) error {
 	}
 	s := &ownServer{program: p.program, config: filepath.Join(dir, "pushd.toml"), reports: filepath.Join(dir, "reports")}
 	for _, address := range []*string{&s.address, &s.api, &s.apps} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		if *address, err = freeAddress(); err != nil {
 			return err
 		}
-		*address = ln.Addr().String()
-		_ = ln.Close()
 	}
 	text := fmt.Sprintf("runtime_dir = %q\ndata_dir = %q\ndrain = \"1s\"\n[api]\nlisten = %q\nkey = \"bench\"\n[[worker]]\nname = \"push\"\nlisten = \"websocket://%s\"\ncount = %d\nlimits = { max_queue = \"16MiB\" }\nroutes = { %s }\n%s",
 		filepath.Join(dir, "run"), filepath.Join(dir, "data"), s.api, s.address, workers, p.routes, strings.ReplaceAll(p.more, "{apps}", s.apps))
@@ -116,6 +114,15 @@ func (p *promises) with(workers int, stage func(*ownServer) error) error {
 	}
 	defer func() { _, _ = s.run(context.WithoutCancel(p.Context.Context), "stop") }()
 	return stage(s)
+}
+
+// freeAddress is one of this machine at which nobody listens.
+func freeAddress() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return ln.Addr().String(), ln.Close()
 }
 
 // run runs a command of the server's.
@@ -136,14 +143,10 @@ func (p *promises) load(s *ownServer, times int, flags ...string) (Report, []rel
 }
 
 func (p *promises) loadBy(way string, s *ownServer, times int, flags ...string) (Report, []reloadOutcome, error) {
-	args := append([]string{"reload", "--json", "--url", way + "://" + s.address, "--api", "http://" + s.api, "--key", "bench",
-		"--times", strconv.Itoa(times), "--exec", fmt.Sprintf("'%s' reload -c '%s' --json >> '%s'", s.program, s.config, s.reports)}, flags...)
-	c := exec.CommandContext(p.Context.Context, p.self, args...)
-	c.Stderr = p.App.ErrWriter
-	out, err := c.Output()
-	var r Report
-	if jsonErr := json.Unmarshal(out, &r); jsonErr != nil {
-		return r, nil, fmt.Errorf("standing load: %w: %s", err, out)
+	r, _, err := p.report(append([]string{"reload", "--url", way + "://" + s.address, "--api", "http://" + s.api, "--key", "bench",
+		"--times", strconv.Itoa(times), "--exec", fmt.Sprintf("'%s' reload -c '%s' --json >> '%s'", s.program, s.config, s.reports)}, flags...)...)
+	if err != nil {
+		return r, nil, err
 	}
 	raw, err := os.ReadFile(s.reports)
 	if err != nil {
@@ -335,6 +338,10 @@ func (p *promises) output() error {
 			return err
 		}
 	} else {
+		width := 50
+		for _, l := range p.list {
+			width = max(width, utf8.RuneCountInString(l.Name))
+		}
 		for _, l := range p.list {
 			bound, mark := "at most", ""
 			if l.Least {
@@ -343,7 +350,7 @@ func (p *promises) output() error {
 			if !l.OK {
 				mark = "  MISSED"
 			}
-			_, _ = fmt.Fprintf(p.App.Writer, "%-50s %10s %-3s %s %g%s\n", l.Name, short(l.Value), l.Unit, bound, l.Reach, mark)
+			_, _ = fmt.Fprintf(p.App.Writer, "%-*s %10s %-3s %s %g%s\n", width, l.Name, short(l.Value), l.Unit, bound, l.Reach, mark)
 		}
 	}
 	if !ok {

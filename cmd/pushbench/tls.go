@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -249,26 +248,29 @@ func (p *promises) felt(pid int, url string) (float64, error) {
 
 // startRival starts a server to compare with.
 func (p *promises) startRival() (rival *compare.Process, address string, err error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if address, err = freeAddress(); err != nil {
 		return nil, "", err
 	}
-	address = ln.Addr().String()
-	_ = ln.Close()
 	rival, err = compare.Launch(p.Context.Context, compare.Program{Args: []string{p.String("peers"), "gorilla-tls", "--listen", address, "--loops", "2"}})
 	return rival, address, err
 }
 
-// measureAt runs a command of ours against any server.
-func (p *promises) measureAt(pid int, command string, flags ...string) (r Report, err error) {
-	c := exec.CommandContext(p.Context.Context, p.self, append([]string{command, "--json", "--pid", strconv.Itoa(pid)}, flags...)...)
+// measureAt runs a command of ours against any server; what it finds wrong is an error.
+func (p *promises) measureAt(pid int, command string, flags ...string) (Report, error) {
+	r, raw, err := p.report(append([]string{command, "--pid", strconv.Itoa(pid)}, flags...)...)
+	if err == nil && !r.OK {
+		err = fmt.Errorf("%s: %s", command, raw)
+	}
+	return r, err
+}
+
+// report runs a command of ours and returns what it reports, be that good or bad.
+func (p *promises) report(command ...string) (r Report, raw []byte, err error) {
+	c := exec.CommandContext(p.Context.Context, p.self, append([]string{command[0], "--json"}, command[1:]...)...)
 	c.Stderr = p.App.ErrWriter
-	out, err := c.Output()
-	if jsonErr := json.Unmarshal(out, &r); jsonErr != nil {
-		return r, fmt.Errorf("%s: %w: %s", command, err, out)
+	raw, err = c.Output()
+	if jsonErr := json.Unmarshal(raw, &r); jsonErr != nil {
+		return r, raw, fmt.Errorf("%s: %w: %s", command[0], errors.Join(err, jsonErr), raw)
 	}
-	if !r.OK {
-		return r, fmt.Errorf("%s: %s", command, out)
-	}
-	return r, nil
+	return r, raw, nil
 }
