@@ -124,6 +124,20 @@ func phpRuns(p *Program, instance string) bool {
 func (p *Program) phpWords(args []string, errOut io.Writer) ([]string, error) {
 	verb, _ := splitCommand(args)
 	args = slices.Clone(args)
+	drop := func(flag, instead string) {
+		if i := slices.Index(args, flag); i >= 0 {
+			args = slices.Delete(args, i, i+1)
+			if instead != "" {
+				args = append(args, instead)
+			}
+		}
+	}
+	for flag, env := range map[string]string{"--allow-root": phpRootEnv, "--watch-files": phpWatchEnv} {
+		if slices.Contains(args, flag) {
+			drop(flag, "")
+			os.Setenv(env, "1")
+		}
+	}
 	if verb == "" && !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--") }) {
 		found, err := p.phpPlan(errOut)
 		if err != nil {
@@ -138,14 +152,6 @@ func (p *Program) phpWords(args []string, errOut io.Writer) ([]string, error) {
 			args = append(args, "-d")
 		}
 	}
-	drop := func(flag, instead string) {
-		if i := slices.Index(args, flag); i >= 0 {
-			args = slices.Delete(args, i, i+1)
-			if instead != "" {
-				args = append(args, instead)
-			}
-		}
-	}
 	switch verb {
 	case "status", "connections":
 		drop("-d", "--watch")
@@ -153,12 +159,6 @@ func (p *Program) phpWords(args []string, errOut io.Writer) ([]string, error) {
 		drop("-g", "") // each is graceful
 	case "start":
 		drop("-g", "")
-	}
-	for flag, env := range map[string]string{"--allow-root": phpRootEnv, "--watch-files": phpWatchEnv} {
-		if slices.Contains(args, flag) {
-			drop(flag, "")
-			os.Setenv(env, "1")
-		}
 	}
 	if (verb == "start" || verb == "restart") && (slices.Contains(args, "-d") || slices.Contains(args, "--daemon")) {
 		os.Setenv(phpDaemonEnv, "1")

@@ -367,12 +367,13 @@ func TestPHPInstall(t *testing.T) {
 	}
 }
 
-// TestPHPForeground starts a program of Ratchet as its tutorial does.
+// TestPHPForeground starts a program of Ratchet as its tutorial does, with the flag
+// that a refusal of root asks for.
 func TestPHPForeground(t *testing.T) {
 	s, _ := phpServer(t, `<?php
 $server = Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Ratchet\Server\EchoServer)), 8080);
 $server->run();`)
-	c, ended := s.Foreground(func(c *exec.Cmd) { c.Args = c.Args[:3] })
+	c, ended := s.Foreground(func(c *exec.Cmd) { c.Args = append(c.Args[:3], "--allow-root") })
 	client := s.Dial("/")
 	phpAsk(client, "hello", "hello")
 	phpMust(t, c.Process.Signal(os.Interrupt))
