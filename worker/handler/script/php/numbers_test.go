@@ -83,7 +83,7 @@ $server->start();`
 	}
 }
 
-// TestIdentity: what a program files by spl_object_id or spl_object_hash of a connection it
+// TestIdentity: property_exists of a connection is right, and what a program files by spl_object_id or spl_object_hash of a connection it
 // finds again in each callback, and after a reload, whether it holds the object or not.
 func TestIdentity(t *testing.T) {
 	const code = `
@@ -92,10 +92,14 @@ use Ratchet\ConnectionInterface;
 class Hub implements \Ratchet\MessageComponentInterface {
     private $clients = [], $names = [], $hashes = [], $all;
     function __construct() { $this->all = new \SplObjectStorage; }
-    function onOpen(ConnectionInterface $conn) { KEEP; $this->names[spl_object_id($conn)] = 'Ann'; $this->hashes[spl_object_hash($conn)] = 'Bob'; }
+    private $own = 1;
+    function onOpen(ConnectionInterface $conn) { KEEP; if (!property_exists($conn, 'user')) $conn->user = 'Ann'; $this->names[spl_object_id($conn)] = 'Ann'; $this->hashes[spl_object_hash($conn)] = 'Bob'; }
     function onMessage(ConnectionInterface $from, $text) {
         $o = new \stdClass;
         $own = spl_object_id($o) !== spl_object_id(new \stdClass) && spl_object_id($o) < 65536 && spl_object_hash($o) === sprintf('%016x%016x', spl_object_id($o), 0);
+        $o->dynamic = null;
+        $own = $own && property_exists($o, 'dynamic') && !property_exists($o, 'other') && property_exists($this, 'own') && property_exists(self::class, 'own') && !property_exists('None', 'own');
+        $own = $own && property_exists($from, 'user') && property_exists($from, 'resourceId') && !property_exists($from, 'other');
         $from->send(($this->names[spl_object_id($from)] ?? '?') . ' ' . ($this->hashes[spl_object_hash($from)] ?? '?') . ' ' . count($this->clients + $this->names) . ($own ? ' own' : ''));
     }
     function onClose(ConnectionInterface $conn) { unset($this->clients[spl_object_id($conn)], $this->names[spl_object_id($conn)], $this->hashes[spl_object_hash($conn)]); }

@@ -22,9 +22,9 @@ const folder = "shim"
 // switched off, see shim/calls.php.
 const Calls = "stream_socket_server,socket_bind,socket_listen,socket_create_listen,pcntl_fork"
 
-// Identity are PHP's functions that mean something else in a handler process, see
-// shim/identity_calls.php. From PHP 8.1 on it has them switched off for that.
-const Identity = "spl_object_id,spl_object_hash"
+// OwnCalls are PHP's functions that mean something else in a handler process, see
+// shim/own_calls.php. From PHP 8.1 on it has them switched off for that.
+const OwnCalls = "spl_object_id,spl_object_hash,property_exists"
 
 // Role is what a run of PHP is for.
 type Role string

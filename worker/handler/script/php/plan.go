@@ -125,7 +125,7 @@ func (s *said) off() string {
 	if s.PHP < 80100 {
 		return s.Off
 	}
-	return strings.TrimPrefix(s.Off+","+Identity, ",")
+	return strings.TrimPrefix(s.Off+","+OwnCalls, ",")
 }
 
 func (c *Command) judge(s *said) (*Program, error) {

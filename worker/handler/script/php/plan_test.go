@@ -198,7 +198,7 @@ $s->start();`), Shim: shim(t)}
 	if env["PHP_INI_SCAN_DIR"] == "" {
 		t.Error("handlers are run with the extension")
 	}
-	if off := "disable_functions=exec,system," + php.Identity; !slices.Contains(args, off) {
+	if off := "disable_functions=exec,system," + php.OwnCalls; !slices.Contains(args, off) {
 		t.Errorf("handlers are run with %q, want %s", args, off)
 	}
 }

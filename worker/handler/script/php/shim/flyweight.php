@@ -138,6 +138,13 @@ trait Flyweight
         return $this->property($name) !== null;
     }
 
+    /** Whether the program has set it, be it to null, or it is one that each has. */
+    public function pushdHas(string $name): bool
+    {
+        $vars = $this->buried[0] ?? (Conns::has($this->pushdId) ? Conns::vars($this->pushdId) : []);
+        return \array_key_exists($name, $vars) || $this->property($name) !== null;
+    }
+
     public function __unset($name)
     {
         if ($this->buried !== null) {

@@ -28,5 +28,5 @@ unset($file);
 if (ROLE === 'plan') {
     Plan::begin();
 } elseif (ROLE === 'handler') {
-    require __DIR__ . '/identity_calls.php';
+    require __DIR__ . '/own_calls.php';
 }

@@ -1,0 +1,28 @@
+<?php
+// In a handler process PHP has these switched off (disable_functions), so that they can
+// mean something else for connections. Their objects are gone after a callback unless the
+// program holds them, and others in the process that comes next: what a program files by
+// spl_object_id($conn) it finds again since that is the number, and what has such a key
+// is seen and carried as all is that has numbers of connections. They have no properties
+// of their own: property_exists() looks where these are.
+if (\PHP_VERSION_ID < 80100) {
+    return; // which cannot define them anew, or whose hashes do not say the id
+}
+if (!\function_exists('spl_object_id')) {
+    function spl_object_id(object $object): int
+    {
+        return \Pushd\Identity::id($object);
+    }
+}
+if (!\function_exists('spl_object_hash')) {
+    function spl_object_hash(object $object): string
+    {
+        return \Pushd\Identity::hash($object);
+    }
+}
+if (!\function_exists('property_exists')) {
+    function property_exists($object_or_class, string $property): bool
+    {
+        return \Pushd\Identity::has($object_or_class, $property);
+    }
+}
