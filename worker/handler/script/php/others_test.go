@@ -96,6 +96,27 @@ Ratchet\Server\IoServer::factory($list->blockAddress('192.0.2.1'), 8080)->run();
 	h.want("SEND 1 binary \x011", "SEND+1 1 \x01")
 }
 
+// TestRatchet03: what programs of Ratchet 0.3 ask of a handshake.
+func TestRatchet03(t *testing.T) {
+	h := serve(t, program(t, `
+use Ratchet\ConnectionInterface;
+class Old implements Ratchet\MessageComponentInterface {
+    function onOpen(ConnectionInterface $c) { $c->token = $c->WebSocket->request->getQuery()->get('token'); }
+    function onMessage(ConnectionInterface $c, $m) {
+        $r = $c->WebSocket->request;
+        parse_str($r->getQuery('data'), $data);
+        $c->send(implode('|', [$c->token, $data['token'], explode('=', $r->getQuery())[1], $r->getQuery()->toArray()['token'], count($r->getQuery()), $r->getPath(), $r->getUrl(), $r->getHost(), $r->getMethod(),
+            $r->getHeader('x-real-ip'), $r->getHeader('X-Real-IP') != '192.0.2.9' ? 'other' : 'it', $r->getHeader('None') ?? 'none', $r->getHeaders()['host'], $r->getCookies()['PHPSESSID'], $r->getCookie('b'), $r->getCookie('c') ?? 'none']));
+    }
+    function onClose(ConnectionInterface $c) {}
+    function onError(ConnectionInterface $c, Exception $e) { echo $e->getMessage(); }
+}
+Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Old)), 8080)->run();`), "start")
+	h.openAt(script.Open, 1, "", "websocket://0.0.0.0:8080", "/chat?token=t1", "GET /chat?token=t1 HTTP/1.1\r\nHost: example.com:8080\r\nX-Real-IP: 192.0.2.9\r\nCookie: PHPSESSID=a%3D1; b=\"two\"\r\n\r\n")
+	h.message(1, "what")
+	h.want("SEND 1 t1|t1|t1|t1|1|/chat|http://example.com:8080/chat?token=t1|example.com|GET|192.0.2.9|it|none|example.com:8080|a%3D1|two|none", `SESSION 1 {"token":"t1"}`)
+}
+
 // TestSwooleServers: TLS is TLS, a server of HTTP has no WebSocket, and
 // OpenSwoole's names are Swoole's.
 func TestSwooleServers(t *testing.T) {

@@ -46,6 +46,9 @@ namespace Pushd {
                     return PsrRequest::of($this->told(3));
                 case 'httpHeadersReceived':
                     return true;
+                case 'WebSocket': // Ratchet 0.3's
+                    require_once __DIR__ . '/ratchet_old.php';
+                    return (object)['request' => new OldRequest($this->told(3)), 'established' => true];
             }
             return null;
         }
