@@ -3,6 +3,7 @@ package php_test
 import (
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pushd/pushd/protocol/script"
@@ -337,4 +338,74 @@ $s->start();`), "start")
 	h.open(script.Open, 1, "")
 	h.message(1, "x")
 	h.want("SEND 1 -1", "HELD+1 1")
+}
+
+// TestSwooleProcess: the function of addProcess() runs beside the callbacks, hears of them
+// and speaks to clients, and one that ends is begun again. One
+// that waits in PHP is ended, and costs nobody.
+func TestSwooleProcess(t *testing.T) {
+	code := func(f string) string {
+		return `
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+Swoole\Process::signal(SIGINT, function () {});
+$p = new swoole_process(function (Swoole\Process $p) use ($s) { ` + f + ` }, false, 1, true);
+$s->addProcess($p);
+$s->on('open', function () {});
+$s->on('message', function ($s, $f) use ($p) { $f->data === 'ping' ? $s->push($f->fd, 'pong') : $p->write($f->data); });
+$s->start();`
+	}
+	h := serve(t, program(t, code(`
+		while (true) {
+			$data = $p->read();
+			usleep(1000);
+			foreach ($s->connections as $fd) $s->push($fd, "beside: $data");
+			if ($data === 'end') return;
+		}`)), "start")
+	h.open(script.Open, 1, "")
+	for _, word := range []string{"a", "end", "again"} {
+		h.message(1, word)
+		h.flush()
+		for h.next() != "SEND 1 beside: "+word { // it may be in none of the batches
+		}
+	}
+
+	h = serve(t, program(t, code(`echo "it spins\n"; for (;;) { $n = ($n ?? 0) + 1; }`)), "start")
+	h.says("signals are pushd's")
+	h.says("it spins")
+	must(t, h.cmd.Process.Signal(syscall.SIGUSR2))
+	h.open(script.Open, 1, "")
+	h.message(1, "ping")
+	h.want("SEND 1 pong")
+	h.says("has held up all callbacks and is ended")
+}
+
+// TestHookedSleep: sleep() and usleep() let others run where the program has asked for
+// it, and only there.
+func TestHookedSleep(t *testing.T) {
+	for settings, want := range map[string][]string{
+		"'hook_flags' => SWOOLE_HOOK_ALL": {"SEND 1 soon", "SEND 1 late"},
+		"'hook_flags' => 0":               {"SEND 1 late", "SEND 1 soon"},
+	} {
+		h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$s->set([`+settings+`]);
+$s->on('message', function ($s, $f) {
+    $done = false;
+    go(function () use ($s, $f, &$done) { for ($i = 0; $i < 3 && !$done; $i++) usleep(1000); $s->push($f->fd, 'late'); });
+    go(function () use ($s, $f, &$done) { $left = sleep(0); $done = true; $s->push($f->fd, $left === 0 ? 'soon' : '?'); });
+});
+$s->start();`), "start")
+		h.open(script.Open, 1, "")
+		h.message(1, "x")
+		h.flush()
+		var got []string
+		for len(got) < 2 {
+			if o := h.next(); strings.HasPrefix(o, "SEND ") {
+				got = append(got, o)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", settings, got, want)
+		}
+	}
 }

@@ -151,14 +151,14 @@ func TestHints(t *testing.T) {
 		{`new Swoole\Coroutine\MySQL;`, "clients of Swoole are not there"},
 		{`new Co\Redis;`, "clients of Swoole are not there"},
 		{`new Co\Http\Server('0.0.0.0', 80);`, `on("message") of Swoole\WebSocket\Server`},
-		{`new Swoole\Process(function () {});`, "pushd starts the processes"},
+		{`(new Swoole\Process('strlen'))->start();`, "addProcess() runs the function"},
 		{`new Swoole\Process\Pool(1);`, "pushd starts the processes"},
 		{`new Swoole\Client(SWOOLE_SOCK_TCP | SWOOLE_KEEP);`, "clients of Swoole are not there"},
 		{`new swoole_http_client('x', 1);`, "clients of Swoole are not there"},
 		{`new Swoole\Http2\Request();`, "of Swoole there are"},
 		{`new OpenSwoole\Core\Psr\Request('/');`, "of Swoole there are"},
 		{`(new Swoole\Http\Response)->upgrade();`, `on("message") of Swoole\WebSocket\Server`},
-		{`(new Swoole\WebSocket\Server('0.0.0.0'))->addProcess(1);`, "pushd starts the processes"},
+		{`(new Swoole\WebSocket\Server('0.0.0.0'))->addCommand(1);`, "pushd starts the processes"},
 		{`(new Swoole\Server('0.0.0.0'))->heartbeat();`, "ping_interval"},
 		{`(new Swoole\Atomic)->wait();`, "one process serves"},
 		{`Swoole\Timer::info(1);`, "pushd's Swoole does not have it"},
@@ -196,7 +196,7 @@ func TestHints(t *testing.T) {
 	}
 	for code, want := range map[string]string{ // as the terminal has it: once, and where
 		`require 'vendor/autoload.php';`:       "no package of composer",
-		`new Swoole\Process(function () {});`:  "start.php:2",
+		`new Swoole\Process\Pool(1);`:          "start.php:2",
 		`new Swoole\Coroutine\Http\Server(1);`: `on("message") of`,
 	} {
 		p, _ := plan(t, program(t, code))

@@ -16,6 +16,8 @@ final class Coroutine
     /** Somebody else may wake it: it is in Fibers::wait(). */
     public $waits = false;
     public $canceled = false;
+    /** Runs as long as the server does: no reload waits for it, and sleep() lets others run. */
+    public $aside = false;
     /** What runs at its end, the last one first. */
     public $deferred = [];
     /** What runs when it is gone. */

@@ -266,7 +266,7 @@ final class Fibers
     {
         $last = self::$asleep ? \max(self::$asleep) : 0.0;
         foreach (self::$all ?? [] as $c) {
-            $last = \max($last, $c->since ?? 0.0);
+            $last = $c->aside ? $last : \max($last, $c->since ?? 0.0);
         }
         return $last > 0 ? $last + self::PATIENCE : 0.0;
     }

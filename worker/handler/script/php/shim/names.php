@@ -9,7 +9,7 @@ final class Names
         'workerman\lib\timer' => 'Workerman\Timer',
         'swoole_websocket_server' => 'Swoole\WebSocket\Server', 'swoole_server' => 'Swoole\Server', 'swoole_table' => 'Swoole\Table', 'swoole_atomic' => 'Swoole\Atomic', 'swoole_timer' => 'Swoole\Timer', 'swoole_http_server' => 'Swoole\Http\Server', 'swoole_http_response' => 'Swoole\Http\Response',
         'swoole_websocket_frame' => 'Swoole\WebSocket\Frame', 'swoole_http_request' => 'Swoole\Http\Request', 'swoole_websocket_closeframe' => 'Swoole\WebSocket\CloseFrame',
-        'swoole_event' => 'Swoole\Event', 'swoole_lock' => 'Swoole\Lock', 'swoole_atomic_long' => 'Swoole\Atomic', 'swoole\atomic\long' => 'Swoole\Atomic', 'swoole_server_task' => 'Swoole\Server\Task',
+        'swoole_event' => 'Swoole\Event', 'swoole_process' => 'Swoole\Process', 'swoole_lock' => 'Swoole\Lock', 'swoole_atomic_long' => 'Swoole\Atomic', 'swoole\atomic\long' => 'Swoole\Atomic', 'swoole_server_task' => 'Swoole\Server\Task',
         'swoole_server_port' => 'Swoole\Server', 'swoole\server\port' => 'Swoole\Server',
     ];
     // When nobody else has such a class.
@@ -25,7 +25,6 @@ final class Names
         'swoolewebsocketserver' => 'Swoole\WebSocket\Server', 'swooleserver' => 'Swoole\Server',
     ];
     const REFUSED = [
-        'swoole\process' => 'pushd starts the processes', 'swoole_process' => 'pushd starts the processes',
         'ratchet\wamp\wampserverinterface' => 'WAMP 1 needs the Ratchet of composer; without WAMP, Pushd\publish and join are topics',
         'gatewayworker\gateway' => 'Pushd\bind, join and sendToUid do what Gateway does', 'gatewayworker\businessworker' => 'Pushd\bind, join and sendToUid do what Gateway does',
         'gatewayworker\register' => 'Pushd\bind, join and sendToUid do what Gateway does',
@@ -44,7 +43,7 @@ final class Names
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Client|Async|Http_?Client|MySQL|Redis)~i' => 'clients of Swoole are not there: those of PHP wait for their answer, timers are tick() and after()',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)~i' => 'of Swoole there are WebSocket\Server, Http\Server, Server, Table, Atomic, Lock, Timer and Event',
         '~undefined method Swoole\\\\Http\\\\Response::(?:upgrade|push|recv|create|detach|close)\(~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
-        '~undefined method Swoole\\\\(?:\w+\\\\)?Server::(?:addProcess|addCommand|command)\(~i' => 'pushd starts the processes; a timer or a program of its own does the work',
+        '~undefined method Swoole\\\\(?:\w+\\\\)?Server::(?:addCommand|command)\(~i' => 'pushd starts the processes; a timer or a program of its own does the work',
         '~undefined method Swoole\\\\(?:\w+\\\\)?Server::(?:getSocket|heartbeat)\(~i' => 'the sockets are pushd\'s, and it pings its clients: ping_interval',
         '~undefined method Swoole\\\\Atomic::~i' => 'one process serves all connections: nobody would wake it',
         '~undefined (?:method|function|(?:class )?constant) "?\\\\?(?:Swoole\\\\|swoole_)~i' => 'pushd\'s Swoole does not have it',
@@ -205,8 +204,8 @@ final class Names
                 require_once __DIR__ . '/ratchet_messages.php';
             } elseif (\strncasecmp($class, 'React\EventLoop\\', 16) === 0) {
                 require_once __DIR__ . '/react.php';
-            } elseif ($key === 'swoole\constant') {
-                require_once __DIR__ . '/swoole_constant.php';
+            } elseif ($key === 'swoole\constant' || $key === 'swoole\process') {
+                require_once __DIR__ . '/swoole_' . \substr($key, 7) . '.php';
             } else {
                 self::beside($class);
             }

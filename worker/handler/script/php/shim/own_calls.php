@@ -1,6 +1,6 @@
 <?php
 // In a handler process PHP has these switched off (disable_functions), so that they can
-// mean something else for connections. Their objects are gone after a callback unless the
+// mean something else: sleep() in coroutines, see Nap, the others for connections. Their objects are gone after a callback unless the
 // program holds them, and others in the process that comes next: what a program files by
 // spl_object_id($conn) it finds again since that is the number, and what has such a key
 // is seen and carried as all is that has numbers of connections. They have no properties
@@ -18,6 +18,24 @@ if (!\function_exists('spl_object_hash')) {
     function spl_object_hash(object $object): string
     {
         return \Pushd\Identity::hash($object);
+    }
+}
+if (!\function_exists('sleep')) {
+    function sleep(int $seconds): int
+    {
+        if ($seconds < 0) {
+            throw new \ValueError('sleep(): Argument #1 ($seconds) must be greater than or equal to 0');
+        }
+        return \Pushd\Nap::take($seconds);
+    }
+}
+if (!\function_exists('usleep')) {
+    function usleep(int $microseconds): void
+    {
+        if ($microseconds < 0) {
+            throw new \ValueError('usleep(): Argument #1 ($microseconds) must be greater than or equal to 0');
+        }
+        \Pushd\Nap::take($microseconds / 1e6);
     }
 }
 if (!\function_exists('property_exists')) {

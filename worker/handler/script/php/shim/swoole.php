@@ -201,7 +201,7 @@ namespace Swoole {
         public $host, $port, $type, $mode, $setting = [], $ports = [], $worker_id = 0, $worker_pid = 0, $master_pid = 0, $manager_pid = 0, $taskworker = false;
         public $connections;
         /** @internal event in lower case => callback */
-        public $pushdOn = [], $pushdScheme = 'tcp';
+        public $pushdOn = [], $pushdScheme = 'tcp', $pushdProcesses = [];
         /** @internal what cuts the bytes of this port into packets; null: nothing does */
         public $pushdPackets;
 
@@ -283,6 +283,14 @@ namespace Swoole {
         public function start()
         {
             \Pushd\SwooleProgram::run($this);
+        }
+
+        /** Its function runs beside the callbacks. */
+        public function addProcess(Process $process)
+        {
+            $process->id = \count($this->pushdProcesses);
+            $this->pushdProcesses[] = $process;
+            return $process->id;
         }
 
         public function send($fd, $data, $reactor = -1)

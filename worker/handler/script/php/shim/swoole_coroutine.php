@@ -217,8 +217,9 @@ namespace Swoole {
         {
             self::$flags = \is_bool($flags) ? ($flags ? $more : 0) : (int)$flags;
             if (self::$flags) {
-                Program::once('hooks', 'calls of PHP that wait, as sleep() or a query, hold up the process, also in coroutines; Swoole\Coroutine::sleep() lets others run');
+                Program::once('hooks', 'calls of PHP that wait, as a query does, hold up the process, also in coroutines; sleep() and usleep() let others run');
             }
+            \Pushd\Nap::$hooked = (self::$flags & \SWOOLE_HOOK_SLEEP) !== 0;
             return true;
         }
 

@@ -11,7 +11,7 @@ namespace Pushd {
             'dispatch_mode' => '', 'max_request' => '', 'max_conn' => '', 'max_connection' => '', 'backlog' => '', 'reload_async' => '', 'max_wait_time' => '',
             'enable_reuse_port' => '', 'open_tcp_nodelay' => '', 'tcp_fastopen' => '', 'open_cpu_affinity' => '', 'enable_coroutine' => '', 'task_enable_coroutine' => '',
             'open_websocket_protocol' => '', 'task_max_request' => '', 'max_coroutine' => '', 'max_coro_num' => '',
-            'hook_flags' => 'calls of PHP that wait hold up the process, Swoole\Coroutine::sleep() does not',
+            'hook_flags' => 'calls of PHP that wait hold up the process, but for sleep() and usleep()',
             'heartbeat_check_interval' => 'pushd pings its clients: ping_interval', 'heartbeat_idle_time' => 'pushd pings its clients: ping_interval',
             'ssl_verify_peer' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_client_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL',
             'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
@@ -95,6 +95,7 @@ namespace Pushd {
             if (\PHP_VERSION_ID >= 80100) {
                 Fibers::$again = true;
                 Fibers::$on = (bool)($server->setting['enable_coroutine'] ?? true);
+                Nap::$hooked = ((int)($server->setting['hook_flags'] ?? 0) & \SWOOLE_HOOK_SLEEP) !== 0 || Nap::$hooked;
                 Fibers::$most = \min(Fibers::MOST, (int)($server->setting['max_coroutine'] ?? $server->setting['max_coro_num'] ?? 0) ?: Fibers::MOST);
             }
         }
@@ -137,6 +138,9 @@ namespace Pushd {
                 Fibers::call([$this, 'call'], 'managerstart');
             }
             Fibers::call([$this, 'call'], 'workerstart', $this->server->worker_id);
+            foreach ($this->server->pushdProcesses as $process) { // once callbacks can run
+                Timers::add(0, [$process, 'pushdServe'], [], false);
+            }
         }
 
         public function wants(): array
