@@ -75,6 +75,8 @@ func TestCarryPlaces(t *testing.T) {
 			`global $hub; $hub->room->users[$fd] = 1; $hub->room->topic = 'tea'; $hub->room->log = function () { return 'old'; }`, `global $hub; return isset($hub->room->users[$fd]) && $hub->room->topic === 'tea' && ($hub->room->log)() === 'here'`},
 		{"file beside the map", `class Hub { public $users = []; private $log; function __construct() { $this->log = fopen('php://stderr', 'w'); } function log() { return fwrite($this->log, 'x'); } } $hub = new Hub;`,
 			`$GLOBALS['hub']->users[$fd] = 1`, `global $hub; return isset($hub->users[$fd]) && $hub->log() === 1`},
+		{"log of the server's and of a room's", `class Log { private $f; function __construct() { $this->f = fopen('php://stderr', 'w'); } function write() { return fwrite($this->f, 'x'); } } class Room { public $users = []; private Log $log; function __construct(Log $l) { $this->log = $l; } function log() { return $this->log; } } $log = new Log; $rooms = [];`,
+			`global $rooms, $log; $rooms['hall'] = new Room($log); $rooms['hall']->users[$fd] = 1`, `global $rooms, $log; return isset($rooms['hall']->users[$fd]) && $rooms['hall']->log() === $log && $log->write() === 1`},
 		{"code that throws", `class L extends ArrayObject { function getIterator(): Iterator { throw new Exception('no'); } } class S extends SplObjectStorage { function __serialize(): array { throw new Exception('no'); } } ` +
 			`$l = new L([1]); $s = new S; $users = [];`, `$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`},
 	} {
@@ -177,5 +179,50 @@ $server->start();`
 	h, orders = moved(t, code, strings.ReplaceAll(code, "$users", "$people"))
 	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
+	}
+}
+
+// TestCarryOwner: who is carried knows the object of the callbacks afterwards, that of the
+// new process, and not a copy that nobody who comes later is in.
+func TestCarryOwner(t *testing.T) {
+	for name, code := range map[string]string{
+		"workerman": `
+class Player { private Game $game; public $c; private $hands; function __construct(Game $g, $c) { $this->game = $g; $this->c = $c; } function all() { return $this->game->all(); } }
+class Game {
+    private $players = []; private $moves;
+    function __construct() { $this->moves = ['go' => function () {}]; }
+    function open($c) { $c->n = count($this->players); $this->players[$c->id] = new Player($this, $c); }
+    function message($c, $data) { $c->send($data === 'put' ? 'done' : 'all ' . $this->players[$c->id]->all()); }
+    function all() { return count($this->players); }
+}
+$game = new Game;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onWebSocketConnected = [$game, 'open'];
+$w->onMessage = [$game, 'message'];
+Workerman\Worker::runAll();`,
+		"ratchet": `
+class Player { public $game; public $c; function __construct($g, $c) { $this->game = $g; $this->c = $c; } }
+class Game implements Ratchet\MessageComponentInterface {
+    public $players; private $loop;
+    function __construct() { $this->players = new SplObjectStorage; $this->loop = function () {}; }
+    function onOpen(Ratchet\ConnectionInterface $c) { $this->players[$c] = new Player($this, $c); }
+    function onMessage(Ratchet\ConnectionInterface $c, $data) { $c->send($data === 'put' ? 'done' : 'all ' . count($this->players[$c]->game->players)); }
+    function onClose(Ratchet\ConnectionInterface $c) {}
+    function onError(Ratchet\ConnectionInterface $c, Exception $e) { echo $e->getMessage(); }
+}
+Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Game)), 9501)->run();`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, orders := moved(t, code, code)
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d all 1", uint64(big))) {
+				t.Fatalf("%q\n%s", orders, h.log)
+			}
+			h.open(script.Open, big+1, "")
+			h.message(big, "get")
+			if orders = h.done(); !slices.Contains(orders, fmt.Sprintf("SEND %d all 2", uint64(big))) {
+				t.Errorf("with one more: %q\n%s", orders, h.log)
+			}
+		})
 	}
 }

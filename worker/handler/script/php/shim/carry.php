@@ -33,7 +33,7 @@ final class Carry
             }
             unset($values, $value);
         }
-        $text = self::text($out);
+        $text = self::text($roots, $out);
         foreach ($out as $place => $values) {
             foreach ($values as $name => $_) {
                 $names[] = '$' . $name;
@@ -60,23 +60,30 @@ final class Carry
      * All values as one text, so that an object that is in two of them is one in the next
      * process, too. What cannot go, with what is in it, is not in out then.
      */
-    private static function text(array &$out): string
+    private static function text(array $roots, array &$out): string
     {
-        foreach ($out as $place => $values) {
-            foreach ($values as $name => $value) {
-                if (Part::whole($value)) {
-                    continue;
-                }
-                unset($out[$place][$name]);
-                if ($part = Part::of($value)) {
+        $refs = [];
+        foreach (Refs::cut($roots, $out) as $place => $values) {
+            foreach ($values as $name => $list) {
+                $value = $out[$place][$name];
+                if (!Part::whole($value)) {
+                    unset($out[$place][$name]);
+                    $list = \array_filter($list, static function ($ref) {
+                        return Part::whole($ref[0]);
+                    });
+                    if (!$part = Part::of($value)) {
+                        Program::once("carry $place $name", "\$$name cannot be carried over: " . self::why($value));
+                        continue;
+                    }
                     $out[$place][$name] = $part;
-                } else {
-                    Program::once("carry $place $name", "\$$name cannot be carried over: " . self::why($value));
                 }
+                \array_push($refs, ...$list);
             }
         }
         self::$conns = [];
-        return \serialize($out);
+        $text = \serialize($refs ? \array_replace_recursive($out, ['' => [Refs::NAME => $refs]]) : $out);
+        Refs::back();
+        return $text;
     }
 
     private static function why($value): string
@@ -123,7 +130,10 @@ final class Carry
         Packets::receive(\array_intersect_key($rest, self::$there));
         $roots = $program->roots();
         Places::$became = [];
-        foreach (self::values($text) as $place => $values) {
+        $all = self::values($text);
+        $refs = $all[''][Refs::NAME] ?? [];
+        unset($all[''][Refs::NAME]);
+        foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
                 try {
                     $why = Places::put($roots, $place, $name, $value) ? '' : 'it has no place in this code';
@@ -136,6 +146,8 @@ final class Carry
                 }
             }
         }
+        Refs::mend($roots, $refs);
+        $refs = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {
             $program->close($id, 1006);
             Conns::forget($id);

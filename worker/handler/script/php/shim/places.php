@@ -99,6 +99,18 @@ final class Places
         return $owners;
     }
 
+    /** What is in a place, null unless something is. */
+    static function get(array $roots, string $place, string $name)
+    {
+        if ($place === '') {
+            return $GLOBALS[$name] ?? null;
+        }
+        if (\strncmp($place, '::', 2) === 0) {
+            return \class_exists(\substr($place, 2)) ? (new \ReflectionClass(\substr($place, 2)))->getStaticProperties()[$name] ?? null : null;
+        }
+        return isset($roots[$place]) ? self::properties($roots[$place])[$name] ?? null : null;
+    }
+
     /** false: there is no such place. */
     static function put(array $roots, string $place, string $name, $value): bool
     {
@@ -191,7 +203,7 @@ final class Places
     }
 
     /** What has gone into an object that was there is that one from then on. */
-    private static function became($value)
+    static function became($value)
     {
         return \is_object($value) ? self::$became[\spl_object_id($value)] ?? $value : $value;
     }

@@ -1,0 +1,121 @@
+<?php
+namespace Pushd;
+
+/**
+ * Refs are what the objects that are carried refer to and that is not carried itself: the
+ * object of the program's callbacks, and what cannot be, as a log or a database, where it
+ * is in a place of its own, too. Such a property is taken out, and gets what the next
+ * process has in that place.
+ */
+final class Refs
+{
+    /** The name among the globals by which they go. */
+    const NAME = 'pushd refs';
+
+    private static $known = [];  // object id => [place, name in it], name null: what is there itself
+    private static $seen = [];   // object id => true
+    private static $list = [];   // of the value at hand: [object, class that has the property, property, place, name]
+    private static $before = []; // what was taken out: [object, class, property, value]
+
+    /** Takes them out of all values; gives place => name => list. */
+    static function cut(array $roots, array $out): array
+    {
+        foreach ($roots as $place => $object) {
+            Places::isServer($object) || self::$known[\spl_object_id($object)] = [$place, null];
+        }
+        foreach (Places::all($roots) as $place => $values) {
+            foreach ($values as $name => $value) {
+                if (\is_object($value) && !isset($out[$place][$name]) && !isset(self::$known[$id = \spl_object_id($value)]) && !Conns::isOne($value) && !Places::isServer($value)) {
+                    self::$known[$id] = [$place, $name];
+                }
+            }
+        }
+        $all = [];
+        foreach ($out as $place => $values) {
+            foreach ($values as $name => $value) {
+                self::$list = [];
+                self::$known && self::walk($value, Carry::DEPTH);
+                $all[$place][$name] = self::$list;
+            }
+        }
+        self::$known = self::$seen = self::$list = [];
+        return $all;
+    }
+
+    /** Puts them back: destructors may ask for them. */
+    static function back(): void
+    {
+        foreach (self::$before as [$o, $class, $name, $value]) {
+            self::as($class, $o, static function (object $o) use ($name, $value) {
+                $o->$name = $value;
+            });
+        }
+        self::$before = [];
+    }
+
+    /** Runs as code of a class, which sees its private properties. */
+    private static function as(string $class, object $o, \Closure $f): void
+    {
+        \Closure::bind($f, null, $class)($o);
+    }
+
+    private static function walk($v, int $depth): void
+    {
+        if ($depth === 0 || !\is_array($v) && !\is_object($v)) {
+            return;
+        }
+        if (\is_object($v)) {
+            if (isset(self::$seen[$id = \spl_object_id($v)]) || ($inside = Carry::contents($v)) === null) {
+                return;
+            }
+            self::$seen[$id] = true;
+            if ($inside && (new \ReflectionObject($v))->isUserDefined()) {
+                self::cutOf($v);
+            }
+            $v = $inside;
+        }
+        foreach ($v as $x) {
+            self::walk($x, $depth - 1);
+        }
+    }
+
+    private static function cutOf(object $o): void
+    {
+        foreach ((array)$o as $key => $value) {
+            if (!\is_object($value) || !isset(self::$known[$id = \spl_object_id($value)])) {
+                continue;
+            }
+            if (self::$known[$id][1] !== null && Part::whole($value)) {
+                unset(self::$known[$id]);
+                continue;
+            }
+            $parts = \explode("\0", (string)$key); // "\0CLASS\0name", "\0*\0name" or the name
+            $name = \end($parts);
+            $class = isset($parts[2]) && $parts[1] !== '*' ? $parts[1] : \get_class($o);
+            try {
+                self::as($class, $o, static function (object $o) use ($name) {
+                    unset($o->$name);
+                });
+                self::$before[] = [$o, $class, $name, $value];
+                self::$list[] = [$o, $class, $name, self::$known[$id][0], self::$known[$id][1]];
+            } catch (\Error $e) { // readonly: it is a copy then, or cannot be carried
+            }
+        }
+    }
+
+    /** Gives what was carried the ones of this process. */
+    static function mend(array $roots, array $list): void
+    {
+        foreach ($list as [$o, $class, $name, $place, $in]) {
+            $value = $in === null ? $roots[$place] ?? null : Places::get($roots, $place, $in);
+            try {
+                if ($value === null) {
+                    throw new \Error('the new code has no ' . ($in === null ? \preg_replace('/^on (\S+) \d+$/', '$1', $place) : "\$$in") . ' for it');
+                }
+                Places::set(Places::became($o), $name, $value);
+            } catch (\Error $e) {
+                Program::once("ref $class $name", "\$$name of a $class is not what it was: " . $e->getMessage());
+            }
+        }
+    }
+}
