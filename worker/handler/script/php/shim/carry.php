@@ -33,15 +33,19 @@ final class Carry
             }
             unset($values, $value);
         }
+        if ($props = Props::all()) {
+            $out[Props::PLACE] = $props;
+            $props = null;
+        }
         $text = self::text($roots, $out);
         foreach ($out as $place => $values) {
-            foreach ($values as $name => $_) {
+            foreach ($place === Props::PLACE ? [] : $values as $name => $_) {
                 $names[] = '$' . $name;
             }
         }
         $paused = Packets::paused();
         if ($out || $shared || $rest || $paused) {
-            $ids = \array_keys(self::$conns + $rest + Numbers::$found + $paused);
+            $ids = \array_keys(self::$conns + $rest + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []));
             Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest]));
         }
         $values = $_ = null;
@@ -71,7 +75,8 @@ final class Carry
                     $list = \array_filter($list, static function ($ref) {
                         return Part::whole($ref[0]);
                     });
-                    if (!$part = Part::of($value)) {
+                    if ($place === Props::PLACE || !$part = Part::of($value)) {
+                        $name = $place === Props::PLACE ? \explode(' ', $name, 2)[1] : $name;
                         Program::once("carry $place $name", "\$$name cannot be carried over: " . self::why($value));
                         continue;
                     }
@@ -81,7 +86,12 @@ final class Carry
             }
         }
         self::$conns = [];
-        $text = \serialize($refs ? \array_replace_recursive($out, ['' => [Refs::NAME => $refs]]) : $out);
+        $all = $out;
+        unset($all[Props::PLACE]);
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? []]) as $name => $list) {
+            $all[''][$name] = $list;
+        }
+        $text = \serialize($all);
         Refs::back();
         return $text;
     }
@@ -99,6 +109,8 @@ final class Carry
     /** What has been carried is not here any more: who is held still is held elsewhere. */
     private static function drop(array $roots, array &$out): void
     {
+        Props::drop($out[Props::PLACE] ?? []);
+        unset($out[Props::PLACE]);
         foreach ($out as $place => &$values) {
             foreach ($values as $name => &$value) {
                 try {
@@ -132,7 +144,8 @@ final class Carry
         Places::$became = [];
         $all = self::values($text);
         $refs = $all[''][Refs::NAME] ?? [];
-        unset($all[''][Refs::NAME]);
+        $props = $all[''][Props::PLACE] ?? [];
+        unset($all[''][Refs::NAME], $all[''][Props::PLACE]);
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
                 try {
@@ -147,7 +160,8 @@ final class Carry
             }
         }
         Refs::mend($roots, $refs);
-        $refs = null;
+        Props::receive($props, self::$there);
+        $refs = $props = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {
             $program->close($id, 1006);
             Conns::forget($id);

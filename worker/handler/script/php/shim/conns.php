@@ -178,6 +178,7 @@ final class Conns
             $pure = true;
             if (isset(self::$dirty[$id])) {
                 $text = Session::encode($vars, $pure);
+                Props::note($id, !$pure || isset(self::$own[$id]['context']));
                 if (\strlen($text) > self::SESSION) {
                     Program::once('session', 'the properties of a connection are larger than 65,000 bytes: a reload does not keep them');
                     $pure = false;
@@ -304,6 +305,7 @@ final class Conns
                 $c->bury(\is_array(self::$vars[$id] ?? []) ? self::$vars[$id] ?? [] : Session::decode(self::$vars[$id]), self::$open[$id] ?? '');
             }
             unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], self::$large[$id], Fibers::$of[$id]);
+            Props::forget($id);
             Packets::forget($id);
         }
         self::$gone = [];
@@ -331,7 +333,7 @@ final class Conns
             $n += $w->get() !== null ? 1 : 0;
         }
         self::recheckAll(self::$weak);
-        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved + Numbers::$found + self::$large as $id => $_) {
+        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved + Numbers::$found + Props::$of + self::$large as $id => $_) {
             $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
         }
         return $n;
@@ -365,10 +367,10 @@ final class Conns
         return self::bound($id) || isset(self::$weak[$id]) && self::$weak[$id]->get() !== null;
     }
 
-    /** Whether coroutines, callbacks of its own, unless the program can set them again, what has come of a packet, its number in an array, or what waits for it make a connection one of this process. */
+    /** Whether coroutines, callbacks of its own, unless the program can set them again, what has come of a packet, its number in an array, an object set on it, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(self::$large[$id]) || isset(Numbers::$found[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
+        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(self::$large[$id]) || isset(Numbers::$found[$id]) || isset(Props::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

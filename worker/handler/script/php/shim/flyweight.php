@@ -33,7 +33,7 @@ final class Session
         return (array)\json_decode($text, true);
     }
 
-    private static function plain($v): bool
+    static function plain($v): bool
     {
         if (!\is_array($v)) {
             return $v === null || \is_scalar($v);

@@ -437,6 +437,7 @@ final class Link
     private static function told(int $id, string $data, int $session): void
     {
         Conns::restore($id, \substr($data, 0, $session));
+        Props::put($id);
         Conns::$open[$id] = $session ? \substr($data, $session) : $data;
     }
 

@@ -422,7 +422,9 @@ namespace Workerman\Connection {
                     if ($this->isBuried()) {
                         return new \stdClass();
                     }
-                    return \Pushd\Conns::own($this->id)['context'] = new \stdClass();
+                    \Pushd\Conns::own($this->id)['context'] = $context = new \stdClass();
+                    \Pushd\Props::note($this->id, true);
+                    return $context;
                 case 'lingerTimeout': // pushd's own time for a goodbye counts
                     return self::$defaultLingerTimeout;
                 case 'transport':
