@@ -171,6 +171,26 @@ $server->start();`
 	}
 	h.says("only a part of this Room could be carried")
 
+	// A player whose game is readonly would come out with a copy of it.
+	code = `
+class Player { function __construct(public readonly Game $game, public int $fd) {} }
+class Game {
+    public $players = [];
+    function message($server, $f) { $this->players[$f->fd] = new Player($this, $f->fd); $server->push($f->fd, 'done'); }
+}
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', [new Game, 'message']);
+$server->start();`
+	h = serve(t, program(t, code), "start")
+	h.open(script.Open, big, "")
+	h.message(big, "put")
+	h.done()
+	h.numbersSeen()
+	if orders, _ = h.stop(script.Successor); slices.Contains(orders, fmt.Sprintf("HELD %d", uint64(big))) {
+		t.Errorf("the client stays, with a copy of the game: %q", orders)
+	}
+	h.says("$players cannot be carried over: $game of Player is readonly")
+
 	code = `
 class R { static $users = []; }
 $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);

@@ -70,19 +70,18 @@ final class Carry
         foreach (Refs::cut($roots, $out) as $place => $values) {
             foreach ($values as $name => $list) {
                 $value = $out[$place][$name];
-                if (!Part::whole($value)) {
-                    unset($out[$place][$name]);
-                    $list = \array_filter($list, static function ($ref) {
-                        return Part::whole($ref[0]);
-                    });
-                    if ($place === Props::PLACE || !$part = Part::of($value)) {
-                        $name = $place === Props::PLACE ? \explode(' ', $name, 2)[1] : $name;
-                        Program::once("carry $place $name", "\$$name cannot be carried over: " . self::why($value));
-                        continue;
-                    }
+                if (\is_array($list) && Part::whole($value)) {
+                    \array_push($refs, ...$list);
+                } elseif (\is_array($list) && $place !== Props::PLACE && $part = Part::of($value)) {
                     $out[$place][$name] = $part;
+                    \array_push($refs, ...\array_filter($list, static function ($ref) {
+                        return Part::whole($ref[0]);
+                    }));
+                } else {
+                    unset($out[$place][$name]);
+                    $shown = $place === Props::PLACE ? \explode(' ', $name, 2)[1] : $name;
+                    Program::once("carry $place $shown", "\$$shown cannot be carried over: " . (\is_array($list) ? self::why($value) : $list));
                 }
-                \array_push($refs, ...$list);
             }
         }
         self::$conns = [];

@@ -15,9 +15,10 @@ final class Refs
     private static $known = [];  // object id => [place, name in it], name null: what is there itself
     private static $seen = [];   // object id => true
     private static $list = [];   // of the value at hand: [object, class that has the property, property, place, name]
+    private static $stuck = '';  // of the value at hand: what cannot be taken out, and why
     private static $before = []; // what was taken out: [object, class, property, value]
 
-    /** Takes them out of all values; gives place => name => list. */
+    /** Takes them out of all values; gives place => name => list, or why a value cannot go. */
     static function cut(array $roots, array $out): array
     {
         foreach ($roots as $place => $object) {
@@ -34,8 +35,9 @@ final class Refs
         foreach ($out as $place => $values) {
             foreach ($values as $name => $value) {
                 self::$list = [];
+                self::$stuck = '';
                 self::$known && self::walk($value, Carry::DEPTH);
-                $all[$place][$name] = self::$list;
+                $all[$place][$name] = self::$stuck ?: self::$list;
             }
         }
         self::$known = self::$seen = self::$list = [];
@@ -70,7 +72,7 @@ final class Refs
             }
             self::$seen[$id] = true;
             if ($inside && (new \ReflectionObject($v))->isUserDefined()) {
-                self::cutOf($v);
+                self::cutOf($v, $depth === Carry::DEPTH);
             }
             $v = $inside;
         }
@@ -79,7 +81,8 @@ final class Refs
         }
     }
 
-    private static function cutOf(object $o): void
+    /** @param bool $top it is the value itself, which goes into the object that the new code has there */
+    private static function cutOf(object $o, bool $top): void
     {
         foreach ((array)$o as $key => $value) {
             if (!\is_object($value) || !isset(self::$known[$id = \spl_object_id($value)])) {
@@ -98,7 +101,8 @@ final class Refs
                 });
                 self::$before[] = [$o, $class, $name, $value];
                 self::$list[] = [$o, $class, $name, self::$known[$id][0], self::$known[$id][1]];
-            } catch (\Error $e) { // readonly: it is a copy then, or cannot be carried
+            } catch (\Error $e) {
+                self::$stuck = $top ? self::$stuck : "\$$name of $class is readonly, and what it refers to is the new process's";
             }
         }
     }
