@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -40,14 +41,17 @@ func phpCommand() *cli.Command {
 }
 
 func besideWorkerman(c *cli.Context) error {
-	if c.Int("connections") < 1000 || c.Int("receivers") < 2 || c.Int("rounds") < 1 || c.Int("times") < 1 {
-		return fmt.Errorf("%w: --connections is at least 1000, --receivers 2, --rounds and --times 1", errUsage)
+	if c.Int("connections") < 500 || c.Int("receivers") < 2 || c.Int("rounds") < 1 || c.Int("times") < 1 {
+		return fmt.Errorf("%w: --connections is at least 500, --receivers 2, --rounds and --times 1", errUsage)
 	}
 	if err := need(c, "workerman"); err != nil {
 		return err
 	}
 	if _, err := os.Stat(c.String("workerman")); err != nil {
 		return fmt.Errorf("Workerman's classes: %w", err)
+	}
+	if err := holds(c, c.Int("connections")); err != nil {
+		return err
 	}
 	p := &promises{Context: c, routes: `"/echo" = "echo", "/chat" = "chat"`}
 	return p.prove(func() error {
@@ -58,6 +62,23 @@ func besideWorkerman(c *cli.Context) error {
 		}
 		return nil
 	})
+}
+
+// holds tells whether Workerman can have so many connections: without an extension it
+// waits by select(2), which knows no descriptor above 1,023.
+func holds(c *cli.Context, connections int) error {
+	if connections <= 900 {
+		return nil
+	}
+	args := append(strings.Fields(c.String("php")), "-r", `echo extension_loaded("event") || extension_loaded("ev") ? "yes" : "no";`)
+	out, err := exec.CommandContext(c.Context, args[0], args[1:]...).Output()
+	if err != nil {
+		return fmt.Errorf("--php %s: %w", c.String("php"), err)
+	}
+	if string(out) != "yes" {
+		return fmt.Errorf("%w: this PHP has neither the extension event nor ev, and without one Workerman has room for some 900 connections: `pecl install event`, and --php 'php -d extension=event'", errUsage)
+	}
+	return nil
 }
 
 // phpProgram is the program of all measurements, of which BENCH_PROGRAM chooses a part.
@@ -169,7 +190,7 @@ func (p *promises) phpMemory() error {
 	echo, goes := phpRun{part: "echo", count: 1}, "Go handler"
 	base, few, many, each := map[string]float64{}, map[string]float64{}, map[string]float64{}, map[string]float64{}
 	for _, w := range []way{{name: onPushd, run: echo}, {name: onWorkerman, run: echo}, {name: goes, path: "/echo"}} {
-		for _, n := range []int{1000, p.Int("connections")} {
+		for _, n := range []int{min(1000, p.Int("connections")), p.Int("connections")} {
 			err := p.serve(w, func(s phpServer) error {
 				if err := sleep(p.Context, p.Duration("settle")); err != nil { // what only the start has needed is given back
 					return err
@@ -189,7 +210,7 @@ func (p *promises) phpMemory() error {
 	mb := func(of map[string]float64) string {
 		return short(of[onPushd]/1e6) + " by " + short(of[onWorkerman]/1e6)
 	}
-	p.atMost(fmt.Sprintf("PSS of all processes with %d idle, %s MB; 1,000: %s; none: %s", p.Int("connections"), mb(many), mb(few), mb(base)), many[onPushd]/many[onWorkerman], "x", 0.3)
+	p.atMost(fmt.Sprintf("PSS of all processes with %d idle, %s MB; %d: %s; none: %s", p.Int("connections"), mb(many), min(1000, p.Int("connections")), mb(few), mb(base)), many[onPushd]/many[onWorkerman], "x", 0.3)
 	p.atMost(fmt.Sprintf("idle connection of no onConnect, beside a Go handler's %s B; Workerman's %s B", short(each[goes]), short(each[onWorkerman])), each[onPushd]-each[goes], "B", 8)
 	return nil
 }
@@ -197,7 +218,7 @@ func (p *promises) phpMemory() error {
 // phpEchoes: what a message costs that goes through PHP.
 func (p *promises) phpEchoes() error {
 	run := phpRun{part: "echo", count: 1}
-	for _, n := range []int{100, 1000} {
+	for _, n := range []int{100, min(1000, p.Int("connections"))} {
 		sums, err := p.inTurn([]way{{name: onPushd, run: run}, {name: onWorkerman, run: run}},
 			[]string{"echo", "-n", strconv.Itoa(n), "-d", p.Duration("duration").String()}, "server_cpu_us_per_message", "messages_per_s")
 		if err != nil {

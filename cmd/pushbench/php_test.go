@@ -40,7 +40,8 @@ func TestPHPNeedsWorkerman(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--workerman":         {"php"},
 		"Workerman's classes": {"php", "--workerman", "/nowhere/vendor/autoload.php"},
-		"at least 1000":       {"php", "--workerman", "/nowhere", "-n", "5"},
+		"room for some 900":   {"php", "--workerman", "php/program.php", "--php", "php -n"},
+		"at least 500":        {"php", "--workerman", "/nowhere", "-n", "5"},
 	} {
 		var out, errs strings.Builder
 		if code := run(t.Context(), append([]string{"pushbench"}, args...), &out, &errs); code == 0 || !strings.Contains(errs.String(), want) {
