@@ -48,7 +48,7 @@ func besideWorkerman(c *cli.Context) error {
 		return err
 	}
 	if _, err := os.Stat(c.String("workerman")); err != nil {
-		return fmt.Errorf("Workerman's classes: %w", err)
+		return fmt.Errorf("--workerman: %w", err)
 	}
 	if err := holds(c, c.Int("connections")); err != nil {
 		return err
