@@ -260,7 +260,7 @@ final class Carry
             if (isset($n[31])) {
                 $n = Identity::number($n);
             } else {
-                $n = isset($n[5]) && !isset($n[16]) && \ctype_digit($n) ? (int)$n : 0;
+                $n = isset($n[5]) && !isset($n[16]) && \strspn($n, '0123456789') === \strlen($n) ? (int)$n : 0;
             }
         }
         return \is_int($n) && $n > self::SMALL && (isset(Conns::$open[$n]) || isset(self::$there[$n])) ? $n : 0;

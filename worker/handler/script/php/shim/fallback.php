@@ -86,7 +86,7 @@ namespace Workerman\Protocols {
                     return self::refuse($connection, '411 Length Required');
                 }
                 $n = \preg_match_all('/\r\nContent-Length:[ \t]*([^\r]*)/i', $head, $m);
-                if ($n > 1 || $n === 1 && !\ctype_digit(\trim($m[1][0]))) {
+                if ($n > 1 || $n === 1 && !\preg_match('/^\s*\d+\s*$/', $m[1][0])) {
                     return self::refuse($connection, '400 Bad Request');
                 }
                 $length = $end + 4 + ($n === 1 ? (int)\trim($m[1][0]) : 0);

@@ -21,7 +21,7 @@ final class Identity
     /** The number in a text that may be a hash, 0 unless it is one. */
     static function number(string $hash): int
     {
-        return \strlen($hash) === 32 && \substr($hash, 16) === self::ZEROS && \ctype_xdigit($hash) ? (int)\hexdec(\substr($hash, 0, 16)) : 0;
+        return \strlen($hash) === 32 && \substr($hash, 16) === self::ZEROS && \strspn($hash, '0123456789abcdef') === 32 ? (int)\hexdec(\substr($hash, 0, 16)) : 0;
     }
 
     /** property_exists(), also of what a program has set on a connection. */

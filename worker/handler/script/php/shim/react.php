@@ -173,7 +173,7 @@ namespace React\Socket {
         /** Behind the address are a loop and a context, in the order of that class or by name. */
         public function __construct($uri, ...$more)
         {
-            $this->pushdListen = \is_int($uri) || \ctype_digit((string)$uri) ? "127.0.0.1:$uri" : (string)\preg_replace('~^\w+://~', '', (string)$uri);
+            $this->pushdListen = \preg_match('/^\d+$/', (string)$uri) ? "127.0.0.1:$uri" : (string)\preg_replace('~^\w+://~', '', (string)$uri);
             $context = \array_merge([], ...\array_values(\array_filter($more, 'is_array')));
             if (\strncmp((string)$uri, 'tls://', 6) === 0) {
                 $this->pushdContext = $context['tls'] ?? $context;
