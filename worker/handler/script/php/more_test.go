@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -334,5 +336,27 @@ Worker::runAll();`), "start")
 				t.Errorf("%q", got)
 			}
 		})
+	}
+}
+
+// TestSleepHoldsUpNobodyBefore: what callbacks have said goes out before one of the same
+// batch sleeps.
+func TestSleepHoldsUpNobodyBefore(t *testing.T) {
+	file := program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) { while ($data === 'wait' && !file_exists(__DIR__ . '/go')) usleep(1000); $c->send($data); };
+Workerman\Worker::runAll();`)
+	h := serve(t, file, "start")
+	h.open(script.Open, 1, "")
+	h.open(script.Open, 2, "")
+	h.message(1, "quick")
+	h.message(2, "wait")
+	h.tick()
+	if got := h.next(); got != "SEND 1 quick" {
+		t.Fatalf("%q", got)
+	}
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(file), "go"), nil, 0o600))
+	if got := h.next(); got != "SEND 2 wait" {
+		t.Errorf("%q", got)
 	}
 }

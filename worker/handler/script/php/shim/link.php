@@ -156,6 +156,14 @@ final class Link
         }
     }
 
+    /** The callback waits: what has been said before need not, unless it comes behind a frame that is not known yet. */
+    static function ahead(): void
+    {
+        if (!self::$first) {
+            self::flush();
+        }
+    }
+
     private static function write(): void
     {
         if (\getmypid() !== self::$pid) { // a child of the program: the link is not its own

@@ -18,6 +18,7 @@ final class Nap
             \Swoole\Coroutine::sleep(\max($seconds, 0.001));
             return 0;
         }
+        Link::ahead();
         $left = \time_nanosleep((int)$seconds, (int)(\fmod($seconds, 1) * 1e9));
         return \is_array($left) ? $left['seconds'] + (int)($left['nanoseconds'] > 0) : 0;
     }
