@@ -23,7 +23,7 @@ func phpCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "php",
 		Usage: "programs of PHP on a pushd of one's own, beside the same programs on Workerman and beside Go handlers, compared with the reach",
-		Flags: []cli.Flag{
+		Flags: ownFlags(
 			&cli.StringFlag{Name: "workerman", Usage: "vendor/autoload.php of a folder in which `composer require workerman/workerman` has run: the `FILE`"},
 			&cli.StringFlag{Name: "php", Value: "php", Usage: "`PROGRAM` that runs Workerman, and its flags, as 'php -d extension=event'"},
 			connectionsFlag(15_000),
@@ -33,9 +33,7 @@ func phpCommand() *cli.Command {
 			&cli.IntFlag{Name: "times", Value: 200, Usage: "reloads of PHP under load"},
 			&cli.DurationFlag{Name: "duration", Aliases: []string{"d"}, Value: 5 * time.Second, Usage: "how `LONG` echoes are measured"},
 			&cli.DurationFlag{Name: "settle", Value: 30 * time.Second, Usage: "how `LONG` idle connections are left alone"},
-			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
-			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		},
+		),
 		Action: besideWorkerman,
 	}
 }

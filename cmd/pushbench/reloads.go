@@ -24,15 +24,20 @@ func reloadsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "reloads",
 		Usage: "what pushd promises of a reload, measured on one of its own and compared with the reach",
-		Flags: []cli.Flag{
+		Flags: ownFlags(
 			connectionsFlag(15_000),
-			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
 			&cli.IntFlag{Name: "times", Value: 20, Usage: "reloads under load, at `LEAST` one"},
 			&cli.IntFlag{Name: "row", Value: 100, Usage: "reloads in a `ROW`"},
-			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		},
+		),
 		Action: reloads,
 	}
+}
+
+// ownFlags are those of a command that starts a pushd of its own.
+func ownFlags(more ...cli.Flag) []cli.Flag {
+	return append(more,
+		&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
+		&cli.BoolFlag{Name: "json", Usage: "print JSON"})
 }
 
 // promise is one line of the table.

@@ -11,14 +11,12 @@ func returnsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "returns",
 		Usage: "what pushd promises of clients that were away, measured on one of its own and compared with the reach",
-		Flags: []cli.Flag{
+		Flags: ownFlags(
 			connectionsFlag(15_000),
 			&cli.IntFlag{Name: "receivers", Value: 5000, Usage: "of the fan-out, `MANY`"},
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Value: 40, Usage: "of the fan-out, `MANY` a round"},
 			&cli.IntFlag{Name: "rounds", Value: 3, Usage: "each way, in turn: what the machine does beside evens out"},
-			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
-			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		},
+		),
 		Action: comeBack,
 	}
 }

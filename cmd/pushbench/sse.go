@@ -14,7 +14,7 @@ func sseCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "sse",
 		Usage: "streams of events and long polls of a pushd of one's own, compared with WebSockets in the same run and with the reach",
-		Flags: []cli.Flag{
+		Flags: ownFlags(
 			connectionsFlag(15_000),
 			&cli.IntFlag{Name: "receivers", Value: 5000, Usage: "of the fan-out, `MANY`"},
 			&cli.IntFlag{Name: "polls", Value: 10_000, Usage: "that wait, `MANY`"},
@@ -22,9 +22,7 @@ func sseCommand() *cli.Command {
 			&cli.IntFlag{Name: "rounds", Value: 3, Usage: "of the fan-out each way, in turn: what the machine does beside evens out"},
 			&cli.DurationFlag{Name: "life", Value: 60 * time.Second, Usage: "of a `TOKEN`; three of them end"},
 			&cli.IntFlag{Name: "times", Value: 10, Usage: "reloads under publishes"},
-			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
-			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		},
+		),
 		Action: streams,
 	}
 }

@@ -27,17 +27,15 @@ func tlsCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "tls",
 		Usage: "what pushd promises of clients behind TLS, measured on one of its own beside clients in the clear and net/http, and compared with the reach",
-		Flags: []cli.Flag{
+		Flags: ownFlags(
 			connectionsFlag(15_000),
 			&cli.IntFlag{Name: "receivers", Value: 5000, Usage: "of the fan-out, and who shake hands at once, `MANY`"},
 			&cli.IntFlag{Name: "messages", Aliases: []string{"m"}, Value: 40, Usage: "of the fan-out, `MANY` a round"},
 			&cli.IntFlag{Name: "rounds", Value: 3, Usage: "each way, in turn: what the machine does beside evens out"},
 			&cli.DurationFlag{Name: "duration", Aliases: []string{"d"}, Value: 5 * time.Second, Usage: "how `LONG` echoes and handshakes are measured"},
 			&cli.DurationFlag{Name: "settle", Value: 30 * time.Second, Usage: "how `LONG` idle connections are left alone"},
-			&cli.StringFlag{Name: "pushd", Value: "bin/pushd", Usage: "`PROGRAM`"},
 			&cli.StringFlag{Name: "peers", Value: "bin/peers", Usage: "`PROGRAM` of the peers, of which gorilla-tls is one of net/http"},
-			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		},
+		),
 		Action: underTLS,
 	}
 }
