@@ -24,7 +24,7 @@ func phpCommand() *cli.Command {
 		Name:  "php",
 		Usage: "programs of PHP on a pushd of one's own, beside the same programs on Workerman and beside Go handlers, compared with the reach",
 		Flags: ownFlags(
-			&cli.StringFlag{Name: "workerman", Usage: "vendor/autoload.php of a folder in which `composer require workerman/workerman` has run: the `FILE`"},
+			&cli.StringFlag{Name: "workerman", Usage: "`FILE`: vendor/autoload.php of a folder in which composer require workerman/workerman has run"},
 			&cli.StringFlag{Name: "php", Value: "php", Usage: "`PROGRAM` that runs Workerman, and its flags, as 'php -d extension=event'"},
 			connectionsFlag(15_000),
 			&cli.IntFlag{Name: "receivers", Value: 1000, Usage: "of the fan-out, `MANY`"},
