@@ -301,9 +301,7 @@ func TestKilledWhileStopWaits(t *testing.T) {
 	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})
 	pid := s.Status().Master.PID
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil { // it accepts and does not answer
-		t.Fatal(err)
-	}
+	pushdtest.Freeze(t, pid) // it accepts and does not answer
 	ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
 	defer cancel()
 	stop := s.Command(ctx, "stop")

@@ -102,10 +102,7 @@ func TestAcceptingWithoutTheStuck(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: evenConfig})
 	stuck := s.Status().Workers[:3]
 	for _, w := range stuck {
-		if err := syscall.Kill(w.PID, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
-		pushdtest.AwaitStopped(t, w.PID)
+		pushdtest.Freeze(t, w.PID)
 	}
 	comers(t, s, 300) // which the others accept, though they are far ahead
 	for _, w := range stuck {

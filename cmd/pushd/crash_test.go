@@ -29,14 +29,6 @@ func signal(t *testing.T, pid int, sig unix.Signal) {
 	}
 }
 
-// freeze stops a process and waits until each of its threads stands: until then
-// they may still accept a client.
-func freeze(t *testing.T, pid int) {
-	t.Helper()
-	signal(t, pid, unix.SIGSTOP)
-	pushdtest.Eventually(t, "the process stands", func() bool { return pushdtest.Stands(pid) })
-}
-
 // echoes sends a text to each member and wants it back; it returns the longest
 // round trip.
 func echoes(t *testing.T, members []*member, text string) (longest time.Duration) {
@@ -277,8 +269,7 @@ func TestAcceptQueueOutlivesWorkers(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoProcesses})
 	workers := s.Status().Workers
 	for _, w := range workers {
-		signal(t, w.PID, unix.SIGSTOP)
-		pushdtest.AwaitStopped(t, w.PID)
+		pushdtest.Freeze(t, w.PID)
 	}
 	var waiting []net.Conn
 	for range 50 {

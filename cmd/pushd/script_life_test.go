@@ -125,7 +125,7 @@ func TestScriptKilledOften(t *testing.T) {
 	for i := range times {
 		one := s.idle()
 		c := list[i%len(list)]
-		freeze(t, one.PID) // so that it will not have read this
+		pushdtest.Freeze(t, one.PID) // so that it will not have read this
 		c.SendText("get")
 		s.waits(0)
 		kill(t, one.PID)
@@ -156,7 +156,7 @@ limits = { max_message = "256KiB" }`)
 	first, told, slow, large := s.Dial("/"), s.Dial("/"), s.Dial("/"), s.Dial("/")
 	says(t, large, "known", "known") // an OPEN that it had read would be in doubt
 	pid := s.idle().PID
-	freeze(t, pid)
+	pushdtest.Freeze(t, pid)
 	first.SendText("here")
 	n := s.waits(0)
 	told.SendText("echo asleep") // these three are one batch, of which it reads 64 KiB at first

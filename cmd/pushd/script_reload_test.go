@@ -182,7 +182,7 @@ limits = { max_message = "128KiB" }`)
 	says(t, list[n-1], "seen", strings.TrimSpace(strings.Repeat("resume ", n)))
 
 	one := s.idle()
-	freeze(t, one.PID)
+	pushdtest.Freeze(t, one.PID)
 	list[1].SendText("asks")
 	list[2].Close()
 	for range 3 {
@@ -219,8 +219,8 @@ func TestScriptCarriedFirst(t *testing.T) {
 				_, err := os.Stat(filepath.Join(s.Dir, "fault"))
 				return os.IsNotExist(err)
 			})
-			freeze(t, master) // it would miss the old worker
-			freeze(t, old)    // so that those who come now come to the new one
+			pushdtest.Freeze(t, master) // it would miss the old worker
+			pushdtest.Freeze(t, old)    // so that those who come now come to the new one
 			before, _ := clientsOf(t, s.Port)
 			dialled := make(chan *pushdtest.Client, 1)
 			go func() { dialled <- s.Dial("/") }()

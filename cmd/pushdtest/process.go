@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"testing"
 )
 
 // Process is a process that was found in /proc.
@@ -47,6 +49,16 @@ func hasVariable(pid int, variable string) bool {
 		}
 	}
 	return false
+}
+
+// Freeze makes a process stand still until it gets SIGCONT. When it returns, each
+// thread stands: the signal stops them one by one, and on a busy machine late.
+func Freeze(t testing.TB, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatalf("stop the process %d: %v", pid, err)
+	}
+	Eventually(t, fmt.Sprintf("process %d stands still", pid), func() bool { return Stands(pid) })
 }
 
 // Stands reports whether each thread of a process that was sent SIGSTOP has stopped:

@@ -1,13 +1,6 @@
 package pushdtest
 
-import (
-	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
-	"syscall"
-	"testing"
-)
+import "syscall"
 
 // DialEach connects n WebSocket clients to each worker process of the server's
 // group, of the one with this name where there are several. The processes
@@ -36,11 +29,8 @@ func (s *Server) Alone(slot int, fn func(), group ...string) {
 		if i == slot {
 			continue
 		}
-		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-			s.t.Fatalf("stop the worker process %d: %v", pid, err)
-		}
+		Freeze(s.t, pid)
 		defer syscall.Kill(pid, syscall.SIGCONT)
-		AwaitStopped(s.t, pid)
 	}
 	fn()
 }
@@ -54,21 +44,4 @@ func (s *Server) slots(group []string) (pids []int) {
 		}
 	}
 	return pids
-}
-
-// AwaitStopped waits until all threads of a process that was sent SIGSTOP stand
-// still. The signal stops them one by one.
-func AwaitStopped(t testing.TB, pid int) {
-	t.Helper()
-	Eventually(t, fmt.Sprintf("process %d stands still", pid), func() bool {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		for _, thread := range threads {
-			stat, err := os.ReadFile(thread)
-			_, state, ok := strings.Cut(string(stat), ") ")
-			if err != nil || !ok || state[0] != 'T' {
-				return false
-			}
-		}
-		return len(threads) > 0
-	})
 }

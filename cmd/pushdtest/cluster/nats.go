@@ -120,14 +120,15 @@ func (s *NATS) Kill() {
 }
 
 // Stop makes it stand still until Continue: its sockets stay.
-func (s *NATS) Stop() { s.signal(syscall.SIGSTOP) }
+func (s *NATS) Stop() {
+	s.t.Helper()
+	pushdtest.Freeze(s.t, s.proc.Process.Pid)
+}
 
 // Continue ends Stop.
-func (s *NATS) Continue() { s.signal(syscall.SIGCONT) }
-
-func (s *NATS) signal(sig syscall.Signal) {
+func (s *NATS) Continue() {
 	s.t.Helper()
-	if err := s.proc.Process.Signal(sig); err != nil {
+	if err := s.proc.Process.Signal(syscall.SIGCONT); err != nil {
 		s.t.Fatal(err)
 	}
 }
