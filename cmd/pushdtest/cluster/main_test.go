@@ -94,6 +94,7 @@ type reply struct {
 	Connections     []struct{ ID, Node string }
 	Channels        []struct{ Members int }
 	Cursor          string
+	Position        string
 }
 
 func (n *Node) post(path string, body object) (status int, r reply) {
