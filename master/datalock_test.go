@@ -26,7 +26,8 @@ func TestDataDirIsOnes(t *testing.T) {
 	if err := dataFree(data); !errors.As(err, &used) || used.PID != os.Getpid() || used.Dir != data.Dir {
 		t.Errorf("to another one it is %v", err)
 	}
-	time.AfterFunc(50*time.Millisecond, func() { m.data[data.Dir].Close() }) // killed
+	lock := m.data[data.Dir]
+	time.AfterFunc(50*time.Millisecond, func() { lock.Close() }) // killed
 	if f, err := openData(data.Dir, time.Minute); f == nil {
 		t.Errorf("of one that ends: %v", err)
 	} else {

@@ -2,14 +2,16 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,9 +21,12 @@ import (
 	"github.com/pushd/pushd/cmd/pushbench/history"
 )
 
-// TestMain makes the test binary its own agent, and fails if one is left.
+// asPushbench makes the test binary pushbench.
+const asPushbench = "PUSHBENCH_TEST_AS_PUSHBENCH=1"
+
+// TestMain makes the test binary pushbench and its agent, and fails if one is left.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == fleet.AgentCommand {
+	if slices.Contains(os.Environ(), asPushbench) || len(os.Args) == 2 && os.Args[1] == fleet.AgentCommand {
 		main()
 		return
 	}
@@ -47,17 +52,34 @@ func children() (left []string) {
 	return left
 }
 
-// bench runs a command and returns its exit code and report.
+// pushbench runs a command as a process: urfave/cli has one flag of help for all that
+// a process parses.
+func pushbench(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	c := exec.Command(self, args...)
+	c.Env, c.Stdout, c.Stderr = append(os.Environ(), asPushbench), &out, &errs
+	var exit *exec.ExitError
+	if err := c.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return c.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// benchmark runs a command and returns its exit code and report.
 func benchmark(t *testing.T, args ...string) (int, Report) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	code := run(context.Background(), append([]string{"pushbench"}, append(args, "--json")...), &out, &errs)
-	if errs.Len() > 0 {
-		t.Logf("stderr: %s", errs.String())
+	code, out, errs := pushbench(t, append(args, "--json")...)
+	if errs != "" {
+		t.Logf("stderr: %s", errs)
 	}
 	var r Report
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil && code == 0 {
-		t.Fatalf("report %q: %v", out.String(), err)
+	if err := json.Unmarshal([]byte(out), &r); err != nil && code == 0 {
+		t.Fatalf("report %q: %v", out, err)
 	}
 	return code, r
 }
@@ -184,9 +206,7 @@ func TestEcho(t *testing.T) {
 // A timetable does not wait for a slow server: what was due meanwhile counts
 // from when it was due.
 func TestOpenLoopDoesNotOmit(t *testing.T) {
-	p := &peer{}
-	ws, _ := startPeer(t, p)
-	p.fault, p.every = "stall", 100
+	ws, _ := startPeer(t, &peer{fault: "stall", every: 100})
 	code, r := benchmark(t, "echo", "--url", ws+"/echo", "-c", "1", "--rate", "200", "-d", "1s")
 	healthy(t, code, r)
 	if n := number(t, r, "messages"); n < 190 || n > 300 { // more when the machine lets it end late
@@ -239,9 +259,8 @@ func TestCentrifugo(t *testing.T) {
 			t.Fatalf("%d of 40 connections said that they are there", p.pongs.Load())
 		}
 	}
-	var out, errs bytes.Buffer
-	if code := run(context.Background(), append([]string{"pushbench", "idle", "--hold", "10ms"}, append(reach, "secret")...), &out, &errs); code != 1 || !strings.Contains(errs.String(), "unknown channel") {
-		t.Errorf("a channel that is refused: exit %d, %s", code, errs.String())
+	if code, _, errs := pushbench(t, append([]string{"idle", "--hold", "10ms"}, append(reach, "secret")...)...); code != 1 || !strings.Contains(errs, "unknown channel") {
+		t.Errorf("a channel that is refused: exit %d, %s", code, errs)
 	}
 	if code, _ := benchmark(t, "fanout", "--url", ws, "--protocol", "centrifugo"); code != 2 {
 		t.Errorf("nobody to publish: exit %d", code)
@@ -336,9 +355,7 @@ func TestStandingLoads(t *testing.T) {
 // and the report says how long members were allowed to miss messages.
 func TestSettleIsWidened(t *testing.T) {
 	t.Parallel()
-	p := &peer{}
-	ws, _ := startPeer(t, p)
-	p.fault, p.every = "stall", 20
+	ws, _ := startPeer(t, &peer{fault: "stall", every: 20})
 	for _, asked := range []string{"0s", "1h"} {
 		code, r := benchmark(t, "verify", "--url", ws, "--echoes", "2", "--echo-rate", "100", "--channels", "0", "--connect-rate", "0", "--slow", "0", "--settle", asked, "-d", "500ms")
 		healthy(t, code, r)
@@ -412,12 +429,12 @@ func TestMisuse(t *testing.T) {
 		"plot of air": {[]string{"plot"}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var out, errs bytes.Buffer
-			if code := run(context.Background(), append([]string{"pushbench"}, test.args...), &out, &errs); code != test.code {
-				t.Errorf("exit %d, want %d; %s", code, test.code, errs.String())
+			code, _, errs := pushbench(t, test.args...)
+			if code != test.code {
+				t.Errorf("exit %d, want %d; %s", code, test.code, errs)
 			}
-			if !strings.HasPrefix(errs.String(), "pushbench: ") {
-				t.Errorf("says %q", errs.String())
+			if !strings.HasPrefix(errs, "pushbench: ") {
+				t.Errorf("says %q", errs)
 			}
 		})
 	}
@@ -440,12 +457,12 @@ func TestPlot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var out, errs bytes.Buffer
-	if code := run(context.Background(), append([]string{"pushbench", "plot", "--log"}, files...), &out, &errs); code != 0 {
-		t.Fatalf("exit %d: %s", code, errs.String())
+	code, out, errs := pushbench(t, append([]string{"plot", "--log"}, files...)...)
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, errs)
 	}
 	for _, want := range []string{"550 B", "22,000 B", "Ratchet &lt;&amp;&gt;"} {
-		if !strings.Contains(out.String(), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in the drawing", want)
 		}
 	}
