@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pushd/pushd/worker/connid"
 	"github.com/pushd/pushd/worker/handover"
 )
 
@@ -47,7 +46,7 @@ func (l *loop) barrier(arrived bool) *barrier {
 
 // barrierBehind is barrier, with a note of what is before the mark.
 func (l *loop) barrierBehind(note func()) *barrier {
-	b := &barrier{l: l, done: make(chan struct{}, barrierTurns), token: connid.New().String(), note: note}
+	b := &barrier{l: l, done: make(chan struct{}, barrierTurns), token: l.ids.New().String(), note: note}
 	l.syncs[b.token] = b.passed
 	b.ask()
 	return b

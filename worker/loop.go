@@ -9,6 +9,7 @@ import (
 	"github.com/pushd/pushd/protocol/forwarded"
 	"github.com/pushd/pushd/timer"
 	"github.com/pushd/pushd/worker/bus"
+	"github.com/pushd/pushd/worker/connid"
 	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/hub"
 	"github.com/pushd/pushd/worker/memory"
@@ -33,6 +34,7 @@ type loop struct {
 	reactor    reactor.Engine[*Conn]
 	balance    *reactor.Balance // with the other workers of the group; nil = none
 
+	ids   connid.Source
 	conns registry
 	hub   *hub.Hub[*Conn]
 	ports []*port            // the reactor's listeners, in its order

@@ -42,7 +42,7 @@ func (r *registry) numbered(n uint64) *Conn {
 // freshID draws an ID whose number nobody has here.
 func (l *loop) freshID() ID {
 	for {
-		if id := connid.New(); id.Number() != 0 && l.conns.numbered(id.Number()) == nil {
+		if id := l.ids.New(); id.Number() != 0 && l.conns.numbered(id.Number()) == nil {
 			return id
 		}
 	}

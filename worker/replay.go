@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pushd/pushd/worker/connid"
 	"github.com/pushd/pushd/worker/delivered"
 	"github.com/pushd/pushd/worker/history"
 )
@@ -115,7 +114,7 @@ const (
 // asks again. Where there are several, one of them knows only what has reached itself:
 // then what has not come yet may be late, or lost; in the end it is lost.
 func (l *loop) unskip(conns []*Conn, v delivered.Vector, until time.Duration) {
-	token := connid.New().String()
+	token := l.ids.New().String()
 	l.syncs[token] = func() {
 		if l.fan.seen.Covers(v) || l.now >= until {
 			l.dropSkips(conns)

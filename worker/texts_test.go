@@ -66,7 +66,7 @@ func TestNothingIsLeftOfAValue(t *testing.T) {
 func TestTextsTravel(t *testing.T) {
 	values := map[string]string{"room": "chat:red", "empty key": "✓", "": "no name", "nul": "a\x00b"}
 	l := &loop{plain: &route{exact: "/other"}}
-	c := &Conn{loop: l, seat: l.plain.at(&port{addr: listenAddr{text: anyWS}}, transportWebSocket), id: connid.New()}
+	c := &Conn{loop: l, seat: l.plain.at(&port{addr: listenAddr{text: anyWS}}, transportWebSocket), id: new(connid.Source).New()}
 	for k, v := range values {
 		must(t, c.Set(k, v))
 	}

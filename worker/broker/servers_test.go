@@ -80,6 +80,13 @@ func (s slowly) Write(p []byte) (int, error) {
 	return s.Writer.Write(p)
 }
 
+// lead says where the cable leads.
+func (c *cable) lead(to string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.to = to
+}
+
 // set plugs the cable in, or out.
 func (c *cable) set(out bool) {
 	c.mu.Lock()
@@ -97,7 +104,7 @@ func twoServers(t *testing.T) (a, b string, between *cable) {
 	t.Helper()
 	between = newCable(t)
 	first := serverAt(t, "127.0.0.1:-1", "cluster { name: c, listen: \"127.0.0.1:-1\", no_advertise: true }\n")
-	between.to = first.ClusterAddr().String()
+	between.lead(first.ClusterAddr().String())
 	second := serverAt(t, "127.0.0.1:-1", fmt.Sprintf("cluster { name: c, listen: \"127.0.0.1:-1\", no_advertise: true, routes: [%q] }\n", "nats://"+between.addr))
 	return "nats://" + first.Addr().String(), "nats://" + second.Addr().String(), between
 }
@@ -198,7 +205,7 @@ func TestEverywhere(t *testing.T) {
 		return serverAt(t, "127.0.0.1:-1", fmt.Sprintf("cluster { name: c, listen: \"127.0.0.1:-1\", no_advertise: true, advertise: %q, routes: [%s] }\n", advertise, strings.Join(to, ", ")))
 	}
 	first := join(slow.addr)
-	slow.to = first.ClusterAddr().String()
+	slow.lead(first.ClusterAddr().String())
 	slow.set(false)
 	second := join("127.0.0.1:1", fmt.Sprintf("%q", "nats://"+slow.to))
 	third := join("127.0.0.1:1", fmt.Sprintf("%q", "nats://"+slow.addr), fmt.Sprintf("%q", "nats://"+second.ClusterAddr().String()))

@@ -9,9 +9,10 @@ import (
 )
 
 func TestEachIsAnother(t *testing.T) {
+	var source connid.Source
 	seen := map[connid.ID]bool{}
 	for range 10_000 { // more than a page of randomness
-		id := connid.New()
+		id := source.New()
 		back, ok := connid.Parse(id.String())
 		if seen[id] || !ok || back != id || connid.NumberOf(id.String()) != id.Number() {
 			t.Fatalf("%s: seen %v, read back as %s", id, seen[id], back)

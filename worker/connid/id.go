@@ -1,14 +1,12 @@
 // Package connid names connections: a random ID, the same for its whole life in
-// whichever process, and a shorter number that is part of it. What New draws from is
-// the loop's; all else may be called by any goroutine.
+// whichever process, and a shorter number that is part of it. A Source is one
+// goroutine's; all else may be called by any.
 package connid
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -18,18 +16,20 @@ import (
 // gives no right. Its text form is two decimals, "8237….1942…".
 type ID [16]byte
 
-// entropy reads random bytes by the page, so that an accept costs no system
-// call. Used on the loop only.
-var entropy = bufio.NewReaderSize(rand.Reader, 4096)
+// Source draws IDs. It reads random bytes by the page, so that an accept costs no
+// system call. The zero value is ready.
+type Source struct {
+	page [4096]byte
+	left []byte // of page
+}
 
-// New draws an ID, on the loop only. It panics when the system has no randomness, which crypto/rand rules out.
-func New() (id ID) {
-	if _, err := entropy.Read(id[:8]); err != nil {
-		panic(fmt.Sprintf("worker: read randomness: %v", err))
+// New draws an ID.
+func (s *Source) New() (id ID) {
+	if len(s.left) < len(id) {
+		_, _ = rand.Read(s.page[:]) // never fails
+		s.left = s.page[:]
 	}
-	if _, err := entropy.Read(id[8:]); err != nil {
-		panic(fmt.Sprintf("worker: read randomness: %v", err))
-	}
+	s.left = s.left[copy(id[:], s.left):]
 	return id
 }
 
