@@ -333,6 +333,8 @@ func (st *standing) lost() (n int) {
 		select {
 		case <-w.done:
 			n++
+			w.mu.Lock() // it may send still
+			defer w.mu.Unlock()
 			if w.rec.Cause != "" && st.broken > 0 {
 				w.rec.Closed = min(w.rec.Closed, st.broken)
 			}

@@ -90,7 +90,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s := &Server{Binary: BuildAs(t, o.Package, path.Base(o.Package), o.Flags...), Dir: shortDir(t), Port: FreePort(t), API: FreeAddr(t), Key: "test-key", t: t, prefix: o.Prefix}
 	s.mark = "PUSHDTEST_ID=" + rand.Text()
-	s.env = append(cleanEnv(), s.mark, runMark+"="+os.Getenv(runMark), "HOME="+s.Dir,
+	s.env = append(cleanEnv(), s.mark, runMark+"="+os.Getenv(runMark), "HOME="+s.Dir, noRest,
 		"PUSHD_RUNTIME_DIR="+s.Dir+"/run", "PUSHD_DATA_DIR="+s.Dir+"/data",
 		"PUSHD_API_LISTEN="+s.API, "PUSHD_API_KEY="+s.Key)
 	if o.Config == "" {
@@ -278,6 +278,10 @@ func shortDir(t testing.TB) string {
 	}
 	return dir
 }
+
+// noRest is for programs built with -race. At their end they sleep for a second, with
+// their sockets open: as long as a broker process may be away before publishing fails.
+const noRest = "GORACE=atexit_sleep_ms=0"
 
 // cleanEnv is the environment without anything that would reach the server.
 func cleanEnv() (env []string) {
