@@ -220,6 +220,21 @@ func TestRestartKeepsTheSockets(t *testing.T) {
 	}
 	s.MustRun("restart", "-d")
 	s.Dial("/echo").Close()
+
+	// One whose file is gone is bound anew.
+	kept := filepath.Join(s.Dir, "kept.sock")
+	if err := os.Remove(kept); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.Run("doctor"); r.Code != 1 || !strings.Contains(r.Stdout, "there is no file "+kept) {
+		t.Errorf("doctor: %d %q", r.Code, r.Stdout)
+	}
+	s.MustRun("restart", "-d")
+	if k, err := net.Dial("unix", kept); err != nil {
+		t.Error(err)
+	} else {
+		k.Close()
+	}
 	s.Stop()
 	if left, _ := filepath.Glob(filepath.Join(s.Dir, "*.sock")); len(left) > 0 {
 		t.Errorf("left: %v", left)

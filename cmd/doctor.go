@@ -87,7 +87,8 @@ func (c *call) examineConfig(cfg *config.Config, m machine) (out []finding) {
 	out = append(out, folder("runtime_dir", cfg.RuntimeDir), folder("data_dir", cfg.DataDir))
 	out = append(out, keyFile(cfg)...)
 	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
-		return append(out, fine("ports", "pushd runs as pid %d and holds its ports", pid))
+		out = append(out, fine("ports", "pushd runs as pid %d and holds its ports", pid))
+		return append(out, c.goneSockets(cfg)...)
 	}
 	return append(out, ports(cfg, m)...)
 }

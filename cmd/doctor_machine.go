@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"strconv"
@@ -106,6 +108,20 @@ func ports(cfg *config.Config, m machine) (out []finding) {
 			f = fine("port", "%s: %v", l, err).fail("%s", freeing(addr, err))
 		}
 		out = append(out, f)
+	}
+	return out
+}
+
+// goneSockets are unix sockets of a pushd that runs to which nobody finds the way.
+func (c *call) goneSockets(cfg *config.Config) (out []finding) {
+	for _, l := range append(listens(cfg), cfg.API.Listen, cfg.Metrics.Listen) {
+		_, path, _ := strings.Cut(l, "://")
+		if !strings.HasPrefix(path, "/") {
+			continue
+		}
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			out = append(out, fine("ports", "there is no file %s, so that no client gets in there", path).fail("`%s reload` makes it anew", c.program.typed()))
+		}
 	}
 	return out
 }

@@ -187,6 +187,7 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates, on sc
 	tellScripts(out, s)
 	tellCertificates(out, s, time.Now())
 	tellDropped(out, s)
+	tellGone(out, program, s)
 }
 
 // tellServices says which services of the broker process do not do all that they should.
@@ -204,6 +205,13 @@ func tellDropped(out io.Writer, s *master.Status) {
 	for _, addr := range slices.Sorted(maps.Keys(s.DatagramsDropped)) {
 		fmt.Fprintf(out, "%s: %s, since its readers were too slow; net.core.rmem_default is the size of its buffer\n",
 			clean(addr), counted(int(s.DatagramsDropped[addr]), "datagram was dropped by the kernel", "datagrams were dropped by the kernel"))
+	}
+}
+
+// tellGone says which unix sockets nobody can connect to.
+func tellGone(out io.Writer, program string, s *master.Status) {
+	for _, path := range s.SocketsGone {
+		fmt.Fprintf(out, "%s: the file of this socket is gone, so no client can connect; `%s reload` or restart makes it anew\n", clean(path), program)
 	}
 }
 

@@ -140,7 +140,7 @@ func (g *generation) bindAll(ctx context.Context, on foundation) error {
 			return err
 		}
 		s := on.sockets[e]
-		if s == nil {
+		if s == nil || s.lost() {
 			if s, err = bind(ctx, l, on.patience); err != nil {
 				return err
 			}
@@ -247,7 +247,7 @@ func (m *master) openBus(ctx context.Context) error {
 	if err = m.dir.openFor(busSock, 0o666); err == nil {
 		m.busFD, err = m.dir.socket(busSock)
 	}
-	l.endpoint.network = "nameless" // nothing to remove when it is closed
+	l.endpoint.network = nameless // nothing to remove when it is closed
 	m.bus = l
 	if err = errors.Join(err, m.dir.Remove(busSock)); err != nil {
 		return fmt.Errorf("open broker socket: %w", err)

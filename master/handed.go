@@ -193,7 +193,11 @@ func Reserve(ctx context.Context, p *Plan, have []Socket) (reserved, surplus []S
 		if err != nil {
 			return nil, have, err
 		}
-		if i := slices.IndexFunc(surplus, func(s Socket) bool { return s.endpoint() == e }); i >= 0 {
+		i := slices.IndexFunc(surplus, func(s Socket) bool { return s.endpoint() == e })
+		if i >= 0 && e.lost() {
+			surplus[i].Network, i = nameless, -1 // its name is about to be another's
+		}
+		if i >= 0 {
 			kept = append(kept, surplus[i])
 			surplus = slices.Delete(surplus, i, i+1)
 		} else {

@@ -168,6 +168,27 @@ func (l *listener) close() {
 	}
 }
 
+// lost reports whether the file of a unix socket is gone, so that nobody can
+// connect any more.
+func (l *listener) lost() bool { return l.endpoint.lost() }
+
+func (e endpoint) lost() bool {
+	if e.network != "unix" {
+		return false
+	}
+	info, err := os.Lstat(e.address)
+	return errors.Is(err, os.ErrNotExist) || err == nil && info.Mode()&os.ModeSocket == 0
+}
+
+// forsake makes l, which is lost, one whose name is nothing to it: generation has
+// another socket there.
+func (l *listener) forsake(generation int) {
+	l.endpoint = endpoint{nameless, fmt.Sprintf("%s before generation %d", l.endpoint.address, generation)}
+}
+
+// nameless is the network of a socket that has no name any more.
+const nameless = "nameless"
+
 // shown returns address with the port that was bound.
 func (l *listener) shown(address string) string {
 	if l.endpoint.network == "unix" {
@@ -248,6 +269,8 @@ func explain(address string, e endpoint, err error) error {
 		hint = " (run as root, or listen above 1024)"
 	case errno == syscall.EADDRNOTAVAIL:
 		hint = " (no interface of this machine has it)"
+	case errno == syscall.ENOENT && e.network == "unix":
+		hint = " (its folder is not there)"
 	case errno == syscall.EINVAL && e.network == "unix":
 		hint = " (a socket's path has at most 107 bytes)"
 	}

@@ -64,7 +64,7 @@ func (m *master) askStatus() *Status {
 		lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads
 		before, st.Ended = m.endedIn(lines)
 		st.Certificates = m.certificates()
-		st.DatagramsDropped = m.datagramsDropped()
+		st.DatagramsDropped, st.SocketsGone = m.datagramsDropped(), m.socketsGone()
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), m.t.query)
 	defer cancel()
@@ -106,6 +106,18 @@ func (m *master) datagramsDropped() map[string]uint64 {
 		}
 	}
 	return all
+}
+
+// socketsGone are the paths of unix sockets that nobody finds any more. It runs
+// on the loop.
+func (m *master) socketsGone() (paths []string) {
+	for e := range m.listeners {
+		if e.lost() {
+			paths = append(paths, e.address)
+		}
+	}
+	slices.Sort(paths)
+	return paths
 }
 
 // askStats returns the newest numbers that p has given.

@@ -55,7 +55,7 @@ func Rehearse(ctx context.Context, p *Plan, taken []Socket) (obstacles, busy []O
 	}
 	for _, l := range p.Listeners {
 		e, err := endpointOf(l.Address)
-		if err == nil && !slices.ContainsFunc(taken, func(s Socket) bool { return s.endpoint() == e }) {
+		if err == nil && (e.lost() || !slices.ContainsFunc(taken, func(s Socket) bool { return s.endpoint() == e })) {
 			err = bindable(ctx, e, p.RuntimeDir)
 		}
 		switch {

@@ -138,7 +138,13 @@ func (r *reload) run(ctx context.Context) error {
 // enter takes over what a generation opened, so that release knows of it.
 func (m *master) enter(g *generation) {
 	m.programs[g.program] = true
-	maps.Copy(m.listeners, g.sockets)
+	for e, l := range g.sockets {
+		if old := m.listeners[e]; old != nil && old != l { // it was lost, and processes have it yet
+			old.forsake(g.number)
+			m.listeners[old.endpoint] = old
+		}
+		m.listeners[e] = l
+	}
 }
 
 // replaceAll brings every slot to the next generation: a broker process that

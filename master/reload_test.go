@@ -197,6 +197,50 @@ func TestReloadChangesGroupsCountsAndListeners(t *testing.T) {
 	i.stop()
 }
 
+// TestLostSocketIsBoundAnew: by a reload, whoever removed its file; who is connected
+// stays, and a folder that is gone too is named.
+func TestLostSocketIsBoundAnew(t *testing.T) {
+	r := newRig(t, 1)
+	folder := r.path("sockets")
+	sock := "text://" + folder + "/x.sock"
+	api := "unix://" + folder + "/api.sock"
+	r.plan.Listeners = []Listener{{Address: sock}, {Address: api}}
+	r.plan.Workers[0].Listen, r.plan.Broker.Listen = []string{sock}, []string{api}
+	r.savePlan()
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	i := r.start()
+	for range 2 { // the second time beside the socket that was lost before
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		if gone := i.status().SocketsGone; len(gone) != 2 || gone[1] != folder+"/x.sock" {
+			t.Errorf("status says %q are gone", gone)
+		}
+		if e := i.failedReload(); e.Step != "bind" || !strings.Contains(e.Error(), "its folder is not there") {
+			t.Errorf("reload without the folder: %v", e)
+		}
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		i.reload()
+		if got := dialPeer(t, sock).ask("who"); !strings.HasPrefix(got, "push/") {
+			t.Errorf("on the new socket: %q", got)
+		}
+		if got := dialPeer(t, api).ask("who"); !strings.HasPrefix(got, "broker/") {
+			t.Errorf("on the broker process's new socket: %q", got)
+		}
+		if gone := i.status().SocketsGone; len(gone) != 0 {
+			t.Errorf("status says %q are gone", gone)
+		}
+	}
+	i.stop()
+	if left, _ := os.ReadDir(folder); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 func TestReloadOfBroker(t *testing.T) {
 	r := newRig(t, 1)
 	prog := r.path("prog")

@@ -106,7 +106,10 @@ func (m *master) prepareFirst(ctx context.Context) (*generation, error) {
 		return nil, err
 	}
 	for e, l := range on.sockets {
-		if g.sockets[e] == nil {
+		if s := g.sockets[e]; s != nil && s != l { // it was lost
+			l.forsake(g.number)
+		}
+		if g.sockets[e] != l {
 			l.close()
 		}
 	}

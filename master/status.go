@@ -46,6 +46,10 @@ type Status struct {
 	// address, since the socket was opened: nobody had read those before. Only
 	// addresses that have lost some are there.
 	DatagramsDropped map[string]uint64 `json:"datagrams_dropped,omitempty"`
+
+	// SocketsGone are unix sockets whose file somebody has removed: no client
+	// can connect. A reload or restart makes them anew.
+	SocketsGone []string `json:"sockets_gone,omitempty"`
 }
 
 // MasterStatus describes the master process.
