@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -283,10 +284,20 @@ func (t *table) readable(at, file string) {
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		t.fail(at, "%v", err)
+		t.fail(at, "%v", withoutPath(err))
 		return
 	}
 	f.Close()
+}
+
+// withoutPath is the error of a file of secrets that cannot be opened. What stands
+// in the place of its path may be the secret itself.
+func withoutPath(err error) error {
+	var of *fs.PathError
+	if !errors.As(err, &of) {
+		return err
+	}
+	return fmt.Errorf("the file that it names cannot be opened: %w (write a path, not what is in the file)", of.Err)
 }
 
 // minLost: a node is quiet after 1.5 s, and a lost packet of its sign of life may
@@ -421,8 +432,11 @@ func (t *table) checkPattern(r Route) {
 
 func (t *table) checkWebhook(h pusher.Webhook) {
 	for name, value := range h.Headers {
-		if !headerName.MatchString(name) || strings.ContainsFunc(value, unicode.IsControl) {
-			t.fail(t.where("headers"), "%q is no header that can be sent", name)
+		switch {
+		case !headerName.MatchString(name): // it may be all of `Name: secret`
+			t.fail(t.where("headers"), `a name has letters, digits and - only: write headers = { Name = "value" }`)
+		case strings.ContainsFunc(value, unicode.IsControl):
+			t.fail(t.where("headers"), "%q has a control character and cannot be sent", name)
 		}
 	}
 	u, err := url.Parse(h.URL)

@@ -160,8 +160,11 @@ func TestEveryKey(t *testing.T) {
 func TestErrors(t *testing.T) {
 	const group = "[[worker]]\nlisten = \"websocket://127.0.0.1:1\"\n"
 	for _, tc := range []struct{ name, text, want string }{
-		{"syntax", "drain = \"5s\"\nlog_level = oops\n", "f.toml:2: "},
-		{"unterminated", "drain = \"1s\n", "f.toml:1: "},
+		{"syntax", "drain = \"5s\"\nlog_level = oops\n", `f.toml:2: this is no value: a text stands in quotes, as in key = "text" (after key "log_level")`},
+		{"unterminated", "drain = \"1s\n", "f.toml:1: a text has no closing quote on its line"},
+		{"defined twice", "[api]\nkey = \"hunter2\"\nkey = \"hunter2\"\n", "f.toml:3: key 'api.key' has already been defined"},
+		{"name of a header", "[[app]]\nid=\"1\"\nkey=\"2\"\nsecret=\"3\"\nwebhooks=[{url=\"http://x\", headers={\"Authorization: hunter2\"=\"\"}}]\n", "f.toml:5: app[0].webhooks[0].headers: a name has letters"},
+		{"value of a header", "[[app]]\nid=\"1\"\nkey=\"2\"\nsecret=\"3\"\nwebhooks=[{url=\"http://x\", headers={A=\"hunter2\\n\"}}]\n", "f.toml:5: app[0].webhooks[0].headers: \"A\" has a control character"},
 		{"unknown key", "\ndrian = \"5s\"\n", `f.toml:2: drian: unknown key (did you mean "drain"?)`},
 		{"unknown table", "[mqtt]\nx = 1\n", "f.toml:1: mqtt: unknown key"},
 		{"unknown key in table", "[api]\n# a comment\ncolour = 1\n", "f.toml:3: api.colour: unknown key"},
@@ -213,7 +216,9 @@ func TestErrors(t *testing.T) {
 		{"webhook", "[[app]]\nid=\"1\"\nkey=\"2\"\nsecret=\"3\"\nwebhooks=[{url=\"ftp://x\"}]\n", "f.toml:5: app[0].webhooks[0].url: write"},
 		{"worker is no table", "worker = 4\n", "f.toml:1: worker: needs [[worker]] tables"},
 		{"bus prefix", "[broker]\nurl = \"nats://h:4222\"\nprefix = \"a.b\"\n", "f.toml:3: broker.prefix: \"a.b\" is no token"},
-		{"bus key", "[broker]\nurl = \"nats://h:4222\"\nnkey = \"/nope\"\n", "f.toml:3: broker.nkey: open /nope"},
+		{"bus key", "[broker]\nurl = \"nats://h:4222\"\nnkey = \"/nope\"\n", "f.toml:3: broker.nkey: the file that it names cannot be opened: no such file"},
+		{"a key for a file", "[broker]\nurl = \"nats://h:4222\"\nnkey = \"hunter2\"\n", "f.toml:3: broker.nkey: the file that it names"},
+		{"PEM for a file", "[api]\ntls = { cert = \"/x\", key = \"\"\"\n-----BEGIN PRIVATE KEY-----\nhunter2\n\"\"\" }\n", "api.tls.key: write the path of a file"},
 		{"bus tls", "[broker]\nurl = \"tls://h:4222\"\ntls = { cert = \"/dev/null\" }\n", "broker.tls.cert: cert and key go together"},
 		{"embedded bus", "[broker]\nprefix = \"x\"\n", "f.toml:2: broker.prefix: is for a NATS of your own"},
 		{"cluster alone", "[cluster]\nnode = \"a\"\n", "f.toml:2: cluster.node: is for several machines, which need one NATS"},
@@ -233,6 +238,48 @@ func TestErrors(t *testing.T) {
 				t.Errorf("the error shows a password: %q", err)
 			}
 		})
+	}
+}
+
+// TestErrorsShowNoSecret tries whatever may be wrong with a secret: none of it is
+// repeated, though the place of it is named.
+func TestErrorsShowNoSecret(t *testing.T) {
+	for _, secret := range []string{"hunter", "271828", "2718281828459045235360"} {
+		testErrorsShowNot(t, secret)
+	}
+}
+
+func testErrorsShowNot(t *testing.T, secret string) {
+	ways := []string{
+		secret, `"` + secret, `"""` + secret, `'` + secret, `'''` + secret, secret + `"`, `"a"` + secret, `"\q` + secret + `"`, `"\u` + secret + `"`,
+		`["` + secret + `"]`, `{ a = ` + secret + ` }`, `["a", ` + secret + `]`, `[` + secret, `{ a "` + secret + `" }`,
+		"2" + secret, "0" + secret, "2_" + secret + "_", "-" + secret, "0x" + secret, "1." + secret, "2020-01-01" + secret, "inf" + secret, "true" + secret,
+		"\"" + secret + "\x00\"", "\"" + secret + "\xff\"", "\"" + secret + "\x01\"", "`" + secret + "`", "$" + secret, "", "=" + secret,
+	}
+	for _, table := range []string{"[api]\n", "[broker]\n", "[[app]]\n", "[[ingest]]\n", "[[app.webhooks]]\n", "[worker]\n", "[x.headers]\n"} {
+		for _, before := range []string{"key = ", "secret = ", "url = ", "key: ", "key ", "key = ''\nkey = ", "kye = "} {
+			for _, way := range ways {
+				text := "\n" + table + before + way + "\n"
+				_, err := Parse(Source{Getenv: none}, "f.toml", []byte(text))
+				if err == nil {
+					continue // something that TOML has another meaning for
+				}
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("%q: the error shows it: %q", text, err)
+				}
+				if !strings.Contains(err.Error(), "f.toml") {
+					t.Errorf("%q: no place in %q", text, err)
+				}
+			}
+		}
+	}
+	for _, name := range []string{"PUSHD_API_KEY", "PUSHD_API_KEY_FILE", "PUSHD_BROKER_NKEY", "PUSHD_APP_KEY", "PUSHD_APP_SECRET", "PUSHD_BROKER_URL"} {
+		for _, value := range []string{"a b " + secret, "<" + secret + ">", "http://u:" + secret + "@x", secret + "\x7f", strings.Repeat(secret, 100)} {
+			_, err := Parse(Source{Getenv: env(name, value)}, "", nil)
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("%s=%q: the error shows it: %q", name, value, err)
+			}
+		}
 	}
 }
 
@@ -271,7 +318,7 @@ func TestEnvironment(t *testing.T) {
 		{env("PUSHD_DRAIN", "soon"), "PUSHD_DRAIN: "},
 		{env("PUSHD_API_INSECURE", "maybe"), "PUSHD_API_INSECURE: needs true or false"},
 		{env("PUSHD_API_KEY", "a", "PUSHD_API_KEY_FILE", secret), "PUSHD_API_KEY_FILE: PUSHD_API_KEY is set too"},
-		{env("PUSHD_API_KEY_FILE", filepath.Join(dir, "missing")), "PUSHD_API_KEY_FILE: open"},
+		{env("PUSHD_API_KEY_FILE", filepath.Join(dir, "missing")), "PUSHD_API_KEY_FILE: the file that it names cannot be opened"},
 		{env("PUSHD_COUNT", "many"), "PUSHD_COUNT: needs a whole number"},
 		{env("PUSHD_LISTEN", "gopher://x:1"), "PUSHD_LISTEN: "},
 		{env("PUSHD_APP_ID", "1"), "PUSHD_APP_ID: an app needs"},
@@ -472,7 +519,7 @@ webhooks = [ { url = "https://example.com/hook", headers = { X-Tenant = "t" }, c
 		{app + "anonymous_timeout=\"1ms\"\n", "anonymous_timeout: at least one second"},
 		{app + "webhooks=[{url=\"http://x\",channel_name_ends_with=[\"\"]}]\n", "an empty text"},
 		{app + "webhooks=[{url=\"http://x\",events=[\"channel_full\"]}]\n", "there is no event \"channel_full\""},
-		{app + "webhooks=[{url=\"http://x\",headers={\"a b\"=\"c\"}}]\n", "\"a b\" is no header"},
+		{app + "webhooks=[{url=\"http://x\",headers={\"a b\"=\"c\"}}]\n", "headers: a name has letters"},
 		{app + "[[app]]\nid=\"2\"\nkey=\"k\"\nsecret=\"s\"\n", "this app's key is used twice"},
 	} {
 		_, err := Parse(Source{Getenv: none}, "f.toml", []byte(tc.text))

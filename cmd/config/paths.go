@@ -25,6 +25,10 @@ func (r *reader) base() string {
 func (t *table) abs(key string, dst *string) {
 	v, ok := t.get(key)
 	t.str(key, dst)
+	if strings.ContainsAny(*dst, "\n\x00") { // a key in PEM, which no error may repeat
+		t.fail(v.at, "write the path of a file, not what is in it")
+		*dst = ""
+	}
 	if !ok || *dst == "" || filepath.IsAbs(*dst) {
 		return
 	}

@@ -118,22 +118,6 @@ func Parse(s Source, file string, text []byte) (*Config, error) {
 	return c, nil
 }
 
-// syntaxError gives a TOML error the form of all others.
-func syntaxError(file string, err error) error {
-	var pe toml.ParseError
-	if !errors.As(err, &pe) {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	msg := pe.Message
-	if msg == "" {
-		msg = pe.Error()
-	}
-	if pe.LastKey != "" {
-		msg += fmt.Sprintf(" (after key %q)", pe.LastKey)
-	}
-	return fmt.Errorf("%s:%d: %s", file, max(pe.Position.Line, 1), msg)
-}
-
 var runtimeDirLine = regexp.MustCompile(`(?m)^[ \t]*runtime_dir[ \t]*=[ \t]*("[^"\n]*"|'[^'\n]*')`)
 
 // salvage finds runtime_dir in a file that is not TOML any more: the master

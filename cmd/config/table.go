@@ -147,7 +147,7 @@ func (t *table) secretFrom(key string, dst *string) (at string, ok bool) {
 func secretFile(name string) (string, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
-		return "", err
+		return "", withoutPath(err)
 	}
 	if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o002 != 0 {
 		return "", fmt.Errorf("%s can be written to by everybody: chmod o-w it", name)
