@@ -81,11 +81,12 @@ func (o *Echo) event(id string, topics []string, private bool) Event {
 	return Event{ID: id, Topics: topics, Private: private, Data: string(data)}
 }
 
-// Frames calls visit for each channel of Pusher's that an event is for, with the
+// Frames calls visit once for each channel of Pusher's that an event is for, with the
 // frame that its clients get and the connection that does not. The event is one of
 // theirs if its data is as Laravel writes it; what is encrypted stays on the hub.
 func (e *Event) Frames(visit func(channel string, frame []byte, except string)) {
 	var o Echo
+	seen := map[string]bool{}
 	for _, topic := range e.Topics {
 		name, whisper, ok := EchoChannel(topic)
 		if !ok {
@@ -97,6 +98,10 @@ func (e *Event) Frames(visit func(channel string, frame []byte, except string)) 
 		if whisper != strings.HasPrefix(o.Event, "client-") {
 			continue // a client's word is not a server's
 		}
+		if seen[name] {
+			continue // two topics, or one twice, may be one channel
+		}
+		seen[name] = true
 		payload := o.Payload
 		if payload == nil {
 			payload = json.RawMessage("null")

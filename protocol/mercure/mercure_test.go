@@ -2,6 +2,7 @@ package mercure
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -481,6 +482,18 @@ func TestSubscriptionAPI(t *testing.T) {
 		if w, ok := h.ParseResource(path); ok {
 			t.Errorf("%s: %v", path, w)
 		}
+	}
+}
+
+// TestFramesOncePerChannel: two topics of one channel are one event to its clients.
+func TestFramesOncePerChannel(t *testing.T) {
+	e := Event{Data: `{"event":"e","payload":1}`, Topics: []string{
+		EchoPrefix + "channel/b", EchoPrefix + "channel/a", EchoPrefix + "channel/b", EchoPrefix + "channel/%61", EchoPrefix + "whisper/c",
+	}}
+	var got []string
+	e.Frames(func(channel string, _ []byte, _ string) { got = append(got, channel) })
+	if !slices.Equal(got, []string{"b", "a"}) {
+		t.Errorf("%q", got)
 	}
 }
 

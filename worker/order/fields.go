@@ -128,7 +128,26 @@ func parseRequest(f Fields, known []string) (*request, error) {
 			return nil, invalid(name, "%s: %s", name, err)
 		}
 	}
+	for _, names := range []*[]string{&r.channels, &r.uids, &r.connections, &r.except} {
+		*names = Distinct(*names)
+	}
 	return r, nil
+}
+
+// Distinct drops the names that stood before, so that nobody gets twice what was
+// ordered once; it may change the list.
+func Distinct(names []string) []string {
+	if len(names) < 2 {
+		return names
+	}
+	out, seen := names[:0], make(map[string]bool, len(names))
+	for _, name := range names {
+		if !seen[name] {
+			seen[name] = true
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // Text reads a JSON string.

@@ -74,7 +74,7 @@ func TestWholeNumbersAreIDs(t *testing.T) {
 		{"send", `{"uids":[1,"2",-3,0],"data":1}`, "1 2 -3 0"},
 		{"send", `{"uid":123456789012345678901234567890,"data":1}`, "123456789012345678901234567890"},
 		{"kick", `{"uid":42}`, "42"},
-		{"kick", `{"uids":[42,"42"]}`, "42 42"},
+		{"kick", `{"uids":[42,"42"]}`, "42"},
 	} {
 		ps, err := parse(t, tc.verb, tc.body)
 		var targets []string
@@ -104,18 +104,52 @@ func TestWholeNumbersAreIDs(t *testing.T) {
 	}
 }
 
+// TestNamedOnce: what is ordered for a name that stands twice is done once, in
+// the order of first mention, by all verbs.
+func TestNamedOnce(t *testing.T) {
+	for _, tc := range []struct{ verb, body, want string }{
+		{"publish", `{"channels":["b","a","b","c","a"],"data":1}`, "b a c"},
+		{"publish", `{"channel":"a","channels":["b","a"],"data":1}`, "a b"},
+		{"publish", `{"app":"1","event":"e","channels":["a","a"],"data":1}`, "1:a"},
+		{"send", `{"uids":["4","5","4"],"uid":4,"data":1}`, "4 5"},
+		{"send", `{"connection":"1.2","connections":["1.1","1.2"],"data":1}`, "1.2 1.1"},
+		{"send", `{"uid":"1.1","connection":"1.1","data":1}`, "1.1 1.1"}, // two things of one name
+		{"kick", `{"connections":["1.1","1.1"],"uids":["4","4"]}`, "4 1.1"},
+	} {
+		ps, err := parse(t, tc.verb, tc.body)
+		var targets []string
+		for _, p := range ps {
+			targets = append(targets, p.Target)
+		}
+		if got := strings.Join(targets, " "); err != nil || got != tc.want {
+			t.Errorf("%s %s: %q %v", tc.verb, tc.body, got, err)
+		}
+	}
+	for _, verb := range []string{"join", "leave"} {
+		if ps, err := parse(t, verb, `{"connection":"1.1","channel":"a","channels":["b","a"]}`); err != nil || string(ps[0].Data) != `["a","b"]` {
+			t.Errorf("%s: %+v %v", verb, ps, err)
+		}
+	}
+	if ps, err := parse(t, "publish", `{"channel":"a","except":["1.1","1.1"],"data":1}`); err != nil || len(ps[0].Except) != 1 {
+		t.Errorf("except: %+v %v", ps, err)
+	}
+	f, err := Object([]byte(`{"uids":["4","4"],"uid":4}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uids, err := UIDs(f); err != nil || len(uids) != 1 {
+		t.Errorf("online: %q %v", uids, err)
+	}
+}
+
 // TestCostIsKnownBeforeItIsMade: what a request would put on the bus is refused
 // before it takes the memory.
 func TestCostIsKnownBeforeItIsMade(t *testing.T) {
-	names := make([]string, MaxTargets)
-	for i := range names {
-		names[i] = fmt.Sprintf(`"c%d"`, i)
-	}
-	channels := "[" + strings.Join(names, ",") + "]"
+	channels := someChannels(MaxTargets)
 	control := strings.Repeat(`\u0001`, 128<<10) // six bytes each, in an event again
-	except := `["` + strings.Repeat(strings.Repeat("x", 180)+`","`, MaxTargets-1) + `x"]`
-	item := `{"op":"publish","app":"1","event":"e","channels":["` + strings.Repeat(`a","`, 9) + `a"],"data":"` + strings.Repeat(`\u0001`, 1600) + `"}`
-	wide := `{"op":"publish","channels":["` + strings.Repeat(`a","`, 199) + `a"],"data":"` + strings.Repeat(`x`, 30000) + `"}`
+	except := strings.ReplaceAll(channels, "c", strings.Repeat("x", 180))
+	item := `{"op":"publish","app":"1","event":"e","channels":` + someChannels(10) + `,"data":"` + strings.Repeat(`\u0001`, 1600) + `"}`
+	wide := `{"op":"publish","channels":` + someChannels(200) + `,"data":"` + strings.Repeat(`x`, 30000) + `"}`
 	if len(item) > 1<<20/MaxItems {
 		t.Fatal("a hundred of them are over a body")
 	}
@@ -148,6 +182,15 @@ func TestCostIsKnownBeforeItIsMade(t *testing.T) {
 	}
 }
 
+// someChannels is a list of so many names of four bytes each.
+func someChannels(n int) string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf(`"c%03d"`, i)
+	}
+	return "[" + strings.Join(names, ",") + "]"
+}
+
 func verbCall(verb string) func(Fields) error {
 	return func(f Fields) error { _, err := Parse(verb, f, known, new(Budget)); return err }
 }
@@ -157,7 +200,7 @@ func batchCall(f Fields) error { _, err := Batch(f, known); return err }
 // TestBatchSharesOneBudget: many orders that are each within the bounds are not,
 // together.
 func TestBatchSharesOneBudget(t *testing.T) {
-	item := `{"op":"publish","channels":["` + strings.Repeat(`a","`, 9) + `a"],"data":"` + strings.Repeat("x", 300<<10) + `"}`
+	item := `{"op":"publish","channels":` + someChannels(10) + `,"data":"` + strings.Repeat("x", 300<<10) + `"}`
 	for n, want := range map[int]bool{1: true, 5: true, 6: false} {
 		f, err := Object([]byte(`{"items":[` + strings.Repeat(item+",", n-1) + item + `]}`))
 		if err != nil {
@@ -174,10 +217,10 @@ func TestBatchSharesOneBudget(t *testing.T) {
 // TestNamesOfEventsCost: an event has its name once for each target, escaped
 // perhaps, and what it has counts against the budget to the byte.
 func TestNamesOfEventsCost(t *testing.T) {
-	const targets, name = 100, "c"
-	channels := `["` + strings.Repeat(name+`","`, targets-1) + name + `"]`
+	const targets = 100
+	channels := someChannels(targets)
 	for _, event := range []string{"e", strings.Repeat("e", pusher.MaxEventName)} {
-		most := MaxBytes/targets - 2*len(event) - eventBytes - 2*len(name) - len(`""`)
+		most := MaxBytes/targets - 2*len(event) - eventBytes - 2*len("c000") - len(`""`)
 		for n, want := range map[int]bool{most: true, most + 1: false} {
 			f, err := Object([]byte(`{"app":"1","event":"` + event + `","channels":` + channels + `,"data":"` + strings.Repeat("x", n) + `"}`))
 			if err != nil {

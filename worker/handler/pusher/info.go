@@ -8,6 +8,7 @@ import (
 
 	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/order"
 )
 
 // attributes are what a back end wants to know of a channel.
@@ -75,7 +76,7 @@ var errIncomplete = errors.New("a worker did not answer in time: try again")
 // inform finds out what is wanted of some channels and calls done with it, on
 // the loop.
 func (k *call) inform(channels []string, want attributes, done func(map[string]channelInfo)) {
-	channels = distinct(channels)
+	channels = order.Distinct(channels)
 	info := make(map[string]channelInfo, len(channels))
 	for _, name := range channels {
 		info[name] = channelInfo{}

@@ -11,6 +11,7 @@ import (
 
 	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/order"
 )
 
 // Limits of one request.
@@ -172,21 +173,9 @@ func (f *fields) event(a *app) (e event, err error) {
 		return e, err
 	}
 	if len(e.channels) <= maxTriggerChannels { // check refuses the rest, also of one name
-		e.channels = distinct(e.channels)
+		e.channels = order.Distinct(e.channels)
 	}
 	return e, e.check(a)
-}
-
-// distinct drops the names that stood before; it may change the list.
-func distinct(names []string) []string {
-	out, seen := names[:0], make(map[string]bool, len(names))
-	for _, name := range names {
-		if !seen[name] {
-			seen[name] = true
-			out = append(out, name)
-		}
-	}
-	return out
 }
 
 // check applies the rules of names and sizes.
