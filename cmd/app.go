@@ -40,8 +40,18 @@ type call struct {
 // verb is a command's code.
 type verb func(c *call) error
 
-// execute obeys a command line and returns the exit code.
+// execute obeys a command line and returns the exit code. What could not be printed
+// has failed, whatever else was done.
 func (p *Program) execute(args []string, out, errOut io.Writer) int {
+	o := &output{Writer: out}
+	code := p.obey(args, o, errOut)
+	if code != exitOK || o.err == nil {
+		return code
+	}
+	return p.report(fmt.Errorf("it is done, but its output is lost: %w", o.err), false, out, errOut)
+}
+
+func (p *Program) obey(args []string, out, errOut io.Writer) int {
 	if len(args) > 0 && args[0] == "php" && p.script == nil && !p.own() {
 		return p.php(args[1:], out, errOut)
 	}
@@ -217,7 +227,7 @@ func invalid(err error) error {
 
 // isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := fileOf(w)
 	if !ok {
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -269,6 +270,34 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(out, c.Name) {
 			t.Errorf("help does not name %s", c.Name)
 		}
+	}
+}
+
+// full is a device that takes no byte, as a disk that is full.
+type full struct{ err error }
+
+func (f full) Write([]byte) (int, error) { return 0, f.err }
+
+// TestOutputIsLost: a command whose output goes nowhere has failed, unless its
+// reader has left.
+func TestOutputIsLost(t *testing.T) {
+	sandbox(t)
+	write(t, "pushd.toml", okConfig)
+	write(t, "secret", "0123456789abcdef")
+	write(t, "chat.php", "<?php")
+	for _, line := range []string{
+		"help", "help stop", "version", "version --json", "key", "plan", "plan --json", "check", "token --uid 1 --secret-file secret",
+		"init -", "init new.toml", "shell-init bash", "php --help", "php chat.php version",
+	} {
+		var errOut bytes.Buffer
+		code := (&Program{Name: "pushd"}).execute(strings.Fields(line), full{syscall.ENOSPC}, &errOut)
+		if code != exitFailed || !strings.Contains(errOut.String(), "no space left") || strings.Count(errOut.String(), "\n") != 1 {
+			t.Errorf("%s: exit %d, %q", line, code, errOut.String())
+		}
+	}
+	var errOut bytes.Buffer
+	if code := (&Program{Name: "pushd"}).execute([]string{"plan"}, full{syscall.EPIPE}, &errOut); code != exitOK || errOut.Len() > 0 {
+		t.Errorf("a reader that has left: exit %d, %q", code, errOut.String())
 	}
 }
 

@@ -140,7 +140,9 @@ func (f *follower) pause() bool {
 func (c *call) tellHistory(list []json.RawMessage) error {
 	for _, raw := range list {
 		if c.json() {
-			fmt.Fprintln(c.out, cleanJSON(string(raw)))
+			if _, err := fmt.Fprintln(c.out, cleanJSON(string(raw))); err != nil {
+				return err
+			}
 			continue
 		}
 		var m historyLine
@@ -155,7 +157,9 @@ func (c *call) tellHistory(list []json.RawMessage) error {
 		if m.Event != "" {
 			text = m.Event + "  " + text
 		}
-		fmt.Fprintf(c.out, "%s  %s  %s\n", m.Position, time.UnixMilli(m.Time).Format(time.DateTime), clean(text))
+		if _, err := fmt.Fprintf(c.out, "%s  %s  %s\n", m.Position, time.UnixMilli(m.Time).Format(time.DateTime), clean(text)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -81,7 +81,9 @@ func (c *call) watch(show func(w io.Writer) error) error {
 		if isTerminal(c.out) && !c.json() {
 			fmt.Fprint(c.out, "\x1b[H\x1b[2J")
 		}
-		fmt.Fprint(c.out, b.String())
+		if _, err := fmt.Fprint(c.out, b.String()); err != nil {
+			return err
+		}
 		select {
 		case <-interrupted:
 			return nil
