@@ -201,7 +201,9 @@ namespace Swoole {
         public $host, $port, $type, $mode, $setting = [], $ports = [], $worker_id = 0, $worker_pid = 0, $master_pid = 0, $manager_pid = 0, $taskworker = false;
         public $connections;
         /** @internal event in lower case => callback */
-        public $pushdOn = [], $pushdScheme = 'tcp', $pushdProcesses = [];
+        public $pushdOn = [], $pushdProcesses = [];
+        /** @internal what is spoken at this port: udp, tcp, http, or websocket, which is http too */
+        public $pushdSpeaks = 'tcp';
         /** @internal what cuts the bytes of this port into packets; null: nothing does */
         public $pushdPackets;
 
@@ -220,6 +222,13 @@ namespace Swoole {
             $this->port = $port;
             $this->mode = $mode;
             $this->type = $type;
+            $this->ports = [$this];
+        }
+
+        /** @internal that of its listener in pushd */
+        public function pushdScheme(): string
+        {
+            return $this->pushdSpeaks === 'http' ? 'websocket' : $this->pushdSpeaks;
         }
 
         /** As a part of something that is carried to the next process it is the one that is there. */
@@ -241,6 +250,11 @@ namespace Swoole {
         {
             if ($name === 'connections') {
                 $fds = \array_keys(Conns::$open);
+                if ($this !== (\Pushd\SwooleProgram::$all[0] ?? $this)) { // a further port has its own
+                    $fds = \array_values(\array_filter($fds, function ($fd) {
+                        return \Pushd\SwooleProgram::port(Conns::told($fd, 1)) === $this;
+                    }));
+                }
                 return $fds;
             }
             if (!\property_exists($this, $name)) {
@@ -272,6 +286,7 @@ namespace Swoole {
         public function listen($host, $port, $type = \SWOOLE_SOCK_TCP)
         {
             $one = new static($host, $port, $this->mode, $type);
+            $one->ports = [];
             return $this->ports[] = $one;
         }
 
@@ -386,13 +401,16 @@ namespace Swoole {
 
         public function getClientInfo($fd, $extra = -1, $ignore = false)
         {
-            if (!$this->exist($fd)) {
+            if (!isset(Conns::$open[$fd])) { // it is there in on('close') still
                 return false;
             }
+            $local = Conns::told((int)$fd, 1);
+            $port = \Pushd\SwooleProgram::port($local);
             $remote = Conns::told((int)$fd, 0);
             $end = (int)\strrpos($remote, ':');
-            return ['remote_ip' => $end ? \substr($remote, 0, $end) : $remote, 'remote_port' => (int)\substr($remote, $end + 1),
-                'server_port' => (int)\substr((string)\strrchr(Conns::told((int)$fd, 1), ':'), 1), 'websocket_status' => \WEBSOCKET_STATUS_ACTIVE];
+            return ($port->pushdSpeaks === 'websocket' ? ['websocket_status' => \WEBSOCKET_STATUS_ACTIVE] : [])
+                + ['server_port' => (int)\substr((string)\strrchr($local, ':'), 1), 'socket_type' => $port->type & ~\SWOOLE_SSL,
+                    'remote_port' => (int)\substr($remote, $end + 1), 'remote_ip' => $end ? \substr($remote, 0, $end) : $remote, 'reactor_id' => 0, 'close_errno' => 0];
         }
 
         public function connection_info($fd, $extra = -1)
@@ -590,7 +608,6 @@ namespace Swoole\Http {
     /** Server answers requests, and nobody who wants a WebSocket. */
     class Server extends \Swoole\Server
     {
-        public $pushdScheme = 'websocket';
     }
 }
 
@@ -618,7 +635,10 @@ namespace Swoole\WebSocket {
     {
         public function push($fd, $data, $opcode = 1, $flags = 1)
         {
-            if (!$this->exist($fd)) {
+            if (!$this->isEstablished($fd)) {
+                if ($this->exist($fd)) {
+                    \trigger_error("push(): the client of connection $fd is not one of WebSocket", \E_USER_WARNING);
+                }
                 return false;
             }
             if ($data instanceof Frame) {

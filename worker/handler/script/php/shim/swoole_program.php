@@ -34,12 +34,12 @@ namespace Pushd {
 
         static function run(\Swoole\Server $server): void
         {
-            $ports = \array_merge([$server], $server->ports);
+            $ports = $server->ports;
             $listen = $tls = [];
             $error = '';
             foreach ($ports as $p) {
-                $udp = \in_array($p->type & ~\SWOOLE_SSL, [\SWOOLE_SOCK_UDP, \SWOOLE_SOCK_UDP6], true);
-                $secure = !$udp && $p->type & \SWOOLE_SSL;
+                $p->pushdSpeaks = self::spoken($p, $p === $server);
+                $secure = $p->pushdSpeaks !== 'udp' && $p->type & \SWOOLE_SSL;
                 if ($secure && !$tls) {
                     $s = $p->setting + $server->setting;
                     $tls = ['cert' => (string)($s['ssl_cert_file'] ?? ''), 'key' => (string)($s['ssl_key_file'] ?? '')];
@@ -48,9 +48,7 @@ namespace Pushd {
                         $error = $tls['client_ca'] === '' ? "ssl_verify_peer asks clients for a certificate: say by whom, ssl_client_cert_file => 'ca.pem'" : '';
                     }
                 }
-                $bytes = isset($p->pushdOn['receive']) && !($p === $server && $p instanceof \Swoole\Http\Server); // else it speaks HTTP, and on('receive') is not called
-                $p->pushdScheme = $udp ? 'udp' : ($bytes ? 'tcp' : $p->pushdScheme);
-                if ($p->pushdScheme === 'tcp') {
+                if ($p->pushdSpeaks === 'tcp') {
                     require_once __DIR__ . '/swoole_packets.php';
                     try {
                         $p->pushdPackets = SwoolePackets::of($p->setting ?: $server->setting);
@@ -59,7 +57,7 @@ namespace Pushd {
                     }
                 }
                 $host = \strpos((string)$p->host, ':') !== false ? "[$p->host]" : $p->host;
-                $listen[] = $p->pushdScheme . ($secure ? '+tls' : '') . "://$host:$p->port";
+                $listen[] = $p->pushdScheme() . ($secure ? '+tls' : '') . "://$host:$p->port";
             }
             foreach ($server->setting as $name => $value) {
                 if (!isset(self::SETTINGS[$name])) {
@@ -85,6 +83,26 @@ namespace Pushd {
                 Output::redirect($more['stdout']);
                 return new self($server, $ports);
             });
+        }
+
+        /** What a port speaks: by its own set(), else by whether it gets bytes, else by the server's class. */
+        private static function spoken(\Swoole\Server $p, bool $main): string
+        {
+            if (\in_array($p->type & ~\SWOOLE_SSL, [\SWOOLE_SOCK_UDP, \SWOOLE_SOCK_UDP6], true)) {
+                return 'udp';
+            }
+            $class = $p instanceof \Swoole\WebSocket\Server ? 'websocket' : ($p instanceof \Swoole\Http\Server ? 'http' : 'tcp');
+            if ($main && $class !== 'tcp') { // such a server speaks that whatever set() says, and on('receive') is not called
+                return $class;
+            }
+            $asks = $p->setting['open_websocket_protocol'] ?? null;
+            if ($asks || $asks === null && !empty($p->setting['open_http_protocol']) && isset($p->pushdOn['message'])) {
+                return 'websocket';
+            }
+            if (!empty($p->setting['open_http_protocol'])) {
+                return 'http';
+            }
+            return isset($p->pushdOn['receive']) ? 'tcp' : ($asks === false && $class === 'websocket' ? 'http' : $class);
         }
 
         private function __construct(\Swoole\Server $server, array $ports)
@@ -115,19 +133,19 @@ namespace Pushd {
         }
 
         /** The port that a listener's address is of. */
-        private function port(string $local): \Swoole\Server
+        static function port(string $local): \Swoole\Server
         {
             $scheme = (string)\preg_replace('~(\+tls)?://.*~', '', $local);
             $first = null;
-            foreach ($this->ports as $p) {
-                if ($p->pushdScheme === $scheme) {
+            foreach (self::$all as $p) {
+                if ($p->pushdScheme() === $scheme) {
                     if (\substr($local, -\strlen(":$p->port")) === ":$p->port") {
                         return $p;
                     }
                     $first = $first ?? $p; // another address has been configured for it
                 }
             }
-            return $first ?? $this->server;
+            return $first ?? self::$all[0];
         }
 
         public function start(): void
@@ -146,16 +164,15 @@ namespace Pushd {
         public function wants(): array
         {
             $wants = ['open', 'close', 'full'];
-            if (isset($this->server->pushdOn['request']) || !empty($this->server->setting['enable_static_handler'])) {
-                $wants[] = 'request';
-            }
             foreach ($this->ports as $p) {
-                if (!$this->server instanceof \Swoole\WebSocket\Server || isset($p->pushdOn['handshake']) || isset($p->pushdOn['beforehandshakeresponse'])) {
+                if (isset($p->pushdOn['request']) || !empty($this->server->setting['enable_static_handler'])) {
+                    $wants[] = 'request';
+                }
+                if ($p->pushdSpeaks === 'http' || isset($p->pushdOn['handshake']) || isset($p->pushdOn['beforehandshakeresponse'])) {
                     $wants[] = 'handshake';
-                    break;
                 }
             }
-            return $wants;
+            return \array_values(\array_unique($wants));
         }
 
         public function roots(): array
@@ -167,11 +184,11 @@ namespace Pushd {
 
         public function handshake(int $id, string $data): void
         {
-            if (!$this->server instanceof \Swoole\WebSocket\Server) {
-                Link::frame(Link::ACCEPT, $id, 'this server has no WebSocket', 0, 400);
+            [$remote, $local, , $head] = \explode("\0", $data, 4) + ['', '', '', ''];
+            if (self::port($local)->pushdSpeaks !== 'websocket') {
+                Link::frame(Link::ACCEPT, $id, 'no WebSocket is spoken here', 0, 400);
                 return;
             }
-            [$remote, $local, , $head] = \explode("\0", $data, 4) + ['', '', '', ''];
             Conns::restore($id, '');
             Conns::$open[$id] = $data;
             $decides = $this->of($local, 'handshake');
@@ -199,13 +216,13 @@ namespace Pushd {
         /** The callback for an event of the port that an address is of. */
         private function of(string $local, string $event): ?callable
         {
-            return $this->port($local)->pushdOn[$event] ?? $this->server->pushdOn[$event] ?? null;
+            return self::port($local)->pushdOn[$event] ?? $this->server->pushdOn[$event] ?? null;
         }
 
         public function open(int $id): void
         {
-            $port = $this->port(Conns::told($id, 1));
-            if ($port->pushdScheme === 'websocket') {
+            $port = self::port(Conns::told($id, 1));
+            if ($port->pushdScheme() === 'websocket') {
                 $head = Conns::told($id, 3);
                 if (!$this->of(Conns::told($id, 1), 'handshake')) { // else that was told
                     $this->callOf($port, 'open', \Swoole\Http\Request::of($id, Conns::told($id, 0), $head));
@@ -218,7 +235,7 @@ namespace Pushd {
 
         public function message(int $id, string $data, int $flags): void
         {
-            $port = $this->port(Conns::told($id, 1));
+            $port = self::port(Conns::told($id, 1));
             if ($port->pushdPackets !== null) {
                 $port->pushdPackets->take($id, $data, function (string $packet) use ($port, $id) {
                     Link::coroutine($this, Link::MESSAGE, $id, function () use ($port, $id, $packet) {
@@ -227,7 +244,7 @@ namespace Pushd {
                 });
                 return;
             }
-            if ($port->pushdScheme !== 'websocket') {
+            if ($port->pushdScheme() !== 'websocket') {
                 $this->callOf($port, 'receive', $id, 0, $data);
                 return;
             }
@@ -242,7 +259,7 @@ namespace Pushd {
         {
             self::$lastPacket = $local;
             $end = (int)\strrpos($remote, ':');
-            $this->callOf($this->port($local), 'packet', $data, ['address' => \substr($remote, 0, $end), 'port' => (int)\substr($remote, $end + 1),
+            $this->callOf(self::port($local), 'packet', $data, ['address' => \substr($remote, 0, $end), 'port' => (int)\substr($remote, $end + 1),
                 'server_port' => (int)\substr((string)\strrchr($local, ':'), 1), 'server_socket' => 0, 'dispatch_time' => \microtime(true)]);
         }
 
@@ -275,14 +292,14 @@ namespace Pushd {
         public function close(int $id, int $code): void
         {
             Conns::forget($id); // exist() is false from here on
-            $this->callOf($this->port(Conns::told($id, 1)), 'close', $id, $code === 1000 ? 0 : -1);
+            $this->callOf(self::port(Conns::told($id, 1)), 'close', $id, $code === 1000 ? 0 : -1);
         }
 
         public function buffer(int $id, bool $full): bool
         {
             $tell = parent::buffer($id, $full);
             if ($tell) {
-                $this->callOf($this->port(Conns::told($id, 1)), $full ? 'bufferfull' : 'bufferempty', $id);
+                $this->callOf(self::port(Conns::told($id, 1)), $full ? 'bufferfull' : 'bufferempty', $id);
             }
             return $tell;
         }
