@@ -347,7 +347,7 @@ func TestToken(t *testing.T) {
 	sandbox(t)
 	write(t, "pushd.toml", `[[worker]]
 listen = "ws://127.0.0.1:1"
-routes = { "/n" = { handler = "notify", options = { secret = "one" } }, "/m" = { handler = "notify", options = { secret = "two" } } }
+routes = { "/n" = { handler = "notify", options = { secret = "one, of 16 bytes" } }, "/m" = { handler = "notify", options = { secret = "two, of 16 bytes" } } }
 `)
 	if code, _, errOut := run(t, "token", "--uid", "42"); code != 1 || !strings.Contains(errOut, "--route") {
 		t.Errorf("two secrets: %d %s", code, errOut)
@@ -357,17 +357,30 @@ routes = { "/n" = { handler = "notify", options = { secret = "one" } }, "/m" = {
 		t.Fatal(errOut)
 	}
 	claims := jwt.MapClaims{}
-	if _, err := jwt.ParseWithClaims(strings.TrimSpace(out), claims, func(*jwt.Token) (any, error) { return []byte("two"), nil },
+	if _, err := jwt.ParseWithClaims(strings.TrimSpace(out), claims, func(*jwt.Token) (any, error) { return []byte("two, of 16 bytes"), nil },
 		jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired()); err != nil {
 		t.Fatal(err)
 	}
 	if claims["sub"] != "42" || !reflect.DeepEqual(claims["channels"], []any{"a", "b"}) {
 		t.Errorf("claims %v", claims)
 	}
-	write(t, "secret", "three\n")
+	write(t, "secret", "three, of 16 bytes\n")
 	_, out, _ = run(t, "token", "--uid", "42", "--secret-file", "secret")
-	if _, err := jwt.Parse(strings.TrimSpace(out), func(*jwt.Token) (any, error) { return []byte("three"), nil }); err != nil {
+	if _, err := jwt.Parse(strings.TrimSpace(out), func(*jwt.Token) (any, error) { return []byte("three, of 16 bytes"), nil }); err != nil {
 		t.Error(err)
+	}
+	for _, args := range [][]string{ // no server would take such a token
+		{"--uid", "a\nb"}, {"--uid", strings.Repeat("a", 201)}, {"--uid", "\xff"}, {"--uid", "1", "--channel", ""}, {"--uid", "1", "--channel", "a\tb"},
+	} {
+		if code, out, errOut := run(t, append([]string{"token", "--secret-file", "secret"}, args...)...); code != exitMisuse || out != "" || !strings.Contains(errOut, "name") {
+			t.Errorf("%q: exit %d, %q %q", args, code, out, errOut)
+		}
+	}
+	for _, secret := range []string{"", "short\n", "changeme", "xxxxxxxxxxxxxxxxxxxx"} {
+		write(t, "secret", secret)
+		if code, out, errOut := run(t, "token", "--uid", "42", "--secret-file", "secret"); code != exitFailed || out != "" || !strings.HasPrefix(errOut, "pushd: the secret ") {
+			t.Errorf("secret %q: exit %d, %q %q", secret, code, out, errOut)
+		}
 	}
 	write(t, "pushd.toml", "[[worker]]\nlisten=\"ws://127.0.0.1:1\"\nhandler=\"test-ok\"\n")
 	if code, _, errOut := run(t, "token", "--uid", "42"); code != 1 || !strings.Contains(errOut, "--secret-file") {

@@ -10,6 +10,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/pushd/pushd/cmd/config"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/handler/login"
 )
 
 // token prints a login token for the handler notify: HS256 with sub, channels,
@@ -22,14 +24,21 @@ func token(c *call) error {
 	if ttl < time.Second {
 		return misusef("--ttl %s is shorter than a second", ttl)
 	}
+	channels := c.flags.StringSlice("channel")
+	if err := (&login.Claims{Subject: uid, Channels: channels}).Check(); err != nil {
+		return misusef("no server would take this token: %w", err)
+	}
 	secret, err := c.secret()
 	if err != nil {
 		return err
 	}
+	if err := worker.CheckSecret(secret, worker.MinSecret); err != nil {
+		return fmt.Errorf("the secret %w", err)
+	}
 	now := time.Now()
 	expires := now.Add(ttl)
 	claims := jwt.MapClaims{"sub": uid, "iat": now.Unix(), "exp": expires.Unix()}
-	if channels := c.flags.StringSlice("channel"); len(channels) > 0 {
+	if len(channels) > 0 {
 		claims["channels"] = channels
 	}
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
@@ -50,10 +59,7 @@ func (c *call) secret() (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("read secret: %w", err)
 		}
-		if s := strings.TrimRight(string(raw), "\r\n"); s != "" {
-			return s, nil
-		}
-		return "", fmt.Errorf("read secret: %s is empty", file)
+		return strings.TrimRight(string(raw), "\r\n"), nil
 	}
 	cfg, err := c.config()
 	if err != nil {

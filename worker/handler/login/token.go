@@ -103,10 +103,20 @@ func (d *Door) verify(raw string, claims *Claims, now time.Time) error {
 	case claims.NotBefore > now.Add(d.leeway).Unix():
 		return RefusedEarly
 	}
-	if claims.Subject != "" {
-		err = checkName(claims.Subject)
+	return claims.Check()
+}
+
+// Check says why no door lets in who these claims name.
+func (c *Claims) Check() error {
+	if c.Subject != "" {
+		if err := checkName(c.Subject); err != nil {
+			return fmt.Errorf("claim sub: %w", err)
+		}
 	}
-	return errors.Join(err, checkNames(claims.Channels))
+	if err := checkNames(c.Channels); err != nil {
+		return fmt.Errorf("claim channels: %w", err)
+	}
+	return nil
 }
 
 // refusalOf returns what is wrong with a token.
