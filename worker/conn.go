@@ -82,15 +82,19 @@ type Conn struct {
 	groups   hub.List[*Conn]          // channels and uid
 }
 
-// seat is what connections have in common that came in at the same place. It
-// never changes; a connection that goes elsewhere takes another one. One that
-// speaks TLS has a seat of its own.
+// seat is where a connection is, which it shares with all that came in there. A
+// connection that goes elsewhere takes another one. One under TLS has a seat of its
+// own, at the same place.
 type seat struct {
+	*place
+	session *tls.Session // nil, or this one connection's, and the seat with it
+}
+
+// place is what the connections of a seat have in common. It never changes.
+type place struct {
 	port      *port      // the listener
 	route     *route     // callbacks and rules; never nil
 	transport *transport // what they speak; nil only in a record that is being read
-
-	session *tls.Session // nil, or this one connection's, and the seat with it
 }
 
 // extra holds what few connections have.

@@ -115,7 +115,7 @@ func (r *route) at(p *port, t *transport) *seat {
 			return s
 		}
 	}
-	s := &seat{port: p, route: r, transport: t}
+	s := &seat{place: &place{p, r, t}}
 	r.seats = append(r.seats, s)
 	return s
 }

@@ -259,9 +259,7 @@ func (l *loop) dropSession(c *Conn) {
 
 // settleSession puts a session under what the connection speaks.
 func (c *Conn) settleSession(s *tls.Session) {
-	own := *c.seat
-	own.session = s
-	c.seat = &own
+	c.seat = &seat{c.place, s}
 }
 
 // appendSession appends the state of the session to a record.

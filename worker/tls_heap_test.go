@@ -14,9 +14,9 @@ import (
 )
 
 // What TLS may add to an idle connection, in bytes of live heap: a session of 112
-// and a seat of 32. The ring of ciphers is a part of each worker.
+// and a seat of 16. The ring of ciphers is a part of each worker.
 const (
-	tlsBudget    = 160
+	tlsBudget    = 144
 	ringBudget   = 96 << 10
 	idleTLSConns = 1000
 )

@@ -95,7 +95,5 @@ func (c *Conn) sit(s *seat) {
 		c.seat = s
 		return
 	}
-	session := c.session
-	*c.seat = *s
-	c.seat.session = session
+	c.place = s.place
 }
