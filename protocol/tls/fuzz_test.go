@@ -157,7 +157,7 @@ func FuzzSameAsCryptoTLS(f *testing.F) {
 		}
 		c := asClient(t, sc, cc)
 		cl, r := c.res.Session, &Ring{}
-		ours := &Session{in: cl.out, out: cl.in}
+		ours := mirror(cl)
 		var w []byte
 		for ; len(script) >= 2 && len(w) < 200_000; script = script[2:] {
 			w = append(w, broken(script[0], script[1], old)(r, cl)...)

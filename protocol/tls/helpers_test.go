@@ -131,9 +131,18 @@ func asClient(t testing.TB, server, client *tls.Config) *connection {
 	check(t, <-done)
 	s, err := h.session(ours.ConnectionState().CipherSuite)
 	check(t, err)
-	s.in, s.out = s.out, s.in
-	c.res.Session = s
+	c.res.Session = mirror(s)
 	return c
+}
+
+// mirror is s as the other end has it.
+func mirror(s *Session) *Session {
+	m := newSession(int(s.in.suite))
+	for _, d := range []struct{ from, to *half }{{&s.in, m.out()}, {s.out(), &m.in}} {
+		d.to.seq, d.to.flags = d.from.seq, d.from.flags
+		copy(d.to.material(), d.from.material())
+	}
+	return m
 }
 
 // watched is a client's connection: here ServerHello is read, not written.
@@ -175,12 +184,11 @@ func two(id uint16) (s, client *Session) {
 	x, y := make([]byte, 60), make([]byte, 60)
 	_, _ = rand.Read(x)
 	_, _ = rand.Read(y)
-	s, client = &Session{}, &Session{}
+	s, client = newSession(int(i)), newSession(int(i))
 	for _, d := range []struct {
 		a, b *half
 		key  []byte
-	}{{&s.in, &client.out, x}, {&s.out, &client.in, y}} {
-		d.a.suite, d.b.suite = i, i
+	}{{&s.in, client.out(), x}, {s.out(), &client.in, y}} {
 		if k.tls12 {
 			d.a.adopt12(d.key[:k.keyLen], d.key[48:48+k.ivLen()])
 			d.b.adopt12(d.key[:k.keyLen], d.key[48:48+k.ivLen()])

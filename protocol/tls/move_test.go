@@ -147,8 +147,8 @@ func TestLongTicket(t *testing.T) {
 	c, err := shake(t, sc, &tls.Config{InsecureSkipVerify: true, ServerName: "x", Certificates: []tls.Certificate{cert},
 		ClientSessionCache: tls.NewLRUClientSessionCache(1)})
 	check(t, err)
-	if c.res.Session.out.seq < 2 {
-		t.Fatalf("%d records of a ticket", c.res.Session.out.seq)
+	if c.res.Session.out().seq < 2 {
+		t.Fatalf("%d records of a ticket", c.res.Session.out().seq)
 	}
 	c.everyByte(t)
 }

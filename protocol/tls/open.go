@@ -132,9 +132,9 @@ func (s *Session) keyUpdate(r *Ring, p []byte) error {
 	s.in.update(r)
 	updated(true)
 	s.in.flags &^= flagAsked
-	s.out.flags &^= flagAsks // it has another key; and an answer asks for nothing
+	s.out().flags &^= flagAsks // it has another key; and an answer asks for nothing
 	if p[4] == 1 {
-		s.out.flags |= flagOwes
+		s.out().flags |= flagOwes
 	}
 	return nil
 }

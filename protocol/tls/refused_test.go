@@ -12,7 +12,7 @@ type maker func(r *Ring, cl *Session) []byte
 
 // sealed is a record with p.
 func sealed(typ byte, p ...byte) maker {
-	return func(r *Ring, cl *Session) []byte { return cl.out.seal(r, nil, typ, p) }
+	return func(r *Ring, cl *Session) []byte { return cl.out().seal(r, nil, typ, p) }
 }
 
 // inner is a record of TLS 1.3 whose plaintext, type and padding included, is p.
@@ -20,15 +20,15 @@ func inner(p ...byte) maker {
 	return func(r *Ring, cl *Session) []byte {
 		n := len(p) + tagLen
 		rec := append([]byte{typeData, 3, 3, byte(n >> 8), byte(n)}, p...)
-		a := r.of(&cl.out)
-		return a.Seal(rec[:HeaderLen], cl.out.nonce(&r.nonce, &a.iv), p, rec[:HeaderLen])
+		a := r.of(cl.out())
+		return a.Seal(rec[:HeaderLen], cl.out().nonce(&r.nonce, &a.iv), p, rec[:HeaderLen])
 	}
 }
 
 // damaged is a good record with one bit turned over.
 func damaged(at int) maker {
 	return func(r *Ring, cl *Session) []byte {
-		b := cl.out.seal(r, nil, typeData, []byte("data"))
+		b := cl.out().seal(r, nil, typeData, []byte("data"))
 		b[at] ^= 1
 		return b
 	}
@@ -162,7 +162,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"KeyUpdate", sealed(typeHandshake, 24, 0, 0, 1, 0), "", refused(alertNoRenegotiation)},
 		{"warning", then(sealed(typeAlert, 1, 41), data), "d", nil},
 		{"another number in the nonce is the client's", data, "d", nil},
-		{"too much inside", func(r *Ring, cl *Session) []byte { return cl.out.seal(r, nil, typeData, long) }, "", refused(alertRecordOverflow)},
+		{"too much inside", func(r *Ring, cl *Session) []byte { return cl.out().seal(r, nil, typeData, long) }, "", refused(alertRecordOverflow)},
 	} {
 		r := &Ring{}
 		s, cl := two(tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)
@@ -179,13 +179,13 @@ func TestRepeatedAndReordered(t *testing.T) {
 	for _, k := range suites {
 		r := &Ring{}
 		s, cl := two(k.id)
-		cl.out.seq++
-		second := cl.out.seal(r, nil, typeData, []byte("2"))
+		cl.out().seq++
+		second := cl.out().seal(r, nil, typeData, []byte("2"))
 		if _, _, err := s.Open(r, bytes.Clone(second)); err != (Alert{Code: alertBadRecordMAC}) {
 			t.Errorf("%s: before its turn: %v", s, err)
 		}
 		s, cl = two(k.id)
-		first := cl.out.seal(r, nil, typeData, []byte("1"))
+		first := cl.out().seal(r, nil, typeData, []byte("1"))
 		if _, _, err := s.Open(r, append(bytes.Clone(first), first...)); err != (Alert{Code: alertBadRecordMAC}) {
 			t.Errorf("%s: twice: %v", s, err)
 		}
@@ -227,21 +227,21 @@ func TestDamagedState(t *testing.T) {
 		}
 	}
 	s, _ := two(tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)
-	s.out.seq = 0
+	s.out().seq = 0
 	if _, err := Restore(s.Append(nil)); err == nil {
 		t.Error("number 0 of TLS 1.2 is Finished")
 	}
-	s.out.seq = lastSeq
+	s.out().seq = lastSeq
 	if _, err := Restore(s.Append(nil)); err == nil {
 		t.Error("nothing can be sealed after the last record of a key, not even its end")
 	}
-	s.out.seq = 1
+	s.out().seq = 1
 	long := s.Append(nil)
 	long[3+4] = 1 // behind version, suite and flags: the client's number is 2^32 more
 	if _, err := Restore(long); err == nil {
 		t.Error("a number of more than 32 bits was taken")
 	}
-	s.out.seq, s.out.flags = 1, flagOwes
+	s.out().seq, s.out().flags = 1, flagOwes
 	if _, err := Restore(s.Append(nil)); err == nil {
 		t.Error("TLS 1.2 owes no KeyUpdate")
 	}

@@ -52,7 +52,7 @@ func TestRingForgets(t *testing.T) {
 	a, _ := two(tls.TLS_AES_128_GCM_SHA256)
 	_, _ = a.Seal(r, nil, []byte("x"))
 	before := r.missed
-	a.out.update(r) // another key under the same address
+	a.out().update(r) // another key under the same address
 	if _, _ = a.Seal(r, nil, []byte("x")); r.missed != before+1 {
 		t.Error("the cipher of the key before was used")
 	}

@@ -30,7 +30,7 @@ var (
 // Seal appends p as records to dst, behind a KeyUpdate that is due. It grows dst
 // by at most MaxOverhead for each MaxData bytes of p.
 func (s *Session) Seal(r *Ring, dst, p []byte) ([]byte, error) {
-	h := &s.out
+	h := s.out()
 	switch {
 	case h.flags&flagShut != 0:
 		return dst, ErrShut
@@ -53,7 +53,7 @@ func (s *Session) Seal(r *Ring, dst, p []byte) ([]byte, error) {
 // sayUpdate appends the KeyUpdate that is owed: one, however often the client has
 // asked for it.
 func (s *Session) sayUpdate(r *Ring, dst []byte) []byte {
-	h := &s.out
+	h := s.out()
 	request := byte(0)
 	if h.flags&flagAsks != 0 {
 		request = 1
@@ -68,45 +68,45 @@ func (s *Session) sayUpdate(r *Ring, dst []byte) []byte {
 // rest asks the client for another key when it has used one for long: with the
 // next data, once a key. An answer that is owed goes first, since it must not ask.
 func (s *Session) rest() {
-	if s.in.seq >= askAfter && s.out.flags&flagOwes == 0 && !s.in.kind().tls12 && s.in.flags&flagAsked == 0 {
+	if s.in.seq >= askAfter && s.out().flags&flagOwes == 0 && !s.in.kind().tls12 && s.in.flags&flagAsked == 0 {
 		s.in.flags |= flagAsked
-		s.out.flags |= flagOwes | flagAsks
+		s.out().flags |= flagOwes | flagAsks
 	}
 }
 
 // Rekey makes another key begin with the next data, in TLS 1.3.
 func (s *Session) Rekey() {
-	if !s.out.kind().tls12 {
-		s.out.flags |= flagOwes
+	if !s.out().kind().tls12 {
+		s.out().flags |= flagOwes
 	}
 }
 
 // Worn reports whether the connection has to end soon, since TLS 1.2 cannot change
 // a key. There is room for a goodbye.
 func (s *Session) Worn() bool {
-	k := s.out.kind()
-	return k.tls12 && s.out.seq >= k.worn()-wornSoon
+	k := s.out().kind()
+	return k.tls12 && s.out().seq >= k.worn()-wornSoon
 }
 
 // Shut appends the last record: the alert that why is, or close_notify for
 // anything else. A client that has sent a fatal alert itself gets none. Calls
 // after the first append nothing.
 func (s *Session) Shut(r *Ring, dst []byte, why error) []byte {
-	if s.out.flags&flagShut != 0 {
+	if s.out().flags&flagShut != 0 {
 		return dst
 	}
-	s.out.flags |= flagShut
+	s.out().flags |= flagShut
 	p := []byte{levelWarning, alertCloseNotify}
 	if a, ok := why.(Alert); ok {
 		if a.Remote {
 			return dst
 		}
 		if p = []byte{levelFatal, a.Code}; a.Code == alertNoRenegotiation { // never fatal (RFC 5246, 7.2.2), so the end is another
-			dst = s.out.seal(r, dst, typeAlert, []byte{levelWarning, a.Code})
+			dst = s.out().seal(r, dst, typeAlert, []byte{levelWarning, a.Code})
 			p = []byte{levelWarning, alertCloseNotify}
 		}
 	}
-	return s.out.seal(r, dst, typeAlert, p)
+	return s.out().seal(r, dst, typeAlert, p)
 }
 
 // Ended reports whether the client's direction has ended, by close_notify or an

@@ -7,10 +7,6 @@ import (
 	"encoding/binary"
 )
 
-// Session is a TLS connection after its handshake: 112 bytes, which is a size
-// class of Go's heap.
-type Session struct{ in, out half }
-
 // half is one direction. It keeps what its key is made of: whoever speaks has a
 // cipher in the Ring, and whoever is silent should not pay for a key.
 type half struct {
@@ -18,7 +14,7 @@ type half struct {
 	slot   uint16 // where the Ring had the cipher last
 	suite  uint8  // index into suites
 	flags  uint8
-	secret [48]byte // traffic secret; in TLS 1.2, which has none, key and IV
+	secret [secretLen]byte // see material
 }
 
 // keyed is the cipher of a direction.
@@ -69,26 +65,25 @@ func (h *half) kind() *suite { return &suites[h.suite] }
 // cipher of h.
 func (h *half) adopt13(r *Ring, secret []byte) {
 	r.forget(h)
-	h.secret = [48]byte{}
-	copy(h.secret[:], secret[:h.kind().hashLen])
+	copy(h.material(), secret)
 	h.seq = 0
 }
 
 // adopt12 begins with the keys of TLS 1.2, behind the Finished message, which was
 // record 0.
 func (h *half) adopt12(key, iv []byte) {
-	copy(h.secret[copy(h.secret[:], key):], iv)
+	copy(h.material()[copy(h.material(), key):], iv)
 	h.seq = 1
 }
 
 // keys returns what the next record is sealed with.
 func (h *half) keys() (key []byte, iv [nonceLen]byte) {
-	s := h.kind()
+	s, secret := h.kind(), h.material()
 	if s.tls12 {
-		copy(iv[:], h.secret[s.keyLen:s.material()])
-		return bytes.Clone(h.secret[:s.keyLen]), iv
+		copy(iv[:], secret[s.keyLen:])
+		return bytes.Clone(secret[:s.keyLen]), iv
 	}
-	mac := hmac.New(s.hash, h.secret[:s.hashLen])
+	mac := hmac.New(s.hash, secret)
 	copy(iv[:], expand(mac, "iv", nonceLen))
 	return expand(mac, "key", s.keyLen), iv
 }
@@ -103,7 +98,7 @@ func (h *half) keyed() keyed {
 // update goes on to the next generation of keys (RFC 8446, 7.2).
 func (h *half) update(r *Ring) {
 	s := h.kind()
-	next := expand(hmac.New(s.hash, h.secret[:s.hashLen]), "traffic upd", s.hashLen)
+	next := expand(hmac.New(s.hash, h.material()), "traffic upd", s.hashLen)
 	h.adopt13(r, next)
 	clear(next)
 }
@@ -187,7 +182,7 @@ func (h *half) seal(r *Ring, dst []byte, typ byte, p []byte) []byte {
 	}
 	s, at, a := h.kind(), len(dst), r.of(h)
 	nonce := h.nonce(&r.nonce, &a.iv)
-	sealing(h.secret[:], nonce)
+	sealing(h.material(), nonce)
 	n := s.overhead() - HeaderLen + len(p)
 	if s.tls12 {
 		dst = append(dst, typ, 3, 3, byte(n>>8), byte(n))
@@ -213,7 +208,9 @@ func (s *Session) String() string {
 
 // Drop ends the use of s here and wipes it.
 func (s *Session) Drop(r *Ring) {
-	r.forget(&s.in)
-	r.forget(&s.out)
-	*s = Session{}
+	for _, h := range []*half{s.out(), &s.in} { // in last: where out is depends on it
+		r.forget(h)
+		clear(h.material())
+		*h = half{}
+	}
 }

@@ -12,10 +12,38 @@ import (
 	"unsafe"
 )
 
-func TestSize(t *testing.T) {
-	if n := unsafe.Sizeof(Session{}); n != 112 {
-		t.Errorf("a Session has %d bytes: 112 is a size class of the heap", n)
+// TestLayout: both kinds of Session have the size of a class of the heap, and a
+// direction has room for what it keeps, beside the other one.
+func TestLayout(t *testing.T) {
+	if n := unsafe.Sizeof(shortSession{}); n != 80 {
+		t.Errorf("a Session has %d bytes: 80 is a size class of the heap", n)
 	}
+	if n := unsafe.Sizeof(longSession{}); n != 112 {
+		t.Errorf("one with long secrets has %d bytes: 112 is a size class of the heap", n)
+	}
+	for i, k := range suites {
+		s := newSession(i)
+		all := memory(s)
+		s.in.seq, s.out().seq = 1, 2
+		for j := range s.in.material() {
+			s.in.material()[j] = 0xa3
+		}
+		for j := range s.out().material() {
+			s.out().material()[j] = 0xa4
+		}
+		if k.material() > maxMaterial || bytes.Count(all, []byte{0xa3}) != k.material() || bytes.Count(all, []byte{0xa4}) != k.material() || s.in.seq != 1 || s.out().seq != 2 {
+			t.Errorf("%s: %x", s, all)
+		}
+	}
+}
+
+// memory is all that a Session has in the heap.
+func memory(s *Session) []byte {
+	n := unsafe.Sizeof(shortSession{})
+	if s.in.kind().material() > secretLen {
+		n = unsafe.Sizeof(longSession{})
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(s)), n)
 }
 
 func unhex(t *testing.T, s string) []byte {
@@ -36,13 +64,13 @@ func TestTraceOfRFC8448(t *testing.T) {
 	for i := range 50 {
 		said = append(said, byte(i))
 	}
-	r, s := &Ring{}, &Session{}
+	r, s := &Ring{}, newSession(indexOf(tls.TLS_AES_128_GCM_SHA256))
 	s.in.adopt13(r, client)
-	s.out.adopt13(r, server)
-	s.out.seq = 1 // the ticket
+	s.out().adopt13(r, server)
+	s.out().seq = 1 // the ticket
 	for h, want := range map[*half]string{
-		&s.out: "9f02283b6c9c07efc26bb9f2ac92e356 cf782b88dd83549aadf1e984",
-		&s.in:  "17422dda596ed5d9acd890e3c63f5051 5b78923dee08579033e523d9",
+		s.out(): "9f02283b6c9c07efc26bb9f2ac92e356 cf782b88dd83549aadf1e984",
+		&s.in:   "17422dda596ed5d9acd890e3c63f5051 5b78923dee08579033e523d9",
 	} {
 		if key, iv := h.keys(); fmt.Sprintf("%x %x", key, iv) != want {
 			t.Errorf("key and IV are %x %x, in the trace %s", key, iv, want)
@@ -66,8 +94,8 @@ func TestTraceOfRFC8448(t *testing.T) {
 
 // updates has cl seal a KeyUpdate.
 func updates(r *Ring, cl *Session, dst []byte, request byte) []byte {
-	dst = cl.out.seal(r, dst, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, request})
-	cl.out.update(r)
+	dst = cl.out().seal(r, dst, typeHandshake, []byte{messageKeyUpdate, 0, 0, 1, request})
+	cl.out().update(r)
 	return dst
 }
 
@@ -86,12 +114,12 @@ func TestKeyUpdate(t *testing.T) {
 		}
 		s = move(t, s, r) // the answer that is owed moves along
 		for i, say := range []string{"once", "however often it was asked for"} {
-			before := cl.in.secret
+			before := bytes.Clone(cl.in.material())
 			out, err := s.Seal(r, nil, []byte(say))
 			check(t, err)
 			data, _, err = cl.Open(r, out)
-			if err != nil || string(data) != say || (cl.in.secret != before) != (i == 0) {
-				t.Fatalf("%q %v, another key: %v", data, err, cl.in.secret != before)
+			if err != nil || string(data) != say || bytes.Equal(cl.in.material(), before) != (i > 0) {
+				t.Fatalf("%q %v, another key: %v", data, err, !bytes.Equal(cl.in.material(), before))
 			}
 		}
 	}
@@ -104,8 +132,8 @@ func TestAnswerAsksForNothing(t *testing.T) {
 		r := &Ring{}
 		s, cl := two(tls.TLS_AES_128_GCM_SHA256)
 		ask := func() {
-			s.in.seq, cl.out.seq = askAfter, askAfter
-			_, _, err := s.Open(r, cl.out.seal(r, nil, typeData, []byte("x")))
+			s.in.seq, cl.out().seq = askAfter, askAfter
+			_, _, err := s.Open(r, cl.out().seal(r, nil, typeData, []byte("x")))
 			check(t, err)
 		}
 		if first {
@@ -118,7 +146,7 @@ func TestAnswerAsksForNothing(t *testing.T) {
 		}
 		out, err := s.Seal(r, nil, []byte("y"))
 		check(t, err)
-		if _, _, err := cl.Open(r, out); err != nil || cl.out.flags&flagOwes != 0 {
+		if _, _, err := cl.Open(r, out); err != nil || cl.out().flags&flagOwes != 0 {
 			t.Errorf("asked before: %v; the answer asks, or %v", first, err)
 		}
 	}
@@ -129,10 +157,10 @@ func TestAnswerAsksForNothing(t *testing.T) {
 func TestKeysAreUsedUp(t *testing.T) {
 	r := &Ring{}
 	s, cl := two(tls.TLS_AES_128_GCM_SHA256)
-	s.out.seq, cl.in.seq = updateAfter, updateAfter
-	s.in.seq, cl.out.seq = askAfter-1, askAfter-1
+	s.out().seq, cl.in.seq = updateAfter, updateAfter
+	s.in.seq, cl.out().seq = askAfter-1, askAfter-1
 	for i := range 3 {
-		w := cl.out.seal(r, nil, typeData, []byte("x"))
+		w := cl.out().seal(r, nil, typeData, []byte("x"))
 		_, _, err := s.Open(r, w)
 		check(t, err)
 		s = move(t, s, r)
@@ -141,12 +169,12 @@ func TestKeysAreUsedUp(t *testing.T) {
 		if _, _, err := cl.Open(r, out); err != nil {
 			t.Fatal(err)
 		}
-		if asked := cl.out.flags&flagOwes != 0; asked != (i == 0) {
+		if asked := cl.out().flags&flagOwes != 0; asked != (i == 0) {
 			t.Errorf("record %d: asked %v", i, asked)
 		}
-		cl.out.flags &^= flagOwes
+		cl.out().flags &^= flagOwes
 	}
-	if s.out.seq > 3 {
+	if s.out().seq > 3 {
 		t.Error("our key was not changed")
 	}
 	_, _, err := s.Open(r, updates(r, cl, nil, 0))
@@ -155,18 +183,18 @@ func TestKeysAreUsedUp(t *testing.T) {
 	}
 
 	s, _ = two(tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)
-	if s.Rekey(); s.out.flags != 0 {
+	if s.Rekey(); s.out().flags != 0 {
 		t.Error("TLS 1.2 has no KeyUpdate")
 	}
-	worn := s.out.kind().worn()
-	if s.out.seq = worn - wornSoon - 1; s.Worn() {
+	worn := s.out().kind().worn()
+	if s.out().seq = worn - wornSoon - 1; s.Worn() {
 		t.Error("too early")
 	}
-	s.out.seq++
+	s.out().seq++
 	if _, err := s.Seal(r, nil, []byte("goodbye")); err != nil || !s.Worn() {
 		t.Error(err, s.Worn())
 	}
-	s.out.seq = worn
+	s.out().seq = worn
 	if _, err := s.Seal(r, nil, []byte("x")); !errors.Is(err, ErrWorn) || len(s.Shut(r, nil, nil)) == 0 {
 		t.Error(err)
 	}
@@ -176,14 +204,14 @@ func TestKeysAreUsedUp(t *testing.T) {
 func TestLastRecordOfAKey(t *testing.T) {
 	r := &Ring{}
 	s, cl := two(tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256)
-	if s.out.seq = 1 << 30; s.Worn() {
+	if s.out().seq = 1 << 30; s.Worn() {
 		t.Error("ChaCha20 is worn early")
 	}
-	if s.out.seq = s.out.kind().worn() - 1; !s.Worn() {
+	if s.out().seq = s.out().kind().worn() - 1; !s.Worn() {
 		t.Error("a key that has a record left is not worn")
 	}
 	s, cl = move(t, s, r), move(t, cl, r)
-	cl.in.seq = s.out.seq
+	cl.in.seq = s.out().seq
 	long, err := s.Seal(r, nil, make([]byte, 64*MaxData)) // begun before the end
 	check(t, err)
 	if data, _, err := cl.Open(r, append(long, s.Shut(r, nil, nil)...)); len(data) != 64*MaxData || err != io.EOF {
@@ -193,8 +221,8 @@ func TestLastRecordOfAKey(t *testing.T) {
 		t.Error(err)
 	}
 	s, cl = two(tls.TLS_CHACHA20_POLY1305_SHA256)
-	s.in.seq, cl.out.seq = 1<<32-2, 1<<32-2
-	if _, _, err := s.Open(r, cl.out.seal(r, nil, typeData, []byte("x"))); err != nil {
+	s.in.seq, cl.out().seq = 1<<32-2, 1<<32-2
+	if _, _, err := s.Open(r, cl.out().seal(r, nil, typeData, []byte("x"))); err != nil {
 		t.Error(err)
 	}
 	if _, _, err := s.Open(r, inner('x', typeData)(r, cl)); err != (Alert{Code: alertUnexpected}) {
@@ -258,12 +286,15 @@ func TestLengths(t *testing.T) {
 }
 
 func TestDropWipes(t *testing.T) {
-	r := &Ring{}
-	s, _ := two(tls.TLS_AES_128_GCM_SHA256)
-	_, err := s.Seal(r, nil, []byte("x"))
-	check(t, err)
-	if s.Drop(r); *s != (Session{}) || r.slots[0] != (slot{}) {
-		t.Error("something is left")
+	for _, k := range suites {
+		r := &Ring{}
+		s, _ := two(k.id)
+		_, err := s.Seal(r, nil, []byte("x"))
+		check(t, err)
+		name, all := s.String(), memory(s)
+		if s.Drop(r); !bytes.Equal(all, make([]byte, len(all))) || r.slots[0] != (slot{}) {
+			t.Errorf("%s: something is left: %x", name, all)
+		}
 	}
 }
 

@@ -21,8 +21,7 @@ type shaking struct {
 	master []byte // of TLS 1.2
 	random [2][]byte
 	index  int   // of the suite, as ServerHello has it; -1: none of ours
-	sent   half  // our direction, as far as it has come
-	under  bool  // sent has its secret
+	sent   *half // our direction, as far as it has come; nil: no record under its secret yet
 	failed error // it cannot be gone on with
 }
 
@@ -87,8 +86,8 @@ func (h *shaking) hello(m []byte) {
 }
 
 func (h *shaking) count(rec []byte) {
-	if !h.under {
-		h.sent.suite, h.under = uint8(h.index), true
+	if h.sent == nil {
+		h.sent = newSession(h.index).out()
 		h.sent.adopt13(nil, h.server)
 	}
 	a := h.sent.keyed()
@@ -104,20 +103,19 @@ func (h *shaking) session(id uint16) (*Session, error) {
 	case i < 0 || i != h.index || len(h.record) > 0:
 		return nil, errCarryOn
 	}
-	s, k := &Session{}, &suites[i]
-	s.in.suite, s.out.suite = uint8(i), uint8(i)
+	s, k := newSession(i), &suites[i]
 	switch {
 	case k.tls12 && len(h.master) == 48 && len(h.random[0]) == 32:
 		keys := k.prf(h.master, "key expansion", append(bytes.Clone(h.random[1]), h.random[0]...), 2*(k.keyLen+k.ivLen()))
 		iv := keys[2*k.keyLen:]
 		s.in.adopt12(keys[:k.keyLen], iv[:k.ivLen()])
-		s.out.adopt12(keys[k.keyLen:2*k.keyLen], iv[k.ivLen():])
+		s.out().adopt12(keys[k.keyLen:2*k.keyLen], iv[k.ivLen():])
 		clear(keys)
 	case !k.tls12 && len(h.client) == k.hashLen && len(h.server) == k.hashLen:
 		s.in.adopt13(nil, h.client)
-		s.out.adopt13(nil, h.server)
-		if h.under {
-			s.out.seq = h.sent.seq
+		s.out().adopt13(nil, h.server)
+		if h.sent != nil {
+			s.out().seq = h.sent.seq
 		}
 	default:
 		return nil, errCarryOn
@@ -129,7 +127,9 @@ func (h *shaking) wipe() {
 	for _, b := range [][]byte{h.client, h.server, h.master} {
 		clear(b)
 	}
-	h.sent = half{}
+	if h.sent != nil {
+		clear(h.sent.material())
+	}
 }
 
 // keyLog takes the lines of crypto/tls's key log, which would be "LABEL RANDOM

@@ -73,6 +73,9 @@ func (s *suite) explicit() int {
 // ivLen is how many bytes of the nonce come from the key exchange.
 func (s *suite) ivLen() int { return nonceLen - s.explicit() }
 
+// maxMaterial is the most that material says.
+const maxMaterial = 48
+
 // material is how many bytes a direction keeps of what its key is made of.
 func (s *suite) material() int {
 	if s.tls12 {
