@@ -13,10 +13,10 @@ import (
 	"github.com/pushd/pushd/worker/reactor"
 )
 
-// What TLS may add to an idle connection, in bytes of live heap: a session of 112
+// What TLS may add to an idle connection, in bytes of live heap: a session of 80
 // and a seat of 16. The ring of ciphers is a part of each worker.
 const (
-	tlsBudget    = 144
+	tlsBudget    = 112
 	ringBudget   = 96 << 10
 	idleTLSConns = 1000
 )

@@ -1,7 +1,7 @@
 package tls
 
 // A Ring keeps the cipher objects of the directions that were used last: one of
-// AES-GCM has 1,280 bytes, eleven times what a Session has. It grows while its
+// AES-GCM has 1,280 bytes, sixteen times what a Session has. It grows while its
 // objects are thrown away faster than that is worth (a fan-out to thousands), and
 // Calm gives it up. The zero value is ready.
 type Ring struct {
