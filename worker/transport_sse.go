@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	nethttp "net/http"
-	"strings"
 	"time"
 
 	"github.com/pushd/pushd/protocol/http"
@@ -98,7 +97,7 @@ func (w *Response) TurnAway(events ...Event) {
 
 // asksForEvents reports whether the answer is to be a stream of events.
 func asksForEvents(h nethttp.Header) bool {
-	return strings.Contains(strings.Join(h.Values("Accept"), ","), eventStream)
+	return http.Accepts(h, eventStream)
 }
 
 const eventStream = "text/event-stream"

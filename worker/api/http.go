@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 
+	prothttp "github.com/pushd/pushd/protocol/http"
 	"github.com/pushd/pushd/worker/order"
 )
 
@@ -68,6 +69,11 @@ func (s *Server) serveEndpoint(w http.ResponseWriter, r *http.Request, e endpoin
 	if r.Method != e.method {
 		w.Header().Set("Allow", e.method)
 		fail(w, &problem{Status: http.StatusMethodNotAllowed, Message: "use " + e.method})
+		return
+	}
+	if prothttp.Encoded(r.Header) {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+		fail(w, &problem{Status: http.StatusUnsupportedMediaType, Message: "Content-Encoding: the body must not be compressed"})
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)

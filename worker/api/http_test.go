@@ -223,6 +223,11 @@ func TestHeadersOfErrors(t *testing.T) {
 	if status, _, body := st.do(r); status != 200 {
 		t.Errorf("with charset: %d %s", status, body)
 	}
+	r = st.request("POST", "/v1/send", "\x1f\x8b")
+	r.Header.Set("Content-Encoding", "gzip")
+	if status, header, body := st.do(r); status != 415 || header.Get("Accept-Encoding") != "identity" || !isError(body, "", "Content-Encoding") {
+		t.Errorf("compressed: %d %v %s", status, header, body)
+	}
 	giant := `{"channel":"a","data":"` + strings.Repeat("x", maxBody) + `"}`
 	if status, body := st.call("POST", "/v1/publish", giant); status != 413 || !isError(body, "", "1 MiB") {
 		t.Errorf("giant: %d %s", status, body)

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
+	prothttp "github.com/pushd/pushd/protocol/http"
 	wire "github.com/pushd/pushd/protocol/mercure"
 	"github.com/pushd/pushd/worker"
 )
@@ -32,9 +32,9 @@ func (h *Handler) publish(w *worker.Response, r *worker.Request) {
 		fail(w, http.StatusUnsupportedMediaType, err.Error())
 		return
 	}
-	if code := r.Header.Get("Content-Encoding"); code != "" && !strings.EqualFold(code, "identity") {
+	if prothttp.Encoded(r.Header) {
 		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
-		fail(w, http.StatusUnsupportedMediaType, "the body must not be compressed")
+		fail(w, http.StatusUnsupportedMediaType, "Content-Encoding: the body must not be compressed")
 		return
 	}
 	body, err := io.ReadAll(r.Body)

@@ -404,7 +404,7 @@ func TestPolls(t *testing.T) {
 	}
 }
 
-// TestPollRefusals: what a poll cannot ask for.
+// TestPollRefusals: what a poll cannot ask for, and who has not asked for a stream.
 func TestPollRefusals(t *testing.T) {
 	s := routed(t, nil, withSecret)
 	tok := token(t, claims{"exp": soon()})
@@ -419,6 +419,13 @@ func TestPollRefusals(t *testing.T) {
 		r, _ := http.NewRequest(http.MethodGet, "http://example.com"+target, nil)
 		if resp := s.Request(r); resp.StatusCode != status {
 			t.Errorf("%s: %s, want %d", target, resp.Status, status)
+		}
+	}
+	for _, accept := range []string{"text/event-streams", "text/event-stream;q=0, */*"} {
+		r, _ := http.NewRequest(http.MethodGet, "http://example.com/?token="+tok, nil)
+		r.Header.Set("Accept", accept)
+		if resp := s.Request(r); resp.StatusCode != http.StatusUpgradeRequired {
+			t.Errorf("Accept: %s: %s, want 426", accept, resp.Status)
 		}
 	}
 }
