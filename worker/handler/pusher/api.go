@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	prothttp "github.com/pushd/pushd/protocol/http"
 	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 )
@@ -83,6 +84,26 @@ func locate(path string) (t target, e endpoint, ok bool) {
 			return t, e, true
 		}
 	}
+	return locateSlashed(path)
+}
+
+// locateSlashed finds the endpoint of a user or channel whose name has slashes:
+// SDKs put it into the path as it is. The last "/apps/" counts that can be one.
+func locateSlashed(path string) (t target, e endpoint, ok bool) {
+	const apps = "/apps/"
+	end := max(strings.LastIndexByte(path, '/'), 0)
+	for _, kind := range []string{"users/", "channels/"} {
+		pattern := kind + "*" + path[end:]
+		if e, ok = endpoints[pattern]; !ok {
+			continue
+		}
+		for at := strings.LastIndex(path[:end], apps); at >= 0; at = strings.LastIndex(path[:at+len(apps)-1], apps) {
+			app, rest, _ := strings.Cut(path[at+len(apps):end], "/")
+			if arg, found := strings.CutPrefix(rest, kind); found && app != "" && arg != "" {
+				return target{path[:at], app, pattern, arg}, e, true
+			}
+		}
+	}
 	return target{}, endpoint{}, false
 }
 
@@ -116,6 +137,9 @@ func (h *Handler) OnRequest(w *worker.Response, r *worker.Request) {
 	case r.Method != e.method:
 		w.Header().Set("Allow", e.method)
 		k.fail(&fault{http.StatusMethodNotAllowed, "this path takes " + e.method})
+	case prothttp.Encoded(r.Header):
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, 15.5.16
+		k.fail(&fault{http.StatusUnsupportedMediaType, "Content-Encoding: the body must not be compressed"})
 	default:
 		if err := k.authorize(t); err != nil {
 			k.fail(err)

@@ -17,12 +17,16 @@ import (
 // TestLocate: a path leads to one endpoint, whatever stands before it.
 func TestLocate(t *testing.T) {
 	for path, want := range map[string]target{
-		"/apps/3/events":                               {"", "3", "events", ""},
-		"/apps/3/channels/presence-a":                  {"", "3", "channels/*", "presence-a"},
-		"/in/apps/3/users/42/terminate_connections":    {"/in", "3", "users/*/terminate_connections", "42"},
-		"/apps/apps/apps/apps/channels/users/users":    {"/apps/apps", "apps", "channels/*/users", "users"},
-		"/apps/3/users/apps/terminate_connections":     {"", "3", "users/*/terminate_connections", "apps"},
-		"/apps/x/apps/3/users/a/terminate_connections": {"/apps/x", "3", "users/*/terminate_connections", "a"},
+		"/apps/3/events":                                       {"", "3", "events", ""},
+		"/apps/3/channels/presence-a":                          {"", "3", "channels/*", "presence-a"},
+		"/in/apps/3/users/42/terminate_connections":            {"/in", "3", "users/*/terminate_connections", "42"},
+		"/apps/apps/apps/apps/channels/users/users":            {"/apps/apps", "apps", "channels/*/users", "users"},
+		"/apps/3/users/apps/terminate_connections":             {"", "3", "users/*/terminate_connections", "apps"},
+		"/apps/x/apps/3/users/a/terminate_connections":         {"/apps/x", "3", "users/*/terminate_connections", "a"},
+		"/in/apps/3/users/team/7/terminate_connections":        {"/in", "3", "users/*/terminate_connections", "team/7"},
+		"/apps/apps/users//a//b//terminate_connections":        {"", "apps", "users/*/terminate_connections", "/a//b/"},
+		"/apps/3/channels/#server-to-user-team/7/events":       {"", "3", "channels/*/events", "#server-to-user-team/7"},
+		"/apps/x/users/apps/3/users/a/b/terminate_connections": {"/apps/x/users", "3", "users/*/terminate_connections", "a/b"},
 	} {
 		if got, _, ok := locate(path); !ok || got != want {
 			t.Errorf("%s leads to %+v", path, got)
@@ -30,7 +34,7 @@ func TestLocate(t *testing.T) {
 	}
 	for _, path := range []string{
 		"", "/", "/apps", "/apps/", "/apps/3", "/apps/3/", "/apps//events", "/apps/3/events/", "/apps/3/channels/", "/apps/3/channels//users",
-		"/apps/3/users/1", "/app/3/events", "/apps/3/EVENTS",
+		"/apps/3/users/1", "/app/3/events", "/apps/3/EVENTS", "/apps/3/channels/a/b", "/apps//users/a/b/terminate_connections", "/apps/3/users/a/b/events",
 	} {
 		if got, _, ok := locate(path); ok {
 			t.Errorf("%s leads to %+v", path, got)
@@ -54,14 +58,24 @@ func everywhere(path string) (t target, ok bool) {
 			return t, true
 		}
 	}
+	for at := len(path); at >= 0; at-- { // a name with slashes
+		rest, found := strings.CutPrefix(path[at:], "/apps/")
+		parts := strings.Split(rest, "/")
+		if last := len(parts) - 1; found && last > 2 && parts[0] != "" {
+			t = target{path[:at], parts[0], parts[1] + "/*/" + parts[last], strings.Join(parts[2:last], "/")}
+			if _, ok = endpoints[t.path]; ok && t.arg != "" {
+				return t, true
+			}
+		}
+	}
 	return target{}, false
 }
 
 // TestLocateIsLinear: the work does not grow with what stands before.
 func TestLocateIsLinear(t *testing.T) {
-	for _, part := range []string{"/apps/", "/apps", "/", "/apps/a/channels/b/"} {
+	for _, part := range []string{"/apps/", "/apps", "/", "/apps/a/channels/b/", "/apps/a/users/"} {
 		allocs := func(n int) float64 {
-			path := strings.Repeat(part, n/len(part)) + "x"
+			path := strings.Repeat(part, n/len(part)) + "x/terminate_connections"
 			return testing.AllocsPerRun(10, func() { locate(path) })
 		}
 		if short, long := allocs(1<<10), allocs(8<<10); long > short || long > 12 {
@@ -73,7 +87,7 @@ func TestLocateIsLinear(t *testing.T) {
 // FuzzLocate: it finds what trying everywhere finds, and takes no more memory for
 // a path that is twice as long.
 func FuzzLocate(f *testing.F) {
-	for _, path := range []string{"/apps/3/events", "/x/apps/apps/apps/3/channels/apps/users", "/apps//apps/", "/apps/3/channels/a/b/c"} {
+	for _, path := range []string{"/apps/3/events", "/x/apps/apps/apps/3/channels/apps/users", "/apps//apps/", "/apps/3/channels/a/b/c", "/apps/apps/users/a/b/terminate_connections", "/apps/3/channels/a/apps/b/users"} {
 		f.Add(path)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
@@ -363,6 +377,18 @@ func TestPaths(t *testing.T) {
 	b.want(405, "*", "POST", "channels", "{}")
 	b.want(400, "*", "POST", "users/"+strings.Repeat("x", 129)+"/terminate_connections", "{}")
 	b.want(200, "{}", "POST", "users/a b;é/terminate_connections", "{}")
+	for _, path := range []string{"users/team/7/terminate_connections", "users/team%2F7/terminate_connections"} { // as SDKs send it, and escaped
+		p := join(t, s, mainPath)
+		p.signin(`{"id":"team/7"}`)
+		p.want("pusher:signin_success", "", "*")
+		b.want(200, "{}", "POST", path, "{}")
+		p.terminated()
+	}
+	b.headers = http.Header{"Content-Encoding": {"gzip"}}
+	b.want(415, "*", "POST", "events", "\x1f\x8b")
+	if b.lastHeaders.Get("Accept-Encoding") != "identity" {
+		t.Errorf("415 accepts %q", b.lastHeaders.Get("Accept-Encoding"))
+	}
 	res, err := http.Get("http://" + addr(s) + "/app/" + appKey)
 	if err != nil {
 		t.Fatal(err)

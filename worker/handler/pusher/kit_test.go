@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -197,6 +198,7 @@ type backend struct {
 	now         func() time.Time
 	spoil       func(url.Values, *string) // changes what is signed
 	client      http.Client
+	headers     http.Header // of requests, beside the usual ones
 	lastHeaders http.Header
 }
 
@@ -239,11 +241,16 @@ func (b *backend) do(method, path string, body any, query ...string) (int, strin
 		b.spoil(q, &signature)
 	}
 	q.Set("auth_signature", signature)
-	req, err := http.NewRequest(method, b.base+(&url.URL{Path: path, RawQuery: q.Encode()}).String(), bytes.NewReader(raw))
+	plain, err := url.PathUnescape(path)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req, err := http.NewRequest(method, b.base+(&url.URL{Path: plain, RawPath: path, RawQuery: q.Encode()}).String(), bytes.NewReader(raw))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	maps.Copy(req.Header, b.headers)
 	res, err := b.client.Do(req)
 	if err != nil {
 		b.t.Fatal(err)
