@@ -125,9 +125,10 @@ func (h *handler) packet(c *worker.Conn, m worker.Message) {
 // OnClose tells of the end of a connection.
 func (h *handler) OnClose(c *worker.Conn, err error) {
 	n := c.Number()
-	if _, known := h.told[n]; !known && h.wants[wire.WantClose] {
+	if _, known := h.told[n]; !known && h.wants[wire.WantClose] && !h.strange(n) {
 		h.tell(c, wire.Open)
 	}
+	delete(h.ended, n)
 	if _, known := h.told[n]; known {
 		delete(h.told, n)
 		code, why := ended(err)
@@ -154,11 +155,17 @@ func (h *handler) OnBufferFull(c *worker.Conn)  { h.about(c, wire.Full) }
 func (h *handler) OnBufferDrain(c *worker.Conn) { h.about(c, wire.Drain) }
 
 func (h *handler) about(c *worker.Conn, op wire.Op) {
-	if h.wants[wire.WantFull] {
+	if h.wants[wire.WantFull] && !h.strange(c.Number()) {
 		h.tell(c, wire.Open)
 		h.next = wire.Frame{Op: op, Conn: c.Number()}.Append(h.next)
 		h.kick()
 	}
+}
+
+// strange reports whether a connection is one that a process before this one has ended.
+func (h *handler) strange(n uint64) bool {
+	_, known := h.told[n]
+	return h.ended[n] && !known
 }
 
 // tell makes sure that the process knows the connection. op is what is said of

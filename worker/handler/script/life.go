@@ -50,7 +50,7 @@ func (h *handler) passOn() {
 		var there []uint64
 		var list []*worker.Conn
 		for i := range conns.Len() {
-			if c := h.clients.Find(h.w, conns.At(i)); c != nil {
+			if c := h.clients.Find(h.w, conns.At(i)); c != nil && !h.ended[conns.At(i)] {
 				there, list = append(there, conns.At(i)), append(list, c)
 			}
 		}
@@ -67,7 +67,7 @@ func (h *handler) repeat(f wire.Frame, whole []byte) {
 	switch f.Op {
 	case wire.Open, wire.Resume, wire.Message, wire.Full, wire.Drain:
 		c := h.clients.Find(h.w, f.Conn)
-		if c == nil {
+		if c == nil || h.strange(f.Conn) {
 			return
 		}
 		if h.tell(c, wire.Resume); f.Op == wire.Open || f.Op == wire.Resume {

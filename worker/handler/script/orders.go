@@ -72,6 +72,7 @@ func (h *handler) about1(p *proc, c *worker.Conn, f wire.Frame) error {
 	case wire.Send:
 		return c.Send(message(f.Flags, f.Payload))
 	case wire.End:
+		h.endedBy(p, c)
 		c.Close(closeCode(f.Aux), reason(f.Payload))
 	case wire.Pause:
 		c.PauseRead()
@@ -93,6 +94,14 @@ func (h *handler) about1(p *proc, c *worker.Conn, f wire.Frame) error {
 		c.Bind(string(f.Payload))
 	}
 	return nil
+}
+
+// endedBy notes that a process closes a connection that it knows: nobody holds it any more.
+func (h *handler) endedBy(p *proc, c *worker.Conn) {
+	if _, known := h.told[c.Number()]; known {
+		h.ended[c.Number()] = true
+	}
+	h.mark(p, c, toldHeld, false)
 }
 
 func member(c *worker.Conn, f wire.Frame) error {

@@ -55,6 +55,7 @@ type handler struct {
 	old      map[uint64]bool // the same, as far as it was not told of them meanwhile
 	head     []byte          // of the handshake that is being answered
 	line     []byte          // reused: of the handshake of one that is told of later
+	ended    map[uint64]bool // connections that a process has ended, until they are gone: another one is not told of them
 	requests map[uint64]*request
 	shakes   map[uint64]*shake
 
@@ -93,7 +94,7 @@ func New(o worker.Options) (worker.Handler, error) {
 		return nil, err
 	}
 	return &handler{
-		o: opts, wants: map[string]bool{}, told: map[uint64]told{}, fresh: map[uint64]bool{},
+		o: opts, wants: map[string]bool{}, told: map[uint64]told{}, fresh: map[uint64]bool{}, ended: map[uint64]bool{},
 		requests: map[uint64]*request{}, shakes: map[uint64]*shake{},
 	}, nil
 }

@@ -165,7 +165,7 @@ namespace {
 	h = serve(t, file, "start") // half a packet outlives a reload
 	h.openAt(script.Resume, 1, `{"pushd.rest":"th"}`, "tcp://0.0.0.0:2346", "", "")
 	h.message(1, "ree;raw;end;never;")
-	h.want("SEND 1 <got three>", "SEND 1 <got raw>", "SEND 1 bytes", "SEND 1 <got end>", "SEND 1 <bye>", "END/1000 1", "SESSION 1")
+	h.want("SEND 1 <got three>", "SEND 1 <got raw>", "SEND 1 bytes", "SEND 1 <got end>", "SEND 1 <bye>", "END/1000 1")
 	h.openAt(script.Open, 2, "", "tcp://0.0.0.0:2346", "", "")
 	h.message(2, "!wrong")
 	h.want("END/1000 2")

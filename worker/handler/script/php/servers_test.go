@@ -31,8 +31,9 @@ func TestRatchet(t *testing.T) {
 	h.closed(big + 2)
 	h.want()
 	h.says("gone 1099511627778")
-	h.message(big, "type")
-	h.want("END/1000 1099511627776")
+	h.open(script.Open, big+3, "")
+	h.message(big+3, "type")
+	h.want("END/1000 1099511627779")
 	h.says("ArgumentCountError")
 	_, carried := h.stop(script.Successor)
 

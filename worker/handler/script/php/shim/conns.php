@@ -155,6 +155,7 @@ final class Conns
     /** The end of a batch, or of a timer: sessions go to pushd, objects that nobody holds go. */
     static function settle(): void
     {
+        Ends::settle();
         Outbox::settle();
         if (self::$used || self::$dirty) {
             self::save();

@@ -161,13 +161,26 @@ trait Flyweight
         if ($this->pushdId === 0) {
             throw new \Exception('a connection that PHP has opened itself ends with the process');
         }
+        if ($this->buried !== null) { // closed, and the program knows: for the next one it is nobody
+            return [$this->pushdId, [\array_filter($this->buried[0], [Session::class, 'plain']), $this->buried[1]]];
+        }
         Carry::$conns[$this->pushdId] = true;
         return [$this->pushdId];
     }
 
     public function __unserialize(array $data): void
     {
+        $this->comes($data);
+    }
+
+    private function comes(array $data): void
+    {
         $this->pushdId = (int)$data[0];
+        if (isset($data[1])) {
+            $this->buried = $data[1];
+            $this->closed();
+            return;
+        }
         Carry::$conns[$this->pushdId] = true;
         Conns::adopt($this->pushdId, $this);
     }

@@ -239,6 +239,10 @@ final class Link
                 break;
             }
             self::$at = $from + $l;
+            if (Ends::hides($h['o'], $h['c'])) {
+                self::$done++;
+                continue;
+            }
             $id = self::$current = $h['c'];
             self::$busy = $h['o'] !== self::TICK;
             try {
@@ -357,8 +361,15 @@ final class Link
     static function end(int $id, int $code = 1000, string $reason = ''): void
     {
         if (!self::$leaving && !Outbox::ends($id, $code, $reason)) {
-            self::frame(self::END, $id, $reason, 0, $code);
+            self::endNow($id, $code, $reason);
         }
+    }
+
+    /** Closes a connection for which nothing waits here. */
+    static function endNow(int $id, int $code, string $reason): void
+    {
+        self::frame(self::END, $id, $reason, 0, $code);
+        Ends::note($id, $code);
     }
 
     /**

@@ -148,8 +148,9 @@ final class Outbox
         unset(self::$told[$id]);
         Conns::recheck($id);
         if (isset(self::$end[$id])) {
-            Link::frame(Link::END, $id, self::$end[$id][1], 0, self::$end[$id][0]);
+            [$code, $reason] = self::$end[$id];
             unset(self::$end[$id]);
+            Link::endNow($id, $code, $reason);
             return false;
         }
         return true;

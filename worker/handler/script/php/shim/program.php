@@ -27,6 +27,12 @@ abstract class Program
     {
     }
 
+    /** Whether it hears of a connection that it closes when its callback is over, and not within close(). */
+    function endsLater(): bool
+    {
+        return false;
+    }
+
     /** The program reads of a connection again that it has paused. */
     function goOn(int $id): void
     {

@@ -238,6 +238,12 @@ namespace Pushd {
             return $this->asks ? ['open', 'close', 'full', 'handshake'] : ['open', 'close', 'full'];
         }
 
+        /** Ratchet's close() sends a goodbye, and onClose runs when that is out: a foreach over all clients may close them. */
+        public function endsLater(): bool
+        {
+            return true;
+        }
+
         public function roots(): array
         {
             $roots = [];

@@ -194,7 +194,11 @@ namespace Pushd {
             $decides = $this->of($local, 'handshake');
             $answer = new SwooleAnswer($id, $decides ? 200 : 101);
             Link::behind(function () use ($id, $answer, $head) {
+                if (Ends::has($id)) { // it has been closed in the callback
+                    $answer->status(403);
+                }
                 if (!$answer->give($head)) {
+                    Ends::drop($id);
                     Conns::forget($id);
                 }
             }, function () use ($decides, $answer, $id, $remote, $local, $head) {

@@ -114,9 +114,8 @@ namespace Workerman\Connection {
 
         public function __unserialize(array $data): void
         {
-            $this->id = $this->pushdId = (int)$data[0];
-            \Pushd\Carry::$conns[$this->id] = true;
-            \Pushd\Conns::adopt($this->id, $this);
+            $this->id = (int)$data[0];
+            $this->comes($data);
         }
 
         public function send($data, $raw = false)

@@ -212,7 +212,8 @@ namespace Pushd {
         {
             if ($c->getStatus() !== TcpConnection::STATUS_ESTABLISHED) {
                 Link::frame(Link::ACCEPT, $id, 'Forbidden', 0, 403);
-                $this->close($id, 1006);
+                Ends::has($id) || $this->close($id, 1006);
+                Ends::drop($id);
                 Conns::forget($id);
                 return;
             }
@@ -242,7 +243,7 @@ namespace Pushd {
         /** Tells of the handshake. */
         private function shaken(int $id, string $name): void
         {
-            if ($f = Conns::callback($id, $name) ?? $this->w->$name) {
+            if (!Ends::has($id) && ($f = Conns::callback($id, $name) ?? $this->w->$name)) {
                 $c = Conns::get($id);
                 $f($c, Head::request($c, Conns::told($id, 3)));
                 $c->$name = null; // it is spent

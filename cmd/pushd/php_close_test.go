@@ -1,0 +1,45 @@
+package main_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// phpOnce is a program that lets a user sign in once: the newer closes the older.
+const phpOnce = `<?php
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->users = [];
+$w->onMessage = function ($c, $uid) use ($w) {
+    if ($uid !== 'who') {
+        if (isset($w->users[$uid])) $w->users[$uid]->close('elsewhere');
+        $c->uid = $uid;
+        $w->users[$uid] = $c;
+    }
+    $c->send('here: ' . implode(',', array_keys($w->users)));
+};
+$w->onClose = function ($c) use ($w) { echo "gone $c->uid\n"; unset($w->users[$c->uid]); };
+Workerman\Worker::runAll();
+`
+
+// TestPHPClosedOnce: the program knows at once that it has closed a client, and hears of
+// it once, though the client answers no goodbye and the next process of the program serves
+// when it goes.
+func TestPHPClosedOnce(t *testing.T) {
+	s, _ := phpServer(t, phpOnce)
+	s.MustRun("start", "-d")
+	old, user := s.Dial("/"), s.Dial("/")
+	phpAsk(old, "ann", "here: ann")
+	phpAsk(user, "ann", "here: ann")
+	if out := s.MustRun("reload"); !strings.Contains(out, "0 asked to come back") {
+		t.Errorf("a client that is closed already is counted: %s", out)
+	}
+	phpAsk(user, "who", "here: ann")
+	old.Close()
+	pushdtest.Eventually(t, "the old one is gone", func() bool { return s.Status().Connections() == 1 })
+	phpAsk(user, "who", "here: ann")
+	if n := strings.Count(s.Log(), "gone ann"); n != 1 {
+		t.Errorf("onClose has run %d times:\n%s", n, s.Log())
+	}
+}

@@ -1,0 +1,87 @@
+<?php
+namespace Pushd;
+
+/**
+ * Ends are connections that the program has closed. It is told of that at once, as by the
+ * libraries: what onClose takes out of a map is not there any more when close() returns.
+ * pushd's own CLOSE, which comes when the client has answered, 5 s later at most, is for nobody then.
+ */
+final class Ends
+{
+    private static $all = [];   // number => true, until pushd's CLOSE has come
+    private static $later = []; // number => close code: told behind the callback that runs
+
+    static function has(int $id): bool
+    {
+        return isset(self::$all[$id]);
+    }
+
+    /** Whether an event is one of a connection that is ended: nobody is to hear of it. */
+    static function hides(int $op, int $id): bool
+    {
+        if (!isset(self::$all[$id]) || !\in_array($op, Link::OWNED, true)) {
+            return false;
+        }
+        if ($op === Link::CLOSE) {
+            unset(self::$all[$id]);
+        }
+        return true;
+    }
+
+    /** pushd has been told to close a connection. */
+    static function note(int $id, int $code): void
+    {
+        if (!isset(Conns::$open[$id]) || !Conns::isOpen($id) || isset(self::$all[$id])) {
+            return;
+        }
+        self::$all[$id] = true;
+        if (Program::$serving->endsLater()) {
+            self::$later[$id] = $code;
+        } else {
+            self::tell($id, $code);
+        }
+    }
+
+    /** Tells of those that wait for the end of the callback. */
+    static function settle(): void
+    {
+        while (self::$later) {
+            $id = \key(self::$later);
+            $code = self::$later[$id];
+            unset(self::$later[$id]);
+            self::tell($id, $code);
+        }
+    }
+
+    /** No CLOSE will come: the client had not come in. */
+    static function drop(int $id): void
+    {
+        unset(self::$all[$id], self::$later[$id]);
+    }
+
+    /** Runs the program's callback. What it throws is its own, and not of the callback that has closed. */
+    private static function tell(int $id, int $code): void
+    {
+        $program = Program::$serving;
+        $outer = Link::$busy;
+        Link::$busy = true;
+        try {
+            Link::coroutine($program, Link::CLOSE, $id, static function () use ($program, $id, $code) {
+                try {
+                    $program->close($id, $code);
+                } finally {
+                    Conns::forget($id);
+                }
+            });
+        } catch (\Throwable $e) {
+            if ($outer && $e instanceof TookTooLong) { // then so has the callback around it
+                throw $e;
+            }
+            if (!$program->cures($id, $e)) {
+                Program::uncaught($e);
+            }
+        } finally {
+            Link::$busy = $outer;
+        }
+    }
+}
