@@ -1,7 +1,9 @@
 package php_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pushd/pushd/protocol/script"
@@ -70,5 +72,110 @@ $s->start();`)
 	listen := p["groups"].([]any)[0].(map[string]any)["listen"].([]any)
 	if !slices.Equal(listen, []any{"tcp://127.0.0.1:9681", "websocket://127.0.0.1:9682", "websocket://127.0.0.1:9683"}) {
 		t.Errorf("listens on %q\n%s", listen, out)
+	}
+}
+
+// TestSwooleRequest: what a request says, what its answer may be, and that who asks gets
+// an answer also where the program gives none.
+func TestSwooleRequest(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
+$s->on('message', function ($s, $f) {
+    global $kept;
+    if ($f->data === 'bind') { $s->bind($f->fd, 77); $s->push($f->fd, json_encode($s->getClientInfo($f->fd)['uid'])); return; }
+    $s->push($f->fd, json_encode([$kept->write('more'), $kept->isWritable(), $kept->end('x'), $s->exist($kept->fd)]));
+});
+$s->on('close', function ($s, $fd) { echo "close of $fd\n"; });
+$s->on('request', function ($q, $r) use ($s) {
+    global $kept;
+    switch ($q->server['request_uri']) {
+        case '/throw': $kept = $r; throw new Exception('a mistake');
+        case '/forbidden': $r->status(403); break;
+        case '/stream': $kept = $r; $r->write('first'); break;
+        case '/detach': $r->detach(); Swoole\Http\Response::create($q->fd)->end('created'); break;
+        case '/twice': $r->header('Content-Type', 'text/html'); $r->header('content-type', 'application/json'); $r->header('X-List', ['a', 'b']);
+            $r->cookie('a', 'b'); $r->cookie('c', 'd'); $r->end(); break;
+        case '/file': file_put_contents('x.png', 'PNG'); $r->sendfile('x.png'); break;
+        case '/info': $r->end(json_encode([$s->exist($q->fd), $s->isEstablished($q->fd), $s->getClientInfo($q->fd)['websocket_status'], $q->server['server_port'], $q->server['server_addr'],
+            is_float($q->server['request_time_float']), isset($q->server['master_time'])])); break;
+        case '/up':
+            $f = $q->files['f'];
+            $in = file_get_contents($f['tmp_name']);
+            $moved = PHP_VERSION_ID < 80100 || move_uploaded_file($f['tmp_name'], 'moved') && file_get_contents('moved') === $in && !move_uploaded_file('moved', 'again');
+            $GLOBALS['left'] = $q->files['m']['tmp_name'][1];
+            $r->end(json_encode([$q->post, $in, $f['name'], $f['type'], $f['size'], $f['error'], $q->files['m']['name'], is_file($GLOBALS['left']), $q->files['none']['error'], $moved])); break;
+        case '/left': $r->end(json_encode(is_file($GLOBALS['left']))); break;
+    }
+});
+$s->start();`), "start")
+	const local = "websocket://127.0.0.1:9601"
+	form := strings.ReplaceAll(`--b1
+Content-Disposition: form-data; name="name"
+
+bob
+--b1
+Content-Disposition: form-data; name="tags[]"
+
+one
+--b1
+Content-Disposition: form-data; name="tags[]"
+
+two
+--b1
+Content-Disposition: form-data; name="f"; filename="x \"1\".txt"
+Content-Type: text/plain
+
+line
+--b2
+--b1
+Content-Disposition: form-data; name="m[]"; filename="../one"
+
+1
+--b1
+Content-Disposition: form-data; name="m[]"; filename="two"
+
+2
+--b1
+Content-Disposition: form-data; name="none"; filename=""
+
+
+--b1--
+`, "\n", "\r\n")
+	for i, x := range []struct{ request, want string }{
+		{"GET /throw", "500 Internal Server Error\r\nContent-Type: text/html\r\n\r\n"},
+		{"GET /nothing", "500 Internal Server Error\r\nContent-Type: text/html\r\n\r\n"},
+		{"GET /forbidden", "403 Forbidden\r\nContent-Type: text/html\r\n\r\n"},
+		{"GET /detach", "200 OK\r\nContent-Type: text/html\r\n\r\ncreated"},
+		{"GET /twice", "200 OK\r\ncontent-type: application/json\r\nX-List: a\r\nX-List: b\r\nSet-Cookie: a=b; Path=/\r\nSet-Cookie: c=d; Path=/\r\n\r\n"},
+		{"GET /file", "200 OK\r\nContent-Type: image/png\r\n\r\nPNG"},
+		{"GET /info", "200 OK\r\nContent-Type: text/html\r\n\r\n" + `[true,false,0,9601,"127.0.0.1",true,true]`},
+		{"POST /up", "200 OK\r\nContent-Type: text/html\r\n\r\n" + `[{"name":"bob","tags":["one","two"]},"line\r\n--b2","x \"1\".txt","text\/plain",10,0,["one","two"],true,4,true]`},
+		{"GET /left", "200 OK\r\nContent-Type: text/html\r\n\r\nfalse"},
+	} {
+		raw := x.request + " HTTP/1.1\r\nHost: x\r\n"
+		if strings.HasPrefix(x.request, "POST") {
+			raw += "Content-Type: multipart/form-data; boundary=b1\r\n\r\n" + form
+		} else {
+			raw += "\r\n"
+		}
+		id := uint64(100 + i)
+		want := []string{fmt.Sprintf("RESPOND %d %s", id, strings.TrimSpace("HTTP/1.1 "+x.want))}
+		if got := h.get(id, local, raw); !slices.Equal(got, want) {
+			t.Errorf("%s\n got %q\nwant %q\n%s", x.request, got, want, h.log)
+		}
+	}
+
+	// a client that leaves, and has not been told
+	if got := h.get(200, local, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"); !slices.Equal(got, []string{"RESPOND+1 200 HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\nfirst"}) {
+		t.Errorf("got %q", got)
+	}
+	h.openAt(script.Open, 1, "", local, "/", head)
+	h.event(script.Frame{Op: script.Close, Conn: 200, Aux: 1006})
+	h.message(1, "write")
+	h.want("SEND 1 [false,false,false,false]")
+	h.message(1, "bind")
+	h.want("BIND 1 77", "SEND 1 77", `SESSION 1 {"pushd.uid":77}`)
+	if strings.Contains(h.log.String(), "close of") {
+		t.Errorf("on('close') of who was not told\n%s", h.log)
 	}
 }

@@ -42,7 +42,7 @@ final class Names
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Process|Thread)~i' => 'pushd starts the processes',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Client|Async|Http_?Client|MySQL|Redis)~i' => 'clients of Swoole are not there: those of PHP wait for their answer, timers are tick() and after()',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)~i' => 'of Swoole there are WebSocket\Server, Http\Server, Server, Table, Atomic, Lock, Timer and Event',
-        '~undefined method Swoole\\\\Http\\\\Response::(?:upgrade|push|recv|create|detach|close)\(~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
+        '~undefined method Swoole\\\\Http\\\\Response::(?:upgrade|push|recv|close)\(~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
         '~undefined method Swoole\\\\(?:\w+\\\\)?Server::(?:addCommand|command)\(~i' => 'pushd starts the processes; a timer or a program of its own does the work',
         '~undefined method Swoole\\\\(?:\w+\\\\)?Server::(?:getSocket|heartbeat)\(~i' => 'the sockets are pushd\'s, and it pings its clients: ping_interval',
         '~undefined method Swoole\\\\Atomic::~i' => 'one process serves all connections: nobody would wake it',

@@ -1,6 +1,7 @@
 <?php
 // In a handler process PHP has these switched off (disable_functions), so that they can
-// mean something else: sleep() in coroutines, see Nap, the others for connections. Their objects are gone after a callback unless the
+// mean something else: sleep() in coroutines, see Nap, those of uploads for forms that
+// pushd's classes have read, the others for connections. Their objects are gone after a callback unless the
 // program holds them, and others in the process that comes next: what a program files by
 // spl_object_id($conn) it finds again since that is the number, and what has such a key
 // is seen and carried as all is that has numbers of connections. They have no properties
@@ -42,5 +43,17 @@ if (!\function_exists('property_exists')) {
     function property_exists($object_or_class, string $property): bool
     {
         return \Pushd\Identity::has($object_or_class, $property);
+    }
+}
+if (!\function_exists('is_uploaded_file')) {
+    function is_uploaded_file(string $filename): bool
+    {
+        return \class_exists(\Pushd\Uploads::class, false) && \Pushd\Uploads::has($filename);
+    }
+}
+if (!\function_exists('move_uploaded_file')) {
+    function move_uploaded_file(string $from, string $to): bool
+    {
+        return is_uploaded_file($from) && \Pushd\Uploads::move($from, $to);
     }
 }

@@ -210,6 +210,8 @@ namespace Swoole {
         const SIMPLE_MODE = 1, POOL_MODE = 2; // OpenSwoole's
         const BUFFER = 2097152; // bytes that wait for a client, then send and push return false
 
+        const UID = 'pushd.uid'; // in the session: what bind() was given
+
         private static $tasks = 0;
 
         /** The type is the fourth, or named: sock_type of Swoole, sockType of OpenSwoole. */
@@ -310,7 +312,7 @@ namespace Swoole {
 
         public function send($fd, $data, $reactor = -1)
         {
-            return $this->exist($fd) && $this->pushdSend((int)$fd, (string)$data, 0);
+            return $this->pushdOpen((int)$fd) && $this->pushdSend((int)$fd, (string)$data, 0);
         }
 
         protected function pushdSend(int $fd, string $data, int $flags): bool
@@ -354,7 +356,7 @@ namespace Swoole {
 
         public function close($fd, $reset = false)
         {
-            if (!$this->exist($fd)) {
+            if (!$this->pushdOpen((int)$fd)) {
                 return false;
             }
             Packets::end((int)$fd);
@@ -364,7 +366,13 @@ namespace Swoole {
 
         public function exist($fd)
         {
-            return isset(Conns::$open[$fd]) && Conns::isOpen((int)$fd);
+            return $this->pushdOpen((int)$fd) || isset(\Pushd\SwooleProgram::$requests[$fd]);
+        }
+
+        /** Whether it is a connection that is told, and not one of a request. */
+        protected function pushdOpen(int $fd): bool
+        {
+            return isset(Conns::$open[$fd]) && Conns::isOpen($fd);
         }
 
         public function exists($fd)
@@ -386,7 +394,12 @@ namespace Swoole {
 
         public function bind($fd, $uid)
         {
+            if (!$this->pushdOpen((int)$fd)) {
+                return false;
+            }
             \Pushd\bind((int)$fd, $uid);
+            Conns::vars((int)$fd)[self::UID] = $uid;
+            Conns::dirty((int)$fd);
             return true;
         }
 
@@ -401,14 +414,15 @@ namespace Swoole {
 
         public function getClientInfo($fd, $extra = -1, $ignore = false)
         {
-            if (!isset(Conns::$open[$fd])) { // it is there in on('close') still
+            $asks = \Pushd\SwooleProgram::$requests[$fd] ?? null;
+            if (!$asks && !isset(Conns::$open[$fd])) { // it is there in on('close') still
                 return false;
             }
-            $local = Conns::told((int)$fd, 1);
+            [$remote, $local] = $asks ? [$asks[1], $asks[2]] : [Conns::told((int)$fd, 0), Conns::told((int)$fd, 1)];
             $port = \Pushd\SwooleProgram::port($local);
-            $remote = Conns::told((int)$fd, 0);
             $end = (int)\strrpos($remote, ':');
-            return ($port->pushdSpeaks === 'websocket' ? ['websocket_status' => \WEBSOCKET_STATUS_ACTIVE] : [])
+            $uid = !$asks && Conns::has((int)$fd) ? Conns::vars((int)$fd)[self::UID] ?? null : null;
+            return ($uid !== null ? ['uid' => $uid] : []) + ($port->pushdSpeaks === 'websocket' ? ['websocket_status' => $asks ? 0 : \WEBSOCKET_STATUS_ACTIVE] : [])
                 + ['server_port' => (int)\substr((string)\strrchr($local, ':'), 1), 'socket_type' => $port->type & ~\SWOOLE_SSL,
                     'remote_port' => (int)\substr($remote, $end + 1), 'remote_ip' => $end ? \substr($remote, 0, $end) : $remote, 'reactor_id' => 0, 'close_errno' => 0];
         }
@@ -653,7 +667,7 @@ namespace Swoole\WebSocket {
 
         public function disconnect($fd, $code = 1000, $reason = '')
         {
-            if (!$this->exist($fd)) {
+            if (!$this->pushdOpen((int)$fd)) {
                 return false;
             }
             Link::end((int)$fd, (int)$code, (string)$reason);
@@ -662,7 +676,7 @@ namespace Swoole\WebSocket {
 
         public function isEstablished($fd)
         {
-            return $this->exist($fd) && \strncmp(Conns::told((int)$fd, 1), 'websocket', 9) === 0;
+            return $this->pushdOpen((int)$fd) && \strncmp(Conns::told((int)$fd, 1), 'websocket', 9) === 0;
         }
     }
 }

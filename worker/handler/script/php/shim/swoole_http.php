@@ -7,7 +7,7 @@ namespace Swoole\Http {
         public $fd = 0, $header = [], $server = [], $get, $post, $cookie, $files, $tmpfiles;
         private $raw = '';
 
-        public static function of(int $fd, string $remote, string $raw): self
+        public static function of(int $fd, string $remote, string $raw, string $local = ''): self
         {
             $r = new self();
             $r->fd = $fd;
@@ -18,7 +18,10 @@ namespace Swoole\Http {
             }
             $uri = $ours->getUri();
             $end = (int)\strrpos($remote, ':');
-            $r->server = ['request_method' => $ours->getMethod(), 'request_uri' => $uri->getPath(), 'path_info' => $uri->getPath(), 'request_time' => \time(),
+            $here = (string)\preg_replace('~^\w[\w+]*://~', '', $local);
+            $at = (int)\strrpos($here, ':');
+            $r->server = ['request_method' => $ours->getMethod(), 'request_uri' => $uri->getPath(), 'path_info' => \urldecode($uri->getPath()), 'request_time' => \time(),
+                'request_time_float' => \microtime(true), 'master_time' => \time(), 'server_port' => (int)\substr($here, $at + 1), 'server_addr' => \trim(\substr($here, 0, $at), '[]'),
                 'remote_addr' => $end ? \substr($remote, 0, $end) : $remote, 'remote_port' => (int)\substr($remote, $end + 1), 'server_protocol' => 'HTTP/1.1'];
             if ($uri->getQuery() !== '') {
                 $r->server['query_string'] = $uri->getQuery();
@@ -31,8 +34,19 @@ namespace Swoole\Http {
             }
             if (\stripos($r->header['content-type'] ?? '', 'application/x-www-form-urlencoded') === 0) {
                 \parse_str($r->rawContent(), $r->post);
+            } elseif (\stripos($r->header['content-type'] ?? '', 'multipart/form-data') === 0) {
+                require_once __DIR__ . '/uploads.php';
+                [$r->post, $r->files, $paths] = \Pushd\Uploads::parse($r->header['content-type'], $r->rawContent(), \Pushd\SwooleProgram::uploads());
+                $r->tmpfiles = $paths ?: null;
             }
             return $r;
+        }
+
+        public function __destruct()
+        {
+            if ($this->tmpfiles) {
+                \Pushd\Uploads::drop($this->tmpfiles);
+            }
         }
 
         public function rawContent()
@@ -59,14 +73,46 @@ namespace Swoole\Http {
     class Response
     {
         public $fd = 0;
-        protected $status = 200, $lines = '';
-        private $reason = '', $begun = false, $ended = false, $type = false;
+        protected $status = 0;
+        private $lines = []; // name in lower case => lines
+        private $reason = '', $begun = false, $ended = false, $detached = false;
+        private $turn = 0; // which of the requests of this process it answers
 
         public static function of(int $fd): self
         {
             $r = new self();
             $r->fd = $fd;
+            $r->turn = \Pushd\SwooleProgram::$requests[$fd][0] ?? 0;
             return $r;
+        }
+
+        /** The answer to a request whose own Response was detached. */
+        public static function create($server, $fd = -1)
+        {
+            return self::of((int)($fd === -1 ? $server : $fd));
+        }
+
+        public function detach()
+        {
+            $this->detached = true;
+            return true;
+        }
+
+        /** Nobody will end it any more: as Swoole does, that is a mistake of the program. */
+        public function __destruct()
+        {
+            if (!$this->detached && !\Pushd\Link::$stopped) {
+                $this->pushdFail($this->status ?: 500);
+            }
+        }
+
+        /** @internal Ends it where the program has not. */
+        public function pushdFail(int $status): void
+        {
+            if ($this->isWritable()) {
+                $this->status = $status;
+                $this->end();
+            }
         }
 
         public function status($code, $reason = '')
@@ -78,9 +124,22 @@ namespace Swoole\Http {
 
         public function header($name, $value, $format = true)
         {
-            $this->type = $this->type || \strtolower($name) === 'content-type';
-            $this->lines .= "$name: " . \str_replace(["\r", "\n"], '', (string)$value) . "\r\n";
+            $key = \strtolower($name);
+            unset($this->lines[$key]);
+            foreach ($value === null ? [] : (array)$value as $one) {
+                $this->add($key, $name, (string)$one);
+            }
             return true;
+        }
+
+        private function add(string $key, string $name, string $value): void
+        {
+            $this->lines[$key][] = "$name: " . \str_replace(["\r", "\n"], '', $value) . "\r\n";
+        }
+
+        protected function lines(): string
+        {
+            return $this->lines ? \implode('', \array_merge(...\array_values($this->lines))) : '';
         }
 
         public function setStatusCode($code, $reason = '')
@@ -105,9 +164,10 @@ namespace Swoole\Http {
 
         public function rawcookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false, $sameSite = '', $priority = '')
         {
-            return $this->header('Set-Cookie', "$name=$value" . ($expires ? '; Expires=' . \gmdate('D, d M Y H:i:s', $expires) . ' GMT' : '')
+            $this->add('set-cookie', 'Set-Cookie', "$name=$value" . ($expires ? '; Expires=' . \gmdate('D, d M Y H:i:s', $expires) . ' GMT' : '')
                 . "; Path=$path" . ($domain === '' ? '' : "; Domain=$domain") . ($secure ? '; Secure' : '') . ($httponly ? '; HttpOnly' : '')
                 . ($sameSite === '' ? '' : "; SameSite=$sameSite") . ($priority === '' ? '' : "; Priority=$priority"));
+            return true;
         }
 
         public function redirect($url, $code = 302)
@@ -123,6 +183,10 @@ namespace Swoole\Http {
                 $this->status(404);
                 return $this->end('Not Found');
             }
+            if (!isset($this->lines['content-type'])) {
+                require_once __DIR__ . '/swoole_static.php';
+                $this->header('Content-Type', \Pushd\StaticFiles::type($file));
+            }
             return $this->end((string)\file_get_contents($file, false, null, $offset, $length ?: null));
         }
 
@@ -132,14 +196,15 @@ namespace Swoole\Http {
                 return '';
             }
             $this->begun = true;
-            $type = $this->type ? '' : "Content-Type: text/html\r\n";
-            $reason = $this->reason !== '' ? $this->reason : \Pushd\SwooleProgram::REASONS[$this->status] ?? 'Status';
-            return "HTTP/1.1 $this->status $reason\r\n$type$this->lines\r\n";
+            $status = $this->status ?: 200;
+            $type = isset($this->lines['content-type']) ? '' : "Content-Type: text/html\r\n";
+            $reason = $this->reason !== '' ? $this->reason : \Pushd\SwooleProgram::REASONS[$status] ?? 'Status';
+            return "HTTP/1.1 $status $reason\r\n$type{$this->lines()}\r\n";
         }
 
         public function write($data)
         {
-            if ($this->ended) {
+            if (!$this->isWritable()) {
                 return false;
             }
             \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $this->head() . $data, \Pushd\Link::MORE);
@@ -148,10 +213,11 @@ namespace Swoole\Http {
 
         public function end($data = '')
         {
-            if ($this->ended) {
+            if (!$this->isWritable()) {
                 return false;
             }
             $this->ended = true;
+            unset(\Pushd\SwooleProgram::$requests[$this->fd]);
             $pieces = \str_split($this->head() . $data, \Pushd\Link::$most) ?: [''];
             $last = \array_pop($pieces);
             foreach ($pieces as $piece) {
@@ -161,9 +227,10 @@ namespace Swoole\Http {
             return true;
         }
 
+        /** Whether it has not been ended, and its client is there. */
         public function isWritable()
         {
-            return !$this->ended;
+            return !$this->ended && (\Pushd\SwooleProgram::$requests[$this->fd][0] ?? 0) === $this->turn;
         }
     }
 }
@@ -182,6 +249,10 @@ namespace Pushd {
         {
             $this->fd = $fd;
             $this->status = $status;
+        }
+
+        public function __destruct()
+        {
         }
 
         public function write($data)
@@ -214,7 +285,7 @@ namespace Pushd {
                 Link::frame(Link::ACCEPT, $this->fd, $this->body === '' ? 'Forbidden' : $this->body, 0, $this->status < 400 ? 403 : $this->status);
                 return false;
             }
-            $lines = \preg_grep('/^(?:Upgrade|Connection|Sec-WebSocket-(?!Protocol)[\w-]+|Content-Type|Server)[ \t]*:/i', \explode("\r\n", \rtrim($this->lines)), \PREG_GREP_INVERT);
+            $lines = \preg_grep('/^(?:Upgrade|Connection|Sec-WebSocket-(?!Protocol)[\w-]+|Content-Type|Server)[ \t]*:/i', \explode("\r\n", \rtrim($this->lines())), \PREG_GREP_INVERT);
             Link::frame(Link::ACCEPT, $this->fd, Head::lines(\array_values(\array_filter($lines)), $head), 0, 101);
             return true;
         }

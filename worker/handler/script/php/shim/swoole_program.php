@@ -19,7 +19,7 @@ namespace Pushd {
             'open_eof_check' => '', 'open_eof_split' => '', 'package_eof' => '', 'open_length_check' => '', 'package_length_type' => '', 'package_length_offset' => '',
             'package_body_offset' => '', 'package_body_start' => '', 'package_length_func' => '', 'open_mqtt_protocol' => '',
             'package_max_length' => '', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => '',
-            'document_root' => '', 'enable_static_handler' => '', 'static_handler_locations' => '', 'http_index_files' => '',
+            'document_root' => '', 'upload_tmp_dir' => '', 'http_parse_post' => '', 'http_parse_cookie' => '', 'http_parse_files' => '', 'enable_static_handler' => '', 'static_handler_locations' => '', 'http_index_files' => '',
             'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
         ];
 
@@ -29,6 +29,10 @@ namespace Pushd {
         /** The server and its further ports, in the order in which the program has made them. */
         public static $all = [];
 
+        /** Requests that wait for their answer: number of the connection => [which it is of all, remote address, local address]. */
+        public static $requests = [];
+
+        private static $turns = 0;
         private $server, $ports;
         private static $lastPacket = '';
 
@@ -203,7 +207,7 @@ namespace Pushd {
                 }
             }, function () use ($decides, $answer, $id, $remote, $local, $head) {
                 try {
-                    $request = \Swoole\Http\Request::of($id, $remote, $head);
+                    $request = \Swoole\Http\Request::of($id, $remote, $head, $local);
                     $hears = $this->of($local, 'beforehandshakeresponse');
                     if ($decides && $decides($request, $answer) === false && $answer->accepts()) {
                         $answer->status(403);
@@ -229,7 +233,7 @@ namespace Pushd {
             if ($port->pushdScheme() === 'websocket') {
                 $head = Conns::told($id, 3);
                 if (!$this->of(Conns::told($id, 1), 'handshake')) { // else that was told
-                    $this->callOf($port, 'open', \Swoole\Http\Request::of($id, Conns::told($id, 0), $head));
+                    $this->callOf($port, 'open', \Swoole\Http\Request::of($id, Conns::told($id, 0), $head, Conns::told($id, 1)));
                 }
                 Conns::slim($id);
                 return;
@@ -278,7 +282,8 @@ namespace Pushd {
 
         public function request(int $id, string $remote, string $local, string $raw): void
         {
-            $request = \Swoole\Http\Request::of($id, $remote, $raw);
+            self::$requests[$id] = [++self::$turns, $remote, $local];
+            $request = \Swoole\Http\Request::of($id, $remote, $raw, $local);
             if (!empty($this->server->setting['enable_static_handler'])) {
                 require_once __DIR__ . '/swoole_static.php';
                 if (StaticFiles::answers($request, $id, $this->server->setting)) {
@@ -286,15 +291,35 @@ namespace Pushd {
                 }
             }
             $f = $this->of($local, 'request');
-            if ($f) { // the one event that does not get the server
-                $f($request, \Swoole\Http\Response::of($id));
-            } else {
+            if (!$f) {
+                unset(self::$requests[$id]);
                 parent::request($id, $remote, $local, $raw);
+                return;
             }
+            $response = \Swoole\Http\Response::of($id);
+            try {
+                $f($request, $response); // the one event that does not get the server
+            } catch (\Throwable $e) {
+                $response->pushdFail(500);
+                throw $e;
+            }
+        }
+
+        /** Where files of forms are put. */
+        static function uploads(): string
+        {
+            return (string)(self::$all[0]->setting['upload_tmp_dir'] ?? '');
         }
 
         public function close(int $id, int $code): void
         {
+            if (isset(self::$requests[$id])) { // who asked has left, or has been answered by pushd
+                unset(self::$requests[$id]);
+                return;
+            }
+            if (!isset(Conns::$open[$id])) {
+                return;
+            }
             Conns::forget($id); // exist() is false from here on
             $this->callOf(self::port(Conns::told($id, 1)), 'close', $id, $code === 1000 ? 0 : -1);
         }

@@ -15,6 +15,11 @@ final class StaticFiles
         'woff' => 'font/woff', 'woff2' => 'font/woff2', 'ttf' => 'font/ttf', 'mp3' => 'audio/mpeg', 'ogg' => 'audio/ogg', 'wav' => 'audio/wav', 'mp4' => 'video/mp4',
         'webm' => 'video/webm', 'pdf' => 'application/pdf', 'wasm' => 'application/wasm', 'zip' => 'application/zip'];
 
+    static function type(string $file): string
+    {
+        return self::TYPES[\strtolower(\pathinfo($file, \PATHINFO_EXTENSION))] ?? 'application/octet-stream';
+    }
+
     /** Whether a request was for a file, and has got it. */
     static function answers(\Swoole\Http\Request $request, int $id, array $setting): bool
     {
@@ -33,7 +38,7 @@ final class StaticFiles
             $response->status(304);
             return $response->end();
         }
-        $response->header('Content-Type', self::TYPES[\strtolower(\pathinfo($file, \PATHINFO_EXTENSION))] ?? 'application/octet-stream');
+        $response->header('Content-Type', self::type($file));
         return $response->end($request->getMethod() === 'HEAD' ? '' : (string)\file_get_contents($file));
     }
 
