@@ -116,7 +116,8 @@ type arrival struct {
 // one that comes twice the later counts, where nothing else is said; what a field
 // alone can tell is checked here, and by check what only all of them can.
 func parseRecord(l *loop, b []byte) (*arrival, error) {
-	a := &arrival{c: &Conn{loop: l, seat: l.plain.at(nil, nil), out: &queue{}}}
+	limbo := &seat{place: &place{route: l.plain}} // until it is placed, on the loop, which alone shares seats out
+	a := &arrival{c: &Conn{loop: l, seat: limbo, out: &queue{}}}
 	for len(b) > 0 {
 		tag, value, rest, ok := record.Next(b)
 		if !ok {

@@ -51,6 +51,11 @@ func TestRecordsMakeSenseAsAWhole(t *testing.T) {
 	if err != nil || a.c.flags != flagConnected {
 		t.Errorf("flags %b, %v", a.c.flags, err)
 	}
+	// Records are read beside the loop, to which its seats belong.
+	l.plain.seats = nil
+	if _, err := parseRecord(l, a.c.appendRecord(nil)); err == nil && len(l.plain.seats) > 0 {
+		t.Error("a record that was read has taken a seat")
+	}
 }
 
 // TestSessionsOfARecordAreBounded: to the byte, as those that are set.
