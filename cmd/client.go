@@ -38,7 +38,22 @@ func (c *call) dial() (*master.Client, error) {
 			return nil, err
 		}
 	}
+	for _, dir := range dirs {
+		if pid, runs := master.MasterPID(dir); runs {
+			return nil, &unanswered{pid, dir}
+		}
+	}
 	return nil, &notRunning{program: c.program.typed(), dirs: dirs, config: cfg}
+}
+
+// unanswered is the error of a master that has its lock and nobody can talk to.
+type unanswered struct {
+	pid int
+	dir string
+}
+
+func (e *unanswered) Error() string {
+	return fmt.Sprintf("pid %d runs in %s and does not answer: unless it starts or stops just now, somebody has removed its control.sock; `kill -USR1 %d` makes that anew, and reloads", e.pid, e.dir, e.pid)
 }
 
 // notRunning names every place that was searched for a master.

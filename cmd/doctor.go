@@ -88,6 +88,9 @@ func (c *call) examineConfig(cfg *config.Config, m machine) (out []finding) {
 	out = append(out, keyFile(cfg)...)
 	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
 		out = append(out, fine("ports", "pushd runs as pid %d and holds its ports", pid))
+		if err := c.running(pid, cfg.RuntimeDir); errors.As(err, new(*unanswered)) {
+			out = append(out, fine("control.sock", "%v", err).fail("kill -USR1 %d", pid))
+		}
 		return append(out, c.goneSockets(cfg)...)
 	}
 	return append(out, ports(cfg, m)...)

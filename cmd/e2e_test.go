@@ -140,6 +140,31 @@ func TestSecondStart(t *testing.T) {
 	}
 }
 
+// TestNobodyCanTalkToTheMaster: all commands say the same, which works, and stop stops.
+func TestNobodyCanTalkToTheMaster(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers, Env: []string{"PUSHD_TLS_LOOK=1h"}})
+	pid := s.Status().Master.PID
+	lose := func() {
+		t.Helper()
+		if err := os.Remove(s.Dir + "/run/control.sock"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose()
+	for _, args := range [][]string{{"status"}, {"reload"}, {"start"}, {"start", "-d"}, {"restart", "-d"}, {"stop", "-g"}, {"doctor"}} {
+		if r := s.Run(args...); r.Code != 1 || !strings.Contains(r.Stdout+r.Stderr, fmt.Sprintf("`kill -USR1 %d`", pid)) {
+			t.Errorf("%v: %d %q", args, r.Code, r.Stderr)
+		}
+	}
+	if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	pushdtest.Eventually(t, "an answer", func() bool { return s.Run("status").Code == 0 })
+	lose()
+	s.Stop()
+}
+
 func TestReload(t *testing.T) {
 	t.Parallel()
 	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})

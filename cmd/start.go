@@ -111,6 +111,11 @@ func sameFile(a, b string) bool {
 // running is the error of a second start. Of the PHP programs of a machine it
 // names the one.
 func (c *call) running(pid int, dir string) error {
+	if client, err := master.Dial(dir); err == nil {
+		client.Close()
+	} else if errors.Is(err, master.ErrNotRunning) && pid > 0 {
+		return &unanswered{pid, dir}
+	}
 	name := ""
 	if c.program.script != nil {
 		name = c.program.script.typed + " is "

@@ -25,6 +25,10 @@ func stop(c *call) error {
 
 func (c *call) stop() error {
 	err := c.stopMaster(false)
+	var mute *unanswered
+	if errors.As(err, &mute) && !c.flags.Bool("graceful") && !c.flags.Bool("to-others") {
+		return c.terminate(mute)
+	}
 	if errors.Is(err, master.ErrNotRunning) || errors.Is(err, master.ErrHungUp) {
 		return c.stopOrphans(err)
 	}
@@ -46,6 +50,16 @@ func (c *call) stopMaster(keep bool) error {
 			client.WaitGone(deathWait)
 		}
 		return fmt.Errorf("stop: %w", err)
+	}
+	c.say("stopped")
+	return nil
+}
+
+// terminate stops a master that takes no commands.
+func (c *call) terminate(mute *unanswered) error {
+	c.say("pid %d takes no commands; stopping it by a signal …", mute.pid)
+	if err := master.Terminate(context.Background(), mute.dir); err != nil {
+		return err
 	}
 	c.say("stopped")
 	return nil

@@ -110,12 +110,50 @@ func (c *Client) Stop(ctx context.Context, o StopOptions) error {
 		return err
 	}
 	defer h.close()
+	return h.waitGone(ctx, who.PID)
+}
+
+// waitGone waits for the end of the process, which has that pid.
+func (h *handle) waitGone(ctx context.Context, pid int) error {
 	for !h.wait(50 * time.Millisecond) {
 		if ctx.Err() != nil {
-			return fmt.Errorf("pid %d has not stopped yet: %w", who.PID, context.Cause(ctx))
+			return fmt.Errorf("pid %d has not stopped yet: %w", pid, context.Cause(ctx))
 		}
 	}
 	return nil
+}
+
+// endingWait is for a master that does not answer because it is about to end: one
+// that a signal ends in that moment seems to have failed.
+const endingWait = 300 * time.Millisecond
+
+// Terminate stops the master of runtimeDir, which does not answer, by SIGTERM. It
+// returns when that is gone.
+func Terminate(ctx context.Context, runtimeDir string) error {
+	dir, err := OpenShared(runtimeDir)
+	if err != nil {
+		return fmt.Errorf("runtime_dir: %w", err)
+	}
+	defer dir.Close()
+	who, ok := readOwner(dir)
+	if !ok {
+		return nil
+	}
+	h, err := openProcess(who.PID, who.Start)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	if h.wait(endingWait) {
+		return nil
+	}
+	if err := h.signal(syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("stop pid %d by a signal: %w", who.PID, err)
+	}
+	return h.waitGone(ctx, who.PID)
 }
 
 func (c *Client) ask(ctx context.Context, op string, args, result any) error {

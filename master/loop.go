@@ -74,6 +74,7 @@ type master struct {
 	upward   chan struct{} // holds a value for each question of a child that is being answered
 	logs     sync.Mutex    // held while the log is opened anew
 	looking  sync.Mutex    // held while files of copies are looked at
+	mute     bool          // it was told that there is no control socket; of Run's goroutine
 
 	// Owned by the loop.
 	plan       *Plan

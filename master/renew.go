@@ -24,11 +24,7 @@ const (
 
 // watchCopies renews copies until the master is to stop, on a goroutine of its own.
 func (m *master) watchCopies() {
-	every := m.o.Look
-	if every <= 0 {
-		every = lookEvery
-	}
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(m.look())
 	defer tick.Stop()
 	for {
 		m.lookAtCopies()
@@ -38,6 +34,13 @@ func (m *master) watchCopies() {
 		case <-tick.C:
 		}
 	}
+}
+
+func (m *master) look() time.Duration {
+	if m.o.Look <= 0 {
+		return lookEvery
+	}
+	return m.o.Look
 }
 
 // lookAtCopies reads again what has changed on the disk, or with the day.

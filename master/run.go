@@ -31,7 +31,7 @@ type Options struct {
 	Foreground bool          // without it stdout and stderr go to the log file
 	LogFile    string        // when the plan names none; "" = stderr, as PID 1 stdout
 	Sockets    []Socket      `json:"-"` // listening sockets to begin with; what the plan does not name is closed
-	Look       time.Duration // how often certificate files are looked at; 0 = once a minute
+	Look       time.Duration // how often files are looked at: those of certificates, the control socket; 0 = once a minute
 	Announce   func(Started) `json:"-"` // called once, when every worker is ready; may be nil
 	Calm       func()        `json:"-"` // called some time after the start and after each reload, when nothing is under way; may be nil
 }
@@ -125,12 +125,12 @@ func (m *master) prepareFirst(ctx context.Context) (*generation, error) {
 
 // run is the part of the master's life in which there are processes.
 func (m *master) run(ctx context.Context, first *generation) error {
-	srv, err := m.listenControl()
+	ln, err := m.listenControl()
 	if err != nil {
 		first.discard()
 		return err
 	}
-	return m.govern(ctx, srv, func() error {
+	return m.govern(ctx, newServer(m, ln), func() error {
 		m.do(func() { m.install(first) })
 		return m.start()
 	})
@@ -204,6 +204,8 @@ func (m *master) manage(state string) {
 func (m *master) serve() {
 	calm := time.NewTimer(m.t.calm)
 	defer calm.Stop()
+	look := time.NewTicker(m.look())
+	defer look.Stop()
 	for {
 		select {
 		case <-m.verbs.Done():
@@ -212,7 +214,10 @@ func (m *master) serve() {
 			if m.o.Calm != nil {
 				m.o.Calm()
 			}
+		case <-look.C:
+			m.keepControl()
 		case <-m.wanted:
+			m.keepControl()
 			m.reloadForAll()
 			calm.Reset(m.t.calm)
 		}

@@ -19,10 +19,10 @@ import (
 
 // server answers commands on the control socket, each client on a goroutine.
 type server struct {
-	m  *master
-	ln *net.UnixListener
+	m *master
 
 	mu      sync.Mutex
+	ln      *net.UnixListener
 	clients map[*talk]bool // nil = closed
 	still   *stand         // of the goroutine that accepts; not nil = all stand still or are about to
 	busy    sync.WaitGroup
@@ -44,7 +44,7 @@ func newTalk(c *net.UnixConn) *talk { return &talk{UnixConn: c, halt: make(chan 
 
 // listenControl opens the control socket: mode 0660, for root, the master's
 // user and members of the runtime directory's group.
-func (m *master) listenControl() (*server, error) {
+func (m *master) listenControl() (*net.UnixListener, error) {
 	path := filepath.Join(m.o.RuntimeDir, controlSock)
 	_ = m.dir.Remove(controlSock) // ours alone: the lock is held
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -55,7 +55,25 @@ func (m *master) listenControl() (*server, error) {
 		ln.Close()
 		return nil, fmt.Errorf("open control socket: %w", err)
 	}
-	return newServer(m, ln), nil
+	return ln, nil
+}
+
+// keepControl makes the control socket anew if its file is gone, since nobody could
+// give a command any more. It runs on Run's goroutine, on which no master is
+// replaced meanwhile.
+func (m *master) keepControl() {
+	if at := (endpoint{"unix", m.dir.Place(controlSock)}); !at.lost() {
+		m.mute = false
+		return
+	}
+	ln, err := m.listenControl()
+	if err == nil {
+		m.srv.renew(ln)
+		m.log.Warn("the control socket was gone and is made anew", "in", m.o.RuntimeDir)
+	} else if !m.mute { // once
+		m.mute = true
+		m.log.Error("the control socket is gone, and so is all that commands could do: only signals are heeded", "error", err)
+	}
 }
 
 func newServer(m *master, ln *net.UnixListener) *server {
@@ -65,8 +83,11 @@ func newServer(m *master, ln *net.UnixListener) *server {
 // serve accepts until close.
 func (s *server) serve() {
 	for {
-		c, err := s.ln.AcceptUnix()
+		ln := s.listener()
+		c, err := ln.AcceptUnix()
 		switch {
+		case errors.Is(err, net.ErrClosed) && ln != s.listener(): // there is another
+			continue
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -85,6 +106,22 @@ func (s *server) serve() {
 		}
 		go s.welcome(t)
 	}
+}
+
+func (s *server) listener() *net.UnixListener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ln
+}
+
+// renew makes s accept from ln, which has the name that its socket has lost.
+func (s *server) renew(ln *net.UnixListener) {
+	s.mu.Lock()
+	old := s.ln
+	s.ln = ln
+	s.mu.Unlock()
+	old.SetUnlinkOnClose(false)
+	old.Close()
 }
 
 // welcome talks with a new client.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,6 +99,62 @@ func TestControlSocketModes(t *testing.T) {
 	if _, err := os.Lstat(r.path("run/" + busSock)); err == nil {
 		t.Error("the broker's socket has a name")
 	}
+	i.stop()
+}
+
+// TestLostControlSocket: it is made anew when the master looks at its files, and by
+// the signals that reload; a version to come has it too. Without it a signal stops.
+func TestLostControlSocket(t *testing.T) {
+	r := newUpgradable(t, 1)
+	r.args.Options.Look = time.Hour
+	i := r.start()
+	dir := r.path("run")
+	remove := func() {
+		t.Helper()
+		if err := os.Remove(dir + "/" + controlSock); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose := func() {
+		t.Helper()
+		remove()
+		if _, err := Dial(dir); !errors.Is(err, ErrNotRunning) {
+			t.Fatalf("without the socket: %v", err)
+		}
+	}
+	found := func() bool {
+		c, err := Dial(dir)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	for range 2 {
+		lose()
+		i.signal(syscall.SIGUSR1)
+		testkit.Eventually(t, "the socket is back", found)
+	}
+	if _, err := i.client.Status(ctxFor(t)); err != nil {
+		t.Errorf("a client of before: %v", err)
+	}
+	if info, err := os.Stat(dir + "/" + controlSock); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	testkit.Eventually(t, "both reloads are over", func() bool { return i.status().Reloads.OK == 2 })
+	r.deploy("another build")
+	if report := i.reload(); report.Master == nil {
+		t.Errorf("no new master: %+v", report)
+	}
+	i.status()
+	lose()
+	if err := Terminate(ctxFor(t), dir); err != nil {
+		t.Error(err)
+	}
+	i.ended()
+	r.args.Options.Look = 10 * time.Millisecond
+	i = r.start()
+	remove()
+	testkit.Eventually(t, "the socket is back by itself", found)
 	i.stop()
 }
 
