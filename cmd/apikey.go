@@ -44,7 +44,7 @@ func (s brokerSpec) apiKey(former int) (string, error) {
 	if made != nil && s.APIKey == "" {
 		return "", fmt.Errorf("create data_dir: %w (data_dir, or PUSHD_DATA_DIR in the environment, names another; or set key in [api])", made)
 	}
-	dir, err := master.OpenShared(s.DataDir, former)
+	dir, err := master.OpenFolder(s.DataDir, former)
 	if made != nil && errors.Is(err, fs.ErrNotExist) {
 		return s.APIKey, nil // whoever needs it will say so
 	}

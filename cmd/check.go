@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
@@ -26,7 +27,7 @@ func check(c *call) error {
 	if name := c.flags.String("channel"); name != "" {
 		return c.tellChannel(cfg, name)
 	}
-	busy, err := c.rehearse(cfg, p, nil)
+	busy, err := c.rehearse(cfg, p, nil, c.former()...)
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,8 @@ func (c *call) judge() (*config.Config, *master.Plan, error) {
 
 // rehearse fails if p could not be carried out here and now. Addresses that
 // are in use by others than the pushd that runs with this config are notes.
-func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socket) (notes []string, err error) {
+// data_dir may be that of former too, the user of the broker process before.
+func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socket, former ...int) (notes []string, err error) {
 	found, busy := master.Rehearse(context.Background(), p, taken)
 	var errs config.Errors
 	for _, o := range found {
@@ -77,7 +79,7 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	for _, o := range objections {
 		notes = append(notes, fmt.Sprintf("%s: %v", cfg.Place(o.Subject), o.Err))
 	}
-	if err := c.dataDir(cfg); err != nil {
+	if err := dataDir(cfg, former); err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place("data_dir"), err))
 	}
 	pid, runs := master.MasterPID(cfg.RuntimeDir)
@@ -102,12 +104,28 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	return notes, nil
 }
 
+// former is the user of the broker process that runs, to which data_dir belongs
+// before a reload; nobody's if none runs.
+func (c *call) former() []int {
+	client, err := c.dial()
+	if err != nil {
+		return nil
+	}
+	defer client.Close()
+	if s, err := getStatus(client); err == nil && s.Broker.PID > 0 {
+		if info, err := os.Stat(fmt.Sprintf("/proc/%d", s.Broker.PID)); err == nil {
+			return []int{int(info.Sys().(*syscall.Stat_t).Uid)}
+		}
+	}
+	return nil
+}
+
 // dataDir says why the broker process could not keep its files.
-func (c *call) dataDir(cfg *config.Config) error {
+func dataDir(cfg *config.Config, former []int) error {
 	if err := master.Writable(cfg.DataDir); err != nil {
 		return err
 	}
-	dir, err := master.OpenShared(cfg.DataDir, brokerOwner(cfg)...)
+	dir, err := master.OpenFolder(cfg.DataDir, append(former, brokerOwner(cfg)...)...)
 	if err == nil {
 		defer dir.Close()
 		if cfg.API.Key == "" {

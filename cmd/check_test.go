@@ -33,10 +33,17 @@ var unfit = []struct{ name, config, want string }{
 	{"star beside a parameter", inRoute(`"/{a}/*" = "echo"`), `not beside parameters`},
 	{"star within", inRoute(`"/a*b" = "echo"`), `"*" may only end a path`},
 	{"star without a slash", inRoute(`"/a*" = "echo"`), `"*" may only end a path`},
+	{"no path of HTTP", inRoute(`"/ü" = "echo"`), `pushd.toml:4: worker[0].routes./ü: route "/ü": no client can ask`},
+	{"a blank in a path", inRoute(`"/a b" = "echo"`), `no client can ask`},
+	{"two of one shape", inRoute(`"/b/{x}" = "echo", "/b/{y}" = "chat"`), `pushd.toml:4: worker[0].routes./b/{y}: route /b/{y} has no path left: /b/{x} takes the same`},
+	{"protocols", inRoute(`"/echo" = { handler = "echo", protocols = ["v 1"] }`), `pushd.toml:4: worker[0].routes./echo: protocols: "v 1" is no name`},
+	{"protocols of a group's handler", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nhandler = { handler = \"echo\", protocols = [\"\"] }\n", `pushd.toml:3: worker[0].handler: protocols: ""`},
+	{"protocols of a script", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nscript = \"sh\"\nallow_root = true\nprotocols = [\"v 1\"]\n", `pushd.toml:3: worker[0].script: protocols: "v 1"`},
 	{"no slash", inRoute(`"echo" = "echo"`), `the path begins with "/"`},
 	// every error of parseOrigins, in both places
 	{"origin with a path", inRoute(`"/echo" = { handler = "echo", origins = ["https://example.com/"] }`), `pushd.toml:4: worker[0].routes./echo: origin "https://example.com/"`},
 	{"origin with a star within", inRoute(`"/echo" = { handler = "echo", origins = ["a.*.example.com"] }`), `origin "a.*.example.com"`},
+	{"two bad origins", inRoute(`"/echo" = { handler = "echo", origins = ["a b", "a.com", "c d"] }`), `origin "a b", "c d": write`},
 	{"empty origin", inRoute(`"/echo" = { handler = "echo", origins = [""] }`), `origin ""`},
 	{"origin with a space", inRoute(`"/echo" = { handler = "echo", origins = ["a b"] }`), `origin "a b"`},
 	{"origin of a group's handler", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nhandler = { handler = \"echo\", origins = [\"https://example.com/\"] }\n", `pushd.toml:3: worker[0].handler: origin "https://example.com/"`},
@@ -138,6 +145,44 @@ func TestCheckJudgesTheMachine(t *testing.T) {
 		t.Errorf("check has made the runtime folder: %v", err)
 	}
 	s.MustRun("check")
+}
+
+// TestCheckAsksForOtherUsers: what processes of other users may not do, which root
+// may, check and doctor say before a restart stops anything.
+func TestCheckAsksForOtherUsers(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("gives folders away: needs root")
+	}
+	const broker, script = "[broker]\nuser = \"nobody\"\n", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nuser = \"nobody\"\nscript = \"sh x.sh\"\ndir = \"closed\"\n"
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})
+	before := s.Status()
+	if err := errors.Join(os.Chmod(s.Dir, 0o755), os.Mkdir(s.Dir+"/closed", 0o700), os.Mkdir(s.Dir+"/full", 0o700), os.WriteFile(s.Dir+"/full/other", nil, 0o600),
+		os.Mkdir(s.Dir+"/theirs", 0o700), os.Chown(s.Dir+"/theirs", 64002, 64002), os.WriteFile(s.Dir+"/closed/x.sh", nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ name, config, data, want string }{
+		{"a data_dir with other things", twoWorkers + broker, "full", "full holds other, which is not pushd's"},
+		{"a data_dir out of reach", twoWorkers + broker, "closed/data", "user nobody may not enter a folder above "},
+		{"a stranger's data_dir", twoWorkers, "theirs", "theirs belongs to user 64002"},
+		{"a stranger's data_dir for the broker process", twoWorkers + broker, "theirs", "theirs belongs to user 64002"},
+		{"the folder of a script", script, "data", "pushd.toml:4: worker[0].script: options: dir: the user of the script may not enter "},
+	} {
+		s.WriteConfig(tc.config)
+		for _, verb := range []string{"check", "doctor", "restart"} {
+			ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
+			c := s.Command(ctx, verb)
+			c.Env = append(c.Env, "PUSHD_DATA_DIR="+filepath.Join(s.Dir, tc.data))
+			out, err := c.CombinedOutput()
+			cancel()
+			if err == nil || !strings.Contains(string(out), tc.want) {
+				t.Errorf("%s: %s: %v %q", tc.name, verb, err, out)
+			}
+		}
+	}
+	if now := s.Status(); now.Master.PID != before.Master.PID {
+		t.Errorf("it was stopped: %+v", now)
+	}
 }
 
 // TestOneErrorForWSS and not a second, wrong one.

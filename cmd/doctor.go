@@ -57,8 +57,9 @@ func doctor(c *call) error {
 // alone.
 func (c *call) examine(m machine) (out []finding) {
 	cfg, err := config.Load(c.source())
+	var p *master.Plan
 	if err == nil {
-		_, err = c.program.makePlan(cfg)
+		p, err = c.program.makePlan(cfg)
 	}
 	var list config.Errors
 	switch {
@@ -70,6 +71,9 @@ func (c *call) examine(m machine) (out []finding) {
 		out = append(out, fine("config", "%v", err).fail("`%s check`", c.program.typed()))
 	default:
 		out = append(out, c.examineConfig(cfg, m)...)
+		if !failed(out) { // what is told already need not be told in other words
+			out = append(out, c.rehearsed(cfg, p)...)
+		}
 	}
 	return append(out, m.examine()...)
 }
@@ -84,7 +88,7 @@ func (c *call) examineConfig(cfg *config.Config, m machine) (out []finding) {
 		out = append(out, fine("config", "%s", n).warn("see docs/reference.md"))
 	}
 	out = append(out, origins(cfg)...)
-	out = append(out, folder("runtime_dir", cfg.RuntimeDir), folder("data_dir", cfg.DataDir))
+	out = append(out, folder("runtime_dir", cfg.RuntimeDir), folder("data_dir", cfg.DataDir, append(c.former(), brokerOwner(cfg)...)...))
 	out = append(out, keyFile(cfg)...)
 	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
 		out = append(out, fine("ports", "pushd runs as pid %d and holds its ports", pid))
@@ -94,6 +98,18 @@ func (c *call) examineConfig(cfg *config.Config, m machine) (out []finding) {
 		return append(out, c.goneSockets(cfg)...)
 	}
 	return append(out, ports(cfg, m)...)
+}
+
+// rehearsed is what check would say of a start.
+func (c *call) rehearsed(cfg *config.Config, p *master.Plan) (out []finding) {
+	_, err := c.rehearse(cfg, p, nil, c.former()...)
+	var list config.Errors
+	if errors.As(err, &list) {
+		for _, e := range list {
+			out = append(out, fine("start", "%v", e).fail("mend that, then `%s check`", c.program.typed()))
+		}
+	}
+	return out
 }
 
 func failed(findings []finding) bool {

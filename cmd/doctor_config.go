@@ -44,8 +44,8 @@ func public(listen []string) bool {
 	})
 }
 
-// folder looks whether a folder can be used, or made.
-func folder(what, dir string) finding {
+// folder looks whether a folder can be used, or made; it may be that of owners too.
+func folder(what, dir string, owners ...int) finding {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return folderToBe(what, dir)
@@ -60,7 +60,7 @@ func folder(what, dir string) finding {
 	switch {
 	case !info.IsDir():
 		return fine(what, "%s is no folder", dir).fail("choose another %s", what)
-	case owner != os.Geteuid() && owner != 0:
+	case !slices.Contains(append(owners, os.Geteuid(), 0), owner):
 		return fine(what, "%s belongs to user %d, not to you (%d)", dir, owner, os.Geteuid()).fail("chown %d %s", os.Geteuid(), shellWord(dir))
 	case info.Mode().Perm()&0o002 != 0:
 		return fine(what, "%s can be written by everybody", dir).fail("chmod o-w %s", shellWord(dir))

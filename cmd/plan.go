@@ -163,13 +163,13 @@ func (b *planner) configGroup(w config.Worker) {
 			err = c.CheckServices(b.program.services(b.process()))
 		}
 		if c, ok := h.(interface{ CheckStart(root bool) error }); ok && err == nil {
-			err = c.CheckStart(root(w.User))
+			err = master.AsUser(w.User, w.Group, func() error { return c.CheckStart(root(w.User)) })
 		}
 		if err != nil {
 			b.fail(r.At, err)
 		}
-		b.rules(r.At, r.Pattern, r.Origins)
 	}
+	b.rules(w)
 	b.group(w.At, master.Group{Name: w.Name, Listen: w.Listen, Count: w.Count, User: w.User, Group: w.Group}, w.Socket,
 		groupOf(w), w.Settings)
 }
@@ -183,15 +183,21 @@ func root(name string) bool {
 	return err == nil && uid == 0
 }
 
-// rules judges what a worker makes of a route when it starts; pattern "" is a
-// group's own handler.
-func (b *planner) rules(at, pattern string, origins []string) {
-	err := worker.CheckOrigins(origins)
-	if err == nil && pattern != "" {
-		err = worker.CheckRoutes([]worker.Route{{Pattern: pattern, Handler: struct{}{}}})
+// rules judges what a worker makes of its routes and handler when it starts.
+func (b *planner) rules(w config.Worker) {
+	for _, r := range w.All() {
+		if err := worker.CheckAccess(r.Origins, r.Protocols); err != nil {
+			b.fail(r.At, err)
+		}
 	}
-	if err != nil {
-		b.fail(at, err)
+	routes := make([]worker.Route, len(w.Routes))
+	for i, r := range w.Routes {
+		routes[i] = worker.Route{Pattern: r.Pattern, Handler: struct{}{}}
+	}
+	for i, err := range worker.CheckRoutes(routes) {
+		if err != nil {
+			b.fail(w.Routes[i].At, err)
+		}
 	}
 }
 
@@ -220,7 +226,7 @@ func (b *planner) programGroups() {
 		if err := w.Settings.Validate(); err != nil {
 			b.fail(at, err)
 		}
-		if err := errors.Join(worker.CheckOrigins(w.Origins), worker.CheckRoutes(w.Routes)); err != nil {
+		if err := errors.Join(append(worker.CheckRoutes(w.Routes), worker.CheckAccess(w.Origins, w.Protocols))...); err != nil {
 			b.fail(at, err)
 		}
 		b.group(at, master.Group{Name: w.Name, Listen: listens[i], Count: counts[i], User: w.User, Group: w.Group}, config.Socket{},

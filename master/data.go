@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,27 +28,17 @@ func (u *unit) entrust(former *syscall.Credential) error {
 	}
 	uid, gid := ownerOf(u.cred)
 	before, _ := ownerOf(former)
-	if err := os.MkdirAll(u.data.Dir, 0o700); err != nil {
-		return fmt.Errorf("create data_dir: %w (data_dir, or PUSHD_DATA_DIR in the environment, names another)", err)
+	if err := u.data.make(); err != nil {
+		return err
 	}
-	dir, err := OpenShared(u.data.Dir, uid, before)
+	dir, names, err := u.data.open(uid, before)
 	if err != nil {
 		return fmt.Errorf("data_dir: %w", err)
 	}
 	defer dir.Close()
-	names, err := dir.names()
-	if err != nil {
-		return fmt.Errorf("data_dir: %w", err)
-	}
 	for _, name := range names {
-		if name == "lost+found" {
-			continue
-		}
 		if !u.data.keeps(name) {
-			if int(dir.owner) == uid {
-				continue
-			}
-			return fmt.Errorf("%s holds %s, which is not pushd's, and is to belong to user %d: give data_dir a folder of its own", u.data.Dir, name, uid)
+			continue
 		}
 		if err := dir.give(name, uid, gid); err != nil {
 			return fmt.Errorf("give data_dir to user %d: %w", uid, err)
@@ -55,6 +46,59 @@ func (u *unit) entrust(former *syscall.Credential) error {
 	}
 	if err := os.Chown(dir.Place("."), uid, gid); err != nil {
 		return fmt.Errorf("give data_dir to user %d: %w", uid, dir.failed("chown", ".", err))
+	}
+	return nil
+}
+
+// make makes the folder, and those above it so that another user gets through.
+func (d *DataPlan) make() error {
+	err := os.MkdirAll(filepath.Dir(d.Dir), 0o755)
+	if err == nil {
+		err = os.MkdirAll(d.Dir, 0o700)
+	}
+	if err != nil {
+		return fmt.Errorf("create data_dir: %w (data_dir, or PUSHD_DATA_DIR in the environment, names another)", err)
+	}
+	return nil
+}
+
+// open opens the folder and lists it, if it can be given to the user uid: it is
+// root's, this process's, his or before's, and holds nothing else.
+func (d *DataPlan) open(uid, before int) (dir *Folder, names []string, err error) {
+	if dir, err = OpenFolder(d.Dir, uid, before); err != nil {
+		return nil, nil, err
+	}
+	if names, err = dir.names(); err == nil && int(dir.owner) != uid {
+		for _, name := range names {
+			if name != "lost+found" && !d.keeps(name) {
+				err = fmt.Errorf("%s holds %s, which is not pushd's, and is to belong to user %d: give data_dir a folder of its own", d.Dir, name, uid)
+				break
+			}
+		}
+	}
+	if err != nil {
+		dir.Close()
+		return nil, nil, err
+	}
+	return dir, names, nil
+}
+
+// entrustable says why the broker process could not have its folder: entrust would
+// fail, or its user has no way there.
+func (b *BrokerPlan) entrustable() error {
+	cred, err := credentialOf(b.User, b.Group)
+	if err != nil || b.Data == nil || cred == nil {
+		return nil // the user is judged elsewhere
+	}
+	dir, _, err := b.Data.open(int(cred.Uid), os.Geteuid())
+	if err == nil {
+		dir.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err = asUser(cred, func() error { _, err := os.Stat(b.Data.Dir); return err })
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("user %s may not enter a folder above %s: chmod o+x it, or choose another data_dir", b.User, b.Data.Dir)
 	}
 	return nil
 }

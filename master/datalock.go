@@ -39,7 +39,7 @@ func (m *master) lockData(d *DataPlan) error {
 	if d == nil || m.data[d.Dir] != nil {
 		return nil
 	}
-	if os.MkdirAll(d.Dir, 0o700) != nil {
+	if d.make() != nil {
 		return nil
 	}
 	f, err := openData(d.Dir, dataWait)

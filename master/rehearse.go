@@ -49,6 +49,7 @@ func Rehearse(ctx context.Context, p *Plan, taken []Socket) (obstacles, busy []O
 		note("broker", err)
 	}
 	if p.Broker != nil {
+		note("data_dir", p.Broker.entrustable())
 		if err := dataFree(p.Broker.Data); err != nil {
 			busy = append(busy, Obstacle{"data_dir", err})
 		}

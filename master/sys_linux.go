@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -113,6 +114,20 @@ func (h *handle) wait(timeout time.Duration) bool {
 }
 
 func (h *handle) close() { unix.Close(h.fd) }
+
+// asUser runs do with the rights of cred on files.
+func asUser(cred *syscall.Credential, do func() error) error {
+	over := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends, and its rights with it
+		groups := append([]uint32{}, cred.Groups...)
+		_, _, _ = unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(unsafe.SliceData(groups))), 0)
+		_, _ = unix.SetfsgidRetGid(int(cred.Gid))
+		_, _ = unix.SetfsuidRetUid(int(cred.Uid)) // which takes root's rights, too
+		over <- do()
+	}()
+	return <-over
+}
 
 // mayWrite says why this process could make no file in dir.
 func mayWrite(dir string) error {

@@ -22,6 +22,7 @@ func dupAbove(int, int) (int, error)                     { return -1, errLinuxOn
 func setUserTimeout(int, int64) error                    { return errLinuxOnly }
 func setKeepAlive(int, int64) error                      { return errLinuxOnly }
 func monotonicMicros() int64                             { return 0 }
+func asUser(*syscall.Credential, func() error) error     { return errLinuxOnly }
 func mayWrite(string) error                              { return errLinuxOnly }
 func tryBind(int, net.IP, int) error                     { return errLinuxOnly }
 func peerOf(*net.UnixConn) (uid, gid uint32, err error)  { return 0, 0, errLinuxOnly }

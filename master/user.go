@@ -43,6 +43,16 @@ func credentialOf(userName, groupName string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}, nil
 }
 
+// AsUser runs do with the rights that a process of that user and group has on
+// files, if this one may change to it; do stays on its goroutine.
+func AsUser(userName, groupName string, do func() error) error {
+	cred, err := credentialOf(userName, groupName)
+	if err != nil || cred == nil {
+		return do()
+	}
+	return asUser(cred, do)
+}
+
 // supplementary returns the groups of u; a mere number has none.
 func supplementary(u *user.User) (groups []uint32, err error) {
 	if u.Username == "" {

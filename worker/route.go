@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/pushd/pushd/protocol/http"
 	"github.com/pushd/pushd/protocol/origin"
 	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker/paths"
@@ -47,35 +49,49 @@ func checkProtocols(list []string) error {
 	return nil
 }
 
-// CheckRoutes finds what is wrong with a group's routes.
-func CheckRoutes(routes []Route) error {
-	_, err := newPathMap(routes)
-	return err
+// CheckRoutes finds what is wrong with a group's routes: an error for each, nil for
+// one that is sound.
+func CheckRoutes(routes []Route) (errs []error) {
+	m := &paths.Map[*route]{}
+	for _, one := range routes {
+		errs = append(errs, addRoute(m, one))
+	}
+	return errs
 }
 
-// CheckOrigins finds an entry of Origins that a worker would refuse.
-func CheckOrigins(list []string) error {
-	_, err := origin.Parse(list)
-	return err
+// CheckAccess finds entries of Origins and Protocols that a worker would refuse.
+func CheckAccess(origins, protocols []string) error {
+	_, err := origin.Parse(origins)
+	return errors.Join(err, checkProtocols(protocols))
 }
 
 func newPathMap(routes []Route) (*paths.Map[*route], error) {
 	m := &paths.Map[*route]{}
 	for _, one := range routes {
-		pattern, err := paths.Parse(one.Pattern)
-		if err != nil {
-			return nil, fmt.Errorf("route %s: %w", one.Pattern, err)
-		}
-		rt, err := newRoute(one)
-		if err != nil {
+		if err := addRoute(m, one); err != nil {
 			return nil, err
-		}
-		rt.params, rt.exact = pattern, pattern.Exact()
-		if err := m.Add(pattern, rt); err != nil {
-			return nil, fmt.Errorf("route %w", err)
 		}
 	}
 	return m, nil
+}
+
+func addRoute(m *paths.Map[*route], one Route) error {
+	if !http.IsPath(one.Pattern) {
+		return fmt.Errorf("route %q: no client can ask for such a path; other letters come as in /%%C3%%BC", one.Pattern)
+	}
+	pattern, err := paths.Parse(one.Pattern)
+	if err != nil {
+		return fmt.Errorf("route %s: %w", one.Pattern, err)
+	}
+	rt, err := newRoute(one)
+	if err != nil {
+		return err
+	}
+	rt.params, rt.exact = pattern, pattern.Exact()
+	if err := m.Add(pattern, rt); err != nil {
+		return fmt.Errorf("route %w", err)
+	}
+	return nil
 }
 
 // maxCopies bounds the copies of a route; when there are more, those that are

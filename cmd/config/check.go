@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
@@ -423,8 +422,6 @@ func (t *table) checkPattern(r Route) {
 	switch p := r.Pattern; {
 	case !strings.HasPrefix(p, "/"):
 		t.fail(r.At, `the path begins with "/"`)
-	case !utf8.ValidString(p) || strings.ContainsAny(p, " ?#\x00"):
-		t.fail(r.At, "no such path can be requested")
 	case strings.Contains(strings.TrimSuffix(p, "/*"), "*"):
 		t.fail(r.At, `"*" may only end a path, as in "/files/*"`)
 	}

@@ -145,6 +145,16 @@ var (
 	isHex    = class("0123456789abcdefABCDEF")
 )
 
+// IsPath reports whether clients can ask for path.
+func IsPath(path string) bool {
+	for i := range len(path) {
+		if c := path[i]; !isTarget[c] || c == '?' {
+			return false
+		}
+	}
+	return path != ""
+}
+
 func class(members string) (is [256]bool) {
 	for i := range len(members) {
 		is[members[i]] = true

@@ -28,37 +28,40 @@ type place struct {
 // Parse reads "https://example.com:8443", "example.com", "*.example.com",
 // "*", and "null" and "file://", which stand for themselves.
 func Parse(list []string) (o Rule, err error) {
+	var wrong []string
 	for _, s := range list {
 		switch s {
 		case "*":
 			o.any = true
-			continue
 		case "null", "file://":
 			o.exact = append(o.exact, s)
-			continue
-		}
-		a := place{}
-		rest := s
-		if scheme, after, ok := strings.Cut(s, "://"); ok {
-			if a.scheme, rest = strings.ToLower(scheme), after; !isScheme(a.scheme) {
-				return o, bad(s)
+		default:
+			a, ok := parsePlace(s)
+			if !ok {
+				wrong = append(wrong, strconv.Quote(s))
+				continue
 			}
+			o.allowed = append(o.allowed, a)
 		}
-		a.host, a.port = SplitHost(rest)
-		if strings.HasPrefix(a.host, "*.") {
-			a.sub, a.host = true, a.host[1:]
-		}
-		if a.host == "null" || a.sub && a.host == "." || !IsHost(a.host) || !isPort(a.port, strings.HasSuffix(rest, ":")) {
-			return o, bad(s)
-		}
-		o.allowed = append(o.allowed, a)
 	}
-	return o, nil
+	if len(wrong) > 0 { // no browser sends them, and no entry is to stand there in vain
+		err = fmt.Errorf(`origin %s: write "https://example.com", "example.com", "*.example.com", "file://", "null" or "*", without a path, other letters as browsers send them (xn--…)`, strings.Join(wrong, ", "))
+	}
+	return o, err
 }
 
-// bad refuses what no browser sends, so that no entry stands there in vain.
-func bad(s string) error {
-	return fmt.Errorf(`origin %q: write "https://example.com", "example.com", "*.example.com", "file://", "null" or "*", without a path, other letters as browsers send them (xn--…)`, s)
+func parsePlace(s string) (a place, ok bool) {
+	rest := s
+	if scheme, after, given := strings.Cut(s, "://"); given {
+		if a.scheme, rest = strings.ToLower(scheme), after; !isScheme(a.scheme) {
+			return a, false
+		}
+	}
+	a.host, a.port = SplitHost(rest)
+	if strings.HasPrefix(a.host, "*.") {
+		a.sub, a.host = true, a.host[1:]
+	}
+	return a, a.host != "null" && !(a.sub && a.host == ".") && IsHost(a.host) && isPort(a.port, strings.HasSuffix(rest, ":"))
 }
 
 // isScheme reports whether pages can come from there. ws and wss are where they

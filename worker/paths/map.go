@@ -23,6 +23,11 @@ func (m *Map[R]) Add(p Pattern, r R) error {
 	if m.has(p.text) {
 		return fmt.Errorf("%s stands twice", p.text)
 	}
+	for i := range m.patterns {
+		if m.patterns[i].equal(&p) {
+			return fmt.Errorf("%s has no path left: %s takes the same", p.text, m.patterns[i].text)
+		}
+	}
 	switch p.kind {
 	case prefix:
 		i := 0

@@ -6,6 +6,7 @@ package paths
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -76,6 +77,16 @@ func (p *Pattern) match(path string) bool {
 		}
 	}
 	return true
+}
+
+// equal reports whether p and q, of which q need not have parameters, are for the
+// same paths: they differ in the names of parameters alone.
+func (p *Pattern) equal(q *Pattern) bool {
+	return slices.EqualFunc(p.parts, q.parts, func(a, b string) bool {
+		_, one := parameter(a)
+		_, other := parameter(b)
+		return one && other || a == b
+	})
 }
 
 // Param returns a parameter of a path that matches, "" if there is none of that

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pushd/pushd/worker"
 )
 
@@ -107,13 +109,20 @@ func (o *Options) find() error {
 		if s, err := os.Stat(o.Dir); errors.Is(err, fs.ErrNotExist) || err == nil && !s.IsDir() {
 			return fmt.Errorf("options: dir: %s is no folder", o.Dir)
 		}
+		if errors.Is(unix.Faccessat(unix.AT_FDCWD, o.Dir, unix.X_OK, unix.AT_EACCESS), fs.ErrPermission) {
+			return fmt.Errorf("options: dir: the user of the script may not enter %s: chmod o+x it, and the folders above, or name another", o.Dir)
+		}
 	}
 	name := o.Script[0]
 	if filepath.Base(name) != name && !filepath.IsAbs(name) {
 		name = filepath.Join(o.Dir, name)
 	}
-	if _, err := exec.LookPath(name); errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+	_, err := exec.LookPath(name)
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("options: script: there is no program %s", name)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("options: script: the user of the script may not run %s", name)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (h *handler) launch(setup wire.Config) (*proc, error) {
 		Args: h.o.Script, Dir: h.o.Dir, Env: h.o.environment(), Memory: int64(h.o.Memory) * 3 / 2, Line: lines.line,
 	})
 	if err != nil {
-		return nil, err
+		return nil, cannotStart(h.o.find(), err)
 	}
 	lines.pid.Store(int64(c.PID))
 	p := &proc{Process: c, born: time.Now(), timers: map[uint64]*worker.Timer{}, channels: map[string]func(){}}
@@ -68,6 +68,15 @@ func (h *handler) launch(setup wire.Config) (*proc, error) {
 		return nil, h.failed(p, err)
 	}
 	return p, nil
+}
+
+// cannotStart prefers what find says: the kernel names the program, whatever is in
+// the way.
+func cannotStart(found, err error) error {
+	if found != nil {
+		return found
+	}
+	return err
 }
 
 // failed says why a process did not get ready.
