@@ -29,7 +29,7 @@ func (c *child) runBroker() error {
 		return control.AtStep("load API key", err)
 	}
 	services := c.program.services(spec.processSpec)
-	apps, err := config.AppIDs(services)
+	apps, err := config.MaxEvents(services)
 	if err != nil {
 		return control.AtStep("read plan", err)
 	}

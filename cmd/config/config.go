@@ -229,6 +229,20 @@ func AppIDs(services worker.ServiceOptions) ([]string, error) {
 	return ids, nil
 }
 
+// MaxEvents returns the max_event of the apps among the options of services, by
+// their ids.
+func MaxEvents(services worker.ServiceOptions) (map[string]int, error) {
+	most := map[string]int{}
+	for _, o := range services[appService] {
+		var a pusher.App
+		if err := o.Decode(&a); err != nil {
+			return nil, fmt.Errorf("app: %w", err)
+		}
+		most[a.ID] = a.MaxEvent
+	}
+	return most, nil
+}
+
 // Errors are all the mistakes that were found, each with its place.
 type Errors []error
 

@@ -83,8 +83,9 @@ func (o *Echo) event(id string, topics []string, private bool) Event {
 
 // Frames calls visit once for each channel of Pusher's that an event is for, with the
 // frame that its clients get and the connection that does not. The event is one of
-// theirs if its data is as Laravel writes it; what is encrypted stays on the hub.
-func (e *Event) Frames(visit func(channel string, frame []byte, except string)) {
+// theirs if its data is as Laravel writes it; what is encrypted stays on the hub. A
+// payload of more than most bytes is ErrSize; 0 = no limit.
+func (e *Event) Frames(most int, visit func(channel string, frame []byte, except string)) error {
 	var o Echo
 	seen := map[string]bool{}
 	for _, topic := range e.Topics {
@@ -93,7 +94,7 @@ func (e *Event) Frames(visit func(channel string, frame []byte, except string)) 
 			continue
 		}
 		if o.Event == "" && (json.Unmarshal([]byte(e.Data), &o) != nil || !pusher.ValidEvent(o.Event)) {
-			return
+			return nil
 		}
 		if whisper != strings.HasPrefix(o.Event, "client-") {
 			continue // a client's word is not a server's
@@ -106,9 +107,13 @@ func (e *Event) Frames(visit func(channel string, frame []byte, except string)) 
 		if payload == nil {
 			payload = json.RawMessage("null")
 		}
+		if most > 0 && len(payload) > most {
+			return ErrSize
+		}
 		if !whisper {
 			payload = pusher.AppendString(nil, string(payload))
 		}
 		visit(name, pusher.RawEvent(o.Event, name, payload, pusher.Member{}), o.Socket)
 	}
+	return nil
 }

@@ -491,9 +491,13 @@ func TestFramesOncePerChannel(t *testing.T) {
 		EchoPrefix + "channel/b", EchoPrefix + "channel/a", EchoPrefix + "channel/b", EchoPrefix + "channel/%61", EchoPrefix + "whisper/c",
 	}}
 	var got []string
-	e.Frames(func(channel string, _ []byte, _ string) { got = append(got, channel) })
-	if !slices.Equal(got, []string{"b", "a"}) {
-		t.Errorf("%q", got)
+	err := e.Frames(1, func(channel string, _ []byte, _ string) { got = append(got, channel) })
+	if err != nil || !slices.Equal(got, []string{"b", "a"}) {
+		t.Errorf("%q %v", got, err)
+	}
+	e.Data = `{"event":"e","payload":10}`
+	if err := e.Frames(1, func(string, []byte, string) { t.Error("a payload over the limit") }); !errors.Is(err, ErrSize) {
+		t.Errorf("a payload over the limit: %v", err)
 	}
 }
 

@@ -39,8 +39,8 @@ type Options struct {
 	Client *broker.Client
 	// Key is the bearer key of the HTTP API. Needed.
 	Key string
-	// Apps are the ids of those that requests may name. Default: none.
-	Apps []string
+	// Apps are those that requests may name. Default: none.
+	Apps order.Apps
 	// Stats returns the object of `status --json`.
 	Stats func(ctx context.Context) (json.RawMessage, error)
 	// Ready says why the server is not ready, nil = it is. Default: always.
@@ -66,7 +66,6 @@ type Server struct {
 	o       Options
 	log     *slog.Logger
 	key     secret
-	apps    order.Apps
 	busy    chan struct{} // a token per request in flight
 	http    *http.Server
 	metrics *http.Server
@@ -118,11 +117,7 @@ func New(o Options) (*Server, error) {
 		o:    o,
 		log:  o.Logger,
 		key:  newSecret(o.Key),
-		apps: order.Apps{},
 		busy: make(chan struct{}, o.MaxRequests),
-	}
-	for _, id := range o.Apps {
-		s.apps[id] = true
 	}
 	s.doors.http, s.doors.admit = map[*boundedListener]string{}, map[string]func(net.Conn){}
 	s.http = s.httpServer(unlessTaken(s.handler()))

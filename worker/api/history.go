@@ -41,7 +41,7 @@ type historyRecord struct {
 // readHistory serves GET /v1/history.
 func (s *Server) readHistory(ctx context.Context, r *http.Request) (any, error) {
 	q := question{values: r.URL.Query(), known: []string{"channel", "app", "after", "limit", "order", "cursor"}}
-	name, app, err := q.channel(s.apps)
+	name, app, err := q.channel(s.o.Apps)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func recordOf(m *worker.HistoryMessage, at string, events bool) historyRecord {
 // purgeHistory serves DELETE /v1/history.
 func (s *Server) purgeHistory(ctx context.Context, r *http.Request) (any, error) {
 	q := question{values: r.URL.Query(), known: []string{"channel", "app", "offset"}}
-	name, _, err := q.channel(s.apps)
+	name, _, err := q.channel(s.o.Apps)
 	if err != nil {
 		return nil, err
 	}
@@ -187,10 +187,11 @@ func (q *question) channel(apps order.Apps) (name, app string, err error) {
 		}
 	}
 	name, app = q.values.Get("channel"), q.values.Get("app")
+	_, configured := apps[app]
 	switch {
 	case name == "" || len(name) > order.MaxName || !utf8.ValidString(name):
 		return "", "", invalid("channel", fmt.Sprintf("channel: 1 to %d bytes of text", order.MaxName))
-	case app != "" && !apps[app]:
+	case app != "" && !configured:
 		return "", "", &problem{Status: http.StatusNotFound, Message: "no such app: the config has no [[app]] with this id", Field: "app"}
 	case app != "":
 		name = app + ":" + name

@@ -32,6 +32,7 @@ var statuses = map[order.Cause]int{
 	order.TooMany:    http.StatusBadRequest,
 	order.UnknownApp: http.StatusNotFound,
 	order.TooLarge:   http.StatusRequestEntityTooLarge,
+	order.TooLong:    http.StatusRequestEntityTooLarge,
 }
 
 // asProblem gives refused orders and errors of the bus their status.

@@ -9,8 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,6 +27,7 @@ import (
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/memory"
 	"github.com/pushd/pushd/worker/nodes"
+	"github.com/pushd/pushd/worker/order"
 	"github.com/pushd/pushd/worker/reactor"
 	_ "github.com/pushd/pushd/worker/sequencer" // the service that numbers messages
 )
@@ -70,7 +73,7 @@ type Process struct {
 	AppsHash     string                // of what all nodes must agree on, likewise
 	Times        nodes.Times           // after which another node is lost, and forgotten
 	Key          string                // of the HTTP API
-	Apps         []string              // ids that the API takes
+	Apps         order.Apps            // that the API takes
 	Services     worker.ServiceOptions // of the config and the program
 	ChannelRules channel.Rules         // likewise
 	Certs        *certs.Store          // what TLS listeners need; may be nil without any
@@ -180,7 +183,7 @@ func (b *serving) open() error {
 		return control.AtStep("open API", err)
 	}
 	b.host, err = broker.StartHost(broker.HostOptions{
-		Client: b.client, Options: b.Services, Channels: b.ChannelRules, Apps: channel.NewApps(b.Apps), DataDir: b.Settings.DataDir, Logger: b.Log,
+		Client: b.client, Options: b.Services, Channels: b.ChannelRules, Apps: channel.NewApps(slices.Collect(maps.Keys(b.Apps))), DataDir: b.Settings.DataDir, Logger: b.Log,
 		Version: b.Version, AppsHash: b.AppsHash, Tenure: b.Init.Tenure, Times: b.Times, OnConflict: b.giveUp,
 		Keep: b.keep(), Busy: b.busy(),
 	})

@@ -1,6 +1,8 @@
 package order
 
 import (
+	"fmt"
+
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
 )
@@ -70,15 +72,18 @@ func (d *draft) size() int {
 
 // checkApp judges what only orders in an app have, and what they must not have.
 func (d *draft) checkApp(apps Apps) error {
+	limit, known := apps[d.app]
 	switch {
 	case d.app == "" && d.event != "":
 		return invalid("app", "app is needed with event")
 	case d.app == "":
 		return nil
-	case !apps[d.app]:
+	case !known:
 		return &Error{Cause: UnknownApp, Field: "app", Message: "no such app: the config has no [[app]] with this id"}
 	case d.kind == worker.KindMessage && d.binary:
 		return invalid("data_base64", "data_base64: events are text")
+	case d.kind == worker.KindMessage && limit > 0 && len(d.data) > limit:
+		return &Error{Cause: TooLong, Field: "data", Message: fmt.Sprintf("data is over %d bytes, the max_event of the app", limit)}
 	case d.kind == worker.KindMessage && !pusher.ValidEvent(d.event):
 		return invalid("event", "event: 1 to %d bytes, not beginning with pusher: or pusher_internal:", pusher.MaxEventName)
 	}

@@ -32,6 +32,7 @@ const (
 	UnknownApp              // there is no app of that id
 	TooMany                 // over MaxTargets
 	TooLarge                // over MaxBytes
+	TooLong                 // an event's data is over what its app allows
 )
 
 // Error is an order that is refused: nothing of it is published.
@@ -60,8 +61,9 @@ const maxShown = 100 // bytes
 // Fields are those of an order's object, not looked at yet.
 type Fields map[string]json.RawMessage
 
-// Apps are the ids of the apps that an order may name.
-type Apps map[string]bool
+// Apps are those that an order may name, by their ids, and how many bytes of data
+// an event there may have; 0 = no limit.
+type Apps map[string]int
 
 // Budget is what is left of a request's MaxTargets and MaxBytes. The zero value
 // is a whole one; a request of several orders hands the same to each.

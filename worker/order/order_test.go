@@ -14,7 +14,7 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-var known = Apps{"1": true}
+var known = Apps{"1": 0, "small": 3}
 
 func parse(t testing.TB, verb, body string) ([]worker.Publication, error) {
 	t.Helper()
@@ -37,6 +37,8 @@ func TestApp(t *testing.T) {
 		{"send", `{"app":"1","event":"e","uid":7,"data":1}`, "1:7", `{"event":"e","channel":"#server-to-user-7","data":"1"}`},
 		{"send", `{"app":"1","event":"e","connection":"1.2","data":1}`, "1.2", `{"event":"e","data":"1"}`},
 		{"kick", `{"app":"1","uid":"7","reason":"r"}`, "1:7", "r"},
+		{"kick", `{"app":"small","uid":"7","reason":"long"}`, "small:7", "long"},
+		{"publish", `{"app":"small","event":"e","channel":"a","data":"\n\n\n"}`, "small:a", `{"event":"e","channel":"a","data":"\n\n\n"}`},
 		{"kick", `{"uid":"7","reason":"r"}`, "7", "r"},
 	} {
 		ps, err := parse(t, tc.verb, tc.body)
@@ -55,12 +57,14 @@ func TestApp(t *testing.T) {
 		{"publish", `{"app":"nobody","event":"e","channel":"a","data":1}`, "app"},
 		{"send", `{"app":"nobody","event":"e","uid":"7","data":1}`, "app"},
 		{"kick", `{"app":"nobody","uid":"7"}`, "app"},
+		{"publish", `{"app":"small","event":"e","channel":"a","data":1234}`, "data"},
+		{"send", `{"app":"small","event":"e","uid":"7","data":"éé"}`, "data"},
 		{"broadcast", `{"app":"1","event":"e","data":1}`, "app"},
 		{"join", `{"app":"1","connection":"1.2","channel":"a"}`, "app"},
 	} {
 		_, err := parse(t, tc.verb, tc.body)
 		var e *Error
-		if !errors.As(err, &e) || e.Field != tc.field || (e.Cause == UnknownApp) != strings.Contains(tc.body, "nobody") || strings.Contains(e.Message, "%!") {
+		if !errors.As(err, &e) || e.Field != tc.field || (e.Cause == UnknownApp) != strings.Contains(tc.body, "nobody") || (e.Cause == TooLong) != strings.Contains(tc.body, "small") || strings.Contains(e.Message, "%!") {
 			t.Errorf("%s %s: %v", tc.verb, tc.body, err)
 		}
 	}
@@ -321,7 +325,7 @@ func TestAnswersDoNotEcho(t *testing.T) {
 		}
 	}
 	for _, o := range []string{`{LONG:1}`, `{"channel":"a","data":1,LONG:1}`, `{"app":"1","event":"x","channel":LONG,"data":1}`} {
-		_, err := Parse("publish", object(o), Apps{"1": true}, new(Budget))
+		_, err := Parse("publish", object(o), Apps{"1": 0}, new(Budget))
 		check(err)
 	}
 	_, err = Batch(object(`{LONG:1}`), nil)

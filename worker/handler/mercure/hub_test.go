@@ -249,6 +249,11 @@ func TestOneRoom(t *testing.T) {
 	if status != 200 || !strings.HasPrefix(id, "#") {
 		t.Fatalf("%d %q", status, id)
 	}
+	// What is more than an event of the app may be goes to nobody.
+	large := fmt.Sprintf(`{"channels":["chat"],"event":"e","payload":"%s"}`, strings.Repeat("x", 10<<10))
+	if status, answer := publish(t, s, raw, false, large, topic("chat")); status != 413 || !strings.Contains(answer, "max_event") {
+		t.Errorf("over max_event: %d %s", status, answer)
+	}
 	_, frame := ws.Read()
 	var said struct{ Event, Channel, Data string }
 	if json.Unmarshal(frame, &said) != nil || said.Event != `App\Events\Said` || said.Channel != "chat" || said.Data != `{"text":"hi"}` {

@@ -61,6 +61,7 @@ type Handler struct {
 	keys   *login.Keys
 	leeway time.Duration
 	*process
+	maxEvent int // bytes of a payload that clients of the app get; 0 = no limit
 }
 
 // DefaultCookie is the cookie that the specification recommends. Browsers take it
@@ -124,9 +125,11 @@ type process struct {
 
 // OnWorkerStart finds what the other routes of the hub use too.
 func (h *Handler) OnWorkerStart(w *worker.Worker) error {
-	if err := h.CheckServices(w.Services); err != nil {
+	app, err := h.app(w.Services)
+	if err != nil {
 		return err
 	}
+	h.maxEvent = app.MaxEvent
 	h.process = processOf(w, h.channel())
 	if h.w == nil {
 		h.w, h.log = w, slog.Default().With("worker", w.Name, "slot", w.Slot())

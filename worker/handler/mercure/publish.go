@@ -60,8 +60,11 @@ func (h *Handler) publish(w *worker.Response, r *worker.Request) {
 func (h *Handler) dispatch(w *worker.Response, u *wire.Update) {
 	e := u.Event(wire.NewID())
 	if err := h.send(&e); err != nil {
-		w.Header().Set("Retry-After", "1")
-		fail(w, statusOf(err), "the update was not sent: "+err.Error())
+		status := statusOf(err)
+		if status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "1")
+		}
+		fail(w, status, "the update was not sent: "+err.Error())
 		return
 	}
 	h.pending[e.ID] = w
@@ -85,7 +88,7 @@ func (p *process) doubted(event string) {
 }
 
 func statusOf(err error) int {
-	if errors.Is(err, worker.ErrTooLarge) {
+	if errors.Is(err, worker.ErrTooLarge) || errors.Is(err, errEvent) {
 		return http.StatusRequestEntityTooLarge
 	}
 	return http.StatusServiceUnavailable
@@ -94,8 +97,12 @@ func statusOf(err error) int {
 // send publishes an event to the hub's channel, and to the channels of the app
 // that its topics are.
 func (h *Handler) send(e *wire.Event) error {
+	events, err := h.bridged(e)
+	if err != nil {
+		return err
+	}
 	list := []worker.ChannelMessage{{Channel: h.channel(), Message: worker.Message{Data: e.Append(nil)}}}
-	return h.w.PublishAll(append(list, h.bridged(e)...))
+	return h.w.PublishAll(append(list, events...))
 }
 
 // published answers whoever has sent the event.

@@ -270,18 +270,21 @@ func TestTooLarge(t *testing.T) {
 }
 
 // TestAppOfMachines: the machines' own API reaches an app's channels, and says
-// when there is no such app.
+// when there is no such app, or the data is over its max_event.
 func TestAppOfMachines(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: config})
 	p := join(t, s, mainPath)
 	p.subscribe("a")
-	post := func(app string) (int, object) {
-		return s.Post("/v1/publish", object{"app": app, "event": "e", "channel": "a", "data": "d"})
+	post := func(app, data string) (int, object) {
+		return s.Post("/v1/publish", object{"app": app, "event": "e", "channel": "a", "data": data})
 	}
-	if status, answer := post("nobody"); status != 404 || answer["field"] != "app" {
+	if status, answer := post("nobody", "d"); status != 404 || answer["field"] != "app" {
 		t.Errorf("an unknown app: %d %v", status, answer)
 	}
-	if status, answer := post(appID); status != 200 || answer["reached"] != 1.0 {
+	if status, answer := post(appID, strings.Repeat("x", 10<<10+1)); status != 413 || answer["field"] != "data" {
+		t.Errorf("over max_event: %d %v", status, answer)
+	}
+	if status, answer := post(appID, "d"); status != 200 || answer["reached"] != 1.0 {
 		t.Errorf("%d %v", status, answer)
 	}
 	p.want("e", "a", "d")
