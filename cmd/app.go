@@ -113,6 +113,7 @@ func (p *Program) app(out, errOut io.Writer) *cli.App {
 	app := &cli.App{
 		Name:            p.Name,
 		Usage:           "push server: keeps connections, runs handlers, reloads",
+		HelpName:        p.typed(),
 		UsageText:       p.typed() + " COMMAND [flags]",
 		HideVersion:     true,
 		HideHelpCommand: true,
@@ -127,7 +128,6 @@ func (p *Program) app(out, errOut io.Writer) *cli.App {
 	for _, c := range p.commands() {
 		c.HideHelpCommand = true
 		c.OnUsageError = p.usageError
-		c.HelpName = p.typed() + " " + c.Name
 		app.Commands = append(app.Commands, c)
 	}
 	return app
@@ -152,7 +152,7 @@ func (p *Program) usageError(c *cli.Context, err error, _ bool) error {
 	if hint := p.otherFlag(c.Command.Name, flag); hint != "" {
 		return misuse{errors.New(hint)}
 	}
-	return misusef("%v (`%s %s --help` lists the flags)", err, p.typed(), c.Command.Name)
+	return misusef("%v (`%s --help` lists the flags)", err, c.Command.HelpName)
 }
 
 // otherFlag says what to type in the place of a flag that a command of
@@ -192,10 +192,21 @@ func (p *Program) command(name, usage, args string, do verb, flags ...cli.Flag) 
 
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "read the config from `FILE`"},
-		&cli.StringFlag{Name: "runtime-dir", Usage: "the master's lock and sockets are in `DIR`"},
+		name("config", "read the config from `FILE`", "c"),
+		name("runtime-dir", "the master's lock and sockets are in `DIR`"),
 		&cli.BoolFlag{Name: "json", Usage: "answer in JSON"},
 	}
+}
+
+// name is a flag that names something. An empty one is most often a variable of a
+// script that was not set: who asked for some would get all.
+func name(flag, usage string, aliases ...string) *cli.StringFlag {
+	return &cli.StringFlag{Name: flag, Aliases: aliases, Usage: usage, Action: func(_ *cli.Context, value string) error {
+		if value == "" {
+			return misusef("--%s is empty: leave it out, or name one", flag)
+		}
+		return nil
+	}}
 }
 
 // json reports whether the answer is for a machine.

@@ -246,7 +246,10 @@ func TestMisuse(t *testing.T) {
 		{}, {"fly"}, {"start", "--loud"}, {"start", "now"}, {"stop", "--timeout", "soon"}, {"status", "-c"},
 		{"publish", "news"}, {"publish", "a", "b", "c"}, {"send", "hello"}, {"send", "--uid", "1", "--connection", "2", "x"},
 		{"kick"}, {"kick", "--uid", "1", "--code", "x"}, {"token"}, {"token", "--uid", "1", "--ttl", "1ms"},
-		{"connections", "--limit", "-1"}, {"--nope"},
+		{"connections", "--limit", "-1"}, {"--nope"}, {"stop", "--timeout", "-5s"}, {"restart", "--timeout=-1s"},
+		{"connections", "--channel", ""}, {"connections", "--uid="}, {"connections", "--node", ""}, {"connections", "--worker", ""}, {"connections", "--ip", ""},
+		{"send", "x", "--uid", "", "--connection", "1"}, {"history", "news", "--app", ""}, {"history", "news", "--purge", "--follow"}, {"history", "news", "--purge", "--after", "a:1"},
+		{"check", "--channel", ""}, {"check", "-c", ""}, {"status", "--runtime-dir", ""}, {"token", "--uid", "1", "--route", ""}, {"token", "--uid", "1", "--secret-file", ""},
 	} {
 		code, out, errOut := run(t, args...)
 		if code != exitMisuse {
@@ -264,6 +267,9 @@ func TestHelp(t *testing.T) {
 		if code, out, errOut := run(t, args...); code != 0 || out == "" || errOut != "" {
 			t.Errorf("%q: exit %d, %q, %q", args, code, out, errOut)
 		}
+	}
+	if _, out, _ := run(t, "help", "reload"); !strings.Contains(out, "\n   pushd reload - ") {
+		t.Errorf("help reload:\n%s", out)
 	}
 	_, out, _ := run(t, "help")
 	for _, c := range (&Program{}).commands() {

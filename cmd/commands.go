@@ -11,11 +11,11 @@ import (
 func (p *Program) commands() []*cli.Command {
 	daemon := &cli.BoolFlag{Name: "daemon", Aliases: []string{"d"}, Usage: "go to the background once ready"}
 	graceful := &cli.BoolFlag{Name: "graceful", Aliases: []string{"g"}, Usage: "wait until clients have left by themselves"}
-	timeout := &cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "with -g: wait for at most this long, 0 = for ever"}
+	timeout := &cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "with -g: wait for at most this long, 0 = for ever", Action: notNegative}
 	watch := &cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again every second"}
 	wide := &cli.BoolFlag{Name: "wide", Usage: "all columns, whatever the terminal's width"}
-	uid := &cli.StringFlag{Name: "uid", Usage: "the connections bound to this user `ID`"}
-	connection := &cli.StringFlag{Name: "connection", Usage: "the connection with this `ID`"}
+	uid := name("uid", "the connections bound to this user `ID`")
+	connection := name("connection", "the connection with this `ID`")
 	binary := &cli.BoolFlag{Name: "binary", Usage: "send as a binary message"}
 	return []*cli.Command{
 		p.command("start", "run master, workers and broker", "", start, daemon),
@@ -29,14 +29,14 @@ func (p *Program) commands() []*cli.Command {
 			watch, wide),
 		p.command("nodes", "show the machines that share [broker] url", "", machines),
 		p.command("connections", "list connections", "", connections,
-			&cli.StringFlag{Name: "node", Usage: "of this machine `NAME` of a cluster"},
-			&cli.StringFlag{Name: "worker", Usage: "of this worker group `NAME`"}, uid,
-			&cli.StringFlag{Name: "channel", Usage: "members of this channel `NAME`"},
-			&cli.StringFlag{Name: "ip", Usage: "from this `ADDRESS`"},
+			name("node", "of this machine `NAME` of a cluster"),
+			name("worker", "of this worker group `NAME`"), uid,
+			name("channel", "members of this channel `NAME`"),
+			name("ip", "from this `ADDRESS`"),
 			&cli.IntFlag{Name: "limit", Value: 100, Usage: "at most `N`, 0 = all"},
 			watch, wide),
 		p.command("check", "validate the config, handlers included", "", check,
-			&cli.StringFlag{Name: "channel", Usage: "print what holds for the channel `NAME`, of an app ID:NAME"}),
+			name("channel", "print what holds for the channel `NAME`, of an app ID:NAME")),
 		p.command("plan", "print what would run", "", plan),
 		p.command("publish", "send DATA to the members of CHANNEL (DATA - reads stdin)", "CHANNEL DATA", publish, binary,
 			&cli.StringSliceFlag{Name: "except", Usage: "leave out the connection with this `ID`"}),
@@ -45,16 +45,16 @@ func (p *Program) commands() []*cli.Command {
 			&cli.IntFlag{Name: "code", Value: 1000, Usage: "close code, 1000 or 3000 to 4999"},
 			&cli.StringFlag{Name: "reason", Usage: "close `REASON`"}),
 		p.command("history", "print what is kept of CHANNEL, the oldest first", "CHANNEL", history,
-			&cli.StringFlag{Name: "app", Usage: "of the app with this `ID`"},
+			name("app", "of the app with this `ID`"),
 			&cli.StringFlag{Name: "after", Usage: "what follows this position, `EPOCH:OFFSET`"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what comes, until Ctrl-C"},
 			&cli.BoolFlag{Name: "purge", Usage: "forget it instead"}),
 		p.command("token", "make a login token for the handler notify", "", token,
-			&cli.StringFlag{Name: "uid", Usage: "user `ID` of the token", Required: false},
+			name("uid", "user `ID` of the token"),
 			&cli.StringSliceFlag{Name: "channel", Usage: "`CHANNEL` that the client joins"},
 			&cli.DurationFlag{Name: "ttl", Value: time.Hour, Usage: "how long the token is good for"},
-			&cli.StringFlag{Name: "route", Usage: "use the secret of the route with this `PATH`"},
-			&cli.StringFlag{Name: "secret-file", Usage: "use the secret in this `FILE`"}),
+			name("route", "use the secret of the route with this `PATH`"),
+			name("secret-file", "use the secret in this `FILE`")),
 		p.command("key", "print the key of the HTTP API", "", key),
 		p.command("init", "write a commented config with secrets of its own (FILE - prints it)", "[FILE]", initialize),
 		p.command("doctor", "look at machine and config, say how each fault is mended", "", doctor),
@@ -62,6 +62,14 @@ func (p *Program) commands() []*cli.Command {
 		p.command("php", "all of this for a PHP program of Workerman, Ratchet or Swoole", "FILE VERB", notHere),
 		p.command("version", "print the version", "", version),
 	}
+}
+
+// notNegative is of the flag --timeout.
+func notNegative(_ *cli.Context, d time.Duration) error {
+	if d < 0 {
+		return misusef("--timeout %s is negative: 0 = for ever", d)
+	}
+	return nil
 }
 
 // notHere is never run: execute has taken `php` before.

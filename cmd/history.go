@@ -36,6 +36,9 @@ type historyLine struct {
 // history prints what is kept of a channel, or forgets it.
 func history(c *call) error {
 	name := c.flags.Args().First()
+	if c.flags.Bool("purge") && (c.flags.Bool("follow") || c.flags.String("after") != "") {
+		return misusef("--purge forgets all that is kept: it goes with neither --follow nor --after")
+	}
 	cfg, err := c.config()
 	if err != nil {
 		return err

@@ -467,6 +467,10 @@ func TestDataDirOfTheLastResort(t *testing.T) {
 			t.Errorf("%q %q: %s, temporary %v", c.env, c.text, cfg.DataDir, cfg.DataTemporary)
 		}
 	}
+	t.Setenv("TMPDIR", "somewhere")
+	if cfg, _ := Parse(Source{Getenv: env(nowhere...), Name: "chat", Root: file}, "", nil); filepath.Dir(cfg.DataDir) != "/tmp" || !filepath.IsAbs(cfg.RuntimeDir) {
+		t.Errorf("a relative TMPDIR: %s, %s", cfg.DataDir, cfg.RuntimeDir)
+	}
 	good := Source{Getenv: env("HOME", tmp), Name: "chat", Root: tmp}
 	if cfg, _ := Parse(good, "", nil); !strings.HasPrefix(cfg.DataDir, tmp) || cfg.DataTemporary {
 		t.Errorf("a home: %s", cfg.DataDir)

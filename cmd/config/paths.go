@@ -81,7 +81,7 @@ func (s Source) RuntimeDirs() []string {
 		add(filepath.Join(dir, s.name()))
 	}
 	if len(dirs) == 0 { // no session manager made a folder for this user
-		add(filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d", s.name(), os.Geteuid())))
+		add(filepath.Join(tempDir(), fmt.Sprintf("%s-%d", s.name(), os.Geteuid())))
 	}
 	add(system)
 	return dirs
@@ -97,7 +97,16 @@ func (s Source) dataDir() (dir string, temporary bool) {
 	if dir := s.stateDir(); dir != "" && canMake(dir) {
 		return dir, false
 	}
-	return filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d-data", s.name(), os.Geteuid())), true
+	return filepath.Join(tempDir(), fmt.Sprintf("%s-%d-data", s.name(), os.Geteuid())), true
+}
+
+// tempDir is the folder for temporary files. A relative one counts as none, like
+// those of XDG: commands in other folders would not find the master.
+func tempDir() string {
+	if dir := os.TempDir(); filepath.IsAbs(dir) {
+		return dir
+	}
+	return "/tmp"
 }
 
 // stateDir is where programs of this user keep their data, "" if nothing says so.
