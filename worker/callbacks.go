@@ -34,6 +34,7 @@ type callbacks struct {
 	onFilter       func(*Conn, *Published) bool
 	onCarry        func(*Conn, *CloseError)
 	onQuery        func(what string, args []byte) ([]byte, error)
+	onLeaving      func(w *Worker, ready func())
 	onExport       func(w *Worker, ready func(carry []byte))
 	onImport       func(w *Worker)
 	onImported     func(w *Worker, carry []byte)
@@ -83,6 +84,11 @@ func (cb *callbacks) ofProcess(h Handler) {
 		OnQuery(what string, args []byte) ([]byte, error)
 	}); ok {
 		cb.onQuery = i.OnQuery
+	}
+	if i, ok := h.(interface {
+		OnWorkerLeaving(w *Worker, ready func())
+	}); ok {
+		cb.onLeaving = i.OnWorkerLeaving
 	}
 	if i, ok := h.(interface {
 		OnExport(w *Worker, ready func(carry []byte))

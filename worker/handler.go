@@ -35,6 +35,11 @@ import (
 //
 //	OnWorkerStarting(w *Worker, ready func(err error))
 //
+// One runs before the clients of a process that ends are sent away, for last words to
+// them: these go when ready was called, on the loop, for each, or after a second.
+//
+//	OnWorkerLeaving(w *Worker, ready func())
+//
 // OnFilter says whether a member of a channel gets a message of it; p is valid until
 // it returns. It runs for each member, or for those that an Audience names.
 //

@@ -25,11 +25,38 @@ func (s *serving) leave(o control.Stop) {
 	if o.Graceful && !until(s.gone, time.Duration(o.TimeoutMS)*time.Millisecond, s.stop) {
 		l.log.Info("clients are still here; closing them")
 	}
+	s.lastWords()
 	drain := time.Duration(o.DrainMS) * time.Millisecond
 	_ = l.do(func() { l.disperse(o.Code, o.Reason, drain) })
 	until(s.gone, drain+leaveTimeout, nil)
 	if n := s.count(); n > 0 {
 		l.log.Warn("clients that have not answered the goodbye are cut", "clients", n)
+	}
+}
+
+// lastWords lets the handlers say to the clients what they have to, while these are here.
+func (s *serving) lastWords() {
+	said := make(chan struct{})
+	_ = s.l.do(func() {
+		open := 1 // this call
+		ready := func() {
+			if open--; open == 0 {
+				close(said)
+			}
+		}
+		_ = s.l.each(func(r *route) error {
+			if r.onLeaving != nil {
+				open++
+				defer s.l.contain("OnWorkerLeaving", nil)
+				r.onLeaving(s.l.w, ready)
+			}
+			return nil
+		})
+		ready()
+	})
+	select {
+	case <-said:
+	case <-time.After(leaveTimeout):
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 	Answer    Op = 14 // to a Call or an Order; connection is its number, payload JSON
 	Setup     Op = 15 // the first frame: a Config
 	Alarm     Op = 16 // a timer; connection is its number
+	Leaving   Op = 17 // the worker ends and sends its clients away when this is done
 )
 
 // Orders, from the handler process.
@@ -70,7 +71,7 @@ const (
 var names = map[Op]string{
 	Open: "OPEN", Message: "MESSAGE", Close: "CLOSE", Full: "FULL", Drain: "DRAIN", Packet: "PACKET",
 	Resume: "RESUME", Tick: "TICK", Stop: "STOP", Request: "REQUEST", Carried: "CARRIED",
-	Handshake: "HANDSHAKE", Channel: "CHANNEL", Answer: "ANSWER", Setup: "CONFIG", Alarm: "ALARM",
+	Handshake: "HANDSHAKE", Channel: "CHANNEL", Answer: "ANSWER", Setup: "CONFIG", Alarm: "ALARM", Leaving: "LEAVING",
 	Ready: "READY", Send: "SEND", Many: "MANY", End: "END", Pause: "PAUSE", GoOn: "GOON",
 	Session: "SESSION", All: "ALL", Done: "DONE", Poison: "POISON", Held: "HELD", Carry: "CARRY",
 	Bye: "BYE", Publish: "PUBLISH", Join: "JOIN", Leave: "LEAVE", Bind: "BIND", Order: "ORDER",

@@ -77,6 +77,7 @@ func (h *handler) done(p *proc, number uint64) {
 		h.spare = nil
 	}
 	h.under, h.greets, h.passed = nil, 0, nil
+	h.farewell.done(number)
 	if last := p.last; last != nil {
 		p.last = nil
 		last()

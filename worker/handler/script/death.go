@@ -2,6 +2,7 @@ package script
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	nethttp "net/http"
 	"syscall"
@@ -75,6 +76,7 @@ func (h *handler) over(p *proc) {
 		return
 	}
 	h.cur = nil
+	h.farewell.done(math.MaxUint64)
 	switch {
 	case p.carry != nil: // with what it was given
 		h.carried = append(h.carried, p.carry)

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -142,6 +143,34 @@ func (h *handler) OnWorkerResume(*worker.Worker) {
 	}
 }
 
+// farewell is the batch with the program's last words to its clients.
+type farewell struct {
+	number uint64
+	ready  func() // nil: there is none
+}
+
+// done takes note that a batch, and all before it, is done, or never will be.
+func (f *farewell) done(number uint64) {
+	if f.ready != nil && number >= f.number {
+		ready := f.ready
+		f.ready = nil
+		ready()
+	}
+}
+
+// OnWorkerLeaving lets a program that wants to speak to its clients before they are sent
+// away. It has done with them then: nothing more of them is read.
+func (h *handler) OnWorkerLeaving(_ *worker.Worker, ready func()) {
+	if h.cur == nil || h.cur.stopping || h.exported != nil || !h.wants[wire.WantLeaving] {
+		ready()
+		return
+	}
+	h.hold(holdEnd, true)
+	h.farewell = farewell{h.number + 1, ready}
+	h.next = wire.Frame{Op: wire.Leaving}.Append(h.next)
+	h.kick()
+}
+
 // OnWorkerStop lets the program say its last words. The loop is about to end, so
 // what it says is read here.
 func (h *handler) OnWorkerStop(*worker.Worker) {
@@ -159,8 +188,13 @@ func (h *handler) OnWorkerStop(*worker.Worker) {
 	limit := time.Duration(h.o.Callback) + leaveTime
 	deadline := time.Now().Add(limit)
 	_ = f.SetDeadline(deadline)
+	for n := range h.told { // those who are cut, since they have not answered the goodbye
+		h.next = wire.Frame{Op: wire.Close, Aux: 1006, Conn: n}.Append(h.next)
+	}
 	stop := wire.Frame{Op: wire.Stop}.Append(h.next[h.early:])
 	h.number++
+	p.stopping = true // what follows goes out here
+	h.next, h.under, h.early = nil, nil, 0
 	_, _ = f.Write(wire.Frame{Op: wire.Tick, Conn: h.number}.Append(stop))
 	h.listen(p, f, unread)
 	child.Hangup(f)
@@ -172,16 +206,29 @@ func (h *handler) OnWorkerStop(*worker.Worker) {
 }
 
 // listen does what a process still says, until it closes its end.
-func (h *handler) listen(p *proc, f *os.File, unread []byte) {
-	r := wire.NewReader(&before{unread, f}, wire.FromHandler)
+func (h *handler) listen(p *proc, socket *os.File, unread []byte) {
+	r := wire.NewReader(&before{unread, socket}, wire.FromHandler)
 	for {
 		f, err := r.Next()
 		if err != nil || f.Op == wire.Bye || f.Op == wire.Done && f.Conn == h.number {
 			return
 		}
 		h.obey(p, f)
+		h.reply1(f, socket)
 	}
 }
+
+// reply1 sends the answer to a question; one that others would have to be asked gets none
+// in this hour.
+func (h *handler) reply1(f wire.Frame, socket *os.File) {
+	if len(h.next) == 0 && f.Conn > 0 && (f.Op == wire.Call || f.Op == wire.Order) {
+		h.answer(h.cur, f.Conn, nil, errEnds)
+	}
+	_, _ = socket.Write(h.next)
+	h.next = nil
+}
+
+var errEnds = errors.New("the worker ends")
 
 // before reads bytes, and then a file.
 type before struct {

@@ -76,6 +76,7 @@ type handler struct {
 	heir      bool     // the first of them is still to come
 	importing int      // hand-overs to this worker process under way
 	exported  func(carry []byte)
+	farewell  farewell
 	noted     rateLimit
 }
 
@@ -171,6 +172,7 @@ const (
 	holdQueue  hold = 1 << iota // too much is not done
 	holdChange                  // one process takes the place of another
 	holdMove                    // connections go to or come from another worker process
+	holdEnd                     // the worker ends, and the program has said its last words
 )
 
 // hold holds the clients for one more reason, or for one less.

@@ -10,12 +10,12 @@ final class Link
 {
     const VERSION = 1;
     const OPEN = 1, MESSAGE = 2, CLOSE = 3, FULL = 4, DRAIN = 5, PACKET = 6, RESUME = 7, TICK = 8, STOP = 9, REQUEST = 10,
-        CARRIED = 11, HANDSHAKE = 12, CHANNEL = 13, ANSWER = 14, CONFIG = 15, ALARM = 16;
+        CARRIED = 11, HANDSHAKE = 12, CHANNEL = 13, ANSWER = 14, CONFIG = 15, ALARM = 16, LEAVING = 17;
     const READY = 32, SEND = 33, MANY = 34, END = 35, PAUSE = 36, GOON = 37, SESSION = 38, ALL = 39, DONE = 40, POISON = 41,
         HELD = 42, CARRY = 43, BYE = 44, PUBLISH = 45, JOIN = 46, LEAVE = 47, BIND = 48, ORDER = 49, SUBSCRIBE = 50,
         RESPOND = 51, ACCEPT = 52, CALL = 53, ASK_OPENS = 54, TIMER = 55, REPLY = 56, FILES = 57;
     /** What is never a callback that may be suspended. */
-    const MAIN = [self::TICK, self::STOP, self::CARRIED, self::HANDSHAKE, self::ALARM];
+    const MAIN = [self::TICK, self::LEAVING, self::STOP, self::CARRIED, self::HANDSHAKE, self::ALARM];
     /** What is of the connection that it names. */
     const OWNED = [self::OPEN, self::RESUME, self::MESSAGE, self::CLOSE, self::FULL, self::DRAIN];
     const BINARY = 1, ON = 1, SUCCESSOR = 1, MORE = 1;
@@ -38,6 +38,7 @@ final class Link
     private static $socket, $pid = 0, $in = '', $at = 0, $out = '';
     public static $questions = 0; // asked so far
     private static $done = 0; // events of this batch that are done
+    private static $parted = false; // the program has had its last words
     private static $writing = false, $late = false, $first;
     // Sends of one string to many, one after the other, become one frame.
     private static $same = '', $sameFlags = 0, $ids = '', $n = 0;
@@ -346,11 +347,15 @@ final class Link
             case self::CARRIED:
                 Carry::take($program, $data);
                 break;
+            case self::LEAVING: // its clients are still there
+                self::$parted = true;
+                $program->stop(false);
+                break;
             case self::STOP:
                 Fibers::finish();
                 self::$leaving = true;
                 self::$current = 0;
-                $program->stop(($flags & self::SUCCESSOR) !== 0);
+                self::$parted || $program->stop(($flags & self::SUCCESSOR) !== 0);
                 Outbox::leave();
                 Conns::settle();
                 Carry::give($program->roots());

@@ -168,6 +168,9 @@ namespace Pushd {
         public function wants(): array
         {
             $wants = ['open', 'close', 'full'];
+            if (isset($this->server->pushdOn['workerstop']) || isset($this->server->pushdOn['shutdown'])) {
+                $wants[] = 'leaving';
+            }
             foreach ($this->ports as $p) {
                 if (isset($p->pushdOn['request']) || !empty($this->server->setting['enable_static_handler'])) {
                     $wants[] = 'request';

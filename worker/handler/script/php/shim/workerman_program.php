@@ -166,6 +166,9 @@ namespace Pushd {
             if (self::$websocket && ($w->onWebSocketConnect || $w->onConnect && self::mentions($w->onConnect, 'onWebSocketConnect'))) {
                 $wants[] = 'handshake';
             }
+            if ($w->onWorkerStop) {
+                $wants[] = 'leaving';
+            }
             $wants[] = 'full';
             return $wants;
         }
