@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/broker"
 )
 
 // check validates the config without running any of it but the constructors of
@@ -92,6 +95,9 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	if len(errs) > 0 {
 		return nil, cannotStart(errs)
 	}
+	if err := reachBus(cfg); err != nil {
+		notes = append(notes, fmt.Sprintf("%s: a start would fail now: %v", cfg.Place("broker.url"), err))
+	}
 	if runs {
 		return notes, nil
 	}
@@ -102,6 +108,20 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 		notes = append(notes, fmt.Sprintf("%s: a start would fail now: %v", cfg.Place(o.Subject), elsewhere(o.Err, cfg)))
 	}
 	return notes, nil
+}
+
+// reachPatience is how long a NATS of one's own may take to let a check in.
+const reachPatience = 2 * time.Second
+
+// reachBus says why processes could not connect to the NATS of [broker] url.
+func reachBus(cfg *config.Config) error {
+	b := cfg.Broker
+	if b.URL == "" {
+		return nil
+	}
+	return broker.Reach(broker.Options{
+		ID: "check", Node: cfg.Cluster.Node, URL: b.URL, Prefix: b.Prefix, Access: b.Access, StartTimeout: reachPatience, Logger: slog.New(slog.DiscardHandler),
+	})
 }
 
 // former is the user of the broker process that runs, to which data_dir belongs

@@ -185,6 +185,38 @@ func TestCheckAsksForOtherUsers(t *testing.T) {
 	}
 }
 
+// TestNATSAway: a server that no process could connect to stops nothing, and a start
+// names it, without its password.
+func TestNATSAway(t *testing.T) {
+	t.Parallel()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	away := twoWorkers + fmt.Sprintf("[broker]\nurl = \"nats://bob:hunter2@%s\"\n", free.Addr())
+	names := "connect to broker nats://" + free.Addr().String() + ": "
+	first := pushdtest.Start(t, pushdtest.Options{Config: away, Manual: true})
+	if r := first.Run("start", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, names) || strings.Contains(r.Stderr, "hunter2") {
+		t.Errorf("start: %d %q", r.Code, r.Stderr)
+	}
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers})
+	before := s.Status()
+	s.WriteConfig(away)
+	if r := s.Run("check"); r.Code != 0 || !strings.Contains(r.Stdout, "broker.url: a start would fail now: "+names) {
+		t.Errorf("check: %d %q", r.Code, r.Stdout+r.Stderr)
+	}
+	if r := s.Run("doctor"); r.Code != 1 || !strings.Contains(r.Stdout, names) {
+		t.Errorf("doctor: %d %q", r.Code, r.Stdout)
+	}
+	if r := s.Run("restart", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, "nothing has been stopped: ") || !strings.Contains(r.Stderr, names) {
+		t.Errorf("restart: %d %q", r.Code, r.Stderr)
+	}
+	if now := s.Status(); now.Master.PID != before.Master.PID {
+		t.Errorf("it was stopped: %+v", now)
+	}
+}
+
 // TestOneErrorForWSS and not a second, wrong one.
 func TestOneErrorForWSS(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: "[[worker]]\nlisten = \"wss://127.0.0.1:{{port}}\"\nroutes = { \"/echo\" = \"echo\" }\n"})

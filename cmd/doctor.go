@@ -109,6 +109,9 @@ func (c *call) rehearsed(cfg *config.Config, p *master.Plan) (out []finding) {
 			out = append(out, fine("start", "%v", e).fail("mend that, then `%s check`", c.program.typed()))
 		}
 	}
+	if err := reachBus(cfg); err != nil {
+		out = append(out, fine("broker.url", "%v", err).fail("start that server, or let this machine in"))
+	}
 	return out
 }
 

@@ -151,7 +151,7 @@ func (t *table) services(c *Config) {
 	broker.access(&c.Broker.Access)
 	broker.str("user", &c.Broker.User)
 	broker.str("group", &c.Broker.Group)
-	c.places["broker"] = broker.where("user")
+	c.places["broker"], c.places["broker.url"] = broker.where("user"), broker.where("url")
 	broker.checkBroker(c.Broker)
 	broker.done()
 

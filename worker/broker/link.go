@@ -65,19 +65,45 @@ func newLink(log *slog.Logger) *link {
 
 // connect tries to reach the broker until o.StartTimeout is over.
 func (l *link) connect(o *Options) error {
-	deadline := time.Now().Add(o.StartTimeout)
-	for {
-		nc, err := nats.Connect(l.target(o), l.options(o)...)
-		if err == nil {
-			l.nc = nc
-			l.connected(nc)
-			return nil
+	last := errors.New("no server has answered")
+	for over := time.After(o.StartTimeout); ; {
+		attempt := l.attempt(o)
+		select {
+		case a := <-attempt:
+			if a.err == nil {
+				l.nc = a.nc
+				l.connected(a.nc)
+				return nil
+			}
+			last = a.err
+		case <-over: // several servers that are silent take longer
+			go func() {
+				if a := <-attempt; a.err == nil {
+					a.nc.Close()
+				}
+			}()
+			return fmt.Errorf("connect to broker %s: %w", o.where(), last)
 		}
-		if !time.Now().Before(deadline) {
-			return fmt.Errorf("connect to broker %s: %w", o.where(), err)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-over:
+			return fmt.Errorf("connect to broker %s: %w", o.where(), last)
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+type attempt struct {
+	nc  *nats.Conn
+	err error
+}
+
+func (l *link) attempt(o *Options) chan attempt {
+	target, options, done := l.target(o), l.options(o), make(chan attempt, 1)
+	go func() {
+		nc, err := nats.Connect(target, options...)
+		done <- attempt{nc, err}
+	}()
+	return done
 }
 
 // target is the URL for nats.go; for a socket of our own it only looks like

@@ -41,7 +41,7 @@ type Options struct {
 	Logger *slog.Logger // default slog.Default()
 
 	// StartTimeout bounds how long Start tries to reach the broker.
-	// Default 8 s.
+	// Default 6 s, less than the master waits: so it hears the reason.
 	StartTimeout time.Duration
 
 	// The queue towards the broker; beyond it Publish returns ErrBrokerBusy.
@@ -122,7 +122,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	if o.StartTimeout <= 0 {
-		o.StartTimeout = 8 * time.Second
+		o.StartTimeout = 6 * time.Second
 	}
 	return o, nil
 }

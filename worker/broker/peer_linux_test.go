@@ -30,7 +30,7 @@ func TestClientThroughADescriptor(t *testing.T) {
 func TestStrangersAreRefused(t *testing.T) {
 	b := newBus(t)
 	b.serve(func(s *Server) { s.uids = []uint32{12345} })
-	c, err := NewClient(Options{ID: "x", Path: b.path, Logger: quiet(), StartTimeout: time.Millisecond})
+	c, err := NewClient(Options{ID: "x", Path: b.path, Logger: quiet(), StartTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
