@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,9 @@ type Options struct {
 	Key string
 	// Apps are those that requests may name. Default: none.
 	Apps order.Apps
+	// Groups are the names of this node's worker groups, also of those that have
+	// no process at the moment. Orders may name those that live anywhere, too.
+	Groups []string
 	// Stats returns the object of `status --json`.
 	Stats func(ctx context.Context) (json.RawMessage, error)
 	// Ready says why the server is not ready, nil = it is. Default: always.
@@ -124,6 +128,16 @@ func New(o Options) (*Server, error) {
 	s.metrics = s.httpServer(unlessTaken(s.metricsHandler()))
 	s.ingest.init()
 	return s, nil
+}
+
+// names are those that orders may use.
+func (s *Server) names() order.Names { return order.Names{Apps: s.o.Apps, Groups: s.groups} }
+
+// groups lists the worker groups of this node, and those that live on any.
+func (s *Server) groups() []string {
+	all := append(s.o.Client.Groups(), s.o.Groups...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 const (

@@ -19,7 +19,7 @@ func (s *Server) batch(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, err := order.Batch(fields, s.o.Apps)
+	items, err := order.Batch(fields, s.names())
 	if err != nil {
 		return nil, err
 	}

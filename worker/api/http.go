@@ -132,7 +132,7 @@ func (s *Server) obey(verb string) func(context.Context, *http.Request) (any, er
 		if err != nil {
 			return nil, err
 		}
-		ps, err := order.Parse(verb, fields, s.o.Apps, new(order.Budget))
+		ps, err := order.Parse(verb, fields, s.names(), new(order.Budget))
 		if err != nil {
 			return nil, err
 		}

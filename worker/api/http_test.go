@@ -101,7 +101,12 @@ func someChannels(n int) string {
 }
 
 func TestRefusedRequests(t *testing.T) {
-	st := newStage(t)
+	st := newStage(t, func(o *Options) { o.Groups = []string{"push", "idle"} })
+	for _, id := range []string{"push/0/1", "push/1/1", "web/0/1"} {
+		st.worker(id)
+	}
+	st.want("POST", "/v1/broadcast", `{"worker":"idle","data":1}`, 200, `{"reached":0,"complete":true}`)
+	st.want("POST", "/v1/broadcast", `{"worker":"web","data":1}`, 200, `{"reached":0,"complete":true}`)
 	long := strings.Repeat("x", order.MaxName+1)
 	most := someChannels(order.MaxTargets)
 	many := strings.Replace(most, `"0"`, `"0","0"`, 1)
@@ -142,6 +147,8 @@ func TestRefusedRequests(t *testing.T) {
 		{"POST", "/v1/send", `{"uid":"1","channel":"a","data":1}`, 400, "channel", "unknown field"},
 		{"POST", "/v1/broadcast", `{}`, 400, "data", "needed"},
 		{"POST", "/v1/broadcast", `{"worker":7,"data":1}`, 400, "worker", "string"},
+		{"POST", "/v1/broadcast", `{"worker":"","data":1}`, 400, "worker", "empty"},
+		{"POST", "/v1/broadcast", `{"worker":"pusch","data":1}`, 404, "worker", `no group "pusch", but [idle push web]`},
 		{"POST", "/v1/kick", `{}`, 400, "uid", "needed"},
 		{"POST", "/v1/kick", `{"uid":"1","code":1006}`, 400, "code", "3000"},
 		{"POST", "/v1/kick", `{"uid":"1","code":5000}`, 400, "code", "4999"},

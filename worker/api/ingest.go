@@ -90,7 +90,7 @@ func (f *feed) parse(object []byte) ([]worker.Publication, string, error) {
 	if err != nil {
 		return nil, causeInvalid, err
 	}
-	ps, err := order.Parse(verb, fields, f.s.o.Apps, new(order.Budget))
+	ps, err := order.Parse(verb, fields, f.s.names(), new(order.Budget))
 	if err != nil {
 		return nil, causeInvalid, err
 	}

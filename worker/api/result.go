@@ -27,12 +27,13 @@ func invalid(field, message string) *problem {
 
 // statuses of refused orders.
 var statuses = map[order.Cause]int{
-	order.Malformed:  http.StatusBadRequest,
-	order.Invalid:    http.StatusBadRequest,
-	order.TooMany:    http.StatusBadRequest,
-	order.UnknownApp: http.StatusNotFound,
-	order.TooLarge:   http.StatusRequestEntityTooLarge,
-	order.TooLong:    http.StatusRequestEntityTooLarge,
+	order.Malformed:    http.StatusBadRequest,
+	order.Invalid:      http.StatusBadRequest,
+	order.TooMany:      http.StatusBadRequest,
+	order.UnknownApp:   http.StatusNotFound,
+	order.UnknownGroup: http.StatusNotFound,
+	order.TooLarge:     http.StatusRequestEntityTooLarge,
+	order.TooLong:      http.StatusRequestEntityTooLarge,
 }
 
 // asProblem gives refused orders and errors of the bus their status.

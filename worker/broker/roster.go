@@ -3,6 +3,8 @@ package broker
 import (
 	"slices"
 	"sync"
+
+	"github.com/pushd/pushd/protocol/control"
 )
 
 // roster names the worker processes that live. Whoever asks all of them has to
@@ -35,3 +37,15 @@ func (r *roster) get() ([]string, <-chan struct{}) {
 // SetRoster names the worker processes of all nodes. The Host of the broker
 // process tells it to its client.
 func (c *Client) SetRoster(workers []string) { c.roster.set(workers) }
+
+// Groups lists the worker groups of which a process lives, on any node, once for
+// each process.
+func (c *Client) Groups() (list []string) {
+	names, _ := c.roster.get()
+	for _, name := range names {
+		if id, ok := control.ParseIdentity(name); ok {
+			list = append(list, id.Group)
+		}
+	}
+	return list
+}

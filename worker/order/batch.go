@@ -21,7 +21,7 @@ type Item struct {
 // Batch reads {"items":[…]}, up to MaxItems orders, each with its verb as "op".
 // One that is wrong is refused alone; all are, if together they are over
 // MaxTargets or MaxBytes.
-func Batch(f Fields, apps Apps) ([]Item, error) {
+func Batch(f Fields, known Names) ([]Item, error) {
 	for name := range f {
 		if name != "items" {
 			return nil, invalid(name, "unknown field %q; known are items", clip(name))
@@ -30,7 +30,7 @@ func Batch(f Fields, apps Apps) ([]Item, error) {
 	var items []Item
 	var budget Budget
 	n, err := list(f["items"], MaxItems, func(v json.RawMessage) error {
-		it := parseItem(v, apps, &budget)
+		it := parseItem(v, known, &budget)
 		var e *Error
 		if errors.As(it.Err, &e) && (e.Cause == TooMany || e.Cause == TooLarge) {
 			return &Error{Cause: e.Cause, Field: "items", Message: "items: " + e.Message}
@@ -47,7 +47,7 @@ func Batch(f Fields, apps Apps) ([]Item, error) {
 	return items, err
 }
 
-func parseItem(v json.RawMessage, apps Apps, b *Budget) (it Item) {
+func parseItem(v json.RawMessage, known Names, b *Budget) (it Item) {
 	f, err := Object(v)
 	if err != nil {
 		it.Err = &Error{Cause: Malformed, Message: "item must be an object"}
@@ -62,6 +62,6 @@ func parseItem(v json.RawMessage, apps Apps, b *Budget) (it Item) {
 		return it
 	}
 	delete(f, "op")
-	it.Publications, it.Err = Parse(it.Verb, f, apps, b)
+	it.Publications, it.Err = Parse(it.Verb, f, known, b)
 	return it
 }

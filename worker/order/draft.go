@@ -2,6 +2,8 @@ package order
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
@@ -30,8 +32,11 @@ func (d *draft) to(scope worker.Scope, names []string) *draft {
 }
 
 // publications makes them, if they are within the budget.
-func (d *draft) publications(apps Apps, b *Budget) ([]worker.Publication, error) {
-	if err := d.checkApp(apps); err != nil {
+func (d *draft) publications(known Names, b *Budget) ([]worker.Publication, error) {
+	if err := d.checkApp(known.Apps); err != nil {
+		return nil, err
+	}
+	if err := d.checkGroup(known.Groups); err != nil {
 		return nil, err
 	}
 	if d.app != "" && d.kind == worker.KindMessage {
@@ -96,6 +101,18 @@ func (d *draft) checkApp(apps Apps) error {
 		}
 	}
 	return nil
+}
+
+// checkGroup judges whether there is a worker group of that name, if one is named.
+func (d *draft) checkGroup(groups func() []string) error {
+	if d.worker == "" || groups == nil {
+		return nil
+	}
+	all := groups()
+	if slices.Contains(all, d.worker) {
+		return nil
+	}
+	return &Error{Cause: UnknownGroup, Field: "worker", Message: fmt.Sprintf("worker: there is no group %q, but [%s]", clip(d.worker), strings.Join(all, " "))}
 }
 
 // inApp makes the target that of the app, "app:name" on the bus, and a message

@@ -53,8 +53,13 @@ var setters = map[string]func(*request, json.RawMessage) error{
 		}
 		return err
 	},
-	"event":       func(r *request, v json.RawMessage) (err error) { r.event, err = Text(v); return err },
-	"worker":      func(r *request, v json.RawMessage) (err error) { r.worker, err = Text(v); return err },
+	"event": func(r *request, v json.RawMessage) (err error) { r.event, err = Text(v); return err },
+	"worker": func(r *request, v json.RawMessage) (err error) {
+		if r.worker, err = Text(v); err == nil {
+			err = checkName(r.worker)
+		}
+		return err
+	},
 	"data":        setData,
 	"data_base64": setBase64,
 	"code":        setCode,

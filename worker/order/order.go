@@ -27,12 +27,13 @@ const (
 type Cause uint8
 
 const (
-	Malformed  Cause = iota // no JSON object
-	Invalid                 // a field is wrong, missing or not known
-	UnknownApp              // there is no app of that id
-	TooMany                 // over MaxTargets
-	TooLarge                // over MaxBytes
-	TooLong                 // an event's data is over what its app allows
+	Malformed    Cause = iota // no JSON object
+	Invalid                   // a field is wrong, missing or not known
+	UnknownApp                // there is no app of that id
+	UnknownGroup              // there is no worker group of that name
+	TooMany                   // over MaxTargets
+	TooLarge                  // over MaxBytes
+	TooLong                   // an event's data is over what its app allows
 )
 
 // Error is an order that is refused: nothing of it is published.
@@ -60,6 +61,12 @@ const maxShown = 100 // bytes
 
 // Fields are those of an order's object, not looked at yet.
 type Fields map[string]json.RawMessage
+
+// Names are those that an order may use.
+type Names struct {
+	Apps   Apps
+	Groups func() []string // of workers; nil = not known: any name will do
+}
 
 // Apps are those that an order may name, by their ids, and how many bytes of data
 // an event there may have; 0 = no limit.
@@ -90,7 +97,7 @@ func Verbs() []string { return slices.Sorted(maps.Keys(verbs)) }
 
 // Parse turns the fields of an order into its publications, at least one. Data
 // may refer to the fields. Its error is an *Error. The verb must be Known.
-func Parse(verb string, f Fields, apps Apps, b *Budget) ([]worker.Publication, error) {
+func Parse(verb string, f Fields, known Names, b *Budget) ([]worker.Publication, error) {
 	v := verbs[verb]
 	r, err := parseRequest(f, v.fields)
 	if err != nil {
@@ -100,7 +107,7 @@ func Parse(verb string, f Fields, apps Apps, b *Budget) ([]worker.Publication, e
 	if err != nil {
 		return nil, err
 	}
-	return d.publications(apps, b)
+	return d.publications(known, b)
 }
 
 // UIDs reads the fields uid and uids of a question about users, 1 to MaxTargets

@@ -14,7 +14,7 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-var known = Apps{"1": 0, "small": 3}
+var known = Names{Apps: Apps{"1": 0, "small": 3}, Groups: func() []string { return []string{"push", "web"} }}
 
 func parse(t testing.TB, verb, body string) ([]worker.Publication, error) {
 	t.Helper()
@@ -40,6 +40,7 @@ func TestApp(t *testing.T) {
 		{"kick", `{"app":"small","uid":"7","reason":"long"}`, "small:7", "long"},
 		{"publish", `{"app":"small","event":"e","channel":"a","data":"\n\n\n"}`, "small:a", `{"event":"e","channel":"a","data":"\n\n\n"}`},
 		{"kick", `{"uid":"7","reason":"r"}`, "7", "r"},
+		{"broadcast", `{"worker":"web","data":"r"}`, "web", "r"},
 	} {
 		ps, err := parse(t, tc.verb, tc.body)
 		if err != nil || len(ps) != 1 || ps[0].Target != tc.target || string(ps[0].Data) != tc.data {
@@ -60,6 +61,8 @@ func TestApp(t *testing.T) {
 		{"publish", `{"app":"small","event":"e","channel":"a","data":1234}`, "data"},
 		{"send", `{"app":"small","event":"e","uid":"7","data":"éé"}`, "data"},
 		{"broadcast", `{"app":"1","event":"e","data":1}`, "app"},
+		{"broadcast", `{"worker":"","data":1}`, "worker"},
+		{"broadcast", `{"worker":"pusch","data":1}`, "worker"},
 		{"join", `{"app":"1","connection":"1.2","channel":"a"}`, "app"},
 	} {
 		_, err := parse(t, tc.verb, tc.body)
@@ -325,12 +328,12 @@ func TestAnswersDoNotEcho(t *testing.T) {
 		}
 	}
 	for _, o := range []string{`{LONG:1}`, `{"channel":"a","data":1,LONG:1}`, `{"app":"1","event":"x","channel":LONG,"data":1}`} {
-		_, err := Parse("publish", object(o), Apps{"1": 0}, new(Budget))
+		_, err := Parse("publish", object(o), Names{Apps: Apps{"1": 0}}, new(Budget))
 		check(err)
 	}
-	_, err = Batch(object(`{LONG:1}`), nil)
+	_, err = Batch(object(`{LONG:1}`), Names{})
 	check(err)
-	items, err := Batch(object(`{"items":[{"op":LONG}]}`), nil)
+	items, err := Batch(object(`{"items":[{"op":LONG}]}`), Names{})
 	if err != nil || len(items) != 1 {
 		t.Fatal(items, err)
 	}

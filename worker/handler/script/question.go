@@ -92,7 +92,7 @@ func (h *handler) order(body []byte) error {
 		return &order.Error{Cause: order.Invalid, Field: "op", Message: fmt.Sprintf("op: one of %q is needed", order.Verbs())}
 	}
 	delete(f, "op")
-	list, err := order.Parse(verb, f, nil, &order.Budget{})
+	list, err := order.Parse(verb, f, order.Names{}, &order.Budget{})
 	if err != nil {
 		return err
 	}
