@@ -101,7 +101,7 @@ $s->on('request', function ($q, $r) use ($s) {
         case '/up':
             $f = $q->files['f'];
             $in = file_get_contents($f['tmp_name']);
-            $moved = PHP_VERSION_ID < 80100 || move_uploaded_file($f['tmp_name'], 'moved') && file_get_contents('moved') === $in && !move_uploaded_file('moved', 'again');
+            $moved = move_uploaded_file($f['tmp_name'], 'moved') && file_get_contents('moved') === $in && !move_uploaded_file('moved', 'again');
             $GLOBALS['left'] = $q->files['m']['tmp_name'][1];
             $r->end(json_encode([$q->post, $in, $f['name'], $f['type'], $f['size'], $f['error'], $q->files['m']['name'], is_file($GLOBALS['left']), $q->files['none']['error'], $moved])); break;
         case '/left': $r->end(json_encode(is_file($GLOBALS['left']))); break;
@@ -177,5 +177,109 @@ Content-Disposition: form-data; name="none"; filename=""
 	h.want("BIND 1 77", "SEND 1 77", `SESSION 1 {"pushd.uid":77}`)
 	if strings.Contains(h.log.String(), "close of") {
 		t.Errorf("on('close') of who was not told\n%s", h.log)
+	}
+}
+
+// TestSwooleTasks: tasks that wait at the same time have each their number, and who
+// asked for them what becomes of them.
+func TestSwooleTasks(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
+$s->set(['task_enable_coroutine' => true]);
+$s->on('message', function ($s, $f) {
+    global $channels;
+    foreach (['a', 'b', 'c'] as $name) { $channels[$name] = new Swoole\Coroutine\Channel(1); }
+    foreach (['a', 'b', 'c'] as $i => $name) {
+        $s->task($name, -1, $name === 'b' ? function ($s, $id, $data) { Pushd\publish('x', "own finish $id $data"); } : null);
+    }
+    $s->after(1, function () use ($channels) {
+        foreach (['c', 'b', 'a'] as $name) { $channels[$name]->push(1); }
+        Swoole\Timer::clearAll(); // what sleeps goes on
+    });
+});
+$s->on('task', function ($s, $task) {
+    global $channels;
+    $channels[$task->data]->pop();
+    Co::sleep(0.001);
+    $task->data === 'a' ? $s->finish($task->data) : $task->finish($task->data);
+});
+$s->on('finish', function ($s, $id, $data) { Pushd\publish('x', "finish $id $data"); });
+$s->start();`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	got := h.done()
+	for len(got) < 3 {
+		if o := h.next(); !strings.HasPrefix(o, "HELD") {
+			got = append(got, o)
+		}
+	}
+	got = slices.DeleteFunc(got, func(o string) bool { return strings.HasPrefix(o, "HELD") })
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"PUBLISH 0 x finish 0 a", "PUBLISH 0 x finish 2 c", "PUBLISH 0 x own finish 1 b"}) {
+		t.Errorf("got %q\n%s", got, h.log)
+	}
+}
+
+// TestSwooleFrames: a frame of close closes, parts of a message are one, and on('close')
+// says whose end it was.
+func TestSwooleFrames(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
+$s->on('message', function ($s, $f) {
+    switch ($f->data) {
+        case 'object': $c = new Swoole\WebSocket\CloseFrame; $c->code = 4001; $c->reason = 'bye'; $s->push($f->fd, $c); break;
+        case 'opcode': $s->push($f->fd, 'why', WEBSOCKET_OPCODE_CLOSE); break;
+        case 'parts':
+            $s->push($f->fd, 'one ', WEBSOCKET_OPCODE_BINARY, false);
+            $p = new Swoole\WebSocket\Frame; $p->data = 'two '; $p->opcode = 0; $p->finish = false; $s->push($f->fd, $p);
+            $s->push($f->fd, 'three', WEBSOCKET_OPCODE_CONTINUATION);
+            $s->push($f->fd, 'whole', WEBSOCKET_OPCODE_TEXT, true); break;
+    }
+});
+$s->on('close', function ($s, $fd, $reactor) { echo "$fd closed by $reactor\n"; });
+$s->on('start', function ($s) { echo $s->master_pid > 1 && $s->manager_pid === $s->getMasterPid() ? "has a master\n" : "has none\n"; });
+$s->start();`), "start")
+	h.says("has a master")
+	for id := range uint64(5) {
+		h.open(script.Open, id+1, "")
+	}
+	h.message(1, "parts")
+	h.want("SEND+1 1 one two three", "SEND 1 whole")
+	h.message(1, "object")
+	h.want("END/4001 1 bye")
+	h.message(2, "opcode")
+	h.want("END/1000 2 why")
+	h.closed(3)
+	h.event(script.Frame{Op: script.Close, Conn: 4, Aux: 1006})
+	h.event(script.Frame{Op: script.Close, Conn: 5, Aux: 1009})
+	h.want()
+	for _, want := range []string{"1 closed by -1", "2 closed by -1", "3 closed by 0", "4 closed by 0", "5 closed by -1"} {
+		h.says(want)
+	}
+}
+
+// TestSwooleIdle: who sends nothing to a port of TCP is closed, and what set() of a port
+// does not get is named.
+func TestSwooleIdle(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\Server('127.0.0.1', 9601);
+$s->set(['heartbeat_idle_time' => 1, 'heartbeat_check_interval' => 60]);
+$s->on('receive', function ($s, $fd, $r, $data) {});
+$s->on('workerstart', function () { Swoole\Timer::clearAll(); });
+$more = $s->listen('127.0.0.1', 9602, SWOOLE_SOCK_TCP);
+$more->set(['nonsense_option' => 1, 'heartbeat_idle_time' => 600]);
+$s->start();`), "start")
+	h.says("set(['nonsense_option' => …]) is not known here")
+	if strings.Contains(h.log.String(), "ping_interval") {
+		t.Errorf("it has no client that is pinged\n%s", h.log)
+	}
+	h.openAt(script.Open, 1, "", "tcp://127.0.0.1:9602", "", "")
+	h.openAt(script.Open, 2, "", "tcp://127.0.0.1:9601", "", "")
+	h.openAt(script.Resume, 3, "", "tcp://127.0.0.1:9601", "", "")
+	h.want()
+	got := []string{h.next(), h.next()}
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"END/1000 2", "END/1000 3"}) {
+		t.Errorf("got %q", got)
 	}
 }

@@ -13,6 +13,18 @@ abstract class Program
     private static $once = [];
     private static $loaded = 0, $files = 0; // how many: with ours, and without
 
+    /** The master is the parent of the worker process that is ours: `kill -USR1` of it reloads, `kill` stops. 0: not known. */
+    protected static function masterPid(): int
+    {
+        return self::parent(self::parent(\getmypid()));
+    }
+
+    private static function parent(int $pid): int
+    {
+        $stat = (string)@\file_get_contents("/proc/$pid/stat");
+        return (int)(\explode(' ', \ltrim((string)\strrchr($stat, ')'), ') '))[1] ?? 0);
+    }
+
     /** Callbacks that a program does before its first event. */
     abstract function start(): void;
     /** What pushd has to tell beside messages: see READY. */

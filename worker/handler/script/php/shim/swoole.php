@@ -120,27 +120,40 @@ namespace Swoole {
 
     class Timer
     {
+        private static $own = []; // those that are not over: id => true; what sleeps has timers too, which clearAll() leaves
+
         public static function tick($ms, $f, ...$args)
         {
             $id = 0;
-            return $id = Timers::add($ms / 1000, static function () use ($f, $args, &$id) {
+            $id = Timers::add($ms / 1000, static function () use ($f, $args, &$id) {
                 $f($id, ...$args);
             }, [], true);
+            self::$own[$id] = true;
+            return $id;
         }
 
         public static function after($ms, $f, ...$args)
         {
-            return Timers::add($ms / 1000, $f, $args, false);
+            $id = 0;
+            $id = Timers::add($ms / 1000, static function () use ($f, $args, &$id) {
+                unset(self::$own[$id]);
+                $f(...$args);
+            }, [], false);
+            self::$own[$id] = true;
+            return $id;
         }
 
         public static function clear($id)
         {
+            unset(self::$own[(int)$id]);
             return Timers::del((int)$id);
         }
 
         public static function clearAll()
         {
-            Timers::clear();
+            foreach (self::$own as $id => $_) {
+                self::clear($id);
+            }
             return true;
         }
 
@@ -213,6 +226,8 @@ namespace Swoole {
         const UID = 'pushd.uid'; // in the session: what bind() was given
 
         private static $tasks = 0;
+        private $pushdTasks = []; // number of the coroutine that runs it => [task, what gets its result]
+        private $pushdTask = [0, null]; // the last of them
 
         /** The type is the fourth, or named: sock_type of Swoole, sockType of OpenSwoole. */
         public function __construct($host = '0.0.0.0', $port = 9501, $mode = \SWOOLE_PROCESS, ...$type)
@@ -472,24 +487,41 @@ namespace Swoole {
             $id = self::$tasks++;
             $copy = \serialize($data);
             Timers::add(0, function () use ($id, $copy, $finish) {
-                $this->pushdFinish = [$id, $finish];
-                $this->pushdTask($id, $copy);
+                $this->pushdTask($id, $copy, $finish);
             }, [], false);
             return $id;
         }
 
-        private function pushdTask(int $id, string $copy): void
+        /** Runs a task; tasks may be suspended, and others run meanwhile. */
+        private function pushdTask(int $id, string $copy, ?callable $finish): void
         {
             $f = $this->pushdOn['task'];
             $task = \unserialize($copy);
-            if (\array_filter([$this->setting['task_enable_coroutine'] ?? 0, $this->setting['task_use_object'] ?? 0, $this->setting['task_object'] ?? 0])) {
-                $result = $f($this, new Server\Task($this, $id, $task));
-            } else {
-                $result = $f($this, $id, 0, $task);
+            $in = self::coroutine();
+            $outer = $this->pushdTasks[$in] ?? null;
+            $this->pushdTasks[$in] = $this->pushdTask = [$id, $finish];
+            try {
+                if (\array_filter([$this->setting['task_enable_coroutine'] ?? 0, $this->setting['task_use_object'] ?? 0, $this->setting['task_object'] ?? 0])) {
+                    $result = $f($this, new Server\Task($this, $id, $task, $finish));
+                } else {
+                    $result = $f($this, $id, 0, $task);
+                }
+            } finally {
+                unset($this->pushdTasks[$in]);
+                if ($outer) {
+                    $this->pushdTasks[$in] = $outer;
+                }
             }
             if ($result !== null) {
-                $this->finish($result);
+                $this->pushdFinish($id, $finish, $result);
             }
+        }
+
+        /** The number of the coroutine that runs; 0: none. */
+        private static function coroutine(): int
+        {
+            $c = \Pushd\Fibers::current();
+            return $c ? $c->id : 0;
         }
 
         /** Runs a task and gives what it returns or finishes with. */
@@ -505,15 +537,11 @@ namespace Swoole {
                 return false;
             }
             $results = [];
-            $outer = $this->pushdFinish;
             foreach ($tasks as $i => $data) {
-                $id = self::$tasks++;
-                $this->pushdFinish = [$id, static function ($server, $id, $result) use (&$results, $i) {
+                $this->pushdTask(self::$tasks++, \serialize($data), static function ($server, $id, $result) use (&$results, $i) {
                     $results[$i] = $result;
-                }];
-                $this->pushdTask($id, \serialize($data));
+                });
             }
-            $this->pushdFinish = $outer;
             return $results;
         }
 
@@ -523,11 +551,16 @@ namespace Swoole {
             return $results === false ? false : $results + \array_fill_keys(\array_keys($tasks), false);
         }
 
-        public $pushdFinish = [0, null];
-
+        /** The task that runs, where on('task') calls this: that of its coroutine, else the last one. */
         public function finish($data)
         {
-            [$id, $f] = $this->pushdFinish;
+            [$id, $f] = $this->pushdTasks[self::coroutine()] ?? $this->pushdTask;
+            return $this->pushdFinish($id, $f, $data);
+        }
+
+        /** @internal */
+        public function pushdFinish(int $id, ?callable $f, $data): bool
+        {
             $f = $f ?? $this->pushdOn['finish'] ?? null;
             if ($f) {
                 $f($this, $id, $data);
@@ -600,11 +633,12 @@ namespace Swoole\Server {
     class Task
     {
         public $data, $id, $worker_id = 0, $dispatch_time, $flags = 0;
-        private $server;
+        private $server, $finish;
 
-        public function __construct($server, int $id, $data)
+        public function __construct($server, int $id, $data, ?callable $finish = null)
         {
             $this->server = $server;
+            $this->finish = $finish;
             $this->id = $id;
             $this->data = $data;
             $this->dispatch_time = \microtime(true);
@@ -612,7 +646,7 @@ namespace Swoole\Server {
 
         public function finish($data)
         {
-            return $this->server->finish($data);
+            return $this->server->pushdFinish($this->id, $this->finish, $data);
         }
     }
 }
@@ -642,7 +676,7 @@ namespace Swoole\WebSocket {
 
     class CloseFrame extends Frame
     {
-        public $code = 1000, $reason = '';
+        public $opcode = \WEBSOCKET_OPCODE_CLOSE, $code = 1000, $reason = '';
     }
 
     class Server extends \Swoole\Http\Server
@@ -656,13 +690,37 @@ namespace Swoole\WebSocket {
                 return false;
             }
             if ($data instanceof Frame) {
+                if ((int)$data->opcode === \WEBSOCKET_OPCODE_CLOSE) {
+                    return $this->disconnect($fd, $data->code ?? 1000, $data->reason ?? '');
+                }
                 $opcode = $data->opcode;
+                $flags = $data->finish ? \SWOOLE_WEBSOCKET_FLAG_FIN : 0;
                 $data = $data->data;
             }
+            $opcode = (int)$opcode;
             if ($opcode === \WEBSOCKET_OPCODE_CLOSE) {
-                return $this->disconnect($fd);
+                return $this->disconnect($fd, 1000, (string)$data);
             }
-            return $opcode > 2 || $this->pushdSend((int)$fd, (string)$data, $opcode === 2 ? Link::BINARY : 0);
+            if ($opcode > 2) {
+                return true;
+            }
+            $whole = $this->pushdWhole((int)$fd, (string)$data, $opcode, ((int)$flags & \SWOOLE_WEBSOCKET_FLAG_FIN) !== 0);
+            return $whole === null || $this->pushdSend((int)$fd, $whole[1], $whole[0] === 2 ? Link::BINARY : 0);
+        }
+
+        /** @internal what has been pushed of messages that are not whole: number => [opcode, bytes] */
+        public $pushdParts = [];
+
+        /** The message that a part ends; null: it is not whole. pushd sends no fragments. */
+        private function pushdWhole(int $fd, string $data, int $opcode, bool $last): ?array
+        {
+            [$opcode, $before] = $this->pushdParts[$fd] ?? [$opcode, ''];
+            unset($this->pushdParts[$fd]);
+            if ($last) {
+                return [$opcode, $before . $data];
+            }
+            $this->pushdParts[$fd] = [$opcode, $before . $data];
+            return null;
         }
 
         public function disconnect($fd, $code = 1000, $reason = '')

@@ -5,6 +5,8 @@ namespace Pushd {
     {
         const REASONS = [200 => 'OK', 201 => 'Created', 204 => 'No Content', 301 => 'Moved Permanently', 302 => 'Found', 304 => 'Not Modified', 400 => 'Bad Request',
             401 => 'Unauthorized', 403 => 'Forbidden', 404 => 'Not Found', 405 => 'Method Not Allowed', 500 => 'Internal Server Error', 503 => 'Service Unavailable'];
+        const PINGS = 'pushd pings clients of WebSocket: ping_interval'; // where there are any
+
         /** What set() may have, and what becomes of it; what is not here is warned of by name. */
         const SETTINGS = [
             'worker_num' => '', 'reactor_num' => '', 'task_worker_num' => '', 'daemonize' => '', 'log_file' => '', 'pid_file' => '', 'log_level' => '',
@@ -12,7 +14,7 @@ namespace Pushd {
             'enable_reuse_port' => '', 'open_tcp_nodelay' => '', 'tcp_fastopen' => '', 'open_cpu_affinity' => '', 'enable_coroutine' => '', 'task_enable_coroutine' => '',
             'open_websocket_protocol' => '', 'task_max_request' => '', 'max_coroutine' => '', 'max_coro_num' => '',
             'hook_flags' => 'calls of PHP that wait hold up the process, but for sleep() and usleep()',
-            'heartbeat_check_interval' => 'pushd pings its clients: ping_interval', 'heartbeat_idle_time' => 'pushd pings its clients: ping_interval',
+            'heartbeat_check_interval' => self::PINGS, 'heartbeat_idle_time' => self::PINGS,
             'ssl_verify_peer' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_client_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL',
             'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
             'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings',
@@ -22,6 +24,9 @@ namespace Pushd {
             'document_root' => '', 'upload_tmp_dir' => '', 'http_parse_post' => '', 'http_parse_cookie' => '', 'http_parse_files' => '', 'enable_static_handler' => '', 'static_handler_locations' => '', 'http_index_files' => '',
             'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
         ];
+
+        /** Codes of ends that are pushd's, and not the client's. */
+        const OURS = [1008, 1009, 1011, 1012, 1013];
 
         /** What on() may have and is not called. */
         const UNCALLED = ['managerstop', 'workererror', 'workerexit', 'pipemessage', 'beforeshutdown', 'beforereload', 'afterreload'];
@@ -33,7 +38,7 @@ namespace Pushd {
         public static $requests = [];
 
         private static $turns = 0;
-        private $server, $ports;
+        private $server, $ports, $idle;
         private static $lastPacket = '';
 
         static function run(\Swoole\Server $server): void
@@ -63,14 +68,8 @@ namespace Pushd {
                 $host = \strpos((string)$p->host, ':') !== false ? "[$p->host]" : $p->host;
                 $listen[] = $p->pushdScheme() . ($secure ? '+tls' : '') . "://$host:$p->port";
             }
-            foreach ($server->setting as $name => $value) {
-                if (!isset(self::SETTINGS[$name])) {
-                    self::once("set $name", "set(['$name' => …]) is not known here and does nothing");
-                } elseif (self::SETTINGS[$name] !== '' && $value && !($tls && \strncmp($name, 'ssl_', 4) === 0)) {
-                    self::once("set $name", "set(['$name' => …]) does nothing here: " . self::SETTINGS[$name]);
-                }
-            }
             foreach ($ports as $p) {
+                self::warn($p->setting, (bool)$tls, $p->pushdSpeaks === 'tcp');
                 foreach (\array_intersect(self::UNCALLED, \array_keys($p->pushdOn)) as $event) {
                     self::once("on $event", "on('$event') is not called: the processes are pushd's");
                 }
@@ -87,6 +86,19 @@ namespace Pushd {
                 Output::redirect($more['stdout']);
                 return new self($server, $ports);
             });
+        }
+
+        /** Names what a set() asks for and does not get. */
+        private static function warn(array $setting, bool $tls, bool $bytes): void
+        {
+            foreach ($setting as $name => $value) {
+                $why = self::SETTINGS[$name] ?? null;
+                if ($why === null) {
+                    self::once("set $name", "set(['$name' => …]) is not known here and does nothing");
+                } elseif ($why !== '' && $value && !($tls && \strncmp($name, 'ssl_', 4) === 0) && !($bytes && $why === self::PINGS)) {
+                    self::once("set $name", "set(['$name' => …]) does nothing here: $why");
+                }
+            }
         }
 
         /** What a port speaks: by its own set(), else by whether it gets bytes, else by the server's class. */
@@ -155,6 +167,9 @@ namespace Pushd {
         public function start(): void
         {
             $this->server->worker_pid = \getmypid();
+            $this->server->master_pid = $this->server->manager_pid = self::masterPid() ?: \getmypid(); // never 0, which a kill takes for the group of who calls it
+            require_once __DIR__ . '/swoole_idle.php';
+            $this->idle = SwooleIdle::of($this->server, $this->ports);
             if ((Link::$config['births'] ?? 1) === 1) {
                 Fibers::call([$this, 'call'], 'start');
                 Fibers::call([$this, 'call'], 'managerstart');
@@ -241,12 +256,26 @@ namespace Pushd {
                 Conns::slim($id);
                 return;
             }
+            $this->hears($port, $id);
             $this->callOf($port, 'connect', $id, 0);
+        }
+
+        public function resume(int $id): void
+        {
+            $this->hears(self::port(Conns::told($id, 1)), $id);
+        }
+
+        private function hears(\Swoole\Server $port, int $id): void
+        {
+            if ($this->idle) {
+                $this->idle->hears($id, (int)\array_search($port, $this->ports, true));
+            }
         }
 
         public function message(int $id, string $data, int $flags): void
         {
             $port = self::port(Conns::told($id, 1));
+            $this->hears($port, $id);
             if ($port->pushdPackets !== null) {
                 $port->pushdPackets->take($id, $data, function (string $packet) use ($port, $id) {
                     Link::coroutine($this, Link::MESSAGE, $id, function () use ($port, $id, $packet) {
@@ -324,7 +353,9 @@ namespace Pushd {
                 return;
             }
             Conns::forget($id); // exist() is false from here on
-            $this->callOf(self::port(Conns::told($id, 1)), 'close', $id, $code === 1000 ? 0 : -1);
+            $this->callOf(self::port(Conns::told($id, 1)), 'close', $id, Ends::has($id) || \in_array($code, self::OURS, true) ? -1 : 0);
+            unset($this->server->pushdParts[$id]);
+            $this->idle && $this->idle->forget($id);
         }
 
         public function buffer(int $id, bool $full): bool

@@ -141,13 +141,6 @@ namespace Pushd {
             }
         }
 
-        /** The master is the parent of the worker process that is ours. */
-        private static function masterPid(): int
-        {
-            $stat = \function_exists('posix_getppid') ? (string)@\file_get_contents('/proc/' . \posix_getppid() . '/stat') : '';
-            return (int)(\explode(' ', \ltrim((string)\strrchr($stat, ')'), ') '))[1] ?? 0);
-        }
-
         public function wants(): array
         {
             $w = $this->w;
