@@ -200,6 +200,18 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// misspelt is nearly the name of a variable.
+const misspelt = "PUSHD" + "_DRIAN"
+
+func TestCheckNamesMisspeltVariables(t *testing.T) {
+	sandbox(t)
+	write(t, "pushd.toml", okConfig)
+	t.Setenv(misspelt, "1s")
+	if code, out, errOut := run(t, "check"); code != 0 || !strings.Contains(out, "note: "+misspelt+": ") {
+		t.Errorf("exit %d, %q %q", code, out, errOut)
+	}
+}
+
 // TestCheckChannel prints what holds for a channel, and which line says so.
 func TestCheckChannel(t *testing.T) {
 	sandbox(t)

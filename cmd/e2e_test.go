@@ -30,8 +30,12 @@ routes = { "/echo" = "echo", "/chat" = "chat" }
 
 func TestStartStatusConnectionsStop(t *testing.T) {
 	t.Parallel()
-	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers, Manual: true})
-	out := s.MustRun("start", "-d")
+	s := pushdtest.Start(t, pushdtest.Options{Config: twoWorkers, Manual: true, Env: []string{misspelt + "=1s"}})
+	r := s.Run("start", "-d")
+	if r.Code != 0 || strings.Count(r.Stderr, "\n") != 1 || !strings.HasPrefix(r.Stderr, "warning: "+misspelt+": ") {
+		t.Errorf("start: %d %q", r.Code, r.Stderr)
+	}
+	out := r.Stdout
 	for _, want := range []string{"NAME", "push", "broker", fmt.Sprintf("websocket://127.0.0.1:%d", s.Port), "http://" + s.API, "ready"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("start does not show %q:\n%s", want, out)
@@ -74,7 +78,7 @@ func TestStartStatusConnectionsStop(t *testing.T) {
 	checkConnections(t, s)
 	c.Close()
 	s.Stop()
-	r := s.Run("stop")
+	r = s.Run("stop")
 	if r.Code != 1 || !strings.Contains(r.Stderr, s.Dir+"/run") {
 		t.Errorf("second stop: %d %q", r.Code, r.Stderr)
 	}

@@ -42,6 +42,9 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 		return c.startAsDaemon(cfg, path, ready)
 	}
 	c.warnOfDescriptors()
+	for _, note := range cfg.Misspelt(os.Environ()) {
+		fmt.Fprintf(c.err, "warning: %s\n", note)
+	}
 	if c.flags.Bool("daemon") {
 		return c.daemonize(cfg, path, sockets)
 	}

@@ -54,6 +54,10 @@ type Config struct {
 	// or key.
 	places map[string]string
 
+	// read has the names of the variables of the environment that were asked for,
+	// without "PUSHD_".
+	read map[string]bool
+
 	// Override is PUSHD_LISTEN and PUSHD_COUNT, already applied to Workers; a
 	// program applies it to its own.
 	Override Override

@@ -2,10 +2,12 @@ package config
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -326,6 +328,46 @@ func TestEnvironment(t *testing.T) {
 		if _, err := Parse(Source{Getenv: tc.env}, "", nil); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("error %v, want %q", err, tc.want)
 		}
+	}
+}
+
+// TestMisspelt: a variable that is nearly one of ours is told of; none that pushd, its
+// tests and pages name, and none that Kubernetes makes.
+func TestMisspelt(t *testing.T) {
+	c := mustParse(t, "", none)
+	for word, want := range map[string]string{
+		"LISTENN": "LISTEN", "DRIAN": "DRAIN", "API_KEYFILE": "API_KEY_FILE", "LOGLEVEL": "LOG_LEVEL", "APP_SECERT": "APP_SECRET", "BROKER_URLS": "BROKER_URL",
+	} {
+		notes := c.Misspelt([]string{"PUSHD_" + word + "=secret", "HOME=/"})
+		if len(notes) != 1 || !strings.Contains(notes[0], "PUSHD_"+want+"?") || strings.Contains(notes[0], "secret") {
+			t.Errorf("%s: %q, want %s", word, notes, want)
+		}
+	}
+	others := []string{"PUSHD_DRIAN="}
+	for _, word := range []string{"SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_2346_TCP", "PORT_2346_TCP_PROTO", "PORT_2346_TCP_PORT", "PORT_2346_TCP_ADDR"} {
+		others = append(others, "PUSHD_"+word+"=1")
+	}
+	named := regexp.MustCompile(`PUSHD_[A-Z0-9_]*[A-Z0-9]`)
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && d.Name() == ".git" {
+			return fs.SkipDir
+		}
+		if err != nil || !d.Type().IsRegular() || !slices.Contains([]string{".go", ".md", ".php", ".toml", ".yaml", ".service", ".sh", ""}, filepath.Ext(path)) {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if len(text) < 1<<20 && filepath.Base(path) != "config_test.go" { // no binary, and not this
+			for _, name := range named.FindAll(text, -1) {
+				others = append(others, string(name)+"=1")
+			}
+		}
+		return err
+	})
+	if err != nil || len(others) < 100 {
+		t.Fatal(len(others), err)
+	}
+	if notes := c.Misspelt(others); len(notes) > 0 {
+		t.Errorf("taken for misspelt: %q", notes)
 	}
 }
 

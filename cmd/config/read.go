@@ -29,6 +29,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 		LogFormat: "text", Drain: 5 * time.Second, Watchdog: 5 * time.Second,
 		API: API{Listen: "127.0.0.1:2347"}, places: map[string]string{},
 	}
+	r.env = c.reading(r.env)
 	if s.LogFile != "" {
 		c.LogFile, _ = filepath.Abs(s.LogFile)
 	}
