@@ -84,8 +84,8 @@ Ratchet\Server\IoServer::factory($list->blockAddress('192.0.2.1'), 8080)->run();
 	}
 	for _, x := range []struct{ remote, offers, want string }{
 		{"192.0.2.2:5", "other, wamp , soap", "ACCEPT/101 1 Sec-WebSocket-Protocol: wamp"},
-		{"192.0.2.2:5", "other", "ACCEPT/101 1"},
-		{"192.0.2.2:5", "", "ACCEPT/101 1"},
+		{"192.0.2.2:5", "other", "ACCEPT/426 1 No Sec-WebSocket-Protocols requested supported"},
+		{"192.0.2.2:5", "", "ACCEPT/426 1 No Sec-WebSocket-Protocols requested supported"},
 		{"192.0.2.1:5", "wamp", "ACCEPT/403 1 Forbidden"},
 	} {
 		ask(x.remote, x.offers)

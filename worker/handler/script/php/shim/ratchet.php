@@ -1,6 +1,8 @@
 <?php
 namespace Ratchet {
 
+    const VERSION = 'Ratchet/0.4.4'; // Ratchet has it in the file of this interface
+
     interface ConnectionInterface
     {
         public function send($data);
@@ -102,7 +104,8 @@ namespace Ratchet\Server {
         {
             $scheme = 'tcp'; // what is not in a WsServer gets bytes, as in Ratchet
             for ($inner = $this->app; !$inner instanceof \Ratchet\ComponentInterface && isset($inner->component); $inner = $inner->component) {
-                $scheme = $inner instanceof \Ratchet\WebSocket\WsServer ? 'websocket' : $scheme;
+                $http = $inner instanceof \Ratchet\Http\HttpServer && $inner->component instanceof \Ratchet\Http\HttpServerInterface;
+                $scheme = $http || $inner instanceof \Ratchet\WebSocket\WsServer ? 'websocket' : $scheme;
             }
             return new \Pushd\RatchetServer($scheme, $this->listen, [new \Pushd\RatchetRoute('*', $this->app, ['*'], null)], $this->tls);
         }
@@ -209,7 +212,7 @@ namespace Ratchet\WebSocket {
 
     class WsServer
     {
-        public $component;
+        public $component, $pushdStrict = true;
 
         public function __construct($component)
         {
@@ -223,6 +226,7 @@ namespace Ratchet\WebSocket {
 
         public function setStrictSubProtocolCheck($enable)
         {
+            $this->pushdStrict = (bool)$enable;
         }
     }
 }

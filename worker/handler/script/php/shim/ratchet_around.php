@@ -4,22 +4,23 @@ namespace Pushd {
     /** PsrRequest is as much of a PSR-7 request as components ask for, where there is no guzzlehttp/psr7. */
     final class PsrRequest
     {
-        private $lines, $target, $method;
+        private $lines, $target, $method, $body;
 
-        static function of(string $head)
+        static function of(string $head, string $body = '')
         {
             if (\class_exists('GuzzleHttp\Psr7\Message')) {
-                return \GuzzleHttp\Psr7\Message::parseRequest(\rtrim($head) . "\r\n\r\n");
+                return \GuzzleHttp\Psr7\Message::parseRequest(\rtrim($head) . "\r\n\r\n$body");
             }
             if (\function_exists('GuzzleHttp\Psr7\parse_request')) {
-                return \call_user_func('GuzzleHttp\Psr7\parse_request', \rtrim($head) . "\r\n\r\n");
+                return \call_user_func('GuzzleHttp\Psr7\parse_request', \rtrim($head) . "\r\n\r\n$body");
             }
-            return self::ours($head);
+            return self::ours($head, $body);
         }
 
-        static function ours(string $head): self
+        static function ours(string $head, string $body = ''): self
         {
             $r = new self();
+            $r->body = $body;
             $lines = \explode("\r\n", \rtrim($head));
             [$r->method, $r->target] = \explode(' ', (string)\array_shift($lines), 3) + ['GET', '/'];
             $r->lines = [];
@@ -58,6 +59,12 @@ namespace Pushd {
         public function getHeaderLine($name)
         {
             return \implode(', ', $this->getHeader($name));
+        }
+
+        /** The bytes: what asks for a string has one. */
+        public function getBody()
+        {
+            return $this->body;
         }
 
         public function getUri()

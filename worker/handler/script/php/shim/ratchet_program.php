@@ -21,17 +21,37 @@ namespace Pushd {
 
         public function send($data)
         {
-            if (!$this->ended) {
-                RatchetProgram::send($this->pushdId, (string)$data, RatchetProgram::binary($data));
+            $op = self::op($data);
+            if ($op === 8) {
+                $this->goodbye((string)$data);
+            } elseif (!$this->ended && $op < 8) { // pings and pongs are pushd's
+                RatchetProgram::send($this->pushdId, (string)$data, $op === 2 ? Link::BINARY : RatchetProgram::binary($data));
             }
             return $this;
         }
 
+        /** What kind of frame it is; 0: it is none. */
+        private static function op($data): int
+        {
+            return \is_object($data) && \method_exists($data, 'getOpcode') ? (int)$data->getOpcode() : 0;
+        }
+
         public function close($code = 1000)
+        {
+            if (self::op($code) === 8) {
+                $this->goodbye((string)$code);
+            } else {
+                \is_object($code) && $this->send($code);
+                $this->goodbye(\pack('n', \is_int($code) ? $code : 1000));
+            }
+        }
+
+        /** Closes with what is in a frame of it: a code, and why. */
+        private function goodbye(string $payload): void
         {
             if (!$this->ended && !Link::$leaving) {
                 $this->ended = true;
-                Link::end($this->pushdId, \is_int($code) ? $code : 1000);
+                Link::end($this->pushdId, \strlen($payload) > 1 ? \unpack('n', $payload)[1] : 1000, (string)\substr($payload, 2));
             }
         }
 
@@ -43,12 +63,12 @@ namespace Pushd {
                 case 'remoteAddress':
                     return RatchetProgram::ip($this->told(0));
                 case 'httpRequest':
-                    return PsrRequest::of($this->told(3));
+                    return PsrRequest::of(RatchetProgram::asked($this->told(1), $this->told(2), $this->told(3)));
                 case 'httpHeadersReceived':
                     return true;
                 case 'WebSocket': // Ratchet 0.3's
                     require_once __DIR__ . '/ratchet_old.php';
-                    return (object)['request' => new OldRequest($this->told(3)), 'established' => true];
+                    return (object)['request' => new OldRequest(RatchetProgram::asked($this->told(1), $this->told(2), $this->told(3))), 'established' => true];
             }
             return null;
         }
@@ -80,10 +100,13 @@ namespace Pushd {
         /** @var \Ratchet\Server\IpBlackList[] */
         public $lists = [];
 
+        private $strict = true;
+
         public function __construct(string $path, $component, array $origins, ?string $host)
         {
             while (!$component instanceof \Ratchet\ComponentInterface && isset($component->component)) {
                 $origins = $component->allowedOrigins ?? $origins;
+                $this->strict = $component->pushdStrict ?? $this->strict;
                 if ($component instanceof \Ratchet\Server\IpBlackList) {
                     $this->lists[] = $component;
                 }
@@ -97,8 +120,33 @@ namespace Pushd {
 
         public function takes(string $path, string $host): bool
         {
-            $pattern = '~^' . \preg_replace('/\\\\\{\w+\\\\\}/', '[^/]+', \preg_quote($this->path, '~')) . '$~';
-            return $this->path === '*' || \preg_match($pattern, $path) && ($this->host === null || $this->host === '' || $this->host === $host);
+            return $this->path === '*' || $this->matches($path) !== null && ($this->host === null || $this->host === '' || $this->host === $host);
+        }
+
+        /** What stands for the names in braces, null: the path is another. */
+        private function matches(string $path): ?array
+        {
+            $pattern = '~^' . \preg_replace('/\\\\\{(\w+)\\\\\}/', '(?<$1>[^/]+)', \preg_quote($this->path, '~')) . '$~';
+            return \preg_match($pattern, $path, $m) ? \array_filter($m, 'is_string', \ARRAY_FILTER_USE_KEY) : null;
+        }
+
+        /** A target as components see it: the parameters of the path stand in the query, where that has not the same name. */
+        public function target(string $target): string
+        {
+            [$path, $query] = \explode('?', $target, 2) + [1 => ''];
+            \parse_str($query, $given);
+            $pairs = [];
+            foreach (\array_diff_key($this->matches($path) ?? [], $given) as $name => $value) {
+                $pairs[] = "$name=" . \rawurlencode(\rawurldecode($value));
+            }
+            $query !== '' && $pairs[] = $query;
+            return $pairs ? "$path?" . \implode('&', $pairs) : $path;
+        }
+
+        /** Whether it has plain requests, and no WebSocket. */
+        public function isHttp(): bool
+        {
+            return $this->component instanceof \Ratchet\Http\HttpServerInterface;
         }
 
         public function blocks(string $ip): bool
@@ -111,8 +159,8 @@ namespace Pushd {
             return false;
         }
 
-        /** The first protocol of the client's that the component speaks, as a line of the answer. */
-        public function protocol(string $offered): string
+        /** The first protocol of the client's that the component speaks, as a line of the answer; null: it is not let in without one. */
+        public function protocol(string $offered): ?string
         {
             $spoken = $this->component instanceof \Ratchet\WebSocket\WsServerInterface ? (array)$this->component->getSubProtocols() : [];
             foreach (\array_map('trim', \explode(',', $offered)) as $name) {
@@ -120,13 +168,13 @@ namespace Pushd {
                     return "Sec-WebSocket-Protocol: $name\r\n";
                 }
             }
-            return '';
+            return $spoken && $this->strict ? null : '';
         }
 
         /** Whether handshakes are not all answered alike. */
         public function chooses(): bool
         {
-            return $this->path !== '*' || $this->lists || !\in_array('*', $this->origins, true) || $this->component instanceof \Ratchet\WebSocket\WsServerInterface;
+            return $this->path !== '*' || $this->lists || $this->isHttp() || !\in_array('*', $this->origins, true) || $this->component instanceof \Ratchet\WebSocket\WsServerInterface;
         }
 
         /** A browser names where its page is from; others say nothing. */
@@ -235,7 +283,16 @@ namespace Pushd {
 
         public function wants(): array
         {
-            return $this->asks ? ['open', 'close', 'full', 'handshake'] : ['open', 'close', 'full'];
+            $wants = ['open', 'close', 'full'];
+            if ($this->asks) {
+                $wants[] = 'handshake';
+            }
+            foreach ($this->servers as $s) {
+                foreach ($s->routes as $r) {
+                    $r->isHttp() && $wants[] = 'request';
+                }
+            }
+            return \array_values(\array_unique($wants));
         }
 
         /** Ratchet's close() sends a goodbye, and onClose runs when that is out: a foreach over all clients may close them. */
@@ -259,14 +316,43 @@ namespace Pushd {
         {
             [$remote, $local, $target, $head] = \explode("\0", $data, 4) + ['', '', '', ''];
             $request = PsrRequest::ours($head);
+            $protocol = null;
             $route = $this->route($local, $target, $request->getHeaderLine('Host'));
             if ($route === null) {
                 Link::frame(Link::ACCEPT, $id, 'Not Found', 0, 404);
             } elseif (!$route->allows($request->getHeaderLine('Origin')) || $route->blocks(self::ip($remote))) {
                 Link::frame(Link::ACCEPT, $id, 'Forbidden', 0, 403);
+            } elseif ($route->isHttp()) {
+                Link::frame(Link::ACCEPT, $id, 'there is no WebSocket here', 0, 400);
+            } elseif (($protocol = $route->protocol($request->getHeaderLine('Sec-WebSocket-Protocol'))) === null) {
+                Link::frame(Link::ACCEPT, $id, 'No Sec-WebSocket-Protocols requested supported', 0, 426);
             } else {
-                Link::frame(Link::ACCEPT, $id, $route->protocol($request->getHeaderLine('Sec-WebSocket-Protocol')), 0, 101);
+                Link::frame(Link::ACCEPT, $id, $protocol, 0, 101);
             }
+        }
+
+        public function request(int $id, string $remote, string $local, string $raw): void
+        {
+            [$method, $target, $rest] = \explode(' ', $raw, 3) + ['GET', '/', ''];
+            $route = $this->route($local, $target, PsrRequest::ours((string)\strstr($raw . "\r\n\r\n", "\r\n\r\n", true))->getHeaderLine('Host'));
+            if ($route === null) {
+                parent::request($id, $remote, $local, $raw);
+            } elseif (!$route->isHttp()) {
+                Link::frame(Link::RESPOND, $id, "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n\r\nthis path speaks WebSocket\n");
+            } elseif ($route->blocks(self::ip($remote))) {
+                Link::frame(Link::RESPOND, $id, "HTTP/1.1 403 Forbidden\r\n\r\n");
+            } else {
+                require_once __DIR__ . '/ratchet_http.php';
+                RatchetHttp::serve($id, $remote, $route->component, "$method " . $route->target($target) . " $rest");
+            }
+        }
+
+        /** The head of a handshake as the component of its route sees it. */
+        static function asked(string $local, string $target, string $head): string
+        {
+            $route = self::$one->route($local, $target, PsrRequest::ours($head)->getHeaderLine('Host'));
+            [$method, , $rest] = \explode(' ', $head, 3) + ['GET', '/', ''];
+            return $route ? "$method " . $route->target($target) . " $rest" : $head;
         }
 
         private function route(string $local, string $target, string $host): ?RatchetRoute
@@ -299,11 +385,15 @@ namespace Pushd {
         /** Runs a callback; what it throws is the component's to judge. */
         private function call(int $id, string $name, ...$args): void
         {
-            $component = $this->component($id);
             $c = Conns::get($id);
             if ($name === 'onClose') {
                 $c->closed();
             }
+            self::attempt($this->component($id), $c, $name, ...$args);
+        }
+
+        static function attempt($component, $c, string $name, ...$args): void
+        {
             try {
                 $component->$name($c, ...$args);
             } catch (\Exception $e) {
@@ -343,6 +433,9 @@ namespace Pushd {
 
         public function close(int $id, int $code): void
         {
+            if (\class_exists(RatchetHttp::class, false) && RatchetHttp::gone($id)) {
+                return;
+            }
             $this->call($id, 'onClose');
         }
     }

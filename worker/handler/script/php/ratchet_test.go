@@ -1,0 +1,73 @@
+package php_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
+)
+
+const ratchetApp = `
+namespace Ratchet\RFC6455\Messaging { // as of the package that Ratchet brings along
+    class Frame {
+        private $data, $op;
+        function __construct($data, $final = true, $op = 1) { $this->data = $data; $this->op = $op; }
+        function getOpcode() { return $this->op; }
+        function __toString() { return $this->data; }
+    }
+}
+namespace {
+    use Ratchet\ConnectionInterface;
+    use Ratchet\RFC6455\Messaging\Frame;
+    class Room extends Ratchet\Server\EchoServer {
+        function onMessage(ConnectionInterface $c, $m) {
+            if ($m === 'frames') { $c->send(new Frame('ping', true, 9)); $c->send(new Frame('bytes', true, 2)); }
+            if ($m === 'query') $c->send($c->httpRequest->getUri()->getQuery());
+            if ($m === 'bye') $c->close(new Frame(pack('n', 4005) . 'go away', true, 8));
+        }
+    }
+    class Page implements Ratchet\Http\HttpServerInterface {
+        function onOpen(ConnectionInterface $c, $r = null) {
+            $c->send("HTTP/1.1 200 OK\r\n\r\n");
+            if ($r->getMethod() === 'GET') { $c->send($r->getUri()->getQuery()); $c->close(); } else $c->send('more of ' . $r->getBody());
+        }
+        function onMessage(ConnectionInterface $c, $m) {}
+        function onClose(ConnectionInterface $c) { Pushd\publish('x', 'closed ' . Ratchet\VERSION); }
+        function onError(ConnectionInterface $c, Exception $e) {}
+    }
+    $app = new Ratchet\App('localhost', 8080);
+    $app->route('/room/{room}', new Room, ['*']);
+    $app->route('/page/{name}', new Page, ['*']);
+    $app->run();
+}`
+
+// TestRatchetRoutes: parameters of a route stand in the query, frames are what they say they
+// are, and a component of HTTP answers requests.
+func TestRatchetRoutes(t *testing.T) {
+	h := serve(t, program(t, ratchetApp), "start")
+	if !slices.Contains(h.welcome.Wants, script.WantRequest) {
+		t.Errorf("wants %q", h.welcome.Wants)
+	}
+	h.openAt(script.Open, 1, "", "websocket://127.0.0.1:8080", "/room/a%20b?x=1", "GET /room/a%20b?x=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.message(1, "query")
+	h.want("SEND 1 room=a%20b&x=1")
+	h.message(1, "frames")
+	h.want("SEND+1 1 bytes")
+	h.message(1, "bye")
+	h.want("END/4005 1 go away")
+	request := func(id uint64, raw string) {
+		h.write(append(script.AppendRequest(nil, id, "192.0.2.1:5", "websocket://127.0.0.1:8080", len(raw)), raw...))
+	}
+	request(2, "GET /page/news HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.want("RESPOND 2 HTTP/1.1 200 OK\r\n\r\nname=news", "PUBLISH 0 x closed Ratchet/0.4.4")
+	request(3, "POST /page/news HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+	h.want("RESPOND+1 3 HTTP/1.1 200 OK\r\n\r\nmore of hi")
+	h.closed(3)
+	h.want("PUBLISH 0 x closed Ratchet/0.4.4")
+	request(4, "GET /room/a HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.want("RESPOND 4 HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n\r\nthis path speaks WebSocket")
+	request(5, "GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.want("RESPOND 5 HTTP/1.1 404 Not Found\r\nContent-Type: text/plain")
+	h.openAt(script.Handshake, 6, "", "websocket://127.0.0.1:8080", "/page/x", "GET /page/x HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.want("ACCEPT/400 6 there is no WebSocket here")
+}
