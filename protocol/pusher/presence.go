@@ -1,6 +1,9 @@
 package pusher
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // Member is a user of a presence channel.
 type Member struct {
@@ -46,6 +49,17 @@ func PresenceSucceeded(channel string, members []Member) []byte {
 		data = appendInfo(data, members[i].Info)
 	}
 	return Event(EventSucceeded, channel, string(append(data, "}}}"...)))
+}
+
+// Listed returns m in the form in which a list that PresenceSucceeded has made
+// tells it: another connection of the user may have come first.
+func Listed(list []byte, m Member) Member {
+	ids, _, ok := bytes.Cut(list, []byte(`],\"hash\":{`))
+	if ok && whole(json.RawMessage(m.ID)) {
+		// What stands in an id is escaped once more, so this is one, whole.
+		m.Number = !bytes.Contains(ids, []byte(`\"`+m.ID+`\"`))
+	}
+	return m
 }
 
 // MemberAdded tells of the first connection of a user.

@@ -113,6 +113,27 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestListed: an id is found in a list as it is told there, whatever stands in others.
+func TestListed(t *testing.T) {
+	others := []Member{{ID: `a"5"`}, {ID: `,5,`}, {ID: `],"hash":{`}, {ID: `"`}, {ID: "55"}, {ID: "5.0", Info: json.RawMessage(`"5"`)}}
+	for _, number := range []bool{true, false} {
+		for _, mine := range []bool{true, false} {
+			list := PresenceSucceeded("presence-a", append(others, Member{ID: "5", Number: number}))
+			if got := Listed(list, Member{ID: "5", Number: mine}); got.Number != number || got.ID != "5" {
+				t.Errorf("listed as a number: %t; read: %+v", number, got)
+			}
+		}
+	}
+	for _, id := range []string{"a", "5.0", "05", ""} {
+		if got := Listed(PresenceSucceeded("presence-a", []Member{{ID: id}}), Member{ID: id}); got.Number {
+			t.Errorf("%q is a number", id)
+		}
+	}
+	if got := Listed([]byte(`{"of":"another kind"}`), Member{ID: "5", Number: true}); !got.Number {
+		t.Error("the form is forgotten")
+	}
+}
+
 // TestParse takes what clients send and refuses every wrong shape.
 func TestParse(t *testing.T) {
 	m, err := Parse([]byte(`{"event":"client-a","channel":"c","data":{"x":1},"more":[]}`))

@@ -64,7 +64,7 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 		_ = c.Set(recoverKey+channel, "")
 		return true
 	}
-	h.keeper.Admitted(c.ID(), n.Target)
+	h.keeper.Admitted(c.ID(), n.Target, told(c, channel, n.Message.Data))
 	h.join(c, a, n.Target)
 	if n.Code == keeper.CodeSubscribed {
 		return h.past(c, n, channel)

@@ -114,6 +114,38 @@ func TestPresence(t *testing.T) {
 	b.want(200, `{"users":[{"id":"2"}]}`, "GET", "channels/"+room+"/users", nil)
 }
 
+// TestFormOfNumbers: a user who came first by a number is told as one by all that
+// tells of it, whatever the user's other connections have signed.
+func TestFormOfNumbers(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	one, two := crowd(t, s)
+	third := join(t, s, mainPath)
+	const room = "presence-room"
+	for _, x := range []struct {
+		p    *pusher
+		data string
+		ids  string
+	}{{one, `{"user_id":5}`, `[5]`}, {two, `{"user_id":"5"}`, `[5]`}, {third, `{"user_id":"6"}`, `[`}} {
+		x.p.ask(room, x.data)
+		if g := x.p.want("pusher_internal:subscription_succeeded", room, "*"); !strings.Contains(g.text(), `"ids":`+x.ids) {
+			t.Errorf("%s: %s", x.data, g.text())
+		}
+	}
+	says := func(p *pusher, id string) {
+		t.Helper()
+		p.send("client-x", room, object{})
+		if _, raw := third.Read(); !strings.HasSuffix(string(raw), `,"data":{},"user_id":`+id+`}`) {
+			t.Errorf("a client event: %s, want user_id %s", raw, id)
+		}
+	}
+	says(two, "5")
+	s.MustRun("reload")
+	says(two, "5")
+	one.leave(room)
+	two.leave(room)
+	third.want("pusher_internal:member_removed", room, `{"user_id":5}`)
+}
+
 // TestPresenceRefused: data that is wrong, missing or too long, a full channel,
 // a second subscription.
 func TestPresenceRefused(t *testing.T) {

@@ -83,6 +83,17 @@ func setMember(c *worker.Conn, channel string, m wire.Member) error {
 // forgetMember undoes setMember.
 func forgetMember(c *worker.Conn, channel string) { _ = c.Set(memberKey+channel, "") }
 
+// told notes the form in which a channel's list tells the connection's member, so
+// that its client events say the same.
+func told(c *worker.Conn, channel string, list []byte) wire.Member {
+	m := member(c, channel)
+	was := m.Number
+	if m = wire.Listed(list, m); m.Number != was {
+		_ = setMember(c, channel, m) // without room the form is its own
+	}
+	return m
+}
+
 // member returns who the connection is in a presence channel.
 func member(c *worker.Conn, channel string) (m wire.Member) {
 	id, info, _ := strings.Cut(c.Get(memberKey+channel), "\x00")

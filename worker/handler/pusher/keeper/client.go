@@ -132,11 +132,12 @@ func (c *Client) Have(conn, channel string, m wire.Member) {
 	c.tell(op{Kind: opHave, Channel: channel, Conn: conn}.of(m))
 }
 
-// Admitted notes that a session has acted on CodeSubscribed.
-func (c *Client) Admitted(conn, channel string) {
+// Admitted notes that a session has acted on CodeSubscribed, and the form in which
+// the channel tells its member: a keeper that begins anew is to tell no other.
+func (c *Client) Admitted(conn, channel string, m wire.Member) {
 	at := key{conn, channel}
 	if s := c.presence[at]; s != nil {
-		s.admitted = true
+		s.admitted, s.member.Number = true, m.Number
 	}
 }
 

@@ -100,16 +100,23 @@ func TestTerminate(t *testing.T) {
 }
 
 // TestNumbers: a user whose id was given as a number is listed so, for those who
-// can read it, through a new keeper too.
+// can read it, through a new keeper too, also when only a connection is left that
+// has given it as a string.
 func TestNumbers(t *testing.T) {
 	s := newSim(t, 1)
 	p := s.start(0, 1)
 	s.run(time.Second)
-	for _, m := range []wire.Member{{ID: "b"}, {ID: "7", Number: true}} {
+	var first *conn
+	for _, m := range []wire.Member{{ID: "b"}, {ID: "7", Number: true}, {ID: "7"}} {
 		c := s.connect(p, m.ID)
+		if m.Number {
+			first = c
+		}
 		c.subs["a:presence-x"] = &sub{}
 		p.client.Join(c.id, "a:presence-x", m)
 	}
+	s.run(time.Second)
+	p.client.Leave(first.id, "a:presence-x")
 	s.run(time.Second)
 	s.killKeeper()
 	s.startKeeper()

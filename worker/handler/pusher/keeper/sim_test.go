@@ -349,7 +349,7 @@ func (s *sim) notice(c *conn, p *worker.Publication) {
 			return
 		}
 		sub.in, sub.since = true, s.now
-		c.proc.client.Admitted(c.id, p.Target)
+		c.proc.client.Admitted(c.id, p.Target, wire.Listed(p.Data, wire.Member{ID: c.user}))
 		sub.view = map[string]bool{}
 		for _, id := range rosterIn(p.Data) {
 			sub.view[id] = true
