@@ -28,7 +28,7 @@ func (b *planner) phpGroups() {
 		return
 	}
 	w := config.Worker{Settings: worker.DefaultSettings(), Handler: &config.Route{Handler: "script", Origins: []string{"*"}}}
-	w.Settings.Limits.MaxMessage, w.Settings.Limits.MaxQueue = phpMaxMessage, phpMaxQueue
+	w.Settings.Limits.MaxMessage, w.Settings.Limits.MaxBody, w.Settings.Limits.MaxQueue = phpMaxMessage, phpMaxBody, phpMaxQueue
 	b.phpDeclared(w, c, map[string]any{
 		"allow_root": os.Getenv(phpRootEnv) != "", "watch": os.Getenv(phpWatchEnv) != "", "output": "raw",
 	})
@@ -198,6 +198,10 @@ func absolute(dir, name string) (string, error) {
 // phpMaxMessage is what Workerman takes by default rather than what we do, in
 // bytes: its programs are not written for less.
 const phpMaxMessage = 1 << 20
+
+// phpMaxBody is what Swoole takes of a request by default, in bytes: a form with a
+// picture is more than our default.
+const phpMaxBody = 2 << 20
 
 // phpMaxQueue lets Workerman's own limit act before ours, in bytes: a program is
 // told at half of it (FULL), and what it sends then waits in PHP (shim/outbox.php).

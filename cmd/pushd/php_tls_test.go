@@ -73,8 +73,10 @@ $s->start();`)
 		t.Errorf("max_conn is not said:\n%s", out)
 	}
 	plan := strings.ReplaceAll(s.MustRun("plan", "--json"), " ", "")
-	if !strings.Contains(plan, `"max_message":2000`) {
-		t.Errorf("package_max_length is not in the plan:\n%s", plan)
+	for _, limit := range []string{`"max_message":2000`, `"max_body":2097152`} { // package_max_length, and what a form may have
+		if !strings.Contains(plan, limit) {
+			t.Errorf("%s is not in the plan:\n%s", limit, plan)
+		}
 	}
 	ask := func(more ...tls.Certificate) (string, error) {
 		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: pushdtest.Timeout}, "tcp", fmt.Sprintf("127.0.0.1:%d", s.Port),
