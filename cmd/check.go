@@ -181,6 +181,7 @@ func notes(cfg *config.Config) []string {
 	if len(cfg.Apps) > 0 && !pusher {
 		out = append(out, "apps are configured, but no route has the handler pusher")
 	}
+	out = append(out, deadEnds(cfg)...)
 	out = append(out, shortSecrets(cfg)...)
 	out = append(out, oddIDs(cfg)...)
 	out = append(out, fewStreams(cfg)...)
@@ -196,6 +197,29 @@ func notes(cfg *config.Config) []string {
 		out = append(out, "drain = 0: a stop or restart cuts all clients at the same moment")
 	}
 	return out
+}
+
+// deadEnds are routes of the handler pusher at which its clients find nothing: they
+// come with their key in the path, or with that of the HTTP API.
+func deadEnds(cfg *config.Config) (out []string) {
+	for _, w := range cfg.Workers {
+		for _, r := range w.All() {
+			p := r.Pattern
+			switch {
+			case r.Handler != "pusher":
+			case p == "" && !slices.ContainsFunc(w.Listen, speaksHTTP):
+				out = append(out, fmt.Sprintf("%s: clients of the handler pusher come by websocket:// and http://, and find no way in", r.At))
+			case p != "" && !strings.HasSuffix(p, "*") && !strings.HasSuffix(p, "/up") && !strings.Contains(p, "{key}") && !strings.Contains(p, "/apps/"):
+				out = append(out, fmt.Sprintf(`%s: the handler pusher has nothing there: write "/app/{key}" for clients, "/apps/*" for back ends`, r.At))
+			}
+		}
+	}
+	return out
+}
+
+func speaksHTTP(listen string) bool {
+	s := strings.TrimSuffix(config.Scheme(listen), "+tls")
+	return s == "websocket" || s == "http"
 }
 
 // fewStreams says, once, how many streams of events a browser opens to a host over

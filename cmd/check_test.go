@@ -71,6 +71,18 @@ var unfit = []struct{ name, config, want string }{
 	{"no such group", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\ngroup = \"nobody-at-all\"\n", `group "nobody-at-all"`},
 	{"no folder for the log", "log_file = \"none/pushd.log\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\n", "pushd.toml:1: log_file: "},
 	{"history on several machines", "[broker]\nurl = \"nats://127.0.0.1:4222\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\n[[channel]]\nmatch = \"a\"\nhistory = 1\n", "pushd.toml:5: channel[0]: history with [broker] url"},
+	{"one socket by two names", "[[worker]]\nlisten = [\"websocket://{{dir}}/x.sock\", \"text://{{dir}}/./x.sock\"]\n", "/x.sock is used twice, first by "},
+	{"one socket, relative", "[[ingest]]\nlisten = \"unix://x.sock\"\n[[worker]]\nlisten = \"websocket://{{dir}}/x.sock\"\n", ": ingest[0] as unix:///"},
+	{"the control socket", "[[worker]]\nlisten = \"websocket://{{dir}}/run/control.sock\"\n", "/run/control.sock is pushd's own in runtime_dir"},
+	{"the state", "[[ingest]]\nlisten = \"unix://run/state.json\"\n", "pushd.toml:2: ingest[0].listen: "},
+	{"the log of a daemon", "[[ingest]]\nlisten = \"unix://run/pushd.log\"\n", "pushd.toml:2: ingest[0].listen: "},
+	{"overlap with the default", "[[ingest]]\nlisten = \"tcp://127.0.0.1:2346\"\n", "pushd.toml: worker[0]: "},
+	{"forgetful group", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nchannels = [ { match = \"orders.*\", slow = \"drop-oldest\" } ]\n[[channel]]\nmatch = \"orders.*\"\nhistory = 9\n", `worker[0]: channels: slow = "drop-oldest" forgets messages of match = "orders.*"`},
+	{"a short header", "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\nlimits = { max_header = 10 }\n", "pushd.toml:3: worker[0].limits.max_header: "},
+	{"a cookie that is none", inRoute(`"/n" = { handler = "notify", options = { secret = "0123456789abcdef", cookie = "a b;" } }`), `cookie: "a b;" is no name`},
+	{"a webhook's port", "[[app]]\nid = \"1\"\nkey = \"k\"\nsecret = \"0123456789abcdef\"\nwebhooks = [ { url = \"http://h:99999/\" } ]\n", "url: write"},
+	{"all of an app", "[[app]]\nid = \"a b\"\nkey = \"k k\"\n", `id "a b": use up to`},
+	{"all domains", "[[worker]]\nlisten = \"wss://127.0.0.1:{{port}}\"\ntls = { acme = [\"a b\", \"localhost\"] }\n", `"a b", "localhost": no domain`},
 	{"a folder as the log", "log_file = \"..\"\n[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\n", "pushd.toml:1: log_file: "},
 }
 
@@ -365,6 +377,14 @@ func TestNotesSeeTheHandlerOfAGroup(t *testing.T) {
 	}
 	if all := strings.Join(read("[[worker]]\nlisten = \"http://0.0.0.0:80\"\nhandler = { handler = \"notify\", options = { secret = \"0123456789abcdef\" } }\n"), "\n"); !strings.Contains(all, "streams of events") {
 		t.Errorf("no word of the streams of a group's handler: %q", all)
+	}
+	for route, want := range map[string]bool{
+		`routes = { "/app/{id}" = "pusher" }`: true, `routes = { "/app" = "pusher" }`: true, "handler = \"pusher\"\nlisten = \"udp://127.0.0.1:1\"": true,
+		`routes = { "/app/{key}" = "pusher", "/x/up" = "pusher", "/fallback/*" = "pusher", "/x/apps/{id}/events" = "pusher" }`: false,
+	} {
+		if all := strings.Join(read("[[worker]]\n"+route+"\n"), "\n"); strings.Contains(all, "the handler pusher") != want {
+			t.Errorf("%s: %q", route, all)
+		}
 	}
 }
 

@@ -72,6 +72,11 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 	b.broker()
 	b.fix()
 	b.checkProcesses()
+	for _, l := range b.plan.Listeners {
+		if err := b.plan.Own(l.Address, p.Name+".log"); err != nil {
+			b.fail(c.Place(l.Address), err)
+		}
+	}
 	if len(b.errs) > 0 {
 		return nil, b.errs
 	}
@@ -257,10 +262,29 @@ func (b *planner) group(at string, g master.Group, socket config.Socket, spec *g
 	if err := worker.CheckTLS(g.Listen, &s); err != nil {
 		b.fail(at, err)
 	}
+	b.slowChannels(at, &s)
 	g.Copies = b.copies(s.TLS)
 	g.Scripts = spec.scripts()
 	g.Spec = mustJSON(workerSpec{processSpec: b.process(), TrustedProxies: b.config.TrustedProxies, Group: spec})
 	b.plan.Workers = append(b.plan.Workers, g)
+}
+
+// slowChannels judges a group's policies beside the rules that hold for all, which
+// they come before.
+func (b *planner) slowChannels(at string, s *worker.Settings) {
+	if len(s.SlowChannels) == 0 {
+		return
+	}
+	var rules channel.Rules
+	for _, c := range s.SlowChannels {
+		rules = append(rules, channel.Rule{Match: c.Match, Slow: c.Slow})
+	}
+	rules = append(rules, b.program.channels(processSpec{Channels: b.config.Rules()})...)
+	for _, f := range rules.Check() {
+		if f.Rule < len(s.SlowChannels) {
+			b.fail(at, fmt.Errorf("channels: slow = %w", f.Err))
+		}
+	}
 }
 
 // minUserTimeout lets a lost packet be sent again before its connection is given

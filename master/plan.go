@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -180,6 +181,26 @@ func (p *Plan) checkListeners() (known map[string]bool, err error) {
 		known[l.Address], sockets[e] = true, l.Address
 	}
 	return known, nil
+}
+
+// Own says that address is a unix socket in the place of a file that a master, or
+// who starts it, has in its runtime directory; others are names of further ones.
+func (p *Plan) Own(address string, others ...string) error {
+	e, err := endpointOf(address)
+	if err != nil || e.network != "unix" || !sameFolder(filepath.Dir(e.address), p.RuntimeDir) {
+		return nil // what is no address is told elsewhere
+	}
+	name := strings.TrimSuffix(filepath.Base(e.address), ".new")
+	if !slices.Contains(append(others, lockFile, stateFile, controlSock, busSock), name) {
+		return nil
+	}
+	return fmt.Errorf("%s is pushd's own in runtime_dir: give the socket another name", e.address)
+}
+
+func sameFolder(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return filepath.Clean(a) == filepath.Clean(b) || errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // checkCopies returns the names of the plan's copies.

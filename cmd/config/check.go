@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ func check(c *Config, r *reader) {
 	var sockets claims
 	listen := func(shown, at, key string) {
 		if other := sockets.add(shown, at, key); other != nil && other.key == key {
-			r.fail(at, "%s is used twice, first by %s", shown, other.at)
+			r.fail(at, "%s is used twice, first by %s%s", shown, other.at, inOtherWords(other.shown, shown))
 		} else if other != nil {
 			r.fail(at, "%s and %s of %s cannot both be bound: one takes in the other", shown, other.shown, other.at)
 		}
@@ -79,18 +80,31 @@ func check(c *Config, r *reader) {
 	}
 	for _, w := range c.Workers {
 		claim("the name "+w.Name, w.At, w.Name, names)
+		at := w.At
+		if c.Override.Listen != nil {
+			at = "PUSHD_LISTEN"
+		}
 		for _, addr := range w.Listen {
-			listen(addr, w.At, socketKey(addr))
+			listen(addr, at, socketKey(addr))
 		}
 	}
 	ids := map[string]string{}
 	for _, a := range c.Apps {
-		if err := errors.Join(a.Validate(), worker.ChannelsTaken(a.ID)); err != nil {
-			r.fail(a.At, "%v", err)
+		for _, err := range append(a.Faults(), worker.ChannelsTaken(a.ID)) {
+			if err != nil {
+				r.fail(a.At, "%v", err)
+			}
 		}
 		claim("the app id "+a.ID, a.At, "id "+a.ID, ids)
 		claim("this app's key", a.At, "key "+a.Key, ids)
 	}
+}
+
+func inOtherWords(first, second string) string {
+	if first == second {
+		return ""
+	}
+	return " as " + first
 }
 
 // IngestName is the name of the worker group of the i-th [[ingest]], if that
@@ -103,13 +117,22 @@ func socketKey(addr string) string {
 	if strings.HasPrefix(rest, "unix://") {
 		scheme, rest, _ = strings.Cut(rest, "://")
 	}
-	switch scheme {
-	case "unix":
-		return "unix " + rest
-	case "udp":
+	switch {
+	case strings.HasPrefix(rest, "/"):
+		return "unix " + place(rest)
+	case scheme == "udp":
 		return "udp " + rest
 	}
 	return "tcp " + rest
+}
+
+// place is one name of a path that may have several.
+func place(path string) string {
+	dir, name := filepath.Split(filepath.Clean(path))
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	return filepath.Join(dir, name)
 }
 
 // claims are the sockets of a config.
@@ -249,7 +272,7 @@ func (t *table) checkBroker(b Broker) {
 	}
 	for one := range strings.SplitSeq(b.URL, ",") {
 		u, err := url.Parse(strings.TrimSpace(one))
-		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Host == "" {
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Host == "" || badPort(u) {
 			t.fail(t.where("url"), `write "nats://host:4222", several separated by commas`) // may hold a password
 			return
 		}
@@ -437,7 +460,16 @@ func (t *table) checkWebhook(h pusher.Webhook) {
 		}
 	}
 	u, err := url.Parse(h.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || badPort(u) {
 		t.fail(t.where("url"), `write "https://host/path"`)
 	}
+}
+
+// badPort reports whether a URL names a port that there is not.
+func badPort(u *url.URL) bool {
+	if u.Port() == "" {
+		return false
+	}
+	n, err := strconv.Atoi(u.Port())
+	return err != nil || n < 1 || n > 65535
 }

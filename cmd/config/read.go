@@ -61,7 +61,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 		c.Workers = append(c.Workers, g.worker(c, i))
 	}
 	if !s.Program && len(c.Workers) == 0 {
-		c.Workers = []Worker{r.table("", nil, "").worker(c, 0)}
+		c.Workers = []Worker{r.table("worker[0]", nil, "").worker(c, 0)}
 	}
 	c.Override = t.override()
 	if !s.Program && len(c.Workers) > 0 {

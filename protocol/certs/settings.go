@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -44,13 +45,20 @@ type Order struct {
 
 // Check finds domains that TLS-ALPN-01 cannot prove.
 func (o *Order) Check() error {
+	var wild, wrong []string
 	for _, d := range o.Domains {
 		switch {
 		case strings.HasPrefix(d, "*."):
-			return fmt.Errorf("%q: a wildcard cannot be proved over TLS: order it by certbot with a DNS plugin, and name its files as cert and key", d)
+			wild = append(wild, strconv.Quote(d))
 		case !domain().MatchString(d) || net.ParseIP(d) != nil:
-			return fmt.Errorf("%q is no domain that an authority issues for", d)
+			wrong = append(wrong, strconv.Quote(d))
 		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%s: no domain that an authority issues for", strings.Join(append(wrong, wild...), ", "))
+	}
+	if len(wild) > 0 {
+		return fmt.Errorf("%s: a wildcard cannot be proved over TLS: order it by certbot with a DNS plugin, and name its files as cert and key", strings.Join(wild, ", "))
 	}
 	if len(o.Domains) == 0 {
 		return errors.New("acme names no domain")

@@ -107,41 +107,35 @@ const MaxEventData = 512 << 10
 // values, and the list of a channel's members is one message.
 const MaxMemberSize = 32 << 10
 
-// Validate finds what is wrong with the app. Its messages hold no secret.
-func (a *App) Validate() error {
-	switch {
-	case a.ID == "" || a.Key == "" || a.Secret == "":
-		return errors.New("an app needs id, key and secret")
-	case !appName(a.ID):
-		return fmt.Errorf("id %q: use up to %d letters, digits, '.', '_' and '-'", a.ID, maxAppName)
-	case !appName(a.Key):
-		return fmt.Errorf("key: use up to %d letters, digits, '.', '_' and '-'", maxAppName)
-	case a.MaxMember < 0 || a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 ||
-		a.ClientEventRate < 0 || a.SubscriptionRate < 0:
-		return errors.New("a limit is negative: 0 means no limit")
-	case a.MaxEvent > MaxEventData:
-		return fmt.Errorf("max_event is over %d KiB, which is the most that a publication carries", MaxEventData>>10)
-	case a.MaxMember > MaxMemberSize:
-		return fmt.Errorf("max_member_size is over %d KiB, which is the most that a connection holds beside the rest", MaxMemberSize>>10)
-	case a.AnonymousTimeout < 0 || a.AnonymousTimeout > 0 && a.AnonymousTimeout < time.Second:
-		return errors.New("anonymous_timeout: at least one second, or 0 for never")
-	case a.ActivityTimeout < time.Second || a.ActivityTimeout%time.Second != 0:
-		return errors.New("activity_timeout: whole seconds, at least one")
+// Validate finds what is wrong with the app.
+func (a *App) Validate() error { return errors.Join(a.Faults()...) }
+
+// Faults are all that is wrong with the app. Their messages hold no secret.
+func (a *App) Faults() (errs []error) {
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
 	}
+	wrong(a.ID == "" || a.Key == "" || a.Secret == "", "an app needs id, key and secret")
+	wrong(!appName(a.ID), "id %q: use up to %d letters, digits, '.', '_' and '-'", a.ID, maxAppName)
+	wrong(!appName(a.Key), "key: use up to %d letters, digits, '.', '_' and '-'", maxAppName)
+	wrong(a.MaxMember < 0 || a.MaxConnections < 0 || a.MaxChannels < 0 || a.MaxPresenceMembers < 0 || a.MaxEvent < 0 ||
+		a.ClientEventRate < 0 || a.SubscriptionRate < 0, "a limit is negative: 0 means no limit")
+	wrong(a.MaxEvent > MaxEventData, "max_event is over %d KiB, which is the most that a publication carries", MaxEventData>>10)
+	wrong(a.MaxMember > MaxMemberSize, "max_member_size is over %d KiB, which is the most that a connection holds beside the rest", MaxMemberSize>>10)
+	wrong(a.AnonymousTimeout < 0 || a.AnonymousTimeout > 0 && a.AnonymousTimeout < time.Second, "anonymous_timeout: at least one second, or 0 for never")
+	wrong(a.ActivityTimeout < time.Second || a.ActivityTimeout%time.Second != 0, "activity_timeout: whole seconds, at least one")
 	for i, h := range a.Webhooks {
-		if slices.ContainsFunc(a.Webhooks[:i], func(o Webhook) bool { return o.URL == h.URL }) {
-			return errors.New("webhooks: two have the same url, whose events would wait in one file: list the events of both in one")
-		}
+		wrong(slices.ContainsFunc(a.Webhooks[:i], func(o Webhook) bool { return o.URL == h.URL }),
+			"webhooks: two have the same url, whose events would wait in one file: list the events of both in one")
 		for _, e := range h.Events {
-			if !slices.Contains(HookEvents, e) {
-				return fmt.Errorf("webhooks: there is no event %q, but %s", e, strings.Join(HookEvents, ", "))
-			}
+			wrong(!slices.Contains(HookEvents, e), "webhooks: there is no event %q, but %s", e, strings.Join(HookEvents, ", "))
 		}
-		if slices.Contains(h.StartsWith, "") || slices.Contains(h.EndsWith, "") {
-			return errors.New("webhooks: an empty text begins and ends every channel's name: leave it out")
-		}
+		wrong(slices.Contains(h.StartsWith, "") || slices.Contains(h.EndsWith, ""),
+			"webhooks: an empty text begins and ends every channel's name: leave it out")
 	}
-	return nil
+	return errs
 }
 
 // appName keeps ids and keys to what stands in a path and before the ":" of

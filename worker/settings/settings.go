@@ -82,6 +82,9 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
+// minHeader is less than any handshake of a browser takes, in bytes.
+const minHeader = 128
+
 // Validate names the first setting that makes no sense, in a *Error.
 func (s *Settings) Validate() error {
 	if err := s.Slow.Check(); err != nil {
@@ -107,6 +110,9 @@ func (s *Settings) Validate() error {
 		if v.n < 0 {
 			return &Error{v.key, fmt.Errorf("%s is negative: use 0 for no limit", v.key)}
 		}
+	}
+	if l.MaxHeader > 0 && l.MaxHeader < minHeader {
+		return &Error{"limits.max_header", fmt.Errorf("limits.max_header is %d: no client gets in with less than %d bytes", l.MaxHeader, minHeader)}
 	}
 	if s.Redirect != "" {
 		if _, _, err := s.RedirectPort(); err != nil {

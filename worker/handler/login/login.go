@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -44,6 +45,9 @@ func New(o Options) (*Door, error) {
 	}
 	if d.leeway, err = time.ParseDuration(cmp.Or(o.Leeway, "30s")); err != nil || d.leeway < 0 || d.leeway > maxLeeway {
 		return nil, fmt.Errorf("options: leeway: %q is no duration from \"0s\" to \"5m\"", o.Leeway)
+	}
+	if o.Cookie != "" && !websocket.IsToken(o.Cookie) {
+		return nil, fmt.Errorf("options: cookie: %q is no name of a cookie", o.Cookie)
 	}
 	if err := checkNames(o.Channels); err != nil {
 		return nil, fmt.Errorf("options: channels: %w", err)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	wire "github.com/pushd/pushd/protocol/mercure"
+	"github.com/pushd/pushd/protocol/websocket"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/handler/login"
@@ -95,7 +96,7 @@ func New(o worker.Options) (worker.Handler, error) {
 		err = errors.New(`options: needs secret, public_key or jwks: who publishes shows a token`)
 	case opt.Issuer == "" && !opt.Compat:
 		err = errors.New(`options: issuer: needs the iss of the tokens, as Laravel's MERCURE_JWT_ISSUER (or compat = true)`)
-	case strings.ContainsAny(opt.Cookie, " ;=,"):
+	case !websocket.IsToken(opt.Cookie):
 		err = fmt.Errorf("options: cookie: %q is no name of a cookie", opt.Cookie)
 	case strings.ContainsAny(opt.App, ": *"):
 		err = fmt.Errorf("options: app: %q is no id of an app", opt.App)
