@@ -223,10 +223,10 @@ Workerman\Worker::runAll();
 `), "start")
 	h.open(script.Open, 1, "")
 	h.message(1, "a")
-	h.want("MANY 0 1 1 1 12345678", `SESSION 1 {"other":"[true,true,true]"}`)
+	h.want("MANY 0 1 1 1 12345678", `SESSION 1 {"maxSendBufferSize":10,"other":"[true,true,true]"}`)
 	full := script.Frame{Op: script.Full, Conn: 1}.Append(nil) // in one piece with the message: sessions go out when all that has come is done
 	h.write(script.Frame{Op: script.Message, Conn: 1, Payload: []byte("a")}.Append(full))
-	h.want("HELD+1 1", `SESSION 1 {"other":"[null,null,false]","full":1}`) // what waits in PHP, a kill would lose
+	h.want("HELD+1 1", `SESSION 1 {"maxSendBufferSize":10,"other":"[null,null,false]","full":1}`) // what waits in PHP, a kill would lose
 	h.says("error 2: send buffer full and drop package")
 	h.event(script.Frame{Op: script.Drain, Conn: 1})
 	h.want("MANY 0 1 1 12345678", "HELD 1", "SEND 1 drain 1")

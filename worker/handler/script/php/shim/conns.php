@@ -26,10 +26,13 @@ final class Conns
     private static $weak = [];  // id => WeakReference of those that the program holds
     private static $held = [];  // id => true: pushd knows that only this process can find it
     private static $large = []; // id => true: pushd's own part of its session does not fit
+    private static $released = []; // id => true: an object of one that is held is gone, as with a timer that has ended
     private static $used = [], $dirty = [], $last = [], $gone = [];
 
     const SESSION = 65000; // bytes at most
     const LIST = 4000;     // numbers in one frame
+    /** Callbacks of one connection that no other process has. */
+    const CALLBACKS = ['onMessage' => 1, 'onClose' => 1, 'onError' => 1, 'onBufferFull' => 1, 'onBufferDrain' => 1, 'onWebSocketClose' => 1, 'onWebSocketPong' => 1, 'errorHandler' => 1];
 
     static function get(int $id)
     {
@@ -152,6 +155,14 @@ final class Conns
         }
     }
 
+    /** The object of a connection is gone. */
+    static function released(int $id): void
+    {
+        if (isset(self::$held[$id])) {
+            self::$released[$id] = true;
+        }
+    }
+
     /** The end of a batch, or of a timer: sessions go to pushd, objects that nobody holds go. */
     static function settle(): void
     {
@@ -162,6 +173,11 @@ final class Conns
         }
         if (self::$turn) {
             self::sweep();
+        }
+        if (self::$released) {
+            $released = self::$released;
+            self::$released = [];
+            self::recheckAll($released);
         }
         if (self::$gone) {
             self::bury();
@@ -179,7 +195,7 @@ final class Conns
             $pure = true;
             if (isset(self::$dirty[$id])) {
                 $text = Session::encode($vars, $pure);
-                Props::note($id, !$pure || isset(self::$own[$id]['context']));
+                Props::note($id, !$pure || (array)(self::$own[$id]['context'] ?? []));
                 if (\strlen($text) > self::SESSION) {
                     Program::once('session', 'the properties of a connection are larger than 65,000 bytes: a reload does not keep them');
                     $pure = false;
@@ -371,7 +387,7 @@ final class Conns
     /** Whether coroutines, callbacks of its own, unless the program can set them again, what has come of a packet, its number in an array, an object set on it, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(self::$large[$id]) || isset(Numbers::$found[$id]) || isset(Props::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && (isset(self::$own[$id]['onMessage']) || isset(self::$own[$id]['onClose']));
+        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(self::$large[$id]) || isset(Numbers::$found[$id]) || isset(Props::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && isset(self::$own[$id]) && \array_intersect_key(self::$own[$id], self::CALLBACKS);
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

@@ -73,6 +73,11 @@ trait Flyweight
         return $this->pushdId;
     }
 
+    public function __destruct()
+    {
+        Conns::released($this->pushdId);
+    }
+
     public function bury(array $vars, string $told): void
     {
         $this->buried = [$vars, $told];

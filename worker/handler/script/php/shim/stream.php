@@ -182,6 +182,9 @@ namespace Pushd {
                 $this->socket = null;
             }
             $this->tell($this->onClose);
+            if ($this->status === self::STATUS_CLOSED) { // it has not connected anew; what they have captured goes with them
+                $this->onMessage = $this->onClose = $this->onError = $this->onBufferFull = $this->onBufferDrain = null;
+            }
             Faces::drop($this);
         }
 

@@ -83,7 +83,7 @@ namespace Workerman\Connection {
         /** What stays in this process. */
         const OWN = ['onMessage' => 1, 'onClose' => 1, 'onError' => 1, 'onBufferFull' => 1, 'onBufferDrain' => 1,
             'onWebSocketConnect' => 1, 'onWebSocketConnected' => 1, 'onWebSocketClose' => 1, 'onWebSocketPing' => 1, 'onWebSocketPong' => 1,
-            'onConnect' => 1, 'context' => 1, 'maxSendBufferSize' => 1, 'maxPackageSize' => 1, 'transport' => 1,
+            'onConnect' => 1, 'context' => 1, 'transport' => 1,
             'lingerTimeout' => 1, 'errorHandler' => 1, 'headers' => 1, 'pushdPaused' => 1, 'pushdFull' => 1];
 
         const MAX_PACKAGE = 10485760; // Workerman's default, in bytes
@@ -345,6 +345,9 @@ namespace Workerman\Connection {
                 return $value;
             }
             if (isset(self::OWN[$name]) && !$this->isBuried()) {
+                if ($name === 'context') { // something may be put into it
+                    \Pushd\Conns::dirty($this->id);
+                }
                 if (\Pushd\Conns::callback($this->id, $name) === null) {
                     if ($name === 'headers') { // protocol classes add to it
                         $own = &\Pushd\Conns::own($this->id);
@@ -422,7 +425,6 @@ namespace Workerman\Connection {
                         return new \stdClass();
                     }
                     \Pushd\Conns::own($this->id)['context'] = $context = new \stdClass();
-                    \Pushd\Props::note($this->id, true);
                     return $context;
                 case 'lingerTimeout': // pushd's own time for a goodbye counts
                     return self::$defaultLingerTimeout;

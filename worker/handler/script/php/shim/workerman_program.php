@@ -153,10 +153,10 @@ namespace Pushd {
                     $wants[] = 'later';
                 }
             }
-            if ($w->onClose) {
+            if ($w->onClose || isset($w->onWebSocketClose)) {
                 $wants[] = 'close';
             }
-            if (self::$websocket && ($w->onWebSocketConnect || $w->onConnect && self::mentions($w->onConnect, 'onWebSocketConnect'))) {
+            if (self::$websocket && ($w->onWebSocketConnect || $w->onConnect && self::mentions('onWebSocketConnect'))) {
                 $wants[] = 'handshake';
             }
             if ($w->onWorkerStop) {
@@ -174,12 +174,16 @@ namespace Pushd {
             return ['worker' => $this->w] + Places::owners($callbacks);
         }
 
-        /** Whether a callback's own text has a word: it may set callbacks of a connection. */
-        private static function mentions(callable $f, string $word): bool
+        /** Whether the program's own files have a word: a callback, or what it calls, may set callbacks of a connection. */
+        private static function mentions(string $word): bool
         {
-            $r = new \ReflectionFunction(\Closure::fromCallable($f));
-            $lines = @\file((string)$r->getFileName());
-            return !$lines || \strpos(\implode('', \array_slice($lines, $r->getStartLine() - 1, $r->getEndLine() - $r->getStartLine() + 1)), $word) !== false;
+            foreach (\get_included_files() as $file) {
+                $text = \strncmp($file, __DIR__ . '/', \strlen(__DIR__) + 1) === 0 ? '' : (string)@\file_get_contents($file);
+                if (\strpos($text, $word) !== false && !\preg_match('~^\s*namespace\s+Workerman\b~m', $text)) {
+                    return true;
+                }
+            }
+            return false;
         }
 
         /** A client that wants to come in: the program may close it, or add headers to the answer. */
@@ -281,9 +285,23 @@ namespace Pushd {
             }
         }
 
+        /** Whether a message is longer than the connection may send: maxPackageSize of its own. The limit of all is pushd's. */
+        private static function isTooLong(int $id, string $data): bool
+        {
+            $vars = Conns::$vars[$id] ?? '';
+            if (\is_string($vars) && ($vars === '' || $vars[0] !== '"' && \strpos($vars, 'maxPackageSize') === false)) {
+                return false;
+            }
+            $most = Conns::vars($id)['maxPackageSize'] ?? null;
+            return $most !== null && \strlen($data) > $most;
+        }
+
         public function message(int $id, string $data, int $flags): void
         {
-            if ($this->cuts($id)) {
+            if (!self::bytes() && self::isTooLong($id, $data)) {
+                self::once('package', 'a message is longer than $connection->maxPackageSize: its client is closed');
+                Conns::get($id)->goodbye(1009, 'message too long');
+            } elseif ($this->cuts($id)) {
                 Packets::take(Conns::get($id), $id, $data);
             } elseif (!Held::takes($id, $data)) {
                 $this->deliver($id, $data);
@@ -334,18 +352,20 @@ namespace Pushd {
                 TcpConnection::$statistics['connection_count']--;
             }
             unset(Held::$ids[$id]);
-            $own = Conns::callback($id, 'onClose');
-            if ($own === null && !$this->w->onClose && !Conns::callback($id, 'onWebSocketClose')) {
+            $goodbye = self::$websocket && $code !== 1006 && !Ends::has($id) // it has said goodbye
+                ? Conns::callback($id, 'onWebSocketClose') ?? $this->w->onWebSocketClose ?? null : null;
+            $close = Conns::callback($id, 'onClose') ?? $this->w->onClose;
+            if (!$goodbye && !$close) {
                 Conns::closed($id);
                 return;
             }
             $c = Conns::get($id);
             $c->closed();
-            if (self::$websocket && ($f = $c->onWebSocketClose)) {
-                $f($c);
+            if ($goodbye) {
+                $goodbye($c);
             }
-            if ($f = $own ?? $this->w->onClose) {
-                $f($c);
+            if ($close) {
+                $close($c);
             }
         }
 
