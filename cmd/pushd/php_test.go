@@ -247,6 +247,7 @@ func TestPHPBadPrograms(t *testing.T) {
 		{"exits", "<?php echo 'no licence'; exit(1);", "no licence"},
 		{"throws", "<?php throw new Exception('no database');", "no database"},
 		{"start", strings.Replace(phpRoom, "Worker::runAll();", "$w->onWorkerStart = function () { throw new Exception('no cache'); }; Worker::runAll();", 1), "no cache"},
+		{"start, output in a file", strings.Replace(phpRoom, "Worker::runAll();", "Worker::$stdoutFile = __DIR__ . '/out'; $w->onWorkerStart = function () { throw new Exception('no cache'); }; Worker::runAll();", 1), "Uncaught Exception: no cache"},
 		{"sockets", "<?php\n$s = socket_create(AF_INET, SOCK_STREAM, SOL_TCP);\nsocket_bind($s, '127.0.0.1', 1);", "start.php:3 calls socket_bind(): it opens sockets of its own, which pushd cannot keep. The same as a Worker of websocket://, in a third of the lines: examples/chat/chat.php"},
 		{"loops", "<?php echo 'waiting'; while (true) usleep(1000);", "did not come to Worker::runAll(), $app->run() or $server->start() in 6s"},
 		{"none", "<?php Workerman\\Worker::runAll();", "there is no Worker"},

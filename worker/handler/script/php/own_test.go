@@ -1,7 +1,9 @@
 package php_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pushd/pushd/protocol/script"
@@ -27,6 +29,31 @@ $w->onMessage = function ($c, $data) {
     }
 };
 Worker::runAll();`
+
+// TestOwnRun: a class that extends Worker sets its callbacks in run(), as many do; one with a
+// process model of its own is refused by name.
+func TestOwnRun(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+class ChatWorker extends Worker {
+    public function run() { $this->onMessage = [$this, 'say']; $this->onWorkerStart = function () { echo "started\n"; }; parent::run(); }
+    public function say($c, $data) { $c->send("said $data"); }
+}
+$w = new ChatWorker('websocket://0.0.0.0:2346');
+$w->reloadable = false;
+Worker::runAll();`), "start")
+	h.says("started")
+	h.says("Worker start: $reloadable = false does nothing")
+	h.open(script.Open, 1, "")
+	h.message(1, "hi")
+	h.want("SEND 1 said hi")
+	p, _ := plan(t, program(t, `
+namespace GatewayWorker { class Gateway extends \Workerman\Worker {} }
+namespace { $g = new GatewayWorker\Gateway('websocket://0.0.0.0:2346'); Workerman\Worker::runAll(); }`))
+	if got := fmt.Sprint(p["groups"]); !strings.Contains(got, `GatewayWorker\Gateway is not supported by pushd`) {
+		t.Error(got)
+	}
+}
 
 // TestOwnSettings: what a program sets on one connection holds, outlives the process where it
 // is a number, and otherwise makes the connection one of this process; what has ended does not.

@@ -11,6 +11,7 @@ abstract class Program
     public static $serving;
 
     private static $once = [];
+    private static $ready = false;
     private static $loaded = 0, $files = 0; // how many: with ours, and without
 
     /** The master is the parent of the worker process that is ours: `kill -USR1` of it reloads, `kill` stops. 0: not known. */
@@ -102,6 +103,8 @@ abstract class Program
             'version' => Link::VERSION, 'wants' => $program->wants(),
             'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::files(),
         ]));
+        Output::ready();
+        self::$ready = true;
         Loop::run($program);
         Link::$stopped = true;
         Timers::clear();
@@ -143,6 +146,10 @@ abstract class Program
                 return;
             }
             Link::$stopped = true;
+            if (!self::$ready) { // there is no word but READY that pushd would hear
+                Output::lastWords();
+                return;
+            }
             \ini_set('memory_limit', '-1');
             Link::poison();
             Link::$leaving = true;

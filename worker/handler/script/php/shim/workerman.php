@@ -195,9 +195,14 @@ namespace Workerman {
             }
         }
 
+        /** The Worker that this process is for begins; one that is made in onWorkerStart listens. */
         public function run()
         {
-            $this->listen();
+            if ($this !== \Pushd\WorkermanProgram::$worker) {
+                $this->listen();
+            } elseif ($this->onWorkerStart) {
+                \Pushd\Fibers::call($this->onWorkerStart, $this);
+            }
         }
 
         public function unlisten()

@@ -53,6 +53,22 @@ namespace Pushd {
     /** Output is where echo goes: pushd's log, unless the program names a file. */
     final class Output
     {
+        private static $before, $file; // where it went before, until the program is ready
+
+        /** The program has not come to serve: pushd says why, and is told here what it has not read. */
+        static function lastWords(): void
+        {
+            if (self::$before) {
+                $e = \error_get_last();
+                \fwrite(self::$before, ($e ? "$e[message] in $e[file]:$e[line]\n" : '') . 'what it has printed is in ' . self::$file . "\n");
+            }
+        }
+
+        static function ready(): void
+        {
+            self::$before = null;
+        }
+
         static function redirect($file): void
         {
             $file = (string)$file;
@@ -65,6 +81,8 @@ namespace Pushd {
                 return;
             }
             \fclose($to);
+            self::$before = @\fopen('php://fd/2', 'a');
+            self::$file = $file;
             global $STDOUT, $STDERR;
             \fclose(\STDOUT); // the lowest number that is free is the next one's: 1, then 2
             $STDOUT = \fopen($file, 'a');

@@ -17,10 +17,18 @@ namespace Pushd {
 
         const NATIVE = ['websocket' => 'websocket', 'ws' => 'websocket', 'text' => 'text', 'frame' => 'frame', 'tcp' => 'tcp', 'udp' => 'udp', 'unix' => 'unix'];
 
+        /** Process models of their own, which would start and do nothing. */
+        const ELSEWHERE = ['GatewayWorker\Gateway', 'GatewayWorker\BusinessWorker', 'GatewayWorker\Register'];
+
         /** What pushd listens on for a Worker. Protocols that it does not have are PHP's own, over bytes. */
         static function plan(Worker $w, string $socketName, array $context): array
         {
             $g = ['name' => (string)$w->name, 'count' => \max(1, (int)$w->count), 'user' => (string)$w->user, 'group' => (string)$w->group, 'listen' => []];
+            foreach (self::ELSEWHERE as $class) {
+                if (\is_a($w, $class)) {
+                    $g['error'] = "$class is not supported by pushd, whose groups, users and channels are in all processes: with a Worker, Pushd\\bind(), join(), sendToUid() and publish() do what GatewayWorker\\Lib\\Gateway does";
+                }
+            }
             if ($socketName === '') {
                 return $g;
             }
@@ -107,8 +115,13 @@ namespace Pushd {
                 @\file_put_contents(Worker::$pidFile, self::masterPid());
             }
             Worker::$eventLoopClass = Fibers::choose((string)($this->w->eventLoop ?: Worker::$eventLoopClass));
-            if ($this->w->onWorkerStart) {
-                Fibers::call($this->w->onWorkerStart, $this->w);
+            if (!$this->w->reloadable && $this->w->id === 0 && (Link::$config['births'] ?? 1) === 1) {
+                self::once('reloadable', 'Worker ' . (Link::$config['worker'] ?? $this->w->name) . ": \$reloadable = false does nothing, a reload replaces its process, too: clients stay, and of what it knows what has connections in it");
+            }
+            if ((new \ReflectionMethod($this->w, 'run'))->getDeclaringClass()->getName() === Worker::class) {
+                $this->w->run();
+            } else { // a class of its own, as WebServer of Workerman 3, sets its callbacks there
+                Fibers::call([$this->w, 'run']);
             }
             Conns::$resumes = $this->w->onResume !== null;
             if ($this->w->count > 1 || (Link::$config['count'] ?? 1) > 1) {
