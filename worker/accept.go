@@ -73,7 +73,7 @@ func (l *loop) admit(h reactor.Handle, p *port) *Conn {
 	if l.expectsHeader(c) {
 		c.set(flagHeader)
 	} else if l.accept.byIP != nil && !l.behindProxy(c) && !l.welcome(c) {
-		l.refused(tooMany, c.peer().String(), tooManyDetail)
+		l.refused(tooMany, c.peer(), tooManyDetail)
 		return nil
 	}
 	l.conns.add(c)

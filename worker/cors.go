@@ -22,7 +22,7 @@ func (w *Response) AllowOrigin(r *Request, methods string) bool {
 	h.Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
 	if len(r.Header.Values("Origin")) > 1 { // as of an upgrade: which one would count?
-		c.loop.refused("origin", c.RemoteAddr().String(), "more than one Origin")
+		c.loop.refused("origin", c.RemoteAddr(), "more than one Origin")
 		w.fail(nethttp.StatusBadRequest, "more than one Origin")
 		return false
 	}

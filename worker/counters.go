@@ -2,6 +2,7 @@ package worker
 
 import (
 	"net/http"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -81,7 +82,7 @@ func (r *rateLimit) taken() int {
 
 // refused counts a client that was not let in, and logs it with what in the
 // config would have let it in.
-func (l *loop) refused(cause, client, hint string) {
+func (l *loop) refused(cause string, client netip.AddrPort, hint string) {
 	l.counts.refusedBy.add(cause)
 	r := l.counts.refusedLog[cause]
 	if r == nil {
@@ -89,7 +90,11 @@ func (l *loop) refused(cause, client, hint string) {
 		l.counts.refusedLog[cause] = r
 	}
 	if r.allow(l.now) {
-		l.log.Warn("refused a client", "cause", cause, "client", client, "hint", hint, "more", r.taken())
+		who := "at a unix socket"
+		if client.IsValid() {
+			who = client.String()
+		}
+		l.log.Warn("refused a client", "cause", cause, "client", who, "hint", hint, "more", r.taken())
 	}
 }
 
@@ -98,7 +103,7 @@ func (l *loop) refusedOrigin(c *Conn, origin, host string) {
 	if c.route != nil && c.route.pattern != "" {
 		route = c.route.pattern
 	}
-	l.refused("origin", c.peer().String(), "origin "+quoted(origin)+" is not "+quoted(host)+
+	l.refused("origin", c.peer(), "origin "+quoted(origin)+" is not "+quoted(host)+
 		`: add it to the route, as in `+quoted(route)+` = { handler = "…", origins = [`+quoted(origin)+`] }`)
 }
 

@@ -81,7 +81,7 @@ func (l *loop) ungreet(c *Conn) {
 // noPlace refuses a guest's upgrade. Clients are to come back spread over some
 // seconds.
 func (l *loop) noPlace(c *Conn) answer {
-	l.refused("full", c.RemoteAddr().String(), "limits.max_connections, or the limit of descriptors")
+	l.refused("full", c.RemoteAddr(), "limits.max_connections, or the limit of descriptors")
 	a := refusal(http.StatusServiceUnavailable, "full", "there is no place left, come back later")
 	a.header = [][2]string{{"Retry-After", strconv.Itoa(1 + rand.IntN(10))}}
 	return a

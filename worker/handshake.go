@@ -212,7 +212,7 @@ func (h *Handshake) decide(target string, origin []byte) answer {
 	}
 	rt := l.match(path)
 	if rt == nil || !rt.bare && !rt.talks() {
-		l.refused("route", c.RemoteAddr().String(), "routes has no handler for this path")
+		l.refused("route", c.RemoteAddr(), "routes has no handler for this path")
 		return refusal(http.StatusNotFound, "route", "there is nothing at this path")
 	}
 	c.enter(rt, path)

@@ -26,7 +26,7 @@ func (c *Conn) introduce(p []byte) []byte {
 	from, n, err := proxy.Parse(p)
 	switch {
 	case err != nil:
-		l.refused("proxy", c.peer().String(), ErrIntroduction.Error())
+		l.refused("proxy", c.peer(), err.Error()+" from a trusted proxy")
 		l.destroy(c, ErrIntroduction)
 		return nil
 	case n == 0:
@@ -37,7 +37,7 @@ func (c *Conn) introduce(p []byte) []byte {
 		c.remember(record.Peer, "", from.String())
 	}
 	if !l.behindProxy(c) && !l.welcome(c) {
-		l.refused(tooMany, c.peer().String(), tooManyDetail)
+		l.refused(tooMany, c.peer(), tooManyDetail)
 		if c.asks() {
 			l.reject(c, 429, "there are too many connections from your address")
 		} else {

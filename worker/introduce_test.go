@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -93,8 +94,17 @@ func TestProxyProtocolOfNobody(t *testing.T) {
 		c.write([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
 		c.wantEOF()
 	}
-	if n := s.stats().HandshakesRefused["proxy"]; n != 2 {
-		t.Errorf("%d are counted, want 2", n)
+	wrong := dial(t, s.addrs[0])
+	wrong.write([]byte("PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n"))
+	wrong.wantEOF()
+	s.on(func() { s.w.loop.refused("test", netip.AddrPort{}, "it came here") })
+	for _, want := range []string{"no header of the PROXY protocol from a trusted proxy", `client="at a unix socket" hint="it came here"`} {
+		if log := s.log.String(); !strings.Contains(log, want) {
+			t.Errorf("no %q in %s", want, log)
+		}
+	}
+	if n := s.stats().HandshakesRefused["proxy"]; n != 3 {
+		t.Errorf("%d are counted, want 3", n)
 	}
 	local := dial(t, s.addrs[1]) // the proxy itself: its headers count
 	local.write([]byte("PROXY UNKNOWN\r\n"))

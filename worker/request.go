@@ -271,7 +271,7 @@ func (c *Conn) answer(r *nethttp.Request) {
 	rt := l.match(path)
 	switch {
 	case !l.pass(c):
-		l.refused(tooMany, c.RemoteAddr().String(), tooManyDetail)
+		l.refused(tooMany, c.RemoteAddr(), tooManyDetail)
 		if asksForEvents(r.Header) {
 			w.TurnAway()
 			return

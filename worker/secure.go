@@ -150,7 +150,7 @@ func (l *loop) broken(c *Conn, err error) {
 	}
 	var a tls.Alert
 	if errors.As(err, &a) && !a.Remote {
-		l.refused("tls_record", c.peer().String(), err.Error())
+		l.refused("tls_record", c.peer(), err.Error())
 	}
 	if c.extra().err == nil {
 		c.more.err = err

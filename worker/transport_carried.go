@@ -74,7 +74,7 @@ func (w *Response) carried(rt *route, path string, begin func(c *Conn) bool) err
 	}
 	if l.full(fd + 1) {
 		closeFD(fd)
-		l.refused("full", of.RemoteAddr().String(), "limits.max_connections, or the limit of descriptors")
+		l.refused("full", of.RemoteAddr(), "limits.max_connections, or the limit of descriptors")
 		return errNoPlace
 	}
 	c := &Conn{
@@ -86,7 +86,7 @@ func (w *Response) carried(rt *route, path string, begin func(c *Conn) bool) err
 	c.remember(record.IP, "", of.RemoteIP())
 	if l.accept.byIP != nil && !l.welcome(c) {
 		closeFD(fd)
-		l.refused(tooMany, of.RemoteAddr().String(), tooManyDetail)
+		l.refused(tooMany, of.RemoteAddr(), tooManyDetail)
 		return errNoPlace
 	}
 	l.conns.add(c)

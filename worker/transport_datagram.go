@@ -28,7 +28,7 @@ func (c *Conn) packet(p []byte) []byte {
 	l := c.loop
 	c.received(len(p))
 	if limit := l.w.Limits.MaxMessage; limit > 0 && len(p) > limit {
-		l.refused("datagram", c.peer().String(), "limits.max_message")
+		l.refused("datagram", c.peer(), "limits.max_message")
 		return nil
 	}
 	c.set(flagConnected)

@@ -112,7 +112,7 @@ func (c *Conn) request(rd *http.Reader, p []byte, lim *http.Limits) (rest []byte
 // malformed answers a request that cannot be served and ends the connection.
 func (c *Conn) malformed(err error) {
 	if errors.Is(err, http.ErrTLS) {
-		c.loop.refused("tls", c.peer().String(), "a TLS client at a port without TLS: let it use ws:// or http:// "+
+		c.loop.refused("tls", c.peer(), "a TLS client at a port without TLS: let it use ws:// or http:// "+
 			"(forceTLS: false in pusher-js and Echo), or put a TLS proxy in front (docs/proxy.md)")
 		c.loop.emit(c, func(dst []byte) []byte { return append(dst, http.TLSAlert...) })
 		c.loop.finishAfter(c, stageDrain)
@@ -123,7 +123,7 @@ func (c *Conn) malformed(err error) {
 	if errors.As(err, &e) {
 		status, cause = e.Status, e.Cause
 	}
-	c.loop.refused("request", c.peer().String(), cause)
+	c.loop.refused("request", c.peer(), cause)
 	c.loop.reject(c, status, cause)
 }
 
@@ -149,7 +149,7 @@ func (c *Conn) dueHTTP() {
 		return
 	}
 	if c.in != nil { // half a request
-		l.refused("timeout", c.peer().String(), "limits.handshake_timeout")
+		l.refused("timeout", c.peer(), "limits.handshake_timeout")
 		l.reject(c, 408, "the request took too long")
 		return
 	}

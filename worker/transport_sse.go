@@ -55,7 +55,7 @@ func (w *Response) Stream() bool {
 		return false
 	}
 	if c.Full() {
-		l.refused("full", c.RemoteAddr().String(), "limits.max_connections, or the limit of descriptors")
+		l.refused("full", c.RemoteAddr(), "limits.max_connections, or the limit of descriptors")
 	}
 	if w.head || c.Full() || l.phase.leaving() {
 		w.TurnAway()

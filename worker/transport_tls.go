@@ -55,7 +55,7 @@ func (c *Conn) hello(p []byte) []byte {
 // inTheClear answers a client that does not begin a TLS handshake.
 func (c *Conn) inTheClear(p []byte) {
 	l := c.loop
-	l.refused("plain", c.peer().String(), "a client without TLS at a port with TLS: let it use wss:// or https:// "+
+	l.refused("plain", c.peer(), "a client without TLS at a port with TLS: let it use wss:// or https:// "+
 		"(forceTLS: true in pusher-js and Echo)")
 	if c.port.addr.speaks.requests && 'A' <= p[0] && p[0] <= 'Z' {
 		l.reject(c, nethttp.StatusBadRequest, "this port speaks TLS: use wss:// or https://")
@@ -73,9 +73,9 @@ func (c *Conn) dueTLS() {
 	}
 	switch s := c.shaking(); {
 	case s != nil && !s.begun:
-		l.refused("tls_full", c.peer().String(), "limits.tls_handshakes: so many were under way for all of limits.handshake_timeout")
+		l.refused("tls_full", c.peer(), "limits.tls_handshakes: so many were under way for all of limits.handshake_timeout")
 	case s != nil || c.in != nil:
-		l.refused("timeout", c.peer().String(), "limits.handshake_timeout: the TLS handshake took too long")
+		l.refused("timeout", c.peer(), "limits.handshake_timeout: the TLS handshake took too long")
 	}
 	l.destroy(c, ErrHandshake)
 }
@@ -138,7 +138,7 @@ func (x *secure) giveWay(l *loop) {
 	for i, n := 0, len(x.queue); n > 0 && i < l.conns.len(); i++ {
 		c := l.conns.all[i]
 		if s := c.shaking(); s != nil && s.wants && l.now-s.since > shakePatience && !c.has(flagDead) {
-			l.refused("timeout", c.peer().String(), "limits.tls_handshakes: others wait, and the client has not answered in 2 s")
+			l.refused("timeout", c.peer(), "limits.tls_handshakes: others wait, and the client has not answered in 2 s")
 			l.destroy(c, ErrHandshake)
 			n--
 		}
@@ -260,7 +260,7 @@ func (l *loop) shakeFailed(c *Conn, err error) {
 	if more := certs.Hint(err); more != "" {
 		hint += ": " + more
 	}
-	l.refused("tls_handshake", c.peer().String(), hint)
+	l.refused("tls_handshake", c.peer(), hint)
 	l.finishAfter(c, stageDrain)
 }
 

@@ -86,7 +86,7 @@ func (c *Conn) refusedUpgrade(err error) {
 		cause = e.Cause
 	}
 	if cause != "origin" && cause != "route" && cause != "full" { // told in full by decide
-		c.loop.refused(cause, c.RemoteAddr().String(), err.Error())
+		c.loop.refused(cause, c.RemoteAddr(), err.Error())
 	}
 	c.loop.finishAfter(c, stageDrain)
 }

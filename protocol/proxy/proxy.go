@@ -19,8 +19,12 @@ const (
 // signature begins a header of version 2.
 const signature = "\r\n\r\n\x00\r\nQUIT\n"
 
-// ErrHeader says that the bytes do not begin with such a header.
-var ErrHeader = errors.New("no header of the PROXY protocol")
+// What may be wrong with the bytes.
+var (
+	ErrHeader = errors.New("no header of the PROXY protocol")
+	ErrWrong  = errors.New("a header of the PROXY protocol with a command, an address or a port that is none")
+	ErrLong   = errors.New("a header of the PROXY protocol that is longer than the 107 bytes of version 1 or 2 KiB of version 2")
+)
 
 // Parse reads the header at the beginning of b. n is its length, 0 when more
 // bytes are needed; it looks at no more than the 107 bytes of version 1, or the
@@ -47,7 +51,7 @@ func parseText(b []byte) (from netip.AddrPort, n int, err error) {
 	line, _, found := bytes.Cut(b[:min(len(b), maxText)], []byte("\r\n"))
 	switch {
 	case !found && len(b) >= maxText:
-		return from, 0, ErrHeader
+		return from, 0, ErrLong
 	case !found:
 		return from, 0, nil
 	}
@@ -57,13 +61,13 @@ func parseText(b []byte) (from netip.AddrPort, n int, err error) {
 		return from, n, nil
 	}
 	if len(fields) != 6 {
-		return from, 0, ErrHeader
+		return from, 0, ErrWrong
 	}
 	for i := 3; i >= 2; i-- { // the destination has to be right as well
 		ip, err := netip.ParseAddr(fields[i])
 		port, ok := parsePort(fields[i+2])
 		if err != nil || !ok || ip.Zone() != "" || fields[1] != "TCP4" && fields[1] != "TCP6" || ip.Is4() != (fields[1] == "TCP4") {
-			return netip.AddrPort{}, 0, ErrHeader
+			return netip.AddrPort{}, 0, ErrWrong
 		}
 		from = netip.AddrPortFrom(ip.Unmap(), port)
 	}
@@ -85,8 +89,10 @@ func parseBinary(b []byte) (from netip.AddrPort, n int, err error) {
 	size := int(binary.BigEndian.Uint16(b[fixed-2:]))
 	n = fixed + size
 	switch {
-	case command != 0x20 && command != 0x21 || n > maxBinary:
-		return from, 0, ErrHeader
+	case command != 0x20 && command != 0x21:
+		return from, 0, ErrWrong
+	case n > maxBinary:
+		return from, 0, ErrLong
 	case len(b) < n:
 		return from, 0, nil
 	case command == 0x20: // the proxy itself, as for a health check
@@ -99,7 +105,7 @@ func parseBinary(b []byte) (from netip.AddrPort, n int, err error) {
 	case family == 0x21 && size >= 36: // TCP over IPv6
 		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(a)).Unmap(), binary.BigEndian.Uint16(a[32:])), n, nil
 	case family == 0x11 || family == 0x21:
-		return from, 0, ErrHeader
+		return from, 0, ErrWrong
 	}
 	return from, n, nil // a client without an address
 }

@@ -47,16 +47,22 @@ func TestHeaders(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{
-		"GET / HTTP/1.1\r\n", "PROXY TCP4 203.0.113.9 127.0.0.1 4711\r\n", "PROXY TCP4 2001:db8::9 ::1 1 2\r\n", "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
-		"PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n", "PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n",
-		"PROXY TCP6 fe80::1%x ::1 1 2\r\n", "PROXY \r\n", "PROXY TCP4 " + strings.Repeat("1", 100),
-		"PROXY UNKNOWN " + strings.Repeat("x", 92) + "\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
-		string(binaryHeader(0x11, 0x11, v4, 0)), string(binaryHeader(0x22, 0x11, v4, 0)), string(binaryHeader(0x21, 0x11, v4[:8], 0)),
-		string(binaryHeader(0x21, 0x21, v4, 0)), string(binaryHeader(0x21, 0x11, v4, 4096)[:20]),
+	for why, list := range map[error][]string{
+		ErrHeader: {"GET / HTTP/1.1\r\n"},
+		ErrLong: {
+			"PROXY TCP4 " + strings.Repeat("1", 100), "PROXY UNKNOWN " + strings.Repeat("x", 92) + "\r\n", string(binaryHeader(0x21, 0x11, v4, 4096)[:20]),
+		},
+		ErrWrong: {
+			"PROXY TCP4 203.0.113.9 127.0.0.1 4711\r\n", "PROXY TCP4 2001:db8::9 ::1 1 2\r\n", "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
+			"PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n", "PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n",
+			"PROXY TCP6 fe80::1%x ::1 1 2\r\n", "PROXY \r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
+			string(binaryHeader(0x11, 0x11, v4, 0)), string(binaryHeader(0x22, 0x11, v4, 0)), string(binaryHeader(0x21, 0x11, v4[:8], 0)), string(binaryHeader(0x21, 0x21, v4, 0)),
+		},
 	} {
-		if from, n, err := Parse([]byte(bad)); err == nil {
-			t.Errorf("%q: %s, %d", bad, from, n)
+		for _, bad := range list {
+			if from, n, err := Parse([]byte(bad)); err != why {
+				t.Errorf("%q: %s, %d, %v; want %v", bad, from, n, err, why)
+			}
 		}
 	}
 }
