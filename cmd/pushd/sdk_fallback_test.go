@@ -5,6 +5,8 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
 )
 
 // TestPusherJSFallback is pusher-js without WebSocket, through reloads, a killed
@@ -14,7 +16,8 @@ func TestPusherJSFallback(t *testing.T) {
 	for _, way := range []string{"xhr_streaming", "xhr_polling"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			s := startApps(t)
+			// It is sent 1.5 MB at once, of which a client that is behind may have more to come.
+			s := pushdtest.Start(t, pushdtest.Options{Config: sdkConfig + "[worker.limits]\nmax_queue = \"16MiB\"\n"})
 			p := talk(t, s, "node", filepath.Join(sdk(t), "fallback.mjs"), way)
 			p.steer(s) // polls are answered all the time: some end in the middle of a reload
 		})

@@ -98,13 +98,13 @@ export function note(channel) {
 
 export async function until(what, ok, ms = 20_000) {
   for (const end = Date.now() + ms; !(await ok()); await sleep(5)) {
-    if (Date.now() > end) assert.fail(`never happened: ${what}`)
+    if (Date.now() > end) assert.fail(`never happened: ${typeof what === 'function' ? what() : what}`)
   }
 }
 
 /** Waits for exactly these events, and takes them. */
 export async function got(channel, ...want) {
-  await until(`${want.length} events on ${channel.name}`, () => channel.got.length >= want.length)
+  await until(() => `${want.length} events on ${channel.name}, there are ${channel.got.length}`, () => channel.got.length >= want.length)
   assert.deepEqual(channel.got.splice(0), want)
 }
 
