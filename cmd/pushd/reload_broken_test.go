@@ -132,7 +132,7 @@ var brokenPrograms = []variant{
 	process("plan", "panics in init", "plan", "a package of the new version is broken"),
 	process("plan", "exits in init", "plan", "exit status 3"),
 	process("plan", "is killed in init", "plan", "killed"),
-	process("plan", "needs more memory than there is", "plan", "memory"),
+	process("plan", "needs more memory than there is", "plan", "fatal error"), // of which memory, under -race of which addresses
 	process("plan", "says nothing", "plan", "0 bytes"),
 	process("plan", "says garbage", "plan", "invalid character"),
 	process("plan", "says half of it", "plan", "unexpected end"),
