@@ -358,9 +358,6 @@ func (b *planner) broker() {
 	c := b.config
 	spec := brokerSpec{processSpec: b.process(), APIKey: c.API.Key, DataTemporary: c.DataTemporary}
 	spec.UIDs, spec.DataDir = b.uids, c.DataDir
-	for _, g := range b.plan.Workers {
-		spec.Groups = append(spec.Groups, g.Name)
-	}
 	spec.Times = nodes.Times{Lost: c.Cluster.Lost, Forget: c.Cluster.Forget}
 	var listen []string
 	add := func(addr string, socket config.Socket) string {

@@ -236,6 +236,7 @@ func (m *master) settle(g *generation, surplus []*slot) {
 	for _, s := range surplus {
 		s.discard()
 	}
+	m.rosterChanged() // a group may be gone of which nobody was alive
 }
 
 // step replaces one slot's process and reports it.

@@ -197,6 +197,40 @@ func TestReloadChangesGroupsCountsAndListeners(t *testing.T) {
 	i.stop()
 }
 
+// TestRosterNamesGroups: one is there until a reload has removed it, whether any of
+// its processes lives or not; the broker process hears of all that and stays.
+func TestRosterNamesGroups(t *testing.T) {
+	r := newRig(t, 1)
+	i := r.start()
+	broker := i.status().Broker.PID
+	told := func(roster string) {
+		t.Helper()
+		testkit.Eventually(t, roster, func() bool { return strings.HasSuffix(r.read("roster"), roster+"\n") })
+	}
+	told(`{"workers":["push/0/1"],"groups":["push"]}`)
+	r.plan.Workers = append(r.plan.Workers, Group{Name: "chat", Count: 1, Spec: r.spec("chat", "")})
+	r.savePlan()
+	i.reload()
+	told(`{"workers":["chat/0/2","push/0/2"],"groups":["chat","push"]}`)
+	r.behave("chat", "panic")
+	for _, w := range i.status().Workers {
+		if w.Name == "chat" {
+			if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	told(`{"workers":["push/0/2"],"groups":["chat","push"]}`)
+	r.plan.Workers = r.plan.Workers[:1]
+	r.savePlan()
+	i.reload()
+	told(`{"workers":["push/0/3"],"groups":["push"]}`)
+	if pid := i.status().Broker.PID; pid != broker {
+		t.Errorf("the broker process %d was replaced by %d", broker, pid)
+	}
+	i.stop()
+}
+
 // TestLostSocketIsBoundAnew: by a reload, whoever removed its file; who is connected
 // stays, and a folder that is gone too is named.
 func TestLostSocketIsBoundAnew(t *testing.T) {

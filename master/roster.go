@@ -13,9 +13,9 @@ import (
 const rosterBound = 2 * time.Second
 
 // rosterChanged tells the broker process which workers are alive: those that
-// became ready and have not ended, draining ones included. The channel rostered
-// is closed once the broker process has acknowledged the list. It runs on the
-// loop.
+// became ready and have not ended, draining ones included; and which groups there
+// are. The channel rostered is closed once the broker process has acknowledged the
+// list. It runs on the loop.
 func (m *master) rosterChanged() {
 	settled := make(chan struct{})
 	m.rostered = settled
@@ -35,6 +35,7 @@ func (m *master) rosterChanged() {
 		}
 	}
 	slices.Sort(r.Workers)
+	r.Groups = m.groups()
 	// Queued here, so that the broker process gets the lists in their order.
 	q, err := broker.begin(control.TypeRoster, r)
 	bound := m.verbs
@@ -62,6 +63,16 @@ func (m *master) rosterChanged() {
 			}
 		})
 	}()
+}
+
+// groups names those that have slots, whether a process is in them or not. It runs
+// on the loop.
+func (m *master) groups() (names []string) {
+	for _, s := range m.slots {
+		names = append(names, s.unit.name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // part waits, not for long, until the broker process knows that clients are about

@@ -57,7 +57,9 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 }
 
 // rosterLine is the note of a roster of these workers.
-func rosterLine(a, b string) string { return fmt.Sprintf(`{"workers":[%q,%q]}`+"\n", a, b) }
+func rosterLine(a, b string) string {
+	return fmt.Sprintf(`{"workers":[%q,%q],"groups":["push"]}`+"\n", a, b)
+}
 
 func TestBackOffAndDegraded(t *testing.T) {
 	r := newRig(t, 2)

@@ -158,6 +158,11 @@ func TestEveryKeyIsRenewedOrRefused(t *testing.T) {
 			if n := len(s.Status().Workers); n != 3 {
 				t.Errorf("%d workers", n)
 			}
+			for group, want := range map[string]int{"ingest-1": 200, "pusch": 404} {
+				if status, answer := s.Post("/v1/broadcast", map[string]any{"worker": group, "data": 1}); status != want {
+					t.Errorf("to %s: %d %v", group, status, answer)
+				}
+			}
 		}},
 		{key: "app", old: "[[worker]]", new: "[[app]]\nid = \"1\"\nkey = \"2\"\nsecret = \"3\"\n[[worker]]", broker: true},
 		{key: "worker.listen", old: `listen = ["`, new: `listen = ["websocket://` + other + `", "`, check: upgrade(other, "/echo", 101)},

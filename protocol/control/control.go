@@ -264,11 +264,13 @@ type Carried struct {
 }
 
 // Roster names the live workers, so that the broker process knows whose answer
-// to wait for.
+// to wait for, and the groups that there are. A master of an earlier version does
+// not say these.
 type Roster struct {
 	Workers  []string `json:"workers"`            // texts of Identity, without a node
 	Draining bool     `json:"draining,omitempty"` // the master is stopping: readiness fails from now on
 	Parting  bool     `json:"parting,omitempty"`  // and all clients are closed; not while a graceful stop waits
+	Groups   []string `json:"groups,omitempty"`   // of the node's workers, also those of which none lives
 }
 
 // Export tells the old worker who gets its connections. A master of an earlier version

@@ -42,9 +42,9 @@ type Options struct {
 	Key string
 	// Apps are those that requests may name. Default: none.
 	Apps order.Apps
-	// Groups are the names of this node's worker groups, also of those that have
-	// no process at the moment. Orders may name those that live anywhere, too.
-	Groups []string
+	// Groups names this node's worker groups, also those that have no process at
+	// the moment. Orders may name those that live anywhere, too. Default: none.
+	Groups func() []string
 	// Stats returns the object of `status --json`.
 	Stats func(ctx context.Context) (json.RawMessage, error)
 	// Ready says why the server is not ready, nil = it is. Default: always.
@@ -135,7 +135,10 @@ func (s *Server) names() order.Names { return order.Names{Apps: s.o.Apps, Groups
 
 // groups lists the worker groups of this node, and those that live on any.
 func (s *Server) groups() []string {
-	all := append(s.o.Client.Groups(), s.o.Groups...)
+	all := s.o.Client.Groups()
+	if s.o.Groups != nil {
+		all = append(all, s.o.Groups()...)
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }

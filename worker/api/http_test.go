@@ -101,7 +101,7 @@ func someChannels(n int) string {
 }
 
 func TestRefusedRequests(t *testing.T) {
-	st := newStage(t, func(o *Options) { o.Groups = []string{"push", "idle"} })
+	st := newStage(t, func(o *Options) { o.Groups = func() []string { return []string{"push", "idle"} } })
 	for _, id := range []string{"push/0/1", "push/1/1", "web/0/1"} {
 		st.worker(id)
 	}

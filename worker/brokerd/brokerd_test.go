@@ -144,6 +144,28 @@ func TestLife(t *testing.T) {
 	if resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("the API without a key answers %d", resp.StatusCode)
 	}
+	for _, groups := range [][]string{{"idle"}, {"push"}} { // a reload has taken one away
+		if err := b.order(control.TypeRoster, control.Roster{Groups: groups}); err != "" {
+			t.Errorf("roster: %s", err)
+		}
+		for _, name := range []string{"idle", "push"} {
+			want := http.StatusNotFound
+			if name == groups[0] {
+				want = http.StatusOK
+			}
+			req, _ := http.NewRequest("POST", "http://"+address+"/v1/broadcast", strings.NewReader(`{"worker":"`+name+`","data":1}`))
+			req.Header.Set("Authorization", "Bearer key")
+			req.Header.Set("Content-Type", "application/json")
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("to %s of %s: %d", name, groups, resp.StatusCode)
+			}
+		}
+	}
 	if err := b.order(control.TypeQuery, control.Query{What: "stats"}); err == "" {
 		t.Error("a query was answered")
 	}

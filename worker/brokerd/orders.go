@@ -69,6 +69,7 @@ func (b *serving) handle(m control.Message) {
 			answer.Error = err.Error()
 		} else {
 			b.workers.Store(int64(len(r.Workers)))
+			b.groups.Store(r.Groups)
 			b.draining.Store(r.Draining)
 			b.host.SetRoster(r.Workers)
 			if r.Parting {
@@ -234,6 +235,12 @@ func (b *serving) send(m control.Message) {
 // stats asks the master for the object of `status --json`.
 func (b *serving) stats(ctx context.Context) (json.RawMessage, error) {
 	return b.master.ask(ctx, control.Query{What: "stats"})
+}
+
+// known names the worker groups of this node.
+func (b *serving) known() []string {
+	groups, _ := b.groups.Load().([]string)
+	return groups
 }
 
 // ready says why a balancer should send no clients here.

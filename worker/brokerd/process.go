@@ -43,7 +43,6 @@ const tidyAfter = 2 * time.Second
 // plan; the addresses are those of the plan's listeners.
 type Settings struct {
 	UIDs    []uint32 `json:"uids"`              // users that may connect to the bus
-	Groups  []string `json:"groups,omitempty"`  // of workers
 	API     string   `json:"api,omitempty"`     // address of the HTTP API, "" = off
 	Metrics string   `json:"metrics,omitempty"` // address, "" = off
 
@@ -94,6 +93,7 @@ type serving struct {
 
 	draining atomic.Bool // the master is stopping
 	workers  atomic.Int64
+	groups   atomic.Value  // []string of workers, as the last roster says
 	broken   chan error    // a listener gave up
 	met      chan struct{} // closed: the workers are on the bus
 	meeting  sync.Once
@@ -176,7 +176,7 @@ func (b *serving) open() error {
 		return control.AtStep("open broker", err)
 	}
 	server, err := api.New(api.Options{
-		Client: b.client, Key: b.Key, Apps: b.Apps, Groups: b.Settings.Groups, Stats: b.stats, Ready: b.ready, Logger: b.Log,
+		Client: b.client, Key: b.Key, Apps: b.Apps, Groups: b.known, Stats: b.stats, Ready: b.ready, Logger: b.Log,
 		Services: func() []worker.Metric { return b.host.Metrics() },
 		States:   b.states, OpenFiles: reactor.OpenFiles(),
 	})
