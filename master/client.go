@@ -102,6 +102,11 @@ func (c *Client) Stop(ctx context.Context, o StopOptions) error {
 	if err := c.ask(ctx, "stop", o, &who); err != nil {
 		return err
 	}
+	return who.ifThere(func(h *handle) error { return h.waitGone(ctx, who.PID) })
+}
+
+// ifThere calls do with the master's process, unless that is gone.
+func (who owner) ifThere(do func(*handle) error) error {
 	h, err := openProcess(who.PID, who.Start)
 	if errors.Is(err, errGone) {
 		return nil
@@ -110,7 +115,7 @@ func (c *Client) Stop(ctx context.Context, o StopOptions) error {
 		return err
 	}
 	defer h.close()
-	return h.waitGone(ctx, who.PID)
+	return do(h)
 }
 
 // waitGone waits for the end of the process, which has that pid.
@@ -139,21 +144,15 @@ func Terminate(ctx context.Context, runtimeDir string) error {
 	if !ok {
 		return nil
 	}
-	h, err := openProcess(who.PID, who.Start)
-	if errors.Is(err, errGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer h.close()
-	if h.wait(endingWait) {
-		return nil
-	}
-	if err := h.signal(syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("stop pid %d by a signal: %w", who.PID, err)
-	}
-	return h.waitGone(ctx, who.PID)
+	return who.ifThere(func(h *handle) error {
+		if h.wait(endingWait) {
+			return nil
+		}
+		if err := h.signal(syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("stop pid %d by a signal: %w", who.PID, err)
+		}
+		return h.waitGone(ctx, who.PID)
+	})
 }
 
 func (c *Client) ask(ctx context.Context, op string, args, result any) error {

@@ -29,8 +29,12 @@ func TestWhatCountsIsOfAllNodes(t *testing.T) {
 		t.Errorf("nodes:\n%s", out)
 	}
 	for node, want := range map[string]int{"": 6, "n2": 2} {
+		args := []string{"connections", "--json", "--channel", "room"}
+		if node != "" {
+			args = append(args, "--node", node)
+		}
 		await(t, "connections of all and of one", func() (r reply, ok bool) {
-			_ = json.Unmarshal([]byte(n1.MustRun("connections", "--json", "--node", node, "--channel", "room")), &r)
+			_ = json.Unmarshal([]byte(n1.MustRun(args...)), &r)
 			return r, r.Complete && len(r.Connections) == want && (node == "" || r.Connections[0].Node == node)
 		})
 	}
