@@ -98,14 +98,19 @@ func (s *server) serve() {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		t := newTalk(c)
-		if !s.enter(t) {
-			t.say(answer{Done: true, Error: fmt.Sprintf("%d commands run already: try again", clientsMax)})
-			c.Close()
-			continue
-		}
-		go s.welcome(t)
+		s.receive(c)
 	}
+}
+
+// receive begins the conversation with a new client.
+func (s *server) receive(c *net.UnixConn) {
+	t := newTalk(c)
+	if !s.enter(t) {
+		t.say(answer{Done: true, Error: fmt.Sprintf("%d commands run already: try again", clientsMax)})
+		c.Close()
+		return
+	}
+	go s.welcome(t)
 }
 
 func (s *server) listener() *net.UnixListener {
@@ -114,12 +119,16 @@ func (s *server) listener() *net.UnixListener {
 	return s.ln
 }
 
-// renew makes s accept from ln, which has the name that its socket has lost.
+// renew makes s accept from ln, which has the name that its socket has lost. Who waits
+// at that is accepted first: to close it would cut them.
 func (s *server) renew(ln *net.UnixListener) {
 	s.mu.Lock()
 	old := s.ln
 	s.ln = ln
 	s.mu.Unlock()
+	for _, c := range acceptWaiting(old) {
+		s.receive(c)
+	}
 	old.SetUnlinkOnClose(false)
 	old.Close()
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -156,6 +157,59 @@ func TestLostControlSocket(t *testing.T) {
 	remove()
 	testkit.Eventually(t, "the socket is back by itself", found)
 	i.stop()
+}
+
+// TestWhoWaitsAtTheLostSocket: who has connected and is not accepted when the control
+// socket is made anew is answered, as are those at the new one.
+func TestWhoWaitsAtTheLostSocket(t *testing.T) {
+	path := t.TempDir() + "/s"
+	listen := func() *net.UnixListener {
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ln
+	}
+	dial := func() net.Conn {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	ask := func(c net.Conn) {
+		t.Helper()
+		_ = c.SetDeadline(time.Now().Add(bound))
+		if _, err := c.Write([]byte("nonsense\n")); err != nil {
+			t.Error(err)
+		}
+		if line, err := bufio.NewReader(c).ReadString('\n'); !strings.Contains(line, "one JSON object") {
+			t.Errorf("answer %q, %v", line, err)
+		}
+	}
+	old := listen()
+	s := newServer(&master{log: slog.New(slog.DiscardHandler)}, old)
+	renew := func() {
+		t.Helper()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		s.renew(listen())
+	}
+	waiting := []net.Conn{dial(), dial()}
+	renew()
+	waiting = append(waiting, dial())
+	go s.serve()
+	defer s.close()
+	for _, c := range waiting {
+		ask(c)
+	}
+	if err := old.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the lost socket is open still: %v", err)
+	}
+	renew() // while s waits for the next
+	ask(dial())
 }
 
 func TestConnectionsArePaged(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"time"
@@ -69,6 +70,29 @@ func peerOf(c *net.UnixConn) (uid, gid uint32, err error) {
 		return 0, 0, fmt.Errorf("read peer credentials: %w", err)
 	}
 	return cred.Uid, cred.Gid, nil
+}
+
+// acceptWaiting accepts all who wait at ln now, and waits for nobody.
+func acceptWaiting(ln *net.UnixListener) (all []*net.UnixConn) {
+	rc, err := ln.SyscallConn()
+	if err != nil {
+		return nil // closed
+	}
+	_ = rc.Control(func(door uintptr) {
+		for {
+			fd, _, err := unix.Accept4(int(door), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			if err != nil { // as a rule EAGAIN
+				return
+			}
+			f := os.NewFile(uintptr(fd), controlSock)
+			c, err := net.FileConn(f) // a duplicate
+			f.Close()
+			if err == nil {
+				all = append(all, c.(*net.UnixConn))
+			}
+		}
+	})
+	return all
 }
 
 // handle refers to a process that need not be a child, and never to another

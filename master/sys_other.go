@@ -26,6 +26,7 @@ func asUser(*syscall.Credential, func() error) error     { return errLinuxOnly }
 func mayWrite(string) error                              { return errLinuxOnly }
 func tryBind(int, net.IP, int) error                     { return errLinuxOnly }
 func peerOf(*net.UnixConn) (uid, gid uint32, err error)  { return 0, 0, errLinuxOnly }
+func acceptWaiting(*net.UnixListener) []*net.UnixConn    { return nil }
 func setName(string)                                     {}
 func newSealed(string, []byte) (*os.File, error)         { return nil, errLinuxOnly }
 func newShared(string, int64) (*os.File, error)          { return nil, errLinuxOnly }
