@@ -73,6 +73,19 @@ func TestApp(t *testing.T) {
 	}
 }
 
+// wantTargets checks whom an order is for, and in which order.
+func wantTargets(t *testing.T, verb, body, want string) {
+	t.Helper()
+	ps, err := parse(t, verb, body)
+	var targets []string
+	for _, p := range ps {
+		targets = append(targets, p.Target)
+	}
+	if got := strings.Join(targets, " "); err != nil || got != want {
+		t.Errorf("%s %s: %q %v", verb, body, got, err)
+	}
+}
+
 // TestWholeNumbersAreIDs: back ends that hold user ids as integers need not
 // turn them into strings.
 func TestWholeNumbersAreIDs(t *testing.T) {
@@ -83,14 +96,7 @@ func TestWholeNumbersAreIDs(t *testing.T) {
 		{"kick", `{"uid":42}`, "42"},
 		{"kick", `{"uids":[42,"42"]}`, "42"},
 	} {
-		ps, err := parse(t, tc.verb, tc.body)
-		var targets []string
-		for _, p := range ps {
-			targets = append(targets, p.Target)
-		}
-		if got := strings.Join(targets, " "); err != nil || got != tc.want {
-			t.Errorf("%s %s: %q %v", tc.verb, tc.body, got, err)
-		}
+		wantTargets(t, tc.verb, tc.body, tc.want)
 	}
 	for _, verb := range []string{"bind", "unbind"} {
 		if ps, err := parse(t, verb, `{"connection":"1.2","uid":7}`); err != nil || string(ps[0].Data) != "7" {
@@ -123,14 +129,7 @@ func TestNamedOnce(t *testing.T) {
 		{"send", `{"uid":"1.1","connection":"1.1","data":1}`, "1.1 1.1"}, // two things of one name
 		{"kick", `{"connections":["1.1","1.1"],"uids":["4","4"]}`, "4 1.1"},
 	} {
-		ps, err := parse(t, tc.verb, tc.body)
-		var targets []string
-		for _, p := range ps {
-			targets = append(targets, p.Target)
-		}
-		if got := strings.Join(targets, " "); err != nil || got != tc.want {
-			t.Errorf("%s %s: %q %v", tc.verb, tc.body, got, err)
-		}
+		wantTargets(t, tc.verb, tc.body, tc.want)
 	}
 	for _, verb := range []string{"join", "leave"} {
 		if ps, err := parse(t, verb, `{"connection":"1.1","channel":"a","channels":["b","a"]}`); err != nil || string(ps[0].Data) != `["a","b"]` {
