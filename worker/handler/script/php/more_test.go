@@ -2,6 +2,7 @@ package php_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -124,6 +125,70 @@ Worker::runAll();
 	}
 	h.message(1, "b")
 	h.want("SEND 1 3 1 2", `SESSION 1 {"seen":2}`, `SESSION 2 {"seen":7}`, `SESSION 3 {"seen":2}`)
+}
+
+// TestBytes: what a connection has said and was sent is counted as Workerman does, and
+// goes along to the next process; with what frames a message as text or frame, too.
+func TestBytes(t *testing.T) {
+	for _, row := range []struct{ protocol, first, second, session string }{
+		{"tcp", "1 0", "3 3", `{"bytesRead":3,"bytesWritten":6}`},
+		{"text", "2 0", "5 4", `{"bytesRead":5,"bytesWritten":8}`},
+		{"frame", "5 0", "11 7", `{"bytesRead":11,"bytesWritten":15}`},
+		{"websocket", "1 0", "3 3", `{"bytesRead":3,"bytesWritten":6}`},
+	} {
+		t.Run(row.protocol, func(t *testing.T) {
+			file := program(t, fmt.Sprintf(`
+use Workerman\Worker;
+$w = new Worker('%s://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) { $c->send("$c->bytesRead $c->bytesWritten"); };
+$w->onClose = function ($c) { echo "ends with $c->bytesRead $c->bytesWritten\n"; };
+Worker::runAll();`, row.protocol))
+			h := serve(t, file, "start")
+			h.openAt(script.Open, 1, "", row.protocol+"://0.0.0.0:2346", "", "")
+			h.message(1, "a")
+			h.message(1, "bc")
+			h.want("SEND 1 "+row.first, "SEND 1 "+row.second, "SESSION 1 "+row.session)
+			h = serve(t, file, "start")
+			h.openAt(script.Resume, 1, row.session, row.protocol+"://0.0.0.0:2346", "", "")
+			h.closed(1)
+			h.want()
+			var n struct{ BytesRead, BytesWritten int }
+			must(t, json.Unmarshal([]byte(row.session), &n))
+			h.says(fmt.Sprintf("ends with %d %d\n", n.BytesRead, n.BytesWritten))
+		})
+	}
+}
+
+// TestEveryone: TcpConnection::$connections are the clients and what the process has
+// opened itself, and hold nobody.
+func TestEveryone(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	h := serve(t, program(t, fmt.Sprintf(`
+use Workerman\Connection\TcpConnection;
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onWorkerStart = function () {
+    $c = new Workerman\Connection\AsyncTcpConnection('tcp://%s');
+    $c->onConnect = function ($c) { echo isset(TcpConnection::$connections[$c->id]) ? "listed\n" : "missing\n"; };
+    $c->connect();
+};
+$w->onConnect = function () {};
+$w->onMessage = function ($c, $data) {
+    $all = [];
+    foreach (TcpConnection::$connections as $id => $o) $all[] = get_class($o) . ' ' . ($id === $o->id);
+    if ($data === 'close') foreach (TcpConnection::$connections as $o) if ($o instanceof Workerman\Connection\AsyncTcpConnection) $o->close();
+    $c->send(count(TcpConnection::$connections) . ' ' . (TcpConnection::$connections[$c->id] === $c) . ' ' . isset(TcpConnection::$connections[999]) . ' ' . implode(',', $all));
+};
+Workerman\Worker::runAll();`, ln.Addr())), "start")
+	h.says("listed\n")
+	h.open(script.Open, big, "")
+	h.open(script.Open, big+1, "")
+	const one = `Workerman\Connection\TcpConnection 1,`
+	h.message(big, "list")
+	h.want(fmt.Sprint("SEND ", big, " 3 1  ", one, one, `Workerman\Connection\AsyncTcpConnection 1`))
+	h.message(big, "close")
+	h.want(fmt.Sprint("SEND ", big, " 2 1  ", one, one, `Workerman\Connection\AsyncTcpConnection 1`))
 }
 
 // TestHandshakeGlobals has what callbacks of Workerman 3, 4 and 5 look at.

@@ -97,6 +97,9 @@ final class Link
             self::tooLong(\strlen($data));
             return;
         }
+        if (Counted::$on) {
+            Counted::add($id, 1, \strlen($data));
+        }
         self::$same = $data;
         self::$sameFlags = $flags;
         self::$ids .= \pack('P', $id);

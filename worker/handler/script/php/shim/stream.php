@@ -19,11 +19,12 @@ namespace Pushd {
 
         protected $socket, $out = '', $in = '', $remote = '', $paused = false;
         private $more = [];
-        private static $last = 0;
+        private static $last = 0, $all = []; // number => WeakReference
 
         public function __construct($socket, string $remote = '')
         {
             $this->id = ++self::$last;
+            self::$all[$this->id] = \WeakReference::create($this);
             $this->remote = $remote;
             $this->context = new \stdClass();
             $this->maxSendBufferSize = self::$defaultMaxSendBufferSize;
@@ -31,6 +32,24 @@ namespace Pushd {
             if ($socket) {
                 $this->attach($socket);
             }
+        }
+
+        public function __destruct()
+        {
+            unset(self::$all[$this->id]);
+        }
+
+        /** One that has not ended, as the program knows it. */
+        static function find(int $id): ?TcpConnection
+        {
+            $c = isset(self::$all[$id]) ? self::$all[$id]->get() : null;
+            return $c === null || $c->status === self::STATUS_CLOSED ? null : $c->face ?? $c;
+        }
+
+        /** All of them: number => connection. */
+        static function all(): array
+        {
+            return \array_filter(\array_map([self::class, 'find'], \array_combine($ids = \array_keys(self::$all), $ids)));
         }
 
         protected function attach($socket): void

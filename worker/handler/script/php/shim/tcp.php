@@ -89,7 +89,9 @@ namespace Workerman\Connection {
         const MAX_PACKAGE = 10485760; // Workerman's default, in bytes
 
         public static $defaultMaxSendBufferSize = 1048576, $defaultMaxPackageSize = self::MAX_PACKAGE,
-            $defaultLingerTimeout = 1.0, $connections = [];
+            $defaultLingerTimeout = 1.0;
+        /** @var \Pushd\Everyone|TcpConnection[] */
+        public static $connections;
 
         public $id;
         protected $status = self::STATUS_ESTABLISHED;
@@ -437,12 +439,14 @@ namespace Workerman\Connection {
                 case 'eventLoop':
                     return \Workerman\Worker::getEventLoop();
                 case 'bytesRead':
-                case 'bytesWritten':
+                case 'bytesWritten': // see Counted
                     return 0;
             }
             return isset(self::OWN[$name]) ? \Pushd\WorkermanProgram::$worker->$name ?? null : null;
         }
     }
+
+    TcpConnection::$connections = new \Pushd\Everyone();
 
     class UdpConnection extends ConnectionInterface implements \JsonSerializable
     {

@@ -17,6 +17,9 @@ namespace Pushd {
 
         const NATIVE = ['websocket' => 'websocket', 'ws' => 'websocket', 'text' => 'text', 'frame' => 'frame', 'tcp' => 'tcp', 'udp' => 'udp', 'unix' => 'unix'];
 
+        /** Bytes around a message; those of WebSocket are not known here. */
+        const FRAMES = ['text' => 1, 'frame' => 4];
+
         /** Process models of their own, which would start and do nothing. */
         const ELSEWHERE = ['GatewayWorker\Gateway', 'GatewayWorker\BusinessWorker', 'GatewayWorker\Register'];
 
@@ -95,8 +98,12 @@ namespace Pushd {
         /** Whether clients are sent bytes as they are, and not messages that pushd frames. */
         static function bytes(): bool
         {
-            $scheme = \strtolower((string)\strstr(self::$worker->getSocketName(), '://', true));
-            return self::$codec !== null || \in_array($scheme, ['tcp', 'unix', 'ssl', ''], true);
+            return self::$codec !== null || \in_array(self::scheme(), ['tcp', 'unix', 'ssl', ''], true);
+        }
+
+        private static function scheme(): string
+        {
+            return \strtolower((string)\strstr(self::$worker->getSocketName(), '://', true));
         }
 
         /** $connection->protocol = …: only where pushd passes on bytes can they be something else. */
@@ -124,6 +131,8 @@ namespace Pushd {
                 Fibers::call([$this->w, 'run']);
             }
             Conns::$resumes = $this->w->onResume !== null;
+            Counted::$on = self::mentions('bytesRead') || self::mentions('bytesWritten');
+            Counted::$frame = self::bytes() ? 0 : self::FRAMES[self::scheme()] ?? 0;
             if ($this->w->count > 1 || (Link::$config['count'] ?? 1) > 1) {
                 Conns::$onHeld = [$this, 'lookForMap'];
             }
@@ -311,6 +320,9 @@ namespace Pushd {
 
         public function message(int $id, string $data, int $flags): void
         {
+            if (Counted::$on) {
+                Counted::add($id, 0, \strlen($data));
+            }
             if (!self::bytes() && self::isTooLong($id, $data)) {
                 self::once('package', 'a message is longer than $connection->maxPackageSize: its client is closed');
                 Conns::get($id)->goodbye(1009, 'message too long');
