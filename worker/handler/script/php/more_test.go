@@ -264,6 +264,58 @@ Worker::runAll();
 	}
 }
 
+// TestUploads: forms with files, in Workerman's shape, without a Workerman of the program's
+// own; what is not moved goes with its request. Headers of a connection are of one answer.
+func TestUploads(t *testing.T) {
+	dir := t.TempDir()
+	h := serve(t, program(t, fmt.Sprintf(`
+use Workerman\Protocols\Http;
+$w = new Workerman\Worker('http://0.0.0.0:2346');
+$w->onWorkerStart = function () { Http::uploadTmpDir('%s'); };
+$w->onMessage = function ($c, $r) {
+    if ($r->path() === '/left') { $c->send(count(glob(Http::uploadTmpDir() . '/*')) . file_get_contents('moved')); return; }
+    $f = $r->file('one');
+    rename($f['tmp_name'], 'moved');
+    $c->headers['Set-Cookie'] = ['a=b'];
+    $shown = [];
+    $all = $r->file();
+    array_walk_recursive($all, function ($v, $k) use (&$shown) { if ($k !== 'tmp_name') $shown[] = "$k=$v"; });
+    $c->send(json_encode([$r->post(), array_keys($r->file()), implode(' ', $shown), file_get_contents($r->file('more')[1]['tmp_name']), $r->file('none')], JSON_UNESCAPED_SLASHES));
+};
+Workerman\Worker::runAll();`, dir)), "start")
+	form := strings.ReplaceAll(`--b1
+Content-Disposition: form-data; name="name"
+
+bob
+--b1
+Content-Disposition: form-data; name="one"; filename="dir/x.txt"
+Content-Type: text/plain
+
+12345
+--b1
+Content-Disposition: form-data; name="more[]"; filename="a"
+
+A
+--b1
+Content-Disposition: form-data; name="more[]"; filename="b"
+
+B
+--b1--
+`, "\n", "\r\n")
+	h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
+	ask := func(request, body string) string {
+		h.message(1, fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b1\r\nContent-Length: %d\r\n\r\n%s", request, len(body), body))
+		return strings.Join(h.done(), ",")
+	}
+	answer := ask("POST /", form)
+	if want := `[{"name":"bob"},["one","more"],"name=x.txt type=text/plain error=0 size=5 full_path=dir/x.txt name=a type= error=0 size=1 full_path=a name=b type= error=0 size=1 full_path=b","B",null]`; !strings.HasSuffix(answer, "\r\n\r\n"+want) || !strings.Contains(answer, "Set-Cookie: a=b\r\n") {
+		t.Errorf("got  %s\nwant %s\n%s", answer, want, h.log)
+	}
+	if answer = ask("GET /left", ""); !strings.HasSuffix(answer, "\r\n\r\n012345") || strings.Contains(answer, "Set-Cookie") {
+		t.Error(answer)
+	}
+}
+
 func TestUDP(t *testing.T) {
 	h := serve(t, program(t, `
 $w = new Workerman\Worker('udp://0.0.0.0:2346');

@@ -61,11 +61,20 @@ namespace Workerman\Protocols {
         {
             const MAX_HEAD = 16384;
 
-            private static $class = Http\Request::class;
+            private static $class = Http\Request::class, $uploadTmpDir = '';
 
             public static function requestClass($class = null)
             {
                 return $class !== null ? self::$class = $class : self::$class;
+            }
+
+            /** Where files of forms are put until they are moved. */
+            public static function uploadTmpDir($dir = null)
+            {
+                if ($dir !== null) {
+                    self::$uploadTmpDir = (string)$dir;
+                }
+                return self::$uploadTmpDir !== '' ? self::$uploadTmpDir : ((string)\ini_get('upload_tmp_dir') ?: \sys_get_temp_dir());
             }
 
             public static function enableCache($value)
@@ -116,6 +125,7 @@ namespace Workerman\Protocols {
                 foreach ((array)$connection->headers as $name => $value) {
                     $response->header($name, $value);
                 }
+                $connection->headers = []; // they were of this answer
                 return (string)$response;
             }
         }
@@ -133,7 +143,7 @@ namespace Workerman\Protocols\Http {
             public static $maxFileUploads = 1024;
             public $connection;
 
-            private $buffer, $headers, $get, $post, $cookies;
+            private $buffer, $headers, $get, $post, $files, $cookies, $paths = [];
 
             public function __construct($buffer)
             {
@@ -207,12 +217,7 @@ namespace Workerman\Protocols\Http {
             public function post($name = null, $default = null)
             {
                 if ($this->post === null) {
-                    $this->noUpload();
-                    if (\stripos((string)$this->header('content-type'), 'json') !== false) {
-                        $this->post = (array)\json_decode($this->rawBody(), true);
-                    } else {
-                        \parse_str($this->rawBody(), $this->post);
-                    }
+                    $this->parsePost();
                 }
                 return self::pick($this->post, $name, $default);
             }
@@ -231,17 +236,34 @@ namespace Workerman\Protocols\Http {
                 return self::pick($this->cookies, $name, $default);
             }
 
-            private function noUpload(): void
+            /** Fields and files of the body. */
+            private function parsePost(): void
             {
-                if (\stripos((string)$this->header('content-type'), 'multipart/') === 0) {
-                    throw new \Pushd\Refused('forms with files need Workerman\'s own Request: `composer require workerman/workerman`');
+                $this->post = $this->files = [];
+                $type = (string)$this->header('content-type');
+                if (\stripos($type, 'multipart/') === 0) {
+                    require_once __DIR__ . '/uploads.php';
+                    [$this->post, $this->files, $this->paths] = \Pushd\Uploads::whole($type, $this->rawBody(), \Workerman\Protocols\Http::uploadTmpDir());
+                } elseif (\stripos($type, 'json') !== false) {
+                    $this->post = (array)\json_decode($this->rawBody(), true);
+                } else {
+                    \parse_str($this->rawBody(), $this->post);
                 }
             }
 
             public function file($name = null)
             {
-                $this->noUpload();
-                return $name === null ? [] : null;
+                if ($this->files === null) {
+                    $this->parsePost();
+                }
+                return self::pick($this->files, $name, null);
+            }
+
+            public function __destruct()
+            {
+                if ($this->paths) {
+                    \Pushd\Uploads::drop($this->paths);
+                }
             }
 
             public function rawHead()

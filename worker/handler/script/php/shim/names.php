@@ -53,7 +53,7 @@ final class Names
         '~"?Ratchet\\\\(?:Session|Wamp)\\\\~i' => 'sessions and WAMP are not there: the session\'s cookie is in $conn->httpRequest, topics are Pushd\publish and join',
         '~"?Ratchet\\\\Http\\\\Router~i' => 'Ratchet\App::route() does it',
         '~"?Ratchet\\\\Server\\\\FlashPolicy~i' => 'browsers have no Flash',
-        '~undefined method Workerman\\\\Protocols\\\\Http|(?:Class|Interface) "?Workerman\\\\Protocols\\\\Http~i' => 'sessions and uploads come with it: `composer require workerman/workerman`',
+        '~undefined method Workerman\\\\Protocols\\\\Http|(?:Class|Interface) "?Workerman\\\\Protocols\\\\Http~i' => 'sessions come with it: `composer require workerman/workerman`',
         '~(?:Class|Interface) "?Workerman\\\\~i' => 'it is a package of its own: `composer require workerman/…`',
         '~undefined (?:method|(?:class )?constant) \\\\?Workerman\\\\|undeclared static property:? Workerman\\\\~i' => 'pushd\'s Workerman does not have it: processes and sockets are pushd\'s',
         '~(?:Class|Interface) "?Ratchet\\\\~i' => 'of Ratchet there are IoServer, HttpServer, WsServer, App, OriginCheck and IpBlackList; the rest comes with it: `composer require cboden/ratchet`',

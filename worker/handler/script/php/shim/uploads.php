@@ -2,8 +2,8 @@
 namespace Pushd;
 
 /**
- * Uploads reads a form with files (multipart/form-data): fields and files as PHP has
- * them in $_POST and $_FILES. What was sent as a file is in a temporary one.
+ * Uploads reads a form with files (multipart/form-data). What was sent as a file is in a
+ * temporary one.
  */
 final class Uploads
 {
@@ -12,8 +12,30 @@ final class Uploads
     /** Files that were sent and are where they were put: path => true. */
     private static $here = [];
 
-    /** [fields, files, paths of files] of a body; fields and files are null where there are none. */
+    /** [fields, files, paths of files] of a body, as PHP has them in $_POST and $_FILES; fields and files are null where there are none. */
     static function parse(string $type, string $body, string $folder = ''): array
+    {
+        [$fields, $files, $paths] = self::read($type, $body, $folder);
+        $apart = [];
+        foreach ($files as [$name, $file]) { // f[name][0] where the form says f[]
+            unset($file['full_path']);
+            foreach ($file as $key => $value) {
+                $at = \strpos($name, '[');
+                $apart[] = [$at ? \substr($name, 0, $at) . "[$key]" . \substr($name, $at) : $name . "[$key]", $value];
+            }
+        }
+        return [self::tree($fields), self::tree($apart), $paths];
+    }
+
+    /** The same as Workerman has them: each file is one array, f[0][name]. */
+    static function whole(string $type, string $body, string $folder): array
+    {
+        [$fields, $files, $paths] = self::read($type, $body, $folder);
+        return [self::tree($fields) ?? [], self::tree($files) ?? [], $paths];
+    }
+
+    /** [fields, files, paths of files], the first two as lists of [name in the form, value]. */
+    private static function read(string $type, string $body, string $folder): array
     {
         $fields = $files = $paths = [];
         foreach (self::parts($type, $body) as [$head, $data]) {
@@ -29,17 +51,14 @@ final class Uploads
                 $fields[] = [$name, $data];
                 continue;
             }
-            $one = ['name' => \basename(\strtr($file, '\\', '/')), 'type' => '', 'tmp_name' => '', 'error' => \UPLOAD_ERR_NO_FILE, 'size' => 0];
+            $one = ['name' => \basename(\strtr($file, '\\', '/')), 'type' => '', 'tmp_name' => '', 'error' => \UPLOAD_ERR_NO_FILE, 'size' => 0, 'full_path' => $file];
             if ($file !== '') {
                 $one = self::keep($one, $head, $data, $folder);
                 $paths[] = $one['tmp_name'];
             }
-            foreach ($one as $key => $value) { // as PHP has it: f[name][0] where the form says f[]
-                $at = \strpos($name, '[');
-                $files[] = [$at ? \substr($name, 0, $at) . "[$key]" . \substr($name, $at) : $name . "[$key]", $value];
-            }
+            $files[] = [$name, $one];
         }
-        return [self::tree($fields), self::tree($files), \array_values(\array_filter($paths))];
+        return [$fields, $files, \array_values(\array_filter($paths))];
     }
 
     /** Head and bytes of each part; of a body that is not whole, of those that are. */
