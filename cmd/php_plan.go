@@ -126,6 +126,9 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 	if n := g.MaxMessage; n > 0 {
 		w.Settings.Limits.MaxMessage = min(w.Settings.Limits.MaxMessage, n)
 	}
+	if n := g.MaxBody; n > 0 {
+		w.Settings.Limits.MaxBody = min(n, b.phpBody(w))
+	}
 	if w.Settings.Limits.MaxConnections == 0 {
 		w.Settings.Limits.MaxConnections = g.MaxConnections
 	}
@@ -145,6 +148,15 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 	r.At, r.Options = w.At, mustJSON(all)
 	w.Handler, w.Routes = &r, nil
 	return w
+}
+
+// phpBody is the longest body, in bytes, that a program may ask for: what its config
+// has, and where there is none, more than who does not ask gets.
+func (b *planner) phpBody(w config.Worker) int {
+	if most := w.Settings.Limits.MaxBody; b.program.script == nil && most > 0 {
+		return most
+	}
+	return phpMostBody
 }
 
 var errPHPCertificate = errors.New("its transport is ssl, and its context names no certificate: new Worker($address, ['ssl' => ['local_cert' => 'cert.pem', 'local_pk' => 'key.pem']]), or set(['ssl_cert_file' => …, 'ssl_key_file' => …]) of Swoole")
@@ -202,6 +214,9 @@ const phpMaxMessage = 1 << 20
 // phpMaxBody is what Swoole takes of a request by default, in bytes: a form with a
 // picture is more than our default.
 const phpMaxBody = 2 << 20
+
+// phpMostBody is the most that a program's package_max_length raises that to.
+const phpMostBody = 32 << 20
 
 // phpMaxQueue lets Workerman's own limit act before ours, in bytes: a program is
 // told at half of it (FULL), and what it sends then waits in PHP (shim/outbox.php).

@@ -59,12 +59,13 @@ func TestPHPSecure(t *testing.T) {
 // in, how many there may be, and how long a message may be.
 func TestPHPLimits(t *testing.T) {
 	t.Parallel()
-	s, _ := phpServer(t, `<?php
+	const code = `<?php
 $s = new Swoole\WebSocket\Server('127.0.0.1', 2346, SWOOLE_PROCESS, SWOOLE_SOCK_TCP | SWOOLE_SSL);
 $s->set(['ssl_cert_file' => 'cert.pem', 'ssl_key_file' => 'key.pem', 'ssl_verify_peer' => true, 'ssl_client_cert_file' => 'ca.pem', 'max_conn' => 7, 'package_max_length' => 2000]);
 $s->on('message', function ($s, $f) {});
-$s->on('request', function ($request, $response) { $response->end('in'); });
-$s->start();`)
+$s->on('request', function ($request, $response) use ($s) { $response->end('in'); $s->close($request->fd); });
+$s->start();`
+	s, file := phpServer(t, code)
 	s.Secure = true
 	ca := testkit.NewCA(t)
 	ca.Write(filepath.Join(s.Dir, "cert.pem"), filepath.Join(s.Dir, "key.pem"), month, "push.example.com")
@@ -72,30 +73,40 @@ $s->start();`)
 	if out := s.MustRun("start", "-d"); !strings.Contains(out, "room for 7 connections") {
 		t.Errorf("max_conn is not said:\n%s", out)
 	}
-	plan := strings.ReplaceAll(s.MustRun("plan", "--json"), " ", "")
-	for _, limit := range []string{`"max_message":2000`, `"max_body":2097152`} { // package_max_length, and what a form may have
-		if !strings.Contains(plan, limit) {
-			t.Errorf("%s is not in the plan:\n%s", limit, plan)
+	planned := func(limits ...string) {
+		t.Helper()
+		plan := strings.ReplaceAll(s.MustRun("plan", "--json"), " ", "")
+		for _, limit := range limits {
+			if !strings.Contains(plan, limit) {
+				t.Errorf("%s is not in the plan:\n%s", limit, plan)
+			}
 		}
 	}
+	planned(`"max_message":2000`, `"max_body":2000`)
+	phpWrite(t, file, strings.Replace(code, "=> 2000", "=> 9000000", 1)) // a form may have more than by default, a message not
+	planned(`"max_message":1048576`, `"max_body":9000000`)
 	ask := func(more ...tls.Certificate) (string, error) {
 		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: pushdtest.Timeout}, "tcp", fmt.Sprintf("127.0.0.1:%d", s.Port),
 			&tls.Config{RootCAs: ca.Pool(), ServerName: "push.example.com", Certificates: more})
 		phpMust(t, err)
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(2 * pushdtest.Timeout))
-		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: push.example.com\r\nConnection: close\r\n\r\n")
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: push.example.com\r\n\r\n")
+		in := bufio.NewReader(conn)
+		resp, err := http.ReadResponse(in, nil)
 		if err != nil {
 			return "", err
 		}
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
+		if err == nil {
+			_, err = io.Copy(io.Discard, in) // the program closes it
+		}
 		return string(body), err
 	}
 	mine, err := tls.X509KeyPair(ca.Issue(month, []string{"client.example.com"}))
 	phpMust(t, err)
-	if got, err := ask(mine); got != "in" {
+	if got, err := ask(mine); got != "in" || err != nil {
 		t.Errorf("with a certificate: %q, %v", got, err)
 	}
 	if got, err := ask(); err == nil || !strings.Contains(err.Error(), "remote error: tls") {

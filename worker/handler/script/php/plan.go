@@ -46,6 +46,7 @@ type Group struct {
 	Error  string   `json:"error"` // what is wrong with it
 
 	MaxMessage     int `json:"max_message"`     // bytes; 0 = pushd's limit, which a larger one does not raise
+	MaxBody        int `json:"max_body"`        // bytes of a request's; 0 = pushd's limit
 	MaxConnections int `json:"max_connections"` // of a process; 0 = pushd's limit
 }
 

@@ -80,6 +80,7 @@ $s->start();`)
 func TestSwooleRequest(t *testing.T) {
 	h := serve(t, program(t, `
 $s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
+$s->set(['http_parse_files' => true]);
 $s->on('message', function ($s, $f) {
     global $kept;
     if ($f->data === 'bind') { $s->bind($f->fd, 77); $s->push($f->fd, json_encode($s->getClientInfo($f->fd)['uid'])); return; }
@@ -178,6 +179,52 @@ Content-Disposition: form-data; name="none"; filename=""
 	if strings.Contains(h.log.String(), "close of") {
 		t.Errorf("on('close') of who was not told\n%s", h.log)
 	}
+}
+
+// TestSwooleParses: what set() says of a request's cookies and forms.
+func TestSwooleParses(t *testing.T) {
+	const plain, parts = "application/x-www-form-urlencoded\r\nCookie: a=b\r\n\r\nn=1", "multipart/form-data; boundary=b\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"n\"\r\n\r\n1\r\n" +
+		"--b\r\nContent-Disposition: form-data; name=\"f[]\"; filename=\"x\"\r\n\r\nX\r\n--b--\r\n"
+	for _, row := range []struct{ set, request, want string }{
+		{`[]`, "POST / HTTP/1.1\r\nContent-Type: " + plain, `[{"n":"1"},{"a":"b"},null,null]`},
+		{`['http_parse_post' => false, 'http_parse_cookie' => false]`, "POST / HTTP/1.1\r\nContent-Type: " + plain, `[null,null,"a=b",null]`},
+		{`[]`, "GET / HTTP/1.1\r\nContent-Type: " + plain, `[null,{"a":"b"},null,null]`},
+		{`['http_parse_post' => false]`, "POST / HTTP/1.1\r\nContent-Type: " + parts, `[{"n":"1"},null,null,["name","type","tmp_name","error","size"]]`},
+		{`['http_parse_files' => true]`, "POST / HTTP/1.1\r\nContent-Type: " + parts, `[{"n":"1"},null,null,["x"]]`},
+	} {
+		h := serve(t, program(t, fmt.Sprintf(`
+$s = new Swoole\Http\Server('127.0.0.1', 9601);
+$s->set(%s);
+$s->on('request', function ($q, $r) {
+    $f = $q->files['f'] ?? null;
+    $r->end(json_encode([$q->post, $q->cookie, $q->header['cookie'] ?? null, $f ? $f['name'] ?? array_keys($f[0]) : null]));
+});
+$s->start();`, row.set)), "start")
+		got := strings.Join(h.get(1, "websocket://127.0.0.1:9601", row.request), ",")
+		if !strings.HasSuffix(got, "\r\n\r\n"+row.want) {
+			t.Errorf("%s %q: got %q, want %q\n%s", row.set, row.request, got, row.want, h.log)
+		}
+	}
+}
+
+// TestSwooleClosesRequest: the connection of who asks is closed, before the answer or behind it.
+func TestSwooleClosesRequest(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\Http\Server('127.0.0.1', 9601);
+$s->on('request', function ($q, $r) use ($s) {
+    $said = $q->server['request_uri'] === '/behind' ? $r->end('x') : null;
+    echo $q->server['request_uri'], json_encode([$said, $s->close($q->fd), $r->isWritable(), $r->end('y'), $s->exist($q->fd), $s->close(12345678)]), "\n";
+});
+$s->start();`), "start")
+	const local, end = "websocket://127.0.0.1:9601", " HTTP/1.1\r\nHost: x\r\n\r\n"
+	if got := h.get(1, local, "GET /at-once"+end); !slices.Equal(got, []string{"END/1000 1"}) {
+		t.Errorf("%q", got)
+	}
+	if got := h.get(2, local, "GET /behind"+end); len(got) != 2 || !strings.HasPrefix(got[0], "RESPOND 2 ") || got[1] != "END/1000 2" {
+		t.Errorf("%q", got)
+	}
+	h.says("/at-once[null,true,false,false,false,false]")
+	h.says("/behind[true,true,false,false,false,false]")
 }
 
 // TestSwooleTasks: tasks that wait at the same time have each their number, and who

@@ -371,11 +371,17 @@ namespace Swoole {
 
         public function close($fd, $reset = false)
         {
-            if (!$this->pushdOpen((int)$fd)) {
+            $fd = (int)$fd;
+            if (!isset(Conns::$open[$fd]) && (isset(\Pushd\SwooleProgram::$requests[$fd]) || Link::$current === $fd)) { // of a request
+                unset(\Pushd\SwooleProgram::$requests[$fd]);
+                Link::frame(Link::END, $fd, '', 0, 1000);
+                return true;
+            }
+            if (!$this->pushdOpen($fd)) {
                 return false;
             }
-            Packets::end((int)$fd);
-            Link::end((int)$fd);
+            Packets::end($fd);
+            Link::end($fd);
             return true;
         }
 

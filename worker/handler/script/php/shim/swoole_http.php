@@ -27,19 +27,39 @@ namespace Swoole\Http {
                 $r->server['query_string'] = $uri->getQuery();
                 \parse_str($uri->getQuery(), $r->get);
             }
-            foreach (\explode(';', $r->header['cookie'] ?? '') as $pair) {
-                if ($at = \strpos($pair, '=')) {
-                    $r->cookie[\trim(\substr($pair, 0, $at))] = \urldecode(\trim(\substr($pair, $at + 1)));
-                }
+            if (\Pushd\SwooleProgram::setting('http_parse_cookie', true)) {
+                $r->takeCookies();
             }
-            if (\stripos($r->header['content-type'] ?? '', 'application/x-www-form-urlencoded') === 0) {
-                \parse_str($r->rawContent(), $r->post);
-            } elseif (\stripos($r->header['content-type'] ?? '', 'multipart/form-data') === 0) {
-                require_once __DIR__ . '/uploads.php';
-                [$r->post, $r->files, $paths] = \Pushd\Uploads::parse($r->header['content-type'], $r->rawContent(), \Pushd\SwooleProgram::uploads());
-                $r->tmpfiles = $paths ?: null;
+            if (\in_array($r->getMethod(), ['POST', 'PUT', 'DELETE', 'PATCH'], true)) {
+                $r->takeForm();
             }
             return $r;
+        }
+
+        /** They are not among the headers then. */
+        private function takeCookies(): void
+        {
+            foreach (\explode(';', $this->header['cookie'] ?? '') as $pair) {
+                if ($at = \strpos($pair, '=')) {
+                    $this->cookie[\trim(\substr($pair, 0, $at))] = \urldecode(\trim(\substr($pair, $at + 1)));
+                }
+            }
+            unset($this->header['cookie']);
+        }
+
+        /** http_parse_post is of forms without files, and http_parse_files of how those are named. */
+        private function takeForm(): void
+        {
+            $type = $this->header['content-type'] ?? '';
+            if (\stripos($type, 'application/x-www-form-urlencoded') === 0) {
+                if (\Pushd\SwooleProgram::setting('http_parse_post', true) && $this->rawContent() !== '') {
+                    \parse_str($this->rawContent(), $this->post);
+                }
+            } elseif (\stripos($type, 'multipart/form-data') === 0) {
+                require_once __DIR__ . '/uploads.php';
+                [$this->post, $this->files, $paths] = \Pushd\Uploads::parse($type, $this->rawContent(), (string)\Pushd\SwooleProgram::setting('upload_tmp_dir', ''), (bool)\Pushd\SwooleProgram::setting('http_parse_files', false));
+                $this->tmpfiles = $paths ?: null;
+            }
         }
 
         public function __destruct()

@@ -77,11 +77,12 @@ namespace Pushd {
             $s = $server->setting;
             $more = ['stdout' => (string)($s['log_file'] ?? ''), 'pidFile' => (string)($s['pid_file'] ?? ''), 'daemonize' => !empty($s['daemonize'])];
             $longest = (int)($s['package_max_length'] ?? 0);
+            $body = $longest;
             if ($longest > 0 && \strpos(\implode(' ', $listen), 'udp://') !== false) {
                 $longest = \max($longest, 65535); // datagrams have no such limit
             }
             $group = ['name' => '', 'count' => 1, 'user' => '', 'group' => '', 'listen' => $listen]
-                + \array_filter(['tls' => $tls, 'error' => $error, 'max_message' => $longest, 'max_connections' => (int)($s['max_connection'] ?? $s['max_conn'] ?? 0)]);
+                + \array_filter(['tls' => $tls, 'error' => $error, 'max_message' => $longest, 'max_body' => $body, 'max_connections' => (int)($s['max_connection'] ?? $s['max_conn'] ?? 0)]);
             Plan::start('swoole', [$group], $more, static function ($i, $slot) use ($server, $ports, $more) {
                 Output::redirect($more['stdout']);
                 return new self($server, $ports);
@@ -337,10 +338,10 @@ namespace Pushd {
             }
         }
 
-        /** Where files of forms are put. */
-        static function uploads(): string
+        /** What the server's set() says. */
+        static function setting(string $name, $default)
         {
-            return (string)(self::$all[0]->setting['upload_tmp_dir'] ?? '');
+            return self::$all[0]->setting[$name] ?? $default;
         }
 
         public function close(int $id, int $code): void

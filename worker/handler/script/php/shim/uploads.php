@@ -12,22 +12,29 @@ final class Uploads
     /** Files that were sent and are where they were put: path => true. */
     private static $here = [];
 
-    /** [fields, files, paths of files] of a body, as PHP has them in $_POST and $_FILES; fields and files are null where there are none. */
-    static function parse(string $type, string $body, string $folder = ''): array
+    /**
+     * [fields, files, paths of files] of a body; fields and files are null where there are
+     * none. Where the form says f[] a file is one array, f[0][name], or $apart as in $_FILES, f[name][0].
+     */
+    static function parse(string $type, string $body, string $folder = '', bool $apart = false): array
     {
         [$fields, $files, $paths] = self::read($type, $body, $folder);
-        $apart = [];
-        foreach ($files as [$name, $file]) { // f[name][0] where the form says f[]
+        $list = [];
+        foreach ($files as [$name, $file]) {
             unset($file['full_path']);
+            $at = \strpos($name, '[');
+            if (!$apart || !$at) {
+                $list[] = [$name, $file];
+                continue;
+            }
             foreach ($file as $key => $value) {
-                $at = \strpos($name, '[');
-                $apart[] = [$at ? \substr($name, 0, $at) . "[$key]" . \substr($name, $at) : $name . "[$key]", $value];
+                $list[] = [\substr($name, 0, $at) . "[$key]" . \substr($name, $at), $value];
             }
         }
-        return [self::tree($fields), self::tree($apart), $paths];
+        return [self::tree($fields), self::tree($list), $paths];
     }
 
-    /** The same as Workerman has them: each file is one array, f[0][name]. */
+    /** The same for Workerman, whose files have the path that a form of a folder says. */
     static function whole(string $type, string $body, string $folder): array
     {
         [$fields, $files, $paths] = self::read($type, $body, $folder);
