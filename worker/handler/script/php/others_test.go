@@ -96,6 +96,28 @@ Ratchet\Server\IoServer::factory($list->blockAddress('192.0.2.1'), 8080)->run();
 	h.want("SEND 1 binary \x011", "SEND+1 1 \x01")
 }
 
+// TestRatchetNoProtocols: who wants a sub-protocol is not let in by a component that has none,
+// unless the server is not strict.
+func TestRatchetNoProtocols(t *testing.T) {
+	for _, x := range []struct{ strict, offers, want string }{
+		{"", "Sec-WebSocket-Protocol: chat\r\n", "ACCEPT/426 1 No Sec-WebSocket-Protocols requested supported"},
+		{"", "", "ACCEPT/101 1"},
+		{"$ws->setStrictSubProtocolCheck(false);", "Sec-WebSocket-Protocol: chat\r\n", ""},
+	} {
+		h := serve(t, program(t, fmt.Sprintf(`
+$ws = new Ratchet\WebSocket\WsServer(new Ratchet\Server\EchoServer);
+%s
+Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer($ws), 8080)->run();`, x.strict)), "start")
+		if asks := slices.Contains(h.welcome.Wants, script.WantHandshake); asks != (x.want != "") {
+			t.Errorf("%q: asks about handshakes: %v", x.strict, asks)
+		}
+		if x.want != "" {
+			h.openAt(script.Handshake, 1, "", "websocket://0.0.0.0:8080", "/", "GET / HTTP/1.1\r\nHost: x\r\n"+x.offers+"\r\n")
+			h.want(x.want)
+		}
+	}
+}
+
 // TestRatchet03: what programs of Ratchet 0.3 ask of a handshake.
 func TestRatchet03(t *testing.T) {
 	h := serve(t, program(t, `

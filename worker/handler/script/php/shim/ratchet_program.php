@@ -159,7 +159,7 @@ namespace Pushd {
             return false;
         }
 
-        /** The first protocol of the client's that the component speaks, as a line of the answer; null: it is not let in without one. */
+        /** The first protocol of the client's that the component speaks, as a line of the answer; null: who wants one, or the component, gets in by that alone. */
         public function protocol(string $offered): ?string
         {
             $spoken = $this->component instanceof \Ratchet\WebSocket\WsServerInterface ? (array)$this->component->getSubProtocols() : [];
@@ -168,13 +168,13 @@ namespace Pushd {
                     return "Sec-WebSocket-Protocol: $name\r\n";
                 }
             }
-            return $spoken && $this->strict ? null : '';
+            return $this->strict && ($spoken || $offered !== '') ? null : '';
         }
 
         /** Whether handshakes are not all answered alike. */
         public function chooses(): bool
         {
-            return $this->path !== '*' || $this->lists || $this->isHttp() || !\in_array('*', $this->origins, true) || $this->component instanceof \Ratchet\WebSocket\WsServerInterface;
+            return $this->strict || $this->path !== '*' || $this->lists || $this->isHttp() || !\in_array('*', $this->origins, true) || $this->component instanceof \Ratchet\WebSocket\WsServerInterface;
         }
 
         /** A browser names where its page is from; others say nothing. */
