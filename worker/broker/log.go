@@ -40,6 +40,7 @@ type sharedLog struct {
 	base string // first tokens of its subjects, with the dot
 	post func(func())
 
+	lanes    lanes            // of channels
 	requests chan *logRequest // at most logWindow wait for an answer
 	waiting  atomic.Int64
 	away     atomic.Pointer[string] // why it cannot be added to; nil = it can
@@ -55,6 +56,7 @@ type sharedLog struct {
 	wrote  chan struct{}
 
 	at     reading          // of the goroutine that follows
+	warned time.Time        // by it, of messages that had gone
 	writes jetstream.Stream // of the one that adds: where it looks for versions; nil = not asked for yet
 }
 
@@ -65,8 +67,9 @@ type reading struct {
 	depth   uint64        // of the depth's
 	last    uint64        // of the newest message that was read
 	time    time.Time     // of that
-	target  uint64        // what lies before it is from before the beginning
+	target  uint64        // what lies before it is from before the beginning, or a loss
 	loading bool          // it has not been reached
+	gone    bool          // while loading, messages had gone before they were read
 }
 
 const (
@@ -88,6 +91,7 @@ const (
 
 // logRequest is a message that is to be added.
 type logRequest struct {
+	channel string // "" = it is a word of our own
 	msg     *nats.Msg
 	age     time.Duration
 	key     string
@@ -101,6 +105,7 @@ var (
 	errLost        = errors.New("messages that were read are not in the stream any more")
 	errRenewed     = errors.New("the stream has begun anew")
 	errSkipped     = errors.New("a message was skipped")
+	errGone        = errors.New("messages were gone before they were read here")
 )
 
 // OpenLog opens the log of the cluster. With an error there is none; it may be
@@ -118,6 +123,7 @@ func (c *Client) OpenLog(o worker.SharedLogOptions, post func(func())) (worker.S
 		name: streamName(c.o.Prefix), base: c.o.Prefix + ".hist.",
 		requests: make(chan *logRequest, logWindow), done: make(chan struct{}), wrote: make(chan struct{}),
 	}
+	l.lanes = lanes{limit: 1, of: map[string]*lane{}, send: func(r *logRequest) { l.requests <- r }, after: afterLaneWait(post)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	if err := l.require(); err != nil {
 		l.cancel()
@@ -180,7 +186,12 @@ func (l *sharedLog) setAway(who int, reason string) {
 		}
 		l.log.Log(context.Background(), level, "the shared history is away: nothing can be published into channels with history", "reason", now)
 	}
-	l.post(func() { l.o.Away(now) })
+	l.post(func() {
+		if now != "" {
+			l.refuse(now)
+		}
+		l.o.Away(now)
+	})
 }
 
 // failed notes that a message was not taken. Until the stream answers again none
@@ -235,7 +246,7 @@ func (l *sharedLog) config() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: l.name, Subjects: []string{l.base + ">"}, Description: "pushd: channels with history",
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, Storage: jetstream.FileStorage,
-		Replicas: l.o.Replicas, MaxMsgsPerSubject: int64(l.o.Channel),
+		Replicas: l.o.Replicas, MaxMsgsPerSubject: kept(l.o.Channel),
 		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, Duplicates: keyWindow, AllowMsgTTL: true,
 	}
 }
@@ -260,7 +271,7 @@ func (l *sharedLog) stream(ctx context.Context) (jetstream.Stream, error) {
 		return s, nil
 	}
 	l.log.Warn("the stream of the history was not as this config wants it, and is changed", "stream", l.name,
-		"channel", want.MaxMsgsPerSubject, "replicas", want.Replicas)
+		"messages", want.MaxMsgsPerSubject, "replicas", want.Replicas)
 	return l.wanted(l.js.UpdateStream(ctx, want))
 }
 

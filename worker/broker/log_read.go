@@ -68,6 +68,11 @@ func (l *sharedLog) read() error {
 	defer stop()
 	l.behind.Store(c.CachedInfo().NumPending)
 	if c.CachedInfo().NumPending == 0 {
+		if s.CachedInfo().State.LastSeq > l.at.last && !l.at.loading { // all that was not read has gone
+			if err := l.lost(s); err != nil {
+				return err
+			}
+		}
 		l.live()
 	}
 	l.setAway(byReading, "")
@@ -76,7 +81,7 @@ func (l *sharedLog) read() error {
 		if err != nil {
 			return err
 		}
-		if err := l.next(m, n); err != nil {
+		if err := l.next(s, m, n); err != nil {
 			return err
 		}
 	}
@@ -203,7 +208,40 @@ func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, at reading, i
 		forgotten = 0
 	}
 	start := worker.LogStart{Epoch: at.epoch, Last: at.target, Forgotten: forgotten, Channel: int(info.Config.MaxMsgsPerSubject), Now: info.TimeStamp}
-	l.post(func() { l.o.Begin(start) })
+	l.post(func() {
+		l.lanes.keeps(info.Config.MaxMsgsPerSubject)
+		l.lanes.skipped(at.drawn)
+		l.o.Begin(start)
+	})
+	return nil
+}
+
+// lost goes on where messages had gone before they were read here: there were
+// more of a channel than the stream keeps, or they were too old. What is there up
+// to now may be all that is left of a channel, as at a beginning.
+func (l *sharedLog) lost(s jetstream.Stream) error {
+	ctx, cancel := context.WithTimeout(l.ctx, logRequire)
+	defer cancel()
+	info, err := s.Info(ctx)
+	if err != nil {
+		return err
+	}
+	last := info.State.LastSeq
+	forgotten, err := l.forgotten(ctx, s, last, info.TimeStamp)
+	if err != nil {
+		return err
+	}
+	if forgotten <= l.at.last { // nothing that was not read
+		forgotten = 0
+	}
+	if time.Since(l.warned) > 10*time.Second {
+		l.warned = time.Now()
+		l.log.Warn("the shared history is read too slowly: clients of its channels are told that they have missed something",
+			"error", errGone, "behind", l.at.last)
+	}
+	l.at.target, l.at.loading, l.at.gone = last, true, false
+	at := worker.LogStart{Epoch: l.at.epoch, Last: last, Forgotten: forgotten, Channel: int(info.Config.MaxMsgsPerSubject), Now: info.TimeStamp}
+	l.post(func() { l.o.Lost(at) })
 	return nil
 }
 
@@ -237,7 +275,7 @@ func (l *sharedLog) forgotten(ctx context.Context, s jetstream.Stream, last uint
 }
 
 // next takes in the n-th message of a consumer.
-func (l *sharedLog) next(m jetstream.Msg, n uint64) error {
+func (l *sharedLog) next(s jetstream.Stream, m jetstream.Msg, n uint64) error {
 	md, err := m.Metadata()
 	if err != nil {
 		return err
@@ -245,28 +283,62 @@ func (l *sharedLog) next(m jetstream.Msg, n uint64) error {
 	if md.Sequence.Consumer != n || md.Sequence.Stream <= l.at.last {
 		return errSkipped
 	}
+	if l.at.hole(md.Sequence.Stream) {
+		if err := l.lost(s); err != nil {
+			return err
+		}
+	}
 	what := strings.TrimPrefix(m.Subject(), l.base)
 	if what == "epoch" {
 		return errRenewed
 	}
 	if what != "depth" {
 		if e := l.entry(m, md, what); e != nil {
-			l.post(func() { l.o.Entry(e) })
+			l.post(func() {
+				l.lanes.passed(e.Target, e.Offset)
+				l.o.Entry(e)
+			})
 		}
 	}
 	l.at.last, l.at.time = md.Sequence.Stream, md.Timestamp
 	l.behind.Store(md.NumPending)
-	if md.NumPending == 0 || l.at.last >= l.at.target {
+	if l.at.reached(md.NumPending) {
 		l.live()
 	}
 	return nil
 }
 
-func (l *sharedLog) live() {
-	if l.at.loading {
-		l.at.loading = false
-		l.post(l.o.Live)
+// hole looks whether the message at an offset is the one after the last that was
+// read. Sequence numbers of a stream have no holes but of what has gone from it. With
+// true it is to be looked at how far the stream is now: what those of a hole went for,
+// later ones of their channels, is no later than that.
+func (r *reading) hole(offset uint64) bool {
+	found := offset > r.last+1
+	if r.loading && r.last < r.target {
+		r.gone = r.gone || found
+		return false
 	}
+	return found || r.gone
+}
+
+// reached reports that all is there that a beginning or a loss waits for, pending
+// messages being left.
+func (r *reading) reached(pending uint64) bool {
+	return pending == 0 || r.last >= r.target && !r.gone
+}
+
+// live says that the target has been reached: what is not there of before never comes.
+func (l *sharedLog) live() {
+	if !l.at.loading {
+		return
+	}
+	l.at.loading, l.at.gone = false, false
+	l.at.last = max(l.at.last, l.at.target)
+	last := l.at.last
+	l.post(func() {
+		l.lanes.skipped(last)
+		l.o.Live()
+	})
 }
 
 // entry decodes a message; nil = it is not one of ours.

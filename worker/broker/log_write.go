@@ -28,7 +28,7 @@ func (l *sharedLog) subject(p *worker.Publication, o *worker.Order) string {
 
 // Append implements worker.SharedLog.
 func (l *sharedLog) Append(p *worker.Publication, age time.Duration, done func(history.Position, bool, error)) {
-	r := &logRequest{msg: nats.NewMsg(l.subject(p, p.Order)), age: age, done: done}
+	r := &logRequest{channel: p.Target, msg: nats.NewMsg(l.subject(p, p.Order)), age: age, done: done}
 	q := *p
 	q.Publisher, q.Shard, q.Seq, q.Stamp = l.c.id, worker.Shard(p.Scope, p.Target), 1, nil
 	r.msg.Data = appendEnvelope(make([]byte, 0, envelopeSize(&q)), &q)
@@ -91,7 +91,15 @@ func (l *sharedLog) queue(r *logRequest) {
 		r.done(history.Position{}, false, fmt.Errorf("%w: %d messages wait for it", worker.ErrUnavailable, logWindow))
 		return
 	}
-	l.requests <- r // has room for all that may wait
+	l.lanes.enter(r)
+}
+
+// refuse answers those that wait for others of their channel.
+func (l *sharedLog) refuse(reason string) {
+	for _, r := range l.lanes.refuse() {
+		l.waiting.Add(-1)
+		r.done(history.Position{}, false, fmt.Errorf("%w: %s", worker.ErrUnavailable, reason))
+	}
 }
 
 // ready says why nothing can be added.
@@ -207,9 +215,11 @@ func (l *sharedLog) answer(r *logRequest, ack *jetstream.PubAck, err error) {
 	l.post(func() {
 		l.waiting.Add(-1)
 		if err != nil {
+			l.lanes.answered(r, 0)
 			r.done(history.Position{}, false, err)
 			return
 		}
+		l.lanes.answered(r, ack.Sequence)
 		r.done(history.Position{Offset: ack.Sequence}, ack.Duplicate, nil)
 	})
 }

@@ -38,9 +38,14 @@ type LogOptions struct {
 	// Begin says that what was known counts no more, and where the log is. What
 	// follows are the messages of before, up to LogStart.Last, then the others.
 	Begin func(LogStart)
+	// Lost says that some messages behind the last one went before they could be
+	// told. What follows up to LogStart.Last is as at a beginning, but what is known
+	// counts. Forgotten: some up to this offset may have gone of any channel; 0 = only
+	// of such as have as many messages as are kept.
+	Lost func(LogStart)
 	// Entry is the next message or purge.
 	Entry func(*LogEntry)
-	// Live says that all that there was before has been told.
+	// Live says, after Begin and Lost, that all that there was before has been told.
 	Live func()
 	// Away says why nothing can be added, "" = it can again.
 	Away func(reason string)

@@ -76,6 +76,15 @@ func (c *channel) text() string { return string(c.buf[:c.name]) }
 // first returns the oldest message; there must be one.
 func (c *channel) first() record { return parse(c.buf[c.head:]) }
 
+// at returns the message behind n older ones; there must be so many.
+func (c *channel) at(n int) (r record) {
+	for at := int(c.head); n >= 0; n-- {
+		r = parse(c.buf[at:])
+		at += r.size
+	}
+	return r
+}
+
 // append adds a message. It makes room by moving what is kept to the front, or,
 // when little would be won by that, by a larger buffer.
 func (c *channel) append(offset, ms uint64, kind byte, data []byte) {
@@ -122,7 +131,9 @@ func (c *channel) makeRoom(need int) {
 func (c *channel) drop(why Reason) {
 	r := c.first()
 	c.head += uint32(r.size)
-	c.lost, c.why = r.offset, why
+	if r.offset > c.lost { // else something behind it was lost on the way here
+		c.lost, c.why = r.offset, why
+	}
 	c.n--
 	switch live := len(c.buf) - int(c.head); {
 	case c.n == 0:

@@ -19,6 +19,16 @@ func (s *Store) Distrust(app string, offset uint64) {
 	q.doubt = offset
 }
 
+// Lost says that some messages of an app will never come that were published after
+// the newest one here. Those up to offset last that come are what is left, as after
+// Follow. Up to offset forgotten messages of any channel may be missing, 0 = only of
+// those that have as many as the others keep.
+func (s *Store) Lost(app string, last, forgotten uint64) {
+	_, q := s.sequenceOf(app)
+	q.last = max(q.last, last)
+	q.forgotten, q.doubt = max(q.forgotten, forgotten), max(q.doubt, forgotten)
+}
+
 // Take keeps a message that others have numbered. Offsets rise through an app
 // but for those that Follow has said are to be loaded. ms is the time of the
 // message. full is how many messages of a channel the others keep at most: of a
@@ -46,8 +56,8 @@ func (s *Store) loaded(seq uint16, name string, offset uint64, full int) {
 	if c.n == 1 && c.why == Age {
 		c.lost = min(c.lost, offset-1)
 	}
-	if int(c.n) >= full {
-		c.lost, c.why = max(c.lost, c.first().offset-1), Size
+	if more := int(c.n) - full; more >= 0 {
+		c.lost, c.why = max(c.lost, c.at(more).offset-1), Size
 	}
 }
 

@@ -60,3 +60,46 @@ func TestFollow(t *testing.T) {
 		t.Errorf("holds %d, %d, %d", a, b, c)
 	}
 }
+
+// TestLost: of what others have numbered, some is gone before it comes here. Who was
+// before that is told so, also when what there was before it is gone too.
+func TestLost(t *testing.T) {
+	const full = 3
+	s := history.New(history.Options{
+		Memory: 1 << 20,
+		Keep:   func(string) history.Keep { return history.Keep{Messages: 5, Age: time.Hour} },
+		Draw:   func(string) history.Epoch { return 7 },
+	})
+	s.Follow("", 0, 0)
+	take := func(name string, offsets ...uint64) {
+		for _, offset := range offsets {
+			s.Take("", name, offset, history.Text, []byte(fmt.Sprint(offset)), 1, full)
+		}
+	}
+	ask := func(name string, offset uint64, want string) {
+		t.Helper()
+		a := s.From("", name, history.Position{Epoch: 7, Offset: offset}, 1<<20, 1)
+		got := a.Reason.String()
+		a.Each(func(m history.Message) { got += " " + string(m.Data) })
+		if got != want {
+			t.Errorf("%s after %d: %q, want %q", name, offset, got, want)
+		}
+	}
+	take("full", 1, 2)
+	take("some", 3)
+	take("none", 4)
+	s.Lost("", 20, 0)
+	take("full", 12, 13, 14) // 5 to 11 may have been others
+	take("some", 15, 16)
+	ask("full", 2, "size")
+	ask("full", 11, " 12 13 14")
+	ask("some", 3, " 15 16")
+	ask("none", 4, "")
+	take("full", 21) // no more of those; 1 goes
+	ask("full", 2, "size")
+	ask("full", 11, " 12 13 14 21")
+	s.Lost("", 30, 29) // and of any channel, for age
+	ask("none", 29, "age")
+	ask("none", 30, "")
+	ask("new", 28, "age")
+}

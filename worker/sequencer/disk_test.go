@@ -8,9 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/history"
@@ -274,54 +272,6 @@ func TestCopiedFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin(t, moved, storeDisk).want("room", at, "")
-}
-
-// stillLog is a log that nobody adds to.
-type stillLog struct{ worker.SharedLog }
-
-func (stillLog) State() (uint64, string) { return 0, "" }
-func (stillLog) Close()                  {}
-
-// TestTheClockOfTheLog: how old a message is says the clock that has stamped it, and takes it
-// away; that of this machine may be hours apart.
-func TestTheClockOfTheLog(t *testing.T) {
-	for _, apart := range []time.Duration{-time.Hour, 0, time.Hour} {
-		p := begin(t, t.TempDir(), storeMemory)
-		env, now := *p.env, time.Now()
-		var log worker.SharedLogOptions
-		env.Options = []worker.Options{worker.Options(`{"memory":1000000,"store":"jetstream"}`)}
-		env.OpenLog = func(o worker.SharedLogOptions) (worker.SharedLog, error) { log = o; return stillLog{}, nil }
-		env.Now = func() time.Time { return now.Add(apart) }
-		p.Sequencer, p.timers = &Sequencer{}, nil
-		if err := p.Start(&env); err != nil {
-			t.Fatal(err)
-		}
-		epoch := history.Draw(7)
-		log.Begin(worker.LogStart{Epoch: epoch, Channel: 100, Now: now})
-		log.Live()
-		before := history.Position{Epoch: epoch}
-		for i, age := range []time.Duration{2 * oneMinute, oneMinute / 2} {
-			log.Entry(&worker.LogEntry{Offset: uint64(i + 1), Time: now.Add(-age).UnixMilli(), Publication: worker.Publication{
-				Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: "room", Data: []byte(age.String()),
-			}})
-		}
-		p.tick()
-		p.want("room", before, "(age)")
-		before.Offset = 1
-		p.want("room", before, "30s")
-
-		stamp := now.Add(settles + time.Second)
-		now = testkit.Leap(now, time.Hour) // this machine's is set, and believed
-		p.tick()
-		now = now.Add(settles + time.Second)
-		log.Entry(&worker.LogEntry{Offset: 3, Time: stamp.UnixMilli(), Publication: worker.Publication{
-			Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: "room", Data: []byte("now"),
-		}})
-		p.tick()
-		before.Offset = 2
-		p.want("room", before, "now")
-		p.Stop()
-	}
 }
 
 // TestOtherStoreMeanwhile: what was left before a history was kept elsewhere is no

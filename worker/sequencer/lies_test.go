@@ -292,7 +292,12 @@ type node struct {
 // nodes starts the servers: with the store "jetstream" two of them, which share
 // a NATS server.
 func nodes(t *testing.T, store string) (list []node, bus *nats) {
-	text := strings.Replace(strings.Replace(config, "history = 100", "history = 5000", 1), "[[channel]]", "[history]\nstore = \""+store+"\"\n[[channel]]", 1)
+	return nodesOf(t, store, "history = 5000")
+}
+
+// nodesOf is nodes that keep as much of a room.
+func nodesOf(t *testing.T, store, history string) (list []node, bus *nats) {
+	text := strings.Replace(strings.Replace(config, "history = 100", history, 1), "[[channel]]", "[history]\nstore = \""+store+"\"\n[[channel]]", 1)
 	if store != "jetstream" {
 		return []node{{start(t, text), text}}, nil
 	}

@@ -69,7 +69,7 @@ func (h *sharedStore) open(o options) (err error) {
 	}
 	h.log, err = s.env.OpenLog(worker.SharedLogOptions{
 		Replicas: o.Replicas, Channel: h.full, MinAge: s.env.Channels.MinAge(),
-		Begin: h.follows, Entry: h.entry, Live: h.caughtUp, Away: h.setAway,
+		Begin: h.follows, Lost: h.lost, Entry: h.entry, Live: h.caughtUp, Away: h.setAway,
 	})
 	return err
 }
@@ -131,6 +131,27 @@ func (h *sharedStore) follows(at worker.LogStart) {
 		s.rings.Follow(app, at.Last, at.Forgotten)
 	}
 	h.doubts(at)
+}
+
+// lost takes in what is left, in silence; the stands tell the workers then what
+// they have not had.
+func (h *sharedStore) lost(at worker.LogStart) {
+	s := h.s
+	h.live, h.full = false, at.Channel
+	s.rings.Lost("", at.Last, at.Forgotten)
+	s.lostUpTo("", at.Forgotten)
+	for app := range s.env.Apps {
+		s.rings.Lost(app, at.Last, at.Forgotten)
+		s.lostUpTo(app, at.Forgotten)
+	}
+}
+
+// lostUpTo has each channel of an app looked at again by who was there before an offset.
+func (s *Sequencer) lostUpTo(app string, offset uint64) {
+	shards := s.shardsOf(app)
+	for i, last := range shards {
+		shards[i] = max(last, offset)
+	}
 }
 
 // setAway tells the workers whether messages can be numbered.

@@ -1,0 +1,136 @@
+package sequencer
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
+	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/history"
+)
+
+// stillLog is a log that nobody adds to.
+type stillLog struct{ worker.SharedLog }
+
+func (stillLog) State() (uint64, string) { return 0, "" }
+func (stillLog) Close()                  {}
+
+// playedLog is a log that a test plays.
+type playedLog struct{ worker.SharedLogOptions }
+
+// follows starts a process that follows a log.
+func follows(t *testing.T, now func() time.Time) (*process, *playedLog) {
+	t.Helper()
+	p, log := begin(t, t.TempDir(), storeMemory), &playedLog{}
+	env := *p.env
+	env.Options = []worker.Options{worker.Options(`{"memory":1000000,"store":"jetstream"}`)}
+	env.OpenLog = func(o worker.SharedLogOptions) (worker.SharedLog, error) {
+		log.SharedLogOptions = o
+		return stillLog{}, nil
+	}
+	env.Now = now
+	p.Sequencer, p.timers = &Sequencer{}, nil
+	if err := p.Start(&env); err != nil {
+		t.Fatal(err)
+	}
+	return p, log
+}
+
+func (l *playedLog) entry(offset int, channel, text string, at time.Time) {
+	l.Entry(&worker.LogEntry{Offset: uint64(offset), Time: at.UnixMilli(), Publication: worker.Publication{
+		Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: channel, Data: []byte(text),
+	}})
+}
+
+// told returns what the workers are told: texts of messages, and where the last stand says
+// that a channel is.
+func (p *process) told(channel string) (texts string, stands uint64) {
+	var list []string
+	for _, m := range p.out {
+		if m.Kind == worker.KindMessage {
+			list = append(list, string(m.Data))
+			continue
+		}
+		_ = history.EachStand(m.Data, func(s history.Stand) {
+			if s.App == "" {
+				stands = s.Shards[uint8(worker.Shard(worker.ScopeChannel, channel))]
+			}
+		})
+	}
+	p.out = nil
+	return strings.Join(list, " "), stands
+}
+
+// TestLostOnTheWay: what went from the log before it was read is told to nobody for
+// whole, and what is left comes by asking for it.
+func TestLostOnTheWay(t *testing.T) {
+	now := time.Now()
+	p, log := follows(t, time.Now)
+	epoch := history.Draw(7)
+	log.Begin(worker.LogStart{Epoch: epoch, Channel: 3, Now: now})
+	log.Live()
+	log.entry(1, "room", "1", now)
+	log.entry(2, "room2", "2", now)
+	if texts, _ := p.told("room"); texts != "1 2" {
+		t.Errorf("told %q", texts)
+	}
+	log.Lost(worker.LogStart{Epoch: epoch, Last: 8, Channel: 3, Now: now})
+	for i, text := range []string{"5", "6", "7"} { // of 3 and 4 is nothing left
+		log.entry(5+i, "room", text, now)
+	}
+	log.entry(8, "room2", "8", now)
+	if texts, _ := p.told("room"); texts != "" {
+		t.Errorf("told %q before it has caught up", texts)
+	}
+	log.Live()
+	if _, stands := p.told("room"); stands != 7 {
+		t.Errorf("it stands at %d", stands)
+	}
+	after := func(n uint64) history.Position { return history.Position{Epoch: epoch, Offset: n} }
+	p.want("room", after(1), "(size)")
+	p.want("room", after(4), "5 6 7")
+	p.want("room2", after(2), "8")
+	log.entry(9, "room", "9", now)
+	if texts, _ := p.told("room"); texts != "9" {
+		t.Errorf("told %q", texts)
+	}
+
+	log.Lost(worker.LogStart{Epoch: epoch, Last: 12, Forgotten: 11, Channel: 3, Now: now}) // by age
+	log.Live()
+	if _, stands := p.told("room2"); stands != 11 {
+		t.Errorf("a channel of which perhaps something was lost stands at %d", stands)
+	}
+	p.want("room2", after(8), "(age)")
+	p.want("room2", after(12), "")
+}
+
+// TestTheClockOfTheLog: how old a message is says the clock that has stamped it, and takes it
+// away; that of this machine may be hours apart.
+func TestTheClockOfTheLog(t *testing.T) {
+	for _, apart := range []time.Duration{-time.Hour, 0, time.Hour} {
+		now := time.Now()
+		p, log := follows(t, func() time.Time { return now.Add(apart) })
+		epoch := history.Draw(7)
+		log.Begin(worker.LogStart{Epoch: epoch, Channel: 100, Now: now})
+		log.Live()
+		before := history.Position{Epoch: epoch}
+		for i, age := range []time.Duration{2 * oneMinute, oneMinute / 2} {
+			log.entry(i+1, "room", age.String(), now.Add(-age))
+		}
+		p.tick()
+		p.want("room", before, "(age)")
+		before.Offset = 1
+		p.want("room", before, "30s")
+
+		stamp := now.Add(settles + time.Second)
+		now = testkit.Leap(now, time.Hour) // this machine's is set, and believed
+		p.tick()
+		now = now.Add(settles + time.Second)
+		log.entry(3, "room", "now", stamp)
+		p.tick()
+		before.Offset = 2
+		p.want("room", before, "now")
+		p.Stop()
+	}
+}
