@@ -208,6 +208,26 @@ func TestScriptWatch(t *testing.T) {
 	says(t, a, "word", "new: word")
 }
 
+// TestScriptPausedIsTold: a process that follows a killed one hears of who was paused
+// without a word of his, since what he has said before may be in his session.
+func TestScriptPausedIsTold(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `env = { WANTS = "hello" }`)
+	paused, other, held := s.Dial("/"), s.Dial("/"), s.Dial("/")
+	for _, c := range []*pushdtest.Client{paused, other, held} {
+		says(t, c, "here", "hello") // of its OPEN
+		c.WantText("here")
+	}
+	says(t, held, "hold", "held")
+	says(t, held, "pause", "paused")
+	says(t, paused, "pause", "paused")
+	kill(t, s.idle().PID)
+	paused.WantText("hello") // of its RESUME
+	says(t, paused, "seen", "resume")
+	held.WantClose(1012)
+	says(t, other, "here", "hello")
+}
+
 // TestScriptPaused: a client that a program has paused is read again when the
 // program is another one.
 func TestScriptPaused(t *testing.T) {

@@ -214,11 +214,14 @@ func (h *handler) strand() (n int) {
 		if t&toldPaused != 0 { // nobody else would
 			h.goOn(number)
 		}
-		if t&toldHeld == 0 || h.o.AfterCrash == keepHeld {
+		if t&toldHeld != 0 && h.o.AfterCrash != keepHeld {
+			if c := h.clients.Find(h.w, number); c != nil {
+				list = append(list, c)
+			}
 			continue
 		}
-		if c := h.clients.Find(h.w, number); c != nil {
-			list = append(list, c)
+		if t&toldPaused != 0 { // its session may have what the program has not looked at yet
+			h.next = wire.Frame{Op: wire.Resume, Conn: number}.Append(h.next)
 		}
 	}
 	for _, c := range list {
