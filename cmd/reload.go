@@ -66,9 +66,12 @@ func (c *call) progress() (step func(master.Progress), done func()) {
 
 func (c *call) tellReload(r *master.ReloadReport) {
 	t := newTable("WORKER", ">OLD PID", ">NEW PID", ">MOVED", ">MS")
-	replaced := 0
+	replaced, stayed := 0, 0
 	for _, s := range r.Slots {
 		for _, one := range s.Scripts {
+			if one.NewPID != 0 && one.OldPID == one.NewPID {
+				stayed++
+			}
 			t.add(slotText(s.Worker, s.Slot)+" "+clean(one.Title), pidText(one.OldPID), pidText(one.NewPID), "-", fmt.Sprintf("%.0f", one.PauseMS))
 		}
 		if replaced += max(len(s.Scripts), 1); len(s.Scripts) > 0 {
@@ -81,9 +84,12 @@ func (c *call) tellReload(r *master.ReloadReport) {
 		fmt.Fprintln(c.out)
 	}
 	fmt.Fprintf(c.out, "reloaded: %s replaced, %s moved, %d asked to come back",
-		counted(replaced, "process", "processes"), counted(r.Moved, "connection", "connections"), r.Drained)
+		counted(replaced-stayed, "process", "processes"), counted(r.Moved, "connection", "connections"), r.Drained)
 	if r.Moved > 0 {
 		fmt.Fprintf(c.out, ", longest pause %.0f ms", r.Pause.Max)
+	}
+	if stayed > 0 {
+		fmt.Fprintf(c.out, ", %s left as the program wants (reload --all)", counted(stayed, "process", "processes"))
 	}
 	fmt.Fprintln(c.out)
 	if m := r.Master; m != nil {

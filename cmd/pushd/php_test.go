@@ -142,6 +142,27 @@ $s->on('message', function ($s, $f) {
 $s->start();`,
 }
 
+// TestPHPStays: a Worker that is not reloadable keeps its process and its code in a
+// reload, which says so; one of all processes replaces it.
+func TestPHPStays(t *testing.T) {
+	code := strings.Replace(phpRoom, "$w->users = [];", "$w->users = []; $w->reloadable = false; $w->onWorkerReload = function () { Pushd\\broadcast('heard'); };", 1)
+	s, file := phpServer(t, code)
+	s.MustRun("start", "-d")
+	c := s.Dial("/")
+	phpAsk(c, "login ann", "hello ann")
+	phpWrite(t, file, strings.Replace(code, "VERSION = 1", "VERSION = 2", 1))
+	if out := s.MustRun("reload"); !strings.Contains(out, "0 processes replaced") || !strings.Contains(out, "1 process left as the program wants") {
+		t.Errorf("reload says\n%s", out)
+	}
+	c.WantText("heard")
+	phpAsk(c, "who", "1 ann 1")
+	if out := s.MustRun("reload", "--all"); !strings.Contains(out, "1 process replaced, 1 connection moved") || strings.Contains(out, "left") {
+		t.Errorf("reload --all says\n%s", out)
+	}
+	c.WantText("heard") // by the process that leaves
+	phpAsk(c, "who", "2 ann 1")
+}
+
 // TestPHPCoroutines: a callback sleeps and others run, also while the program is
 // replaced: who waits gets his answer from the old one.
 func TestPHPCoroutines(t *testing.T) {

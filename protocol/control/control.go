@@ -141,8 +141,8 @@ type Listener struct {
 // Renewed is the replacement of one program of a script.
 type Renewed struct {
 	Title   string  `json:"title"`
-	OldPID  int     `json:"old_pid"` // 0 = there was none
-	NewPID  int     `json:"new_pid"`
+	OldPID  int     `json:"old_pid"`  // 0 = there was none
+	NewPID  int     `json:"new_pid"`  // the old one's: it has stayed, as the program wants
 	PauseMS float64 `json:"pause_ms"` // in which its clients were not heard
 	Closed  int     `json:"closed"`   // connections that only the old one knew
 }

@@ -25,6 +25,7 @@ const (
 	Setup     Op = 15 // the first frame: a Config
 	Alarm     Op = 16 // a timer; connection is its number
 	Leaving   Op = 17 // the worker ends and sends its clients away when this is done
+	Reload    Op = 18 // a reload leaves this process, as it wants
 )
 
 // Orders, from the handler process.
@@ -71,7 +72,7 @@ const (
 var names = map[Op]string{
 	Open: "OPEN", Message: "MESSAGE", Close: "CLOSE", Full: "FULL", Drain: "DRAIN", Packet: "PACKET",
 	Resume: "RESUME", Tick: "TICK", Stop: "STOP", Request: "REQUEST", Carried: "CARRIED",
-	Handshake: "HANDSHAKE", Channel: "CHANNEL", Answer: "ANSWER", Setup: "CONFIG", Alarm: "ALARM", Leaving: "LEAVING",
+	Handshake: "HANDSHAKE", Channel: "CHANNEL", Answer: "ANSWER", Setup: "CONFIG", Alarm: "ALARM", Leaving: "LEAVING", Reload: "RELOAD",
 	Ready: "READY", Send: "SEND", Many: "MANY", End: "END", Pause: "PAUSE", GoOn: "GOON",
 	Session: "SESSION", All: "ALL", Done: "DONE", Poison: "POISON", Held: "HELD", Carry: "CARRY",
 	Bye: "BYE", Publish: "PUBLISH", Join: "JOIN", Leave: "LEAVE", Bind: "BIND", Order: "ORDER",

@@ -39,6 +39,7 @@ const (
 	WantHead      = "head"      // the head of the handshake is kept with each connection, for RESUME and a late OPEN
 	WantRequest   = "request"   // plain HTTP requests; else they are answered with 426
 	WantLeaving   = "leaving"   // Leaving, before clients are sent away; what they send from then on is not read
+	WantReload    = "reload"    // to stay in a reload that would replace only this process: it is told by Reload
 )
 
 // ParseWelcome reads the payload of Ready. A version that is not spoken here is

@@ -166,20 +166,33 @@ func (h *handler) launched(p *proc, err error, ready func(control.Renewed, error
 	}
 }
 
-// Renew replaces the process by one of the program as it is now. Connections
-// stay; when the new one does not get ready, so does the old one.
+// Renew replaces the process for a reload, unless it wants to stay.
 func (h *handler) Renew(done func(control.Renewed, error)) {
+	p := h.cur
+	if p == nil || p.stopping || h.starting || h.leaving || h.exported != nil || !h.wants[wire.WantReload] {
+		h.renew(done)
+		return
+	}
+	h.log.Info("script process stays, as its program wants", "script", h.title(), "pid", p.PID)
+	h.next = wire.Frame{Op: wire.Reload}.Append(h.next)
+	h.kick()
+	done(control.Renewed{Title: h.title(), OldPID: p.PID, NewPID: p.PID}, nil)
+}
+
+// renew replaces the process by one of the program as it is now. Connections
+// stay; when the new one does not get ready, so does the old one.
+func (h *handler) renew(done func(control.Renewed, error)) {
 	switch {
 	case h.leaving || h.exported != nil:
 		done(control.Renewed{}, errBusy)
 	case h.starting && h.backoff == nil: // launch is bounded
-		h.w.After(hearTime, func() { h.Renew(done) })
+		h.w.After(hearTime, func() { h.renew(done) })
 	case h.starting:
 		h.backoff.Stop()
 		h.starting, h.backoff, h.fails = false, nil, 0
 		h.spawn(0, done)
 	case h.cur != nil && h.cur.stopping: // it has died, or will soon
-		h.w.After(hearTime, func() { h.Renew(done) })
+		h.w.After(hearTime, func() { h.renew(done) })
 	default:
 		h.spawn(0, done)
 	}

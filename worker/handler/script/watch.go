@@ -84,7 +84,7 @@ func (h *handler) look(now map[string]stamp) {
 	}
 	maps.Copy(h.seen, now)
 	h.log.Info("script: a file has changed", "script", h.title())
-	h.Renew(func(_ control.Renewed, err error) {
+	h.renew(func(_ control.Renewed, err error) {
 		if err != nil {
 			h.log.Error("script is not replaced: the process before serves on", "script", h.title(), "error", err.Error())
 		}

@@ -41,12 +41,17 @@ class ChatWorker extends Worker {
 }
 $w = new ChatWorker('websocket://0.0.0.0:2346');
 $w->reloadable = false;
+$w->onWorkerReload = function () { echo "told of the reload\n"; };
 Worker::runAll();`), "start")
 	h.says("started")
-	h.says("Worker start: $reloadable = false does nothing")
+	if !slices.Contains(h.welcome.Wants, script.WantReload) {
+		t.Errorf("what is not reloadable wants %q", h.welcome.Wants)
+	}
+	h.event(script.Frame{Op: script.Reload})
 	h.open(script.Open, 1, "")
 	h.message(1, "hi")
 	h.want("SEND 1 said hi")
+	h.says("told of the reload")
 	p, _ := plan(t, program(t, `
 namespace GatewayWorker { class Gateway extends \Workerman\Worker {} }
 namespace { $g = new GatewayWorker\Gateway('websocket://0.0.0.0:2346'); Workerman\Worker::runAll(); }`))

@@ -10,7 +10,7 @@ final class Link
 {
     const VERSION = 1;
     const OPEN = 1, MESSAGE = 2, CLOSE = 3, FULL = 4, DRAIN = 5, PACKET = 6, RESUME = 7, TICK = 8, STOP = 9, REQUEST = 10,
-        CARRIED = 11, HANDSHAKE = 12, CHANNEL = 13, ANSWER = 14, CONFIG = 15, ALARM = 16, LEAVING = 17;
+        CARRIED = 11, HANDSHAKE = 12, CHANNEL = 13, ANSWER = 14, CONFIG = 15, ALARM = 16, LEAVING = 17, RELOAD = 18;
     const READY = 32, SEND = 33, MANY = 34, END = 35, PAUSE = 36, GOON = 37, SESSION = 38, ALL = 39, DONE = 40, POISON = 41,
         HELD = 42, CARRY = 43, BYE = 44, PUBLISH = 45, JOIN = 46, LEAVE = 47, BIND = 48, ORDER = 49, SUBSCRIBE = 50,
         RESPOND = 51, ACCEPT = 52, CALL = 53, ASK_OPENS = 54, TIMER = 55, REPLY = 56, FILES = 57;
@@ -346,6 +346,9 @@ final class Link
                 break;
             case self::ALARM:
                 Numbers::alarm();
+                break;
+            case self::RELOAD:
+                $program->reload();
                 break;
             case self::CARRIED:
                 Carry::take($program, $data);

@@ -89,6 +89,11 @@ abstract class Program
     {
     }
 
+    /** A reload leaves this process, since it wants that. */
+    function reload(): void
+    {
+    }
+
     /** Serves, and ends the process. */
     static function serve(Program $program): void
     {

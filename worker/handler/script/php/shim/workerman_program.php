@@ -122,9 +122,6 @@ namespace Pushd {
                 @\file_put_contents(Worker::$pidFile, self::masterPid());
             }
             Worker::$eventLoopClass = Fibers::choose((string)($this->w->eventLoop ?: Worker::$eventLoopClass));
-            if (!$this->w->reloadable && $this->w->id === 0 && (Link::$config['births'] ?? 1) === 1) {
-                self::once('reloadable', 'Worker ' . (Link::$config['worker'] ?? $this->w->name) . ": \$reloadable = false does nothing, a reload replaces its process, too: clients stay, and of what it knows what has connections in it");
-            }
             if ((new \ReflectionMethod($this->w, 'run'))->getDeclaringClass()->getName() === Worker::class) {
                 $this->w->run();
             } else { // a class of its own, as WebServer of Workerman 3, sets its callbacks there
@@ -183,6 +180,9 @@ namespace Pushd {
             }
             if ($w->onWorkerStop) {
                 $wants[] = 'leaving';
+            }
+            if (!$w->reloadable) {
+                $wants[] = 'reload';
             }
             $wants[] = 'full';
             return $wants;
@@ -402,6 +402,13 @@ namespace Pushd {
                 $f($c);
             }
             return $tell;
+        }
+
+        public function reload(): void
+        {
+            if ($f = $this->w->onWorkerReload) {
+                $f($this->w);
+            }
         }
 
         public function stop(bool $reload): void
