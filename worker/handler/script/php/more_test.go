@@ -477,3 +477,29 @@ Workerman\Worker::runAll();`)
 		t.Errorf("%q", got)
 	}
 }
+
+// TestAtStart: what a program says in onWorkerStart comes behind READY, who is there is
+// nobody yet, and what would need an answer is refused in words.
+func TestAtStart(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onWorkerStart = function ($w) {
+    Pushd\publish('news', 'up ' . count($w->connections) . count(Workerman\Connection\TcpConnection::$connections));
+    foreach ($w->connections as $c) echo "nobody\n";
+    try { Pushd\members('news'); } catch (Exception $e) { echo $e->getMessage(), "\n"; }
+    $w->onClose = function () {};
+};
+$w->onMessage = function ($c) use ($w) { $c->send(count($w->connections)); };
+Worker::runAll();`), "start")
+	if got := h.next(); got != "PUBLISH 0 news up 00" {
+		t.Errorf("got %q", got)
+	}
+	if !slices.Contains(h.welcome.Wants, script.WantClose) {
+		t.Errorf("wants %q", h.welcome.Wants)
+	}
+	h.says("pushd: a question has no answer before the start is over")
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	h.want("SEND 1 1")
+}

@@ -56,7 +56,7 @@ final class Conns
     /** All connections of this process, as the program's list. */
     static function all(): array
     {
-        if (!self::$told) {
+        if (!self::$told && Program::isReady()) {
             self::$told = true;
             Link::askOpens();
         }

@@ -424,6 +424,9 @@ final class Link
     /** Asks pushd something and waits for the answer, an object of JSON; other events wait meanwhile. */
     static function ask(array $question, int $op = self::CALL): array
     {
+        if (!Program::isReady()) {
+            throw new \Exception('pushd: a question has no answer before the start is over: ask it in a timer or a callback');
+        }
         $id = ++self::$questions;
         self::frame($op, $id, (string)\json_encode($question));
         self::flush();

@@ -99,15 +99,18 @@ abstract class Program
     {
         self::$serving = $program;
         self::guard($program);
-        Shared::$starts = true;
-        $program->start();
-        Shared::$starts = false;
-        Conns::settle();
-        Forget::program();
-        Link::frame(Link::READY, 0, (string)\json_encode([
-            'version' => Link::VERSION, 'wants' => $program->wants(),
-            'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::files(),
-        ]));
+        Link::behind(static function () use ($program) {
+            Link::frame(Link::READY, 0, (string)\json_encode([
+                'version' => Link::VERSION, 'wants' => $program->wants(),
+                'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::files(),
+            ]));
+        }, static function () use ($program) {
+            Shared::$starts = true;
+            $program->start();
+            Shared::$starts = false;
+            Conns::settle();
+            Forget::program();
+        });
         Output::ready();
         self::$ready = true;
         Loop::run($program);
@@ -115,6 +118,12 @@ abstract class Program
         Timers::clear();
         Link::bye();
         exit(0);
+    }
+
+    /** Whether the program's start is over: before, pushd gives no answers, and nobody is there. */
+    static function isReady(): bool
+    {
+        return self::$ready;
     }
 
     /** Says what the program has loaded since, where a change of it reloads. */
