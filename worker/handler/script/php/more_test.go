@@ -191,6 +191,33 @@ Workerman\Worker::runAll();`, ln.Addr())), "start")
 	h.want(fmt.Sprint("SEND ", big, " 2 1  ", one, one, `Workerman\Connection\AsyncTcpConnection 1`))
 }
 
+// TestClientFails: who is not connected to is closed behind onError, unless that connects
+// anew.
+func TestClientFails(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	address := ln.Addr().String()
+	ln.Close()
+	h := serve(t, program(t, fmt.Sprintf(`
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onWorkerStart = function () {
+    $c = new Workerman\Connection\AsyncTcpConnection('tcp://%s');
+    $n = 0;
+    $c->onError = function ($c, $code) use (&$n) {
+        Pushd\publish('x', "error $code " . $c->getStatus(false));
+        if (++$n === 1) $c->reconnect(0.001);
+    };
+    $c->onClose = function ($c) { Pushd\publish('x', 'closed ' . $c->getStatus(false)); };
+    $c->connect();
+};
+Workerman\Worker::runAll();`, address)), "start")
+	for _, want := range []string{"error 1 CLOSING", "error 1 CLOSING", "closed CLOSED"} {
+		if got := h.next(); got != "PUBLISH 0 x "+want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // TestHandshakeGlobals has what callbacks of Workerman 3, 4 and 5 look at.
 func TestHandshakeGlobals(t *testing.T) {
 	h := serve(t, program(t, `

@@ -163,6 +163,17 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// TestUpgradeText: so does pushd's own text, where the program does that.
+func TestUpgradeText(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('text://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) { if ($data === 'raw') $c->protocol = null; $c->send("$data " . $c->protocol); };
+Workerman\Worker::runAll();`), "start")
+	h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
+	h.message(1, "a\nraw\nrest\n")
+	h.want("SEND 1 a Workerman\\Protocols\\Text", "SEND 1 raw", "SEND 1 rest", `SESSION 1 {"pushd.protocol":""}`)
+}
+
 // TestTransports: text over UDP and over a unix socket are PHP's to cut.
 func TestTransports(t *testing.T) {
 	file := program(t, `

@@ -34,7 +34,7 @@ namespace Workerman\Connection {
             $this->remote = "$this->remoteHost:$this->remotePort";
             if (!\in_array($this->scheme, ['tcp', 'ssl'], true)) {
                 $class = \ucfirst($this->scheme === 'wss' ? 'ws' : ($this->scheme === 'https' ? 'http' : $this->scheme));
-                $this->protocol = \class_exists("\\Protocols\\$class") ? "\\Protocols\\$class" : "\\Workerman\\Protocols\\$class";
+                $this->protocol = \class_exists("Protocols\\$class") ? "Protocols\\$class" : "Workerman\\Protocols\\$class";
                 if (!\class_exists($this->protocol)) {
                     throw new \RuntimeException("$remoteAddress: class $this->protocol is not there");
                 }
@@ -98,9 +98,11 @@ namespace Workerman\Connection {
                 @\fclose($this->socket);
                 $this->socket = null;
             }
-            $this->status = self::STATUS_CLOSED;
+            $this->status = self::STATUS_CLOSING;
             $this->tell($this->onError, self::CONNECT_FAIL, $text);
-            $this->tell($this->onClose);
+            if ($this->status === self::STATUS_CLOSING) { // it does not connect anew
+                $this->destroy();
+            }
         }
 
         public function reconnect($after = 0)

@@ -84,22 +84,56 @@ namespace Workerman\Protocols {
             public static function input($buffer, $connection)
             {
                 $end = \strpos($buffer, "\r\n\r\n");
-                if ($end === false || $end > self::MAX_HEAD) {
-                    return \strlen($buffer) > self::MAX_HEAD ? self::refuse($connection, '431 Request Header Fields Too Large') : 0;
+                if ($end === false ? \strlen($buffer) >= self::MAX_HEAD : $end >= self::MAX_HEAD) {
+                    return self::refuse($connection, '431 Request Header Fields Too Large');
                 }
-                $head = \substr($buffer, 0, $end + 2);
-                if (!\preg_match('~^(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) [^ \r\n]+ HTTP/1\.[01]\r\n~', $head)) {
+                if ($end === false) {
+                    return 0;
+                }
+                $most = $connection->maxPackageSize;
+                $length = self::length($buffer, $end + 4, self::headers(\substr($buffer, 0, $end)), $most);
+                if ($length < 0) {
                     return self::refuse($connection, '400 Bad Request');
                 }
-                if (\preg_match('/\r\nTransfer-Encoding:/i', $head)) {
-                    return self::refuse($connection, '411 Length Required');
+                return $length > $most ? self::refuse($connection, '413 Payload Too Large') : $length;
+            }
+
+            /** How long a request is whose body begins at $at; 0: wait, -1: it is none. */
+            private static function length(string $buffer, int $at, ?array $headers, int $most): int
+            {
+                $says = $headers['content-length'] ?? null;
+                if ($headers === null || $says !== null && (isset($says[1]) || \strspn($says[0], '0123456789') !== \strlen($says[0]) || $says[0] === '')) {
+                    return -1;
                 }
-                $n = \preg_match_all('/\r\nContent-Length:[ \t]*([^\r]*)/i', $head, $m);
-                if ($n > 1 || $n === 1 && !\preg_match('/^\s*\d+\s*$/', $m[1][0])) {
-                    return self::refuse($connection, '400 Bad Request');
+                if (!isset($headers['transfer-encoding'])) {
+                    return $at + (int)($says[0] ?? 0);
                 }
-                $length = $end + 4 + ($n === 1 ? (int)\trim($m[1][0]) : 0);
-                return $length > $connection->maxPackageSize ? self::refuse($connection, '413 Payload Too Large') : $length;
+                if ($says !== null || isset($headers['transfer-encoding'][1]) || \strtolower($headers['transfer-encoding'][0]) !== 'chunked') {
+                    return -1;
+                }
+                require_once __DIR__ . '/chunked.php';
+                return \Pushd\Chunked::length($buffer, $at, $most);
+            }
+
+            /** Name in lower case => values; null: that is not the head of a request. */
+            private static function headers(string $head): ?array
+            {
+                $lines = \explode("\r\n", $head);
+                if (!\preg_match('~^(?:GET|POST|OPTIONS|HEAD|DELETE|PUT|PATCH) /[^\x00-\x20\x7f]* HTTP/1\.([0-9])$~D', \array_shift($lines), $version)) {
+                    return null;
+                }
+                $headers = [];
+                foreach ($lines as $line) {
+                    if (!\preg_match('/^([a-zA-Z0-9!#$%&\'*+\-.^_`|~]+):[ \t]*(.*?)[ \t]*$/Ds', $line, $m)) {
+                        return null;
+                    }
+                    $headers[\strtolower($m[1])][] = $m[2];
+                }
+                $host = $headers['host'] ?? [];
+                if (isset($host[1]) || !$host && $version[1] > 0 || $host && !\preg_match('~^(?:\[[^\]]+\]|[^\s:/\[\]]+)(?::[0-9]+)?$~D', $host[0])) {
+                    return null;
+                }
+                return $headers;
             }
 
             private static function refuse($connection, string $status): int
@@ -110,7 +144,15 @@ namespace Workerman\Protocols {
 
             public static function decode($buffer, $connection)
             {
+                $trailers = [];
+                $head = (string)\strstr($buffer, "\r\n\r\n", true);
+                if (\preg_match('/\r\nTransfer-Encoding:/i', $head)) {
+                    [$buffer, $trailers] = \Pushd\Chunked::whole($head, $buffer);
+                }
                 $request = new self::$class($buffer);
+                if ($trailers) {
+                    $request->chunkTrailers = $trailers;
+                }
                 $request->connection = $connection;
                 return $request;
             }
@@ -122,10 +164,12 @@ namespace Workerman\Protocols {
                 } elseif (!$response instanceof Http\Response) {
                     return (string)$response; // a chunk, an event
                 }
-                foreach ((array)$connection->headers as $name => $value) {
-                    $response->header($name, $value);
-                }
+                $response->withHeaders((array)$connection->headers);
                 $connection->headers = []; // they were of this answer
+                if ($response->file !== null) {
+                    require_once __DIR__ . '/file_answer.php';
+                    return \Pushd\FileAnswer::encode($response, $connection);
+                }
                 return (string)$response;
             }
         }
@@ -142,6 +186,8 @@ namespace Workerman\Protocols\Http {
 
             public static $maxFileUploads = 1024;
             public $connection;
+            /** @internal what came behind a body in chunks: name => value */
+            public $chunkTrailers = [];
 
             private $buffer, $headers, $get, $post, $files, $cookies, $paths = [];
 
@@ -198,6 +244,11 @@ namespace Workerman\Protocols\Http {
                     }
                 }
                 return self::pick($this->headers, $name === null ? null : \strtolower($name), $default);
+            }
+
+            public function trailer($name = null, $default = null)
+            {
+                return self::pick($this->chunkTrailers, $name === null ? null : \strtolower($name), $default);
             }
 
             public function host($withoutPort = false)
@@ -327,6 +378,9 @@ namespace Workerman\Protocols\Http {
                 'txt' => 'text/plain', 'svg' => 'image/svg+xml', 'png' => 'image/png', 'jpg' => 'image/jpeg', 'jpeg' => 'image/jpeg', 'gif' => 'image/gif',
                 'webp' => 'image/webp', 'ico' => 'image/x-icon', 'pdf' => 'application/pdf', 'mp4' => 'video/mp4', 'wasm' => 'application/wasm'];
 
+            /** What withFile() was given: file, offset, length. */
+            public $file;
+
             private $status, $headers, $body, $reason, $version = '1.1';
 
             public function __construct($status = 200, $headers = [], $body = '')
@@ -349,7 +403,7 @@ namespace Workerman\Protocols\Http {
 
             public function withHeaders($headers)
             {
-                $this->headers = \array_merge($this->headers, $headers);
+                $this->headers = \array_merge_recursive($this->headers, $headers);
                 return $this;
             }
 
@@ -409,39 +463,53 @@ namespace Workerman\Protocols\Http {
                 if (!\is_file($file)) {
                     return $this->withStatus(404)->withBody('<h3>404 Not Found</h3>');
                 }
-                $this->headers += ['Last-Modified' => \gmdate('D, d M Y H:i:s', (int)\filemtime($file)) . ' GMT', 'Content-Type' => self::TYPES[\strtolower(\pathinfo($file, \PATHINFO_EXTENSION))] ?? 'application/octet-stream'];
-                $this->body = (string)\file_get_contents($file, false, null, $offset, $length ?: null);
+                $this->file = ['file' => $file, 'offset' => (int)$offset, 'length' => (int)$length];
                 return $this;
             }
 
             public function cookie($name, $value = '', $maxAge = null, $path = '', $domain = '', $secure = false, $httpOnly = false, $sameSite = '')
             {
-                $this->headers['Set-Cookie'][] = $name . '=' . \rawurlencode($value) . ($maxAge === null ? '' : "; Max-Age=$maxAge")
-                    . ($path === '' ? '' : "; Path=$path") . ($domain === '' ? '' : "; Domain=$domain") . ($secure ? '; Secure' : '')
+                $this->headers['Set-Cookie'][] = $name . '=' . \rawurlencode($value) . ($domain === '' ? '' : "; Domain=$domain")
+                    . ($maxAge === null ? '' : "; Max-Age=$maxAge") . ($path === '' ? '' : "; Path=$path") . ($secure ? '; Secure' : '')
                     . ($httpOnly ? '; HttpOnly' : '') . ($sameSite === '' ? '' : "; SameSite=$sameSite");
                 return $this;
             }
 
-            public function __toString()
+            private function head(): string
             {
                 $reason = $this->reason ?? self::PHRASES[$this->status] ?? '';
                 $head = "HTTP/$this->version $this->status $reason\r\n";
-                $names = \array_change_key_case($this->headers);
                 foreach ($this->headers as $name => $values) {
-                    foreach ((array)$values as $value) {
+                    foreach (\strpbrk((string)$name, ":\r\n") === false ? (array)$values : [] as $value) {
                         $head .= "$name: " . \str_replace(["\r", "\n"], '', (string)$value) . "\r\n";
                     }
                 }
-                $stream = isset($names['transfer-encoding']) || ($names['content-type'] ?? '') === 'text/event-stream';
-                $head .= isset($names['connection']) ? '' : "Connection: keep-alive\r\n";
-                $head .= isset($names['content-type']) ? '' : "Content-Type: text/html;charset=utf-8\r\n";
-                if (!$stream && !isset($names['content-length'])) {
-                    $head .= 'Content-Length: ' . \strlen($this->body) . "\r\n";
+                return $head . ($this->has('connection') ? '' : "Connection: keep-alive\r\n");
+            }
+
+            private function has(string $name): bool
+            {
+                return isset(\array_change_key_case($this->headers)[$name]);
+            }
+
+            /** The head of an answer with a file, else all of it; a stream of events follows its head. */
+            public function __toString()
+            {
+                if ($this->file !== null) {
+                    $type = self::TYPES[\strtolower(\pathinfo($this->file['file'], \PATHINFO_EXTENSION))] ?? 'application/octet-stream';
+                    $name = \preg_replace('/["\\\\\x00-\x1f\x7f]/', '', \basename($this->file['file']));
+                    return $this->head() . ($this->has('content-type') ? '' : "Content-Type: $type\r\n")
+                        . ($this->has('content-type') || $this->has('content-disposition') || $type !== 'application/octet-stream' ? '' : "Content-Disposition: attachment; filename=\"$name\"\r\n")
+                        . ($this->has('last-modified') ? '' : 'Last-Modified: ' . \gmdate('D, d M Y H:i:s', (int)\filemtime($this->file['file'])) . " GMT\r\n") . "\r\n";
                 }
-                if (isset($names['transfer-encoding']) && $this->body !== '') {
-                    return "$head\r\n" . \dechex(\strlen($this->body)) . "\r\n$this->body\r\n";
+                $head = $this->head() . ($this->has('content-type') ? '' : "Content-Type: text/html;charset=utf-8\r\n");
+                if (($this->headers['Content-Type'] ?? '') === 'text/event-stream') {
+                    return "$head\r\n";
                 }
-                return "$head\r\n$this->body";
+                if ($this->has('transfer-encoding')) {
+                    return "$head\r\n" . ($this->body === '' ? '' : \dechex(\strlen($this->body)) . "\r\n$this->body\r\n");
+                }
+                return $head . ($this->has('content-length') ? '' : 'Content-Length: ' . \strlen($this->body) . "\r\n") . "\r\n$this->body";
             }
         }
     }
@@ -476,9 +544,9 @@ namespace Workerman\Protocols\Http {
             public function __toString()
             {
                 $text = '';
-                foreach ($this->fields as $name => $value) {
-                    foreach (\explode("\n", (string)$value) as $line) {
-                        $text .= ($name === '' ? '' : $name) . ": $line\n";
+                foreach (['' => ': ', 'event' => 'event: ', 'id' => 'id: ', 'retry' => 'retry: ', 'data' => 'data: '] as $name => $line) {
+                    if (isset($this->fields[$name])) {
+                        $text .= $line . \str_replace("\n", "\n$line", (string)$this->fields[$name]) . "\n";
                     }
                 }
                 return "$text\n";

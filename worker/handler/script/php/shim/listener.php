@@ -14,7 +14,7 @@ namespace Pushd {
             $this->udp = $scheme === 'udp' || $worker->transport === 'udp';
             if (!\in_array($scheme, ['tcp', 'udp', 'unix', 'ssl'], true)) {
                 $class = \ucfirst($scheme);
-                $worker->protocol = \class_exists("\\Protocols\\$class") ? "\\Protocols\\$class" : "\\Workerman\\Protocols\\$class";
+                $worker->protocol = \class_exists("Protocols\\$class") ? "Protocols\\$class" : "Workerman\\Protocols\\$class";
                 if (!\class_exists($worker->protocol)) {
                     throw new \RuntimeException("$name: class $worker->protocol is not there");
                 }

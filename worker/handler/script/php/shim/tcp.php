@@ -433,7 +433,7 @@ namespace Workerman\Connection {
                 case 'transport':
                     return 'tcp';
                 case 'protocol':
-                    return \Pushd\Packets::codec($this->id) ?? \Pushd\WorkermanProgram::$worker->protocol ?? null;
+                    return isset(\Pushd\Packets::$own[$this->id]) ? \Pushd\Packets::codec($this->id) : \Pushd\WorkermanProgram::$worker->protocol ?? null;
                 case 'headers':
                     return [];
                 case 'eventLoop':

@@ -17,6 +17,9 @@ namespace Pushd {
 
         const NATIVE = ['websocket' => 'websocket', 'ws' => 'websocket', 'text' => 'text', 'frame' => 'frame', 'tcp' => 'tcp', 'udp' => 'udp', 'unix' => 'unix'];
 
+        /** The names of what pushd speaks itself. */
+        const SPOKEN = ['websocket' => 'Workerman\Protocols\Websocket', 'ws' => 'Workerman\Protocols\Websocket', 'text' => 'Workerman\Protocols\Text', 'frame' => 'Workerman\Protocols\Frame'];
+
         /** Bytes around a message; those of WebSocket are not known here. */
         const FRAMES = ['text' => 1, 'frame' => 4];
 
@@ -72,18 +75,19 @@ namespace Pushd {
             return \strpos($address, '/') === false && \strpos($address, ':') === false ? "0.0.0.0:$address" : $address;
         }
 
-        /** The class of a protocol that is not pushd's, or not over such a transport. */
+        /** The class of a protocol that is not pushd's, or not over such a transport, or that the program puts another in the place of. */
         static function codec(string $scheme, string $transport): ?string
         {
             $class = \ucfirst($scheme);
             if (\class_exists("\\Protocols\\$class")) {
-                return "\\Protocols\\$class";
+                return "Protocols\\$class";
             }
             $plain = \in_array($scheme, ['tcp', 'udp', 'unix'], true);
-            if (isset(self::NATIVE[$scheme]) && ($plain || !\in_array($transport, ['udp', 'unix'], true))) {
+            $changes = \in_array($scheme, ['text', 'frame'], true) && (self::mentions('->protocol =') || self::mentions('->protocol='));
+            if (isset(self::NATIVE[$scheme]) && !$changes && ($plain || !\in_array($transport, ['udp', 'unix'], true))) {
                 return null;
             }
-            return \class_exists("\\Workerman\\Protocols\\$class") ? "\\Workerman\\Protocols\\$class" : null;
+            return \class_exists("Workerman\\Protocols\\$class") ? "Workerman\\Protocols\\$class" : null;
         }
 
         public function __construct(Worker $w, int $index)
@@ -92,6 +96,7 @@ namespace Pushd {
             $this->index = $index;
             self::$codec = $w->protocol;
             self::$websocket = $w->protocol === null && \preg_match('~^(websocket|ws)://~i', $w->getSocketName()) === 1;
+            $w->protocol = $w->protocol ?? self::SPOKEN[self::scheme()] ?? null;
             Conns::$class = TcpConnection::class;
         }
 
