@@ -84,6 +84,7 @@ func TestKilled(t *testing.T) {
 	if string(line[:n]) != "ready\n" {
 		t.Fatalf("the child says %q", line[:n])
 	}
+	r.alone()
 	r.behave(nil)
 	mustOpen(t, dir, appOf(r.url), quick)
 	_, want := numbered(1000)

@@ -77,6 +77,7 @@ type receiver struct {
 	bodies []body
 	answer func(http.ResponseWriter, *http.Request) // nil = 200
 	posts  int                                      // also those that answer refused
+	open   map[net.Conn]bool
 }
 
 type body struct {
@@ -94,8 +95,8 @@ func newReceiver(t testing.TB) *receiver {
 }
 
 func receive(t testing.TB, ln net.Listener) *receiver {
-	r := &receiver{t: t, url: "http://" + ln.Addr().String() + "/hooks"}
-	s := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r}}
+	r := &receiver{t: t, url: "http://" + ln.Addr().String() + "/hooks", open: map[net.Conn]bool{}}
+	s := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r, ConnState: r.state}}
 	s.Start()
 	r.stop = func() { s.CloseClientConnections(); s.Close() }
 	t.Cleanup(r.stop)
@@ -138,6 +139,24 @@ func (r *receiver) behave(answer func(http.ResponseWriter, *http.Request)) {
 }
 
 // got returns the events in short, in the order of the POSTs.
+func (r *receiver) state(c net.Conn, state http.ConnState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open[c] = true; state == http.StateClosed {
+		delete(r.open, c)
+	}
+}
+
+// alone waits until nobody is connected: what a dead process had sent is answered.
+func (r *receiver) alone() {
+	r.t.Helper()
+	testkit.Eventually(r.t, "nobody is connected", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.open) == 0
+	})
+}
+
 func (r *receiver) got() (list []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
