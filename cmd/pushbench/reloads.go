@@ -281,7 +281,14 @@ func (s *ownServer) holding(ctx context.Context) (h holding, err error) {
 const (
 	givesBack = 20 // seconds in which a busy machine gives back what a reload has needed
 	moreRSS   = 10 // percent that the last generation may have beyond the second
+
+	// ownPages is what one generation may have of its program and another gives back,
+	// which only one with a heap that has grown does.
+	ownPages = 4 << 20
 )
+
+// mayHave is how many percent a generation may have beyond one of that size.
+func mayHave(rss float64) float64 { return max(moreRSS, 100*ownPages/rss) }
 
 // looks tells what the processes hold a second from now, and again each second until
 // that is no more than before, n times at most.
@@ -296,7 +303,7 @@ func (s *ownServer) looks(ctx context.Context, n int, before holding) (h holding
 }
 
 func (h holding) beyond(o holding) bool {
-	return h.files > o.files || h.goroutines > o.goroutines || h.rss > o.rss*(1+moreRSS/100.)
+	return h.files > o.files || h.goroutines > o.goroutines || h.rss > o.rss*(1+mayHave(o.rss)/100)
 }
 
 // fewestFiles returns how many descriptors a process holds, without those that
@@ -335,7 +342,7 @@ func (p *promises) inARow(s *ownServer) error {
 	}
 	p.atMost("descriptors left behind by a row of reloads", float64(last.files-second.files), "", 0)
 	p.atMost("goroutines left behind", float64(last.goroutines-second.goroutines), "", 0)
-	p.atMost("RSS of the last generation over the second", 100*(last.rss/second.rss-1), "%", moreRSS)
+	p.atMost("RSS of the last generation over the second", 100*(last.rss/second.rss-1), "%", mayHave(second.rss))
 	return nil
 }
 
