@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -265,6 +266,94 @@ func TestReloadRenewsCertificatesAlone(t *testing.T) {
 	}
 	if now := s.Status(); now.Workers[0].PID != before.Workers[0].PID || now.Broker.PID != before.Broker.PID {
 		t.Errorf("processes were replaced: %+v, before %+v", now, before)
+	}
+}
+
+// TestNewTLSConnectionsWhileTheBrokerIsReplaced: none of their requests fails, and
+// what has been answered has arrived.
+func TestNewTLSConnectionsWhileTheBrokerIsReplaced(t *testing.T) {
+	s := newSecureAPI(t, "1h")
+	written, err := os.ReadFile(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := strings.Replace(string(written), `"/echo" = "echo"`, `"/chat" = "chat"`, 1)
+	s.WriteConfig(config)
+	s.MustRun("start", "-d")
+	member := s.Dial("/chat")
+	defer member.Conn.Close()
+	heard := make(chan map[string]int, 1)
+	go func() {
+		all := map[string]int{}
+		for {
+			_, text, err := member.Next(pushdtest.Timeout)
+			if err != nil || string(text) == "end" {
+				heard <- all
+				return
+			}
+			all[string(text)]++
+		}
+	}()
+	fresh := s.client()
+	fresh.Transport.(*http.Transport).DisableKeepAlives = true
+	ask := func(addr, path, body string) error {
+		method := http.MethodGet
+		if body != "" {
+			method = http.MethodPost
+		}
+		r, _ := http.NewRequest(method, "https://"+addr+path, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+s.Key)
+		r.Header.Set("Content-Type", "application/json")
+		answer, err := fresh.Do(r)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s, %v", answer.Status, err)
+		}
+		return nil
+	}
+	publish := func(text string) error {
+		return ask(s.API, "/v1/publish", fmt.Sprintf(`{"channel":%q,"data":%q}`, lobby, text))
+	}
+	clients := []*publisher{{name: "metrics", send: func(n int) error { return ask(s.metrics, []string{"/metrics", "/healthz"}[n%2], "") }}}
+	for _, name := range []string{"a", "b", "c"} {
+		clients = append(clients, &publisher{name: name, send: func(n int) error { return publish(fmt.Sprint(name, n)) }})
+	}
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for _, c := range clients {
+		all.Go(func() {
+			if err := c.run(stop); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for n := range 6 {
+		for _, c := range clients {
+			least := c.sent.Load() + 30
+			pushdtest.Eventually(t, c.name+" goes on", func() bool { return c.sent.Load() >= least || t.Failed() })
+		}
+		before := s.Status().Broker.PID
+		s.WriteConfig([]string{"log_level = \"debug\"\n", ""}[n%2] + config)
+		s.MustRun("reload")
+		if now := s.Status().Broker.PID; now == before || now == 0 {
+			t.Errorf("the broker process %d became %d", before, now)
+		}
+	}
+	close(stop)
+	all.Wait()
+	if err := publish("end"); err != nil {
+		t.Fatal(err)
+	}
+	got := <-heard
+	for _, c := range clients[1:] {
+		for n := range c.sent.Load() {
+			if text := fmt.Sprint(c.name, n); got[text] != 1 {
+				t.Errorf("%s was answered, and has arrived %d times", text, got[text])
+			}
+		}
 	}
 }
 

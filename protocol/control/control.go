@@ -258,9 +258,10 @@ const TypeCarried = "carried"
 
 // Carried is a client's connection, or one more part of its prefix.
 type Carried struct {
-	Door   string `json:"door"`   // the listener it came through
-	Prefix []byte `json:"prefix"` // received, not worked on
-	More   bool   `json:"more"`   // another part follows
+	Door   string `json:"door"`          // the listener it came through
+	TLS    bool   `json:"tls,omitempty"` // which speaks it
+	Prefix []byte `json:"prefix"`        // received, not worked on
+	More   bool   `json:"more"`          // another part follows
 }
 
 // Roster names the live workers, so that the broker process knows whose answer

@@ -123,9 +123,9 @@ func New(o Options) (*Server, error) {
 		key:  newSecret(o.Key),
 		busy: make(chan struct{}, o.MaxRequests),
 	}
-	s.doors.http, s.doors.admit = map[*boundedListener]string{}, map[string]func(net.Conn){}
-	s.http = s.httpServer(unlessTaken(s.handler()))
-	s.metrics = s.httpServer(unlessTaken(s.metricsHandler()))
+	s.doors.http, s.doors.in = map[*boundedListener]string{}, map[string]door{}
+	s.http = s.httpServer(s.doors.unlessTaken(s.handler()))
+	s.metrics = s.httpServer(s.doors.unlessTaken(s.metricsHandler()))
 	s.ingest.init()
 	return s, nil
 }

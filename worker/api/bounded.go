@@ -17,7 +17,7 @@ import (
 type boundedListener struct {
 	net.Listener
 	max    int
-	sealed bool // what comes cannot be understood by another process
+	sealed bool // TLS: nobody here can tell where a request begins, nor another process go on with what has been answered
 
 	mu       sync.Mutex
 	open     map[*boundedConn]struct{}
@@ -121,8 +121,12 @@ type boundedConn struct {
 	body  int64     // bytes still to come of the request that is worked on; -1 = unknown, for good
 	taken bool      // it belongs to nobody here any more
 
-	silent   atomic.Bool // it has sent nothing yet
-	farewell func()      // nil = it can go to another process; else how it is closed
+	// Of a sealed one.
+	shaking  bool // something was sent to it
+	heard    bool // something has come since its last answer: of a handshake, or of a request
+	farewell func()
+
+	silent atomic.Bool // it has sent nothing yet
 
 	reading sync.Mutex // held while a read is under way
 }
@@ -147,12 +151,15 @@ func (c *boundedConn) Read(b []byte) (int, error) {
 // received notes what has come. mu is held.
 func (c *boundedConn) received(b []byte) {
 	switch {
-	case c.listener.sealed:
 	case c.idle:
-		if len(c.early) == 0 {
+		if len(c.early) == 0 && !c.heard {
 			c.begun = time.Now()
 		}
-		c.early = append(c.early, b...)
+		c.heard = c.listener.sealed
+		if !c.shaking {
+			c.early = append(c.early, b...)
+		}
+	case c.listener.sealed:
 	case c.body >= 0:
 		own := min(c.body, int64(len(b)))
 		c.body -= own
@@ -162,10 +169,21 @@ func (c *boundedConn) received(b []byte) {
 
 // Write implements net.Conn.
 func (c *boundedConn) Write(b []byte) (int, error) {
-	if c.farewell == nil && c.isTaken() {
+	if !c.maySend() {
 		return 0, net.ErrClosed
 	}
 	return c.Conn.Write(b)
+}
+
+// maySend is asked before something is sent. From then on a sealed connection is
+// this process's, which says farewell to it even when it is taken.
+func (c *boundedConn) maySend() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.listener.sealed && !c.taken {
+		c.shaking, c.early = true, nil
+	}
+	return c.shaking || !c.taken
 }
 
 // SetReadDeadline implements net.Conn. One that is taken is not to be read, ever.
@@ -211,7 +229,7 @@ func (c *boundedConn) entered(state http.ConnState) {
 		c.idle, c.early = false, behindHead(c.early)
 	case state == http.StateIdle:
 		now := time.Now()
-		c.idle, c.since, c.begun = true, now, now
+		c.idle, c.since, c.begun, c.heard = true, now, now, false
 	}
 }
 
@@ -231,7 +249,7 @@ func (c *boundedConn) givesWay() (since time.Time, waits, ok bool) {
 	switch {
 	case !c.idle || c.taken:
 		return time.Time{}, false, false
-	case len(c.early) == 0:
+	case len(c.early) == 0 && !c.heard:
 		return c.since, true, true
 	}
 	return c.begun, false, time.Since(c.begun) > c.listener.patience
@@ -273,11 +291,12 @@ func (c *boundedConn) begin(body int64) bool {
 }
 
 // take ends all use of an idle connection here and returns what has come of
-// its next request; false means that one is being worked on. Nobody knows where a
+// its next request; false means that one is being worked on, or, unless it is late,
+// that a handshake or the request behind it is under way. Nobody knows where a
 // request in chunks ends: after one, body is -1 and early not to be relied on.
-func (c *boundedConn) take() (early []byte, ok bool) {
+func (c *boundedConn) take(late bool) (early []byte, ok bool) {
 	c.mu.Lock()
-	if !c.idle || c.taken {
+	if !c.idle || c.taken || c.shaking && c.heard && !late {
 		c.mu.Unlock()
 		return nil, false
 	}
@@ -289,4 +308,11 @@ func (c *boundedConn) take() (early []byte, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.early, true
+}
+
+// carries reports whether another process can go on with a connection that was taken.
+func (c *boundedConn) carries() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.shaking && c.body >= 0
 }

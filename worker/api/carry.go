@@ -18,6 +18,7 @@ import (
 // Carried is a client's connection on its way to another process.
 type Carried struct {
 	Door   string   // listener it came through
+	TLS    bool     // which speaks it: so will its client
 	Prefix []byte   // received, not worked on
 	File   *os.File // a duplicate of the socket; whoever gets it closes it
 }
@@ -30,8 +31,14 @@ type doors struct {
 	mu      sync.Mutex
 	leaving bool
 	http    map[*boundedListener]string
-	admit   map[string]func(net.Conn) // by name
-	serving sync.WaitGroup            // servers of http
+	in      map[string]door // by name
+	serving sync.WaitGroup  // servers of http
+}
+
+// door is where connections of another process come in.
+type door struct {
+	tls   bool // spoken behind it
+	admit func(net.Conn)
 }
 
 // guests is a listener for connections that another process has accepted.
@@ -66,10 +73,10 @@ func (s *Server) serve(h *http.Server, ln net.Listener) error {
 	g := &guests{Listener: ln, c: make(chan net.Conn), closed: make(chan struct{})}
 	theirs := newBounded(g, s.o.Connections)
 	name := doorOf(ln)
+	var inside, outside net.Listener = own, theirs
 	if tls != nil {
-		ln, own.sealed = &secureListener{own, tls.config, s.shakeFailed}, true
-	} else {
-		ln = own
+		own.sealed, theirs.sealed = true, true
+		inside, outside = &secureListener{own, tls.config, s.shakeFailed}, &secureListener{theirs, tls.config, s.shakeFailed}
 	}
 	s.doors.mu.Lock()
 	if s.doors.leaving { // before this one was served: Export does not know it, nor wait for it
@@ -77,28 +84,24 @@ func (s *Server) serve(h *http.Server, ln net.Listener) error {
 		return own.Close()
 	}
 	s.doors.http[own], s.doors.http[theirs] = name, name
-	s.doors.admit[name] = func(c net.Conn) {
+	s.doors.in[name] = door{tls != nil, func(c net.Conn) {
 		if b, ok := c.(*begunConn); ok {
-			b.idle.Store(len(b.prefix) == 0)
-		}
-		if tls != nil { // it came when this port spoke none
-			c.Close()
-			return
+			b.idle.Store(len(b.prefix) == 0 && tls == nil)
 		}
 		select {
 		case g.c <- c:
 		case <-g.closed:
 			c.Close()
 		}
-	}
+	}}
 	s.doors.serving.Add(2)
 	s.doors.mu.Unlock()
 	go func() {
 		defer s.doors.serving.Done()
-		_ = h.Serve(theirs) // ends with h
+		_ = h.Serve(outside) // ends with h
 	}()
 	defer s.doors.serving.Done()
-	err := h.Serve(ln)
+	err := h.Serve(inside)
 	if errors.Is(err, http.ErrServerClosed) || s.doors.isLeaving() {
 		return nil
 	}
@@ -121,21 +124,21 @@ func (s *Server) Import(c Carried) error {
 	conn, err := net.FileConn(c.File) // duplicates it
 	c.File.Close()
 	if err == nil {
-		go s.doors.enter(c.Door, &begunConn{Conn: conn, prefix: c.Prefix})
+		go s.doors.enter(c.Door, c.TLS, &begunConn{Conn: conn, prefix: c.Prefix})
 	}
 	return err
 }
 
-func (d *doors) enter(name string, conn net.Conn) {
+func (d *doors) enter(name string, tls bool, conn net.Conn) {
 	for deadline := time.Now().Add(doorPatience); ; time.Sleep(5 * time.Millisecond) {
 		d.mu.Lock()
-		admit := d.admit[name]
+		in, open := d.in[name]
 		d.mu.Unlock()
-		if admit != nil {
-			admit(conn)
+		if open && in.tls == tls {
+			in.admit(conn)
 			return
 		}
-		if time.Now().After(deadline) {
+		if open || time.Now().After(deadline) { // or it came when this port spoke something else
 			conn.Close()
 			return
 		}
@@ -172,9 +175,13 @@ func (c *begunConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
+// firstRequest is how long Export waits, within its ctx, for the request of a client
+// whose TLS handshake is under way here, or was made.
+const firstRequest = time.Second
+
 // Export closes the listeners here, lets the requests in flight finish until
 // ctx is over, and gives up the connections of all clients by calling give for
-// each. Close has to follow.
+// each. Those over TLS that have been answered end here. Close has to follow.
 func (s *Server) Export(ctx context.Context, give func(Carried)) {
 	d := &s.doors
 	d.mu.Lock()
@@ -189,20 +196,20 @@ func (s *Server) Export(ctx context.Context, give func(Carried)) {
 	}
 	s.ingest.carry(give)
 	d.serving.Wait() // nobody comes any more
-	for {
+	for begin := time.Now(); ; {
 		busy := 0
 		for ln, name := range listeners {
 			for _, c := range ln.conns() {
-				early, ok := c.take()
+				early, ok := c.take(time.Since(begin) > firstRequest)
 				if !ok {
 					busy++
 					continue
 				}
 				switch {
+				case c.carries(): // else a client finds it closed, as after its idle time
+					carryConn(Carried{Door: name, TLS: ln.sealed, Prefix: early}, c.Conn, give)
 				case c.farewell != nil:
 					c.farewell()
-				case c.body >= 0: // else a client finds it closed, as after its idle time
-					carryConn(name, c.Conn, early, give)
 				}
 				c.Conn.Close()
 				c.Close() // to be forgotten
@@ -221,9 +228,9 @@ func (s *Server) Export(ctx context.Context, give func(Carried)) {
 
 // carryConn gives a duplicate of conn. A connection that cannot be duplicated
 // is closed with its process, as any is in a crash.
-func carryConn(door string, conn net.Conn, prefix []byte, give func(Carried)) {
+func carryConn(c Carried, conn net.Conn, give func(Carried)) {
 	if b, ok := conn.(*begunConn); ok {
-		prefix = append(prefix, b.prefix...)
+		c.Prefix = append(c.Prefix, b.prefix...)
 		conn = b.Conn
 	}
 	f, ok := conn.(interface{ File() (*os.File, error) })
@@ -231,7 +238,8 @@ func carryConn(door string, conn net.Conn, prefix []byte, give func(Carried)) {
 		return
 	}
 	if file, err := f.File(); err == nil {
-		give(Carried{Door: door, Prefix: prefix, File: file})
+		c.File = file
+		give(c)
 	}
 }
 
@@ -254,11 +262,14 @@ const restOfBody = time.Second
 
 // unlessTaken keeps a request from being worked on here whose connection was
 // given up at the moment at which its last byte came: it travels with it.
-func unlessTaken(h http.Handler) http.Handler {
+func (d *doors) unlessTaken(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, _ := r.Context().Value(connKey{}).(*boundedConn)
 		if c != nil && !c.begin(r.ContentLength) {
 			panic(http.ErrAbortHandler)
+		}
+		if c != nil && c.listener.sealed {
+			w = lastAnswer{w, d}
 		}
 		h.ServeHTTP(w, r)
 		if c != nil && c.unread() {
@@ -266,3 +277,32 @@ func unlessTaken(h http.Handler) http.Handler {
 		}
 	})
 }
+
+// lastAnswer tells the client of a connection that does not move that it is to come
+// back by another one.
+type lastAnswer struct {
+	http.ResponseWriter
+	doors *doors
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w lastAnswer) WriteHeader(status int) {
+	w.tell()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w lastAnswer) Write(b []byte) (int, error) {
+	w.tell()
+	return w.ResponseWriter.Write(b)
+}
+
+// tell has no effect once the head of the answer is out.
+func (w lastAnswer) tell() {
+	if w.doors.isLeaving() {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w lastAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

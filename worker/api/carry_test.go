@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -49,15 +50,22 @@ type lobby struct {
 	answer  chan struct{} // the same
 }
 
-func newLobby(t *testing.T) *lobby {
+// newLobby takes what is put around its listener, as Secure does.
+func newLobby(t *testing.T, around ...func(net.Listener) net.Listener) *lobby {
 	l := &lobby{st: newStage(t), working: make(chan struct{}, 8), answer: make(chan struct{}, 8)}
-	h := l.st.api.httpServer(unlessTaken(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := l.st.api.httpServer(l.st.api.doors.unlessTaken(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		l.working <- struct{}{}
 		<-l.answer
 		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL.Path, body)
 	})))
-	l.addr = l.st.listen(func(ln net.Listener) error { return l.st.api.serve(h, counted{ln, &l.read}) })
+	l.addr = l.st.listen(func(ln net.Listener) error {
+		ln = counted{ln, &l.read}
+		for _, put := range around {
+			ln = put(ln)
+		}
+		return l.st.api.serve(h, ln)
+	})
 	t.Cleanup(func() { h.Close() })
 	return l
 }
@@ -130,6 +138,131 @@ func TestCarriedConnections(t *testing.T) {
 			}
 			there.answer <- struct{}{}
 			wants(t, in, "POST /b hello")
+		})
+	}
+}
+
+// halting is a client that goes on only when it may.
+type halting struct {
+	net.Conn
+	whole, part int // so many writes, and so many bytes of the next, go out at once
+	may         chan struct{}
+}
+
+func (c *halting) Write(b []byte) (int, error) {
+	if c.whole > 0 {
+		c.whole--
+		return c.Conn.Write(b)
+	}
+	n, err := c.Conn.Write(b[:min(c.part, len(b))])
+	<-c.may
+	c.part = 0
+	if err == nil {
+		_, err = c.Conn.Write(b[n:])
+	}
+	return len(b), err
+}
+
+// TestTLSWhileTheProcessLeaves: who has been sent nothing goes to the other process;
+// a handshake or a request under way ends here, and nobody else is waited for long.
+func TestTLSWhileTheProcessLeaves(t *testing.T) {
+	ca := testkit.NewCA(t)
+	pair, err := tls.X509KeyPair(ca.Issue(time.Hour, []string{"x"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := func(ln net.Listener) net.Listener {
+		return Secure(ln, func() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{pair}} })
+	}
+	const request = "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+	for name, c := range map[string]struct {
+		whole, part int  // as of halting
+		before      bool // a request was answered before
+		moves, ends bool // it goes to the other process; it is closed without an answer
+	}{
+		"silent":            {moves: true},
+		"half a hello":      {part: 10, moves: true},
+		"half a handshake":  {whole: 1},
+		"before a request":  {whole: 99},
+		"never a request":   {whole: 99, ends: true},
+		"after its request": {whole: 99, before: true, ends: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			here, there := newLobby(t, secure), newLobby(t, secure)
+			raw := &halting{dial(t, "tcp", here.addr), c.whole, c.part, make(chan struct{})}
+			client := tls.Client(raw, &tls.Config{RootCAs: ca.Pool(), ServerName: "x"})
+			in := bufio.NewReader(client)
+			ask := func() { _, _ = io.WriteString(client, request) }
+			switch {
+			case c.before:
+				here.answer <- struct{}{}
+				ask()
+				wants(t, in, "POST /b hello")
+			case c.whole == 99:
+				if err := client.Handshake(); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				go ask()
+			}
+			testkit.Eventually(t, "as much is read as was sent", func() bool { return here.read.Load() >= int64(c.part) && (c.whole == 0 || here.read.Load() > 0) })
+			testkit.Eventually(t, "it is accepted", func() bool {
+				here.st.api.doors.mu.Lock()
+				defer here.st.api.doors.mu.Unlock()
+				for ln := range here.st.api.doors.http {
+					if len(ln.conns()) > 0 {
+						return true
+					}
+				}
+				return false
+			})
+			var carried []Carried
+			left := make(chan struct{})
+			go func() {
+				defer close(left)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				here.st.api.Export(ctx, func(c Carried) { carried = append(carried, c) })
+			}()
+			testkit.Eventually(t, "the process leaves", here.st.api.doors.isLeaving)
+			if c.ends {
+				if n, err := client.Read(make([]byte, 1)); err != io.EOF {
+					t.Errorf("read %d, %v", n, err)
+				}
+				<-left
+				return
+			}
+			server := here
+			if c.moves {
+				<-left
+				if len(carried) != 1 || !carried[0].TLS || len(carried[0].Prefix) != c.part {
+					t.Fatalf("carried: %+v", carried)
+				}
+				carried[0].Door = "tcp/" + there.addr
+				if err := there.st.api.Import(carried[0]); err != nil {
+					t.Fatal(err)
+				}
+				server = there
+			}
+			server.answer <- struct{}{}
+			close(raw.may)
+			if c.whole == 99 {
+				ask()
+			}
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(resp.Body); string(body) != "POST /b hello" || err != nil || resp.Close == c.moves {
+				t.Errorf("%q, %v, closed: %v", body, err, resp.Close)
+			}
+			<-left
+			if !c.moves && len(carried) > 0 {
+				t.Errorf("carried: %+v", carried)
+			}
+			if log := here.st.log.String(); log != "" {
+				t.Errorf("log: %s", log)
+			}
 		})
 	}
 }

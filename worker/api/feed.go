@@ -28,7 +28,7 @@ func (s *Server) ServeIngest(ln net.Listener, o IngestOptions) error {
 	f := s.newFeed(o)
 	f.door = doorOf(ln)
 	s.doors.mu.Lock()
-	s.doors.admit[f.door] = f.admit
+	s.doors.in[f.door] = door{admit: f.admit}
 	s.doors.mu.Unlock()
 	for pause := time.Duration(0); ; {
 		conn, err := ln.Accept()
@@ -56,7 +56,7 @@ func (f *feed) admit(conn net.Conn) {
 		f.turnAway(evicted.conn)
 	}
 	if give := in.giving(); !ok && give != nil { // accepted at the last moment
-		carryConn(f.door, conn, nil, give)
+		carryConn(Carried{Door: f.door}, conn, give)
 		conn.Close()
 		return
 	}
@@ -92,7 +92,7 @@ func (f *feed) read(p *place) {
 			complain(p.conn, &problem{Message: err.Error()})
 			return
 		case err != nil && give != nil:
-			carryConn(f.door, p.conn, l.buf, give)
+			carryConn(Carried{Door: f.door, Prefix: l.buf}, p.conn, give)
 			return
 		case err != nil:
 			return

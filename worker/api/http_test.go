@@ -491,7 +491,7 @@ func TestConnectionsOfTheAPIAreBounded(t *testing.T) {
 func TestBodiesThatNobodyReads(t *testing.T) {
 	st := newStage(t)
 	serve := func(within time.Duration) (address string) {
-		h := st.api.httpServer(unlessTaken(st.api.handler()))
+		h := st.api.httpServer(st.api.doors.unlessTaken(st.api.handler()))
 		h.ReadTimeout = within
 		return st.listen(func(ln net.Listener) error { return h.Serve(newBounded(ln, 9)) })
 	}

@@ -13,8 +13,9 @@ import (
 )
 
 // Secure makes Serve and ServeMetrics speak TLS to those who come through ln,
-// each with what config returns at that moment. Their connections do not move to
-// another broker process: idle ones are closed then, as after their idle time.
+// each with what config returns at that moment. To another broker process move
+// those to whom nothing has been sent; what is under way is finished before, and then
+// they are closed, as after their idle time.
 func Secure(ln net.Listener, config func() *tls.Config) net.Listener {
 	return &secured{ln, config}
 }
@@ -66,7 +67,12 @@ func (c *secureConn) Read(b []byte) (int, error) {
 }
 
 func (c *secureConn) refuse(err error) {
-	if c.shaken.Swap(true) || c.raw.silent.Load() { // who connects and leaves wants to know whether the port is open
+	switch {
+	case c.shaken.Swap(true):
+		return
+	case c.raw.silent.Load(): // who connects and leaves wants to know whether the port is open
+		return
+	case c.raw.isTaken(): // it is shaken hands with by another process, or not waited for any more
 		return
 	}
 	var header tls.RecordHeaderError

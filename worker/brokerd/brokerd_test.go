@@ -182,6 +182,47 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestPauseAwaitsWhatTheMasterAnswers: a request that waits for the master's word is
+// answered while the process leaves, which waits for it.
+func TestPauseAwaitsWhatTheMasterAnswers(t *testing.T) {
+	listeners, address := inherited(t)
+	b := start(t, Process{Init: control.Init{Listeners: listeners}, Settings: Settings{API: address, UIDs: []uint32{uint32(os.Geteuid())}}})
+	b.hear(control.TypeReady)
+	if err := b.order(control.TypeRoster, control.Roster{}); err != "" {
+		t.Errorf("roster: %s", err)
+	}
+	answered := make(chan string, 1)
+	go func() {
+		req, _ := http.NewRequest("GET", "http://"+address+"/v1/stats", nil)
+		req.Header.Set("Authorization", "Bearer key")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		answered <- string(body)
+	}()
+	asked := b.hear(control.TypeQuery)
+	if err := b.to.Send(control.TypeBus, 1, control.Bus{Do: control.BusPause, BoundMS: bound.Milliseconds()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.to.SendMessage(control.Message{Type: control.TypeAnswer, ID: asked.ID, Body: json.RawMessage(`{"a":1}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if m := b.hear(control.TypeAnswer); m.Error != "" {
+		t.Errorf("pause: %s", m.Error)
+	}
+	if got := strings.TrimSpace(<-answered); got != `{"a":1}` {
+		t.Errorf("stats: %s", got)
+	}
+	b.to.Close()
+	if err := b.end(); err != nil {
+		t.Error(err)
+	}
+}
+
 // laden is a service that takes longer to start than others.
 type laden struct{ until time.Duration }
 
@@ -250,7 +291,7 @@ func TestCarriedConnections(t *testing.T) {
 				continue
 			}
 			w.Close()
-			errs = append(errs, sendCarried(to, api.Carried{Door: "door", File: r, Prefix: p}))
+			errs = append(errs, sendCarried(to, api.Carried{Door: "door", TLS: p == nil, File: r, Prefix: p}))
 			r.Close()
 		}
 		errs = append(errs, to.Send(control.TypeCarried, 0, control.Carried{Door: "door"})) // without a socket
@@ -268,8 +309,8 @@ func TestCarriedConnections(t *testing.T) {
 		t.Fatalf("%d of %d connections came", len(all), len(prefixes))
 	}
 	for i, c := range all {
-		if !bytes.Equal(c.Prefix, prefixes[i]) || c.Door != "door" {
-			t.Errorf("connection %d came with %d bytes, door %q", i, len(c.Prefix), c.Door)
+		if !bytes.Equal(c.Prefix, prefixes[i]) || c.Door != "door" || c.TLS != (i == 0) {
+			t.Errorf("connection %d came with %d bytes, door %q, TLS %v", i, len(c.Prefix), c.Door, c.TLS)
 		}
 		c.File.Close()
 	}

@@ -42,7 +42,7 @@ func sendCarried(to *control.Conn, c api.Carried) error {
 		part := c.Prefix[:min(len(c.Prefix), partMax)]
 		c.Prefix = c.Prefix[len(part):]
 		_ = to.SetWriteDeadline(time.Now().Add(carrySend))
-		err := to.Send(control.TypeCarried, 0, control.Carried{Door: c.Door, Prefix: part, More: len(c.Prefix) > 0}, files...)
+		err := to.Send(control.TypeCarried, 0, control.Carried{Door: c.Door, TLS: c.TLS, Prefix: part, More: len(c.Prefix) > 0}, files...)
 		if err != nil || len(c.Prefix) == 0 {
 			return err
 		}
@@ -93,7 +93,7 @@ func receiveCarried(from *control.Conn, all *[]api.Carried) error {
 			return errors.Join(errors.New("malformed message about a connection"), err)
 		}
 		if !more {
-			c := api.Carried{Door: part.Door}
+			c := api.Carried{Door: part.Door, TLS: part.TLS}
 			if len(files) == 1 {
 				c.File = files[0]
 			}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -15,11 +16,17 @@ import (
 	"github.com/pushd/pushd/worker/broker"
 )
 
-// obey works on the master's messages. It closes over when told to stop, gone
-// when the master has died.
+// obey works on the master's messages, one after the other; only answers are heard
+// while this process takes part in its own replacement, since requests in flight wait
+// for them, and it for those. It closes over when told to stop, gone when the master
+// has died.
 func (b *serving) obey(over, gone chan<- struct{}) {
+	var step sync.WaitGroup
 	for {
 		m, files, err := b.Control.Receive()
+		if err != nil || m.Type != control.TypeAnswer {
+			step.Wait()
+		}
 		if errors.Is(err, control.ErrCut) { // what was to be done is not done, and can be asked again
 			b.Log.Error("an order of the master is refused", "error", err)
 			b.send(control.Message{Type: control.TypeAnswer, ID: m.ID, Error: err.Error()})
@@ -38,19 +45,27 @@ func (b *serving) obey(over, gone chan<- struct{}) {
 			}
 		}
 		if m.Type == control.TypeBus {
-			b.busStep(m, files)
+			step.Go(func() {
+				b.busStep(m, files)
+				closeAll(files)
+			})
+			continue
 		}
 		if m.Type == control.TypeCopy {
 			b.takeCopy(m, files)
 		}
-		for _, f := range files {
-			f.Close()
-		}
+		closeAll(files)
 		if m.Type == control.TypeStop {
 			close(over)
 			return
 		}
 		b.handle(m)
+	}
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
 	}
 }
 
