@@ -49,41 +49,49 @@ func moved(t *testing.T, before, after string) (h *host, orders []string) {
 // TestCarryPlaces: where programs put what they know of connections, and a reload finds
 // it, whatever else is there.
 func TestCarryPlaces(t *testing.T) {
-	for _, x := range []struct{ name, code, put, get string }{
+	for _, x := range []struct{ name, code, put, get, set string }{
 		{"object beside the server", `class Chat { public $server; public $users = []; } $chat = new Chat;`,
-			`global $chat; $chat->server = $server; $chat->users[$fd] = 1`, `global $chat; return isset($chat->users[$fd]) && $chat->server->exist($fd)`},
-		{"global number", `$admin = 0;`, `$GLOBALS['admin'] = $fd`, `return $GLOBALS['admin'] === $fd`},
-		{"static number", `class Reg { static ?int $admin = null; static int $other = 0; }`, `Reg::$admin = Reg::$other = $fd`, `return Reg::$admin === $fd && Reg::$other === $fd`},
-		{"number of the server", ``, `$server->boss = $fd`, `return $server->boss === $fd`},
-		{"number as text", `$seen = [];`, `$GLOBALS['seen'][] = (string)$fd`, `return $GLOBALS['seen'] === [(string)$fd]`},
-		{"queue", `$waiting = new SplQueue;`, `$GLOBALS['waiting']->enqueue($fd)`, `return $GLOBALS['waiting']->dequeue() === $fd`},
-		{"list", `$all = new ArrayObject;`, `$GLOBALS['all'][$fd] = 1`, `return isset($GLOBALS['all'][$fd])`},
+			`global $chat; $chat->server = $server; $chat->users[$fd] = 1`, `global $chat; return isset($chat->users[$fd]) && $chat->server->exist($fd)`, ``},
+		{"global number", `$admin = 0;`, `$GLOBALS['admin'] = $fd`, `return $GLOBALS['admin'] === $fd`, ``},
+		{"static number", `class Reg { static ?int $admin = null; static int $other = 0; }`, `Reg::$admin = Reg::$other = $fd`, `return Reg::$admin === $fd && Reg::$other === $fd`, ``},
+		{"number of the server", ``, `$server->boss = $fd`, `return $server->boss === $fd`, ``},
+		{"number as text", `$seen = [];`, `$GLOBALS['seen'][] = (string)$fd`, `return $GLOBALS['seen'] === [(string)$fd]`, ``},
+		{"queue", `$waiting = new SplQueue;`, `$GLOBALS['waiting']->enqueue($fd)`, `return $GLOBALS['waiting']->dequeue() === $fd`, ``},
+		{"list", `$all = new ArrayObject;`, `$GLOBALS['all'][$fd] = 1`, `return isset($GLOBALS['all'][$fd])`, ``},
 		{"singleton", `class Hub { private static Hub $i; public $users = []; private function __construct() {} static function i() { return self::$i = self::$i ?? new Hub; } }`,
-			`Hub::i()->users[$fd] = 1`, `return isset(Hub::i()->users[$fd])`},
-		{"typed", `class M { public $users = []; function __construct(int $n) {} } class R { static M $m; } R::$m = new M(1);`, `R::$m->users[$fd] = 1`, `return isset(R::$m->users[$fd])`},
-		{"interface", `interface I {} class M implements I { public array $users = []; } class R { static I $m; } R::$m = new M;`, `R::$m->users[$fd] = 1`, `return isset(R::$m->users[$fd])`},
-		{"union", `class R { static array|int $m = 0; }`, `R::$m = [$fd]`, `return R::$m === [$fd]`},
+			`Hub::i()->users[$fd] = 1`, `return isset(Hub::i()->users[$fd])`, ``},
+		{"typed", `class M { public $users = []; function __construct(int $n) {} } class R { static M $m; } R::$m = new M(1);`, `R::$m->users[$fd] = 1`, `return isset(R::$m->users[$fd])`, ``},
+		{"interface", `interface I {} class M implements I { public array $users = []; } class R { static I $m; } R::$m = new M;`, `R::$m->users[$fd] = 1`, `return isset(R::$m->users[$fd])`, ``},
+		{"union", `class R { static array|int $m = 0; }`, `R::$m = [$fd]`, `return R::$m === [$fd]`, ``},
 		{"readonly", `class Srv extends Swoole\WebSocket\Server {} class R { function __construct(public readonly SplObjectStorage $s, public readonly ArrayObject $a) {} } $r = new R(new SplObjectStorage, new ArrayObject); class P { public $fd; }`,
-			`global $r; $p = new P; $p->fd = $fd; $r->s->attach($p); $r->a[$fd] = 1`, `global $r; foreach ($r->s as $p) return $p->fd === $fd && isset($r->a[$fd])`},
+			`global $r; $p = new P; $p->fd = $fd; $r->s->attach($p); $r->a[$fd] = 1`, `global $r; foreach ($r->s as $p) return $p->fd === $fd && isset($r->a[$fd])`, ``},
 		{"graph", `class P { public $friends = []; } for ($i = 0; $i < 300; $i++) $p[] = new P; foreach ($p as $one) $one->friends = $p; $users = [];`,
-			`$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`},
+			`$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`, ``},
 		{"circle", `class App { public $chat; public $me; public $users = []; } class Chat { public $app; } $app = new App; $app->me = $app; $app->chat = new Chat; $app->chat->app = $app;`,
-			`global $app; $app->users[$fd] = 1`, `global $app; return isset($app->users[$fd]) && $app->me === $app && $app->chat->app === $app`},
+			`global $app; $app->users[$fd] = 1`, `global $app; return isset($app->users[$fd]) && $app->me === $app && $app->chat->app === $app`, ``},
 		{"one object by two names", `class U { public $name = ''; } $users = $rooms = [];`,
-			`global $users, $rooms; $u = new U; $users[$fd] = $rooms['hall'][$fd] = $u`, `global $users, $rooms; return $users[$fd] === $rooms['hall'][$fd]`},
+			`global $users, $rooms; $u = new U; $users[$fd] = $rooms['hall'][$fd] = $u`, `global $users, $rooms; return $users[$fd] === $rooms['hall'][$fd]`, ``},
 		{"closure beside the map", `class Room { public $users = []; public $log; public $topic = 'none'; function __construct() { $this->log = function () { return 'here'; }; } } class Hub { public $room; function __construct() { $this->room = new Room; } } $hub = new Hub;`,
-			`global $hub; $hub->room->users[$fd] = 1; $hub->room->topic = 'tea'; $hub->room->log = function () { return 'old'; }`, `global $hub; return isset($hub->room->users[$fd]) && $hub->room->topic === 'tea' && ($hub->room->log)() === 'here'`},
+			`global $hub; $hub->room->users[$fd] = 1; $hub->room->topic = 'tea'; $hub->room->log = function () { return 'old'; }`, `global $hub; return isset($hub->room->users[$fd]) && $hub->room->topic === 'tea' && ($hub->room->log)() === 'here'`, ``},
 		{"file beside the map", `class Hub { public $users = []; private $log; function __construct() { $this->log = fopen('php://stderr', 'w'); } function log() { return fwrite($this->log, 'x'); } } $hub = new Hub;`,
-			`$GLOBALS['hub']->users[$fd] = 1`, `global $hub; return isset($hub->users[$fd]) && $hub->log() === 1`},
+			`$GLOBALS['hub']->users[$fd] = 1`, `global $hub; return isset($hub->users[$fd]) && $hub->log() === 1`, ``},
 		{"log of the server's and of a room's", `class Log { private $f; function __construct() { $this->f = fopen('php://stderr', 'w'); } function write() { return fwrite($this->f, 'x'); } } class Room { public $users = []; private Log $log; function __construct(Log $l) { $this->log = $l; } function log() { return $this->log; } } $log = new Log; $rooms = [];`,
-			`global $rooms, $log; $rooms['hall'] = new Room($log); $rooms['hall']->users[$fd] = 1`, `global $rooms, $log; return isset($rooms['hall']->users[$fd]) && $rooms['hall']->log() === $log && $log->write() === 1`},
+			`global $rooms, $log; $rooms['hall'] = new Room($log); $rooms['hall']->users[$fd] = 1`, `global $rooms, $log; return isset($rooms['hall']->users[$fd]) && $rooms['hall']->log() === $log && $log->write() === 1`, ``},
+		{"closures in arrays", `class Hub { public $state; private static array $all = []; function __construct() { $this->state = ['users' => [], 'say' => function () { return 'here'; }]; self::$all = ['hall' => ['users' => [], 'topic' => 'none', 'say' => $this->state['say']]]; } static function &all() { return self::$all; } } $hub = new Hub; ` +
+			`$deep = ['hub' => new Hub, 'log' => function () {}];`,
+			`global $hub, $deep; $hub->state['users'][$fd] = Hub::all()['hall']['users'][$fd] = $deep['hub']->state['users'][$fd] = 1; Hub::all()['hall']['topic'] = 'tea'; $hub->state['say'] = function () { return 'old'; }`,
+			`global $hub, $deep; $hall = Hub::all()['hall']; return isset($hub->state['users'][$fd], $hall['users'][$fd], $deep['hub']->state['users'][$fd]) && $hall['topic'] === 'tea' && $hall['say']() === 'here' && $hub->state['say']() === 'here'`, ``},
 		{"code that throws", `class L extends ArrayObject { function getIterator(): Iterator { throw new Exception('no'); } } class S extends SplObjectStorage { function __serialize(): array { throw new Exception('no'); } } ` +
-			`$l = new L([1]); $s = new S; $users = [];`, `$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`},
+			`$l = new L([1]); $s = new S; $users = [];`, `$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`, ``},
+		{"closures in what the server was given", `class Hub { public $users = []; public $say; function __construct() { $this->say = function () { return 'here'; }; } }`,
+			`$server->hub->users[$fd] = 1; $server->hall['users'][$fd] = 1`, `return isset($server->hub->users[$fd], $server->hall['users'][$fd]) && ($server->hub->say)() === 'here' && $server->hall['say']() === 'here'`,
+			`$server->hub = new Hub; $server->hall = ['users' => [], 'say' => $server->hub->say];`},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			code := x.code + `
 $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+` + x.set + `
 $server->on('message', function ($server, $f) { $server->push($f->fd, $f->data === 'put' ? put($server, $f->fd) : (get($server, $f->fd) ? 'there' : 'gone')); });
 $server->on('open', function () {});
 function put($server, $fd) { ` + x.put + `; return 'done'; }
@@ -170,6 +178,18 @@ $server->start();`
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("only a part of this Room could be carried")
+
+	// The same of an array, of which the closure is missing.
+	code = `
+$rooms = [];
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) { global $rooms; $rooms['hall'] = ['users' => [$f->fd], 'say' => function () {}]; $server->push($f->fd, 'done'); });
+$server->start();`
+	h, orders = moved(t, code, code)
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+	h.says("only a part of this array could be carried, and the new code has none there with say")
 
 	// A player whose game is readonly would come out with a copy of it.
 	code = `

@@ -113,7 +113,8 @@ final class Carry
         foreach ($out as $place => &$values) {
             foreach ($values as $name => &$value) {
                 try {
-                    $value instanceof Part ? $value->drop() : Places::put($roots, $place, $name, null);
+                    $value instanceof Part && $value->drop();
+                    $value instanceof Part && $value->class !== '' || Places::put($roots, $place, $name, null);
                 } catch (\Throwable $e) { // a readonly property, or one that has to be of an interface
                     foreach (\is_object($value) && !Conns::isOne($value) ? Places::properties($value) : [] as $k => $v) {
                         try {

@@ -2,15 +2,15 @@
 namespace Pushd;
 
 /**
- * Part is what can be carried of an object that has, beside its connections, what stays
- * in its process: a closure, a database, an open file. It goes into the object that new
- * code has in its place, which has those of its own.
+ * Part is what can be carried of an object or an array that has, beside its connections,
+ * what stays in its process: a closure, a database, an open file. It goes into the one that
+ * new code has in its place, which has those of its own.
  */
 final class Part
 {
-    public $class = '', $values = [];
+    public $class = '', $values = []; // the class of an array is ""
 
-    private $of;
+    private $of, $lacks = []; // keys of an array that stay: key => true
     private static $seen = [];
 
     /** Whether a value can be carried as it is. */
@@ -49,22 +49,46 @@ final class Part
         return false;
     }
 
-    /** The part of an object, null where nothing in it that knows connections can go. */
+    /** The part of an object or array, null where nothing in it that knows connections can go. */
     static function of($o, int $depth = Carry::DEPTH): ?self
     {
-        if ($depth === 0 || !\is_object($o) || Carry::contents($o) === null || !(new \ReflectionObject($o))->isUserDefined()) {
+        if ($depth === 0 || !\is_array($o) && (!\is_object($o) || Carry::contents($o) === null || !(new \ReflectionObject($o))->isUserDefined())) {
             return null;
         }
         $part = new self();
-        $part->class = \get_class($o);
-        $part->of = $o;
-        foreach (Places::properties($o) as $name => $v) {
-            $v = self::whole($v) ? $v : ($v !== $o && Carry::has($v) ? self::of($v, $depth - 1) : null);
-            if ($v !== null) {
-                $part->values[$name] = $v;
+        if (\is_object($o)) {
+            $part->class = \get_class($o);
+            $part->of = $o;
+        }
+        foreach (\is_object($o) ? Places::properties($o) : $o as $name => $v) {
+            $own = self::whole($v) ? $v : ($v !== $o && Carry::has($v) ? self::of($v, $depth - 1) : null);
+            if ($own !== null) {
+                $part->values[$name] = $own;
+            } elseif ($v !== null) {
+                $part->lacks[$name] = true;
             }
         }
         return Carry::has($part->values) ? $part : null;
+    }
+
+    /** What a place that had $there has from now on. */
+    static function into($there, $value)
+    {
+        return $value instanceof self && $value->class === '' ? $value->over($there) : $value;
+    }
+
+    /** The array that new code has, with what has been carried of it. */
+    private function over($there): array
+    {
+        if (!\is_array($there) || \array_diff_key($this->lacks, $there)) {
+            throw new \Exception('only a part of this array could be carried, and the new code has none there with ' . \implode(', ', \array_keys($this->lacks)));
+        }
+        foreach ($this->values as $name => $v) {
+            $old = $there[$name] ?? null;
+            $v = Places::became(self::into($old, $v));
+            $there[$name] = Places::into($old, $v) ? $old : $v;
+        }
+        return $there;
     }
 
     /** What has been carried is not in the object any more. */
@@ -72,7 +96,8 @@ final class Part
     {
         foreach ($this->values as $name => $v) {
             try {
-                $v instanceof self ? $v->drop() : Carry::has($v) && Places::set($this->of, $name, null);
+                $v instanceof self && $v->drop();
+                $this->of !== null && ($v instanceof self ? $v->class === '' : Carry::has($v)) && Places::set($this->of, $name, null);
             } catch (\Throwable $e) { // readonly
             }
         }
@@ -82,11 +107,11 @@ final class Part
 
     public function __serialize(): array
     {
-        return [$this->class, $this->values];
+        return [$this->class, $this->values, $this->lacks];
     }
 
     public function __unserialize(array $data): void
     {
-        [$this->class, $this->values] = $data;
+        [$this->class, $this->values, $this->lacks] = $data + [2 => []];
     }
 }

@@ -115,7 +115,7 @@ final class Places
     static function put(array $roots, string $place, string $name, $value): bool
     {
         if ($place === '') {
-            $value = self::became($value);
+            $value = self::became(Part::into($GLOBALS[$name] ?? null, $value));
             if (!self::into($GLOBALS[$name] ?? null, $value)) {
                 $GLOBALS[$name] = $value;
             }
@@ -141,6 +141,7 @@ final class Places
             $p = $r->getProperty($name);
             $p->setAccessible(true);
             $there = $p->isStatic() ? ($p->isInitialized() ? $p->getValue() : null) : ($p->isInitialized($object) ? $p->getValue($object) : null);
+            $value = Part::into($there, $value);
             if (self::into($there, $value) || \is_object($there) && \is_object($value) && self::isServer($value)) {
                 return true;
             }
@@ -151,7 +152,9 @@ final class Places
             return true;
         }
         if ($object !== null) {
-            @$object->$name = $value; // undeclared, which PHP 8.2 has a word about
+            $there = $object->$name ?? null;
+            $value = Part::into($there, $value);
+            self::into($there, $value) || @$object->$name = $value; // undeclared, which PHP 8.2 has a word about
         }
         return $object !== null;
     }
@@ -160,7 +163,7 @@ final class Places
      * Puts into an object that is there what one of its class has: the program knows
      * it by other names, too, and it may not be replaced. null takes out of it.
      */
-    private static function into($there, $value): bool
+    static function into($there, $value): bool
     {
         if ($there === $value) {
             return \is_object($there);
