@@ -512,14 +512,17 @@ func TestAtStart(t *testing.T) {
 use Workerman\Worker;
 $w = new Worker('websocket://0.0.0.0:2346');
 $w->onWorkerStart = function ($w) {
-    Pushd\publish('news', 'up ' . count($w->connections) . count(Workerman\Connection\TcpConnection::$connections));
+    global $before;
+    Pushd\publish('news', 'up ' . count($w->connections) . count(Workerman\Connection\TcpConnection::$connections) . " $before " . count(Worker::getAllWorkers()) . Worker::getStatus());
     foreach ($w->connections as $c) echo "nobody\n";
     try { Pushd\members('news'); } catch (Exception $e) { echo $e->getMessage(), "\n"; }
     $w->onClose = function () {};
 };
 $w->onMessage = function ($c) use ($w) { $c->send(count($w->connections)); };
+$other = new Worker('text://0.0.0.0:2347');
+$before = count(Worker::getAllWorkers()) . Worker::getStatus();
 Worker::runAll();`), "start")
-	if got := h.next(); got != "PUBLISH 0 news up 00" {
+	if got := h.next(); got != "PUBLISH 0 news up 00 20 12" {
 		t.Errorf("got %q", got)
 	}
 	if !slices.Contains(h.welcome.Wants, script.WantClose) {

@@ -105,9 +105,11 @@ namespace Workerman {
             return $name === 'connections';
         }
 
+        /** In a process that serves, its own. */
         public static function getAllWorkers()
         {
-            return self::$workers;
+            $own = self::$running ? \Pushd\WorkermanProgram::$worker : null;
+            return $own ? [$own->workerId => $own] : self::$workers;
         }
 
         public static function getEventLoop()
@@ -117,7 +119,7 @@ namespace Workerman {
 
         public static function getStatus()
         {
-            return self::$running ? self::STATUS_RUNNING : self::STATUS_STARTING;
+            return self::$running ? self::STATUS_RUNNING : self::STATUS_INITIAL;
         }
 
         public static function isRunning()

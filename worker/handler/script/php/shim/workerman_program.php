@@ -83,7 +83,7 @@ namespace Pushd {
                 return "Protocols\\$class";
             }
             $plain = \in_array($scheme, ['tcp', 'udp', 'unix'], true);
-            $changes = \in_array($scheme, ['text', 'frame'], true) && (self::mentions('->protocol =') || self::mentions('->protocol='));
+            $changes = \in_array($scheme, ['text', 'frame'], true) && self::mentions('->protocol =', '->protocol=');
             if (isset(self::NATIVE[$scheme]) && !$changes && ($plain || !\in_array($transport, ['udp', 'unix'], true))) {
                 return null;
             }
@@ -133,7 +133,7 @@ namespace Pushd {
                 Fibers::call([$this->w, 'run']);
             }
             Conns::$resumes = $this->w->onResume !== null;
-            Counted::$on = self::mentions('bytesRead') || self::mentions('bytesWritten');
+            Counted::$on = self::mentions(...Counted::NAMES);
             Counted::$frame = self::bytes() ? 0 : self::FRAMES[self::scheme()] ?? 0;
             if ($this->w->count > 1 || (Link::$config['count'] ?? 1) > 1) {
                 Conns::$onHeld = [$this, 'lookForMap'];
@@ -201,12 +201,13 @@ namespace Pushd {
             return ['worker' => $this->w] + Places::owners($callbacks);
         }
 
-        /** Whether the program's own files have a word: a callback, or what it calls, may set callbacks of a connection. */
-        private static function mentions(string $word): bool
+        /** Whether the program's own files have one of the words: a callback, or what it calls, may set callbacks of a connection. */
+        private static function mentions(string ...$words): bool
         {
+            $any = '~' . \implode('|', \array_map('preg_quote', $words)) . '~';
             foreach (\get_included_files() as $file) {
                 $text = \strncmp($file, __DIR__ . '/', \strlen(__DIR__) + 1) === 0 ? '' : (string)@\file_get_contents($file);
-                if (\strpos($text, $word) !== false && !\preg_match('~^\s*namespace\s+Workerman\b~m', $text)) {
+                if (\preg_match($any, $text) && !\preg_match('~^\s*namespace\s+Workerman\b~m', $text)) {
                     return true;
                 }
             }
