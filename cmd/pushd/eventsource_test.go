@@ -13,8 +13,8 @@ import (
 
 var port = regexp.MustCompile(`"port": ?\d+`)
 
-// TestEventSource: EventSource of npm, which nobody tells to come back: turned
-// away by a full process, through a reload, a killed worker and a killed broker
+// TestEventSource: EventSource of npm, which nobody tells to come back: cut
+// before the first message, turned away by a full process, through a reload, a killed worker and a killed broker
 // process it gets all, once and in order.
 func TestEventSource(t *testing.T) {
 	t.Parallel()
@@ -66,7 +66,10 @@ limits = { max_connections = 1 }
 		return text
 	}
 	fmt.Fprintln(p.in, "open one")
-	until("one open")
+	until("one position")
+	for _, w := range s.Status().Workers { // it has heard nothing yet
+		s.Kill(w.PID)
+	}
 	until("one message " + say())
 	first := port.FindString(s.MustRun("connections", "--json"))
 	fmt.Fprintln(p.in, "open two")

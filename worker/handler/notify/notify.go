@@ -153,6 +153,7 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 	for _, name := range s.Channels {
 		h.opt.Join(c, name, s.After, false)
 	}
+	h.opt.Place(c, s.After, h.open())
 	h.door.Watch(c)
 	if s.Hello {
 		_ = c.SendText(fmt.Sprintf(`{"id":%q}`, c.ID()))

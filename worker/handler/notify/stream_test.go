@@ -128,8 +128,8 @@ func ask(address, path, header string, secure bool) (*http.Response, net.Conn, e
 	return resp, conn, err
 }
 
-// TestStream: whoever listens by a stream misses nothing and gets nothing twice,
-// through a reload that he does not notice, killed workers, and a killed broker
+// TestStream: whoever listens by a stream misses nothing and gets nothing twice, also
+// if he was cut before the first message, through a reload that he does not notice, killed workers, and a killed broker
 // process, with two channels that have one position.
 func TestStream(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Config: streamConfig})
@@ -155,20 +155,26 @@ func TestStream(t *testing.T) {
 	if c := connections(t, s)[0]; c["protocol"] != "sse" || c["uid"] != "42" {
 		t.Errorf("%v", c)
 	}
-	es.want(say())
-	es.want(say())
-	if es.last == "" || es.opened != 1 {
-		t.Fatalf("id %q, opened %d times", es.last, es.opened)
+	if e := es.next(); e.Type != "pushd:position" || e.ID == "" || es.opened != 1 {
+		t.Fatalf("%+v, opened %d times", e, es.opened)
 	}
+	kill := func() {
+		for _, w := range s.Status().Workers {
+			s.Kill(w.PID)
+		}
+	}
+	kill()
+	if said := es.want(say()); es.opened != 2 {
+		t.Fatalf("opened %d times; %q", es.opened, said)
+	}
+	es.want(say())
 	s.MustRun("reload")
 	es.want(say())
-	if es.opened != 1 {
+	if es.opened != 2 {
 		t.Error("the reload has cut it")
 	}
 	missed := []string{}
-	for _, w := range s.Status().Workers {
-		s.Kill(w.PID)
-	}
+	kill()
 	for range 3 {
 		missed = append(missed, say())
 	}
@@ -184,12 +190,12 @@ func TestStream(t *testing.T) {
 		t.Errorf("%q, want %q", got, missed)
 	}
 	said = append(said, es.want(say())...)
-	if all := strings.Join(said, "\n"); es.opened != 2 || strings.Count(all, `"recovered":true`) != 2 {
+	if all := strings.Join(said, "\n"); es.opened != 3 || strings.Count(all, `"recovered":true`) != 2 {
 		t.Errorf("opened %d times; %q", es.opened, all)
 	}
 	s.Kill(s.Status().Broker.PID)
 	es.want(say())
-	if es.opened != 2 {
+	if es.opened != 3 {
 		t.Error("the end of the broker process has cut it")
 	}
 }

@@ -105,18 +105,41 @@ func (o *Access) Join(c *worker.Conn, name, after string, open bool) {
 		c.Join(name, worker.Last(1))
 	case o.Last > 0 && readable:
 		c.Join(name, worker.Last(o.Last))
-	case c.Positions():
+	case c.Positions() && !streams(c): // see Place
 		c.Join(name, worker.JoinOption{})
 	default:
 		c.Join(name)
 	}
 }
 
+// Place has the client of a stream that came without a position told where it is,
+// once it has joined its channels: cut before the first message, it would come back
+// without an id, and what came meanwhile would be lost in silence. One position does
+// for all of its channels. A join that waits for the newest messages tells it too.
+//
+// It is a member already, so nothing is lost while a place that this process does not
+// know is asked for.
+func (o *Access) Place(c *worker.Conn, after string, open bool) {
+	if !streams(c) || after != "" || c.Recovering() || open && !o.PublicHistory {
+		return
+	}
+	for _, name := range c.Channels() {
+		if c.Worker().ChannelRules.Of(name).History > 0 {
+			c.Join(name, worker.JoinOption{})
+			return
+		}
+	}
+}
+
+// streams reports whether the client reads a stream of events.
+func streams(c *worker.Conn) bool { return c.Protocol() == "sse" }
+
 // Tell is a handler's OnRecovery: behind what was missed, a client that is told
 // positions learns where it is, and whether that was all. The client of a stream
-// learns it by the id of an event.
+// learns it by the id of an event, which has a type and data: EventSource of npm
+// forgets an id that comes alone, and a page is not told of it.
 func Tell(c *worker.Conn, r *worker.Recovery) {
-	asked, stream := r.After != (history.Position{}), c.Protocol() == "sse"
+	asked, stream := r.After != (history.Position{}), streams(c)
 	if !stream && !c.Positions() || !asked && r.Reason != history.Whole {
 		return
 	}
@@ -139,14 +162,16 @@ func Tell(c *worker.Conn, r *worker.Recovery) {
 		_ = c.Send(worker.Message{Data: b}) // what fails has closed it
 		return
 	}
-	e := worker.Event{}
+	e := worker.Event{Type: "pushd:position", Data: b}
+	if asked {
+		e.Type = "pushd:recovered"
+	}
 	if !c.Recovering() { // else what the others have missed would be skipped by one who comes back
 		e.ID = r.Position.String()
 	}
-	if asked {
-		e.Type, e.Data = "pushd:recovered", b
+	if asked || e.ID != "" {
+		_ = c.SendEvent(e)
 	}
-	_ = c.SendEvent(e)
 }
 
 // Event is a handler's OnEvent: the message, with its place as the id.
