@@ -266,3 +266,59 @@ Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSock
 		})
 	}
 }
+
+// TestWeakMap: what a program files by a connection in a WeakMap it finds again in the next
+// callback and after a reload, and whom it has so it does not keep when PHP is killed.
+func TestWeakMap(t *testing.T) {
+	const code = `
+class User { public $said = []; }
+class Chat {
+    private WeakMap $users;
+    private $rooms = [];
+    function __construct() { $this->users = new WeakMap; $this->rooms['hall'] = new Room; }
+    function message($c, $data) {
+        if ($data === 'pass') { $c->send('passes'); return; }
+        $u = $this->users[$c] ??= new User;
+        $u->said[] = $data;
+        $this->rooms['hall']->in[$c] ??= count($this->rooms['hall']->in);
+        if ($data === 'leave') { unset($this->users[$c], $this->rooms['hall']->in[$c]); $c->send('leaves'); return; }
+        $c->send($data === 'put' ? 'done' : implode(' ', $u->said) . ' ' . count($this->users) . ' ' . $this->rooms['hall']->in[$c]);
+    }
+}
+class Room { public $in; private $log; function __construct() { $this->in = new WeakMap; $this->log = function () {}; } }
+$chat = new Chat;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = [$chat, 'message'];
+Workerman\Worker::runAll();`
+	h, orders := moved(t, code, code)
+	if !slices.Contains(orders, fmt.Sprintf("SEND %d put get 1 0", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+
+	h = serve(t, program(t, code), "start")
+	looks := func(want ...string) {
+		t.Helper()
+		if got := h.numbersSeen(); !slices.Equal(got, want) {
+			t.Errorf("a look says %q, want %q", got, want)
+		}
+	}
+	h.open(script.Open, 1, "")
+	h.message(1, "a")
+	h.want("SEND 1 a 1 0", "HELD+1 1")
+	h.open(script.Open, 2, "")
+	h.message(2, "pass")
+	h.want("SEND 2 passes", "HELD+1 2") // until it is known to be in no map
+	looks("HELD 2")
+	h.message(1, "b")
+	h.want("SEND 1 a b 1 0")
+	looks()
+	h.message(1, "leave")
+	h.want("SEND 1 leaves")
+	looks("HELD 1")
+	h.message(1, "c")
+	h.want("SEND 1 c 1 0", "HELD+1 1")
+	h.closed(1)
+	h.want()
+	h.message(2, "d")
+	h.want("SEND 2 d 1 0", "HELD+1 2") // who has left is in it no more
+}

@@ -243,6 +243,9 @@ final class Carry
         if ($v instanceof Connection || $v instanceof \Closure || Places::isServer($v) || $v instanceof Program || isset(Places::$owners[\spl_object_id($v)]) || Shared::has($v)) {
             return null;
         }
+        if ($v instanceof \WeakMap) {
+            return Weak::pairs($v);
+        }
         foreach (['SplObjectStorage' => 0, 'SplDoublyLinkedList' => 1, 'ArrayObject' => 1] as $class => $part) {
             if ($v instanceof $class) { // no foreach, which would move the one that the program is in
                 return (array)((new \ReflectionMethod($class, '__serialize'))->invoke($v)[$part] ?? []);

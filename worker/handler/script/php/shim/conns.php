@@ -255,6 +255,9 @@ final class Conns
             self::sweepEach();
             return;
         }
+        if (Weak::$on) {
+            Weak::keep(self::$turn);
+        }
         $map = new \WeakMap();
         foreach (self::$turn as $id => $c) {
             $map[$c] = $id;
@@ -323,6 +326,7 @@ final class Conns
             }
             unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], self::$large[$id], Fibers::$of[$id]);
             Props::forget($id);
+            Weak::forget($id);
             Packets::forget($id);
         }
         self::$gone = [];

@@ -60,6 +60,7 @@ final class Numbers
         [$before, self::$found] = [self::$found, self::$seen];
         Conns::recheckAll(\array_diff_key(self::$found, $before) + \array_diff_key($before, self::$found));
         self::$seen = self::$met = null;
+        Weak::look(self::$left >= 0);
     }
 
     private static function in(array $values, int $depth): void
@@ -79,6 +80,7 @@ final class Numbers
                 }
             } elseif (\is_object($v) && $depth > 1 && !isset(self::$met[$id = \spl_object_id($v)])) {
                 self::$met[$id] = true;
+                Weak::$on && $v instanceof \WeakMap && Weak::found($v);
                 self::in(Carry::contents($v) ?? [], $depth - 1);
             }
         }

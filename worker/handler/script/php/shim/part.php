@@ -52,6 +52,9 @@ final class Part
     /** The part of an object or array, null where nothing in it that knows connections can go. */
     static function of($o, int $depth = Carry::DEPTH): ?self
     {
+        if ($o instanceof \WeakMap) {
+            return self::ofMap($o);
+        }
         if ($depth === 0 || !\is_array($o) && (!\is_object($o) || Carry::contents($o) === null || !(new \ReflectionObject($o))->isUserDefined())) {
             return null;
         }
@@ -69,6 +72,18 @@ final class Part
             }
         }
         return Carry::has($part->values) ? $part : null;
+    }
+
+    /** Of a map, the connections in it with what can go. */
+    private static function ofMap(\WeakMap $map): ?self
+    {
+        $part = new self();
+        $part->class = 'WeakMap';
+        $part->of = $map;
+        $part->values = \array_filter(Weak::pairs($map), static function (array $pair) {
+            return Conns::isOne($pair[0]) && self::whole($pair);
+        });
+        return $part->values ? $part : null;
     }
 
     /** What a place that had $there has from now on. */
@@ -95,6 +110,10 @@ final class Part
     function drop(): void
     {
         foreach ($this->values as $name => $v) {
+            if ($this->of instanceof \WeakMap) {
+                unset($this->of[$v[0]]);
+                continue;
+            }
             try {
                 $v instanceof self && $v->drop();
                 $this->of !== null && ($v instanceof self ? $v->class === '' : Carry::has($v)) && Places::set($this->of, $name, null);

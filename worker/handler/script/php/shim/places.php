@@ -172,7 +172,13 @@ final class Places
             if (!\is_object($there) || \get_class($there) !== $value->class) {
                 throw new \Exception("only a part of this $value->class could be carried, and the new code has none there");
             }
-            self::fill($there, $value->values);
+            if ($there instanceof \WeakMap) {
+                foreach ($value->values as [$key, $v]) {
+                    $there[$key] = self::became($v);
+                }
+            } else {
+                self::fill($there, $value->values);
+            }
             return true;
         }
         if (!\is_object($there) || $value !== null && (!\is_object($value) || \get_class($value) !== \get_class($there)) || Conns::isOne($there)) {

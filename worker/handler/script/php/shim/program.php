@@ -108,6 +108,7 @@ abstract class Program
             Shared::$starts = true;
             $program->start();
             Shared::$starts = false;
+            Weak::$on = \PHP_VERSION_ID >= 80000 && self::mentions('new WeakMap', 'new \\WeakMap');
             Conns::settle();
             Forget::program();
         });
@@ -118,6 +119,19 @@ abstract class Program
         Timers::clear();
         Link::bye();
         exit(0);
+    }
+
+    /** Whether the program's own files have one of the words: a callback, or what it calls, may do with a connection what they say. */
+    protected static function mentions(string ...$words): bool
+    {
+        $any = '~' . \implode('|', \array_map('preg_quote', $words)) . '~';
+        foreach (\get_included_files() as $file) {
+            $text = \strncmp($file, __DIR__ . '/', \strlen(__DIR__) + 1) === 0 ? '' : (string)@\file_get_contents($file);
+            if (\preg_match($any, $text) && !\preg_match('~^\s*namespace\s+Workerman\b~m', $text)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** Whether the program's start is over: before, pushd gives no answers, and nobody is there. */

@@ -201,19 +201,6 @@ namespace Pushd {
             return ['worker' => $this->w] + Places::owners($callbacks);
         }
 
-        /** Whether the program's own files have one of the words: a callback, or what it calls, may set callbacks of a connection. */
-        private static function mentions(string ...$words): bool
-        {
-            $any = '~' . \implode('|', \array_map('preg_quote', $words)) . '~';
-            foreach (\get_included_files() as $file) {
-                $text = \strncmp($file, __DIR__ . '/', \strlen(__DIR__) + 1) === 0 ? '' : (string)@\file_get_contents($file);
-                if (\preg_match($any, $text) && !\preg_match('~^\s*namespace\s+Workerman\b~m', $text)) {
-                    return true;
-                }
-            }
-            return false;
-        }
-
         /** A client that wants to come in: the program may close it, or add headers to the answer. */
         public function handshake(int $id, string $data): void
         {
