@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -82,8 +81,10 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	for _, o := range objections {
 		notes = append(notes, fmt.Sprintf("%s: %v", cfg.Place(o.Subject), o.Err))
 	}
-	if err := dataDir(cfg, former); err != nil {
+	if err := c.program.dataDir(cfg, former); err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place("data_dir"), err))
+	} else if err := master.Writable(cfg.DataDir); err != nil {
+		notes = append(notes, fmt.Sprintf("%s: %v: what a broker process leaves for the next one, as a history in memory, is lost", cfg.Place("data_dir"), err))
 	}
 	pid, runs := master.MasterPID(cfg.RuntimeDir)
 	for _, o := range busy { // the end of the one that runs would not free it
@@ -138,32 +139,6 @@ func (c *call) former() []int {
 		}
 	}
 	return nil
-}
-
-// dataDir says why the broker process could not keep its files.
-func dataDir(cfg *config.Config, former []int) error {
-	if err := master.Writable(cfg.DataDir); err != nil {
-		return err
-	}
-	dir, err := master.OpenFolder(cfg.DataDir, append(former, brokerOwner(cfg)...)...)
-	if err == nil {
-		defer dir.Close()
-		if cfg.API.Key == "" {
-			_, err = readKey(dir)
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the first start writes it
-	}
-	return err
-}
-
-// roomForKey says why the first start could not write the key of the API.
-func (c *call) roomForKey(cfg *config.Config) error {
-	if _, err := os.Stat(cfg.KeyFile()); cfg.API.Key != "" || !errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return master.Room(cfg.DataDir)
 }
 
 // cannotStart introduces what stands in the way of a config that is valid.
@@ -257,11 +232,14 @@ func shortSecrets(cfg *config.Config) (out []string) {
 // plan prints what would run. For the master it writes all of it to a
 // descriptor; people see it without secrets.
 func plan(c *call) error {
-	_, p, err := c.judge()
+	cfg, p, err := c.judge()
 	if err != nil {
 		return err
 	}
-	if fd := os.Getenv(master.PlanFDEnv); fd != "" {
+	if fd := os.Getenv(master.PlanFDEnv); fd != "" { // it is to be carried out
+		if err := c.program.dataWritable(cfg); err != nil {
+			return fmt.Errorf("%s: %w", cfg.Place("data_dir"), err)
+		}
 		return sendPlan(fd, p)
 	}
 	shown, err := redactPlan(*p)

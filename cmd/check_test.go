@@ -159,6 +159,61 @@ func TestCheckJudgesTheMachine(t *testing.T) {
 	s.MustRun("check")
 }
 
+// TestOneJudgementOfTheDataDir: what cannot be written is refused by each command when
+// it is needed, before anything is stopped, and by none when it is not.
+func TestOneJudgementOfTheDataDir(t *testing.T) {
+	t.Parallel()
+	const (
+		key      = "PUSHD_API_KEY=0123456789abcdef0123456789abcdef"
+		disk     = "[history]\nstore = \"disk\"\n"
+		channels = "[[channel]]\nmatch = \"a\"\nhistory = 1\n"
+		app      = "[[app]]\nid = \"1\"\nkey = \"k\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n"
+	)
+	for name, tc := range map[string]struct{ key, config, needed string }{
+		"nothing":           {key, "", ""},
+		"history in memory": {key, channels, ""},
+		"no channel":        {key, disk, ""},
+		"the key":           {"PUSHD_API_KEY=", "", "needed for the key of the HTTP API"},
+		"history":           {key, disk + channels, `needed for [history] store = "disk"`},
+		"a user":            {key, "[broker]\nuser = \"nobody\"\n", "needed for [broker] user"},
+		"webhooks":          {key, app + "webhooks = [{ url = \"http://127.0.0.1:1/\" }]\n", "needed for webhooks"},
+	} {
+		if name == "a user" && os.Geteuid() != 0 {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := pushdtest.Start(t, pushdtest.Options{Manual: true, Env: []string{"PUSHD_DATA_DIR=", tc.key}, Config: "data_dir = \"data\"\n" + twoWorkers + app})
+			run := func(verb ...string) {
+				t.Helper()
+				r := s.Run(verb...)
+				if (r.Code != 0) != (tc.needed != "") || !strings.Contains(r.Stderr, tc.needed) || r.Code != 0 && !strings.Contains(r.Stderr, "pushd.toml:1: data_dir: ") {
+					t.Errorf("%s: %d %s%s", verb, r.Code, r.Stdout, r.Stderr)
+				}
+			}
+			nowhere := func() { s.WriteConfig("data_dir = \"/proc/nope\"\n" + twoWorkers + tc.config) }
+			if tc.needed != "" {
+				s.MustRun("start", "-d")
+				before := s.Status().Master.PID
+				nowhere()
+				run("reload")
+				run("restart", "-d")
+				if now := s.Status().Master.PID; now != before {
+					t.Error("it was stopped")
+				}
+				s.MustRun("stop")
+			}
+			nowhere()
+			run("check")
+			run("start", "-d")
+			if tc.needed == "" {
+				run("reload")
+				run("restart", "-d")
+			}
+		})
+	}
+}
+
 // TestCheckAsksForOtherUsers: what processes of other users may not do, which root
 // may, check and doctor say before a restart stops anything.
 func TestCheckAsksForOtherUsers(t *testing.T) {

@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pushd/pushd/cmd/config"
@@ -88,7 +89,12 @@ func (c *call) examineConfig(cfg *config.Config, m machine) (out []finding) {
 		out = append(out, fine("config", "%s", n).warn("see docs/reference.md"))
 	}
 	out = append(out, origins(cfg)...)
-	out = append(out, folder("runtime_dir", cfg.RuntimeDir), folder("data_dir", cfg.DataDir, append(c.former(), brokerOwner(cfg)...)...))
+	former := c.former()
+	data := folder("data_dir", cfg.DataDir, append(slices.Clone(former), brokerOwner(cfg)...)...)
+	if data.State == stateFail && c.program.dataDir(cfg, former) == nil { // nothing needs it
+		data.State = stateWarn
+	}
+	out = append(out, folder("runtime_dir", cfg.RuntimeDir), data)
 	out = append(out, keyFile(cfg)...)
 	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
 		out = append(out, fine("ports", "pushd runs as pid %d and holds its ports", pid))

@@ -153,8 +153,13 @@ func asUser(cred *syscall.Credential, do func() error) error {
 	return <-over
 }
 
-// mayWrite says why this process could make no file in dir.
+// mayWrite says why this process could make no file in dir. Folders that the kernel
+// makes up let root write, and take nothing.
 func mayWrite(dir string) error {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err == nil && (s.Type == unix.PROC_SUPER_MAGIC || s.Type == unix.SYSFS_MAGIC) {
+		return syscall.EROFS
+	}
 	return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 }
 

@@ -38,7 +38,7 @@ func TestSecondServerIsToldTheWayOut(t *testing.T) {
 		{[]string{free, data, "PUSHD_API_LISTEN=" + s.API}, []string{"in use by pid", "PUSHD_API_LISTEN="}},
 		{[]string{data, "PUSHD_API_LISTEN=" + fmt.Sprintf("127.0.0.1:%d", pushdtest.FreePort(t))}, []string{"in use by pid", "PUSHD_LISTEN="}},
 		{[]string{free, "PUSHD_API_LISTEN=" + fmt.Sprintf("127.0.0.1:%d", pushdtest.FreePort(t))}, []string{"in use by", "PUSHD_DATA_DIR"}},
-		{[]string{free, "PUSHD_API_KEY=", "PUSHD_DATA_DIR=/proc/nowhere", fmt.Sprintf("PUSHD_API_LISTEN=127.0.0.1:%d", pushdtest.FreePort(t))}, []string{"create data_dir", "PUSHD_DATA_DIR"}},
+		{[]string{free, "PUSHD_API_KEY=", "PUSHD_DATA_DIR=/proc/nowhere", fmt.Sprintf("PUSHD_API_LISTEN=127.0.0.1:%d", pushdtest.FreePort(t))}, []string{"needed for the key of the HTTP API", "PUSHD_DATA_DIR"}},
 	} {
 		said := second(x.env...)
 		for _, want := range x.want {
