@@ -269,6 +269,26 @@ func TestReloadRenewsCertificatesAlone(t *testing.T) {
 	}
 }
 
+// TestExpiredAfterExpired: what is served is no better, and a reload is not to wait for it.
+func TestExpiredAfterExpired(t *testing.T) {
+	s := newSecureAPI(t, "1h")
+	s.ca.Write(s.file("cert.pem"), s.file("key.pem"), -time.Hour, "push.example.com")
+	s.MustRun("start", "-d")
+	serial := func() string {
+		return s.serial(s.client(func(c *tls.Config) { c.InsecureSkipVerify = true }), s.API, "/healthz")
+	}
+	first := serial()
+	s.MustRun("reload")
+	s.ca.Write(s.file("cert.pem"), s.file("key.pem"), -time.Minute, "push.example.com")
+	s.MustRun("reload")
+	if serial() == first {
+		t.Error("the first one is served")
+	}
+	s.ca.Write(s.file("cert.pem"), s.file("key.pem"), month, "push.example.com")
+	s.MustRun("reload")
+	s.now()
+}
+
 // TestNewTLSConnectionsWhileTheBrokerIsReplaced: none of their requests fails, and
 // what has been answered has arrived.
 func TestNewTLSConnectionsWhileTheBrokerIsReplaced(t *testing.T) {

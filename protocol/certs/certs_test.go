@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -232,11 +234,51 @@ func TestParsePairSaysWhatIsWrong(t *testing.T) {
 	}
 	foreign := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
 	locked := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der})
+	issue := func(public crypto.PublicKey, private any) (cert, key []byte) {
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.example.com"}, NotAfter: time.Now().Add(month)}
+		der, err := x509.CreateCertificate(rand.Reader, c, c, public, private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return encode(der), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	}
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd, oddKey := issue(&p224.PublicKey, p224)
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := ParsePair(issue(&short.PublicKey, short)); err != nil || !strings.Contains(strings.Join(p.Notes(time.Now()), ";"), "RSA key has 1024 bits") {
+		t.Errorf("an RSA key of 1024 bits: %v", err)
+	}
+	unusable, err := tls.X509KeyPair(odd, oddKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shake(t, &tls.Config{Certificates: []tls.Certificate{unusable}}, &tls.Config{InsecureSkipVerify: true}); err == nil || !strings.Contains(Hint(err), "the fault is here") {
+		t.Errorf("a handshake with a curve that nobody takes: %v: %s", err, Hint(err))
+	}
+	const mark = "\ufeff" // of editors of Windows
+	marked := func(data []byte) []byte { return append([]byte(mark), data...) }
+	if p, err := ParsePair(marked(append(bytes.Clone(cert), ca.PEM()...)), marked(key)); err != nil || len(p.Certificate.Certificate) != 2 {
+		t.Errorf("files with a mark: %v", err)
+	}
+	if _, err := ParseRoots(marked(ca.PEM())); err != nil {
+		t.Errorf("roots with a mark: %v", err)
+	}
 	for _, c := range []struct {
 		name      string
 		cert, key []byte
 		want      string
 	}{
+		{"a curve that nobody takes", odd, oddKey, "its key is of the curve P-224"},
 		{"nothing", nil, key, "holds no certificate"},
 		{"garbage", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), key, "certificate 1 of the file"},
 		{"no key", cert, nil, "holds no private key"},

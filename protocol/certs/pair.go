@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -15,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,6 +34,7 @@ type Pair struct {
 // Both may stand in the same bytes; what else is there is skipped.
 func ParsePair(chain, key []byte) (*Pair, error) {
 	p := new(Pair)
+	chain, key = text(chain), text(key)
 	for _, der := range blocks(chain, "CERTIFICATE") {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
@@ -51,8 +54,39 @@ func ParsePair(chain, key []byte) (*Pair, error) {
 		return nil, p.misfit(key, err)
 	}
 	p.PrivateKey, p.Leaf, p.issuers = whole.PrivateKey, p.issuers[0], p.issuers[1:]
+	if err := usable(p.Leaf); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
+
+// Bits of an RSA key below which nobody takes its certificate, and below which many
+// do not.
+const (
+	leastRSA = 1024
+	goodRSA  = 2048
+)
+
+// usable says why no client could be shown a certificate: of such a key crypto/tls
+// says so at each handshake.
+func usable(c *x509.Certificate) error {
+	const better = "make a key that clients take (openssl ecparam -genkey -noout -name prime256v1), and have a certificate issued for it"
+	switch k := c.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		if name := k.Curve.Params().Name; !slices.Contains([]string{"P-256", "P-384", "P-521"}, name) {
+			return fmt.Errorf("its key is of the curve %s, which TLS does not take: %s", name, better)
+		}
+	case *rsa.PublicKey:
+		if n := k.N.BitLen(); n < leastRSA {
+			return fmt.Errorf("its RSA key has %d bits, which nobody takes: %s", n, better)
+		}
+	}
+	return nil
+}
+
+// text is a file of PEM without the mark that editors of Windows begin it with, which
+// would hide its first block.
+func text(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\ufeff")) }
 
 // Placeholder makes a pair of which no client is content, until there is a better one.
 func Placeholder() ([]byte, error) {
@@ -150,6 +184,9 @@ func (p *Pair) Notes(now time.Time) (notes []string) {
 	if v := Validity(p.Leaf.NotBefore, p.Leaf.NotAfter, now); v != "" {
 		notes = append(notes, v)
 	}
+	if k, ok := p.Leaf.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() < goodRSA {
+		note("its RSA key has %d bits: many clients refuse less than %d", k.N.BitLen(), goodRSA)
+	}
 	if len(p.Names()) == 0 {
 		note("it names no host (subject alternative name): clients refuse it")
 	}
@@ -199,7 +236,7 @@ func (p *Pair) trust() []string {
 // ParseRoots reads certificates of authorities in PEM.
 func ParseRoots(data []byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
-	list := blocks(data, "CERTIFICATE")
+	list := blocks(text(data), "CERTIFICATE")
 	for i, der := range list {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
@@ -215,7 +252,7 @@ func ParseRoots(data []byte) (*x509.CertPool, error) {
 
 // RootNotes say of which authorities in PEM no client gets in, or only one.
 func RootNotes(data []byte, now time.Time) (notes []string) {
-	for _, der := range blocks(data, "CERTIFICATE") {
+	for _, der := range blocks(text(data), "CERTIFICATE") {
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
 			continue // ParseRoots has said so

@@ -29,6 +29,8 @@ func Hint(err error) string {
 		return "the client was too slow"
 	case errors.As(err, &header):
 		return "the client does not speak TLS: its address begins with https:// or wss://"
+	case has("unsupported certificate curve", "unsupported certificate key", "unsupported certificate: private key", "key size too small", "no certificates configured", "internal error"):
+		return "the fault is here, not the client's: no handshake can be made with this certificate's kind of key"
 	case has("failed to verify certificate"): // by us
 		switch {
 		case has("expired or is not yet valid"):
