@@ -228,6 +228,24 @@ func TestScriptPausedIsTold(t *testing.T) {
 	says(t, other, "here", "hello")
 }
 
+// TestScriptStrandedIsNotTold: who is closed since only a dead process knew him is no client
+// of the one that follows, which hears neither of his coming nor of his end.
+func TestScriptStrandedIsNotTold(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `env = { WANTS = "open close" }`)
+	held, other := s.Dial("/"), s.Dial("/")
+	says(t, held, "hold", "held")
+	says(t, other, "seen", "open open")
+	first := s.idle()
+	kill(t, first.PID)
+	pushdtest.Eventually(t, "the next one is there", func() bool { return s.idle().PID != first.PID })
+	if err := held.Goodbye(1012); err != nil { // his answer is his end
+		t.Error(err)
+	}
+	pushdtest.Eventually(t, "one connection is left", func() bool { return s.Status().Connections() == 1 })
+	says(t, other, "seen", "resume")
+}
+
 // TestScriptPaused: a client that a program has paused is read again when the
 // program is another one.
 func TestScriptPaused(t *testing.T) {

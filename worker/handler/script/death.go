@@ -109,7 +109,7 @@ func (h *handler) forsake(carried [][]byte) {
 		conns, _, err := wire.ParseCarry(payload)
 		for i := range conns.Len() {
 			if c := h.clients.Find(h.w, conns.At(i)); c != nil && err == nil && h.o.AfterCrash != keepHeld {
-				c.Close(1012, restart)
+				h.dismiss(c, 1012, restart)
 				h.lost.held++
 			}
 		}
@@ -166,7 +166,7 @@ func (h *handler) doubtful(f wire.Frame) bool {
 	switch f.Op {
 	case wire.Message, wire.Open:
 		if c := h.clients.Find(h.w, f.Conn); c != nil {
-			c.Close(1011, aRefusal)
+			h.dismiss(c, 1011, aRefusal)
 			return true
 		}
 	case wire.Request:
@@ -226,13 +226,20 @@ func (h *handler) strand() (n int) {
 	}
 	for _, c := range list {
 		if len(list) <= spreadMin || h.exported != nil { // a timer would not go along
-			c.Close(1012, restart)
+			h.dismiss(c, 1012, restart)
 			continue
 		}
-		c.After(time.Duration(rand.Int64N(int64(spread))), func() { c.Close(1012, restart) })
+		c.After(time.Duration(rand.Int64N(int64(spread))), func() { h.dismiss(c, 1012, restart) })
 	}
 	h.lost.held += uint64(len(list))
 	return len(list)
+}
+
+// dismiss closes a connection for the death of a process. The next one, unless it knows
+// the connection by then, hears nothing of it.
+func (h *handler) dismiss(c *worker.Conn, code int, reason string) {
+	h.ended[c.Number()] = true
+	c.Close(code, reason)
 }
 
 // goOn lets a connection be read again that a dead process has paused.

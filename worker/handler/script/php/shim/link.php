@@ -127,6 +127,17 @@ final class Link
      */
     static function behind(callable $first, callable $callback): void
     {
+        self::begin($first);
+        try {
+            $callback();
+        } finally {
+            self::first();
+        }
+    }
+
+    /** From here on all that is said waits behind what $first says. */
+    static function begin(callable $first): void
+    {
         self::flush();
         self::$first = static function () use ($first) {
             self::$first = null;
@@ -137,21 +148,20 @@ final class Link
             $first();
             self::$out .= $said;
         };
-        try {
-            $callback();
-        } finally {
-            if (self::$first) {
-                (self::$first)();
-            }
+    }
+
+    /** It is said, if it has not been. */
+    static function first(): void
+    {
+        if (self::$first) {
+            (self::$first)();
         }
     }
 
     /** Everything said so far is with pushd when flush returns. */
     static function flush(): void
     {
-        if (self::$first) {
-            (self::$first)();
-        }
+        self::first();
         if (self::$n) {
             self::merge();
         }

@@ -99,19 +99,19 @@ abstract class Program
     {
         self::$serving = $program;
         self::guard($program);
-        Link::behind(static function () use ($program) {
+        Link::begin(static function () use ($program) {
             Link::frame(Link::READY, 0, (string)\json_encode([
                 'version' => Link::VERSION, 'wants' => $program->wants(),
                 'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::files(),
             ]));
-        }, static function () use ($program) {
-            Shared::$starts = true;
-            $program->start();
-            Shared::$starts = false;
-            Weak::$on = \PHP_VERSION_ID >= 80000 && self::mentions('new WeakMap', 'new \\WeakMap');
-            Conns::settle();
-            Forget::program();
         });
+        Shared::$starts = true;
+        $program->start();
+        Shared::$starts = false;
+        Weak::$on = \PHP_VERSION_ID >= 80000 && self::mentions('new WeakMap', 'new \\WeakMap');
+        Conns::settle();
+        Forget::program();
+        Link::first();
         Output::ready();
         self::$ready = true;
         Loop::run($program);
