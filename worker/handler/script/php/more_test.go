@@ -127,6 +127,33 @@ Worker::runAll();
 	h.want("SEND 1 3 1 2", `SESSION 1 {"seen":2}`, `SESSION 2 {"seen":7}`, `SESSION 3 {"seen":2}`)
 }
 
+// TestConnectionsOnce: the list is made once for a callback that looks at it for each of many
+// clients, and anew when somebody has come or gone.
+func TestConnectionsOnce(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onConnect = function () {};
+$w->onMessage = function ($c, $data) use ($w) {
+    $first = $w->connections;
+    $before = memory_get_usage();
+    $again = [$w->connections, $w->connections, $w->connections];
+    $grown = memory_get_usage() - $before;
+    $c->close();
+    $c->send(''); // to nobody
+    end($first)->send(($grown < 10000 ? 'once' : "$grown bytes more") . ' ' . count($w->connections));
+};
+Workerman\Worker::runAll();`), "start")
+	const n = 1000
+	for i := range n {
+		h.open(script.Open, uint64(i+1), "")
+	}
+	h.message(1, "x")
+	h.want("END/1000 1", fmt.Sprintf("SEND %d once %d", n, n-1))
+	h.open(script.Open, n+1, "")
+	h.message(2, "x")
+	h.want("END/1000 2", fmt.Sprintf("SEND %d once %d", n+1, n-1))
+}
+
 // TestBytes: what a connection has said and was sent is counted as Workerman does, and
 // goes along to the next process; with what frames a message as text or frame, too.
 func TestBytes(t *testing.T) {

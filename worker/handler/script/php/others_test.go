@@ -193,6 +193,7 @@ func TestHints(t *testing.T) {
 		{`new Workerman\Protocols\Http\Session(1);`, "composer require workerman/workerman"},
 		{`Workerman\Protocols\Http::header('A: b');`, "composer require workerman/workerman"},
 		{`(new Workerman\Protocols\Http\Request("GET / HTTP/1.1\r\n\r\n"))->session();`, "composer require workerman/workerman"},
+		{`array_keys(Workerman\Connection\TcpConnection::$connections);`, "iterator_to_array() makes an array"},
 		{`Workerman\Worker::$_pidMap;`, "processes and sockets are pushd's"},
 		{`Workerman\Timer::signalHandle();`, "processes and sockets are pushd's"},
 		{`new Ratchet\Session\SessionProvider(1);`, "the session's cookie is in"},

@@ -27,6 +27,7 @@ final class Conns
     private static $held = [];  // id => true: pushd knows that only this process can find it
     private static $large = []; // id => true: pushd's own part of its session does not fit
     private static $released = []; // id => true: an object of one that is held is gone, as with a timer that has ended
+    private static $list; // what all() has made, until somebody comes or goes, or the batch is over
     private static $used = [], $dirty = [], $last = [], $gone = [];
 
     const SESSION = 65000; // bytes at most
@@ -60,6 +61,11 @@ final class Conns
             self::$told = true;
             Link::askOpens();
         }
+        return self::$list ?? self::$list = self::build();
+    }
+
+    private static function build(): array
+    {
         $class = self::$class;
         $all = [];
         foreach (self::$open as $id => $_) {
@@ -130,6 +136,7 @@ final class Conns
     {
         Outbox::drop($id);
         self::$gone[$id] = true;
+        self::$list = null;
     }
 
     /** The object of a connection that has ended, if there is one, says so. */
@@ -144,6 +151,7 @@ final class Conns
     static function restore(int $id, string $session): void
     {
         unset(self::$gone[$id]);
+        self::$list = null;
         if ($session !== '') {
             self::$vars[$id] = $session;
             if (\strpos($session, Held::KEY) !== false) {
@@ -171,6 +179,7 @@ final class Conns
         if (self::$used || self::$dirty) {
             self::save();
         }
+        self::$list = null;
         if (self::$turn) {
             self::sweep();
         }

@@ -31,7 +31,7 @@ final class Everyone implements \IteratorAggregate, \Countable, \ArrayAccess
     #[\ReturnTypeWillChange]
     public function offsetGet($id)
     {
-        return StreamConnection::find((int)$id) ?? $this->all()[$id] ?? null;
+        return StreamConnection::find((int)$id) ?? (WorkermanProgram::$worker ? Conns::all()[$id] ?? null : null);
     }
 
     /** Who is there is not the program's to say. */

@@ -54,6 +54,7 @@ final class Names
         '~"?Ratchet\\\\Http\\\\Router~i' => 'Ratchet\App::route() does it',
         '~"?Ratchet\\\\Server\\\\FlashPolicy~i' => 'browsers have no Flash',
         '~undefined method Workerman\\\\Protocols\\\\Http|(?:Class|Interface) "?Workerman\\\\Protocols\\\\Http~i' => 'sessions come with it: `composer require workerman/workerman`',
+        '~of type (?:\w+\|)*array(?:\|\w+)*, Pushd\\\\Everyone given~' => 'iterator_to_array() makes an array of TcpConnection::$connections',
         '~(?:Class|Interface) "?Workerman\\\\~i' => 'it is a package of its own: `composer require workerman/…`',
         '~undefined (?:method|(?:class )?constant) \\\\?Workerman\\\\|undeclared static property:? Workerman\\\\~i' => 'pushd\'s Workerman does not have it: processes and sockets are pushd\'s',
         '~(?:Class|Interface) "?Ratchet\\\\~i' => 'of Ratchet there are IoServer, HttpServer, WsServer, App, OriginCheck and IpBlackList; the rest comes with it: `composer require cboden/ratchet`',
