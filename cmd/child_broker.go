@@ -12,6 +12,8 @@ import (
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
+	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/order"
 )
 
 // runBroker is the broker process from its first message to its end.
@@ -39,16 +41,19 @@ func (c *child) runBroker() error {
 	}
 	return brokerd.Serve(brokerd.Process{ // which reports its own failures to the master
 		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Prefix: spec.Prefix, Access: spec.Access, Node: spec.Node, Version: Version, Times: spec.Times,
-		AppsHash: appsHash(services),
+		AppsHash: appsHash(services, historical(rules, apps)),
 		Key:      key, Apps: apps, Services: services, ChannelRules: rules, Certs: c.certs, Reopen: redirect, Log: c.log,
 	})
 }
 
-// appsHash is by what nodes see that they have not the same apps: 32 bits, enough
-// to notice and too few to find a secret by. Their order does not count, and how
-// much history a node keeps is its own affair.
-func appsHash(all worker.ServiceOptions) string {
+// appsHash is by what nodes see that they have not the same apps, or channels with
+// history of no app: 32 bits, enough to notice and too few to find a secret by. The order
+// of apps does not count, and how much history a node keeps is its own affair.
+func appsHash(all worker.ServiceOptions, historical string) string {
 	sum := sha256.New()
+	if historical != "" {
+		fmt.Fprintf(sum, "%q", historical)
+	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		var list []string
 		for _, o := range all[name] {
@@ -60,4 +65,12 @@ func appsHash(all worker.ServiceOptions) string {
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:4])
+}
+
+// historical says which channels have a history, of no app and of each.
+func historical(rules channel.Rules, apps order.Apps) (text string) {
+	for _, app := range slices.Sorted(maps.Keys(apps)) {
+		text += rules.Historical(app)
+	}
+	return text + rules.Historical("")
 }

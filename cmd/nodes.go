@@ -53,6 +53,6 @@ func tellNodes(out io.Writer, s *master.Status, on screen) {
 	}
 	t.write(out)
 	if others != "" {
-		fmt.Fprintf(out, "other [[app]] than here:%s; their clients and back ends are not told the same\n", clean(others))
+		fmt.Fprintf(out, "other [[app]] or [[channel]] than here:%s; their clients and back ends are not told the same\n", clean(others))
 	}
 }

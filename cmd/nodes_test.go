@@ -20,7 +20,7 @@ func TestNodesWithOtherApps(t *testing.T) {
 			raw, _ := json.Marshal(map[string]string{"id": id, "secret": secret})
 			all["pusher"] = append(all["pusher"], raw)
 		}
-		return appsHash(all)
+		return appsHash(all, "")
 	}
 	one := of("s", "disk", "1", "2")
 	if other := of("s", "memory", "2", "1"); other != one || len(one) != 8 {
@@ -31,9 +31,12 @@ func TestNodesWithOtherApps(t *testing.T) {
 			t.Errorf("another %s does not show", what)
 		}
 	}
+	if appsHash(nil, "room") == appsHash(nil, "") {
+		t.Error("another channel with history does not show")
+	}
 	var out bytes.Buffer
 	tellNodes(&out, &master.Status{Nodes: []control.Node{{Node: "a", Self: true}, {Node: "b", OtherApps: true}, {Node: "c"}, {Node: "d\x1b[2J", OtherApps: true}}}, screen{})
-	if text := out.String(); !strings.Contains(text, "other [[app]] than here: b d") || strings.Contains(text, "\x1b") {
+	if text := out.String(); !strings.Contains(text, "other [[app]] or [[channel]] than here: b d") || strings.Contains(text, "\x1b") {
 		t.Errorf("%q", text)
 	}
 }

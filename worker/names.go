@@ -139,6 +139,7 @@ const (
 	KindStand    = bus.KindStand
 
 	CodeNumberOnly = bus.CodeNumberOnly
+	CodeUnkept     = bus.CodeUnkept
 	HistoryService = bus.HistoryService
 	HistorySilent  = bus.HistorySilent
 	Shards         = bus.Shards

@@ -113,6 +113,11 @@ func (c *Client) subscribe(in worker.Inbox) error {
 	err := c.asker.subscribe(nc)
 	if err == nil && in != nil {
 		c.receiver = newReceiver(in, c.subjects, &c.counts, c.o.Logger, c.link.nudge)
+		if c.o.SharedHistory {
+			c.receiver.stray = strays{kept: c.o.Ordered, told: map[string]bool{}, tell: func(word []byte) error {
+				return c.word(c.subjects.serviceOf(worker.HistoryService), "", c.o.ID, word)
+			}}
+		}
 		err = c.receiver.subscribe(nc, &c.o)
 	}
 	if err != nil {

@@ -125,7 +125,7 @@ func (c *Client) OpenLog(o worker.SharedLogOptions, post func(func())) (worker.S
 	}
 	l.lanes = lanes{limit: 1, of: map[string]*lane{}, send: func(r *logRequest) { l.requests <- r }, after: afterLaneWait(post)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	if err := l.require(); err != nil {
+	if err := l.require(); err != nil && o.Channel > 0 {
 		l.cancel()
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (l *sharedLog) setAway(who int, reason string) {
 	default:
 		l.away.Store(&now)
 		level := slog.LevelWarn
-		if now == notReached { // as at every start
+		if now == notReached || l.o.Channel == 0 { // as at every start, or of no concern
 			level = slog.LevelDebug
 		}
 		l.log.Log(context.Background(), level, "the shared history is away: nothing can be published into channels with history", "reason", now)
@@ -253,10 +253,13 @@ func (l *sharedLog) config() jetstream.StreamConfig {
 
 // stream returns the stream as it should be. How many messages it keeps is set
 // once, when this process starts: two configs that differ would else cut it in
-// turns.
+// turns. A node that keeps nothing itself takes it as it is, if it is there.
 func (l *sharedLog) stream(ctx context.Context) (jetstream.Stream, error) {
 	want := l.config()
 	s, err := l.js.Stream(ctx, l.name)
+	if l.o.Channel == 0 {
+		return s, err
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return l.wanted(l.js.CreateStream(ctx, want))
 	}

@@ -424,8 +424,14 @@ func TestNoJetStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.OpenLog(worker.SharedLogOptions{}, func(func()) {}); err != errNoJetStream {
+	if _, err := c.OpenLog(worker.SharedLogOptions{Channel: 1}, func(func()) {}); err != errNoJetStream {
 		t.Error(err)
+	}
+	nothing := worker.SharedLogOptions{Away: func(string) {}} // is kept here
+	if l, err := c.OpenLog(nothing, func(func()) {}); err != nil {
+		t.Error(err)
+	} else {
+		l.Close()
 	}
 }
 
@@ -439,6 +445,32 @@ func TestTheReasonIsTold(t *testing.T) {
 	f.until("the reason", func() bool { return strings.Contains(f.away, "replicas = 3") })
 	if got := f.say("room", "x", nil); !errors.Is(got.err, worker.ErrUnavailable) || !strings.Contains(got.err.Error(), "replicas = 3") {
 		t.Errorf("told: %v", got.err)
+	}
+}
+
+// TestWhoKeepsNothingChangesNothing: a node without channels with history waits until
+// there is a stream, and takes it as it is.
+func TestWhoKeepsNothingChangesNothing(t *testing.T) {
+	ns := jetStream(t, t.TempDir(), -1)
+	defer func(n int) { depth = n }(depth)
+	depth = 0
+	reader := follow(t, ns.ClientURL(), "reader")
+	reader.until("it has looked", func() bool { return strings.Contains(reader.away, "not found") })
+	depth = 5
+	f := follow(t, ns.ClientURL(), "n5")
+	f.isLive()
+	if f.start.Last != 2 {
+		t.Errorf("there was a stream: %+v", f.start)
+	}
+	f.must("room", "x", nil)
+	reader.has("room x")
+	l := f.SharedLog.(*sharedLog)
+	s, err := l.js.Stream(t.Context(), l.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is := s.CachedInfo().Config.MaxMsgsPerSubject; is != kept(5) {
+		t.Errorf("the stream keeps %d", is)
 	}
 }
 

@@ -201,7 +201,12 @@ func token(name string) string { return hex.EncodeToString([]byte(name)) }
 // foreign reports whether what came on the subject of a shard is local to
 // another node.
 func (s *subjects) foreign(subject string) bool {
-	return s.own != "" && subject[strings.LastIndexByte(subject, '.')+1] == 'l' && !strings.HasPrefix(subject, s.own)
+	return s.isLocal(subject) && !strings.HasPrefix(subject, s.own)
+}
+
+// isLocal reports whether it came on a subject that is for one node only.
+func (s *subjects) isLocal(subject string) bool {
+	return s.own != "" && subject[strings.LastIndexByte(subject, '.')+1] == 'l'
 }
 
 // serviceOf is the subject of words to the service of that name.

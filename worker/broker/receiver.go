@@ -40,6 +40,7 @@ type receiver struct {
 	mu    sync.Mutex // held while the Inbox works
 	since time.Time  // of the first subscription; before that nobody spoke to us
 	seqs  *sequences
+	stray strays
 	batch []worker.Publication // decoded, not delivered
 }
 
@@ -108,6 +109,7 @@ func (r *receiver) take(m *nats.Msg) {
 		return
 	}
 	p.Reply = m.Reply
+	r.stray.look(&p, r.subj.isLocal(m.Subject))
 	r.batch = append(r.batch, p)
 	r.counts.received.Add(1)
 }

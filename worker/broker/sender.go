@@ -157,6 +157,9 @@ func (s *sender) publish(it *item) error {
 	p.Publisher = s.c.id
 	p.Shard = worker.Shard(p.Scope, p.Target)
 	p.Seq = s.seq[p.Shard] + 1
+	if p.Unkept && p.Kind == worker.KindMessage && s.c.o.SharedHistory {
+		p.Code = worker.CodeUnkept
+	}
 	s.buf = appendEnvelope(s.buf[:0], p)
 	subject := &s.c.subjects.shard[p.Shard]
 	if p.Local {

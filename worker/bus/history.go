@@ -9,6 +9,10 @@ import "github.com/pushd/pushd/worker/history"
 // numbers it is to answer, not the workers.
 const CodeNumberOnly = 1
 
+// CodeUnkept is the Code of a message on the bus that its publisher did not want to be
+// kept, where nodes share a history: it has no position, and nothing is wrong with that.
+const CodeUnkept = 2
+
 // Order is what the publisher of a message may ask of the service that numbers
 // it.
 type Order struct {

@@ -32,7 +32,7 @@ type Log interface {
 // LogOptions say what a service wants of a Log.
 type LogOptions struct {
 	Replicas int           // servers that keep each message
-	Channel  int           // messages of a channel that are kept at most
+	Channel  int           // messages of a channel that are kept at most; 0 = none here: the log is read, and neither made nor changed
 	MinAge   time.Duration // the least age of any message that is kept; 0 = no age is limited
 
 	// Begin says that what was known counts no more, and where the log is. What

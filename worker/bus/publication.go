@@ -54,11 +54,11 @@ type Publication struct {
 	Target string
 	Conns  []string // of ScopeList: connection ids
 	Binary bool     // of KindMessage: opcode or type of the message
-	Code   uint16   // of KindKick: close code; of KindService: Notice.Code; of a message to the history service: CodeNumberOnly
+	Code   uint16   // of KindKick: close code; of KindService: Notice.Code; of a message: CodeNumberOnly, CodeUnkept
 	Except []string // connection ids that are left out
 	Data   []byte   // immutable once published
 	Local  bool     // only for connections of the publisher's node; not part of what is sent
-	Unkept bool     // not for the channel's history; not part of what is sent
+	Unkept bool     // not for the channel's history; not part of what is sent, but as Code
 	Stamp  *Stamp   // its place in the channel's history; nil = none, or not numbered yet
 	Order  *Order   // what is asked of the history service; nil = nothing
 

@@ -19,6 +19,17 @@ func (s *Store) Distrust(app string, offset uint64) {
 	q.doubt = offset
 }
 
+// Stray says that a message has come in a channel that was not numbered: who was there
+// by now is told that he may have missed something.
+func (s *Store) Stray(app, name string) {
+	i, q := s.sequenceOf(app)
+	c := s.find(i, name)
+	if c == nil {
+		c = s.add(i, name)
+	}
+	c.lost, c.why = max(c.lost, q.last+1), Age
+}
+
 // Lost says that some messages of an app will never come that were published after
 // the newest one here. Those up to offset last that come are what is left, as after
 // Follow. Up to offset forgotten messages of any channel may be missing, 0 = only of

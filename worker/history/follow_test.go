@@ -98,6 +98,12 @@ func TestLost(t *testing.T) {
 	take("full", 21) // no more of those; 1 goes
 	ask("full", 2, "size")
 	ask("full", 11, " 12 13 14 21")
+	s.Stray("", "none") // one came without a number, at 21
+	take("some", 22)
+	take("none", 23)
+	ask("none", 21, "age")
+	ask("none", 22, " 23")
+	ask("some", 21, " 22")
 	s.Lost("", 30, 29) // and of any channel, for age
 	ask("none", 29, "age")
 	ask("none", 30, "")

@@ -340,5 +340,5 @@ func (s *Store) forgot(c *channel) {
 	s.gone++
 	s.live -= c.weight()
 	q := s.seqs[c.seq]
-	q.forgotten = max(q.forgotten, c.last)
+	q.forgotten = max(q.forgotten, c.last, c.lost)
 }

@@ -8,7 +8,8 @@ import (
 // Words between the workers and the service that numbers. A publication goes to
 // it as such; this is what goes beside.
 
-// Want is who wants to join a channel, and what he has of it.
+// Want is who wants to join a channel, and what he has of it. Without a Conn it says
+// that a message without a position has come in the channel.
 type Want struct {
 	Conn, Channel string
 	After         Position // zero = nothing is to be recovered

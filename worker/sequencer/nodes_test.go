@@ -82,6 +82,77 @@ func TestHistoryOfTwoNodes(t *testing.T) {
 	b.message("room1", "three")
 }
 
+// TestTwoConfigs: a change of which channels have a history comes to one node before the
+// other, or is a mistake that stays. Each message reaches everybody, and nobody who comes
+// back is told that he has missed nothing when one came without a position meanwhile.
+func TestTwoConfigs(t *testing.T) {
+	for name, without := range map[string]string{
+		"no such channel": strings.Replace(config, `"room*"`, `"other*"`, 1),
+		"no channel":      config[strings.Index(config, "[[worker]]"):],
+	} {
+		t.Run(name, func(t *testing.T) {
+			list, _ := nodes(t, "jetstream")
+			one, two := list[0], list[1]
+			head, _, _ := strings.Cut(two.text, "[[channel]]")
+			two.WriteConfig(head + without)
+			two.MustRun("reload")
+			a, b := dial(t, one.Server), dial(t, two.Server)
+			a.SendText("join room1")
+			a.joined("room1", `0 ""`)
+			b.SendText("join room1")
+			b.joined("room1", `0 "off"`)
+			say := func(n node, text string) {
+				t.Helper()
+				status, answer := n.Post("/v1/publish", map[string]any{"channel": "room1", "data": text})
+				if status != 200 || answer["reached"] != 2.0 || answer["complete"] != true {
+					t.Errorf("%s: %d %v", text, status, answer)
+				}
+			}
+			say(one, "from where it is kept")
+			at := a.message("room1", "from where it is kept")
+			before := at
+			b.WantText("from where it is kept")
+
+			c, back := dial(t, one.Server), func(to node, at, want string) *client {
+				t.Helper()
+				c := dial(t, to.Server)
+				c.SendText("join room1 " + at)
+				c.joined("room1", want)
+				return c
+			}
+			c.Conn.Close()
+			back(one, at, `0 ""`).Conn.Close()
+			say(two, "without a position")
+			a.WantText("without a position")
+			b.WantText("without a position")
+			back(one, at, `0 "age"`).Conn.Close()
+			pushdtest.Eventually(t, "who comes behind it misses nothing", func() bool {
+				say(one, "later")
+				at = a.message("room1", "later")
+				b.WantText("later")
+				c := dial(t, one.Server)
+				defer c.Conn.Close()
+				c.SendText("join room1 " + at)
+				_, raw := c.Read()
+				return strings.HasSuffix(string(raw), ` 0 ""`)
+			})
+
+			one.MustRun("reload", "--all") // the next process knows it, too
+			a.Conn.Close()
+			two.WriteConfig(two.text)
+			two.MustRun("reload")
+			b.Conn.Close()
+			back(one, before, `0 "age"`).Conn.Close()
+			a = back(one, at, `0 ""`)
+			b = back(two, at, `0 "age"`)
+			say(one, "at last")
+			at = a.message("room1", "at last")
+			b.message("room1", "at last")
+			back(two, at, `0 ""`)
+		})
+	}
+}
+
 // TestHistoryOffAndOn: what is published while channels have no history is in no log. Who
 // was there before is told so when they have one again, also by the process after that.
 func TestHistoryOffAndOn(t *testing.T) {

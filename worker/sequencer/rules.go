@@ -18,6 +18,7 @@ type rulesNote struct {
 	Rules map[string]string `json:"rules"` // by app: which channels have a history
 	Epoch history.Epoch     `json:"epoch"`
 	Doubt map[string]uint64 `json:"doubt"` // by app: who was there by then may have missed something
+	Read  uint64            `json:"read"`  // up to where the process that has left in order had read; 0 = not known
 }
 
 // rulesNow says by app, "" = none, which channels have a history. It names all apps, of
@@ -32,8 +33,9 @@ func (s *Sequencer) rulesNow() map[string]string {
 
 // doubts compares the rules with those of before, and has whoever was in an app when
 // others held told that he may have missed something. A node without data_dir, or with a
-// new one, as a pod has it, knows of none before.
-func (h *sharedStore) doubts(at worker.LogStart) {
+// new one, as a pod has it, knows of none before. It returns up to where the process
+// before has read, which counts once: a process that is killed says nothing of it.
+func (h *sharedStore) doubts(at worker.LogStart) (read uint64) {
 	s := h.s
 	before, known := s.readRules()
 	note := rulesNote{Rules: s.rulesNow(), Epoch: at.Epoch, Doubt: map[string]uint64{}}
@@ -52,6 +54,10 @@ func (h *sharedStore) doubts(at worker.LogStart) {
 		}
 	}
 	s.writeRules(&note)
+	if before.Epoch == at.Epoch {
+		return before.Read
+	}
+	return 0
 }
 
 // offNow notes that no channel has a history, for the time when some have one again.
@@ -67,7 +73,11 @@ func (s *Sequencer) readRules() (note rulesNote, known bool) {
 		return note, false
 	}
 	raw, err := os.ReadFile(filepath.Join(s.env.DataDir, rulesFile))
-	return note, err == nil && json.Unmarshal(raw, &note) == nil
+	known = err == nil && json.Unmarshal(raw, &note) == nil
+	if note.Doubt == nil {
+		note.Doubt = map[string]uint64{}
+	}
+	return note, known
 }
 
 func (s *Sequencer) writeRules(note *rulesNote) {

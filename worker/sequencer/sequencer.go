@@ -257,7 +257,10 @@ func (s *Sequencer) warn(channel string, err error) {
 // Tell implements worker.Service: workers tell who wants to join.
 func (s *Sequencer) Tell(from string, data []byte) {
 	if err := history.EachWant(data, func(w history.Want) {
-		if !s.store.early(w) {
+		switch {
+		case w.Conn == "":
+			s.store.stray(w.Channel)
+		case !s.store.early(w):
 			s.joins.add(s, w)
 		}
 	}); err != nil {

@@ -26,6 +26,9 @@ type sharedStore struct {
 	live    bool          // all that there was before has come
 	why     string        // it takes nothing; "" = it does
 	waiting []ahead
+	strays  strays
+	seen    uint64           // offset of the last entry, of the process before at first; see pass
+	last    uint64           // that the log had when it began to be read
 	here    func() time.Time // this machine's clock, for waits
 	apart   time.Duration    // by which the log's clock is ahead of it
 }
@@ -67,8 +70,12 @@ func (h *sharedStore) open(o options) (err error) {
 	if s.env.OpenLog == nil {
 		return errors.New(`store = "jetstream": there is no bus that keeps messages`)
 	}
+	most := h.full
+	if !h.keeps() {
+		most = 0
+	}
 	h.log, err = s.env.OpenLog(worker.SharedLogOptions{
-		Replicas: o.Replicas, Channel: h.full, MinAge: s.env.Channels.MinAge(),
+		Replicas: o.Replicas, Channel: most, MinAge: s.env.Channels.MinAge(),
 		Begin: h.follows, Lost: h.lost, Entry: h.entry, Live: h.caughtUp, Away: h.setAway,
 	})
 	return err
@@ -92,9 +99,17 @@ func (h *sharedStore) draw(app string) history.Epoch {
 
 func (h *sharedStore) ready()                     {}
 func (h *sharedStore) note(func(b []byte) []byte) {}
-func (h *sharedStore) away() bool                 { return !h.live || h.why != "" }
+func (h *sharedStore) keeps() bool                { return h.s.env.Channels.Ordered() != nil }
+func (h *sharedStore) away() bool                 { return h.keeps() && (!h.live || h.why != "") }
 func (h *sharedStore) disk() diskCounts           { return diskCounts{} }
-func (h *sharedStore) leave()                     { h.log.Close() }
+func (h *sharedStore) leave()                     { h.log.Close(); h.end() }
+
+// end leaves to the next process what no log knows.
+func (h *sharedStore) end() {
+	if h.live {
+		h.tellNext(h.seen)
+	}
+}
 
 // farBehind is how many messages may be on their way from the log before that is worth
 // a word.
@@ -107,6 +122,7 @@ func (h *sharedStore) behind() uint64 {
 
 func (h *sharedStore) says() string {
 	switch n, away := h.log.State(); {
+	case !h.keeps():
 	case away != "":
 		return "away, so nothing can be published into channels with history: " + away
 	case !h.live:
@@ -120,7 +136,7 @@ func (h *sharedStore) says() string {
 // follows begins with nothing, at a place of the log.
 func (h *sharedStore) follows(at worker.LogStart) {
 	s := h.s
-	h.epoch, h.live, h.full = at.Epoch, false, at.Channel
+	h.epoch, h.live, h.full, h.last = at.Epoch, false, at.Channel, at.Last
 	if !at.Now.IsZero() {
 		h.apart += at.Now.Sub(s.env.Now())
 	}
@@ -130,14 +146,17 @@ func (h *sharedStore) follows(at worker.LogStart) {
 	for app := range s.env.Apps {
 		s.rings.Follow(app, at.Last, at.Forgotten)
 	}
-	h.doubts(at)
+	h.seen = h.doubts(at)
+	for channel := range h.strays.by {
+		h.doubt(channel)
+	}
 }
 
 // lost takes in what is left, in silence; the stands tell the workers then what
 // they have not had.
 func (h *sharedStore) lost(at worker.LogStart) {
 	s := h.s
-	h.live, h.full = false, at.Channel
+	h.live, h.full, h.last = false, at.Channel, at.Last
 	s.rings.Lost("", at.Last, at.Forgotten)
 	s.lostUpTo("", at.Forgotten)
 	for app := range s.env.Apps {
@@ -164,14 +183,17 @@ func (h *sharedStore) setAway(reason string) {
 // caughtUp tells the workers where the log is.
 func (h *sharedStore) caughtUp() {
 	s := h.s
-	h.live = true
+	h.live, h.seen = true, max(h.seen, h.last)
 	s.stand()
 }
 
 // entry keeps what comes from the log, and publishes what is new.
 func (h *sharedStore) entry(e *worker.LogEntry) {
 	s := h.s
-	app := s.env.Apps.Of(e.Target)
+	app, fresh := s.env.Apps.Of(e.Target), h.live || h.seen > 0 && e.Offset > h.seen
+	if fresh {
+		h.seen = e.Offset
+	}
 	if e.Purge {
 		if e.What == 0 {
 			s.rings.Purge(app, e.Target)
@@ -181,7 +203,10 @@ func (h *sharedStore) entry(e *worker.LogEntry) {
 		return
 	}
 	if !s.env.Channels.HasHistory(e.Target) {
-		return // another node's config has it
+		if fresh {
+			h.pass(e) // another node's config has it
+		}
+		return
 	}
 	kind := history.Text
 	if e.Binary {
@@ -195,6 +220,14 @@ func (h *sharedStore) entry(e *worker.LogEntry) {
 			Kind: e.Kind, Scope: e.Scope, Target: e.Target, Binary: e.Binary, Except: e.Except, Data: e.Data, Reply: e.Reply, Stamp: st,
 		})
 	}
+}
+
+// pass publishes a message of a channel that has no history here. Nobody can ask for it
+// later, so a process goes on where the one before has left.
+func (h *sharedStore) pass(e *worker.LogEntry) {
+	h.s.publish(worker.Publication{
+		Kind: e.Kind, Scope: e.Scope, Target: e.Target, Binary: e.Binary, Except: e.Except, Data: e.Data, Reply: e.Reply,
+	})
 }
 
 // add gives a message to the log.
@@ -240,6 +273,7 @@ func (h *sharedStore) purge(q *worker.HistoryPurge, answer func([]byte, error)) 
 // early keeps back who comes before his position has been reached here.
 func (h *sharedStore) early(w history.Want) bool {
 	s := h.s
+	h.doubtStrays(w.Channel)
 	if h.live && !h.ahead(w.Channel, w.After) {
 		return false
 	}
@@ -285,6 +319,7 @@ func (h *sharedStore) read(q *worker.HistoryQuery, answer func([]byte, error)) {
 // readAt reads what is kept of a channel once the position has been reached.
 func (h *sharedStore) readAt(q *worker.HistoryQuery, until time.Time, answer func([]byte, error)) {
 	s := h.s
+	h.doubtStrays(q.Channel)
 	if (!h.live || h.ahead(q.Channel, q.After)) && h.here().Before(until) {
 		s.env.After(joinPause, func() { h.readAt(q, until, answer) })
 		return

@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -20,9 +21,9 @@ func (stillLog) Close()                  {}
 type playedLog struct{ worker.SharedLogOptions }
 
 // follows starts a process that follows a log.
-func follows(t *testing.T, now func() time.Time) (*process, *playedLog) {
+func follows(t *testing.T, dir string, now func() time.Time) (*process, *playedLog) {
 	t.Helper()
-	p, log := begin(t, t.TempDir(), storeMemory), &playedLog{}
+	p, log := begin(t, dir, storeMemory), &playedLog{}
 	env := *p.env
 	env.Options = []worker.Options{worker.Options(`{"memory":1000000,"store":"jetstream"}`)}
 	env.OpenLog = func(o worker.SharedLogOptions) (worker.SharedLog, error) {
@@ -66,7 +67,7 @@ func (p *process) told(channel string) (texts string, stands uint64) {
 // whole, and what is left comes by asking for it.
 func TestLostOnTheWay(t *testing.T) {
 	now := time.Now()
-	p, log := follows(t, time.Now)
+	p, log := follows(t, t.TempDir(), time.Now)
 	epoch := history.Draw(7)
 	log.Begin(worker.LogStart{Epoch: epoch, Channel: 3, Now: now})
 	log.Live()
@@ -105,12 +106,82 @@ func TestLostOnTheWay(t *testing.T) {
 	p.want("room2", after(12), "")
 }
 
+// TestPassesOnce: messages of a channel that has a history on other nodes alone reach this
+// node's clients once, also those that come while a process follows another in order.
+func TestPassesOnce(t *testing.T) {
+	dir, now, epoch := t.TempDir(), time.Now(), history.Draw(7)
+	next := func(last int) (*process, *playedLog) {
+		p, log := follows(t, dir, time.Now)
+		log.Begin(worker.LogStart{Epoch: epoch, Last: uint64(last), Channel: 9, Now: now})
+		for n := 1; n <= last; n++ {
+			log.entry(n, "plain", fmt.Sprint(n), now)
+		}
+		log.Live()
+		return p, log
+	}
+	want := func(p *process, want string) {
+		t.Helper()
+		if texts, _ := p.told("plain"); texts != want {
+			t.Errorf("told %q, want %q", texts, want)
+		}
+	}
+	p, log := next(2)
+	want(p, "") // a new node
+	log.entry(3, "plain", "3", now)
+	want(p, "3")
+	p.Stop()
+	p, _ = next(5)
+	want(p, "4 5")
+	p.Stop()
+	p, _ = next(5)
+	want(p, "")
+	p, log = next(6) // after one that was killed
+	want(p, "")
+	log.entry(7, "plain", "7", now)
+	want(p, "7")
+	p.Stop()
+}
+
+// TestStrayIsDoubted: after a message without a position nobody is told that he has missed
+// nothing, by the next process neither.
+func TestStrayIsDoubted(t *testing.T) {
+	dir, now, epoch := t.TempDir(), time.Now(), history.Draw(7)
+	after := func(n uint64) history.Position { return history.Position{Epoch: epoch, Offset: n} }
+	p, log := follows(t, dir, time.Now)
+	log.Begin(worker.LogStart{Epoch: epoch, Channel: 9, Now: now})
+	log.Live()
+	log.entry(1, "room", "1", now)
+	log.entry(2, "room2", "2", now)
+	p.want("room", after(2), "")
+	p.Tell("w", history.AppendWant(nil, &history.Want{Channel: "room"}))
+	p.want("room", after(2), "(age)")
+	p.want("room2", after(2), "")
+	log.entry(3, "room", "3", now)
+	p.early(after(3)) // it may have come from another node, on which the message was later
+	p.want("room", after(3), "(age)")
+	p.tick()
+	log.entry(4, "room", "4", now)
+	p.early(after(4))
+	p.want("room", after(4), "")
+	p.Stop()
+	p, log = follows(t, dir, time.Now)
+	log.Begin(worker.LogStart{Epoch: epoch, Last: 4, Channel: 9, Now: now})
+	log.Live()
+	p.want("room", after(3), "(age)")
+	p.want("room", after(4), "")
+}
+
+// early has somebody come to the room.
+func (p *process) early(at history.Position) {
+	p.store.early(history.Want{Conn: "c", Channel: "room", After: at})
+}
+
 // TestTheClockOfTheLog: how old a message is says the clock that has stamped it, and takes it
 // away; that of this machine may be hours apart.
 func TestTheClockOfTheLog(t *testing.T) {
 	for _, apart := range []time.Duration{-time.Hour, 0, time.Hour} {
 		now := time.Now()
-		p, log := follows(t, func() time.Time { return now.Add(apart) })
+		p, log := follows(t, t.TempDir(), func() time.Time { return now.Add(apart) })
 		epoch := history.Draw(7)
 		log.Begin(worker.LogStart{Epoch: epoch, Channel: 100, Now: now})
 		log.Live()

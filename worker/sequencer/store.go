@@ -30,6 +30,8 @@ type store interface {
 	// early keeps back who comes with a position that is not reached, and reports
 	// whether it does.
 	early(w history.Want) bool
+	// stray notes that a message without a position has come in a channel.
+	stray(channel string)
 	read(q *worker.HistoryQuery, answer func([]byte, error))
 	purge(q *worker.HistoryPurge, answer func([]byte, error))
 	// away reports whether nothing can be numbered now.
@@ -60,15 +62,17 @@ const (
 func (m *memoryStore) behind() uint64 { return 0 }
 func (m *memoryStore) says() string   { return "" }
 
-// newStore makes the one of that name. Where no channel has a history there is
-// nothing to share.
+// newStore makes the one of that name. The log is followed where no channel has a
+// history here, too: another node's config may give one to a channel of this node's
+// clients, as in the middle of a change.
 func (s *Sequencer) newStore(name string) store {
 	m := &memoryStore{s: s}
 	switch {
-	case name == storeJetStream && s.env.Channels.Ordered() != nil:
-		return &sharedStore{s: s}
 	case name == storeJetStream:
-		s.offNow()
+		if s.env.Channels.Ordered() == nil {
+			s.offNow()
+		}
+		return &sharedStore{s: s, strays: strays{by: map[string]bool{}, apps: map[string]uint64{}}}
 	case name == storeDisk && s.env.DataDir != "":
 		return &diskStore{memoryStore: m}
 	}
@@ -157,6 +161,7 @@ func (m *memoryStore) tidy() {
 func (m *memoryStore) add(p *worker.Publication)  { m.s.number(p) }
 func (m *memoryStore) note(func(b []byte) []byte) {}
 func (m *memoryStore) early(history.Want) bool    { return false }
+func (m *memoryStore) stray(string)               {}
 func (m *memoryStore) away() bool                 { return false }
 func (m *memoryStore) disk() diskCounts           { return diskCounts{} }
 
