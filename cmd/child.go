@@ -152,9 +152,5 @@ func (c *child) setLog(p processSpec) {
 }
 
 func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
-	o := &slog.HandlerOptions{Level: level}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(master.NewLogHandler(w, level, format))
 }

@@ -2,7 +2,9 @@ package master
 
 import (
 	"context"
+	"encoding"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -99,12 +101,32 @@ func (l *logOutput) Write(line []byte) (int, error) { return l.lines.Write(line)
 func (l *logOutput) format(p *Plan) {
 	var level slog.Level // info
 	_ = level.UnmarshalText([]byte(p.LogLevel))
-	o := &slog.HandlerOptions{Level: level}
-	var h slog.Handler = slog.NewTextHandler(l, o)
-	if p.LogFormat == "json" {
-		h = slog.NewJSONHandler(l, o)
-	}
+	h := NewLogHandler(l, level, p.LogFormat)
 	l.handler.Store(&h)
+}
+
+// NewLogHandler returns what writes the lines of a process's log, as log_level and
+// log_format of the config ask for.
+func NewLogHandler(w io.Writer, level slog.Level, format string) slog.Handler {
+	if format == "json" {
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: asText})
+	}
+	return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})
+}
+
+// asText makes of errors, durations and whatever has words of its own the text that they
+// are in a log of text, so that a field is of one type in all lines of JSON.
+func asText(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case time.Duration:
+		a.Value = slog.StringValue(v.String())
+	case error: // one with a JSON of its own, too
+		a.Value = slog.StringValue(fmt.Sprint(v))
+	case time.Time, encoding.TextMarshaler:
+	case fmt.Stringer:
+		a.Value = slog.StringValue(fmt.Sprint(v))
+	}
+	return a
 }
 
 // newLogger returns the master's logger. It and those made of it follow format.

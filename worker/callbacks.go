@@ -183,7 +183,7 @@ func (l *loop) contain(callback string, c *Conn) {
 	}
 	now := l.reactor.Now()
 	if took := now - l.mark; took > slowCallback && l.counts.slowLog.allow(now) {
-		l.log.Warn("slow callback holds up every connection of this process", "callback", callback, "took", took.String())
+		l.log.Warn("slow callback holds up every connection of this process", "callback", callback, "took", took)
 	}
 	l.mark = now
 }

@@ -23,7 +23,7 @@ func (l *sharedLog) follow() {
 			return
 		}
 		if errors.Is(err, errSkipped) || errors.Is(err, errRenewed) || errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			l.log.Info("the shared history is read again", "error", err, "from", l.at.last+1)
+			l.log.Info("the shared history is read again", "error", err, "next", l.at.last+1)
 		} else {
 			l.setAway(byReading, err.Error())
 		}
@@ -116,7 +116,7 @@ func (l *sharedLog) resume(ctx context.Context, s jetstream.Stream) error {
 			return err
 		}
 		if !same {
-			l.log.Error("the shared history begins anew, with a new epoch", "error", errLost, "read", l.at.last, "stream", info.State.LastSeq)
+			l.log.Error("the shared history begins anew, with a new epoch", "error", errLost, "read", l.at.last, "newest", info.State.LastSeq)
 			if epoch, drawn, err = l.epoch(ctx, s, drawn); err != nil {
 				return err
 			}

@@ -205,7 +205,7 @@ func (r *rateLimit) allow() bool {
 // note logs what a program does wrong, once a second.
 func (h *handler) note(what string, f wire.Frame, err error) {
 	if h.noted.allow() {
-		h.log.Warn("script: "+what, "frame", f.Op.String(), "connection", f.Conn, "error", fmt.Sprint(err), "more", h.noted.more)
+		h.log.Warn("script: "+what, "frame", f.Op.String(), "number", f.Conn, "error", fmt.Sprint(err), "more", h.noted.more)
 		h.noted.more = 0
 	}
 }
