@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,11 +28,14 @@ func check(c *call) error {
 	if name := c.flags.String("channel"); name != "" {
 		return c.tellChannel(cfg, name)
 	}
-	busy, err := c.rehearse(cfg, p, nil, c.former()...)
+	remarks, err := c.rehearse(cfg, p, nil, c.former()...)
 	if err != nil {
 		return err
 	}
-	notes := append(notes(cfg), busy...)
+	notes := notes(cfg)
+	for _, r := range remarks {
+		notes = append(notes, r.says)
+	}
 	if c.json() {
 		return writeJSON(c.out, map[string]any{"ok": true, "config": cfg.File, "notes": notes})
 	}
@@ -65,52 +67,6 @@ func (c *call) judge() (*config.Config, *master.Plan, error) {
 	return cfg, p, nil
 }
 
-// rehearse fails if p could not be carried out here and now. Addresses that
-// are in use by others than the pushd that runs with this config are notes.
-// data_dir may be that of former too, the user of the broker process before.
-func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socket, former ...int) (notes []string, err error) {
-	found, busy := master.Rehearse(context.Background(), p, taken)
-	var errs config.Errors
-	for _, o := range found {
-		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place(o.Subject), o.Err))
-	}
-	bad, objections := master.CheckCopies(p)
-	for _, o := range bad {
-		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place(o.Subject), o.Err))
-	}
-	for _, o := range objections {
-		notes = append(notes, fmt.Sprintf("%s: %v", cfg.Place(o.Subject), o.Err))
-	}
-	if err := c.program.dataDir(cfg, former); err != nil {
-		errs = append(errs, fmt.Errorf("%s: %w", cfg.Place("data_dir"), err))
-	} else if err := master.Writable(cfg.DataDir); err != nil {
-		notes = append(notes, fmt.Sprintf("%s: %v: what a broker process leaves for the next one, as a history in memory, is lost", cfg.Place("data_dir"), err))
-	}
-	pid, runs := master.MasterPID(cfg.RuntimeDir)
-	for _, o := range busy { // the end of the one that runs would not free it
-		var data *master.DataInUseError
-		if runs && errors.As(o.Err, &data) && data.PID > 0 && data.PID != pid {
-			errs = append(errs, fmt.Errorf("%s: %w", cfg.Place(o.Subject), o.Err))
-		}
-	}
-	if len(errs) > 0 {
-		return nil, cannotStart(errs)
-	}
-	if err := reachBus(cfg); err != nil {
-		notes = append(notes, fmt.Sprintf("%s: a start would fail now: %v", cfg.Place("broker.url"), err))
-	}
-	if runs {
-		return notes, nil
-	}
-	if err := c.roomForKey(cfg); err != nil {
-		busy = append(busy, master.Obstacle{Subject: "data_dir", Err: err})
-	}
-	for _, o := range busy {
-		notes = append(notes, fmt.Sprintf("%s: a start would fail now: %v", cfg.Place(o.Subject), elsewhere(o.Err, cfg)))
-	}
-	return notes, nil
-}
-
 // reachPatience is how long a NATS of one's own may take to let a check in.
 const reachPatience = 2 * time.Second
 
@@ -139,14 +95,6 @@ func (c *call) former() []int {
 		}
 	}
 	return nil
-}
-
-// cannotStart introduces what stands in the way of a config that is valid.
-func cannotStart(errs config.Errors) error {
-	if len(errs) == 1 {
-		return fmt.Errorf("this cannot start here: %w", errs)
-	}
-	return fmt.Errorf("this cannot start here:\n%w", errs)
 }
 
 // notes are what is valid and yet probably not meant.

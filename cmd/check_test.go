@@ -214,6 +214,58 @@ func TestOneJudgementOfTheDataDir(t *testing.T) {
 	}
 }
 
+// TestFullDisk: check and doctor say what a start, or a restart, would meet.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 || exec.Command("unshare", "-m", "true").Run() != nil {
+		t.Skip("mounts a file system: needs root")
+	}
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: twoWorkers})
+	disk := filepath.Join(s.Dir, "disk")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
+	defer cancel()
+	// The file system is of this command alone, and no more than it holds is written.
+	c := exec.CommandContext(ctx, "unshare", "-m", "sh", "-c", `
+mount -t tmpfs -o size=512k,mode=700 tmpfs "$0" && mountpoint -q "$0" || exit 1
+export PUSHD_RUNTIME_DIR="$0/run" PUSHD_DATA_DIR="$0/data"
+look() { echo "--- $1"; "$PROGRAM" -c "$CONFIG" check; echo "check $?"; "$PROGRAM" -c "$CONFIG" doctor; echo "doctor $?"; }
+"$PROGRAM" -c "$CONFIG" start -d && mkdir -p "$0/data"
+head -c 600k /dev/zero >"$0/fill"
+look running
+"$PROGRAM" -c "$CONFIG" stop
+head -c 600k /dev/zero >>"$0/fill"
+look stopped
+rm "$0/fill"
+look empty
+`, disk)
+	c.Dir, c.Env = s.Dir, append(s.Command(ctx, "check").Env, "PROGRAM="+s.Binary, "CONFIG="+s.Config)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	parts := strings.Split(string(out), "--- ")
+	if len(parts) != 4 {
+		t.Fatalf("%s", out)
+	}
+	for i, want := range [][]string{
+		{"note: PUSHD_RUNTIME_DIR: a restart would fail now: ", "check 0", "fail  start        PUSHD_RUNTIME_DIR: a restart would fail now", "df -h", "doctor 1"},
+		{"note: PUSHD_RUNTIME_DIR: a start would fail now: ", "check 0", "fail  start        PUSHD_RUNTIME_DIR: a start would fail now", "warn  start        PUSHD_DATA_DIR", "doctor 1"},
+		{"doctor 0"},
+	} {
+		for _, w := range want {
+			if !strings.Contains(parts[i+1], w) {
+				t.Errorf("no %q in %s", w, parts[i+1])
+			}
+		}
+	}
+	if strings.Contains(parts[3], "would fail") {
+		t.Errorf("with room: %s", parts[3])
+	}
+}
+
 // TestCheckAsksForOtherUsers: what processes of other users may not do, which root
 // may, check and doctor say before a restart stops anything.
 func TestCheckAsksForOtherUsers(t *testing.T) {

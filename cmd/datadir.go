@@ -11,12 +11,15 @@ import (
 	"github.com/pushd/pushd/master"
 )
 
+// forKey is said of the key that the first start makes.
+const forKey = "the key of the HTTP API, which the first start writes there unless [api] has a key"
+
 // dataFor says what cannot do without a data_dir that can be written; "" = nothing.
 func (p *Program) dataFor(cfg *config.Config) string {
 	_, err := os.Stat(cfg.KeyFile())
 	switch {
 	case cfg.API.Key == "" && errors.Is(err, fs.ErrNotExist):
-		return "the key of the HTTP API, which the first start writes there unless [api] has a key"
+		return forKey
 	case slices.ContainsFunc(cfg.Apps, func(a config.App) bool { return len(a.Webhooks) > 0 }):
 		return "webhooks"
 	case cfg.History.Store == "disk" && p.ordered(cfg):
@@ -63,12 +66,4 @@ func (p *Program) dataDir(cfg *config.Config, former []int) error {
 		return nil // the first start writes it
 	}
 	return err
-}
-
-// roomForKey says why the first start could not write the key of the API.
-func (c *call) roomForKey(cfg *config.Config) error {
-	if _, err := os.Stat(cfg.KeyFile()); cfg.API.Key != "" || !errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return master.Room(cfg.DataDir)
 }

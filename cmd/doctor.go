@@ -108,15 +108,21 @@ func (c *call) examineConfig(cfg *config.Config, m machine) (out []finding) {
 
 // rehearsed is what check would say of a start.
 func (c *call) rehearsed(cfg *config.Config, p *master.Plan) (out []finding) {
-	_, err := c.rehearse(cfg, p, nil, c.former()...)
+	remarks, err := c.rehearse(cfg, p, nil, c.former()...)
 	var list config.Errors
 	if errors.As(err, &list) {
 		for _, e := range list {
 			out = append(out, fine("start", "%v", e).fail("mend that, then `%s check`", c.program.typed()))
 		}
 	}
-	if err := reachBus(cfg); err != nil {
-		out = append(out, fine("broker.url", "%v", err).fail("start that server, or let this machine in"))
+	for _, r := range remarks {
+		switch f := fine("start", "%s", r.says); {
+		case r.mend == "":
+		case r.fails:
+			out = append(out, f.fail("%s", r.mend))
+		default:
+			out = append(out, f.warn("%s", r.mend))
+		}
 	}
 	return out
 }

@@ -144,7 +144,10 @@ func listens(cfg *config.Config) (out []string) {
 // freeing is what gives us a port.
 func freeing(addr string, err error) string {
 	_, port, _ := net.SplitHostPort(addr)
-	if os.IsPermission(err) {
+	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "ip addr names the addresses of this machine; 0.0.0.0 is all of them"
+	case errors.Is(err, fs.ErrPermission):
 		return "start as root (the workers may have a `user`), listen above 1024, or in a unit AmbientCapabilities=CAP_NET_BIND_SERVICE"
 	}
 	return "ss -ltnup 'sport = :" + port + "' names who holds it; or listen elsewhere"

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/urfave/cli/v2"
@@ -43,8 +45,17 @@ func TestDoctor(t *testing.T) {
 			what: "sysctl", state: stateWarn, says: "net.core.somaxconn = 128", mend: "sysctl -w net.core.somaxconn=4096"},
 		{name: "port", config: ok, machine: func(m *machine) { m.bind = func(_, a string) error { return errors.New("in use") } },
 			what: "port", state: stateFail, says: "127.0.0.1:4001: in use", mend: "sport = :4001"},
-		{name: "low port", config: ok, machine: func(m *machine) { m.bind = func(_, a string) error { return os.ErrPermission } },
+		{name: "low port", config: ok, machine: func(m *machine) {
+			m.bind = func(_, a string) error {
+				return &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}
+			}
+		},
 			what: "port", state: stateFail, says: "permission", mend: "CAP_NET_BIND_SERVICE"},
+		{name: "an address of another machine", config: ok, machine: func(m *machine) {
+			m.bind = func(_, a string) error {
+				return &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRNOTAVAIL)}
+			}
+		}, what: "port", state: stateFail, says: "cannot assign", mend: "ip addr"},
 		{name: "origins", config: strings.Replace(ok, `"test-ok"`, `{ handler = "test-ok", origins = ["*"] }`, 1),
 			what: "origins", state: stateWarn, says: "route /a of push", mend: `origins = ["https://example.com"]`},
 		{name: "open folder", config: ok, prepare: func(dir string) { os.Mkdir(dir+"/data", 0o700); os.Chmod(dir+"/data", 0o777) },

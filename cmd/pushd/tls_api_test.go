@@ -445,6 +445,9 @@ func TestEndingCertificateIsToldOf(t *testing.T) {
 	if out := s.MustRun("check"); !strings.Contains(out, says) || !strings.Contains(out, "api.tls") {
 		t.Errorf("check:\n%s", out)
 	}
+	if out := s.MustRun("doctor"); !strings.Contains(out, "warn  start") || !strings.Contains(out, says) {
+		t.Errorf("doctor:\n%s", out)
+	}
 	s.MustRun("start", "-d")
 	pushdtest.Eventually(t, "the log warns", func() bool { return strings.Contains(s.Log(), says) })
 	if out := s.MustRun("status"); !strings.Contains(out, says) {
