@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -344,50 +345,85 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
+// returned is a stream of one that has come back.
+type returned struct {
+	field string // Mercure-Last-Event-ID
+	*sse.Reader
+}
+
+// resume opens a stream as a client that has an event's id, in the query or the header.
+func resume(t testing.TB, s *pushdtest.Server, query, header, reader string) *returned {
+	t.Helper()
+	r, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s?match=secret&%s", s.Port, hub, query), nil)
+	r.Host = "localhost"
+	r.Header.Set("Authorization", "Bearer "+reader)
+	if header != "" {
+		r.Header.Set("Last-Event-ID", header)
+	}
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { answer.Body.Close() })
+	if answer.StatusCode != 200 {
+		t.Errorf("%s: %d", query, answer.StatusCode)
+	}
+	return &returned{answer.Header.Get("Mercure-Last-Event-ID"), sse.NewReader(answer.Body, 1<<20)}
+}
+
+// texts reads the data of n events.
+func (r *returned) texts(t testing.TB, n int) (list []string) {
+	t.Helper()
+	for len(list) < n {
+		e, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Data != nil {
+			list = append(list, string(e.Data))
+		}
+	}
+	return list
+}
+
 // Section "Reconnection, State Reconciliation, and Event Sourcing": the response
 // field, the parameter for those who can set no header, and what is not known.
 func TestReconnection(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	s := pushdtest.Start(t, pushdtest.Options{Config: config, Env: []string{"PUSHD_WATCHDOG=0s"}})
 	raw := token(t, grant([]string{"publish"}, "*"))
 	var ids []string
 	for i := range 4 {
 		ids = append(ids, must(t, s, raw, fmt.Sprint(i), "secret"))
 	}
 	reader := token(t, grant([]string{"subscribe"}, "secret"))
-	for _, c := range []struct{ query, header, field, first string }{
-		{"last_event_id=" + url.QueryEscape(ids[1]), "", ids[1], "2"},
-		{"last_event_id=" + url.QueryEscape(ids[0]), ids[2], ids[2], "3"}, // the header goes first
-		{"last_event_id=earliest", "", "earliest", "0"},
-		{"last_event_id=urn:uuid:unknown", "", "earliest", "0"},
-		{"last_event_id=%00", "", "earliest", "0"},
+	broker := s.Status().Broker.PID
+	for _, c := range []struct {
+		query, header, field, first string
+		slow                        bool // the broker process answers after the header
+	}{
+		{"last_event_id=" + url.QueryEscape(ids[1]), "", ids[1], "2", false},
+		{"last_event_id=" + url.QueryEscape(ids[0]), ids[2], ids[2], "3", false}, // the header goes first
+		{"last_event_id=earliest", "", "earliest", "0", false},
+		{"last_event_id=urn:uuid:unknown", "", "earliest", "0", false},
+		{"last_event_id=%00", "", "earliest", "0", false},
+		{"last_event_id=" + url.QueryEscape(ids[2]+"000"), "", "earliest", "0", false}, // nobody has given it
+		{"last_event_id=" + url.QueryEscape(ids[1]), "", ids[1], "2", true},
+		{"last_event_id=" + url.QueryEscape(ids[1]+"000"), "", ids[1] + "000", `{"reason":"future"}`, true}, // then it is told
+		{"last_event_id=earliest", "", "earliest", "0", true},
 	} {
-		r, _ := http.NewRequest(http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s?match=secret&%s", s.Port, hub, c.query), nil)
-		r.Host = "localhost"
-		r.Header.Set("Authorization", "Bearer "+reader)
-		if c.header != "" {
-			r.Header.Set("Last-Event-ID", c.header)
+		if c.slow {
+			pushdtest.Freeze(t, broker)
 		}
-		answer, err := http.DefaultTransport.RoundTrip(r)
-		if err != nil {
-			t.Fatal(err)
+		p := resume(t, s, c.query, c.header, reader)
+		if c.slow {
+			_ = syscall.Kill(broker, syscall.SIGCONT)
 		}
-		if got := answer.Header.Get("Mercure-Last-Event-ID"); answer.StatusCode != 200 || got != c.field {
-			t.Errorf("%s: %d, Mercure-Last-Event-ID %q, want %q", c.query, answer.StatusCode, got, c.field)
+		if p.field != c.field {
+			t.Errorf("%s: Mercure-Last-Event-ID %q, want %q", c.query, p.field, c.field)
 		}
-		stream := sse.NewReader(answer.Body, 1<<20)
-		for {
-			e, err := stream.Next()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if e.Data != nil {
-				if string(e.Data) != c.first {
-					t.Errorf("%s: first %q, want %q", c.query, e.Data, c.first)
-				}
-				break
-			}
+		if got := p.texts(t, 1)[0]; got != c.first {
+			t.Errorf("%s: first %q, want %q", c.query, got, c.first)
 		}
-		answer.Body.Close()
 	}
 	// what is private stays so on return
 	stranger := open(t, s, "match=*&last_event_id=earliest", "")

@@ -13,10 +13,14 @@ import (
 // gets what is for it, and joins the hub's channel behind the last page. So what
 // others were sent meanwhile does not count against its queue. How far it has got is
 // in its session value: a process that takes it over goes on there.
+//
+// Who comes from a node that has read more of what all share has had that already:
+// it gets nothing until this one has got there.
 
 const (
 	page      = 500 // events that are read at once
 	pageAgain = 200 * time.Millisecond
+	maxAhead  = 20 // questions of some 2 s for a position that has not been reached here
 )
 
 // catchUp reads on for a stream that waits for what it has missed.
@@ -33,16 +37,36 @@ func (h *Handler) catchUp(s *subscriber) {
 		switch {
 		case err != nil: // the broker process is away
 			h.later(s)
-		case p.Reason == history.Off.String():
-			h.setAfter(s.conn, "")
-			s.conn.Join(h.channel())
-		case p.Reason != "":
-			h.setAfter(s.conn, wire.Earliest) // what is left of it
+		case h.isAhead(p.Reason) && s.ahead < maxAhead:
+			s.ahead++
 			h.later(s)
+		case p.Reason != "":
+			h.lacks(s, after, p.Reason)
 		default:
 			h.take(s, &p)
 		}
 	})
+}
+
+// isAhead reports whether the reason may be that this node has not read so far yet.
+// Nobody else gives positions where the history is not shared.
+func (h *Handler) isAhead(reason string) bool {
+	return reason == history.Future.String() && h.w.SharesHistory(h.channel())
+}
+
+// lacks goes on with what is left when what follows a position cannot be had. Who
+// was told by the header that it can is told now.
+func (h *Handler) lacks(s *subscriber, after, reason string) {
+	if after != wire.Earliest {
+		tellLoss(s.conn, reason)
+	}
+	if reason == history.Off.String() {
+		h.setAfter(s.conn, "")
+		s.conn.Join(h.channel())
+		return
+	}
+	h.setAfter(s.conn, wire.Earliest)
+	h.later(s)
 }
 
 // later goes on in a moment.

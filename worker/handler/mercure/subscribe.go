@@ -80,29 +80,33 @@ func (h *Handler) begin(w *worker.Response, s *session) {
 }
 
 // resume begins a stream behind the event that the client had last. What it is
-// told of that has to be in the header, so the history is asked first.
+// told of that has to be in the header, so the history is asked first. What that
+// cannot say yet is for catchUp to find out, behind the same event.
 func (h *Handler) resume(w *worker.Response, s *session, last string) {
-	after, err := history.Parse(trimID(last))
-	if last == wire.Earliest || err != nil {
-		after = history.Position{}
+	after, err := history.Parse(trimID(last)) // "earliest" is none
+	if err != nil || after == (history.Position{}) {
+		h.beginBehind(w, s, wire.Earliest, wire.Earliest)
+		return
 	}
 	w.Defer()
 	h.w.History(worker.HistoryQuery{Channel: h.channel(), After: after, Limit: 1}, func(page worker.HistoryPage, err error) {
-		from := wire.Earliest
-		switch {
-		case err != nil: // join and see
-			s.After = after.String()
-		case after != (history.Position{}) && page.Reason == "":
-			from, s.After = last, after.String()
-		default:
-			s.After = wire.Earliest
+		if err != nil || page.Reason == "" || h.isAhead(page.Reason) {
+			h.beginBehind(w, s, last, after.String())
+		} else {
+			h.beginBehind(w, s, wire.Earliest, wire.Earliest)
 		}
-		w.Header().Set("Mercure-Last-Event-ID", from)
-		if h.opt.Compat { // as 0.x calls it
-			w.Header().Set("Last-Event-ID", from)
-		}
-		h.begin(w, s)
 	})
+}
+
+// beginBehind begins a stream behind the event with the id last, which is at the
+// position after; both may be "earliest".
+func (h *Handler) beginBehind(w *worker.Response, s *session, last, after string) {
+	s.After = after
+	w.Header().Set("Mercure-Last-Event-ID", last)
+	if h.opt.Compat { // as 0.x calls it
+		w.Header().Set("Last-Event-ID", last)
+	}
+	h.begin(w, s)
 }
 
 // eventID is the id of what stands at a position; trimID undoes it.
@@ -164,7 +168,12 @@ func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
 		if r.Reason != history.OtherEpoch || r.Again {
 			h.log.Warn("a subscriber has lost events", "reason", r.Reason.String(), "connection", c.ID())
 		}
-		_ = c.SendEvent(worker.Event{Type: "pushd:lost", Data: []byte(`{"reason":` + strconv.Quote(r.Reason.String()) + `}`)})
+		tellLoss(c, r.Reason.String())
 	}
 	_ = c.SendEvent(worker.Event{ID: eventID(r.Position)})
+}
+
+// tellLoss tells a client that some of what it was to get cannot be had.
+func tellLoss(c *worker.Conn, reason string) {
+	_ = c.SendEvent(worker.Event{Type: "pushd:lost", Data: []byte(`{"reason":` + strconv.Quote(reason) + `}`)})
 }

@@ -15,6 +15,8 @@ type subscriber struct {
 	conn *worker.Conn
 	id   string // what others know it by
 	end  int64  // Unix seconds, 0 = none
+
+	ahead int // times that its position had not been reached here, see catchUp
 }
 
 // profile is what streams have in common that have asked for the same and may read
