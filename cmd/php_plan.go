@@ -2,13 +2,11 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -33,29 +31,6 @@ func (b *planner) phpGroups() {
 		"allow_root": os.Getenv(phpRootEnv) != "", "watch": os.Getenv(phpWatchEnv) != "", "output": "raw",
 	})
 }
-
-// phpScript returns the command of `script = "php start.php"` and the options
-// beside it; nil for all other workers. What PHP runs with flags is its own.
-func phpScript(w config.Worker) (command []string, options map[string]any) {
-	if w.Handler == nil || w.Handler.Handler != "script" || json.Unmarshal(w.Handler.Options, &options) != nil {
-		return nil, nil
-	}
-	switch list := options["script"].(type) {
-	case string:
-		command = strings.Fields(list)
-	case []any:
-		for _, word := range list {
-			text, _ := word.(string)
-			command = append(command, text)
-		}
-	}
-	if len(command) < 2 || !phpBinary.MatchString(filepath.Base(command[0])) || strings.HasPrefix(command[1], "-") {
-		return nil, nil
-	}
-	return command, options
-}
-
-var phpBinary = regexp.MustCompile(`^php[0-9.]*$`)
 
 // phpWorker plans the groups of a PHP program that a config names: groups,
 // addresses and counts are the program's, all else is the table's.
@@ -93,8 +68,10 @@ func (b *planner) phpDeclared(w config.Worker, c *php.Command, options map[strin
 		groups[i] = b.phpGroup(w, c, g, found.Served(), options)
 		targets[i] = config.Target{Listen: &groups[i].Listen, Count: &groups[i].Count}
 	}
-	if err := b.config.Override.Apply(targets); err != nil {
-		b.errs = append(b.errs, err)
+	if len(b.config.Workers) < 2 { // else it is for those that the config describes
+		if err := b.config.Override.Apply(targets); err != nil {
+			b.errs = append(b.errs, err)
+		}
 	}
 	for _, g := range groups {
 		b.configGroup(g)

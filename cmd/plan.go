@@ -55,7 +55,7 @@ func (p *Program) makePlan(c *config.Config) (*master.Plan, error) {
 	}
 	b.channels()
 	for _, w := range c.Workers {
-		if command, options := phpScript(w); command != nil {
+		if command, options := w.PHP(); command != nil {
 			b.phpWorker(w, command, options)
 			continue
 		}

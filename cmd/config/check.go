@@ -78,7 +78,9 @@ func check(c *Config, r *reader) {
 		}
 	}
 	for _, w := range c.Workers {
-		claim("the name "+w.Name, w.At, w.Name, names)
+		if !w.declared {
+			claim("the name "+w.Name, w.At, w.Name, names)
+		}
 		at := w.At
 		if c.Override.Listen != nil {
 			at = "PUSHD_LISTEN"
@@ -314,7 +316,7 @@ func (t *table) checkWorker(w Worker) {
 	if w.Count > MaxProcesses {
 		t.fail(t.where("count"), "%d is more than %d processes", w.Count, MaxProcesses)
 	}
-	known := t.checkListens(t.where("listen"), w.Listen)
+	known := !w.declared && t.checkListens(t.where("listen"), w.Listen)
 	switch hasRoutes := len(w.Routes) > 0; {
 	case known && hasRoutes && !takesRoutes(w.Listen):
 		t.fail(t.where("routes"), "only http and websocket have paths: set handler instead")

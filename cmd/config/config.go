@@ -54,6 +54,8 @@ type Config struct {
 	// or key.
 	places map[string]string
 
+	unread []string // see Unread
+
 	// read has the names of the variables of the environment that were asked for,
 	// without "PUSHD_".
 	read map[string]bool
@@ -142,7 +144,8 @@ type Worker struct {
 	Routes      []Route
 	Settings    worker.Settings
 
-	page bool // Routes are the built-in ones
+	page     bool // Routes are the built-in ones
+	declared bool // by its program, see PHP: Name, Listen and Count mean nothing
 }
 
 // Route names a handler and its options.

@@ -392,6 +392,50 @@ func TestOverride(t *testing.T) {
 	}
 }
 
+// TestPHPDeclares: a PHP program says its groups, addresses and counts itself, wherever
+// its table stands. None is made up for it, and lines that mean nothing are named.
+func TestPHPDeclares(t *testing.T) {
+	const text = `
+[[worker]]
+script = "php a.php"
+[[worker]]
+name = "push"
+listen = "websocket://127.0.0.1:2346"
+[[worker]]
+script = ["/usr/bin/php8.2", "b.php"]
+socket_mode = "0600"
+[[worker]]
+name = "push"
+script = "php c.php"
+listen = "websocket://127.0.0.1:2346"
+count = 2
+routes = { "/echo" = "echo" }
+`
+	c := mustParse(t, text, env("PUSHD_LISTEN", "websocket://127.0.0.1:9000"))
+	for i, want := range [][]string{nil, {"websocket://127.0.0.1:9000"}, nil, nil} {
+		if got := c.Workers[i].Listen; !slices.Equal(got, want) {
+			t.Errorf("worker[%d] listens on %q, want %q", i, got, want)
+		}
+	}
+	if c.Workers[2].Socket.Mode != 0o600 {
+		t.Errorf("its sockets: %+v", c.Workers[2].Socket)
+	}
+	var named []string
+	for _, note := range c.Unread() {
+		_, rest, _ := strings.Cut(note, "worker[3].")
+		key, _, _ := strings.Cut(rest, ":")
+		named = append(named, key)
+	}
+	if want := []string{"name", "listen", "count", "routes"}; !slices.Equal(named, want) {
+		t.Errorf("named %q, want %q: %q", named, want, c.Unread())
+	}
+	for _, other := range []string{`"php -f a.php"`, `"python3 a.py"`} { // they declare nothing
+		if _, err := Parse(Source{Getenv: none}, "", []byte("[[worker]]\n[[worker]]\nscript = "+other+"\n")); err == nil || !strings.Contains(err.Error(), "needs listen") {
+			t.Errorf("script = %s: %v", other, err)
+		}
+	}
+}
+
 func TestProgramHasNoWorkerTables(t *testing.T) {
 	c, err := Parse(Source{Getenv: none, Program: true}, "f.toml", []byte("drain = \"1s\"\n[[worker]]\nlisten = \"text://127.0.0.1:1\"\n"))
 	if err == nil || !strings.Contains(err.Error(), "f.toml:2: worker[0]: this program declares its workers") {

@@ -103,6 +103,10 @@ func (t *table) apply(c *Config) {
 		t.errs = append(t.errs, err)
 	}
 	for i := range c.Workers {
+		if c.Workers[i].declared { // the plan asks the program
+			c.Workers[i].Listen = nil
+			continue
+		}
 		if c.Override.Listen != nil {
 			t.checkListens("PUSHD_LISTEN", c.Workers[i].Listen)
 			for _, addr := range c.Workers[i].Listen {

@@ -132,7 +132,7 @@ func (t *table) services(c *Config) {
 	api.secret("key", &c.API.Key)
 	api.boolean("insecure", &c.API.Insecure)
 	c.API.TLS = api.tls()
-	api.socket(&c.API.Socket, c.API.Listen)
+	api.socket(&c.API.Socket, isUnix(c.API.Listen))
 	api.checkAPI(c.API)
 	c.placeService(c.API.Listen, api.where("listen"))
 	api.done()
@@ -171,7 +171,7 @@ func (t *table) ingest(i int) Ingest {
 	in.Listen = t.absListen(in.Listen)
 	t.secret("key", &in.Key)
 	t.boolean("insecure", &in.Insecure)
-	t.socket(&in.Socket, in.Listen)
+	t.socket(&in.Socket, isUnix(in.Listen))
 	in.Handler = t.handler()
 	t.checkIngest(in)
 	t.done()
@@ -192,8 +192,12 @@ func (t *table) worker(c *Config, i int) Worker {
 	t.integer("count", &w.Count)
 	t.str("user", &w.User)
 	t.str("group", &w.Group)
-	t.socket(&w.Socket, w.Listen...)
 	w.Handler = t.script(t.handler())
+	if command, _ := w.PHP(); command != nil {
+		w.declared, w.Listen = true, nil
+		c.unread = append(c.unread, t.unread("name", "listen", "count", "routes")...)
+	}
+	t.socket(&w.Socket, w.declared || slices.ContainsFunc(w.Listen, isUnix))
 	w.Routes = t.routes()
 	w.spread()
 	t.settings(&w.Settings)

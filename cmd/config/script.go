@@ -3,6 +3,8 @@ package config
 import (
 	"encoding/json"
 	"path/filepath"
+	"regexp"
+	"strings"
 )
 
 // scriptKeys stand beside `script` in [[worker]]; they are the options of the
@@ -45,4 +47,46 @@ func (t *table) script(handler *Route) *Route {
 	}
 	r.Options = raw
 	return &r
+}
+
+// PHP returns the command of `script = "php start.php"` and the options beside it:
+// a program that says itself which groups it has, what they listen on and their
+// counts. It is nil for all other workers. What PHP runs with flags is its own.
+func (w *Worker) PHP() (command []string, options map[string]any) {
+	if w.Handler == nil || w.Handler.Handler != "script" || json.Unmarshal(w.Handler.Options, &options) != nil {
+		return nil, nil
+	}
+	switch list := options["script"].(type) {
+	case string:
+		command = strings.Fields(list)
+	case []any:
+		for _, word := range list {
+			text, _ := word.(string)
+			command = append(command, text)
+		}
+	}
+	if len(command) < 2 || !phpBinary.MatchString(filepath.Base(command[0])) || strings.HasPrefix(command[1], "-") {
+		return nil, nil
+	}
+	return command, options
+}
+
+var phpBinary = regexp.MustCompile(`^php[0-9.]*$`)
+
+// unread returns where those of the keys stand that a PHP program's table has.
+func (t *table) unread(keys ...string) (at []string) {
+	for _, key := range keys {
+		if _, set := t.values[key]; set {
+			at = append(at, t.where(key))
+		}
+	}
+	return at
+}
+
+// Unread says which lines beside PHP programs do nothing, each with its place.
+func (c *Config) Unread() (notes []string) {
+	for _, at := range c.unread {
+		notes = append(notes, at+": does nothing: the PHP program says itself which groups it has, what they listen on, and their counts")
+	}
+	return notes
 }

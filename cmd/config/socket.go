@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// socket reads who may connect to the unix sockets among the addresses.
-func (t *table) socket(s *Socket, listen ...string) {
+// socket reads who may connect to unix sockets, if there may be some.
+func (t *table) socket(s *Socket, some bool) {
 	mode := ""
 	t.str("socket_mode", &mode)
 	t.str("socket_group", &s.Group)
 	if mode == "" && s.Group == "" {
 		return
 	}
-	if !slices.ContainsFunc(listen, isUnix) {
+	if !some {
 		t.fail(t.at(t.path), "socket_mode and socket_group are for unix sockets: listen = \"unix:///path\"")
 	}
 	if mode != "" {

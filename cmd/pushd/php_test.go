@@ -517,14 +517,14 @@ Worker::runAll();`, port, version, more))
 func TestPHPInConfig(t *testing.T) {
 	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: `
 [[worker]]
-script     = "php start.php"
-allow_root = true
-limits     = { max_message = "1KiB" }
-
-[[worker]]
 name   = "go"
 listen = "websocket://{{metrics}}"
 routes = { "/echo" = "echo" }
+
+[[worker]]
+script     = "php start.php"
+allow_root = true
+limits     = { max_message = "1KiB" }
 `})
 	code := strings.Replace(phpRoom, "127.0.0.1:2346", fmt.Sprintf("127.0.0.1:%d", s.Port), 1)
 	phpWrite(t, filepath.Join(s.Dir, "start.php"), strings.Replace(code, "$w->users = [];", "$w->users = []; $w->count = 2;", 1))
