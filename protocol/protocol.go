@@ -21,7 +21,8 @@ var ErrTooLong = errors.New("packet exceeds max_message")
 
 // A Protocol cuts a byte stream into packets. Its methods are called on the
 // loop's goroutine, one at a time per process, and must not keep their
-// arguments.
+// arguments. A panic closes the connection for which they were called, or all that
+// were to get what cannot be encoded.
 type Protocol interface {
 	// Input returns the length in bytes of the first packet in buf, or 0 when
 	// more bytes are needed to tell. A length greater than len(buf) says that

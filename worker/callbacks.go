@@ -198,8 +198,26 @@ func (l *loop) panicked(callback string, c *Conn, r any, stack []byte) {
 		l.log.Error("callback panicked", attrs...)
 	}
 	if c != nil {
-		l.closeConn(c, 1011, "internal error", ErrPanic)
+		l.closeConn(c, 1011, internalError, ErrPanic)
 	}
+}
+
+// internalError is all that clients are told of a panic.
+const internalError = "internal error"
+
+// containProtocol is contain for what calls the methods of a protocol of the
+// program's own on behalf of c. Once for all that one read has brought, or for all
+// whom one encoding is for, so that a message more costs nothing. err, where there is
+// one, becomes ErrPanic.
+func (c *Conn) containProtocol(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	if err != nil {
+		*err = ErrPanic
+	}
+	c.loop.panicked("protocol "+c.Protocol(), c, r, debug.Stack())
 }
 
 // The methods below call one callback each, with the care of contain: a panic

@@ -189,7 +189,11 @@ func (d *delivery) send(l *loop, c *Conn, messages uint32) int {
 	if messages == 0 || l.room(c, len(p.Data), d.mark) != nil {
 		return 0
 	}
-	frame := d.frames.of(c, p)
+	frame, err := d.frames.of(c, p)
+	if err != nil { // nobody who speaks so gets it
+		l.closeConn(c, 1011, internalError, err)
+		return 0
+	}
 	if len(frame) == 0 { // all of it is for others
 		return 0
 	}

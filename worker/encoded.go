@@ -17,40 +17,43 @@ type encoded struct {
 	variant variant
 	teller  *route // that words it; nil: it is sent as it is
 	frame   []byte
+	err     error // it cannot be encoded for these
 }
 
-func (f *frames) of(c *Conn, p *Publication) []byte {
+func (f *frames) of(c *Conn, p *Publication) ([]byte, error) {
 	v, teller := c.transport.variant(c, len(p.Data)), c.teller(p)
 	if p.Kind == KindRecovery && c.route.onFilter != nil {
 		return c.encodeAll(p, teller) // each gets its own of what was missed
 	}
 	for i := range f.list {
 		if f.list[i].variant == v && f.list[i].teller == teller {
-			return f.list[i].frame
+			return f.list[i].frame, f.list[i].err
 		}
 	}
 	if f.list == nil {
 		f.list = f.room[:0]
 	}
-	b := c.encodeAll(p, teller)
-	f.list = append(f.list, encoded{v, teller, b})
-	return b
+	b, err := c.encodeAll(p, teller)
+	f.list = append(f.list, encoded{v, teller, b, err})
+	return b, err
 }
 
 // frameHead is more than most transports put around a message.
 const frameHead = 10
 
 // encodeAll encodes what the publication has for clients of c's variant.
-func (c *Conn) encodeAll(p *Publication, teller *route) []byte {
-	b := make([]byte, 0, len(p.Data)+frameHead)
+func (c *Conn) encodeAll(p *Publication, teller *route) (b []byte, err error) {
+	defer c.containProtocol(&err)
+	b = make([]byte, 0, len(p.Data)+frameHead)
 	switch {
 	case p.Kind == KindRecovery:
-		return c.encodeReply(b, p, teller)
+		b = c.encodeReply(b, p, teller)
 	case p.Kind != KindMessages:
-		return c.encode(b, teller, published(p, p.Data))
+		b = c.encode(b, teller, published(p, p.Data))
+	default:
+		_, _ = EachMessage(p.Data, func(m []byte) { b = c.encode(b, teller, published(p, m)) })
 	}
-	_, _ = EachMessage(p.Data, func(m []byte) { b = c.encode(b, teller, published(p, m)) })
-	return b
+	return b, nil
 }
 
 // published is a message of a publication.

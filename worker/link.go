@@ -56,8 +56,16 @@ func duplicateOf(f *os.File) (fd int, err error) {
 	return fd, err
 }
 
-// taken hands p to take, piece by piece, and returns what has to wait.
-func (c *Conn) taken(p []byte, take func([]byte) int) []byte {
+// taken hands p to take, piece by piece, and returns what has to wait. A panic ends
+// the link.
+func (c *Conn) taken(p []byte, take func([]byte) int) (rest []byte) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.loop.destroy(c, ErrPanic)
+		}
+	}()
+	defer c.loop.contain("Link", nil)
 	for len(p) > 0 && !c.has(flagDead) && !c.loop.turnOver() {
 		n := take(p)
 		if n <= 0 {
@@ -66,6 +74,7 @@ func (c *Conn) taken(p []byte, take func([]byte) int) []byte {
 		p = p[min(n, len(p)):]
 		c.loop.worked(0)
 	}
+	returned = true
 	return p
 }
 

@@ -62,7 +62,8 @@ func (l *loop) uncork() {
 }
 
 // send encodes m for c and sends or queues it.
-func (l *loop) send(c *Conn, m Message) error {
+func (l *loop) send(c *Conn, m Message) (err error) {
+	defer c.containProtocol(&err)
 	return l.sendAs(c, len(m.Data), func(dst []byte) []byte { return c.transport.encode(c, dst, m) })
 }
 

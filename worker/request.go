@@ -155,6 +155,7 @@ func (w *Response) finish() {
 	w.done = true
 	if over := w.over; over != nil {
 		w.over = nil
+		defer w.c.loop.contain("WhenOver", nil)
 		over()
 	}
 }

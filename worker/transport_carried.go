@@ -93,8 +93,8 @@ func (w *Response) carried(rt *route, path string, begin func(c *Conn) bool) err
 	l.landing[c] = func(ok bool) {
 		switch {
 		case !ok:
-			begin(nil)
-		case begin(c):
+			l.carriedBegins(nil, begin)
+		case l.carriedBegins(c, begin):
 			c.route.connect(c)
 		default:
 			l.destroy(c, nil)
@@ -102,6 +102,12 @@ func (w *Response) carried(rt *route, path string, begin func(c *Conn) bool) err
 	}
 	l.reactor.AdoptSettled(c, fd)
 	return nil
+}
+
+// carriedBegins calls begin; a panic is a no.
+func (l *loop) carriedBegins(c *Conn, begin func(c *Conn) bool) (ok bool) {
+	defer l.contain("Carried", nil)
+	return begin(c)
 }
 
 var errNoPlace = errors.New("this process has no place for one more connection")

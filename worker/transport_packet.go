@@ -30,8 +30,10 @@ func (c *Conn) encodePacket(dst []byte, m Message) []byte {
 	return dst
 }
 
-// packets cuts p into packets and delivers them. It returns what is left.
-func (c *Conn) packets(p []byte) []byte {
+// packets cuts p into packets and delivers them. It returns what is left, which is
+// nothing where the protocol has panicked.
+func (c *Conn) packets(p []byte) (rest []byte) {
+	defer c.containProtocol(nil)
 	seen := 0
 	if in := c.in; in != nil {
 		if len(p) < in.need {
