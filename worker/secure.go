@@ -123,9 +123,10 @@ func (c *Conn) decrypt(p []byte) {
 }
 
 // heardAll ends a connection whose client has said that nothing follows, once all
-// that it has said is worked on: as the end of a stream in the clear does.
+// that it has said is worked on, as the end of a stream in the clear does: half a
+// message will never be a whole one.
 func (c *Conn) heardAll() {
-	if c.session == nil || !c.session.Closed() || c.in != nil && c.in.wait.len() > 0 || c.has(flagDead|flagMoving) {
+	if c.session == nil || !c.session.Closed() || c.putsOff() || c.has(flagDead|flagMoving) {
 		return
 	}
 	l := c.loop

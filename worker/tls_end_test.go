@@ -43,6 +43,55 @@ func TestTLSCloseNotifyEnds(t *testing.T) {
 	})
 }
 
+// TestTLSCloseNotifyBehindHalf: what was whole is answered, and half a message ends with
+// its client, as in the clear.
+func TestTLSCloseNotifyBehindHalf(t *testing.T) {
+	many := strings.Repeat("a\n", 4*turnMessages)
+	for _, tc := range []struct{ name, listen, send, want string }{
+		{"text", "text+tls://127.0.0.1:0", "a\nhal", "a\n"},
+		{"several turns", "text+tls://127.0.0.1:0", many + "hal", many},
+		{"frame", "frame+tls://127.0.0.1:0", "\x00\x00\x00\x05a\x00\x00", "\x00\x00\x00\x05a"},
+		{"a request", anyWSS, "GET / HTTP/1.1\r\nHost: a\r\n", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			versions(t, func(t *testing.T, config *tls.Config) {
+				w, _ := newEchoer(tc.listen)
+				s := serve(t, w)
+				c := dial(t, s.addrs[0])
+				raw := c.conn
+				c.over(config).write([]byte(tc.send))
+				must(t, c.conn.(*tls.Conn).CloseWrite())
+				if all, err := io.ReadAll(c.r); err != nil || string(all) != tc.want {
+					t.Fatalf("got %q %v, want %q", all, err, tc.want)
+				}
+				endOfSocket(t, raw)
+				s.eventually("it is gone", func() bool { return w.loop.conns.len() == 0 })
+			})
+		})
+	}
+}
+
+// TestTLSCloseNotifyWaits: a client that has said all ends when what it has said may be
+// worked on, also in another process.
+func TestTLSCloseNotifyWaits(t *testing.T) {
+	b := &testBus{}
+	w, _ := newEchoer("text+tls://127.0.0.1:0")
+	w.OnConnect = func(c *Conn) { c.PauseRead() }
+	s := launch(t, w, b, nil)
+	c := dial(t, s.addrs[0]).over(v13)
+	s.eventually("it is in", func() bool { return w.CountConnections() == 1 && w.loop.conns.all[0].has(flagPaused) })
+	c.write([]byte("a\nhal"))
+	must(t, c.conn.(*tls.Conn).CloseWrite())
+	next, _ := newEchoer("text+tls://127.0.0.1:0")
+	s, report := s.replace(next, b)
+	if report.Moved != 1 {
+		t.Fatalf("%+v", report)
+	}
+	s.on(func() { next.loop.conns.all[0].ResumeRead() })
+	c.wantBytes("a\n")
+	c.wantEOF()
+}
+
 // TestTLSBrokenBehindHalfAFrame: the alert follows what is sealed already, and nothing
 // follows the alert: neither the rest of the frame nor those behind it.
 func TestTLSBrokenBehindHalfAFrame(t *testing.T) {

@@ -78,6 +78,13 @@ func (c *Conn) unfinished() bool {
 		!c.has(flagPaused|flagHeld|flagMoving|flagDead|flagEnd) && c.stage != stageDrain
 }
 
+// putsOff reports whether what waits can be worked on later, though nothing more
+// comes.
+func (c *Conn) putsOff() bool {
+	return c.in != nil && c.in.wait.len() > 0 &&
+		(c.has(flagRest|flagPaused|flagHeld) || c.holdsBack() || c.asks() && !c.takesRequests())
+}
+
 // putOff lets c go on in a later turn.
 func (l *loop) putOff(c *Conn) {
 	if !c.has(flagRest) {
@@ -131,6 +138,9 @@ func (l *loop) takeUp(c *Conn, share time.Duration) {
 		l.rest.queue = append(l.rest.queue, c)
 	default:
 		c.clear(flagRest)
+		if c.heardAll(); c.has(flagDead) {
+			return
+		}
 		if err := l.reactor.Attach(c.sock); err != nil {
 			l.destroy(c, err)
 			return
