@@ -50,10 +50,19 @@ func TestMuch(t *testing.T) {
 	h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
 	h.message(1, "x")
 	const all = 20_000_000
-	if got := muchSent(t, h.done()); len(got) != all+len("more") {
+	if got := muchSent(t, h.done(), "HELD+1 1"); len(got) != all {
 		t.Errorf("%d bytes", len(got))
 	}
-	h.says("[true,true,false]")
+	for _, want := range []string{"SEND 1 more", "HELD 1"} {
+		o := h.next()
+		for h.queue(o) {
+			o = h.next()
+		}
+		if o != want {
+			t.Errorf("behind the callback %.80q, want %q", o, want)
+		}
+	}
+	h.says("[true,null,false]") // the callback has had its share
 
 	h.stuck = true
 	h.message(1, "x")
@@ -87,6 +96,47 @@ func TestMuch(t *testing.T) {
 	if n := strings.Count(h.log.String(), "full\n"); n != 1 {
 		t.Errorf("full was told %d times", n)
 	}
+}
+
+// TestMuchInTurns: a callback that sends a client much, who takes it at once, gives way to
+// others and goes on behind them, in order.
+func TestMuchInTurns(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('tcp://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) {
+    if ($data === 'other') { $c->send('heard'); return; }
+    $c->maxSendBufferSize = 100000000;
+    $said = [];
+    foreach (range('a', 'h') as $letter) $said[] = $c->send(str_repeat($letter, 1000000));
+    echo json_encode($said), "\n";
+};
+$w->onBufferDrain = function ($c) { echo "drained\n"; };
+Workerman\Worker::runAll();`), "start")
+	h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
+	h.message(1, "much")
+	var got strings.Builder
+	turns := 0
+	h.tick()
+	for got.Len() < 8_000_000 {
+		o := h.next()
+		if data, ok := strings.CutPrefix(o, "SEND 1 "); ok {
+			got.WriteString(data)
+		} else if o == "DONE 1" {
+			turns = got.Len()
+		} else {
+			h.queue(o)
+		}
+	}
+	if turns < 2_000_000 || turns > 4_000_000 {
+		t.Errorf("%d bytes in one turn", turns)
+	}
+	for i, letter := range "abcdefgh" {
+		if part := got.String()[i*1_000_000 : (i+1)*1_000_000]; part != strings.Repeat(string(letter), 1_000_000) {
+			t.Fatalf("part %d begins with %.9q", i, part)
+		}
+	}
+	h.says("[true,true,true,true,null,null,null,null]")
+	h.says("drained")
 }
 
 // TestMuchThenClose: what was sent before close() arrives before the end.

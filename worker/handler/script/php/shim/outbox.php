@@ -12,6 +12,10 @@ final class Outbox
     const FREE = 262144; // bytes of one batch, to all clients, before anybody is looked at
     const EACH = 262144; // bytes to one client beyond that, before pushd is asked; but one message, as of a broadcast
 
+    /** Bytes to one client in one callback; what it sends him then waits until that is over, since others want to be heard. */
+    public static $most = 2097152;
+
+    private static $sent = [], $later = []; // of this turn: bytes to a client that was looked at; id => true: more waits for the next one
     private static $turn = 0, $each = [], $before = []; // of the batch under way, and of the one before
     private static $full = [];  // id => true: pushd has half of max_queue, and tells when that is sent
     private static $rest = [];  // id => list of [data, flags, bytes of it that are sent]
@@ -41,6 +45,21 @@ final class Outbox
             self::$each = [];
             self::$turn = 0;
         }
+        self::$sent = [];
+        if (self::$later) {
+            Timers::add(0, [self::class, 'nextTurn'], [self::$later], false);
+            self::$later = [];
+        }
+    }
+
+    /** Goes on with those who have had much. */
+    static function nextTurn(array $ids): void
+    {
+        foreach ($ids as $id => $_) {
+            if (isset(self::$full[$id])) {
+                Program::$serving->buffer($id, false);
+            }
+        }
     }
 
     /**
@@ -51,6 +70,9 @@ final class Outbox
     {
         if ((self::$bytes[$id] ?? 0) >= $limit) {
             return false;
+        }
+        if ((self::$sent[$id] ?? 0) >= self::$most && !isset(self::$full[$id])) {
+            self::$full[$id] = self::$later[$id] = true;
         }
         $room = isset(self::$full[$id]) ? 0 : self::room($id);
         if ($room === null) {
@@ -100,6 +122,7 @@ final class Outbox
         Link::send($id, $piece, $first[1]);
         $n = \strlen($piece);
         self::$each[$id] = (self::$each[$id] ?? 0) + $n;
+        self::$sent[$id] = (self::$sent[$id] ?? 0) + $n;
         $first[2] += $n;
         self::$bytes[$id] -= $n;
         if ($first[2] >= \strlen($first[0])) {
@@ -169,7 +192,7 @@ final class Outbox
     /** Nothing more is sent. */
     static function drop(int $id): void
     {
-        unset(self::$full[$id], self::$each[$id], self::$before[$id], self::$rest[$id], self::$bytes[$id], self::$end[$id], self::$told[$id]);
+        unset(self::$full[$id], self::$later[$id], self::$sent[$id], self::$each[$id], self::$before[$id], self::$rest[$id], self::$bytes[$id], self::$end[$id], self::$told[$id]);
     }
 
     /** This process leaves: pushd gets what it has room for, whoever waits for more is closed. */

@@ -127,6 +127,7 @@ namespace Pushd {
             $this->server = $server;
             $this->ports = self::$all = $ports;
             Conns::$told = true;
+            Outbox::$most = \PHP_INT_MAX; // Swoole has somebody who sends while the callback runs
             if (\PHP_VERSION_ID >= 80100) {
                 Fibers::$again = true;
                 Fibers::$on = (bool)($server->setting['enable_coroutine'] ?? true);
