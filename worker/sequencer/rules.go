@@ -38,13 +38,14 @@ func (s *Sequencer) rulesNow() map[string]string {
 func (h *sharedStore) doubts(at worker.LogStart) (read uint64) {
 	s := h.s
 	before, known := s.readRules()
+	h.switched = map[string]bool{}
 	note := rulesNote{Rules: s.rulesNow(), Epoch: at.Epoch, Doubt: map[string]uint64{}}
 	for app, rules := range note.Rules {
 		doubt := uint64(0)
 		switch {
 		case !known:
 		case before.Rules[app] != rules:
-			doubt = at.Last
+			doubt, h.switched[app] = at.Last, true
 		case before.Epoch == at.Epoch:
 			doubt = before.Doubt[app]
 		}

@@ -283,7 +283,7 @@ func (s *Sequencer) Roster([]string) {
 
 // stand tells all where the sequences are.
 func (s *Sequencer) stand() {
-	if s.env.Channels.Ordered() == nil {
+	if s.env.Channels.Ordered() == nil || s.store.begins() {
 		return
 	}
 	if s.store.away() {

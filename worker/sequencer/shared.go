@@ -26,11 +26,15 @@ type sharedStore struct {
 	live    bool          // all that there was before has come
 	why     string        // it takes nothing; "" = it does
 	waiting []ahead
+	held    []*worker.Publication // that came before the log was reached
+	reached bool                  // the log, by this process, or nobody waits for it any more
 	strays  strays
-	seen    uint64           // offset of the last entry, of the process before at first; see pass
-	last    uint64           // that the log had when it began to be read
-	here    func() time.Time // this machine's clock, for waits
-	apart   time.Duration    // by which the log's clock is ahead of it
+	// switched are the apps in which other channels have a history than in the process before.
+	switched map[string]bool
+	seen     uint64           // offset of the last entry, of the process before at first; see pass
+	last     uint64           // that the log had when it began to be read
+	here     func() time.Time // this machine's clock, for waits
+	apart    time.Duration    // by which the log's clock is ahead of it
 }
 
 // ahead is who has come with a position that has not been reached here: from
@@ -78,6 +82,7 @@ func (h *sharedStore) open(o options) (err error) {
 		Replicas: o.Replicas, Channel: most, MinAge: s.env.Channels.MinAge(),
 		Begin: h.follows, Lost: h.lost, Entry: h.entry, Live: h.caughtUp, Away: h.setAway,
 	})
+	s.env.After(askWait, h.gaveUp)
 	return err
 }
 
@@ -100,9 +105,10 @@ func (h *sharedStore) draw(app string) history.Epoch {
 func (h *sharedStore) ready()                     {}
 func (h *sharedStore) note(func(b []byte) []byte) {}
 func (h *sharedStore) keeps() bool                { return h.s.env.Channels.Ordered() != nil }
+func (h *sharedStore) begins() bool               { return !h.reached }
 func (h *sharedStore) away() bool                 { return h.keeps() && (!h.live || h.why != "") }
 func (h *sharedStore) disk() diskCounts           { return diskCounts{} }
-func (h *sharedStore) leave()                     { h.log.Close(); h.end() }
+func (h *sharedStore) leave()                     { h.release(); h.log.Close(); h.end() }
 
 // end leaves to the next process what no log knows.
 func (h *sharedStore) end() {
@@ -177,6 +183,9 @@ func (s *Sequencer) lostUpTo(app string, offset uint64) {
 func (h *sharedStore) setAway(reason string) {
 	s := h.s
 	h.why = reason
+	if reason == "" && h.live {
+		h.release()
+	}
 	s.stand()
 }
 
@@ -184,6 +193,9 @@ func (h *sharedStore) setAway(reason string) {
 func (h *sharedStore) caughtUp() {
 	s := h.s
 	h.live, h.seen = true, max(h.seen, h.last)
+	if h.why == "" {
+		h.release()
+	}
 	s.stand()
 }
 
@@ -215,6 +227,9 @@ func (h *sharedStore) entry(e *worker.LogEntry) {
 	last := &s.shardsOf(app)[worker.Shard(e.Scope, e.Target)]
 	st := &worker.Stamp{Stamp: s.rings.Take(app, e.Target, e.Offset, kind, e.Data, e.Time, h.full), Before: *last}
 	*last = max(*last, e.Offset)
+	if fresh && !h.live && h.switched[app] {
+		h.pass(e) // to who was there before, and has no position to ask from; with one he is told
+	}
 	if h.live {
 		s.publish(worker.Publication{
 			Kind: e.Kind, Scope: e.Scope, Target: e.Target, Binary: e.Binary, Except: e.Except, Data: e.Data, Reply: e.Reply, Stamp: st,
@@ -230,8 +245,37 @@ func (h *sharedStore) pass(e *worker.LogEntry) {
 	})
 }
 
-// add gives a message to the log.
+// maxHeld bounds what waits for the log to be reached, as the log does what waits there.
+const maxHeld = 4096
+
+// add gives a message to the log. A process that takes the place of another reaches it
+// after a moment, for which messages wait.
 func (h *sharedStore) add(p *worker.Publication) {
+	if h.reached || len(h.held) == maxHeld {
+		h.give(p)
+		return
+	}
+	h.held = append(h.held, p)
+}
+
+// gaveUp no longer waits for the log to be reached.
+func (h *sharedStore) gaveUp() {
+	if !h.reached {
+		h.release()
+		h.s.stand()
+	}
+}
+
+// release gives to the log what has waited, in its order.
+func (h *sharedStore) release() {
+	list := h.held
+	h.held, h.reached = nil, true
+	for _, p := range list {
+		h.give(p)
+	}
+}
+
+func (h *sharedStore) give(p *worker.Publication) {
 	s := h.s
 	if h.why != "" || h.epoch == 0 {
 		s.answer(p, worker.Numbered{Failed: worker.ErrUnavailable.Error() + ": " + h.why})

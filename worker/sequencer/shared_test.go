@@ -2,6 +2,7 @@ package sequencer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,14 +12,19 @@ import (
 	"github.com/pushd/pushd/worker/history"
 )
 
-// stillLog is a log that nobody adds to.
-type stillLog struct{ worker.SharedLog }
-
-func (stillLog) State() (uint64, string) { return 0, "" }
-func (stillLog) Close()                  {}
-
 // playedLog is a log that a test plays.
-type playedLog struct{ worker.SharedLogOptions }
+type playedLog struct {
+	worker.SharedLog
+	worker.SharedLogOptions
+	added []string // texts, which are never answered
+}
+
+func (*playedLog) State() (uint64, string) { return 0, "" }
+func (*playedLog) Close()                  {}
+
+func (l *playedLog) Append(p *worker.Publication, _ time.Duration, _ func(history.Position, bool, error)) {
+	l.added = append(l.added, string(p.Data))
+}
 
 // follows starts a process that follows a log.
 func follows(t *testing.T, dir string, now func() time.Time) (*process, *playedLog) {
@@ -28,7 +34,7 @@ func follows(t *testing.T, dir string, now func() time.Time) (*process, *playedL
 	env.Options = []worker.Options{worker.Options(`{"memory":1000000,"store":"jetstream"}`)}
 	env.OpenLog = func(o worker.SharedLogOptions) (worker.SharedLog, error) {
 		log.SharedLogOptions = o
-		return stillLog{}, nil
+		return log, nil
 	}
 	env.Now = now
 	p.Sequencer, p.timers = &Sequencer{}, nil
@@ -61,6 +67,37 @@ func (p *process) told(channel string) (texts string, stands uint64) {
 	}
 	p.out = nil
 	return strings.Join(list, " "), stands
+}
+
+// TestWaitsForTheLog: what is published while a process has not reached the log yet goes
+// there as soon as it has, and the workers are not told before that it is away.
+func TestWaitsForTheLog(t *testing.T) {
+	p, log := follows(t, t.TempDir(), time.Now)
+	log.Away("not yet")
+	p.Roster(nil)
+	p.say("room", "1")
+	p.say("room", "2")
+	if len(log.added) > 0 || len(p.out) > 0 {
+		t.Errorf("added %q, told %+v", log.added, p.out)
+	}
+	log.Begin(worker.LogStart{Epoch: history.Draw(7), Channel: 9, Now: time.Now()})
+	log.Live()
+	log.Away("")
+	p.say("room", "3")
+	if want := []string{"1", "2", "3"}; !slices.Equal(log.added, want) {
+		t.Errorf("added %q", log.added)
+	}
+
+	p, log = follows(t, t.TempDir(), time.Now)
+	log.Away("not yet")
+	p.say("room", "1")
+	p.tick() // that is all the time there is
+	if why := p.answers["r"].Failed; !strings.Contains(why, "not yet") || len(log.added) > 0 {
+		t.Errorf("answered %q, added %q", why, log.added)
+	}
+	if len(p.out) != 1 || p.out[0].Kind != worker.KindStand {
+		t.Errorf("told %+v", p.out)
+	}
 }
 
 // TestLostOnTheWay: what went from the log before it was read is told to nobody for
@@ -140,6 +177,28 @@ func TestPassesOnce(t *testing.T) {
 	log.entry(7, "plain", "7", now)
 	want(p, "7")
 	p.Stop()
+}
+
+// TestSwitchedOn: a process gives a history to channels in which clients are who have no
+// position to come back with. What nobody has published here reaches them all the same.
+func TestSwitchedOn(t *testing.T) {
+	dir, now, epoch := t.TempDir(), time.Now(), history.Draw(7)
+	p, _ := follows(t, dir, time.Now)
+	p.writeRules(&rulesNote{Rules: map[string]string{"": "none"}, Epoch: epoch, Read: 2})
+	p, log := follows(t, dir, time.Now)
+	log.Begin(worker.LogStart{Epoch: epoch, Last: 4, Channel: 9, Now: now})
+	for n := range 4 {
+		log.entry(n+1, "room", fmt.Sprint(n+1), now)
+	}
+	if texts, _ := p.told("room"); texts != "3 4" {
+		t.Errorf("told %q", texts)
+	}
+	log.Live()
+	log.entry(5, "room", "5", now)
+	if texts, _ := p.told("room"); texts != "5" {
+		t.Errorf("told %q", texts)
+	}
+	p.want("room", history.Position{Epoch: epoch, Offset: 3}, "(age)")
 }
 
 // TestStrayIsDoubted: after a message without a position nobody is told that he has missed

@@ -36,6 +36,8 @@ type store interface {
 	purge(q *worker.HistoryPurge, answer func([]byte, error))
 	// away reports whether nothing can be numbered now.
 	away() bool
+	// begins reports that it is not known yet where the sequences are.
+	begins() bool
 	disk() diskCounts
 	// behind is how many messages are on their way here from where the order is.
 	behind() uint64
@@ -163,6 +165,7 @@ func (m *memoryStore) note(func(b []byte) []byte) {}
 func (m *memoryStore) early(history.Want) bool    { return false }
 func (m *memoryStore) stray(string)               {}
 func (m *memoryStore) away() bool                 { return false }
+func (m *memoryStore) begins() bool               { return false }
 func (m *memoryStore) disk() diskCounts           { return diskCounts{} }
 
 func (m *memoryStore) read(q *worker.HistoryQuery, answer func([]byte, error)) {
