@@ -40,6 +40,11 @@ func openProgram(path string) (*program, error) {
 		}
 		return nil, fmt.Errorf("%w%s", err, hint)
 	}
+	var begins [2]byte
+	if _, err := f.ReadAt(begins[:], 0); err == nil && string(begins[:]) == "#!" {
+		f.Close()
+		return nil, fmt.Errorf("%s is a script: put the program itself there, or a link to it, since all processes of a generation run from that one file", path)
+	}
 	return &program{path: path, file: f}, nil
 }
 

@@ -239,6 +239,13 @@ func TestProgramSame(t *testing.T) {
 	if !a.same(a) || !a.same(b) || a.same(c) || a.same(d) {
 		t.Error(a.same(a), a.same(b), a.same(c), a.same(d))
 	}
+	script := filepath.Join(dir, "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec pushd \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openProgram(script); err == nil || !strings.Contains(err.Error(), "is a script: put the program itself there") {
+		t.Errorf("a script: %v", err)
+	}
 	if _, err := openProgram("/tmp/go-build1/x/exe/main"); err == nil || !strings.Contains(err.Error(), "go run") {
 		t.Errorf("a vanished binary of go run: %v", err)
 	}

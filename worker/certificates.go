@@ -9,8 +9,22 @@ import (
 	"github.com/pushd/pushd/protocol/certs"
 )
 
-// TLS says what certificates the TLS listeners of a group have and what they speak.
+// TLS says what certificates the TLS listeners of a group have and what they speak. Its
+// fields:
+//
+//	Certificates     []TLSFiles // chosen by the name that a client asks for; the first for all others
+//	MinVersion       string     // "1.2", the default, or "1.3"
+//	ClientCA         string     // file of authorities: clients need a certificate of one; "" = they need none
+//	TicketSecretFile string     // at least 32 bytes, alike on all machines; "" = random
+//
+// A group that listens on wss, https, tls, text+tls … needs it, as Worker.TLS.
 type TLS = certs.Settings
+
+// TLSFiles are the files of a certificate and its key, in PEM: Cert, the server's own
+// first and its issuers behind it, and Key. They may be one file. Relative paths count
+// from the working directory. The master reads them, as its own user, and takes over
+// what has changed within a minute, or at a reload.
+type TLSFiles = certs.Files
 
 // CheckTLS finds out whether listeners behind TLS, or that lead there, and the
 // settings for them are there together.

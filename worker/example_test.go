@@ -27,6 +27,19 @@ func ExampleWorker_Go() {
 	}
 }
 
+// A listener behind TLS: w.TLS names the files. The other listeners of the group may do
+// without; Redirect sends their requests to the first.
+func ExampleTLS() {
+	w := worker.New("wss://0.0.0.0:443", "http://0.0.0.0:80")
+	w.TLS = &worker.TLS{
+		Certificates: []worker.TLSFiles{{Cert: "/etc/letsencrypt/live/push.example.com/fullchain.pem", Key: "/etc/letsencrypt/live/push.example.com/privkey.pem"}},
+		MinVersion:   "1.3",
+	}
+	w.Redirect = worker.RedirectHTTPS
+	w.OnMessage = func(c *worker.Conn, m worker.Message) { _ = c.Send(m) }
+	// cmd.Run(w) as ever
+}
+
 // A net/http handler serves the requests of the port that takes the WebSockets. It
 // may block; what it tells connections goes through Post.
 func ExampleHTTP() {

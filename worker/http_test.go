@@ -415,4 +415,7 @@ func TestTLSClient(t *testing.T) {
 	if got := s.stats().HandshakesRefused["tls"]; got != 1 {
 		t.Fatalf("counted %d TLS clients, want 1", got)
 	}
+	s.eventually("it is told what to do", func() bool {
+		return strings.Contains(s.log.String(), "wss:// or https:// with tls = {")
+	})
 }

@@ -424,7 +424,7 @@ func TestQueuesOfPostAndGo(t *testing.T) {
 	for range maxTasks {
 		must(t, w.Go(func() { <-hold }))
 	}
-	if err := w.Go(func() {}); !errors.Is(err, ErrBusy) {
+	if err := w.Go(func() {}); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "under way in Go") {
 		t.Fatalf("too many goroutines: %v", err)
 	}
 	close(hold)

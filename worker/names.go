@@ -15,7 +15,9 @@ import (
 // What follows has its place in a package below, where it is described, and is named
 // here for programs, which need this package alone.
 
-// What a config says of a group.
+// What a config says of a group, and a program may set before cmd.Run: a Worker has the
+// fields of Settings. For them, with their defaults: go doc -all
+// github.com/pushd/pushd/worker/settings
 type (
 	Settings     = settings.Settings
 	SettingError = settings.Error

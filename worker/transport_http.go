@@ -113,7 +113,7 @@ func (c *Conn) request(rd *http.Reader, p []byte, lim *http.Limits) (rest []byte
 func (c *Conn) malformed(err error) {
 	if errors.Is(err, http.ErrTLS) {
 		c.loop.refused("tls", c.peer(), "a TLS client at a port without TLS: let it use ws:// or http:// "+
-			"(forceTLS: false in pusher-js and Echo), or put a TLS proxy in front (docs/proxy.md)")
+			"(forceTLS: false in pusher-js and Echo), or listen on wss:// or https:// with tls = { cert, key }, or have a proxy in front that ends TLS (docs/proxy.md)")
 		c.loop.emit(c, func(dst []byte) []byte { return append(dst, http.TLSAlert...) })
 		c.loop.finishAfter(c, stageDrain)
 		return

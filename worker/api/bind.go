@@ -8,8 +8,8 @@ import (
 )
 
 // CheckBind says whether a listener of the broker process may be opened. A unix
-// socket or loopback address may; any other needs a key, and, since pushd has
-// no TLS yet, an explicit insecure = true. section names the config table for
+// socket or loopback address may; any other needs a key, and, where it does not speak
+// TLS, an explicit insecure = true. section names the config table for
 // the error, e.g. "[api]" or "[[ingest]]"; listen is its address with or
 // without a scheme.
 func CheckBind(section, listen string, hasKey, insecure bool) error {

@@ -8,7 +8,7 @@ import (
 // Errors of Post and Do.
 var (
 	ErrStopped = errors.New("worker has stopped")
-	ErrBusy    = errors.New("worker is too busy: its queue of posted functions is full")
+	ErrBusy    = errors.New("worker is too busy: as many functions as it takes have been posted (65,536), or are under way in Go (1,024)")
 )
 
 // tasks are how other goroutines reach the loop: a queue, and an eventfd in
