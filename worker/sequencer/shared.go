@@ -23,6 +23,7 @@ type sharedStore struct {
 	log     worker.SharedLog
 	full    int           // messages of a channel that the log keeps at most
 	epoch   history.Epoch // 0 = the log has not been reached yet
+	former  history.Epoch // the one before, 0 = none in this process
 	live    bool          // all that there was before has come
 	why     string        // it takes nothing; "" = it does
 	waiting []ahead
@@ -142,7 +143,10 @@ func (h *sharedStore) says() string {
 // follows begins with nothing, at a place of the log.
 func (h *sharedStore) follows(at worker.LogStart) {
 	s := h.s
-	h.epoch, h.live, h.full, h.last = at.Epoch, false, at.Channel, at.Last
+	if at.Epoch != h.epoch {
+		h.former, h.epoch = h.epoch, at.Epoch
+	}
+	h.live, h.full, h.last = false, at.Channel, at.Last
 	if !at.Now.IsZero() {
 		h.apart += at.Now.Sub(s.env.Now())
 	}
@@ -331,11 +335,19 @@ func (h *sharedStore) early(w history.Want) bool {
 	return true
 }
 
-// ahead reports whether a position has not been reached here.
+// ahead reports whether a position has not been reached here. One of an epoch that
+// is not known may be of a node that follows a new log already: who goes to and fro
+// between the two would be told so by each at once, for seconds.
 func (h *sharedStore) ahead(channel string, p history.Position) bool {
 	s := h.s
 	now := s.rings.Now(s.env.Apps.Of(channel))
-	return p.Epoch == now.Epoch && p.Offset > now.Offset
+	switch p.Epoch {
+	case now.Epoch:
+		return p.Offset > now.Offset
+	case 0, history.Stranger, h.former:
+		return false
+	}
+	return true
 }
 
 // lookAhead lets those join whose position has been reached, or who have waited

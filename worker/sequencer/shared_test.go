@@ -230,6 +230,34 @@ func TestStrayIsDoubted(t *testing.T) {
 	p.want("room", after(4), "")
 }
 
+// TestWhoIsAhead: who comes from a node that has read more, or follows a new log already,
+// is kept back, and nobody else.
+func TestWhoIsAhead(t *testing.T) {
+	now, one, two, three := time.Now(), history.Draw(1), history.Draw(2), history.Draw(3)
+	p, log := follows(t, t.TempDir(), time.Now)
+	want := func(epoch history.Epoch, offset uint64, ahead bool) {
+		t.Helper()
+		at := history.Position{Epoch: epoch, Offset: offset}
+		if got := p.store.early(history.Want{Conn: "c", Channel: "room", After: at}); got != ahead {
+			t.Errorf("%v is kept back: %v, want %v", at, got, ahead)
+		}
+	}
+	log.Begin(worker.LogStart{Epoch: one, Channel: 9, Now: now})
+	log.Live()
+	log.entry(1, "room", "1", now)
+	want(one, 1, false)
+	want(one, 2, true)
+	want(two, 1, true)
+	want(history.Stranger, 1, false)
+	want(0, 0, false)
+	log.Begin(worker.LogStart{Epoch: two, Channel: 9, Now: now})
+	log.Begin(worker.LogStart{Epoch: two, Channel: 9, Now: now}) // read again
+	log.Live()
+	want(two, 0, false)
+	want(one, 2, false) // of the log before
+	want(three, 1, true)
+}
+
 // early has somebody come to the room.
 func (p *process) early(at history.Position) {
 	p.store.early(history.Want{Conn: "c", Channel: "room", After: at})
