@@ -169,6 +169,7 @@ func TestOneJudgementOfTheDataDir(t *testing.T) {
 		channels = "[[channel]]\nmatch = \"a\"\nhistory = 1\n"
 		app      = "[[app]]\nid = \"1\"\nkey = \"k\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n"
 	)
+	hooked := app + "webhooks = [{ url = \"http://127.0.0.1:1/\" }]\n"
 	for name, tc := range map[string]struct{ key, config, needed string }{
 		"nothing":           {key, "", ""},
 		"history in memory": {key, channels, ""},
@@ -176,7 +177,8 @@ func TestOneJudgementOfTheDataDir(t *testing.T) {
 		"the key":           {"PUSHD_API_KEY=", "", "needed for the key of the HTTP API"},
 		"history":           {key, disk + channels, `needed for [history] store = "disk"`},
 		"a user":            {key, "[broker]\nuser = \"nobody\"\n", "needed for [broker] user"},
-		"webhooks":          {key, app + "webhooks = [{ url = \"http://127.0.0.1:1/\" }]\n", "needed for webhooks"},
+		"webhooks":          {key, hooked, "needed for webhooks"},
+		"webhooks, a file":  {key, hooked, "other/webhooks is no folder; it is needed for webhooks"},
 	} {
 		if name == "a user" && os.Geteuid() != 0 {
 			continue
@@ -191,7 +193,15 @@ func TestOneJudgementOfTheDataDir(t *testing.T) {
 					t.Errorf("%s: %d %s%s", verb, r.Code, r.Stdout, r.Stderr)
 				}
 			}
-			nowhere := func() { s.WriteConfig("data_dir = \"/proc/nope\"\n" + twoWorkers + tc.config) }
+			dir := "/proc/nope"
+			if name == "webhooks, a file" {
+				dir = "other"
+				if err := os.Mkdir(filepath.Join(s.Dir, dir), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				write(t, filepath.Join(s.Dir, dir, "webhooks"), "")
+			}
+			nowhere := func() { s.WriteConfig(fmt.Sprintf("data_dir = %q\n", dir) + twoWorkers + tc.config) }
 			if tc.needed != "" {
 				s.MustRun("start", "-d")
 				before := s.Status().Master.PID

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/pushd/pushd/cmd/config"
@@ -20,14 +21,21 @@ func (p *Program) dataFor(cfg *config.Config) string {
 	switch {
 	case cfg.API.Key == "" && errors.Is(err, fs.ErrNotExist):
 		return forKey
-	case slices.ContainsFunc(cfg.Apps, func(a config.App) bool { return len(a.Webhooks) > 0 }):
-		return "webhooks"
+	case hooked(cfg):
+		return forHooks
 	case cfg.History.Store == "disk" && p.ordered(cfg):
 		return `[history] store = "disk"`
 	case cfg.Broker.User != "" && os.Geteuid() == 0:
 		return "[broker] user, to whom it is given"
 	}
 	return ""
+}
+
+// forHooks is said of the events that wait there, in a folder of their own.
+const forHooks = "webhooks"
+
+func hooked(cfg *config.Config) bool {
+	return slices.ContainsFunc(cfg.Apps, func(a config.App) bool { return len(a.Webhooks) > 0 })
 }
 
 // ordered reports whether a channel may have a history.
@@ -44,7 +52,11 @@ func (p *Program) dataWritable(cfg *config.Config) error {
 	if what == "" {
 		return nil
 	}
-	if err := master.Writable(cfg.DataDir); err != nil {
+	err := master.Writable(cfg.DataDir)
+	if err == nil && hooked(cfg) {
+		what, err = forHooks, master.Writable(filepath.Join(cfg.DataDir, "webhooks"))
+	}
+	if err != nil {
 		return fmt.Errorf("%w; it is needed for %s (data_dir, or PUSHD_DATA_DIR in the environment, names another)", err, what)
 	}
 	return nil
