@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"fmt"
 	"runtime/debug"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -187,23 +186,6 @@ func (l *loop) contain(callback string, c *Conn) {
 	}
 	l.mark = now
 }
-
-func (l *loop) panicked(callback string, c *Conn, r any, stack []byte) {
-	l.panics.Add(1)
-	if log := &l.counts.panicLog; log.allow(l.now) {
-		attrs := []any{"callback", callback, "panic", fmt.Sprint(r), "stack", string(stack), "more", log.taken()}
-		if c != nil {
-			attrs = append(attrs, "connection", c.ID())
-		}
-		l.log.Error("callback panicked", attrs...)
-	}
-	if c != nil {
-		l.closeConn(c, 1011, internalError, ErrPanic)
-	}
-}
-
-// internalError is all that clients are told of a panic.
-const internalError = "internal error"
 
 // containProtocol is contain for what calls the methods of a protocol of the
 // program's own on behalf of c. Once for all that one read has brought, or for all

@@ -29,6 +29,7 @@ func paper(tb testing.TB) *loop {
 	w.Limits.MaxBody, w.Limits.MaxMessage = 4096, 4096
 	l := &loop{w: w, hub: hub.New[*Conn](), log: slog.New(slog.DiscardHandler), reactor: reactor.NewMemory[*Conn](time.Hour, time.Now())}
 	l.counts.refusedLog = map[string]*rateLimit{}
+	l.counts.culprits = map[culprit]*repeats{}
 	for _, addr := range w.Listen() {
 		a, err := parseListen(addr)
 		if err != nil {

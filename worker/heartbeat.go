@@ -42,7 +42,7 @@ func (l *loop) beatAgain() {
 	}
 }
 
-// sweep runs once a second while there are connections.
+// sweep runs once a second while there are connections, or panics to tell of.
 func (l *loop) sweep() {
 	now := seconds(l.now)
 	for i, at := range l.conns.deadline {
@@ -55,12 +55,13 @@ func (l *loop) sweep() {
 	l.admitAgain()
 	l.secure.giveWay(l)
 	l.forgetVisitors()
+	l.tellPanics()
 	l.secure.ring.Calm()
 	due, untidy := l.tidying.Due(l.conns.len(), l.phase.moving() || l.importing > 0)
 	if due {
 		l.tidying.Tidy(l.post)
 	}
-	if l.conns.len() == 0 && !l.accept.paused && !untidy {
+	if l.conns.len() == 0 && !l.accept.paused && !untidy && len(l.counts.culprits) == 0 {
 		l.beat.timer.Stop()
 		l.beat.timer = nil
 	}

@@ -197,6 +197,7 @@ func (s *serving) shutdown(report bool) error {
 			}
 			return nil
 		})
+		l.tellPanics()
 	})
 	if report {
 		s.report()

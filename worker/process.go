@@ -143,6 +143,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 	}
 	l.log = l.log.With("worker", w.Name, "slot", l.slot)
 	l.counts.refusedLog = map[string]*rateLimit{}
+	l.counts.culprits = map[culprit]*repeats{}
 	l.landing, l.syncs = map[*Conn]func(bool){}, map[string]func(){}
 	l.fan.room = sync.NewCond(&l.fan.mu)
 	if l.heir {

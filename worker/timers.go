@@ -31,7 +31,7 @@ func (l *loop) every(d time.Duration, fn func()) *Timer {
 func (l *loop) schedule(d, period time.Duration, fn func()) *Timer {
 	t := &Timer{l: l}
 	l.wheel.Schedule(&t.t, l.reactor.Now()+d, period, func() {
-		defer l.contain("timer", nil)
+		defer l.contain("timer", t.c)
 		l.progress.Add(1)
 		fn()
 	})
