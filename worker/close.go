@@ -40,6 +40,13 @@ func (l *loop) closeConn(c *Conn, code int, reason string, err error) {
 	l.hearOut(c)
 }
 
+// badCode tells of a close code that is the program's mistake.
+func (l *loop) badCode(c *Conn, code int) {
+	if log := &l.counts.codeLog; log.allow(l.now) {
+		l.log.Error("closed a client with 1011", "connection", c.ID(), "code", code, "hint", ErrCloseCode.Error(), "more", log.taken())
+	}
+}
+
 // hearOut makes sure that the peer's answer to a close frame is read.
 func (l *loop) hearOut(c *Conn) {
 	c.clear(flagPaused | flagHeld)

@@ -22,6 +22,7 @@ var (
 	ErrTimeout     = errors.New("client did not answer the ping in time")
 	ErrHandshake   = errors.New("client did not finish its request in time")
 	ErrPanic       = errors.New("a callback panicked")
+	ErrCloseCode   = errors.New("close code may not be sent: 1000 to 1003, 1007 to 1014 and 3000 to 4999 may, 0 is none")
 	ErrSessionFull = errors.New("session values exceed 64 KiB")
 	ErrSessionKey  = errors.New("key of a session value has a NUL byte")
 )
@@ -163,23 +164,33 @@ func (c *Conn) Send(m Message) error {
 	return c.loop.send(c, m)
 }
 
-// SendText sends a text message.
+// SendText sends a text message; s is UTF-8, see Message.
 func (c *Conn) SendText(s string) error { return c.Send(Text(s)) }
 
 // SendBinary sends a binary message.
 func (c *Conn) SendBinary(b []byte) error { return c.Send(Binary(b)) }
 
 // Close sends what is queued, then says goodbye: a WebSocket client gets a
-// close frame with code (1000, 3000–4999 and the registered ones) and at most
-// 123 bytes of reason, others the end of the stream. Calls after the first do
-// nothing.
+// close frame with code and at most 123 bytes of reason, others the end of the
+// stream. Calls after the first do nothing.
+//
+// Codes are 1000 and 3000 to 4999, the registered ones (1001 to 1003, 1007 to
+// 1014), and 0 for a frame without any, as which those that are never sent go
+// (1005, 1006, 1015). Clients take any other for a broken protocol: it is logged,
+// and 1011 goes out.
 func (c *Conn) Close(code int, reason string) {
-	if !c.datagram() {
-		c.loop.closeConn(c, code, reason, nil)
+	if c.datagram() {
+		return
 	}
+	if !websocket.MayClose(code) {
+		c.loop.badCode(c, code)
+		code = int(websocket.CloseInternal)
+	}
+	c.loop.closeConn(c, code, reason, nil)
 }
 
-// Join makes the connection a member of channel; twice is once. With From, After
+// Join makes the connection a member of channel; twice is once, and an empty name is
+// no channel: nothing happens. With From, After
 // or Last the channel's history is asked for first: the join takes place when it
 // answers, at one place in the channel's messages, and OnRecovery tells of it.
 // Until then, and across a reload, the connection is Joining; it asks for a
@@ -190,7 +201,7 @@ func (c *Conn) Close(code int, reason string) {
 // with the answer.
 func (c *Conn) Join(channel string, from ...JoinOption) {
 	switch {
-	case !c.open():
+	case !c.open() || channel == "":
 	case len(from) > 0:
 		c.loop.joinFrom(c, channel, from[0])
 	default:
@@ -222,8 +233,8 @@ func (c *Conn) CountChannels() int { return c.groups.Len(hub.Channel) }
 // InChannel reports whether the connection has joined channel.
 func (c *Conn) InChannel(channel string) bool { return c.groups.Has(hub.Channel, channel) }
 
-// Bind gives the connection to a user, in place of the one before. A user may
-// have many connections.
+// Bind gives the connection to a user, in place of the one before; "" is none. A user
+// may have many connections.
 func (c *Conn) Bind(uid string) {
 	c.Unbind()
 	if c.open() && uid != "" {

@@ -28,10 +28,10 @@ type counters struct {
 	closedBy     tally // by key of the config
 	turns        turns
 
-	acceptLog, slowLog, gapLog, rateLog rateLimit
-	rates                               rates
-	refusedLog                          map[string]*rateLimit // by cause
-	culprits                            map[culprit]*repeats  // of panics
+	acceptLog, slowLog, gapLog, rateLog, codeLog rateLimit
+	rates                                        rates
+	refusedLog                                   map[string]*rateLimit // by cause
+	culprits                                     map[culprit]*repeats  // of panics
 
 	dateAt uint32 // second in which dateText was made
 	dateIs string

@@ -1,12 +1,14 @@
 package worker
 
+import "github.com/pushd/pushd/protocol/websocket"
+
 // What a program publishes goes to the broker's queue, on the loop, and nowhere else: no
 // member of this process gets it before it has come back, so that all processes see one
 // publisher's messages in one order. Number and publisher are set by the broker's client
 // when it is sent; until then a publication belongs to the queue, its Data with it.
 //
-// What is refused here has no effect at all: ErrTooLarge, ErrUnavailable, or the
-// broker's own ErrBrokerBusy and ErrBrokerAway. Counted is what was handed on to it.
+// What is refused here has no effect at all: ErrTooLarge, ErrNoName, ErrUnavailable, or
+// the broker's own ErrBrokerBusy and ErrBrokerAway. Counted is what was handed on to it.
 
 // publish hands a publication to the broker; it comes back to this process's
 // own members by the same way as to all others.
@@ -76,17 +78,32 @@ func (l *loop) publishNumbered(list []ChannelMessage, done func([]Numbered, bool
 	})
 }
 
-// takes says why a message of a channel with history cannot be numbered now.
+// takes says why a message cannot be published: for whom there can be nobody, or of a
+// channel with history, when it cannot be numbered now.
 func (l *loop) takes(p *Publication) error {
+	if !hasName(p.Scope, p.Target) {
+		return ErrNoName
+	}
 	if l.recall.away && !p.Unkept && p.Kind == KindMessage && p.Scope == ScopeChannel && l.hasHistory(p.Target) {
 		return ErrUnavailable
 	}
 	return nil
 }
 
+// hasName reports whether what needs a name has one.
+func hasName(scope Scope, target string) bool {
+	return target != "" || scope != ScopeChannel && scope != ScopeUID
+}
+
 // kick closes the target's connections, wherever they are, in the order of what is
 // published to the same target: what was said before reaches them before they go.
 func (l *loop) kick(scope Scope, target string, code int, reason string) error {
+	if !websocket.MayClose(code) {
+		return ErrCloseCode
+	}
+	if !hasName(scope, target) {
+		return ErrNoName
+	}
 	return l.broker.Publish(&Publication{
 		Kind: KindKick, Scope: scope, Target: target, Shard: Shard(scope, target),
 		Code: uint16(code), Data: []byte(reason),

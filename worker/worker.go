@@ -9,6 +9,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -139,13 +140,16 @@ func (w *Worker) Generation() int { return w.loop.generation }
 // another one over: OnImport runs, if not at once. Any goroutine.
 func (w *Worker) Heir() bool { return w.loop.heir }
 
-// Message is what a client sends or is sent.
+// Message is what a client sends or is sent. A WebSocket's text is UTF-8: what comes
+// in is looked at, what goes out is not, since that would cost each message for the
+// mistake of a few. Browsers close the connection for text that is not UTF-8; other
+// bytes go as Binary.
 type Message struct {
 	Data   []byte
 	Binary bool // WebSocket opcode; protocols without one ignore it
 }
 
-// Text returns a text message.
+// Text returns a text message; s is UTF-8, see Message.
 func Text(s string) Message { return Message{Data: []byte(s)} }
 
 // Binary returns a binary message.
@@ -226,6 +230,9 @@ func (t *Timer) Stop() bool {
 	return t.l.wheel.Stop(&t.t)
 }
 
+// ErrNoName is of a publication or kick without a channel or user.
+var ErrNoName = errors.New("the name of the channel or user is empty")
+
 // Errors of Post and Go.
 var (
 	ErrStopped = reactor.ErrStopped
@@ -291,8 +298,9 @@ func ExceptID(ids ...string) Option { return Option{except: ids} }
 // Publish sends m to every member of channel in every process, in order per
 // publisher and channel, exactly once while the broker is there. It does not
 // wait: members in this process get it by way of the broker too. Errors:
-// ErrBrokerBusy, ErrBrokerAway, ErrTooLarge, and ErrUnavailable for a channel with
-// history while the store that the nodes share takes nothing; then nobody gets it.
+// ErrBrokerBusy, ErrBrokerAway, ErrTooLarge, ErrNoName, and ErrUnavailable for a
+// channel with history while the store that the nodes share takes nothing; then
+// nobody gets it.
 func (w *Worker) Publish(channel string, m Message, opts ...Option) error {
 	return w.loop.publish(KindMessage, ScopeChannel, channel, m, opts)
 }
@@ -347,12 +355,13 @@ func (w *Worker) Broadcast(m Message, opts ...Option) error {
 }
 
 // KickUID closes every connection bound to uid, in all processes, with a
-// WebSocket close code and a reason of at most 123 bytes.
+// WebSocket close code and a reason of at most 123 bytes, as Conn.Close does.
+// Errors: ErrCloseCode, ErrNoName, ErrBrokerBusy, ErrBrokerAway.
 func (w *Worker) KickUID(uid string, code int, reason string) error {
 	return w.loop.kick(ScopeUID, uid, code, reason)
 }
 
-// KickConn closes the connection with that id, wherever it is.
+// KickConn closes the connection with that id, wherever it is. As KickUID.
 func (w *Worker) KickConn(id string, code int, reason string) error {
 	return w.loop.kick(ScopeConn, id, code, reason)
 }

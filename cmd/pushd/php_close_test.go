@@ -43,3 +43,22 @@ func TestPHPClosedOnce(t *testing.T) {
 		t.Errorf("onClose has run %d times:\n%s", n, s.Log())
 	}
 }
+
+// TestPHPCloseCodes: one that clients take for a broken protocol becomes 1011, and the
+// log says so; none by the program is 1000.
+func TestPHPCloseCodes(t *testing.T) {
+	s, _ := phpServer(t, `<?php
+$s = new Swoole\WebSocket\Server('127.0.0.1', 2346);
+$s->on('message', fn ($s, $f) => $s->disconnect($f->fd, (int)$f->data, 'why'));
+$s->start();
+`)
+	s.MustRun("start", "-d")
+	for code, want := range map[string]int{"1000": 1000, "4999": 4999, "0": 1000, "999": 1011, "2999": 1011, "5000": 1011, "66536": 1011, "-1": 1011} {
+		c := s.Dial("/")
+		c.SendText(code)
+		c.WantClose(want)
+	}
+	if !strings.Contains(s.Log(), "close code may not be sent") {
+		t.Errorf("the log says:\n%s", s.Log())
+	}
+}

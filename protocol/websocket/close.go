@@ -20,6 +20,8 @@ const (
 	CloseInternal       uint16 = 1011
 	CloseRestart        uint16 = 1012
 	CloseTryLater       uint16 = 1013
+
+	closeNoTLS = 1015 // never sent: the TLS handshake failed
 )
 
 // CloseError says why a connection must be failed: send a Close frame with
@@ -75,6 +77,16 @@ func closeEvent(payload []byte) (Event, error) {
 		return Event{}, errReasonUTF8
 	}
 	return Event{Op: Close, Code: code, Data: reason}, nil
+}
+
+// MayClose reports whether AppendClose takes code as it is: one that may stand in a
+// Close frame, or one of those for a frame without.
+func MayClose(code int) bool {
+	switch code {
+	case 0, int(CloseNoStatus), int(CloseAbnormal), closeNoTLS:
+		return true
+	}
+	return code > 0 && code <= 1<<16-1 && validCloseCode(uint16(code))
 }
 
 // validCloseCode reports whether code may stand in a Close frame: the

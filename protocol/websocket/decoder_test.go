@@ -155,6 +155,9 @@ func TestCloseCodes(t *testing.T) {
 		if got := out.code == 0; got != valid {
 			t.Fatalf("code %d: accepted %v, want %v", code, got, valid)
 		}
+		if unsaid := code == 0 || code == 1005 || code == 1006 || code == 1015; MayClose(code) != (valid || unsaid) {
+			t.Fatalf("code %d: MayClose says %v", code, !valid)
+		}
 		if !valid && out.code != 1002 {
 			t.Fatalf("code %d: refused with %d", code, out.code)
 		}

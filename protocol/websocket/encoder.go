@@ -37,10 +37,10 @@ func AppendFrame(dst []byte, op Op, payload []byte) []byte {
 // AppendClose appends a Close frame. A reason that is too long is cut to the
 // last whole character within MaxReason bytes. Code 0, and the codes that
 // exist only inside a program (CloseNoStatus, CloseAbnormal, 1015), give a
-// frame without code and reason.
+// frame without code and reason. Of others MayClose says whether a client takes them.
 func AppendClose(dst []byte, code uint16, reason string) []byte {
 	switch code {
-	case 0, CloseNoStatus, CloseAbnormal, 1015:
+	case 0, CloseNoStatus, CloseAbnormal, closeNoTLS:
 		return appendHeader(dst, finBit|byte(Close), 0)
 	}
 	reason = cutReason(reason)

@@ -148,13 +148,12 @@ func (h *handler) held(p *proc, f wire.Frame) error {
 	return nil
 }
 
-// closeCode allows what may stand in a close frame.
+// closeCode is 1000 where none is given. Which may be sent Conn.Close says.
 func closeCode(code uint16) int {
-	switch {
-	case code >= 3000 && code < 5000, code >= 1000 && code <= 1003, code >= 1007 && code <= 1014:
-		return int(code)
+	if code == 0 {
+		return 1000
 	}
-	return 1000
+	return int(code)
 }
 
 func reason(p []byte) string {

@@ -378,9 +378,10 @@ final class Link
         }
     }
 
-    /** Closes a connection. */
+    /** Closes a connection. A code that has more than the 16 bits of a frame is none that may be sent, whatever its lower ones are. */
     static function end(int $id, int $code = 1000, string $reason = ''): void
     {
+        $code = $code & ~0xffff ? 0xffff : $code;
         if (!self::$leaving && !Outbox::ends($id, $code, $reason)) {
             self::endNow($id, $code, $reason);
         }
