@@ -8,6 +8,19 @@ import (
 	"github.com/pushd/pushd/worker/history"
 )
 
+// asking returns what asks s what follows an offset of epoch 7 in a channel.
+func asking(t *testing.T, s *history.Store) func(name string, offset uint64, want string) {
+	return func(name string, offset uint64, want string) {
+		t.Helper()
+		a := s.From("", name, history.Position{Epoch: 7, Offset: offset}, 1<<20, 1)
+		got := a.Reason.String()
+		a.Each(func(m history.Message) { got += " " + string(m.Data) })
+		if got != want {
+			t.Errorf("%s after %d: %q, want %q", name, offset, got, want)
+		}
+	}
+}
+
 // TestFollow loads what others have numbered, from the middle on, and asks from
 // everywhere: what may be missing is never taken for whole.
 func TestFollow(t *testing.T) {
@@ -27,15 +40,7 @@ func TestFollow(t *testing.T) {
 	if now := s.Now(""); now != (history.Position{Epoch: 7, Offset: 100}) {
 		t.Errorf("it is at %v", now)
 	}
-	ask := func(name string, offset uint64, want string) {
-		t.Helper()
-		a := s.From("", name, history.Position{Epoch: 7, Offset: offset}, 1<<20, 1)
-		got := a.Reason.String()
-		a.Each(func(m history.Message) { got += " " + string(m.Data) })
-		if got != want {
-			t.Errorf("%s after %d: %q, want %q", name, offset, got, want)
-		}
-	}
+	ask := asking(t, s)
 	ask("some", 28, "age") // 29 may have been one that is gone
 	ask("some", 29, " 30 70")
 	ask("some", 100, "")
@@ -76,15 +81,7 @@ func TestLost(t *testing.T) {
 			s.Take("", name, offset, history.Text, []byte(fmt.Sprint(offset)), 1, full)
 		}
 	}
-	ask := func(name string, offset uint64, want string) {
-		t.Helper()
-		a := s.From("", name, history.Position{Epoch: 7, Offset: offset}, 1<<20, 1)
-		got := a.Reason.String()
-		a.Each(func(m history.Message) { got += " " + string(m.Data) })
-		if got != want {
-			t.Errorf("%s after %d: %q, want %q", name, offset, got, want)
-		}
-	}
+	ask := asking(t, s)
 	take("full", 1, 2)
 	take("some", 3)
 	take("none", 4)
