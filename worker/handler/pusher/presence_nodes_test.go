@@ -133,3 +133,69 @@ func TestPresenceOverNodes(t *testing.T) {
 		t.Errorf("webhooks were told\n%q, want\n%q", got, want)
 	}
 }
+
+// TestWebhooksOverARestart: a user of a node that starts again, who is back on that
+// node or on the other one, is there for webhooks too, and has never come twice.
+func TestWebhooksOverARestart(t *testing.T) {
+	url := nats(t)
+	hooks := &heard{}
+	endpoint := httptest.NewServer(hooks)
+	defer endpoint.Close()
+	var s [2]*pushdtest.Server
+	for i := range s {
+		s[i] = pushdtest.Start(t, pushdtest.Options{
+			Config: strings.Replace(config, "client_events", `webhooks = [ { url = "`+endpoint.URL+`", events = ["member_added", "member_removed"] } ]`+"\nclient_events", 1),
+			Env:    []string{"PUSHD_BROKER_URL=" + url, fmt.Sprintf("PUSHD_CLUSTER_NODE=n%d", i)},
+		})
+	}
+	channels := []string{"presence-1", "presence-2", "presence-3", "presence-4"} // some fall to each node
+	stays, x := join(t, s[0], mainPath), join(t, s[1], mainPath)
+	for _, c := range channels {
+		stays.enter(c, "o")
+	}
+	for _, c := range channels {
+		pushdtest.Eventually(t, "the other node knows of it", func() bool { return users(t, s[1], c) == 1 })
+		x.enter(c, "x")
+	}
+	is := func(what string, there bool) {
+		t.Helper()
+		for _, c := range channels {
+			pushdtest.Eventually(t, what+" in "+c, func() bool { return hooks.last(t, c, "x") == there })
+		}
+	}
+	is("x is there", true)
+	for i, back := range []int{1, 0} {
+		s[1].MustRun("restart", "-d")
+		x = join(t, s[back], mainPath)
+		for _, c := range channels {
+			x.enter(c, "x")
+		}
+		z, name := join(t, s[0], mainPath), fmt.Sprint("z", i)
+		z.enter("presence-z", name)
+		pushdtest.Eventually(t, "webhooks hear of another one", func() bool { return hooks.last(t, "presence-z", name) })
+		z.leave("presence-z") // later than x, who is back
+		pushdtest.Eventually(t, "and of its end", func() bool { return !hooks.last(t, "presence-z", name) })
+		is("x is back", true)
+	}
+	x.Close()
+	is("x is gone", false)
+}
+
+// last is what webhooks were told last of a user; of nothing they are told twice.
+func (h *heard) last(t testing.TB, channel, user string) (there bool) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.told {
+		for event, is := range map[string]bool{"member_added": true, "member_removed": false} {
+			if e != fmt.Sprintf("%s %s %s 0", event, channel, user) {
+				continue
+			}
+			if is == there {
+				t.Fatalf("webhooks were told twice: %q", h.told)
+			}
+			there = is
+		}
+	}
+	return there
+}

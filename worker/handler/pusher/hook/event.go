@@ -18,6 +18,7 @@ type Event struct {
 	SocketID string `json:"socket_id,omitempty"`
 	UserID   string `json:"user_id,omitempty"`
 	Number   bool   `json:"number,omitempty"` // UserID is told as a number; kept beside it for earlier versions
+	Waited   bool   `json:"-"`                // nothing may take it back any more: it goes out at once
 
 	SubscriptionCount int `json:"subscription_count,omitempty"`
 
@@ -80,10 +81,11 @@ type subject struct{ name, channel, user string }
 // held returns the subject under which an event waits, if it is one that may
 // be taken back.
 func (e *Event) held() (subject, bool) {
-	switch e.Name {
-	case "channel_vacated":
+	switch {
+	case e.Waited:
+	case e.Name == "channel_vacated":
 		return subject{e.Name, e.Channel, ""}, true
-	case "member_removed":
+	case e.Name == "member_removed":
 		return subject{e.Name, e.Channel, e.UserID}, true
 	}
 	return subject{}, false

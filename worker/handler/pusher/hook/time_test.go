@@ -160,6 +160,8 @@ func TestHolds(t *testing.T) {
 		"the same user of another channel is another": {nil, []step{{0, []Event{{Name: "member_removed", Channel: "else", UserID: "7"}, added("7")}}},
 			[]string{"0.0: member_added room 7", "3.0: member_removed else 7"}},
 		"twice is once": {nil, []step{{0, []Event{vacated("a"), vacated("a")}}}, []string{"3.0: channel_vacated a"}},
+		"what has waited elsewhere": {nil, []step{{0, []Event{removed("8"), {Name: "member_removed", Channel: "room", UserID: "7", Waited: true}}}},
+			[]string{"0.0: member_removed room 7", "3.0: member_removed room 8"}},
 		"an endpoint for additions only": {[]string{"member_added"}, []step{{0, []Event{removed("7")}}, {s, []Event{added("7")}}, {s, []Event{removed("7")}}, {4 * s, []Event{added("7")}}},
 			[]string{"6.0: member_added room 7"}},
 	} {

@@ -27,6 +27,9 @@ type timing struct {
 	maxBytes int           // estimate, of what waits for one endpoint, and of the inbox
 }
 
+// Hold is how long an event waits that may be taken back.
+const Hold = 3 * time.Second
+
 // backoff is the pause after so many failed attempts in a row, up to a tenth
 // longer, so that several servers do not come back at once.
 func (tm *timing) backoff(failed int) time.Duration {
@@ -39,6 +42,6 @@ func (tm *timing) backoff(failed int) time.Duration {
 
 // defaults are the delays and limits of the package's documentation.
 var defaults = timing{
-	hold: 3 * time.Second, first: time.Second, longest: time.Minute, giveUp: 5 * time.Minute,
+	hold: Hold, first: time.Second, longest: time.Minute, giveUp: 5 * time.Minute,
 	answer: 10 * time.Second, maxBytes: 32 << 20,
 }

@@ -87,6 +87,7 @@ func (k *Keeper) occupied(name string, t *tally) bool {
 func (k *Keeper) settleCounts() {
 	for name, t := range k.counts.changed {
 		t.told, t.occupied, t.seen, t.known = t.n, k.occupied(name, t), false, false
+		k.assume(key{"", name}, false)
 		k.sayCount(name, t)
 	}
 }
@@ -121,6 +122,7 @@ func (k *Keeper) countSoon(wait time.Duration) {
 		k.env.After(wait, func() {
 			c.due = false
 			k.tellCounts()
+			k.payFresh()
 		})
 	}
 }
@@ -160,16 +162,31 @@ func (k *Keeper) tellCount(name string, t *tally, now time.Time) {
 	if app == nil {
 		return
 	}
-	tell := !before.known && k.mirror.tells(name)
-	if tell && !before.occupied && (occupied || before.seen) {
-		k.hook(app.ID, hook.Event{Name: "channel_occupied", Channel: channel})
+	if !before.occupied && (occupied || before.seen) {
+		k.hookAlone(app.ID, hook.Event{Name: "channel_occupied", Channel: channel})
 	}
 	if t.n != before.told {
 		t.since = now
-		k.tellSubscriptions(app, name, channel, t, tell)
+		k.tellSubscriptions(app, name, channel, t, !before.known && k.mirror.tells(name))
 	}
-	if tell && !occupied && (before.occupied || before.seen) {
-		k.hook(app.ID, hook.Event{Name: "channel_vacated", Channel: channel})
+	if !occupied && (before.occupied || before.seen) {
+		k.hookAlone(app.ID, hook.Event{Name: "channel_vacated", Channel: channel})
+	}
+	k.turnedChannel(key{"", name}, t, &before)
+}
+
+// turnedChannel enters into the ledger what has become of a channel.
+func (k *Keeper) turnedChannel(at key, t, before *tally) {
+	switch {
+	case before.known:
+		k.assume(at, false)
+	case t.occupied != before.occupied:
+		k.turned(at, false)
+	case !t.occupied && before.seen: // for a moment
+		t.occupied = true
+		k.turned(at, false)
+		t.occupied = false
+		k.turned(at, false)
 	}
 }
 

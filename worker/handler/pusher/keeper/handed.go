@@ -23,6 +23,7 @@ const handedFile = "keeper-peers.json"
 type handed struct {
 	Nodes map[string]*savedPeer    `json:"nodes,omitempty"`
 	Left  map[string][]savedMember `json:"left,omitempty"` // by room; nobody may know of them any more
+	Owed  []savedDebt              `json:"owed,omitempty"`
 }
 
 // savedPeer is a peer in the file. It has the rooms of which somebody is told.
@@ -47,7 +48,10 @@ func (k *Keeper) saveHanded(dir string) error {
 	if !k.settled || k.young() && !k.mirror.whole() {
 		return nil // the file of the one before still holds, or there is none
 	}
-	h := handed{Nodes: k.savedPeers(), Left: k.orphans()}
+	h := handed{Left: k.orphans(), Owed: k.savedDebts()}
+	if !k.parting { // else the next one begins when they have gone on without it
+		h.Nodes = k.savedPeers()
+	}
 	if k.mirror.node == "" && len(h.Left) == 0 {
 		return nil
 	}
@@ -146,12 +150,13 @@ func (k *Keeper) loadHanded(dir string) error {
 	}
 	for room, members := range h.Left {
 		for _, m := range members {
-			k.tombs = append(k.tombs, func() { k.bury(key{m.ID, room}, &op{Channel: room, User: m.ID, Number: m.Number}) })
+			k.tombs = append(k.tombs, func() { k.mourn(&op{Channel: room, User: m.ID, Number: m.Number}) })
 		}
 	}
 	if k.mirror.node == "" {
 		return nil
 	}
+	k.mirror.heir, k.ledger.taken = len(h.Nodes) > 0, h.Owed
 	for name, s := range h.Nodes {
 		if s != nil {
 			k.restore(k.mirror.peer(name), s)

@@ -57,6 +57,7 @@ type Keeper struct {
 	counts  counts
 	people  people
 	mirror  mirror
+	ledger  ledger
 }
 
 // maxWaiting bounds the changes that wait while the keeper is not settled. A
@@ -82,6 +83,8 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 	k.counts.init()
 	k.people.init()
 	k.mirror.start(env)
+	k.ledger.owed, k.ledger.told = map[key]*debt{}, map[key]told{}
+	k.ledger.untold = map[key]bool{}
 	if env.DataDir != "" {
 		if err := k.loadHeard(env.DataDir); err != nil {
 			env.Log.Warn("presence: a departure of this moment may be told twice, since what was told before cannot be read", "error", err)
@@ -215,9 +218,9 @@ func (k *Keeper) app(name string) (*wire.App, string) {
 	return k.apps[id], channel
 }
 
-// hookOf is hook for what all nodes see and one of them tells.
-func (k *Keeper) hookOf(name, app string, e hook.Event) {
-	if k.mirror.tells(name) {
+// hookAlone is hook for what is in the ledger where there are several nodes.
+func (k *Keeper) hookAlone(app string, e hook.Event) {
+	if k.mirror.node == "" {
 		k.hook(app, e)
 	}
 }

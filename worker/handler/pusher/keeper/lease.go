@@ -203,6 +203,7 @@ func (k *Keeper) settle() {
 		k.saveMet()
 	}
 	k.settleCounts() // what was announced; the changes that waited are news
+	k.takeDebts()
 	changes := append(k.tombs, k.waiting...)
 	k.tombs, k.waiting = nil, nil
 	for _, change := range changes {

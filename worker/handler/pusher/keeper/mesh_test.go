@@ -23,8 +23,9 @@ type mesh struct {
 	nodes []*simNode
 	loss  float64 // probability that a word between nodes is lost
 	hooks []hooked
-	exact bool // each change is told to webhooks, once, of members …
-	whole bool // … and of all else
+	back  map[key]bool // what the webhooks have heard last of users in channels, and of channels
+	exact bool         // each change is told to webhooks, once, of members …
+	whole bool         // … and of all else
 	sent  traffic
 }
 
@@ -38,7 +39,13 @@ type simNode struct {
 	side    int // of a partition: those of one side hear each other
 	dir     string
 	gone    bool
-	changes bool // the keeper is to be told of the nodes
+	changes bool              // the keeper is to be told of the nodes
+	held    map[key]heldEvent // in the queue of webhooks, whose journal outlives its processes
+}
+
+type heldEvent struct {
+	hook.Event
+	until time.Time
 }
 
 // simWire is a subject from one node to another.
@@ -62,7 +69,7 @@ func (w *simWire) deliver() {
 }
 
 func newMesh(t *testing.T, seed int64, n int, apps ...wire.App) *mesh {
-	m := &mesh{simClock: newClock(t, seed)}
+	m := &mesh{simClock: newClock(t, seed), back: map[key]bool{}}
 	for i := range n {
 		m.add(fmt.Sprint("n", i+1), apps...)
 	}
@@ -72,7 +79,17 @@ func newMesh(t *testing.T, seed int64, n int, apps ...wire.App) *mesh {
 
 // add starts a machine with two workers.
 func (m *mesh) add(name string, apps ...wire.App) *simNode {
-	n := &simNode{sim: m.machine(slices.Clone(apps)...), mesh: m, name: name, tenure: m.rng.Uint64() | 1, dir: m.t.TempDir()}
+	return m.begin(&simNode{sim: m.machine(slices.Clone(apps)...), name: name, dir: m.t.TempDir(), held: map[key]heldEvent{}})
+}
+
+// again starts a machine that was there before, with what it has on disk.
+func (m *mesh) again(n *simNode) *simNode {
+	m.note("%s starts again", n.name)
+	return m.begin(&simNode{sim: m.machine(slices.Clone(n.apps)...), name: n.name, dir: n.dir, held: n.held})
+}
+
+func (m *mesh) begin(n *simNode) *simNode {
+	n.mesh, n.tenure = m, m.rng.Uint64()|1
 	n.sim.mesh = n
 	m.nodes = append(m.nodes, n)
 	n.boot(false)
@@ -173,7 +190,7 @@ func (n *simNode) noticed() {
 		return
 	}
 	n.changes = true
-	n.mesh.wires = append(n.mesh.wires, &simWire{words: []func(){func() {
+	n.mesh.wires = append(n.mesh.wires, &simWire{to: n, words: []func(){func() {
 		n.changes = false
 		if n.keeper != nil {
 			n.keeper.Nodes(slices.DeleteFunc(n.table.Nodes(n.now), func(o nodes.Node) bool { return o.Self }))
@@ -191,7 +208,8 @@ func (n *simNode) beat() {
 		}
 		n.sign(false)
 	}
-	n.after(nodes.Beat, func() bool { return true }, n.beat)
+	n.mature()
+	n.later(nodes.Beat, func() bool { return true }, n.beat)
 }
 
 // reachable are the connections of the nodes on this side of a partition.
@@ -231,6 +249,70 @@ func (m *mesh) hook(n *simNode, e hook.Event) {
 		}
 	}
 	m.hooks = append(m.hooks, hooked{n.name, e})
+	n.queue(e)
+}
+
+// queue is that of the webhooks, as package hook has it.
+func (n *simNode) queue(e hook.Event) {
+	at, come := key{e.UserID, e.Channel}, e.Name == "member_added" || e.Name == "channel_occupied"
+	_, held := n.held[at]
+	switch {
+	case family(e.Name) == e.Name: // it has no opposite
+	case come && held:
+		delete(n.held, at)
+	case !come && !e.Waited && !held:
+		n.held[at] = heldEvent{e, n.now.Add(hook.Hold)}
+	case come || e.Waited:
+		n.mesh.back[at] = come
+		n.note("webhooks hear %s %v from %s", e.Name, at, n.name)
+	}
+}
+
+// mature ends what was held for long enough.
+func (n *simNode) mature() {
+	for at, e := range n.held {
+		if !n.now.Before(e.until) {
+			delete(n.held, at)
+			n.mesh.back[at] = false
+			n.note("webhooks hear %s %v from %s", e.Name, at, n.name)
+		}
+	}
+}
+
+// thaw lets a machine run again that was stopped.
+func (n *simNode) thaw() {
+	n.note("%s runs again", n.name)
+	missed := n.missed
+	n.frozen, n.missed = false, nil
+	for _, fn := range missed {
+		fn()
+	}
+}
+
+// checkBack compares what webhooks have heard last with what is true.
+func (m *mesh) checkBack() {
+	m.t.Helper()
+	truth := map[key]bool{}
+	for _, n := range m.nodes {
+		for _, c := range n.conns {
+			for name := range c.subs {
+				if c.proc != nil {
+					_, channel := Split(name)
+					truth[key{c.user, channel}], truth[key{"", channel}] = true, true
+				}
+			}
+		}
+	}
+	for at := range truth {
+		if !m.back[at] {
+			m.fail("webhooks do not know that %v is there", at)
+		}
+	}
+	for at, is := range m.back {
+		if is && !truth[at] {
+			m.fail("webhooks were not told that %v is gone", at)
+		}
+	}
 }
 
 func family(event string) string {
@@ -298,6 +380,7 @@ func (n *simNode) leave() {
 		}
 	}
 	n.run(time.Second)
+	n.keeper.Stop()
 	n.crash()
 }
 
@@ -563,6 +646,69 @@ func (m *mesh) busyBut(not *simNode, n int, pause time.Duration) {
 	}
 }
 
+// TestWebhooksHearWhatIsSo: whatever becomes of the nodes, and wherever users go
+// meanwhile, what webhooks hear last of each is what is so.
+func TestWebhooksHearWhatIsSo(t *testing.T) {
+	for seed := range schedules(40, 1500) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { webhooksHear(t, seed) })
+	}
+}
+
+func webhooksHear(t *testing.T, seed int64) {
+	m := newMesh(t, seed, 3, hookedApp())
+	if seed%3 == 0 {
+		m.loss = 0.2
+	}
+	for range 8 {
+		m.busy(15, 150*time.Millisecond)
+		n, moment := m.some(), func() time.Duration { return time.Duration(m.rng.Intn(6000)) * time.Millisecond }
+		elsewhere := func() { m.busyBut(n, 6, moment()/6+1) }
+		switch m.rng.Intn(6) {
+		case 0:
+			loss := m.loss
+			m.loss = 0
+			m.run(2 * time.Second) // of what it tells in its last moment nobody knows
+			n.crash()
+			m.loss = loss
+			elsewhere()
+			n = m.again(n)
+		case 1:
+			n.leave()
+			elsewhere()
+			n = m.again(n)
+		case 2:
+			n.note("%s stands still", n.name)
+			n.frozen = true
+			elsewhere()
+			m.run(moment())
+			n.thaw()
+		case 3:
+			m.cut(n, m.rng.Intn(2) == 0)
+			m.busy(6, moment()/6+1)
+			m.run(moment())
+			m.heal()
+		case 4:
+			if n.keeper.young() {
+				break // it knows as little of what its clients know as one that was killed
+			}
+			n.swap(func() { m.elsewhere(n, 4) })
+		case 5:
+			loss := m.loss
+			m.loss = 0
+			m.calm(12 * time.Second)
+			m.loss = loss
+		}
+		for range 3 { // users of the node are back
+			m.run(moment() / 4)
+			n.act()
+		}
+	}
+	m.loss = 0
+	m.calm(12 * time.Second)
+	m.run(30 * time.Second)
+	m.checkBack()
+}
+
 // TestNodeDies: each of its users leaves once on each survivor, in time, and
 // one webhook tells of it; then the machine comes back.
 func TestNodeDies(t *testing.T) {
@@ -589,7 +735,7 @@ func TestNodeDies(t *testing.T) {
 	if took := m.now.Sub(died); took > 6500*time.Millisecond {
 		t.Errorf("noticed after %v", took)
 	}
-	m.calm(time.Second)
+	m.calm(time.Second + hook.Hold)
 	var told []string
 	for _, h := range m.hooks[before:] {
 		told = append(told, fmt.Sprintf("%s %s %d", h.Name, h.UserID, h.SubscriptionCount))
@@ -680,6 +826,7 @@ func TestCountsOverNodes(t *testing.T) {
 		n.procs[1].count("a:x", -1)
 		m.run(time.Second)
 	}
+	m.run(hook.Hold)
 	by := map[string]bool{}
 	for _, h := range m.hooks {
 		by[h.by] = true
@@ -804,7 +951,7 @@ func TestDeadTellersRooms(t *testing.T) {
 	m.calm(3 * time.Second)
 	before := len(m.hooks)
 	dead.crash()
-	m.calm(7 * time.Second)
+	m.calm(7*time.Second + hook.Hold)
 	left := 0
 	for _, h := range m.hooks[before:] {
 		if h.Name == "member_removed" {
@@ -879,6 +1026,7 @@ func TestPeerNumbers(t *testing.T) {
 // believes.
 func TestOriginNamesTheTeller(t *testing.T) {
 	m := newMesh(t, 1, 2, hookedApp())
+	m.run(settleTime) // a node that has just begun waits with it
 	n, p := m.nodes[0], m.nodes[0].keeper.mirror.peers["n2"]
 	m.nodes[1].crash()
 	for i := range 30 {

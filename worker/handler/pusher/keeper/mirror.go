@@ -29,6 +29,7 @@ type mirror struct {
 	parting bool            // the clients of this node are being closed
 	open    bool            // the own workers have announced: what is told is true
 	met     bool            // Nodes was called
+	heir    bool            // the keeper before has left what it knew
 	known   map[string]bool // nodes whose users the members may know of, since a keeper that was killed has told them
 	recent  []recent
 
@@ -123,7 +124,7 @@ func (m *mirror) say(o op) {
 
 // note remembers who came and went.
 func (m *mirror) note(o op) {
-	if o.Kind == opCount || o.Kind == opNodes {
+	if o.Kind == opCount || o.Kind == opNodes || o.Kind == opTold {
 		return
 	}
 	now := m.env.Now()
@@ -270,6 +271,7 @@ func (k *Keeper) ownState(fresh map[key]op) []op {
 			ops = append(ops, op{Kind: opCount, Channel: name, N: t.said})
 		}
 	}
+	ops = append(ops, k.accountOps()...)
 	for _, o := range fresh {
 		if o.Kind == opLeave || o.Kind == opGone || o.Kind == opSignout {
 			o.Joined = 1

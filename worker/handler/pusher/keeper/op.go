@@ -94,6 +94,7 @@ const (
 
 	// Between keepers, beside have, leave, user, signout and count.
 	opGone  kind = "gone"  // of a user of a node that was lost
+	opTold  kind = "told"  // to webhooks, that User is there (N = 1) or not, or Channel if there is no User; Conn: the node that told, or is to tell that it changed
 	opNodes kind = "nodes" // Watch: whose lists the node has; Except: the nodes of which one tells webhooks
 )
 

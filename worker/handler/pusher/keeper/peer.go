@@ -38,6 +38,8 @@ type peer struct {
 	ahead []*peerWord
 	kept  int // ops in ahead
 
+	anew bool // the list that is coming is that of a keeper which was not known
+
 	counts map[string]counted
 	online map[string]uint32 // signed-in users: the list that named them
 
@@ -205,13 +207,24 @@ func (k *Keeper) Peer(node string, data []byte) {
 		k.env.Log.Warn("word of another node ignored", "node", node, "error", err)
 		return
 	}
-	if !there(k.mirror.nodes[node]) {
-		return // its sign of life comes, and then its list is asked for
+	if n := k.mirror.nodes[node]; there(n) {
+		k.hear(k.mirror.peer(node), &w)
+	} else if n.State == nodes.Leaving {
+		k.inTurn(func() { k.lastWords(&w) })
 	}
-	k.hear(k.mirror.peer(node), &w)
 	k.settle()
 	k.flush()
 	k.watchLeases()
+}
+
+// lastWords takes in what a node that leaves says of webhooks; who left with it is
+// known.
+func (k *Keeper) lastWords(w *peerWord) {
+	for i := range w.Ops {
+		if w.Ops[i].Kind == opTold {
+			k.heardTold(&w.Ops[i])
+		}
+	}
 }
 
 func (k *Keeper) hear(p *peer, w *peerWord) {
@@ -273,7 +286,7 @@ func (k *Keeper) leased(p *peer, o *op) {
 	case opNodes:
 		p.holds, p.chorus = o.Watch, o.Except
 		k.regroup()
-		if len(k.mirror.ruling) > 0 {
+		if len(k.mirror.ruling) > 0 && p.held { // else it knows nothing of the change
 			k.mirror.ruling = p.chorus
 		}
 	case opHave:
@@ -296,6 +309,8 @@ func (k *Keeper) leased(p *peer, o *op) {
 		k.signoutPeer(p, o.Channel)
 	case opCount:
 		k.countPeer(p, o.Channel, o.N)
+	case opTold:
+		k.heardTold(o)
 	}
 }
 
@@ -335,4 +350,5 @@ func (k *Keeper) endPeer(p *peer, left bool) {
 	p.named = 0
 	k.regroup()
 	k.dropUnnamed(p)
+	k.inherit(p.node)
 }

@@ -34,7 +34,8 @@ func (k *Keeper) listed(p *peer, w *peerWord) {
 }
 
 func (p *peer) begin(w *peerWord) {
-	if p.epoch != w.Epoch {
+	p.anew = p.epoch != w.Epoch
+	if p.anew {
 		p.past, p.epoch, p.next = p.epoch, w.Epoch, 0
 	}
 	p.synced = false
@@ -115,6 +116,7 @@ func (k *Keeper) dropUnnamed(p *peer) {
 				if h := u.of(p); h != nil && h.list != p.list {
 					k.revoke(p, r, id)
 					k.relay(p, r, id)
+					k.remind(p, key{id, r.name})
 				}
 			}
 		}
@@ -128,5 +130,13 @@ func (k *Keeper) dropUnnamed(p *peer) {
 		if c.list != p.list {
 			k.countPeer(p, name, 0)
 		}
+	}
+}
+
+// remind tells the peers of a user who is gone since a node has begun anew: that one,
+// which may be the one to tell, never knew it.
+func (k *Keeper) remind(p *peer, at key) {
+	if d := k.ledger.owed[at]; d != nil && p.held && p.anew {
+		k.mirror.say(toldOp(at, !k.here(at), d))
 	}
 }

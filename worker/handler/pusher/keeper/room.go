@@ -160,6 +160,9 @@ func (k *Keeper) enter(r *room, m wire.Member, tell bool) *user {
 	}
 	if tell {
 		k.came(r, m)
+		k.turned(key{m.ID, r.name}, m.Number)
+	} else {
+		k.assume(key{m.ID, r.name}, m.Number)
 	}
 	return u
 }
@@ -167,7 +170,7 @@ func (k *Keeper) enter(r *room, m wire.Member, tell bool) *user {
 // came tells that a user is there.
 func (k *Keeper) came(r *room, m wire.Member) {
 	r.change(change{m, false, wire.MemberAdded(r.channel, m)})
-	k.hookOf(r.name, r.app.ID, hook.Event{Name: "member_added", Channel: r.channel, UserID: m.ID, Number: m.Number})
+	k.hookAlone(r.app.ID, hook.Event{Name: "member_added", Channel: r.channel, UserID: m.ID, Number: m.Number})
 	k.touch(r)
 }
 
@@ -193,7 +196,17 @@ func (k *Keeper) leave(o *op, tomb bool) {
 		return
 	}
 	if tomb {
-		k.bury(key{o.User, o.Channel}, o)
+		k.mourn(o)
+	}
+}
+
+// mourn is bury for a user of this node, of whom the other nodes may not know that
+// webhooks are to be told.
+func (k *Keeper) mourn(o *op) {
+	who := key{o.User, o.Channel}
+	k.bury(who, o)
+	if !k.here(who) && !k.ledger.untold[who] {
+		k.owe(who, o.Number)
 	}
 }
 
@@ -244,6 +257,7 @@ func (k *Keeper) exit(r *room, id string, u *user) {
 		k.buried[key{id, r.name}] = true
 	}
 	k.gone(r, m)
+	k.turned(key{id, r.name}, m.Number)
 }
 
 // gone tells that the last connection of a user has left.
@@ -251,7 +265,7 @@ func (k *Keeper) gone(r *room, m wire.Member) {
 	if !k.parting {
 		r.change(change{m, true, wire.MemberRemoved(r.channel, m)})
 	}
-	k.hookOf(r.name, r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: m.ID, Number: m.Number})
+	k.hookAlone(r.app.ID, hook.Event{Name: "member_removed", Channel: r.channel, UserID: m.ID, Number: m.Number})
 	k.touch(r)
 }
 
@@ -303,6 +317,7 @@ func (k *Keeper) flush() {
 	}
 	clear(k.touched)
 	k.touched = k.touched[:0]
+	k.payFresh()
 }
 
 // tell publishes what has happened in the room: first to its members, then, to

@@ -51,6 +51,9 @@ type sim struct {
 	died   time.Time // the last keeper
 	strict bool      // every change is seen once
 	mesh   *simNode  // nil: there are no other nodes
+
+	frozen bool     // all its processes are stopped …
+	missed []func() // … and this is due when they run again
 }
 
 // proc is a worker process.
@@ -133,7 +136,7 @@ func (s *sim) startKeeper() {
 			s.stream = append(s.stream, ps...)
 			return nil
 		},
-		After: func(d time.Duration, fn func()) { s.after(d, func() bool { return s.keeper == k }, fn) },
+		After: func(d time.Duration, fn func()) { s.later(d, func() bool { return s.keeper == k }, fn) },
 		Now:   func() time.Time { return s.now },
 	}
 	if s.mesh != nil {
@@ -178,6 +181,21 @@ func (s *simClock) after(d time.Duration, alive func() bool, fn func()) {
 	sort.Slice(s.timers, func(i, j int) bool {
 		a, b := s.timers[i], s.timers[j]
 		return a.at.Before(b.at) || a.at.Equal(b.at) && a.n < b.n
+	})
+}
+
+// later is after for what a machine does.
+func (s *sim) later(d time.Duration, alive func() bool, fn func()) {
+	s.after(d, alive, func() {
+		if s.frozen {
+			s.missed = append(s.missed, func() {
+				if alive() {
+					fn()
+				}
+			})
+			return
+		}
+		fn()
 	})
 }
 
@@ -239,7 +257,7 @@ func (p *proc) Ask(_ string, data []byte, wait time.Duration, done func([]byte, 
 			done(raw, err)
 		}
 	}
-	p.s.after(wait, p.serves, func() { answer(nil, worker.ErrNoAnswer) })
+	p.s.later(wait, p.serves, func() { answer(nil, worker.ErrNoAnswer) })
 	p.words = append(p.words, func() {
 		if k := p.s.keeper; k != nil {
 			k.Ask(p.from, data, answer)
@@ -247,7 +265,7 @@ func (p *proc) Ask(_ string, data []byte, wait time.Duration, done func([]byte, 
 	})
 }
 
-func (p *proc) After(d time.Duration, fn func()) { p.s.after(d, p.serves, fn) }
+func (p *proc) After(d time.Duration, fn func()) { p.s.later(d, p.serves, fn) }
 func (p *proc) serves() bool                     { return !p.dead && !p.retiring }
 func (p *proc) Post(fn func()) error             { p.turn = append(p.turn, fn); return nil }
 
@@ -271,7 +289,7 @@ func (c *simClock) step() bool {
 		can = s.can(can)
 	}
 	for _, w := range c.wires {
-		if len(w.words) > 0 && !w.stuck {
+		if len(w.words) > 0 && !w.stuck && !(w.to != nil && w.to.frozen) {
 			can = append(can, w.deliver)
 		}
 	}
@@ -283,6 +301,9 @@ func (c *simClock) step() bool {
 }
 
 func (s *sim) can(can []func()) []func() {
+	if s.frozen {
+		return can
+	}
 	for _, p := range s.procs {
 		if len(p.turn) > 0 {
 			can = append(can, func() { fn := p.turn[0]; p.turn = p.turn[1:]; fn() })

@@ -10,8 +10,7 @@ import (
 // for that channel. It says which these are in the stream of its changes, so all
 // agree for each change, whenever they hear of a node that has come. When a node
 // dies, each of the others takes it off first and then takes away what it had:
-// again all agree, and one tells. What the dead one had to tell between its end
-// and the moment when the others notice, it may not have told.
+// again all agree, and one tells. Whether it has is in the ledger.
 
 // tells reports whether this node tells of a change in the channel.
 func (m *mirror) tells(channel string) bool {
@@ -19,10 +18,47 @@ func (m *mirror) tells(channel string) bool {
 	if m.ruled {
 		chorus = m.ruling
 	}
-	if m.parting && len(m.chorus) > 1 {
-		return false // the others have been told that we leave
+	if m.yields() {
+		return false
 	}
 	return len(chorus) == 1 && chorus[0] == m.node || first(chorus, channel) == m.node
+}
+
+// teller is the node that tells of the change in hand.
+func (m *mirror) teller(channel string) string {
+	if len(m.ruling) > 0 {
+		return first(m.ruling, channel)
+	}
+	return m.instead("", channel)
+}
+
+// instead is the node that tells in the place of another, this one if there is none.
+func (m *mirror) instead(of, channel string) string {
+	others := slices.DeleteFunc(slices.Clone(m.chorus), func(n string) bool { return n == of || m.parting && n == m.node })
+	if len(others) == 0 {
+		return m.node
+	}
+	return first(others, channel)
+}
+
+// payer is the node if it can tell, else another one.
+func (m *mirror) payer(node, channel string) string {
+	if node == m.node && !m.parting || there(m.nodes[node]) {
+		return node
+	}
+	return m.instead(node, channel)
+}
+
+// yields reports whether this node leaves, and others have been told so and tell.
+func (m *mirror) yields() bool {
+	if m.parting {
+		for _, n := range m.nodes {
+			if there(n) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // silent reports whether nobody tells of the change in hand.

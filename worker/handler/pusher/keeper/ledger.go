@@ -1,0 +1,331 @@
+package keeper
+
+import (
+	"maps"
+	"time"
+
+	wire "github.com/pushd/pushd/protocol/pusher"
+	"github.com/pushd/pushd/worker/handler/pusher/hook"
+)
+
+// Where there are several nodes, all of them know what the webhooks have heard last
+// of each user in a channel, and of each channel: what is so, unless it is in the
+// ledger. Of a change the first node for the channel is to tell (teller.go), and says
+// so to the others when it has. So whoever is left, or has come, tells what is still
+// owed, and the last word is what is so. One who is back before his end was told is
+// owed nothing, wherever he is. A node that is alone leaves the waiting to its queue.
+
+// ledger is what the webhooks are to be told, by user and channel, or by channel
+// alone: that it has come, or gone, as it is now.
+type ledger struct {
+	owed   map[key]*debt
+	fresh  []key        // to be told at the end of the word in hand
+	look   bool         // the others are looked at soon
+	told   map[key]told // lately, the latest of each, for peers that have missed the word
+	swept  time.Time    // when the old ones of these were forgotten
+	taken  []savedDebt  // from the keeper before; of the time before this one is settled
+	untold map[key]bool // who is not here and, as others or the keeper before say, was never told of
+}
+
+type debt struct {
+	by     string // the node that is to tell
+	due    time.Time
+	number bool // the user's id is told as a number
+}
+
+// told is what a node has told.
+type told struct {
+	by     string
+	at     time.Time
+	here   bool
+	number bool
+}
+
+const (
+	// amendTime is how long a node waits with what it believes the webhooks have
+	// missed: the change, or the word that it was told, may be under way.
+	amendTime = 250 * time.Millisecond
+	// overdueTime is how long the others leave a debt to the node that is to pay it,
+	// as long as that one is not lost: it may know nothing of it.
+	overdueTime = 8 * time.Second
+)
+
+// accounts reports whether the nodes have an account of what is at.
+func (k *Keeper) accounts(at key) bool {
+	app := k.apps[appOf(at.channel)]
+	if k.mirror.node == "" || k.hooks == nil || app == nil {
+		return false
+	}
+	if at.conn == "" {
+		return app.Hooks("channel_occupied") || app.Hooks("channel_vacated")
+	}
+	return app.Hooks("member_added") || app.Hooks("member_removed")
+}
+
+// here reports whether what is at is there.
+func (k *Keeper) here(at key) bool {
+	if at.conn == "" {
+		t := k.counts.channels[at.channel]
+		return t != nil && t.occupied
+	}
+	r := k.rooms[at.channel]
+	return r != nil && r.users[at.conn] != nil
+}
+
+// turned takes note of somebody who has come or gone, or of a channel.
+func (k *Keeper) turned(at key, number bool) {
+	if !k.accounts(at) {
+		return
+	}
+	l := &k.ledger
+	d, here := l.owed[at], k.here(at)
+	switch {
+	case k.mirror.silent():
+		k.assume(at, number)
+	case d == nil:
+		k.owe(at, number)
+	case here || d.by != k.mirror.node || k.env.Now().Before(d.due) || !k.pays():
+		delete(l.owed, at) // the webhooks believe it
+	default: // however short it was there, it was
+		k.pay(at, d, true)
+		k.owe(at, number)
+	}
+}
+
+// assume takes for told what is so: who has told of it knows.
+func (k *Keeper) assume(at key, number bool) {
+	l := &k.ledger
+	delete(l.owed, at)
+	if l.untold[at] && k.here(at) {
+		k.owe(at, number)
+	}
+	delete(l.untold, at)
+}
+
+// owe has the teller tell what is so now.
+func (k *Keeper) owe(at key, number bool) {
+	if !k.accounts(at) || k.ledger.owed[at] != nil {
+		return
+	}
+	wait := time.Duration(0)
+	switch {
+	case !k.here(at):
+		wait = hook.Hold
+	case k.fresh():
+		wait = amendTime
+	}
+	k.record(at, k.mirror.teller(at.channel), wait, number)
+	if k.mirror.yields() { // the others hear no changes of this node any more
+		k.mirror.say(toldOp(at, !k.here(at), k.ledger.owed[at]))
+	}
+}
+
+func (k *Keeper) record(at key, by string, wait time.Duration, number bool) {
+	l := &k.ledger
+	l.owed[at] = &debt{by, k.env.Now().Add(wait), number}
+	if wait == 0 {
+		l.fresh = append(l.fresh, at)
+	}
+	k.lookSoon()
+}
+
+// fresh reports whether the keeper has begun a moment ago with nothing from one
+// before: others may know better what was told.
+func (k *Keeper) fresh() bool {
+	return !k.mirror.heir && len(k.mirror.nodes) > 0 && k.env.Now().Sub(k.leases.started) < settleTime
+}
+
+// payFresh tells what is due since the word in hand.
+func (k *Keeper) payFresh() {
+	l := &k.ledger
+	if !k.settled || len(l.fresh) == 0 {
+		return
+	}
+	now := k.env.Now()
+	for _, at := range l.fresh {
+		if d := l.owed[at]; d != nil && d.by == k.mirror.node && !now.Before(d.due) && k.pays() {
+			k.pay(at, d, k.here(at))
+		}
+	}
+	l.fresh = l.fresh[:0]
+}
+
+// pays reports whether this node tells at all. One that leaves is no teller for the
+// others any more.
+func (k *Keeper) pays() bool { return k.settled && !k.mirror.yields() }
+
+// pay tells that what is at is there, or is not.
+func (k *Keeper) pay(at key, d *debt, here bool) {
+	delete(k.ledger.owed, at)
+	app, channel := k.app(at.channel)
+	if app == nil {
+		return
+	}
+	k.hook(app.ID, hook.Event{Name: eventOf(at, here), Channel: channel, UserID: at.conn, Number: d.number, Waited: true})
+	o := toldOp(at, here, d)
+	o.Joined = 1
+	k.mirror.say(o)
+	k.ledger.remember(at, told{k.mirror.node, k.env.Now(), here, d.number})
+}
+
+// remember notes what was told.
+func (l *ledger) remember(at key, t told) {
+	if t.at.Sub(l.swept) > recentTime || len(l.told) >= maxRecent {
+		l.swept = t.at
+		maps.DeleteFunc(l.told, func(_ key, u told) bool { return t.at.Sub(u.at) > recentTime || len(l.told) >= maxRecent })
+	}
+	l.told[at] = t
+}
+
+func eventOf(at key, here bool) string {
+	switch {
+	case at.conn != "" && here:
+		return "member_added"
+	case at.conn != "":
+		return "member_removed"
+	case here:
+		return "channel_occupied"
+	}
+	return "channel_vacated"
+}
+
+// toldOp says what the webhooks have heard last, and who has told it, or is to tell
+// what has become of it.
+func toldOp(at key, here bool, d *debt) op {
+	o := op{Kind: opTold, Channel: at.channel, Conn: d.by}.of(wire.Member{ID: at.conn, Number: d.number})
+	if here {
+		o.N = 1
+	}
+	return o
+}
+
+// accountOps are what the list of this node says of its telling: what is owed, and,
+// marked, what it has told lately, the latest of each.
+func (k *Keeper) accountOps() (ops []op) {
+	for at, d := range k.ledger.owed {
+		ops = append(ops, toldOp(at, !k.here(at), d))
+	}
+	for at, t := range k.ledger.told {
+		if age := k.env.Now().Sub(t.at); t.by == k.mirror.node && age <= recentTime {
+			o := toldOp(at, t.here, &debt{by: t.by, number: t.number})
+			o.Joined = 1 + int(age.Milliseconds())
+			ops = append(ops, o)
+		}
+	}
+	return ops
+}
+
+// heardTold takes in what a peer says of its telling: what it has told, so long ago,
+// or else what it believes to be owed, which counts less than what was heard here.
+func (k *Keeper) heardTold(o *op) {
+	at, is := key{o.User, o.Channel}, o.N > 0
+	if !k.accounts(at) {
+		return
+	}
+	l, when := &k.ledger, k.env.Now().Add(-time.Duration(o.Joined)*time.Millisecond)
+	last, heard := l.told[at]
+	switch {
+	case o.Joined == 0 && (heard && k.env.Now().Sub(last.at) <= recentTime || l.owed[at] != nil), when.Before(last.at):
+		return
+	case o.Joined > 0:
+		l.remember(at, told{o.Conn, when, is, o.Number})
+	}
+	here := k.here(at)
+	switch d := l.owed[at]; {
+	case here == is:
+		delete(l.owed, at)
+		if !is && o.Joined == 0 && len(l.untold) < maxRecent {
+			l.untold[at] = true
+		}
+	case d == nil && here:
+		k.record(at, k.mirror.payer(o.Conn, at.channel), amendTime, o.Number)
+	case d == nil:
+		k.record(at, k.mirror.payer(o.Conn, at.channel), hook.Hold, o.Number)
+	}
+}
+
+// lookSoon looks at what is owed in a while.
+func (k *Keeper) lookSoon() {
+	if k.ledger.look || len(k.ledger.owed) == 0 {
+		return
+	}
+	k.ledger.look = true
+	k.env.After(k.nextDue(), func() {
+		k.ledger.look = false
+		k.payDue()
+		k.lookSoon()
+		k.flush()
+	})
+}
+
+// nextDue is how long it is until something is due that this node is to tell.
+func (k *Keeper) nextDue() time.Duration {
+	wait, now, pays := sweepPause, k.env.Now(), k.pays()
+	for _, d := range k.ledger.owed {
+		if pays && d.by == k.mirror.node {
+			wait = min(wait, d.due.Sub(now))
+		}
+	}
+	return max(wait, countPause)
+}
+
+// payDue tells what is due. What nobody has told for long falls to another node.
+func (k *Keeper) payDue() {
+	now := k.env.Now()
+	for at, d := range k.ledger.owed {
+		if now.Sub(d.due) >= overdueTime {
+			d.by, d.due = k.mirror.instead(d.by, at.channel), now
+		}
+		if d.by == k.mirror.node && !now.Before(d.due) && k.pays() {
+			k.pay(at, d, k.here(at))
+		}
+	}
+}
+
+// inherit gives to others what a node was to tell that is there no more.
+func (k *Keeper) inherit(node string) {
+	for at, d := range k.ledger.owed {
+		if d.by == node {
+			d.by = first(k.mirror.chorus, at.channel)
+		}
+	}
+}
+
+// savedDebt is a debt in the file for the next keeper.
+type savedDebt struct {
+	User    string    `json:"u,omitempty"`
+	Channel string    `json:"c"`
+	By      string    `json:"by"`
+	Due     time.Time `json:"due"`
+	Number  bool      `json:"un,omitempty"`
+	Told    bool      `json:"t,omitempty"` // that it is there
+}
+
+// savedDebts are those that the next keeper has. One that leaves leaves them to the
+// other nodes.
+func (k *Keeper) savedDebts() (all []savedDebt) {
+	if !k.pays() {
+		return nil
+	}
+	for at, d := range k.ledger.owed {
+		all = append(all, savedDebt{at.conn, at.channel, d.by, d.due, d.number, !k.here(at)})
+	}
+	return all
+}
+
+// takeDebts takes over what was owed, when all is known that is there.
+func (k *Keeper) takeDebts() {
+	for _, s := range k.ledger.taken {
+		at := key{s.User, s.Channel}
+		switch {
+		case !k.accounts(at):
+		case k.here(at) != s.Told:
+			k.ledger.owed[at] = &debt{s.By, s.Due, s.Number}
+			k.ledger.fresh = append(k.ledger.fresh, at)
+		case !s.Told:
+			k.ledger.untold[at] = true
+		}
+	}
+	k.ledger.taken = nil
+	k.lookSoon()
+}
