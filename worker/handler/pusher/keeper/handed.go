@@ -14,8 +14,9 @@ import (
 
 // What the members here have been told of and only this keeper knows goes to its
 // successor: what other nodes have, so that their leases go on and what has
-// changed in between is told once their lists have come; and the members that
-// killed workers have left behind. The file is removed like that of what was
+// changed in between is told once their lists have come; who is here by this node,
+// those included whom killed workers have left behind; and what webhooks are owed. The
+// file is removed like that of what was
 // heard: later it would be wrong.
 const handedFile = "keeper-peers.json"
 
@@ -23,7 +24,9 @@ const handedFile = "keeper-peers.json"
 type handed struct {
 	Nodes map[string]*savedPeer    `json:"nodes,omitempty"`
 	Left  map[string][]savedMember `json:"left,omitempty"` // by room; nobody may know of them any more
+	Own   map[string][]savedMember `json:"own"`            // by room; of workers that may say so again. nil = an earlier version has saved
 	Owed  []savedDebt              `json:"owed,omitempty"`
+	Told  []savedDebt              `json:"told,omitempty"`
 }
 
 // savedPeer is a peer in the file. It has the rooms of which somebody is told.
@@ -49,11 +52,8 @@ func (k *Keeper) saveHanded(dir string) error {
 		return nil // the file of the one before still holds, or there is none
 	}
 	h := handed{Left: k.orphans(), Owed: k.savedDebts()}
-	if !k.parting { // else the next one begins when they have gone on without it
-		h.Nodes = k.savedPeers()
-	}
-	if k.mirror.node == "" && len(h.Left) == 0 {
-		return nil
+	if !k.parting { // else the next one begins when all have gone on without it
+		h.Nodes, h.Own, h.Told = k.savedPeers(), k.savedOwn(), k.savedTold()
 	}
 	raw, err := json.Marshal(h)
 	if err == nil {
@@ -93,6 +93,43 @@ func (k *Keeper) orphans() map[string][]savedMember {
 	}
 	return left
 }
+
+// savedOwn are the members of this node.
+func (k *Keeper) savedOwn() map[string][]savedMember {
+	own := map[string][]savedMember{}
+	for name, r := range k.rooms {
+		for id, u := range r.users {
+			if u.conns > 0 {
+				m := r.members[u.at]
+				own[name] = append(own[name], savedMember{id, m.Number, m.Info})
+			}
+		}
+	}
+	return own
+}
+
+// takeOwn holds the members of the keeper before, by a lease of their own, until the
+// workers have had the time to say whom they have. So those who stay are not told of
+// twice, whenever their worker says so, and whoever has left meanwhile leaves once,
+// even if the worker that knew of it has ended.
+func (k *Keeper) takeOwn(own map[string][]savedMember) {
+	l := newLease("", 0)
+	for name, members := range own {
+		r := k.room(name)
+		if r == nil {
+			continue
+		}
+		for _, m := range members {
+			k.add(l, inherited(m.ID, name), r, wire.Member{ID: m.ID, Number: m.Number, Info: m.Info}, false)
+		}
+	}
+	if len(l.entries) > 0 {
+		k.leases.before = l
+	}
+}
+
+// inherited names the entry of such a member.
+func inherited(user, room string) key { return key{"\x00" + user, room} }
 
 func (k *Keeper) savedPeers() map[string]*savedPeer {
 	all := map[string]*savedPeer{}
@@ -153,10 +190,13 @@ func (k *Keeper) loadHanded(dir string) error {
 			k.tombs = append(k.tombs, func() { k.mourn(&op{Channel: room, User: m.ID, Number: m.Number}) })
 		}
 	}
+	k.heir = h.Own != nil
+	k.takeOwn(h.Own)
 	if k.mirror.node == "" {
 		return nil
 	}
 	k.mirror.heir, k.ledger.taken = len(h.Nodes) > 0, h.Owed
+	k.ledger.restoreTold(h.Told)
 	for name, s := range h.Nodes {
 		if s != nil {
 			k.restore(k.mirror.peer(name), s)

@@ -44,6 +44,7 @@ type Keeper struct {
 
 	leases  leases
 	settled bool     // every worker has announced what it holds
+	heir    bool     // it has the members of the keeper before: who is none of them was told to have left
 	parting bool     // all clients are being closed: they are not told of each other's end
 	tombs   []func() // departures of before the keeper began, and …
 	waiting []func() // … changes that came before it was settled

@@ -34,6 +34,7 @@ type holdings struct {
 type leases struct {
 	byName   map[string]*lease
 	ended    []*lease // of processes that another one has taken the name of
+	before   *lease   // members that the keeper before has left, see takeOwn; nil = none
 	live     []string // the roster, sorted
 	rostered bool
 	started  time.Time
@@ -59,10 +60,7 @@ func (ls *leases) get(from string, instance uint64, now time.Time) *lease {
 			l.absent, l.heard = now, now
 			ls.ended = append(ls.ended, l)
 		}
-		l = &lease{
-			from: from, instance: instance, next: 1,
-			holdings: holdings{map[key]*entry{}, map[string]int{}, map[string]*login{}},
-		}
+		l = newLease(from, instance)
 		if !ls.has(from) {
 			l.absent = now
 		}
@@ -70,6 +68,13 @@ func (ls *leases) get(from string, instance uint64, now time.Time) *lease {
 	}
 	l.heard = now
 	return l
+}
+
+func newLease(from string, instance uint64) *lease {
+	return &lease{
+		from: from, instance: instance, next: 1,
+		holdings: holdings{map[key]*entry{}, map[string]int{}, map[string]*login{}},
+	}
 }
 
 // take finds the lease of a batch and reports whether its ops count: none
@@ -206,9 +211,11 @@ func (k *Keeper) settle() {
 	k.takeDebts()
 	changes := append(k.tombs, k.waiting...)
 	k.tombs, k.waiting = nil, nil
+	k.ledger.past = true
 	for _, change := range changes {
 		change()
 	}
+	k.ledger.past = false
 }
 
 // tomb tells of a departure of before the keeper began, once it is settled.
@@ -246,7 +253,7 @@ func (k *Keeper) watchLeases() {
 }
 
 func (k *Keeper) mustWatch() bool {
-	if !k.settled || len(k.leases.ended) > 0 || k.missing() {
+	if !k.settled || len(k.leases.ended) > 0 || k.leases.before != nil || k.missing() {
 		return true
 	}
 	for _, l := range k.leases.byName {
@@ -265,6 +272,10 @@ func (k *Keeper) sweep() {
 	}
 	now := k.env.Now()
 	ls := &k.leases
+	if age := now.Sub(ls.started); ls.before != nil && (age >= settleTime && !ls.moving() && !k.missing() || age >= settleLimit+settleTime) {
+		k.end(ls.before)
+		ls.before = nil
+	}
 	ls.ended = slices.DeleteFunc(ls.ended, func(l *lease) bool {
 		over := l.over(now)
 		if over {

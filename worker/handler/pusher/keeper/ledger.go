@@ -23,6 +23,8 @@ type ledger struct {
 	look   bool         // the others are looked at soon
 	told   map[key]told // lately, the latest of each, for peers that have missed the word
 	swept  time.Time    // when the old ones of these were forgotten
+	came   time.Time    // the word in hand, which may have waited
+	past   bool         // what has waited is being made good: others may have told it meanwhile
 	taken  []savedDebt  // from the keeper before; of the time before this one is settled
 	untold map[key]bool // who is not here and, as others or the keeper before say, was never told of
 }
@@ -46,8 +48,9 @@ const (
 	// missed: the change, or the word that it was told, may be under way.
 	amendTime = 250 * time.Millisecond
 	// overdueTime is how long the others leave a debt to the node that is to pay it,
-	// as long as that one is not lost: it may know nothing of it.
-	overdueTime = 8 * time.Second
+	// as long as that one is not lost: it may know nothing of it. It is longer than a
+	// keeper takes to settle.
+	overdueTime = 12 * time.Second
 )
 
 // accounts reports whether the nodes have an account of what is at.
@@ -84,7 +87,7 @@ func (k *Keeper) turned(at key, number bool) {
 		k.assume(at, number)
 	case d == nil:
 		k.owe(at, number)
-	case here || d.by != k.mirror.node || k.env.Now().Before(d.due) || !k.pays():
+	case here || d.by != k.mirror.node || k.env.Now().Before(d.due) || l.past || !k.pays():
 		delete(l.owed, at) // the webhooks believe it
 	default: // however short it was there, it was
 		k.pay(at, d, true)
@@ -222,7 +225,8 @@ func (k *Keeper) heardTold(o *op) {
 	if !k.accounts(at) {
 		return
 	}
-	l, when := &k.ledger, k.env.Now().Add(-time.Duration(o.Joined)*time.Millisecond)
+	l := &k.ledger
+	when := l.came.Add(-time.Duration(o.Joined) * time.Millisecond)
 	last, heard := l.told[at]
 	switch {
 	case o.Joined == 0 && (heard && k.env.Now().Sub(last.at) <= recentTime || l.owed[at] != nil), when.Before(last.at):
@@ -291,17 +295,17 @@ func (k *Keeper) inherit(node string) {
 	}
 }
 
-// savedDebt is a debt in the file for the next keeper.
+// savedDebt is a debt in the file for the next keeper, or what was told lately.
 type savedDebt struct {
 	User    string    `json:"u,omitempty"`
 	Channel string    `json:"c"`
 	By      string    `json:"by"`
-	Due     time.Time `json:"due"`
+	Due     time.Time `json:"due"` // or when it was told
 	Number  bool      `json:"un,omitempty"`
 	Told    bool      `json:"t,omitempty"` // that it is there
 }
 
-// savedDebts are those that the next keeper has. One that leaves leaves them to the
+// savedDebts are what is owed, for the next keeper. One that leaves leaves it to the
 // other nodes.
 func (k *Keeper) savedDebts() (all []savedDebt) {
 	if !k.pays() {
@@ -311,6 +315,23 @@ func (k *Keeper) savedDebts() (all []savedDebt) {
 		all = append(all, savedDebt{at.conn, at.channel, d.by, d.due, d.number, !k.here(at)})
 	}
 	return all
+}
+
+// savedTold is what was told lately.
+func (k *Keeper) savedTold() (all []savedDebt) {
+	for at, t := range k.ledger.told {
+		if k.env.Now().Sub(t.at) <= recentTime {
+			all = append(all, savedDebt{at.conn, at.channel, t.by, t.at, t.number, t.here})
+		}
+	}
+	return all
+}
+
+// restoreTold takes it over.
+func (l *ledger) restoreTold(all []savedDebt) {
+	for _, s := range all {
+		l.told[key{s.User, s.Channel}] = told{s.By, s.Due, s.Told, s.Number}
+	}
 }
 
 // takeDebts takes over what was owed, when all is known that is there.

@@ -646,6 +646,49 @@ func (m *mesh) busyBut(not *simNode, n int, pause time.Duration) {
 	}
 }
 
+// TestReloadReplacesBoth: a reload that replaces the broker process and right after it
+// the workers, while users come and go: what has changed is told once.
+func TestReloadReplacesBoth(t *testing.T) {
+	for seed := range schedules(40, 1500) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { reloadsBoth(t, seed) })
+	}
+}
+
+func reloadsBoth(t *testing.T, seed int64) {
+	m := newMesh(t, seed, 3, hookedApp())
+	m.exact = true
+	for range 6 {
+		m.busy(25, 100*time.Millisecond)
+		n := m.some()
+		n.swap(func() {
+			for range 6 {
+				m.some().act()
+				m.run(time.Duration(m.rng.Intn(60)) * time.Millisecond)
+			}
+		})
+		if seed%2 == 0 { // a process that is to say what it has, and does not before it ends
+			q := n.start(2, 1)
+			q.words, q.retiring = nil, true
+			raw, _ := json.Marshal(question{Hello: &hello{q.client.instance, 7}})
+			n.keeper.Ask(q.from, raw, func([]byte, error) {})
+			n.after(time.Duration(m.rng.Intn(4000))*time.Millisecond, func() bool { return true }, func() { n.end(q) })
+		}
+		for _, p := range slices.Clone(n.procs) {
+			if p.retiring {
+				continue
+			}
+			for range m.rng.Intn(4) {
+				n.act()
+				m.step()
+			}
+			n.reload(p, func() { n.act(); m.step() })
+		}
+		m.run(time.Duration(m.rng.Intn(5000)) * time.Millisecond)
+	}
+	m.calm(15 * time.Second)
+	m.checkBack()
+}
+
 // TestWebhooksHearWhatIsSo: whatever becomes of the nodes, and wherever users go
 // meanwhile, what webhooks hear last of each is what is so.
 func TestWebhooksHearWhatIsSo(t *testing.T) {
@@ -705,7 +748,7 @@ func webhooksHear(t *testing.T, seed int64) {
 	}
 	m.loss = 0
 	m.calm(12 * time.Second)
-	m.run(30 * time.Second)
+	m.run(2*overdueTime + hook.Hold)
 	m.checkBack()
 }
 

@@ -73,6 +73,8 @@ type peerWord struct {
 	Ask   bool   `json:"a,omitempty"` // for the list of who hears it
 	New   bool   `json:"w,omitempty"` // who asks has begun without knowing what its clients know
 	Ops   []op   `json:"o,omitempty"`
+
+	came time.Time // here
 }
 
 // peerSign goes with the signs of life of a node.

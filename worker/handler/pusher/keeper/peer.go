@@ -207,6 +207,7 @@ func (k *Keeper) Peer(node string, data []byte) {
 		k.env.Log.Warn("word of another node ignored", "node", node, "error", err)
 		return
 	}
+	w.came = k.env.Now()
 	if n := k.mirror.nodes[node]; there(n) {
 		k.hear(k.mirror.peer(node), &w)
 	} else if n.State == nodes.Leaving {
@@ -220,6 +221,7 @@ func (k *Keeper) Peer(node string, data []byte) {
 // lastWords takes in what a node that leaves says of webhooks; who left with it is
 // known.
 func (k *Keeper) lastWords(w *peerWord) {
+	k.ledger.came = w.came
 	for i := range w.Ops {
 		if w.Ops[i].Kind == opTold {
 			k.heardTold(&w.Ops[i])
@@ -228,6 +230,7 @@ func (k *Keeper) lastWords(w *peerWord) {
 }
 
 func (k *Keeper) hear(p *peer, w *peerWord) {
+	k.ledger.came = w.came
 	switch {
 	case w.Ask:
 		k.asked(p, w)

@@ -195,8 +195,15 @@ func (k *Keeper) leave(o *op, tomb bool) {
 		k.remove(at, e)
 		return
 	}
-	if tomb {
+	switch {
+	case !tomb:
+	case !k.heir:
 		k.mourn(o)
+	case !k.leases.moving(): // else its user may have more, which are on their way
+		at = inherited(o.User, o.Channel)
+		if e := k.entries[at]; e != nil {
+			k.remove(at, e)
+		}
 	}
 }
 
