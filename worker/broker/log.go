@@ -70,6 +70,8 @@ type reading struct {
 	target  uint64        // what lies before it is from before the beginning, or a loss
 	loading bool          // it has not been reached
 	gone    bool          // while loading, messages had gone before they were read
+	clear   uint64        // up to here a hole is known: what is not there has gone
+	moved   bool          // the target, since the consumer was made
 }
 
 const (

@@ -103,32 +103,37 @@ func TestLossIsTold(t *testing.T) {
 }
 
 // TestHoles: what a reading has missed is noticed at once, but for what goes while it
-// loads: then it looks once more how far the stream is before it is done.
+// loads: then it looks once more how far the stream is before it is done, and before it
+// takes in what lies behind its target.
 func TestHoles(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		at      reading
 		offsets []uint64
-		want    string // of each: ! = look how far the stream is, r = reached; pending are none at the last one
+		want    string // of each: ! = looks before it, ? = behind it, r = reached
 	}{
-		{"no hole", reading{last: 4}, []uint64{5, 6, 7}, "r r r"},
-		{"a hole", reading{last: 4}, []uint64{5, 9, 10}, "r !r r"},
+		{"no hole", reading{last: 4, target: 2}, []uint64{5, 6, 7}, "r r r"},
+		{"a hole", reading{last: 4, target: 2}, []uint64{5, 9, 10}, "r !- r"},
 		{"loading", reading{last: 4, target: 8, loading: true}, []uint64{5, 6, 7, 8}, "- - - r"},
-		{"a hole while loading", reading{last: 4, target: 8, loading: true}, []uint64{7, 8, 9, 10}, "- - !- r"},
-		{"a hole over the target", reading{last: 4, target: 8, loading: true}, []uint64{7, 11, 12, 13}, "- - !- r"},
-		{"loading in vain", reading{last: 4, target: 8, loading: true}, []uint64{7, 8}, "- r"},
+		{"a hole while loading", reading{last: 4, target: 8, loading: true}, []uint64{7, 8, 9, 10}, "- ?- r r"},
+		{"a hole over the target", reading{last: 4, target: 8, loading: true}, []uint64{7, 11, 12, 13}, "- !- r r"},
+		{"loading in vain, miscounted", reading{last: 4, target: 8, loading: true}, []uint64{7, 8}, "- ?r"},
 	} {
 		var got []string
 		for i, offset := range c.offsets {
-			what := ""
+			what, newest := "", c.offsets[min(i+1, len(c.offsets)-1)]
+			look := func(sign string) {
+				what += sign
+				c.at.gone, c.at.loading, c.at.target = false, true, newest
+			}
 			if c.at.hole(offset) {
-				what = "!"
-				if c.at.loading { // as lost does, but for a target that is farther
-					c.at.gone, c.at.target = false, offset+1
-				}
+				look("!")
 			}
 			c.at.last = offset
-			if pending := len(c.offsets) - 1 - i; c.at.reached(uint64(pending)) {
+			if c.at.doubtful() {
+				look("?")
+			}
+			if c.at.reached() {
 				what += "r"
 				c.at.loading, c.at.gone = false, false
 			} else {
@@ -282,7 +287,7 @@ func TestAllIsGone(t *testing.T) {
 		t.Error(err)
 	}
 	want := []string{fmt.Sprint("lost up to ", two.offset), "live"}
-	if !slices.Equal(told, want) || late.at.last != two.offset {
-		t.Errorf("told %q, want %q; it is at %d", told, want, late.at.last)
+	if !slices.Equal(told, want) || late.at.clear != two.offset {
+		t.Errorf("told %q, want %q; it is at %d", told, want, late.at.clear)
 	}
 }

@@ -10,22 +10,22 @@ import (
 
 // hole looks whether the message at an offset is the one after the last that was
 // read. Sequence numbers of a stream have no holes but of what has gone from it. With
-// true it is to be looked at how far the stream is now: what those of a hole went for,
-// later ones of their channels, is no later than that.
+// true it is to be looked at how far the stream is, before the message is taken in: what
+// those of a hole went for, later ones of their channels, is no later than that.
 func (r *reading) hole(offset uint64) bool {
-	found := offset > r.last+1
-	if r.loading && r.last < r.target {
-		r.gone = r.gone || found
-		return false
-	}
-	return found || r.gone
+	found := offset > max(r.last, r.clear)+1
+	r.gone = r.gone || found && r.loading
+	return found && offset > r.target
 }
 
-// reached reports that all is there that a beginning or a loss waits for, pending
-// messages being left.
-func (r *reading) reached(pending uint64) bool {
-	return pending == 0 || r.last >= r.target && !r.gone
-}
+// doubtful reports that the target has been reached with holes before it: the later ones
+// may lie behind it.
+func (r *reading) doubtful() bool { return r.loading && r.gone && r.last >= r.target }
+
+// reached reports that all is there that a beginning or a loss waits for. How many messages
+// are left, as each one says, is of when it was sent: that counts only for a target that
+// is older.
+func (r *reading) reached() bool { return r.last >= r.target && !r.gone }
 
 // lost goes on where messages had gone before they were read here: there were
 // more of a channel than the stream keeps, or they were too old. What is there up
@@ -45,12 +45,12 @@ func (l *sharedLog) lost(s jetstream.Stream) error {
 	if forgotten <= l.at.last { // nothing that was not read
 		forgotten = 0
 	}
-	if time.Since(l.warned) > 10*time.Second {
+	if !l.at.loading && time.Since(l.warned) > 10*time.Second {
 		l.warned = time.Now()
 		l.log.Warn("the shared history is read too slowly: clients of its channels are told that they have missed something",
 			"error", errGone, "behind", l.at.last)
 	}
-	l.at.target, l.at.loading, l.at.gone = last, true, false
+	l.at.target, l.at.loading, l.at.gone, l.at.moved = last, true, false, true
 	at := worker.LogStart{Epoch: l.at.epoch, Last: last, Forgotten: forgotten, Channel: int(info.Config.MaxMsgsPerSubject), Now: info.TimeStamp}
 	l.post(func() { l.o.Lost(at) })
 	return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/history"
@@ -66,9 +67,10 @@ func (l *sharedLog) read() error {
 	defer l.reads(nil)
 	stop := context.AfterFunc(l.ctx, it.Stop)
 	defer stop()
+	l.at.moved = false
 	l.behind.Store(c.CachedInfo().NumPending)
 	if c.CachedInfo().NumPending == 0 {
-		if s.CachedInfo().State.LastSeq > l.at.last && !l.at.loading { // all that was not read has gone
+		if s.CachedInfo().State.LastSeq > max(l.at.last, l.at.clear) && !l.at.loading { // all that was not read has gone
 			if err := l.lost(s); err != nil {
 				return err
 			}
@@ -77,7 +79,7 @@ func (l *sharedLog) read() error {
 	}
 	l.setAway(byReading, "")
 	for n := uint64(1); ; n++ {
-		m, err := it.Next()
+		m, err := l.await(it)
 		if err != nil {
 			return err
 		}
@@ -85,6 +87,19 @@ func (l *sharedLog) read() error {
 			return err
 		}
 	}
+}
+
+// await waits for the next message. When nothing comes any more of what is to be loaded,
+// it has gone.
+func (l *sharedLog) await(it jetstream.MessagesContext) (jetstream.Msg, error) {
+	if l.at.loading {
+		m, err := it.Next(jetstream.NextMaxWait(4 * logBeat)) // of a server that is silent there is an error before
+		if !errors.Is(err, nats.ErrTimeout) {
+			return m, err
+		}
+		l.live()
+	}
+	return it.Next()
 }
 
 // forget removes the consumer; one that is not removed goes after logIdle.
@@ -273,7 +288,16 @@ func (l *sharedLog) next(s jetstream.Stream, m jetstream.Msg, n uint64) error {
 	}
 	l.at.last, l.at.time = md.Sequence.Stream, md.Timestamp
 	l.behind.Store(md.NumPending)
-	if l.at.reached(md.NumPending) {
+	if md.NumPending == 0 && !l.at.moved {
+		l.live()
+		return nil
+	}
+	if l.at.doubtful() {
+		if err := l.lost(s); err != nil {
+			return err
+		}
+	}
+	if l.at.reached() {
 		l.live()
 	}
 	return nil
@@ -285,8 +309,8 @@ func (l *sharedLog) live() {
 		return
 	}
 	l.at.loading, l.at.gone = false, false
-	l.at.last = max(l.at.last, l.at.target)
-	last := l.at.last
+	l.at.clear = max(l.at.clear, l.at.target)
+	last := max(l.at.last, l.at.target)
 	l.post(func() {
 		l.lanes.skipped(last)
 		l.o.Live()
