@@ -123,7 +123,7 @@ var brokenBinaries = []variant{
 	deploy("is not executable", func(t *testing.T, path string) { install(t, program(t), path, 0o644, 1<<40) }, "plan", "permission denied"),
 	deploy("is cut off", func(t *testing.T, path string) { install(t, program(t), path, 0o755, 1<<20) }, "plan", ""),
 	deploy("is another program", func(t *testing.T, path string) { install(t, "/bin/true", path, 0o755, 1<<40) }, "plan", "plan"),
-	deploy("is a script without an interpreter", func(t *testing.T, path string) { write(t, path, "#!/no/such/shell\n", 0o755) }, "plan", "no such file"),
+	deploy("is a script without an interpreter", func(t *testing.T, path string) { write(t, path, "#!/no/such/shell\n", 0o755) }, "open program", "is a script"),
 	deploy("is a link to itself", func(t *testing.T, path string) { os.Symlink(path, path) }, "open program", "symbolic links"),
 }
 
