@@ -113,7 +113,7 @@ func TestPageOfTheDefaults(t *testing.T) {
 	t.Parallel()
 	v := newSite(t, pushdtest.Options{Env: []string{"PUSHD_API_KEY="}}).visit(t)
 	chat(v.a, v.b, "hello")
-	v.a.eval(`location.reload()`) // what was said is there again, one's own too
+	v.a.reload() // what was said is there again, one's own too
 	v.a.until(`[...document.querySelectorAll("#chat-log li")].map((li) => li.textContent).join() === "hello"`)
 	v.live()
 	chat(v.b, v.a, "and on")

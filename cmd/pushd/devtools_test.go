@@ -194,15 +194,36 @@ func (tb *tab) do(method string, params map[string]any, result any) {
 // eval returns the value of a JavaScript expression in the page.
 func (tb *tab) eval(expression string) any {
 	tb.t.Helper()
+	value, err := tb.try(expression)
+	must(tb.t, err)
+	return value
+}
+
+// try is eval for a page that may just be giving way to another: then it fails.
+func (tb *tab) try(expression string) (any, error) {
+	tb.t.Helper()
 	var r struct {
 		Result           struct{ Value any }
 		ExceptionDetails json.RawMessage
 	}
-	tb.do("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &r)
+	err := tb.call(tb.session, "Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &r)
 	if r.ExceptionDetails != nil {
 		tb.t.Fatalf("%s: %s", expression, r.ExceptionDetails)
 	}
-	return r.Result.Value
+	return r.Result.Value, err
+}
+
+// reload loads the page anew, and returns when the old one is gone.
+func (tb *tab) reload() {
+	tb.t.Helper()
+	tb.eval(`window.isOld = true`)
+	tb.do("Page.reload", nil, nil)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if old, err := tb.try(`window.isOld === true`); err == nil && old == false {
+			return
+		}
+	}
+	tb.t.Fatal("the page is not loaded anew")
 }
 
 // until waits for an expression to become true.
