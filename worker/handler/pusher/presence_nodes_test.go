@@ -54,21 +54,28 @@ func (h *heard) all() []string {
 	return slices.Sorted(slices.Values(h.told))
 }
 
+// twoNodes starts two daemons of one cluster, and what their webhooks tell. which narrows
+// the webhook, more is for the app.
+func twoNodes(t *testing.T, which, more string) (s [2]*pushdtest.Server, hooks *heard) {
+	t.Helper()
+	url := nats(t)
+	hooks = &heard{}
+	endpoint := httptest.NewServer(hooks)
+	t.Cleanup(endpoint.Close)
+	for i := range s {
+		s[i] = pushdtest.Start(t, pushdtest.Options{
+			Config: strings.Replace(config, "client_events", `webhooks = [ { url = "`+endpoint.URL+`"`+which+` } ]`+"\n"+more+"client_events", 1),
+			Env:    []string{"PUSHD_BROKER_URL=" + url, fmt.Sprintf("PUSHD_CLUSTER_NODE=n%d", i)},
+		})
+	}
+	return s, hooks
+}
+
 // TestPresenceOverNodes: two daemons are one to their members and to webhooks,
 // through a reload, a killed worker, a killed broker process, and the end of a
 // machine.
 func TestPresenceOverNodes(t *testing.T) {
-	url := nats(t)
-	hooks := &heard{}
-	endpoint := httptest.NewServer(hooks)
-	defer endpoint.Close()
-	var s [2]*pushdtest.Server
-	for i := range s {
-		s[i] = pushdtest.Start(t, pushdtest.Options{
-			Config: strings.Replace(config, "client_events", `webhooks = [ { url = "`+endpoint.URL+`" } ]`+"\nsubscription_count = true\nclient_events", 1),
-			Env:    []string{"PUSHD_BROKER_URL=" + url, fmt.Sprintf("PUSHD_CLUSTER_NODE=n%d", i)},
-		})
-	}
+	s, hooks := twoNodes(t, "", "subscription_count = true\n")
 	both := func(what string, n int) {
 		t.Helper()
 		for i := range s {
@@ -137,17 +144,7 @@ func TestPresenceOverNodes(t *testing.T) {
 // TestWebhooksOverARestart: a user of a node that starts again, who is back on that
 // node or on the other one, is there for webhooks too, and has never come twice.
 func TestWebhooksOverARestart(t *testing.T) {
-	url := nats(t)
-	hooks := &heard{}
-	endpoint := httptest.NewServer(hooks)
-	defer endpoint.Close()
-	var s [2]*pushdtest.Server
-	for i := range s {
-		s[i] = pushdtest.Start(t, pushdtest.Options{
-			Config: strings.Replace(config, "client_events", `webhooks = [ { url = "`+endpoint.URL+`", events = ["member_added", "member_removed"] } ]`+"\nclient_events", 1),
-			Env:    []string{"PUSHD_BROKER_URL=" + url, fmt.Sprintf("PUSHD_CLUSTER_NODE=n%d", i)},
-		})
-	}
+	s, hooks := twoNodes(t, `, events = ["member_added", "member_removed"]`, "")
 	channels := []string{"presence-1", "presence-2", "presence-3", "presence-4"} // some fall to each node
 	stays, x := join(t, s[0], mainPath), join(t, s[1], mainPath)
 	for _, c := range channels {
