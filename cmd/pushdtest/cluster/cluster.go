@@ -24,7 +24,8 @@ type Options struct {
 	Env    []string
 	Flags  []string // of `go build`
 
-	Wires bool // each node is on a machine of its own with its NATS server; the test is skipped where that cannot be
+	Direct bool // no relay between nodes and their NATS: of what is measured it would be a part
+	Wires  bool // each node is on a machine of its own with its NATS server; the test is skipped where that cannot be
 
 	Program []byte // what each node runs from a file of its own, Node.Binary; default: what is built
 }
@@ -32,7 +33,7 @@ type Options struct {
 // Cluster is some pushds on a NATS.
 type Cluster struct {
 	NATS  []*NATS
-	Links []*Relay // between node i and its NATS, the first of its url; none with Wires
+	Links []*Relay // between node i and its NATS, the first of its url; none with Wires or Direct
 	Nodes []*Node  // n1, n2, …
 	Wires *Wires   // nil without Options.Wires
 }
@@ -41,7 +42,7 @@ type Cluster struct {
 type Node struct {
 	*pushdtest.Server
 	Name  string
-	Link  *Relay // nil with Wires
+	Link  *Relay // nil with Wires or Direct
 	t     testing.TB
 	space *space // nil = that of the test
 }
@@ -66,7 +67,7 @@ func Start(t testing.TB, o Options) *Cluster {
 		own := i % len(c.NATS)
 		first := c.NATS[own].Addr
 		var link *Relay
-		if c.Wires == nil {
+		if c.Wires == nil && !o.Direct {
 			link = StartRelay(t, first)
 			c.Links = append(c.Links, link)
 			first = link.Addr

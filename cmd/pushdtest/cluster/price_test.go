@@ -124,7 +124,7 @@ func TestPriceOfAPublish(t *testing.T) {
 	if !full() {
 		t.Skip("a measurement; PUSHD_TEST_FULL=1")
 	}
-	one, three := Start(t, Options{Config: single, Nodes: 1, NATS: 1}), Start(t, Options{Config: single, NATS: 3})
+	one, three := Start(t, Options{Config: single, Nodes: 1, NATS: 1, Direct: true}), Start(t, Options{Config: single, NATS: 3, Direct: true})
 	one.crowd(t, 1)
 	three.crowd(t, 1)
 	price := map[*Cluster][]time.Duration{}
@@ -159,7 +159,7 @@ func TestPriceOfAForeignMessage(t *testing.T) {
 	}
 	clusters, price := map[string]*Cluster{}, map[string][]time.Duration{}
 	for name, program := range programs {
-		clusters[name] = Start(t, Options{Config: plain, Nodes: 2, Program: program})
+		clusters[name] = Start(t, Options{Config: plain, Nodes: 2, Program: program, Direct: true})
 	}
 	for range rounds {
 		for name, c := range clusters {
@@ -181,7 +181,7 @@ func TestHowSoonOthersKnow(t *testing.T) {
 	if !full() {
 		t.Skip("a measurement; PUSHD_TEST_FULL=1")
 	}
-	c := Start(t, Options{Config: rooms, NATS: 3})
+	c := Start(t, Options{Config: rooms, NATS: 3, Direct: true})
 	far, near := visit(t, c.Nodes[0], "far"), visit(t, c.Nodes[1], "near")
 	took := map[*visitor][]time.Duration{}
 	for i := range 80 { // a presence channel has 100 members
@@ -202,7 +202,7 @@ func TestPriceOfOrder(t *testing.T) {
 	if !full() {
 		t.Skip("a measurement; PUSHD_TEST_FULL=1")
 	}
-	c := Start(t, Options{Config: remembering, NATS: 3})
+	c := Start(t, Options{Config: remembering, NATS: 3, Direct: true})
 	pushdtest.Eventually(t, "it is taken", func() bool {
 		status, _ := c.Nodes[0].attempt(object{"channel": "chat:log", "data": "x"})
 		return status == 200
