@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 )
 
 // A panic is counted, and logged with its stack. One that comes again and again, as
@@ -25,18 +26,31 @@ const maxCulprits = 64
 // connection that it happened to.
 func (l *loop) panicked(callback string, c *Conn, r any, stack []byte) {
 	l.panics.Add(1)
-	l.logPanic(callback, c, fmt.Sprint(r), stack)
+	l.logPanic(callback, c, fmt.Sprint(r), callers(), stack)
 	if c != nil {
 		l.closeConn(c, 1011, internalError, ErrPanic)
 	}
 }
 
+// panickedAside is panicked for other goroutines than the loop's, of which no connection is.
+func (l *loop) panickedAside(what string, r any) {
+	l.panics.Add(1)
+	text, at, stack := fmt.Sprint(r), callers(), debug.Stack()
+	if l.reactor.Post(func() { l.logPanic(what, nil, text, at, stack) }, 0) != nil { // the worker has ended
+		l.log.Error("callback panicked", "callback", what, "panic", text, "stack", string(stack))
+	}
+}
+
+// callers is the culprit, for what its caller has recovered from.
+func callers() (at culprit) {
+	runtime.Callers(4, at[:])
+	return at
+}
+
 // internalError is all that clients are told of a panic.
 const internalError = "internal error"
 
-func (l *loop) logPanic(callback string, c *Conn, text string, stack []byte) {
-	var at culprit
-	runtime.Callers(3, at[:])
+func (l *loop) logPanic(callback string, c *Conn, text string, at culprit, stack []byte) {
 	known := l.counts.culprits
 	if known[at] == nil && len(known) >= maxCulprits {
 		at = culprit{}

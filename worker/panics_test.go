@@ -52,6 +52,23 @@ func TestPanicsAreLogged(t *testing.T) {
 	}
 }
 
+// TestPanicsAsideAreLogged: the same where the loop is not what panics.
+func TestPanicsAsideAreLogged(t *testing.T) {
+	w := New(anyWS)
+	s := serve(t, w)
+	for range 100 {
+		s.on(func() { must(t, w.Go(func() { panic("aside") })) })
+		s.eventually("it has panicked", func() bool { return w.loop.tasks.Load() == 0 })
+	}
+	s.eventually("the others are told of", func() bool { return strings.Contains(s.log.String(), "more=") })
+	if n := strings.Count(s.log.String(), "panics_test.go"); n != 1 || !strings.Contains(s.log.String(), "callback=Go panic=aside") {
+		t.Errorf("%d stacks in the log:\n%s", n, s.log)
+	}
+	if n := s.stats().Panics; n != 100 {
+		t.Errorf("%d panics", n)
+	}
+}
+
 // TestPanicOfTimer: a connection's timer is a callback of it.
 func TestPanicOfTimer(t *testing.T) {
 	w := New(anyWS)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	nethttp "net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/pushd/pushd/protocol/certs"
@@ -157,8 +156,7 @@ func (s *shaking) run(l *loop) {
 func (s *shaking) shake(l *loop) (r tls.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.panics.Add(1)
-			l.log.Error("panic in a TLS handshake", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			l.panickedAside("TLS handshake", p)
 			err = ErrPanic
 		}
 	}()

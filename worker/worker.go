@@ -10,8 +10,6 @@ package worker
 
 import (
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/pushd/pushd/timer"
@@ -271,8 +269,7 @@ func (w *Worker) Go(work func()) error {
 		defer l.tasks.Add(-1)
 		defer func() {
 			if r := recover(); r != nil {
-				l.panics.Add(1)
-				l.log.Error("panic in a function given to Go", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+				l.panickedAside("Go", r)
 			}
 		}()
 		work()
