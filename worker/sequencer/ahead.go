@@ -61,12 +61,17 @@ func (h *sharedStore) ahead(channel string, p history.Position) bool {
 }
 
 // lookAhead lets those join whose position has been reached, or who have waited
-// long enough. Whoever comes while the log is read from its beginning waits.
+// long enough. Whoever comes while the log is read from its beginning waits, and who
+// is ahead while it is away: as long as nobody can read on, nobody knows whether his
+// position has been given.
 func (h *sharedStore) lookAhead() {
 	s := h.s
 	list, now := h.waiting, h.here()
 	h.waiting = nil
 	for _, a := range list {
+		if h.why != "" {
+			a.until = now.Add(aheadWait)
+		}
 		if !h.live || h.ahead(a.want.Channel, a.want.After) && now.Before(a.until) {
 			h.waiting = append(h.waiting, a)
 		} else {
@@ -86,11 +91,12 @@ func (h *sharedStore) read(q *worker.HistoryQuery, answer func([]byte, error)) {
 func (h *sharedStore) readAt(q *worker.HistoryQuery, until time.Time, answer func([]byte, error)) {
 	s := h.s
 	h.doubtStrays(q.Channel)
-	if (!h.live || h.ahead(q.Channel, q.After)) && h.here().Before(until) {
+	ahead := h.ahead(q.Channel, q.After)
+	if (!h.live || ahead) && h.here().Before(until) {
 		s.env.After(joinPause, func() { h.readAt(q, until, answer) })
 		return
 	}
-	if !h.live {
+	if !h.live || ahead && h.why != "" {
 		answer(nil, errors.New(worker.ErrUnavailable.Error()+": "+h.why))
 		return
 	}

@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -256,6 +257,53 @@ func TestWhoIsAhead(t *testing.T) {
 	want(two, 0, false)
 	want(one, 2, false) // of the log before
 	want(three, 1, true)
+}
+
+// TestAheadWhileTheLogIsAway: nobody is told that a position was never given while the
+// entries that follow cannot be read; and everybody when they can and it has not come.
+func TestAheadWhileTheLogIsAway(t *testing.T) {
+	now, epoch := time.Now(), history.Draw(1)
+	p, log := follows(t, t.TempDir(), func() time.Time { return now })
+	log.Begin(worker.LogStart{Epoch: epoch, Channel: 9, Now: now})
+	log.Live()
+	log.Away("no leader")
+	waits := func(want int) {
+		t.Helper()
+		now = now.Add(2 * aheadWait)
+		p.tick()
+		if n := len(p.store.(*sharedStore).waiting); n != want {
+			t.Errorf("%d wait, want %d", n, want)
+		}
+	}
+	read := func() (reason string) {
+		t.Helper()
+		p.store.read(&worker.HistoryQuery{Channel: "room", After: history.Position{Epoch: epoch, Offset: 2}}, func(raw []byte, err error) {
+			var page worker.HistoryPage
+			if reason = "unavailable"; err == nil {
+				_ = json.Unmarshal(raw, &page)
+				reason = page.Reason
+			}
+		})
+		now = now.Add(aheadWait)
+		p.tick()
+		return reason
+	}
+	p.early(history.Position{Epoch: epoch, Offset: 1})
+	p.early(history.Position{Epoch: epoch, Offset: 2})
+	waits(2)
+	if got := read(); got != "unavailable" {
+		t.Errorf("who reads while it is away: %q", got)
+	}
+	log.Away("")
+	log.entry(1, "room", "1", now)
+	p.tick()
+	if n := len(p.store.(*sharedStore).waiting); n != 1 {
+		t.Errorf("%d wait when one's position has come", n)
+	}
+	waits(0)
+	if got := read(); got != "future" {
+		t.Errorf("who reads when it is back: %q", got)
+	}
 }
 
 // early has somebody come to the room.
