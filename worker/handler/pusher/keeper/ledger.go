@@ -4,7 +4,6 @@ import (
 	"maps"
 	"time"
 
-	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker/handler/pusher/hook"
 )
 
@@ -192,62 +191,6 @@ func eventOf(at key, here bool) string {
 	return "channel_vacated"
 }
 
-// toldOp says what the webhooks have heard last, and who has told it, or is to tell
-// what has become of it.
-func toldOp(at key, here bool, d *debt) op {
-	o := op{Kind: opTold, Channel: at.channel, Conn: d.by}.of(wire.Member{ID: at.conn, Number: d.number})
-	if here {
-		o.N = 1
-	}
-	return o
-}
-
-// accountOps are what the list of this node says of its telling: what is owed, and,
-// marked, what it has told lately, the latest of each.
-func (k *Keeper) accountOps() (ops []op) {
-	for at, d := range k.ledger.owed {
-		ops = append(ops, toldOp(at, !k.here(at), d))
-	}
-	for at, t := range k.ledger.told {
-		if age := k.env.Now().Sub(t.at); t.by == k.mirror.node && age <= recentTime {
-			o := toldOp(at, t.here, &debt{by: t.by, number: t.number})
-			o.Joined = 1 + int(age.Milliseconds())
-			ops = append(ops, o)
-		}
-	}
-	return ops
-}
-
-// heardTold takes in what a peer says of its telling: what it has told, so long ago,
-// or else what it believes to be owed, which counts less than what was heard here.
-func (k *Keeper) heardTold(o *op) {
-	at, is := key{o.User, o.Channel}, o.N > 0
-	if !k.accounts(at) {
-		return
-	}
-	l := &k.ledger
-	when := l.came.Add(-time.Duration(o.Joined) * time.Millisecond)
-	last, heard := l.told[at]
-	switch {
-	case o.Joined == 0 && (heard && k.env.Now().Sub(last.at) <= recentTime || l.owed[at] != nil), when.Before(last.at):
-		return
-	case o.Joined > 0:
-		l.remember(at, told{o.Conn, when, is, o.Number})
-	}
-	here := k.here(at)
-	switch d := l.owed[at]; {
-	case here == is:
-		delete(l.owed, at)
-		if !is && o.Joined == 0 && len(l.untold) < maxRecent {
-			l.untold[at] = true
-		}
-	case d == nil && here:
-		k.record(at, k.mirror.payer(o.Conn, at.channel), amendTime, o.Number)
-	case d == nil:
-		k.record(at, k.mirror.payer(o.Conn, at.channel), hook.Hold, o.Number)
-	}
-}
-
 // lookSoon looks at what is owed in a while.
 func (k *Keeper) lookSoon() {
 	if k.ledger.look || len(k.ledger.owed) == 0 {
@@ -293,60 +236,4 @@ func (k *Keeper) inherit(node string) {
 			d.by = first(k.mirror.chorus, at.channel)
 		}
 	}
-}
-
-// savedDebt is a debt in the file for the next keeper, or what was told lately.
-type savedDebt struct {
-	User    string    `json:"u,omitempty"`
-	Channel string    `json:"c"`
-	By      string    `json:"by"`
-	Due     time.Time `json:"due"` // or when it was told
-	Number  bool      `json:"un,omitempty"`
-	Told    bool      `json:"t,omitempty"` // that it is there
-}
-
-// savedDebts are what is owed, for the next keeper. One that leaves leaves it to the
-// other nodes.
-func (k *Keeper) savedDebts() (all []savedDebt) {
-	if !k.pays() {
-		return nil
-	}
-	for at, d := range k.ledger.owed {
-		all = append(all, savedDebt{at.conn, at.channel, d.by, d.due, d.number, !k.here(at)})
-	}
-	return all
-}
-
-// savedTold is what was told lately.
-func (k *Keeper) savedTold() (all []savedDebt) {
-	for at, t := range k.ledger.told {
-		if k.env.Now().Sub(t.at) <= recentTime {
-			all = append(all, savedDebt{at.conn, at.channel, t.by, t.at, t.number, t.here})
-		}
-	}
-	return all
-}
-
-// restoreTold takes it over.
-func (l *ledger) restoreTold(all []savedDebt) {
-	for _, s := range all {
-		l.told[key{s.User, s.Channel}] = told{s.By, s.Due, s.Told, s.Number}
-	}
-}
-
-// takeDebts takes over what was owed, when all is known that is there.
-func (k *Keeper) takeDebts() {
-	for _, s := range k.ledger.taken {
-		at := key{s.User, s.Channel}
-		switch {
-		case !k.accounts(at):
-		case k.here(at) != s.Told:
-			k.ledger.owed[at] = &debt{s.By, s.Due, s.Number}
-			k.ledger.fresh = append(k.ledger.fresh, at)
-		case !s.Told:
-			k.ledger.untold[at] = true
-		}
-	}
-	k.ledger.taken = nil
-	k.lookSoon()
 }
