@@ -24,7 +24,7 @@ final class Conns
     private static $own = [];   // id => callbacks and the like, which stay in this process
     private static $turn = [];  // id => object, until the batch is over
     private static $weak = [];  // id => WeakReference of those that the program holds
-    private static $held = [];  // id => true: pushd knows that only this process can find it
+    public static $held = [];   // id => true: pushd knows that only this process can find it
     private static $large = []; // id => true: pushd's own part of its session does not fit
     private static $released = []; // id => true: an object of one that is held is gone, as with a timer that has ended
     private static $list; // what all() has made, until somebody comes or goes, or the batch is over
@@ -163,12 +163,10 @@ final class Conns
         }
     }
 
-    /** The object of a connection is gone. */
+    /** The object of a connection that only this process can find is gone. */
     static function released(int $id): void
     {
-        if (isset(self::$held[$id])) {
-            self::$released[$id] = true;
-        }
+        self::$released[$id] = true;
     }
 
     /** The end of a batch, or of a timer: sessions go to pushd, objects that nobody holds go. */

@@ -75,7 +75,9 @@ trait Flyweight
 
     public function __destruct()
     {
-        Conns::released($this->pushdId);
+        if (isset(Conns::$held[$this->pushdId])) {
+            Conns::released($this->pushdId);
+        }
     }
 
     public function bury(array $vars, string $told): void

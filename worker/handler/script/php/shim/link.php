@@ -41,7 +41,7 @@ final class Link
     private static $parted = false; // the program has had its last words
     private static $writing = false, $late = false, $first;
     // Sends of one string to many, one after the other, become one frame.
-    private static $same = '', $sameFlags = 0, $ids = '', $n = 0;
+    private static $same = '', $sameFlags = 0, $ids = [], $n = 0, $room = 0;
 
     /** Opens the link; pushd's first frame is the configuration. */
     static function open(): void
@@ -90,32 +90,44 @@ final class Link
 
     static function send(int $id, string $data, int $flags = 0): void
     {
-        if (self::$n && ($data !== self::$same || $flags !== self::$sameFlags || 12 + 8 * self::$n + \strlen($data) > self::$most)) {
-            self::merge();
-        }
-        if (\strlen($data) > self::$most) {
-            self::tooLong(\strlen($data));
+        if (($data !== self::$same || $flags !== self::$sameFlags || self::$n === self::$room) && !self::another($data, $flags)) {
             return;
         }
         if (Counted::$on) {
             Counted::add($id, 1, \strlen($data));
         }
+        self::$ids[] = $id;
+        self::$n++;
+    }
+
+    /** From here on this is what is sent; false: it cannot be. */
+    private static function another(string $data, int $flags): bool
+    {
+        if (self::$n) {
+            self::merge();
+        }
+        if (\strlen($data) > self::$most) {
+            self::tooLong(\strlen($data));
+            return false;
+        }
         self::$same = $data;
         self::$sameFlags = $flags;
-        self::$ids .= \pack('P', $id);
-        self::$n++;
+        self::$room = \max(1, \min(Conns::LIST, \intdiv(self::$most - 12 - \strlen($data), 8)));
+        return true;
     }
 
     private static function merge(): void
     {
+        $ids = \pack('P*', ...self::$ids);
         if (self::$n === 1) {
-            self::$out .= \pack('VCCv', \strlen(self::$same), self::SEND, self::$sameFlags, 0) . self::$ids . self::$same;
+            self::$out .= \pack('VCCv', \strlen(self::$same), self::SEND, self::$sameFlags, 0) . $ids . self::$same;
         } else {
-            $data = \pack('V', self::$n) . self::$ids . self::$same;
+            $data = \pack('V', self::$n) . $ids . self::$same;
             self::$out .= \pack('VCCvP', \strlen($data), self::MANY, self::$sameFlags, 0, 0) . $data;
         }
-        self::$ids = self::$same = '';
-        self::$n = 0;
+        self::$ids = [];
+        self::$same = '';
+        self::$n = self::$room = 0;
         if (\strlen(self::$out) > self::READ && !self::$first) {
             self::write();
         }

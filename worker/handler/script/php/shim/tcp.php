@@ -129,7 +129,7 @@ namespace Workerman\Connection {
             if ($raw && \Pushd\WorkermanProgram::$websocket) {
                 return \Pushd\Frames::say($this, (string)$data);
             }
-            $protocol = $raw ? null : \Pushd\Packets::codec($this->id);
+            $protocol = $raw || \Pushd\WorkermanProgram::$codec === null && !\Pushd\Packets::$own ? null : \Pushd\Packets::codec($this->id);
             if ($protocol !== null) {
                 $data = $protocol::encode($data, $this);
                 if ($data === '') {
