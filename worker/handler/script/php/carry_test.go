@@ -322,3 +322,50 @@ Workerman\Worker::runAll();`
 	h.message(2, "d")
 	h.want("SEND 2 d 1 0", "HELD+1 2") // who has left is in it no more
 }
+
+// TestWeakLate: where the class that has the map comes with the first message, as composer's
+// autoload has it, and makes it then, it knows them in the next callback, and so do
+// WeakReferences, wherever they are.
+func TestWeakLate(t *testing.T) {
+	late := filepath.Join(t.TempDir(), "late.php")
+	must(t, os.WriteFile(late, []byte(`<?php
+class Late {
+    private static ?WeakMap $map = null; private static ?WeakMap $same = null;
+    static function say($c, $data) { self::$same = self::$map ??= new WeakMap; self::$map[$c] = (self::$map[$c] ?? '') . $data; return self::$map[$c] . ' ' . count(self::$map) . (self::$same === self::$map ? '' : ' two'); }
+}`), 0o600))
+	code := `
+spl_autoload_register(function ($class) { $class === 'Late' && require '` + late + `'; });
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) { $said = Late::say($c, $data); $c->send($data === 'put' ? 'done' : $said); };
+Workerman\Worker::runAll();`
+	h, orders := moved(t, code, code)
+	if !slices.Contains(orders, fmt.Sprintf("SEND %d putget 1", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+	h.message(big, "!")
+	h.want(fmt.Sprintf("SEND %d putget! 1", uint64(big)))
+
+	must(t, os.WriteFile(late, []byte(`<?php
+class Late {
+    private static $f;
+    static function ask($c, $data) {
+        if ($data === 'put') { $r = WeakReference::create($c); self::$f = function () use ($r) { return $r->get() ? 'alive' : 'gone'; }; }
+        if ($data === 'drop') { self::$f = null; return 'dropped'; }
+        return (self::$f)();
+    }
+}`), 0o600))
+	h = serve(t, program(t, strings.Replace(code, "Late::say", "Late::ask", 1)), "start")
+	h.open(script.Open, big, "")
+	h.message(big, "put")
+	h.want(fmt.Sprintf("SEND %d done", uint64(big)), fmt.Sprintf("HELD+1 %d", uint64(big)))
+	if got := h.numbersSeen(); len(got) > 0 {
+		t.Errorf("a look says %q", got)
+	}
+	h.message(big, "get")
+	h.want(fmt.Sprintf("SEND %d alive", uint64(big)))
+	h.message(big, "drop")
+	h.want(fmt.Sprintf("SEND %d dropped", uint64(big)))
+	if got := h.numbersSeen(); !slices.Equal(got, []string{fmt.Sprintf("HELD %d", uint64(big))}) {
+		t.Errorf("a look says %q", got)
+	}
+}

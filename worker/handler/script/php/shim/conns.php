@@ -258,12 +258,12 @@ final class Conns
      */
     private static function sweep(): void
     {
+        if (Weak::on()) {
+            Weak::keep(self::$turn);
+        }
         if (\PHP_VERSION_ID < 80000) {
             self::sweepEach();
             return;
-        }
-        if (Weak::$on) {
-            Weak::keep(self::$turn);
         }
         $map = new \WeakMap();
         foreach (self::$turn as $id => $c) {
@@ -282,6 +282,16 @@ final class Conns
         foreach ($check as $id => $_) {
             unset(self::$weak[$id]);
             self::mark($id, self::bound($id));
+        }
+    }
+
+    /** Lets go of its own WeakReference of a connection, or with an object has one again. */
+    static function watch(int $id, $c = null): void
+    {
+        if ($c !== null) {
+            self::$weak[$id] = \WeakReference::create($c);
+        } else {
+            unset(self::$weak[$id]);
         }
     }
 

@@ -11,7 +11,8 @@ final class Part
     public $class = '', $values = []; // the class of an array is ""
 
     private $of, $lacks = []; // keys of an array that stay: key => true
-    private static $seen = [];
+    private $made;                   // a map that new code has not, as it is made
+    private static $seen = [], $maps = []; // object id => Part of it: a map in two places is one
 
     /** Whether a value can be carried as it is. */
     static function whole($v): bool
@@ -77,7 +78,11 @@ final class Part
     /** Of a map, the connections in it with what can go. */
     private static function ofMap(\WeakMap $map): ?self
     {
-        $part = new self();
+        $part = self::$maps[\spl_object_id($map)] ?? new self();
+        if ($part->of === $map) {
+            return $part;
+        }
+        self::$maps[\spl_object_id($map)] = $part;
         $part->class = 'WeakMap';
         $part->of = $map;
         $part->values = \array_filter(Weak::pairs($map), static function (array $pair) {
@@ -89,7 +94,20 @@ final class Part
     /** What a place that had $there has from now on. */
     static function into($there, $value)
     {
+        if ($value instanceof self && $value->class === 'WeakMap' && $there === null) {
+            return $value->made();
+        }
         return $value instanceof self && $value->class === '' ? $value->over($there) : $value;
+    }
+
+    /** A map where new code makes none until it needs one. */
+    private function made(): \WeakMap
+    {
+        if ($this->made === null) {
+            $this->made = new \WeakMap();
+            Places::into($this->made, $this);
+        }
+        return $this->made;
     }
 
     /** The array that new code has, with what has been carried of it. */

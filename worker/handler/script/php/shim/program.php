@@ -108,7 +108,7 @@ abstract class Program
         Shared::$starts = true;
         $program->start();
         Shared::$starts = false;
-        Weak::$on = \PHP_VERSION_ID >= 80000 && self::mentions('new WeakMap', 'new \\WeakMap');
+        Weak::on();
         Conns::settle();
         Forget::program();
         Link::first();
@@ -124,8 +124,14 @@ abstract class Program
     /** Whether the program's own files have one of the words: a callback, or what it calls, may do with a connection what they say. */
     protected static function mentions(string ...$words): bool
     {
+        return self::filesHave(\get_included_files(), $words);
+    }
+
+    /** The same of these files. */
+    static function filesHave(array $files, array $words): bool
+    {
         $any = '~' . \implode('|', \array_map('preg_quote', $words)) . '~';
-        foreach (\get_included_files() as $file) {
+        foreach ($files as $file) {
             $text = \strncmp($file, __DIR__ . '/', \strlen(__DIR__) + 1) === 0 ? '' : (string)@\file_get_contents($file);
             if (\preg_match($any, $text) && !\preg_match('~^\s*namespace\s+Workerman\b~m', $text)) {
                 return true;
