@@ -38,3 +38,35 @@ Worker::runAll();`, autoload)), "web")
 		})
 	}
 }
+
+// TestVendorIsLoadedOnce: an interface of the program's own Workerman that is there is not
+// asked for again, as where a class of the program's protocol, and of Workerman's none, is
+// looked for.
+func TestVendorIsLoadedOnce(t *testing.T) {
+	h := serve(t, program(t, `
+file_put_contents(__DIR__ . '/ProtocolInterface.php', '<?php namespace Workerman\Protocols; interface ProtocolInterface {}');
+spl_autoload_register(function ($class) {
+    if ($class === 'Workerman\Protocols\ProtocolInterface') {
+        include __DIR__ . '/ProtocolInterface.php';
+    }
+});
+use Workerman\Worker;
+use Workerman\Connection\AsyncTcpConnection;
+class Mine implements Workerman\Protocols\ProtocolInterface {}
+class_alias('Mine', 'Protocols\Mine');
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) {
+    try {
+        new AsyncTcpConnection('other://127.0.0.1:1');
+    } catch (Throwable $e) {
+        $c->send($e->getMessage());
+    }
+    $c->send((new AsyncTcpConnection('mine://127.0.0.1:1'))->protocol);
+};
+Worker::runAll();`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	if got := strings.Join(h.done(), ","); !strings.Contains(got, "is not there") || !strings.Contains(got, `Protocols\Mine`) {
+		t.Errorf("%q\n%s", got, h.log)
+	}
+}

@@ -131,8 +131,8 @@ final class Names
     static function theirs(string $class): bool
     {
         static $asking = [];
-        if (isset($asking[$class])) {
-            return false;
+        if (isset($asking[$class]) || self::known($class)) { // a loader of theirs would load its file again
+            return self::known($class);
         }
         $asking[$class] = true;
         foreach (\spl_autoload_functions() as $f) {
