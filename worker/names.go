@@ -170,6 +170,9 @@ func Shard(scope Scope, target string) uint8 { return bus.Shard(scope, target) }
 // Unkept is bus.Unkept.
 func Unkept(said []Numbered, all bool) string { return bus.Unkept(said, all) }
 
+// AnswerOf is bus.AnswerOf.
+func AnswerOf(data []byte, err error) Answer { return bus.AnswerOf(data, err) }
+
 // AppendMessage is bus.AppendMessage.
 func AppendMessage(dst, message []byte) []byte { return bus.AppendMessage(dst, message) }
 

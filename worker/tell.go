@@ -2,7 +2,6 @@ package worker
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -33,8 +32,8 @@ func (w *Worker) TellAll(service string, data []byte) error {
 func (w *Worker) Ask(service string, data []byte, wait time.Duration, done func(json []byte, err error)) {
 	l := w.loop
 	err := l.broker.AskService(service, l.identity, data, wait, func(a Answer, err error) {
-		if err == nil && a.Error != "" {
-			err = errors.New(a.Error)
+		if err == nil {
+			err = a.Err()
 		}
 		l.later(func() { done(a.Data, err) })
 	})

@@ -258,9 +258,16 @@ func TestTargetsAcrossProcesses(t *testing.T) {
 	quiet("third")
 }
 
-// TestBatchKeepsItsOrder: to each member and in its answers.
+// TestBatchKeepsItsOrder: to each member and in its answers, also where some of it goes
+// by the history.
 func TestBatchKeepsItsOrder(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: twoProcesses})
+	for name, more := range map[string]string{"plain": "", "history": "\n[[channel]]\nmatch = \"" + lobby + "\"\nhistory = 1000\n"} {
+		t.Run(name, func(t *testing.T) { batchKeepsItsOrder(t, twoProcesses+more) })
+	}
+}
+
+func batchKeepsItsOrder(t *testing.T, config string) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
 	all, _ := crowd(t, s, "/chat")
 	var items []fields
 	for n := range 99 {

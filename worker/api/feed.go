@@ -18,7 +18,8 @@ const (
 )
 
 // ServeIngest takes one JSON object a line from each connection of ln, tcp or
-// unix, until Close. Objects of one connection are published in order. Nothing
+// unix, until Close. Objects of one connection are published in order,
+// though what the history numbers may arrive behind later ones. Nothing
 // is answered but refusals: a line {"error":…,"field":…}.
 func (s *Server) ServeIngest(ln net.Listener, o IngestOptions) error {
 	if !s.ingest.track(ln) {

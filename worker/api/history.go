@@ -168,7 +168,7 @@ func (s *Server) askHistory(ctx context.Context, q worker.HistoryQuestion, answe
 	case err != nil:
 		return err
 	case a.Error != "":
-		return errors.New(a.Error)
+		return a.Err()
 	}
 	return json.Unmarshal(a.Data, answer)
 }

@@ -56,6 +56,8 @@ func (d *diary) Ask(from string, data []byte, answer func([]byte, error)) {
 	case "silence":
 	case "fail":
 		answer(nil, errors.New("no such page"))
+	case "away":
+		answer(nil, fmt.Errorf("%w: said a test", worker.ErrUnavailable))
 	default:
 		answer(json.Marshal(from + " asks " + string(data)))
 	}
@@ -175,6 +177,7 @@ func TestServiceAnswers(t *testing.T) {
 	for _, q := range []struct{ word, want string }{
 		{"page 1", `"push/0/1 asks page 1"`},
 		{"fail", "no such page"},
+		{"away", "true the shared history is not available: said a test"},
 		{"silence", worker.ErrNoAnswer.Error()},
 	} {
 		got := make(chan string, 1)
@@ -185,6 +188,8 @@ func TestServiceAnswers(t *testing.T) {
 		err := c.AskService("diary", "push/0/1", []byte(q.word), wait, func(a worker.Answer, err error) {
 			if err != nil {
 				got <- err.Error()
+			} else if err = a.Err(); errors.Is(err, worker.ErrUnavailable) {
+				got <- fmt.Sprint(true, " ", err)
 			} else {
 				got <- string(a.Data) + a.Error
 			}

@@ -198,11 +198,7 @@ func (s *hosted) onWord(m *nats.Msg) {
 	reply := m.Reply
 	s.post(func() {
 		s.service.Ask(from, data, func(json []byte, err error) {
-			a := worker.Answer{Data: json}
-			if err != nil {
-				a = worker.Answer{Error: err.Error()}
-			}
-			s.host.o.Client.Answer(reply, a)
+			s.host.o.Client.Answer(reply, worker.AnswerOf(json, err))
 		})
 	})
 }

@@ -10,6 +10,8 @@ package bus
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 )
 
 // Errors of the methods of a Broker, and of what it carries.
@@ -41,6 +43,26 @@ type Answer struct {
 	Data    json.RawMessage `json:"d,omitempty"` // of a query
 	Heir    string          `json:"h,omitempty"` // likewise, of the process that has to answer too: connections have moved there
 	Error   string          `json:"e,omitempty"`
+	Away    bool            `json:"u,omitempty"` // Error is an ErrUnavailable
+}
+
+// AnswerOf makes an answer of what was asked for, or of why it cannot be had.
+func AnswerOf(data []byte, err error) Answer {
+	if err != nil {
+		return Answer{Error: err.Error(), Away: errors.Is(err, ErrUnavailable)}
+	}
+	return Answer{Data: data}
+}
+
+// Err returns the error that is the answer, nil if it is none.
+func (a *Answer) Err() error {
+	switch {
+	case a.Error == "":
+		return nil
+	case a.Away:
+		return fmt.Errorf("%w%s", ErrUnavailable, strings.TrimPrefix(a.Error, ErrUnavailable.Error()))
+	}
+	return errors.New(a.Error)
 }
 
 // Query is a question to every worker process, outside the stream.

@@ -2,7 +2,7 @@ package sequencer
 
 import (
 	"encoding/json"
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/pushd/pushd/worker"
@@ -97,7 +97,7 @@ func (h *sharedStore) readAt(q *worker.HistoryQuery, until time.Time, answer fun
 		return
 	}
 	if !h.live || ahead && h.why != "" {
-		answer(nil, errors.New(worker.ErrUnavailable.Error()+": "+h.why))
+		answer(nil, fmt.Errorf("%w: %s", worker.ErrUnavailable, h.why))
 		return
 	}
 	answer(json.Marshal(s.page(q)))
