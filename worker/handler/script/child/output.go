@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -83,7 +85,22 @@ func (p *Process) note(line string) {
 	if len(line) > tailBytes {
 		line = line[:tailBytes] + "…"
 	}
-	if p.tail = append(p.tail, line); len(p.tail) > tailLines {
-		p.tail = p.tail[1:]
+	if len(p.tail) == tailLines {
+		p.tail = slices.Delete(p.tail, p.least(), p.least()+1)
 	}
+	p.tail = append(p.tail, line)
 }
+
+// least is the line that is missed least: the outermost call of a stack, of which the
+// first line says what has happened, else the oldest.
+func (p *Process) least() int {
+	for i := len(p.tail) - 1; i > 0; i-- {
+		if frame.MatchString(p.tail[i]) {
+			return i
+		}
+	}
+	return 0
+}
+
+// frame is a call of a stack, the innermost first, as PHP and JavaScript print it.
+var frame = regexp.MustCompile(`^\s*#\d+ |^\s+at `)
