@@ -104,10 +104,8 @@ func (d *delivery) run(l *loop, n int) int {
 	end := min(d.next+n, len(d.members))
 	for i := d.next; i < end; i++ {
 		l.progress.Add(1)
-		if c := d.members[i]; d.includes(c) {
-			if n := d.act(l, c); !d.told {
-				d.reached += n
-			}
+		if n := d.give(l, d.members[i]); !d.told {
+			d.reached += n
 		}
 	}
 	n = end - d.next
@@ -115,13 +113,21 @@ func (d *delivery) run(l *loop, n int) int {
 	return n
 }
 
+// give acts on a connection that is to get it, and returns 1 if it gets it: now, or
+// with the answer that it waits for.
+func (d *delivery) give(l *loop, c *Conn) int {
+	switch {
+	case !d.includes(c):
+		return 0
+	case d.pub.Stamp != nil && len(l.recall.of) > 0 && l.recall.covers(c, d):
+		return 1
+	}
+	return d.act(l, c)
+}
+
 // includes reports whether c is to get it: it may have left since the snapshot.
 func (d *delivery) includes(c *Conn) bool {
-	l := c.loop
-	if !c.open() || c.has(flagSkip) && l.skip.Has(c, &d.pub) {
-		return false
-	}
-	if d.pub.Stamp != nil && len(l.recall.of) > 0 && l.recall.covers(c, d) {
+	if !c.open() || c.has(flagSkip) && c.loop.skip.Has(c, &d.pub) {
 		return false
 	}
 	if d.group != nil && (d.chosen || d.removed != d.group.Removed()) && !c.groups.In(d.group) {

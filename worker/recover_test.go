@@ -391,9 +391,14 @@ func TestMemberThatRecovers(t *testing.T) {
 		wants = a.take(s) // what was asked first
 	}
 	news := Publication{Kind: KindMessages, Scope: ScopeChannel, Target: "room", Data: AppendMessage(nil, []byte("ann has come"))}
-	p.publish(p.number("room", "b"), news, p.answer(wants...), p.number("room", "c"))
+	counted := p.number("room", "b")
+	counted.Reply = "reply"
+	p.publish(counted, news, p.answer(wants...), p.number("room", "c"))
 	for _, text := range []string{"ann has come", "before", "a", "b", "joined", "c"} {
 		c.want(text)
+	}
+	if a := <-b.clients[0].answers; a.Reached != 1 { // who gets it with the answer has it too
+		t.Errorf("b has reached %d", a.Reached)
 	}
 	s.on(func() {
 		if want := []string{"room 000007:1 0  false", "room 000007:2 2  false"}; !slices.Equal(h.seen, want) {

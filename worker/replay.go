@@ -61,8 +61,8 @@ func (l *loop) replay(conns []*Conn, v delivered.Vector) (further bool) {
 		d.mark = l.w.markOf(p)
 		l.progress.Add(1)
 		for _, c := range conns {
-			if d.targets(c, l) && d.includes(c) {
-				d.reached += d.act(l, c)
+			if d.targets(c, l) {
+				d.reached += d.give(l, c)
 			}
 		}
 		further = l.credit(p, d.reached) || further
