@@ -74,6 +74,9 @@ func fakeMain() {
 		fmt.Fprintln(os.Stderr, "bad init", err)
 		os.Exit(2)
 	}
+	if t := f.init.Tenure; t != nil {
+		f.note("heard", fmt.Sprintf("%s/%d %v", f.init.Name, f.init.Generation, t.Workers))
+	}
 	f.does = readBehaviour(f.spec.Behaviour, f.init.Slot)
 	switch {
 	case f.does.has("panic"):

@@ -343,6 +343,9 @@ func TestStepsOfTheBrokersReplacement(t *testing.T) {
 	if got := r.read("bus"); got != want {
 		t.Errorf("steps:\n%swant:\n%s", got, want)
 	}
+	if got := r.read("heard"); !strings.HasSuffix(got, "broker/2 [push/0/2]\n") {
+		t.Errorf("named to the broker processes at their start:\n%s", got)
+	}
 	i.stop()
 }
 

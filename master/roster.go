@@ -28,14 +28,7 @@ func (m *master) rosterChanged() {
 		return // it gets the roster when it is adopted
 	}
 	m.tenure.Held = true
-	r := control.Roster{Workers: []string{}, Draining: m.stopping != nil, Parting: m.stopping != nil && !m.stopping.Graceful}
-	for p := range m.live {
-		if p.unit.role == control.RoleWorker && !p.readySince.IsZero() {
-			r.Workers = append(r.Workers, p.id())
-		}
-	}
-	slices.Sort(r.Workers)
-	r.Groups = m.groups()
+	r := control.Roster{Workers: m.workerNames(), Groups: m.groups(), Draining: m.stopping != nil, Parting: m.stopping != nil && !m.stopping.Graceful}
 	// Queued here, so that the broker process gets the lists in their order.
 	q, err := broker.begin(control.TypeRoster, r)
 	bound := m.verbs
@@ -63,6 +56,18 @@ func (m *master) rosterChanged() {
 			}
 		})
 	}()
+}
+
+// workerNames are those of the workers that live. It runs on the loop.
+func (m *master) workerNames() []string {
+	names := []string{}
+	for p := range m.live {
+		if p.unit.role == control.RoleWorker && !p.readySince.IsZero() {
+			names = append(names, p.id())
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // groups names those that have slots, whether a process is in them or not. It runs

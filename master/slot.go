@@ -176,7 +176,7 @@ func (m *master) introduce(s *slot, u *unit) control.Init {
 		Heir: u.role == control.RoleWorker && s.proc != nil,
 	}
 	if u.role == control.RoleBroker {
-		hello.Tenure = m.tenure.told()
+		hello.Tenure = m.inherit()
 	}
 	if s.unit.cred != nil {
 		hello.FormerUID = int(s.unit.cred.Uid)
@@ -187,7 +187,22 @@ func (m *master) introduce(s *slot, u *unit) control.Init {
 	for _, name := range u.copies {
 		hello.Copies = append(hello.Copies, control.Copy{Name: name, Kind: m.copies[name].Kind})
 	}
+	if hello.Tenure != nil {
+		fit(&hello)
+	}
 	return hello
+}
+
+// fit leaves out what has no room beside a long Spec: the process hears it from others,
+// once it serves.
+func fit(hello *control.Init) {
+	t := hello.Tenure
+	for _, leave := range []func(){func() { t.Kept = nil }, func() { t.Workers = nil }} {
+		if raw, err := control.Marshal(hello); err != nil || len(raw) < control.MaxMessage-4<<10 {
+			return
+		}
+		leave()
+	}
 }
 
 func (m *master) newProcess(s *slot, u *unit, proc *os.Process, ctl *control.Conn) *process {

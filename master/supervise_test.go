@@ -161,6 +161,9 @@ func TestKilledBrokerIsReplaced(t *testing.T) {
 	if rosters < 2 {
 		t.Errorf("%d rosters: the new broker process got none", rosters)
 	}
+	if got, want := r.read("heard"), "broker/1 []\nbroker/1 [push/0/1 push/1/1]\n"; got != want { // before it says anything
+		t.Errorf("named to the broker processes at their start:\n%swant:\n%s", got, want)
+	}
 	i.stop()
 }
 

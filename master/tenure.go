@@ -34,7 +34,8 @@ func newTenure() tenure {
 	return tenure{Token: binary.BigEndian.Uint64(b[:]) | 1, Drawn: time.Now()}
 }
 
-// told is what a broker process is told.
-func (t tenure) told() *control.Tenure {
-	return &control.Tenure{Token: t.Token, AgeMS: time.Since(t.Drawn).Milliseconds(), Held: t.Held, Kept: t.Kept}
+// inherit is what a broker process is told of the one before it. It runs on the loop.
+func (m *master) inherit() *control.Tenure {
+	t := &m.tenure
+	return &control.Tenure{Token: t.Token, AgeMS: time.Since(t.Drawn).Milliseconds(), Held: t.Held, Kept: t.Kept, Workers: m.workerNames()}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
+	"github.com/pushd/pushd/protocol/control"
 )
 
 func TestListenerOptions(t *testing.T) {
@@ -248,5 +250,28 @@ func TestProgramSame(t *testing.T) {
 	}
 	if _, err := openProgram("/tmp/go-build1/x/exe/main"); err == nil || !strings.Contains(err.Error(), "go run") {
 		t.Errorf("a vanished binary of go run: %v", err)
+	}
+}
+
+// TestFirstMessageFits: what a broker process is told beside a long Spec gives way.
+func TestFirstMessageFits(t *testing.T) {
+	for _, r := range []struct {
+		spec          int
+		kept, workers bool
+	}{{10 << 10, true, true}, {specMax - 5<<10, false, true}, {specMax, false, false}} {
+		hello := control.Init{Spec: []byte(`"` + strings.Repeat("s", r.spec-2) + `"`), Tenure: &control.Tenure{
+			Kept: []byte(`"` + strings.Repeat("k", control.MaxKept-2) + `"`), Workers: slices.Repeat([]string{"a-worker/17/4"}, 1700),
+		}}
+		fit(&hello)
+		if kept, workers := hello.Tenure.Kept != nil, hello.Tenure.Workers != nil; kept != r.kept || workers != r.workers {
+			t.Errorf("beside %d bytes: nodes %v, workers %v", r.spec, kept, workers)
+		}
+		raw, err := control.Marshal(hello)
+		if err == nil {
+			raw, err = control.Marshal(control.Message{Type: control.TypeInit, Body: raw})
+		}
+		if err != nil || len(raw) > control.MaxMessage {
+			t.Errorf("beside %d bytes: %d, %v", r.spec, len(raw), err)
+		}
 	}
 }

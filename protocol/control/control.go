@@ -115,6 +115,10 @@ type Tenure struct {
 	Held  bool   `json:"held,omitempty"` // a process with it has served
 
 	Kept json.RawMessage `json:"kept,omitempty"` // of the process before: the nodes that it knew
+	// Workers are those that live, as in Roster, which follows once this process
+	// serves: until then it says and waits for these. A master of an earlier version
+	// does not say them: nil.
+	Workers []string `json:"workers"`
 }
 
 // MaxKept bounds Tenure.Kept, in bytes.

@@ -69,6 +69,9 @@ func StartHost(o HostOptions) (*Host, error) {
 	h := &Host{o: o}
 	h.signs = newSigns(&h.o)
 	h.signs.changed, h.signs.usurped = h.nodesChanged, h.conflict
+	if t := o.Tenure; t != nil && t.Workers != nil {
+		h.signs.set(t.Workers) // else the others would take our word for it that there are none
+	}
 	err := errors.Join(h.answerRoster(), h.signs.join())
 	for _, name := range worker.ServiceNames() {
 		if err != nil {

@@ -59,7 +59,17 @@ func (n *node) client(id string, in worker.Inbox) *Client {
 	return c
 }
 
-func (n *node) start() (err error) {
+func (n *node) start() error {
+	n.t.Helper()
+	err := n.serve()
+	if err == nil {
+		n.host.SetRoster([]string{"push/0/1"})
+	}
+	return err
+}
+
+// serve is start before the master has said anything.
+func (n *node) serve() (err error) {
 	n.t.Helper()
 	n.diary = &diary{notes: make(chan string, 4096)}
 	theDiary = n.diary
@@ -69,7 +79,6 @@ func (n *node) start() (err error) {
 	})
 	if err == nil {
 		n.t.Cleanup(n.host.Close)
-		n.host.SetRoster([]string{"push/0/1"})
 	}
 	return err
 }
@@ -188,6 +197,41 @@ func (n *node) stateOf(name string) nodes.State {
 		}
 	}
 	return ""
+}
+
+// TestASuccessorHasTheWorkers: until the master says who lives, a broker process goes by
+// whom its tenure names, in what it tells the others and in whom it waits for itself.
+func TestASuccessorHasTheWorkers(t *testing.T) {
+	for _, r := range []struct {
+		named []string
+		own   []string // of both, as each of them knows it
+		knows bool     // the successor, by itself
+	}{
+		{[]string{"push/0/1", "push/1/1"}, []string{"b/push/0/1", "b/push/1/1"}, true},
+		{[]string{}, nil, true},
+		{nil, nil, false}, // the master is of the version before
+	} {
+		url := cluster(t)
+		a, b := newNode(t, url, "a"), newNode(t, url, "b")
+		a.knows("a/push/0/1", "b/push/0/1")
+		b.knows("a/push/0/1", "b/push/0/1")
+		b.host.Close()
+		b.tenure.Workers = r.named
+		if err := b.serve(); err != nil {
+			t.Fatal(err)
+		}
+		epoch := b.host.o.Client.id
+		testkit.Eventually(t, "a has heard the successor", func() bool {
+			return slices.ContainsFunc(a.host.Nodes(), func(n nodes.Node) bool { return n.Epoch == epoch })
+		})
+		both := append([]string{"a/push/0/1"}, r.own...)
+		a.knows(both...)
+		if r.knows {
+			b.knows(both...)
+		} else if all, _ := b.host.o.Client.roster.get(); all != nil {
+			t.Errorf("with %v named, b knows %v", r.named, all)
+		}
+	}
 }
 
 // TestPeers: services of one name hear of the other nodes, and each other.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -142,8 +144,8 @@ func whole(t *testing.T, all []*sender, members int) (last []string) {
 	return last
 }
 
-// TestRollingReloadsAndAStop: node after node is reloaded while both publish:
-// nothing is lost, doubled or closed, and no node is thought to be away. One that
+// TestRollingReloadsAndAStop: node after node is reloaded, its broker process too, while
+// both publish: nothing is lost, doubled or closed, and no node is thought to be away. One that
 // stops says so, and is never taken for lost.
 func TestRollingReloadsAndAStop(t *testing.T) {
 	t.Parallel()
@@ -155,20 +157,28 @@ func TestRollingReloadsAndAStop(t *testing.T) {
 		rounds = 10
 	}
 	senders := []*sender{{node: n1}, {node: n2}}
-	for range rounds {
+	for round := range rounds {
 		for _, n := range c.Nodes {
+			n.WriteConfig(strings.Replace(patient, `"100ms"`, fmt.Sprintf(`"1%02dms"`, round+1), 1)) // each process has it
+			broker := n.Status().Broker.PID
 			over := n.start("reload")
-			for wait := true; wait; {
-				select {
-				case failed := <-over:
-					if wait = false; failed != "" {
-						t.Fatalf("reload of %s: %s", n.Name, failed)
-					}
-				default:
-					for _, s := range senders {
+			var reloading atomic.Bool
+			reloading.Store(true)
+			var publishing sync.WaitGroup
+			for _, s := range senders { // neither waits for the other's node
+				publishing.Go(func() {
+					for reloading.Load() {
 						s.publish(t, len(all))
 					}
-				}
+				})
+			}
+			failed := <-over
+			reloading.Store(false)
+			if publishing.Wait(); failed != "" {
+				t.Fatalf("reload of %s: %s", n.Name, failed)
+			}
+			if n.Status().Broker.PID == broker {
+				t.Errorf("the broker process of %s was not replaced", n.Name)
 			}
 		}
 	}
