@@ -15,6 +15,13 @@ import (
 // takes its place, say what it finds.
 func moved(t *testing.T, before, after string) (h *host, orders []string) {
 	t.Helper()
+	_, h, orders = movedFrom(t, before, after)
+	return h, orders
+}
+
+// movedFrom gives the host of the program before, too.
+func movedFrom(t *testing.T, before, after string) (h, next *host, orders []string) {
+	t.Helper()
 	h = serve(t, program(t, before), "start")
 	h.open(script.Open, big, "")
 	h.message(big, "put")
@@ -36,14 +43,20 @@ func moved(t *testing.T, before, after string) (h *host, orders []string) {
 	if n != 0 {
 		t.Errorf("the client is closed at the reload\n%s", h.log)
 	}
-	_, data, err := script.ParseCarry(carried)
-	must(t, err)
-	next := serve(t, program(t, after), "start")
-	next.write(script.AppendCarry(nil, script.Carried, []uint64{big}, data))
+	var data []byte
+	if carried != nil {
+		var err error
+		_, data, err = script.ParseCarry(carried)
+		must(t, err)
+	}
+	next = serve(t, program(t, after), "start")
+	if carried != nil {
+		next.write(script.AppendCarry(nil, script.Carried, []uint64{big}, data))
+	}
 	next.open(script.Resume, big, "")
 	taken := next.done()
 	next.message(big, "get")
-	return next, append(taken, next.done()...)
+	return h, next, append(taken, next.done()...)
 }
 
 // TestCarryPlaces: where programs put what they know of connections, and a reload finds

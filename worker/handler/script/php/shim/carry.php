@@ -5,7 +5,8 @@ namespace Pushd;
  * Carry takes what refers to connections to the process that comes next: arrays,
  * SplObjectStorages and objects that contain some, of all Places; connections as their
  * numbers. With them go Tables and the like, and what has come of packets.
- * Nothing else goes, so that new code keeps its new values.
+ * With them goes what callbacks have changed beside it (Plain). Nothing else does, so that
+ * new code keeps its new values.
  */
 final class Carry
 {
@@ -43,10 +44,16 @@ final class Carry
                 $names[] = '$' . $name;
             }
         }
+        [$plain, $stay] = Plain::give($roots, $out);
+        foreach ($plain as $values) {
+            foreach ($values as $name => $_) {
+                $names[] = '$' . $name;
+            }
+        }
         $paused = Packets::paused();
-        if ($out || $shared || $rest || $paused) {
+        if ($out || $shared || $rest || $paused || $plain) {
             $ids = \array_keys(self::$conns + $rest + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []));
-            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest]));
+            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest, $plain]));
         }
         $values = $_ = null;
         self::drop($roots, $out);
@@ -54,8 +61,9 @@ final class Carry
         $out = $rest = null;
         Numbers::look(false);
         $stranded = Conns::stranded();
-        if ($names || $stranded) {
+        if ($names || $stay || $stranded) {
             \Pushd\say('pushd: carried over: ' . ($names ? \implode(', ', $names) : 'nothing')
+                . ($stay ? '; not $' . \implode(', $', $stay) . ', which began as a plain value and is, or may stand for, what only this process has' : '')
                 . ($stranded ? "; $stranded connections are in closures or objects that only this process has: they are closed with 1012" : '') . "\n");
         }
     }
@@ -134,7 +142,7 @@ final class Carry
         $n = \unpack('V', $data)[1];
         self::$there = $n ? \array_fill_keys(\unpack("P$n", $data, 4), true) : [];
         self::$conns = [];
-        [$text, $sessions, $shared, $rest] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => [], 3 => []];
+        [$text, $sessions, $shared, $rest, $plain] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => [], 3 => [], 4 => []];
         Shared::take($shared);
         foreach ($sessions as $id => $session) { // of those that are there pushd tells again
             Conns::restore($id, $session);
@@ -158,6 +166,9 @@ final class Carry
                     self::end($value, self::DEPTH);
                 }
             }
+        }
+        if ($own = Plain::take($roots, $plain)) {
+            \Pushd\say('pushd: not taken over: $' . \implode(', $', $own) . ', with which the new code begins otherwise than the old' . "\n");
         }
         Refs::mend($roots, $refs);
         Props::receive($props, self::$there);

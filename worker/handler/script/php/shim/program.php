@@ -109,6 +109,7 @@ abstract class Program
         $program->start();
         Shared::$starts = false;
         Weak::on();
+        Plain::begin($program->roots());
         Conns::settle();
         Forget::program();
         Link::first();
