@@ -1,6 +1,8 @@
 <?php
 namespace Pushd;
 
+use Workerman\Connection\TcpConnection;
+
 /**
  * Conns are the connections of this process. Their objects are flyweights: made
  * when a callback needs one, gone after the batch unless the program holds it.
@@ -43,7 +45,13 @@ final class Conns
     private static function object(int $id)
     {
         $c = isset(self::$weak[$id]) ? self::$weak[$id]->get() : null;
-        return self::$turn[$id] = $c ?? new self::$class($id);
+        if ($c === null) {
+            $c = new self::$class($id);
+            if (isset(Ids::$of[$id])) {
+                $c->id = Ids::$of[$id];
+            }
+        }
+        return self::$turn[$id] = $c;
     }
 
     /** One object per connection, also of those that come out of unserialize. */
@@ -66,6 +74,9 @@ final class Conns
 
     private static function build(): array
     {
+        foreach (Ids::$of as $id => $_) { // the others need no look
+            self::get($id);
+        }
         $class = self::$class;
         $all = [];
         foreach (self::$open as $id => $_) {
@@ -154,6 +165,7 @@ final class Conns
         self::$list = null;
         if ($session !== '') {
             self::$vars[$id] = $session;
+            Ids::restore($id, $session);
             if (\strpos($session, Held::KEY) !== false) {
                 Held::$ids[$id] = true;
             }
@@ -180,6 +192,9 @@ final class Conns
         self::$list = null;
         if (self::$turn) {
             self::sweep();
+        }
+        if (self::$dirty) { // the sweep has seen an id that the program has set
+            self::save();
         }
         if (self::$released) {
             $released = self::$released;
@@ -266,8 +281,12 @@ final class Conns
             return;
         }
         $map = new \WeakMap();
+        $named = self::named();
         foreach (self::$turn as $id => $c) {
             $map[$c] = $id;
+            if ($named && $c->id !== $id) {
+                Ids::note($id, $c->id);
+            }
         }
         $c = null;
         $check = (self::$held ? \array_intersect_key(self::$held, self::$turn) : []) + (self::$own ? \array_intersect_key(self::$own, self::$turn) : []);
@@ -295,9 +314,22 @@ final class Conns
         }
     }
 
+    /** Whether the objects have an id of the program's. What is the number again is seen here. */
+    private static function named(): bool
+    {
+        foreach (\array_intersect_key(self::$turn, Ids::$of) as $id => $c) {
+            Ids::note($id, $c->id);
+        }
+        return self::$class === TcpConnection::class;
+    }
+
     private static function sweepEach(): void
     {
+        $named = self::named();
         foreach (\array_keys(self::$turn) as $id) {
+            if ($named && self::$turn[$id]->id !== $id) {
+                Ids::note($id, self::$turn[$id]->id);
+            }
             $w = \WeakReference::create(self::$turn[$id]); // one that was held before may be gone
             unset(self::$turn[$id]);
             $holds = $w->get() !== null;
@@ -343,6 +375,7 @@ final class Conns
             }
             unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], self::$large[$id], Fibers::$of[$id]);
             Props::forget($id);
+            Ids::forget($id);
             Weak::forget($id);
             Packets::forget($id);
         }

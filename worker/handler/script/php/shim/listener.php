@@ -45,9 +45,9 @@ namespace Pushd {
             foreach (['onMessage', 'onError', 'onBufferFull', 'onBufferDrain', 'onWebSocketConnect', 'onWebSocketConnected'] as $name) {
                 $c->$name = $w->$name;
             }
-            $this->connections[$c->id] = $c;
+            $this->connections[$c->pushdNumber()] = $c;
             $c->onClose = function ($c) {
-                unset($this->connections[$c->id]);
+                unset($this->connections[$c->pushdNumber()]);
                 if ($f = $this->worker->onClose) {
                     $f($c);
                 }

@@ -18,13 +18,13 @@ namespace Pushd {
         public $face;
 
         protected $socket, $out = '', $in = '', $remote = '', $paused = false;
-        private $more = [];
+        private $more = [], $number;
         private static $last = 0, $all = []; // number => WeakReference
 
         public function __construct($socket, string $remote = '')
         {
-            $this->id = ++self::$last;
-            self::$all[$this->id] = \WeakReference::create($this);
+            $this->id = $this->number = ++self::$last;
+            self::$all[$this->number] = \WeakReference::create($this);
             $this->remote = $remote;
             $this->context = new \stdClass();
             $this->maxSendBufferSize = self::$defaultMaxSendBufferSize;
@@ -36,7 +36,7 @@ namespace Pushd {
 
         public function __destruct()
         {
-            unset(self::$all[$this->id]);
+            unset(self::$all[$this->number]);
         }
 
         /** One that has not ended, as the program knows it. */
@@ -50,6 +50,12 @@ namespace Pushd {
         static function all(): array
         {
             return \array_filter(\array_map([self::class, 'find'], \array_combine($ids = \array_keys(self::$all), $ids)));
+        }
+
+        /** What it is known by, whatever the program makes of its id. */
+        public function pushdNumber(): int
+        {
+            return $this->number;
         }
 
         protected function attach($socket): void
@@ -291,7 +297,7 @@ namespace Pushd {
             $c = new StreamConnection($stream, $remote);
             $c->face = $face;
             self::$behind[\spl_object_id($face)] = $c;
-            return $c->id;
+            return $c->pushdNumber();
         }
 
         static function behind(TcpConnection $face): ?StreamConnection

@@ -74,6 +74,7 @@ namespace Workerman\Connection {
             __set as private flySet;
             __isset as private flyIsset;
             __unset as private flyUnset;
+            __serialize as private flySerialize;
         }
 
         const READ_BUFFER_SIZE = 65535;
@@ -93,6 +94,7 @@ namespace Workerman\Connection {
         /** @var \Pushd\Everyone|TcpConnection[] */
         public static $connections;
 
+        /** pushd's number, unless the program sets another; what is the shim's goes by pushdId. See Ids. */
         public $id;
         protected $status = self::STATUS_ESTABLISHED;
 
@@ -114,9 +116,22 @@ namespace Workerman\Connection {
             return $this->status === self::STATUS_INITIAL ? \Pushd\Faces::behind($this) : null;
         }
 
+        public function __destruct()
+        {
+            if (isset(\Pushd\Conns::$held[$this->pushdId])) {
+                \Pushd\Ids::note($this->pushdId, $this->id);
+                \Pushd\Conns::released($this->pushdId);
+            }
+        }
+
+        public function __serialize(): array
+        {
+            return $this->flySerialize() + ($this->id !== $this->pushdId ? [2 => $this->id] : []);
+        }
+
         public function __unserialize(array $data): void
         {
-            $this->id = (int)$data[0];
+            $this->id = $data[2] ?? \Pushd\Ids::$of[(int)$data[0]] ?? (int)$data[0];
             $this->comes($data);
         }
 
@@ -129,7 +144,7 @@ namespace Workerman\Connection {
             if ($raw && \Pushd\WorkermanProgram::$websocket) {
                 return \Pushd\Frames::say($this, (string)$data);
             }
-            $protocol = $raw || \Pushd\WorkermanProgram::$codec === null && !\Pushd\Packets::$own ? null : \Pushd\Packets::codec($this->id);
+            $protocol = $raw || \Pushd\WorkermanProgram::$codec === null && !\Pushd\Packets::$own ? null : \Pushd\Packets::codec($this->pushdId);
             if ($protocol !== null) {
                 $data = $protocol::encode($data, $this);
                 if ($data === '') {
@@ -138,16 +153,16 @@ namespace Workerman\Connection {
             } elseif (!\is_string($data)) {
                 $data = \Pushd\text($data);
             }
-            if (\Pushd\WorkermanProgram::$websocket && isset(\Pushd\Conns::$vars[$this->id])) {
-                $vars = &\Pushd\Conns::vars($this->id);
+            if (\Pushd\WorkermanProgram::$websocket && isset(\Pushd\Conns::$vars[$this->pushdId])) {
+                $vars = &\Pushd\Conns::vars($this->pushdId);
                 $type = $vars['websocketType'] ?? '';
                 if ($type === "\x89" || $type === "\x8a") {
                     return $this->ping($type === "\x89", $data);
                 }
                 $flags = $type === "\x82" || $type === "\xc2" ? \Pushd\Link::BINARY : 0;
             }
-            if (\Pushd\Outbox::free($this->id, \strlen($data))) {
-                \Pushd\Link::send($this->id, $data, $flags);
+            if (\Pushd\Outbox::free($this->pushdId, \strlen($data))) {
+                \Pushd\Link::send($this->pushdId, $data, $flags);
                 return true;
             }
             return $this->sendMuch($data, $flags);
@@ -156,7 +171,7 @@ namespace Workerman\Connection {
         /** A ping of the program's own: pushd pings its clients and closes those that do not answer, so who is there has. */
         private function ping(bool $asks, string $data): bool
         {
-            $id = $this->id;
+            $id = $this->pushdId;
             if ($asks) {
                 \Pushd\Timers::add(0, static function () use ($id, $data) {
                     if (\Pushd\Conns::isOpen($id)) {
@@ -177,11 +192,11 @@ namespace Workerman\Connection {
                 \Pushd\Link::tooLong(\strlen($data));
                 return $this->unsent('message too long and drop package');
             }
-            $sent = \Pushd\Outbox::send($this->id, $data, $flags, (int)$this->maxSendBufferSize);
+            $sent = \Pushd\Outbox::send($this->pushdId, $data, $flags, (int)$this->maxSendBufferSize);
             if ($sent === false) {
                 return $this->unsent('send buffer full and drop package');
             }
-            if (\Pushd\Outbox::waiting($this->id) >= $this->maxSendBufferSize && ($f = $this->onBufferFull) && \Pushd\Outbox::tells($this->id)) {
+            if (\Pushd\Outbox::waiting($this->pushdId) >= $this->maxSendBufferSize && ($f = $this->onBufferFull) && \Pushd\Outbox::tells($this->pushdId)) {
                 $f($this);
             }
             return $sent;
@@ -217,7 +232,7 @@ namespace Workerman\Connection {
                 return; // the process ends, its connections do not; or it is said
             }
             $this->status = self::STATUS_CLOSING;
-            \Pushd\Link::end($this->id, $code, $reason);
+            \Pushd\Link::end($this->pushdId, $code, $reason);
         }
 
         public function end($data = null, $raw = false)
@@ -231,7 +246,7 @@ namespace Workerman\Connection {
                 $own->destroy();
                 return;
             }
-            \Pushd\Outbox::drop($this->id);
+            \Pushd\Outbox::drop($this->pushdId);
             $this->close();
         }
 
@@ -247,8 +262,8 @@ namespace Workerman\Connection {
                 $own->pauseRecv();
                 return;
             }
-            \Pushd\Conns::own($this->id)['pushdPaused'] = true;
-            \Pushd\Link::frame(\Pushd\Link::PAUSE, $this->id);
+            \Pushd\Conns::own($this->pushdId)['pushdPaused'] = true;
+            \Pushd\Link::frame(\Pushd\Link::PAUSE, $this->pushdId);
         }
 
         public function resumeRecv()
@@ -257,10 +272,10 @@ namespace Workerman\Connection {
                 $own->resumeRecv();
                 return;
             }
-            $own = &\Pushd\Conns::own($this->id);
+            $own = &\Pushd\Conns::own($this->pushdId);
             unset($own['pushdPaused']);
-            \Pushd\Link::frame(\Pushd\Link::GOON, $this->id);
-            \Pushd\Program::$serving->goOn($this->id);
+            \Pushd\Link::frame(\Pushd\Link::GOON, $this->pushdId);
+            \Pushd\Program::$serving->goOn($this->pushdId);
         }
 
         public function pipe($dest, $raw = false)
@@ -286,7 +301,7 @@ namespace Workerman\Connection {
                 $own->consumeRecvBuffer($length);
                 return;
             }
-            \Pushd\Packets::cut($this->id, $length);
+            \Pushd\Packets::cut($this->pushdId, $length);
         }
 
         public function getRemoteAddress()
@@ -311,12 +326,12 @@ namespace Workerman\Connection {
 
         public function getSendBufferQueueSize()
         {
-            return ($own = $this->own()) ? $own->getSendBufferQueueSize() : \Pushd\Outbox::waiting($this->id);
+            return ($own = $this->own()) ? $own->getSendBufferQueueSize() : \Pushd\Outbox::waiting($this->pushdId);
         }
 
         public function getRecvBufferQueueSize()
         {
-            return ($own = $this->own()) ? $own->getRecvBufferQueueSize() : \Pushd\Packets::waiting($this->id);
+            return ($own = $this->own()) ? $own->getRecvBufferQueueSize() : \Pushd\Packets::waiting($this->pushdId);
         }
 
         public function bufferIsEmpty()
@@ -348,18 +363,18 @@ namespace Workerman\Connection {
             }
             if (isset(self::OWN[$name]) && !$this->isBuried()) {
                 if ($name === 'context') { // something may be put into it
-                    \Pushd\Conns::dirty($this->id);
+                    \Pushd\Conns::dirty($this->pushdId);
                 }
-                if (\Pushd\Conns::callback($this->id, $name) === null) {
+                if (\Pushd\Conns::callback($this->pushdId, $name) === null) {
                     if ($name === 'headers') { // protocol classes add to it
-                        $own = &\Pushd\Conns::own($this->id);
+                        $own = &\Pushd\Conns::own($this->pushdId);
                         $own['headers'] = [];
                         return $own['headers'];
                     }
                     $default = $this->property($name);
                     return $default;
                 }
-                return \Pushd\Conns::own($this->id)[$name];
+                return \Pushd\Conns::own($this->pushdId)[$name];
             }
             return $this->flyGet($name);
         }
@@ -371,14 +386,14 @@ namespace Workerman\Connection {
                 return;
             }
             if ($name === 'protocol' && !$this->isBuried()) {
-                \Pushd\WorkermanProgram::changes($this->id, $value);
+                \Pushd\WorkermanProgram::changes($this->pushdId, $value);
                 return;
             }
             if (!isset(self::OWN[$name]) || $this->isBuried()) {
                 $this->flySet($name, $value);
                 return;
             }
-            $own = &\Pushd\Conns::own($this->id);
+            $own = &\Pushd\Conns::own($this->pushdId);
             if ($value === null || $name === 'headers' && !$value) {
                 unset($own[$name]);
                 return;
@@ -426,14 +441,14 @@ namespace Workerman\Connection {
                     if ($this->isBuried()) {
                         return new \stdClass();
                     }
-                    \Pushd\Conns::own($this->id)['context'] = $context = new \stdClass();
+                    \Pushd\Conns::own($this->pushdId)['context'] = $context = new \stdClass();
                     return $context;
                 case 'lingerTimeout': // pushd's own time for a goodbye counts
                     return self::$defaultLingerTimeout;
                 case 'transport':
                     return 'tcp';
                 case 'protocol':
-                    return isset(\Pushd\Packets::$own[$this->id]) ? \Pushd\Packets::codec($this->id) : \Pushd\WorkermanProgram::$worker->protocol ?? null;
+                    return isset(\Pushd\Packets::$own[$this->pushdId]) ? \Pushd\Packets::codec($this->pushdId) : \Pushd\WorkermanProgram::$worker->protocol ?? null;
                 case 'headers':
                     return [];
                 case 'eventLoop':
