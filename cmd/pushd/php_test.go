@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,6 +162,35 @@ func TestPHPStays(t *testing.T) {
 	}
 	c.WantText("heard") // by the process that leaves
 	phpAsk(c, "who", "2 ann 1")
+}
+
+// TestPHPRequestHeld: who waits for an answer while the program is replaced is told to come
+// back, and the log says so.
+func TestPHPRequestHeld(t *testing.T) {
+	s, _ := phpServer(t, `<?php
+$s = new Swoole\Http\Server('127.0.0.1', 9501);
+$held = [];
+$s->on('request', function ($request, $response) use (&$held) { $held[] = $response; echo "it waits\n"; });
+$s->start();`)
+	s.MustRun("start", "-d")
+	type answer struct {
+		resp *http.Response
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", s.Port))
+		got <- answer{resp, err}
+	}()
+	logged(t, s, "it waits")
+	s.MustRun("reload")
+	a := <-got
+	phpMust(t, a.err)
+	a.resp.Body.Close()
+	if a.resp.StatusCode != 503 || a.resp.Header.Get("Retry-After") != "1" {
+		t.Errorf("%d %v", a.resp.StatusCode, a.resp.Header)
+	}
+	logged(t, s, "requests=1 status=503")
 }
 
 // TestPHPCoroutines: a callback sleeps and others run, also while the program is

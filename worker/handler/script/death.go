@@ -89,7 +89,7 @@ func (h *handler) over(p *proc) {
 	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
 	doubts := h.doubt(p)
 	p.Close()
-	h.disappoint()
+	h.disappoint(p)
 	h.report(p, doubts, h.strand())
 	switch {
 	case p.then != nil:
@@ -184,18 +184,27 @@ func (h *handler) doubtful(f wire.Frame) bool {
 	return false
 }
 
-// disappoint ends the requests and handshakes that a process has taken along.
-func (h *handler) disappoint() {
+// disappoint ends the requests and handshakes that a process has taken along. Who asked one
+// that has left as it was told may come back; of one that has died nobody knows what it did.
+func (h *handler) disappoint(p *proc) {
 	waits := map[uint64]bool{}
 	each(h.next, func(f wire.Frame, _ []byte) {
 		if f.Op == wire.Request || f.Op == wire.Handshake {
 			waits[f.Conn] = true
 		}
 	})
+	status, cut := nethttp.StatusBadGateway, 0
+	if p.clean {
+		status = nethttp.StatusServiceUnavailable
+	}
 	for n, q := range h.requests {
-		if !waits[n] {
-			q.fail(nethttp.StatusBadGateway)
+		if !waits[n] && !q.whole {
+			q.fail(status)
+			cut++
 		}
+	}
+	if cut > 0 {
+		h.log.Warn("requests that the script process has not answered are answered for it, or cut where the answer had begun", "script", h.title(), "pid", p.PID, "requests", cut, "status", status)
 	}
 	for n, s := range h.shakes {
 		if !waits[n] {

@@ -94,6 +94,9 @@ func (q *request) fail(status int) {
 		q.w.Conn().Close(1011, aRefusal)
 		return
 	}
+	if status == nethttp.StatusServiceUnavailable {
+		q.w.Header().Set("Retry-After", "1")
+	}
 	nethttp.Error(q.w, nethttp.StatusText(status), status)
 	q.w.End()
 }
