@@ -117,6 +117,7 @@ type (
 	OrderingService = service.Ordering
 	PeerService     = service.Peer
 	MetricsService  = service.Measured
+	AbsentService   = service.Absent
 	StatefulService = service.Stateful
 	CheckedService  = service.Checked
 )

@@ -211,8 +211,8 @@ func (s *hosted) ask(wait time.Duration, fn func()) bool {
 	return false
 }
 
-// Metrics returns the numbers of all services. One whose mailbox is full, or
-// that does not answer within a second, is left out.
+// Metrics returns the numbers of all services. Of one whose mailbox is full, or
+// that does not answer within a second, there is what holds then.
 func (h *Host) Metrics() []worker.Metric {
 	all := []worker.Metric{
 		{Name: "service_panics_total", Help: "Panics in services.", Counter: true, Number: float64(h.panics.Load())},
@@ -227,6 +227,8 @@ func (h *Host) Metrics() []worker.Metric {
 		var own []worker.Metric
 		if s.ask(metricsWait, func() { m.Metrics(func(n worker.Metric) { own = append(own, n) }) }) {
 			all = append(all, own...)
+		} else if a, ok := s.service.(worker.AbsentService); ok {
+			a.Absent(func(n worker.Metric) { all = append(all, n) })
 		}
 	}
 	return all

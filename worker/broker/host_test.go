@@ -69,6 +69,7 @@ func (d *diary) Peer(node string, data []byte)    { d.notes <- "peer " + node + 
 func (d *diary) State() string                    { return d.state }
 func (d *diary) Stop()                            { close(d.notes) }
 func (d *diary) Metrics(emit func(worker.Metric)) { emit(worker.Metric{Name: "notes", Number: 7}) }
+func (d *diary) Absent(emit func(worker.Metric))  { emit(worker.Metric{Name: "closed", Number: 1}) }
 
 // host starts a host with a diary on a bus of its own.
 func host(t *testing.T) (*bus, *Host, *diary) {
@@ -273,7 +274,7 @@ func TestStuckServiceHoldsNobodyUp(t *testing.T) {
 		defer close(done)
 		for i := range 3 {
 			h.SetRoster([]string{fmt.Sprint("push/0/", i)})
-			if m := h.Metrics(); len(m) != 2 {
+			if m := h.Metrics(); len(m) != 3 || m[2].Name != "closed" {
 				t.Errorf("metrics of a stuck service: %+v", m)
 			}
 		}

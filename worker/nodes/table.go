@@ -162,11 +162,20 @@ func (t *Table) echo(now time.Time) *Echo {
 func (t *Table) names() []string { return slices.Sorted(maps.Keys(t.others)) }
 
 // Nodes returns all nodes, this one among them, in the order of their names.
-// What it refers to does not change any more.
+// What it refers to does not change any more. A node that has been silent for
+// Times.Quiet is no better than quiet, be it this one that hears nobody and does not
+// call Sweep: how far away it is is of another time.
 func (t *Table) Nodes(now time.Time) []Node {
 	all := make([]Node, 0, len(t.others)+1)
 	for _, o := range t.others {
-		all = append(all, o.Node)
+		n := o.Node
+		if n.State == Ready && now.Sub(n.Heard) > t.times.Quiet {
+			n.State = Quiet
+		}
+		if n.State == Quiet {
+			n.RTT = 0
+		}
+		all = append(all, n)
 	}
 	all = append(all, Node{
 		Name: t.me.Node, Self: true, Epoch: t.me.Epoch, Version: t.me.Version, State: t.me.State, Workers: t.me.Workers,

@@ -52,6 +52,9 @@ func TestSilenceMakesQuietLostForgotten(t *testing.T) {
 	}{
 		{2000, "b=ready ", 1}, {2500, "b=quiet ", 1}, {5500, "b=quiet ", 1}, {6000, "b=lost ", 0}, {600_500, "b=lost ", 0}, {601_000, "", 0},
 	} {
+		if early := states(a, at(c.ms)); c.ms == 2500 && early != c.want {
+			t.Errorf("not swept, after %d ms: %q", c.ms, early)
+		}
 		sweepTo(a, int(a.swept.Sub(start).Milliseconds()), c.ms)
 		if got := states(a, at(c.ms)); got != c.want || len(a.Workers()) != c.workers {
 			t.Errorf("after %d ms: %q and %v, want %q", c.ms, got, a.Workers(), c.want)
@@ -236,6 +239,9 @@ func TestRTTIsThereAndBack(t *testing.T) {
 	a.Hear(&Sign{Node: "b", Epoch: 2, N: 99, Echo: &Echo{Node: "a", Epoch: 1, N: 1 << 60, HeldUS: 1}}, at(5100))
 	if got := a.Nodes(at(5100)); got[1].RTT != 11*time.Millisecond {
 		t.Errorf("an echo of what was never said: %s", got[1].RTT)
+	}
+	if got := a.Nodes(at(7000)); got[1].RTT != 0 || got[1].State != Quiet {
+		t.Errorf("of one that is silent: %s, %s", got[1].RTT, got[1].State)
 	}
 }
 

@@ -99,6 +99,19 @@ func (s *Sequencer) purge(q *worker.HistoryPurge) (n int) {
 // State implements worker.StatefulService.
 func (s *Sequencer) State() string { return s.store.says() }
 
+// awayMetric says whether messages are refused.
+func awayMetric(away bool) worker.Metric {
+	return worker.Metric{
+		Name: "history_away", Help: "1 while nothing can be published into channels with history: what all nodes share is away, or being read.",
+		Number: map[bool]float64{true: 1}[away],
+	}
+}
+
+// Absent implements worker.AbsentService: a service that does not get to it takes nothing.
+func (s *Sequencer) Absent(emit func(worker.Metric)) {
+	emit(awayMetric(s.env.Channels.Ordered() != nil))
+}
+
 // Metrics implements worker.MetricsService.
 func (s *Sequencer) Metrics(emit func(worker.Metric)) {
 	c, disk := s.rings.Counts(), s.store.disk()
@@ -109,7 +122,7 @@ func (s *Sequencer) Metrics(emit func(worker.Metric)) {
 	gauge("history_channels", "Channels of which history is kept.", c.Channels)
 	gauge("history_messages", "Messages that are kept.", c.Messages)
 	gauge("history_bytes", "Memory that they take, about.", c.Bytes)
-	gauge("history_away", "1 while nothing can be published into channels with history: what all nodes share is away, or being read.", map[bool]int{true: 1}[s.store.away()])
+	emit(awayMetric(s.store.refuses()))
 	gauge("history_behind", "Messages of what all nodes share that were still to be read here, as the last one said.", int(s.store.behind()))
 	gauge("history_disk_bytes", "Bytes of history on the disk.", disk.bytes)
 	gauge("history_disk_failed", "1 while the disk does not take the history.", map[bool]int{true: 1}[disk.failed])

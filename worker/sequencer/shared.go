@@ -89,8 +89,12 @@ func (h *sharedStore) note(func(b []byte) []byte) {}
 func (h *sharedStore) keeps() bool                { return h.s.env.Channels.Ordered() != nil }
 func (h *sharedStore) begins() bool               { return !h.reached }
 func (h *sharedStore) away() bool                 { return h.keeps() && (!h.live || h.why != "") }
-func (h *sharedStore) disk() diskCounts           { return diskCounts{} }
-func (h *sharedStore) leave()                     { h.release(); h.log.Close(); h.end() }
+func (h *sharedStore) refuses() bool {
+	_, away := h.log.State()
+	return h.keeps() && away != "" || h.away()
+}
+func (h *sharedStore) disk() diskCounts { return diskCounts{} }
+func (h *sharedStore) leave()           { h.release(); h.log.Close(); h.end() }
 
 // end leaves to the next process what no log knows.
 func (h *sharedStore) end() {

@@ -18,10 +18,11 @@ type playedLog struct {
 	worker.SharedLog
 	worker.SharedLogOptions
 	added []string // texts, which are never answered
+	bus   string   // why it is away though it says nothing
 }
 
-func (*playedLog) State() (uint64, string) { return 0, "" }
-func (*playedLog) Close()                  {}
+func (l *playedLog) State() (uint64, string) { return 0, l.bus }
+func (*playedLog) Close()                    {}
 
 func (l *playedLog) Append(p *worker.Publication, _ time.Duration, _ func(history.Position, bool, error)) {
 	l.added = append(l.added, string(p.Data))
@@ -68,6 +69,39 @@ func (p *process) told(channel string) (texts string, stands uint64) {
 	}
 	p.out = nil
 	return strings.Join(list, " "), stands
+}
+
+// TestMetricsOfALogThatIsAway: they say so, also of a bus that is away, and of a service
+// that does not get to it; "live" is when nothing is refused.
+func TestMetricsOfALogThatIsAway(t *testing.T) {
+	p, log := follows(t, t.TempDir(), time.Now)
+	away := func(tell func(func(worker.Metric))) (n float64) {
+		n = -1
+		tell(func(m worker.Metric) {
+			if m.Name == "history_away" {
+				n = m.Number
+			}
+		})
+		return n
+	}
+	want := func(what string, n float64) {
+		t.Helper()
+		if got := away(p.Metrics); got != n {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	want("not reached", 1)
+	log.Begin(worker.LogStart{Epoch: history.Draw(7), Channel: 9, Now: time.Now()})
+	log.Live()
+	want("live", 0)
+	log.bus = "broker is away"
+	want("no bus", 1)
+	if got := away(p.Absent); got != 1 {
+		t.Errorf("not asked in time: %v", got)
+	}
+	log.bus = ""
+	log.Away("no leader")
+	want("no leader", 1)
 }
 
 // TestWaitsForTheLog: what is published while a process has not reached the log yet goes

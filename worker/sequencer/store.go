@@ -36,6 +36,9 @@ type store interface {
 	purge(q *worker.HistoryPurge, answer func([]byte, error))
 	// away reports whether nothing can be numbered now.
 	away() bool
+	// refuses reports whether a message that comes now is refused, also where nobody can
+	// be told so.
+	refuses() bool
 	// begins reports that it is not known yet where the sequences are.
 	begins() bool
 	disk() diskCounts
@@ -165,6 +168,7 @@ func (m *memoryStore) note(func(b []byte) []byte) {}
 func (m *memoryStore) early(history.Want) bool    { return false }
 func (m *memoryStore) stray(string)               {}
 func (m *memoryStore) away() bool                 { return false }
+func (m *memoryStore) refuses() bool              { return false }
 func (m *memoryStore) begins() bool               { return false }
 func (m *memoryStore) disk() diskCounts           { return diskCounts{} }
 

@@ -73,6 +73,12 @@ type Measured interface {
 	Metrics(emit func(Metric))
 }
 
+// Absent is a Measured of which something is known when it does not get to Metrics in
+// time, most often as it waits for the bus. Absent runs on any goroutine.
+type Absent interface {
+	Absent(emit func(Metric))
+}
+
 // Stateful is a Service that may have something to say in `status` and
 // /readyz: what it does not do now that it should, and why; "" = all is well. State
 // runs on the service's goroutine.
