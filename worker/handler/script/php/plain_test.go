@@ -32,13 +32,13 @@ func TestPlain(t *testing.T) {
 			get: `return Reg::$n`, want: `null`, saysNew: "not taken over: $n"},
 		{name: "true", code: `$on = false;`, put: `global $on; $on = true`, get: `global $on; return $on`, want: `true`},
 		{name: "true, and a timer", code: `$on = false; $round = 0;`, put: `global $on, $round; $round++; $on = true; Workerman\Timer::add(1000, function () {})`,
-			get: `global $on, $round; return [$on, $round]`, want: `[false,1]`, says: "carried over: $round; not $on, "},
+			get: `global $on, $round; return [$on, $round]`, want: `[false,1]`, says: "carried over: $round; not, as it ends with this process, may stand for what does, or is too large: $on\n"},
 		{name: "timer", code: `$timer = null; $timers = []; $round = 0;`, put: `global $timer, $timers, $round; $round++; $timer = Workerman\Timer::add(1000, function () {}); $timers['a'] = $timer`,
-			get: `global $timer, $timers, $round; return [$timer, $timers, $round]`, want: `[null,[],1]`, says: "carried over: $round; not $timer, $timers, "},
+			get: `global $timer, $timers, $round; return [$timer, $timers, $round]`, want: `[null,[],1]`, says: "carried over: $round; not, as it ends with this process, may stand for what does, or is too large: $timer, $timers\n"},
 		{name: "true, and an object", code: `$ready = false; $db = null; $n = 0;`, put: `global $ready, $db, $n; $n++; $db = new ArrayObject; $ready = true`,
-			get: `global $ready, $db, $n; return [$ready, $db, $n]`, want: `[false,null,1]`, says: "carried over: $n; not $db, $ready, "},
+			get: `global $ready, $db, $n; return [$ready, $db, $n]`, want: `[false,null,1]`, says: "carried over: $n; not, as it ends with this process, may stand for what does, or is too large: $db, $ready\n"},
 		{name: "large", code: `$many = $long = null;`, put: `global $many, $long; $many = range(0, 20000); $long = str_repeat('x', 1 << 21)`,
-			get: `global $many, $long; return [$many, $long]`, want: `[null,null]`, says: "not $many, $long"},
+			get: `global $many, $long; return [$many, $long]`, want: `[null,null]`, says: "or is too large: $many, $long\n"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

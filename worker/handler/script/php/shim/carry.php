@@ -63,7 +63,7 @@ final class Carry
         $stranded = Conns::stranded();
         if ($names || $stay || $stranded) {
             \Pushd\say('pushd: carried over: ' . ($names ? \implode(', ', $names) : 'nothing')
-                . ($stay ? '; not $' . \implode(', $', $stay) . ', which began as a plain value and is, or may stand for, what only this process has' : '')
+                . ($stay ? '; not, as it ends with this process, may stand for what does, or is too large: $' . \implode(', $', $stay) : '')
                 . ($stranded ? "; $stranded connections are in closures or objects that only this process has: they are closed with 1012" : '') . "\n");
         }
     }

@@ -36,7 +36,9 @@ final class Names
         'react\socket\server' => 1, 'react\socket\socketserver' => 1, 'react\socket\tcpserver' => 1, 'react\socket\secureserver' => 1];
     /** How PHP says that something of a library is not there => what there is. */
     const HINTS = [
-        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\(?:Http2?\\\\)?Server~i' => 'a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
+        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\Server~i' => 'bytes of TCP are on("connect") and on("receive") of Swoole\Server',
+        '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\Http2?\\\\Server~i' => 'requests are on("request") of Swoole\Http\Server, a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
+        '~Class "?(?:Open)?Swoole\\\\Redis\\\\Server~i' => 'the protocol of Redis is not there: on("receive") of Swoole\Server gets its bytes',
         '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\\w~i' => 'clients of Swoole are not there: those of PHP wait for their answer and hold up the process; of coroutines there are Http\Client, Channel, WaitGroup, Barrier, Scheduler, System and Context, from PHP 8.1 on',
         '~undefined function (?:[\w\\\\]+\\\\)?(?:go|chan|co|defer)\(\)|(?:Class|Interface) "?(?:Co\b|chan\b|(?:Open)?Swoole\\\\(?:Coroutine|Runtime))~i' => 'coroutines of Swoole are there in programs of Swoole, from PHP 8.1 on',
         '~(?:Class|Interface) "?(?:(?:Open)?Swoole\\\\|swoole_)(?:Process|Thread)~i' => 'pushd starts the processes',
@@ -151,12 +153,25 @@ final class Names
     /** What to do about a mistake that PHP has found, if we know; with a space before it. */
     static function hint(string $message): string
     {
+        if (self::isTheirs($message)) {
+            return '';
+        }
         foreach (self::HINTS as $pattern => $text) {
             if (\preg_match($pattern, $message)) {
                 return " ($text)";
             }
         }
         return '';
+    }
+
+    /** Whether it is of a class that the program has brought along, which lacks nothing of ours. */
+    private static function isTheirs(string $message): bool
+    {
+        if (!\preg_match('~(?:undefined|undeclared) .*?"?\\\\?([\w\\\\]+)::~', $message, $m) || !\class_exists($m[1], false)) {
+            return false;
+        }
+        $file = (new \ReflectionClass($m[1]))->getFileName();
+        return $file !== false && \strncmp($file, __DIR__ . '/', \strlen(__DIR__) + 1) !== 0;
     }
 
     private static function known(string $class): bool

@@ -204,8 +204,7 @@ namespace Swoole\Http {
                 return $this->end('Not Found');
             }
             if (!isset($this->lines['content-type'])) {
-                require_once __DIR__ . '/swoole_static.php';
-                $this->header('Content-Type', \Pushd\StaticFiles::type($file));
+                $this->header('Content-Type', \Pushd\MimeTypes::of($file));
             }
             return $this->end((string)\file_get_contents($file, false, null, $offset, $length ?: null));
         }

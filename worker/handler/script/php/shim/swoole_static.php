@@ -9,17 +9,6 @@ final class StaticFiles
 {
     const MOST = 33554432; // bytes of a file; larger ones are for a web server
 
-    const TYPES = ['html' => 'text/html', 'htm' => 'text/html', 'css' => 'text/css', 'js' => 'text/javascript', 'mjs' => 'text/javascript', 'json' => 'application/json',
-        'map' => 'application/json', 'txt' => 'text/plain', 'md' => 'text/markdown', 'csv' => 'text/csv', 'xml' => 'application/xml', 'svg' => 'image/svg+xml',
-        'png' => 'image/png', 'jpg' => 'image/jpeg', 'jpeg' => 'image/jpeg', 'gif' => 'image/gif', 'webp' => 'image/webp', 'ico' => 'image/x-icon', 'avif' => 'image/avif',
-        'woff' => 'font/woff', 'woff2' => 'font/woff2', 'ttf' => 'font/ttf', 'mp3' => 'audio/mpeg', 'ogg' => 'audio/ogg', 'wav' => 'audio/wav', 'mp4' => 'video/mp4',
-        'webm' => 'video/webm', 'pdf' => 'application/pdf', 'wasm' => 'application/wasm', 'zip' => 'application/zip'];
-
-    static function type(string $file): string
-    {
-        return self::TYPES[\strtolower(\pathinfo($file, \PATHINFO_EXTENSION))] ?? 'application/octet-stream';
-    }
-
     /** Whether a request was for a file, and has got it. */
     static function answers(\Swoole\Http\Request $request, int $id, array $setting): bool
     {
@@ -38,7 +27,7 @@ final class StaticFiles
             $response->status(304);
             return $response->end();
         }
-        $response->header('Content-Type', self::type($file));
+        $response->header('Content-Type', MimeTypes::of($file));
         return $response->end($request->getMethod() === 'HEAD' ? '' : (string)\file_get_contents($file));
     }
 
