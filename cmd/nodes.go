@@ -20,6 +20,9 @@ func machines(c *call) error {
 	if err != nil {
 		return err
 	}
+	if s.NodesUnknown != "" {
+		return fmt.Errorf("which nodes there are is not known now: %s; ask again, or look into the log", s.NodesUnknown)
+	}
 	if c.json() {
 		return writeJSON(c.out, map[string]any{"nodes": append([]control.Node{}, s.Nodes...)})
 	}
@@ -32,6 +35,9 @@ func machines(c *call) error {
 
 // tellNodes has a line for each machine, and says what somebody has to look at.
 func tellNodes(out io.Writer, s *master.Status, on screen) {
+	if s.NodesUnknown != "" {
+		fmt.Fprintf(out, "nodes: not known now: %s\n", clean(s.NodesUnknown))
+	}
 	if len(s.Nodes) == 0 {
 		return
 	}

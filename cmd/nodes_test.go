@@ -39,4 +39,9 @@ func TestNodesWithOtherApps(t *testing.T) {
 	if text := out.String(); !strings.Contains(text, "other [[app]] or [[channel]] than here: b d") || strings.Contains(text, "\x1b") {
 		t.Errorf("%q", text)
 	}
+	out.Reset()
+	tellStatus(&out, "pushd", &master.Status{NodesUnknown: "the broker process is starting"}, nil, screen{})
+	if text := out.String(); !strings.Contains(text, "nodes: not known now: the broker process is starting") {
+		t.Errorf("%q", text)
+	}
 }

@@ -181,7 +181,7 @@ func tellStatus(out io.Writer, program string, s *master.Status, r *rates, on sc
 	}
 	t.write(out)
 	tellHidden(out, hidden)
-	if len(s.Nodes) > 0 {
+	if len(s.Nodes) > 0 || s.NodesUnknown != "" {
 		fmt.Fprintln(out)
 		tellNodes(out, s, on)
 	}

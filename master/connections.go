@@ -30,8 +30,12 @@ func (m *master) connections(q ConnQuery) (*ConnPage, error) {
 		return nil, fmt.Errorf("limit %d: use 1 to 1000", q.Limit)
 	}
 	cursor, alone := strings.CutPrefix(q.Cursor, here)
-	broker := m.lister()
-	if broker == nil && q.Node != "" {
+	broker, several := m.lister()
+	switch {
+	case broker != nil || q.Node == "":
+	case several:
+		return nil, errors.New("other nodes cannot be asked now: the broker process is away; ask again, `status` has its state")
+	default:
 		return nil, errors.New("this pushd is alone: there is no node to choose")
 	}
 	if broker != nil && !alone {
@@ -42,7 +46,7 @@ func (m *master) connections(q ConnQuery) (*ConnPage, error) {
 		m.log.Warn("connections of other nodes not listed", "error", err)
 	}
 	page, err := m.listHere(q, cursor)
-	if err == nil && broker != nil {
+	if err == nil && several {
 		if page.Complete = false; page.Cursor != "" {
 			page.Cursor = here + page.Cursor
 		}
@@ -50,14 +54,20 @@ func (m *master) connections(q ConnQuery) (*ConnPage, error) {
 	return page, err
 }
 
-// lister returns the broker process if it lists connections of all nodes.
-func (m *master) lister() (p *process) {
+// lister says whether there may be several nodes, and returns the broker process, which
+// lists the connections of all, if there is one now.
+func (m *master) lister() (p *process, several bool) {
 	m.do(func() {
-		if m.broker != nil && m.broker.proc != nil && slices.Contains(m.broker.proc.unit.answers, control.QueryConnections) {
+		if several = m.several(); several {
 			p = m.broker.proc
 		}
 	})
-	return p
+	return p, several
+}
+
+// several reports whether the plan's broker process knows other nodes. It runs on the loop.
+func (m *master) several() bool {
+	return m.broker != nil && slices.Contains(m.broker.unit.answers, control.QueryConnections)
 }
 
 // listAll asks the broker process for what fits into messages, until the page is full.

@@ -57,9 +57,10 @@ func (m *master) askStatus() *Status {
 	var lines []line
 	var before []control.Counters
 	var broker *process
+	several := false
 	m.do(func() {
 		if m.broker != nil {
-			broker = m.broker.proc
+			broker, several = m.broker.proc, m.several()
 		}
 		lines, st.Broker, st.Reloads = m.linesOf(), m.brokerStatus(), m.reloads
 		before, st.Ended = m.endedIn(lines)
@@ -82,6 +83,13 @@ func (m *master) askStatus() *Status {
 		asked.Go(func() { broker.inquire(ctx, control.QueryServices, &st.Services) })
 	}
 	asked.Wait()
+	switch {
+	case len(st.Nodes) > 0 || !several:
+	case st.Broker.State == Ready:
+		st.NodesUnknown = "the broker process has not answered"
+	default:
+		st.NodesUnknown = "the broker process is " + string(st.Broker.State)
+	}
 	st.Workers = make([]WorkerStatus, 0, len(lines))
 	for i, l := range lines {
 		l.Ended, l.Stats = before[i], plus(l.Stats, before[i])

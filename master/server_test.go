@@ -264,12 +264,28 @@ func TestConnectionsOfMuteWorker(t *testing.T) {
 // TestConnectionsOfAllNodes come from the broker process where there may be others; of
 // this node, and not complete, when it cannot ask them.
 func TestConnectionsOfAllNodes(t *testing.T) {
-	for _, words := range []string{"", "lonely"} {
+	for _, words := range []string{"", "lonely", "hang"} {
 		r := newRig(t, 1)
 		r.plan.Broker.Answers = []string{control.QueryConnections}
 		r.savePlan()
-		r.behave("broker.0", words)
+		if words != "hang" {
+			r.behave("broker.0", words)
+		}
 		i := r.start()
+		if why := i.status().NodesUnknown; why != "the broker process has not answered" {
+			t.Errorf("the nodes are not known, since %q", why)
+		}
+		if words == "hang" { // there is none for a while
+			r.behave("broker.0", words)
+			kill(t, i.status().Broker.PID, syscall.SIGKILL)
+			testkit.Eventually(t, "the next one hangs", func() bool { return r.read("hang") != "" })
+			if why := i.status().NodesUnknown; why != "the broker process is starting" {
+				t.Errorf("the nodes are not known, since %q", why)
+			}
+			if _, err := i.client.Connections(ctxFor(t), ConnQuery{Node: "n"}); err == nil || !strings.Contains(err.Error(), "broker process is away") {
+				t.Errorf("of another node: %v", err)
+			}
+		}
 		q, seen, of := ConnQuery{Limit: 120}, 0, "broker/"
 		if words != "" {
 			of = "push/"

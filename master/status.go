@@ -32,6 +32,8 @@ type Status struct {
 
 	// Nodes are those of the cluster, this one among them; none on a bus of its own.
 	Nodes []control.Node `json:"nodes,omitempty"`
+	// NodesUnknown says why Nodes is empty though there may be several.
+	NodesUnknown string `json:"nodes_unknown,omitempty"`
 
 	// Services are those of the broker process that do not do all that they should.
 	Services []control.ServiceState `json:"services,omitempty"`
