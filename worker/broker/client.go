@@ -61,6 +61,7 @@ func NewClient(o Options) (*Client, error) {
 	}
 	c := &Client{o: o, id: randomID(), queue: newQueue(o.QueueItems, o.QueueBytes), link: newLink(o.Logger), roster: newRoster(), closed: make(chan struct{})}
 	c.subjects = newSubjects(o.Prefix, o.Node, c.id)
+	c.link.rights.prefix = o.Prefix
 	c.sender = newSender(c)
 	return c, nil
 }

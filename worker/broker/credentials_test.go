@@ -107,3 +107,44 @@ func TestCredentials(t *testing.T) {
 		}
 	}
 }
+
+// TestRightsThatAreMissing are told: without those of the bus a client does not start, or
+// says so once it is refused something; without those of JetStream the log is away by name.
+func TestRightsThatAreMissing(t *testing.T) {
+	ns := serverAt(t, "127.0.0.1:-1", fmt.Sprintf(`
+jetstream { store_dir: %q }
+authorization { users: [
+  { user: "deaf", password: "x", permissions: { publish: ["pushd.>"], subscribe: ["_INBOX.>"] } }
+  { user: "replies", password: "x", permissions: { publish: ["pushd.>"], subscribe: ["pushd.r.>"] } }
+  { user: "dumb", password: "x", permissions: { publish: ["_INBOX.>"], subscribe: ["pushd.>"] } }
+  { user: "bus", password: "x", permissions: { publish: ["pushd.>"], subscribe: ["pushd.>", "_INBOX.>"] } }
+] }`, t.TempDir()))
+	url := func(user string) string { return "nats://" + user + ":x@" + ns.Addr().String() }
+	open := func(user string, in worker.Inbox) (*Client, error) {
+		c, err := NewClient(Options{ID: "x", Node: "n", URL: url(user), Logger: quiet(), StartTimeout: time.Minute})
+		must(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c, c.Start(in)
+	}
+	for _, r := range []struct {
+		user   string
+		in     worker.Inbox
+		starts bool
+	}{{"deaf", nil, false}, {"replies", nil, true}, {"replies", &inbox{}, false}, {"dumb", &inbox{}, true}, {"bus", &inbox{}, true}} {
+		c, err := open(r.user, r.in)
+		if (err == nil) != r.starts || err != nil && (!strings.Contains(err.Error(), "subscribe to pushd.>") || !strings.Contains(err.Error(), "Permissions Violation")) {
+			t.Errorf("%s, who receives: %v: %v", r.user, r.in != nil, err)
+		}
+		if r.user != "dumb" {
+			continue
+		}
+		testkit.Eventually(t, "it is known that nothing can be sent", func() bool {
+			return c.Publish(message("room", "x")) == nil && c.Refused() != nil
+		})
+	}
+	f := follow(t, url("bus"), "n")
+	f.until("why there is no history", func() bool { return strings.Contains(f.away, "JetStream") && strings.Contains(f.away, "STREAM") })
+	if err := f.c.Refused(); err != nil {
+		t.Errorf("the bus is there: %v", err)
+	}
+}

@@ -41,6 +41,7 @@ type link struct {
 	joins      atomic.Int64              // how often it has reconnected
 	joined     atomic.Int64              // joins when the last pause began
 	slow       seldom.Limit
+	rights     rights
 
 	pool      *pool         // servers of a cluster, nil = the broker process of this machine
 	backAfter time.Duration // on another server than the first
@@ -153,12 +154,16 @@ func backOnce(attempts int) time.Duration {
 // confirmTry is how long one server may take to confirm: longer than a silent one is kept.
 const confirmTry = 2 * time.Second
 
-// confirmed returns once a server has confirmed all subscriptions: the one that they were
-// made at, or if that has gone meanwhile, the next.
+// confirmed returns once a server has confirmed all subscriptions, the one that they were
+// made at, or if that has gone meanwhile, the next, or with why it does not.
 func (l *link) confirmed(limit time.Duration) error {
 	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
 		err := l.nc.FlushTimeout(max(min(time.Until(end), confirmTry), time.Millisecond))
-		if err == nil || time.Now().After(end) || l.nc.IsClosed() {
+		if err == nil {
+			l.rights.note(l.nc.LastError()) // failed may hear of it later
+			return l.rights.refused()
+		}
+		if time.Now().After(end) || l.nc.IsClosed() {
 			return err
 		}
 	}
@@ -205,6 +210,7 @@ func (l *link) nudge() {
 }
 
 func (l *link) disconnected(_ *nats.Conn, err error) {
+	l.rights.forget()
 	now := time.Now()
 	if l.away.CompareAndSwap(nil, &now) && !l.isCut() {
 		l.log.Warn("broker is away, connecting again", "error", err)
@@ -213,6 +219,7 @@ func (l *link) disconnected(_ *nats.Conn, err error) {
 
 // failed gets the errors that belong to no call.
 func (l *link) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+	l.rights.note(err)
 	if l.isCut() || !l.slow.Allow(time.Now()) {
 		return
 	}

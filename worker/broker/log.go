@@ -45,8 +45,10 @@ type sharedLog struct {
 	waiting  atomic.Int64
 	away     atomic.Pointer[string] // why it cannot be added to; nil = it can
 	reasons  [2]string              // of away: by reading, by writing
-	mu       sync.Mutex             // of reasons and stop
+	mu       sync.Mutex             // of reasons, stop, asking and barred
 	stop     func()                 // ends the reading under way; nil = there is none
+	asking   context.CancelFunc     // of what is asked before it; nil = nothing was
+	barred   error                  // what that was refused; nil = nothing
 	probing  atomic.Bool
 	behind   atomic.Uint64 // messages to be read, as the last one said
 
@@ -127,6 +129,7 @@ func (c *Client) OpenLog(o worker.SharedLogOptions, post func(func())) (worker.S
 	}
 	l.lanes = lanes{limit: 1, of: map[string]*lane{}, send: func(r *logRequest) { l.requests <- r }, after: afterLaneWait(post)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	c.link.rights.tell(l.bar)
 	if err := l.require(); err != nil && o.Channel > 0 {
 		l.cancel()
 		return nil, err
@@ -150,13 +153,39 @@ func streamName(prefix string) string {
 // require fails if JetStream is known not to be there. No answer may mean that
 // its servers are on their way.
 func (l *sharedLog) require() error {
-	ctx, cancel := context.WithTimeout(l.ctx, logRequire)
+	ctx, cancel := l.asks()
 	defer cancel()
 	_, err := l.js.AccountInfo(ctx)
 	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return errNoJetStream
 	}
 	return nil
+}
+
+// asks bounds what is asked of JetStream, by time and by a refusal, which never answers.
+func (l *sharedLog) asks() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(l.ctx, logRequire)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asking, l.barred = cancel, nil
+	return ctx, cancel
+}
+
+// bar notes a refusal.
+func (l *sharedLog) bar(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.barred = err
+	if l.asking != nil {
+		l.asking()
+	}
+}
+
+// refusal is what was refused since asks.
+func (l *sharedLog) refusal() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.barred
 }
 
 // notReached is why nothing can be added at first.
@@ -310,6 +339,7 @@ func (l *sharedLog) State() (behind uint64, away string) {
 
 // Close implements worker.SharedLog.
 func (l *sharedLog) Close() {
+	l.c.link.rights.tell(nil)
 	l.cancel()
 	<-l.wrote
 	<-l.done

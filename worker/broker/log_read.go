@@ -23,16 +23,21 @@ func (l *sharedLog) follow() {
 		if l.ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errSkipped) || errors.Is(err, errRenewed) || errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-			l.log.Info("the shared history is read again", "error", err, "next", l.at.last+1)
-		} else {
-			l.setAway(byReading, err.Error())
-		}
 		if time.Since(began) > 5*time.Second {
 			pause = 50 * time.Millisecond
 		}
+		wait, refused := pause, l.refusal()
+		switch {
+		case errors.Is(err, errSkipped), errors.Is(err, errRenewed), errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			l.log.Info("the shared history is read again", "error", err, "next", l.at.last+1)
+		case refused != nil:
+			l.setAway(byReading, refused.Error())
+			wait = logRequire // each try is refused, and logged
+		default:
+			l.setAway(byReading, err.Error())
+		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(wait):
 		case <-l.ctx.Done():
 		}
 		pause = min(2*pause, logRetry)
@@ -41,7 +46,7 @@ func (l *sharedLog) follow() {
 
 // read reads until something is wrong, and says what.
 func (l *sharedLog) read() error {
-	ctx, cancel := context.WithTimeout(l.ctx, logRequire)
+	ctx, cancel := l.asks()
 	defer cancel()
 	s, err := l.stream(ctx)
 	if err == nil {

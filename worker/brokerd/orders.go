@@ -158,7 +158,11 @@ func (b *serving) states() []control.ServiceState {
 	if b.api == nil { // on standby
 		return nil
 	}
-	return b.host.States(statesBound)
+	all := b.host.States(statesBound)
+	if err := b.client.Refused(); err != nil {
+		all = append(all, control.ServiceState{Service: "bus", Says: err.Error()})
+	}
+	return all
 }
 
 // statesBound is how long a service may take to say something.
@@ -265,6 +269,8 @@ func (b *serving) ready() error {
 		return errors.New("stopping")
 	case !b.client.Stats().Connected:
 		return errors.New("broker is away")
+	case b.client.Refused() != nil:
+		return b.client.Refused()
 	case b.workers.Load() == 0:
 		return errors.New("no worker is ready")
 	}
