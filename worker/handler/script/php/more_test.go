@@ -415,7 +415,12 @@ use Workerman\Connection\AsyncTcpConnection;
 $w = new Worker('websocket://0.0.0.0:2346');
 $w->onWorkerStart = function ($w) {
     $inner = new Worker('text://127.0.0.1:%[1]d');
-    $inner->onMessage = function ($c, $data) use ($inner) { $c->send("inner $data " . count($inner->connections)); Pushd\broadcast($data); };
+    $inner->onMessage = function ($c, $data) use ($inner) {
+        $inner->connections['again'] = $c;
+        $c->send("inner $data " . count($inner->connections));
+        unset($inner->connections['again']);
+        Pushd\broadcast($data);
+    };
     $inner->onClose = function ($c) { Pushd\publish('x', 'inner closed'); };
     $inner->listen();
     $a = new AsyncTcpConnection('text://127.0.0.1:%[1]d');
@@ -432,7 +437,7 @@ Worker::runAll();
 	for range 4 {
 		got[h.next()] = true
 	}
-	for _, want := range []string{"ALL 0 hello", "PUBLISH 0 x client inner hello 1", "PUBLISH 0 x inner closed", "PUBLISH 0 x error 1"} {
+	for _, want := range []string{"ALL 0 hello", "PUBLISH 0 x client inner hello 2", "PUBLISH 0 x inner closed", "PUBLISH 0 x error 1"} {
 		if !got[want] {
 			t.Errorf("%q is not among %v\n%s", want, got, h.log)
 		}
@@ -442,7 +447,7 @@ Worker::runAll();
 	defer c.Close()
 	must(t, c.SetDeadline(time.Now().Add(patience)))
 	io.WriteString(c, "from outside\n")
-	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "inner from outside 1\n" {
+	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "inner from outside 2\n" {
 		t.Errorf("answer is %q, %v", line, err)
 	}
 	if got := h.next(); got != "ALL 0 from outside" {

@@ -44,6 +44,8 @@ Workerman\Worker::runAll();
 	h = serve(t, file, "start")
 	h.open(script.Resume, 1, `{"pushd.held":["b"]}`)
 	h.want("SEND 1 got b", "SESSION 1")
+	h.open(script.Resume, 2, `"`+base64.StdEncoding.EncodeToString([]byte("a:1:{s:10:\"pushd.held\";a:1:{i:0;s:1:\"\xff\";}}"))+`"`)
+	h.want("SEND 2 got \xff", "SESSION 2")
 	h.message(1, "c")
 	h.want("SEND 1 got c")
 }

@@ -232,6 +232,11 @@ func TestMapHint(t *testing.T) {
 	if n := strings.Count(h.log.String(), "of this process only"); n != 1 {
 		t.Errorf("it is said %d times", n)
 	}
+	h = serve(t, program(t, strings.Replace(listing, "$w->connections = [];", "$w->count = 4;", 1)), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "in ann")
+	h.done()
+	h.says(`$worker->connections has the users of this process only`)
 	h = serve(t, program(t, room), "room")
 	h.open(script.Open, 1, "")
 	h.message(1, "login u")

@@ -72,6 +72,15 @@ final class Conns
         return self::$list ?? self::$list = self::build();
     }
 
+    /** The list of all is not what it was, or nobody needs it. */
+    private static function unlist(): void
+    {
+        self::$list = null;
+        if (Listed::$made !== null) {
+            Listed::over();
+        }
+    }
+
     private static function build(): array
     {
         foreach (Ids::$of as $id => $_) { // the others need no look
@@ -147,7 +156,7 @@ final class Conns
     {
         Outbox::drop($id);
         self::$gone[$id] = true;
-        self::$list = null;
+        self::unlist();
     }
 
     /** The object of a connection that has ended, if there is one, says so. */
@@ -162,17 +171,24 @@ final class Conns
     static function restore(int $id, string $session): void
     {
         unset(self::$gone[$id]);
-        self::$list = null;
+        self::unlist();
         if ($session !== '') {
             self::$vars[$id] = $session;
-            Ids::restore($id, $session);
-            if (\strpos($session, Held::KEY) !== false) {
-                Held::$ids[$id] = true;
-            }
-            if ($session[0] === '"' || \strpos($session, Packets::OWN) !== false || \strpos($session, Packets::REST) !== false) {
-                Packets::restore($id);
+            if ($session[0] === '"' || \strpos($session, Session::OURS) !== false) {
+                self::restoreOurs($id, self::vars($id));
             }
         }
+    }
+
+    /** Of what pushd's own classes have in a session. */
+    private static function restoreOurs(int $id, array $vars): void
+    {
+        if (isset($vars[Held::KEY])) {
+            Held::$ids[$id] = true;
+        }
+        Ids::restore($id, $vars);
+        Listed::restore($id, $vars);
+        Packets::restore($id, $vars);
     }
 
     /** The object of a connection that only this process can find is gone. */
@@ -186,10 +202,10 @@ final class Conns
     {
         Ends::settle();
         Outbox::settle();
+        self::unlist();
         if (self::$used || self::$dirty) {
             self::save();
         }
-        self::$list = null;
         if (self::$turn) {
             self::sweep();
         }
@@ -252,14 +268,14 @@ final class Conns
     private static function saveOwn(int $id, array $vars, string $last): string
     {
         $own = \array_filter($vars, static function ($name) {
-            return \strncmp($name, 'pushd.', 6) === 0;
+            return \strncmp((string)$name, Session::OURS, 6) === 0;
         }, \ARRAY_FILTER_USE_KEY);
         $pure = true;
         $text = Session::encode($own, $pure);
         if (\strlen($text) > self::SESSION) {
             self::$large[$id] = true;
             self::recheck($id);
-        } elseif (($own || \strpos($last, 'pushd.') !== false || ($last[0] ?? '') === '"') && $text !== $last && !isset(self::$gone[$id])) {
+        } elseif (($own || \strpos($last, Session::OURS) !== false || ($last[0] ?? '') === '"') && $text !== $last && !isset(self::$gone[$id])) {
             Link::frame(Link::SESSION, $id, $text);
             return $text;
         }
@@ -376,6 +392,7 @@ final class Conns
             unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], self::$large[$id], Fibers::$of[$id]);
             Props::forget($id);
             Ids::forget($id);
+            Listed::forget($id);
             Weak::forget($id);
             Packets::forget($id);
         }

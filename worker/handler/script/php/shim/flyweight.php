@@ -4,6 +4,8 @@ namespace Pushd;
 /** Session is the text that stands for a connection's properties while nobody uses them. */
 final class Session
 {
+    const OURS = 'pushd.'; // what names begin with that are not the program's
+
     /** What of the properties can travel, as JSON; $pure becomes false when something cannot. */
     static function encode(array $vars, &$pure): string
     {

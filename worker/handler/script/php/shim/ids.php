@@ -29,18 +29,10 @@ final class Ids
     }
 
     /** The session of a connection has come back. */
-    static function restore(int $id, string $session): void
+    static function restore(int $id, array $vars): void
     {
-        if ($session[0] === '"' || \strpos($session, self::KEY) !== false) {
-            self::read($id);
-        }
-    }
-
-    static function read(int $id): void
-    {
-        $value = Conns::vars($id)[self::KEY] ?? null;
-        if ($value !== null) {
-            self::$of[$id] = $value;
+        if (isset($vars[self::KEY])) {
+            self::$of[$id] = $vars[self::KEY];
         }
     }
 

@@ -65,7 +65,8 @@ namespace Pushd {
             }
         }
 
-        public function connections(): array
+        /** The list, which is the program's to write to as well. */
+        public function &connections(): array
         {
             return $this->connections;
         }

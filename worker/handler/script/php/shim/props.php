@@ -90,7 +90,7 @@ final class Props
         }
         $vars = &Conns::vars($id);
         $vars = $come + $vars;
-        isset($come[Ids::KEY]) && Ids::read($id);
+        Ids::restore($id, $come);
         Conns::dirty($id);
     }
 

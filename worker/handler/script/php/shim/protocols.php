@@ -40,9 +40,8 @@ final class Packets
     }
 
     /** The session of a connection has come back. */
-    static function restore(int $id): void
+    static function restore(int $id, array $vars): void
     {
-        $vars = Conns::vars($id);
         if (isset($vars[self::OWN])) {
             self::$own[$id] = $vars[self::OWN];
         }

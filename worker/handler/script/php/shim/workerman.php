@@ -51,7 +51,7 @@ namespace Workerman {
         public $onWorkerStart, $onConnect, $onWebSocketConnect, $onWebSocketConnected, $onMessage, $onClose, $onError,
             $onBufferFull, $onBufferDrain, $onWorkerStop, $onWorkerReload, $onResume;
         public $transport = 'tcp', $protocol, $stopping = false, $eventLoop, $workerId;
-        /** Read through __get: what pushd knows. */
+        /** Through __get and __set: what pushd knows, and what the program makes of it. See Listed. */
         public $connections;
 
         public static $daemonize = false, $outputStream, $stdoutFile = '/dev/null', $pidFile = '', $statusFile = '', $logFile = '',
@@ -59,13 +59,15 @@ namespace Workerman {
             $processTitle = 'WorkerMan', $command = '';
 
         private static $workers = [], $running = false;
-        private $socketName, $context, $pushdListener;
+        private $pushdName, $pushdContext, $pushdListener;
+        /** What the program has put into connections; a property as those of its own, so that a reload carries it. */
+        private $addedConnections = [];
 
         public function __construct($socketName = null, array $socketContext = [])
         {
             unset($this->connections);
-            $this->socketName = (string)$socketName;
-            $this->context = $socketContext;
+            $this->pushdName = (string)$socketName;
+            $this->pushdContext = $socketContext;
             \Pushd\Names::root(\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS, 1)[0]['file'] ?? '');
             if (!self::$running) {
                 $this->workerId = \spl_object_hash($this);
@@ -91,13 +93,34 @@ namespace Workerman {
         public function &__get($name)
         {
             if ($name === 'connections') {
-                $all = $this->pushdListener !== null ? $this->pushdListener->connections() : \Pushd\Conns::all();
-                return $all;
+                if ($this->pushdListener !== null) {
+                    return $this->pushdListener->connections();
+                }
+                return \Pushd\Listed::all();
             }
             if (!\property_exists($this, $name)) {
                 $this->$name = null;
             }
             return $this->$name;
+        }
+
+        public function __set($name, $value)
+        {
+            if ($name === 'connections') {
+                $all = &$this->__get($name);
+                $all = (array)$value;
+            } else {
+                $this->$name = $value;
+            }
+        }
+
+        /** @internal What the program has put into connections. */
+        public function &pushdAdded(): array
+        {
+            if ($this->addedConnections === null) { // carried over
+                $this->addedConnections = [];
+            }
+            return $this->addedConnections;
         }
 
         public function __isset($name)
@@ -177,7 +200,7 @@ namespace Workerman {
 
         public function getSocketName()
         {
-            return $this->socketName !== '' ? \lcfirst($this->socketName) : 'none';
+            return $this->pushdName !== '' ? \lcfirst($this->pushdName) : 'none';
         }
 
         public function getMainSocket()
@@ -188,10 +211,10 @@ namespace Workerman {
         /** Within onWorkerStart, of a Worker made there: a listener of this process, which a reload cuts. */
         public function listen($autoAccept = true)
         {
-            if ($this->socketName === '' || $this->pushdListener !== null || \Pushd\ROLE !== 'handler' || !self::$running) {
+            if ($this->pushdName === '' || $this->pushdListener !== null || \Pushd\ROLE !== 'handler' || !self::$running) {
                 return;
             }
-            $this->pushdListener = new \Pushd\Listener($this, $this->socketName, $this->context);
+            $this->pushdListener = new \Pushd\Listener($this, $this->pushdName, $this->pushdContext);
             if ($this->onWorkerStart) {
                 ($this->onWorkerStart)($this);
             }
@@ -237,7 +260,7 @@ namespace Workerman {
             $workers = \array_values(self::$workers);
             $groups = [];
             foreach ($workers as $i => $w) {
-                $groups[$i] = \Pushd\WorkermanProgram::plan($w, $w->socketName, $w->context);
+                $groups[$i] = \Pushd\WorkermanProgram::plan($w, $w->pushdName, $w->pushdContext);
             }
             $more = ['stdout' => self::$stdoutFile, 'pidFile' => self::$pidFile, 'daemonize' => (bool)self::$daemonize];
             \Pushd\Plan::start('workerman', $groups, $more, static function ($i, $slot) use ($workers) {

@@ -145,9 +145,9 @@ namespace Pushd {
         {
             static $looks = 20; // each costs a walk over the program's variables
             $looks--;
-            foreach ([\get_object_vars($this->w), $GLOBALS] as $i => $all) {
+            foreach ([['connections' => $this->w->pushdAdded()] + \get_object_vars($this->w), $GLOBALS] as $i => $all) {
                 foreach ($all as $name => $list) {
-                    if ($name === 'connections' || !\is_array($list) || !$list) {
+                    if (!\is_array($list) || !$list) {
                         continue;
                     }
                     $c = \reset($list);
