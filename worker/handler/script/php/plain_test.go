@@ -39,6 +39,8 @@ func TestPlain(t *testing.T) {
 			get: `global $ready, $db, $n; return [$ready, $db, $n]`, want: `[false,null,1]`, says: "carried over: $n; not, as it ends with this process, may stand for what does, or is too large: $db, $ready\n"},
 		{name: "large", code: `$many = $long = null;`, put: `global $many, $long; $many = range(0, 20000); $long = str_repeat('x', 1 << 21)`,
 			get: `global $many, $long; return [$many, $long]`, want: `[null,null]`, says: "or is too large: $many, $long\n"},
+		{name: "much", code: `$a = $b = $c = $d = $e = $f = $g = $h = $i = '';`, put: `for ($x = 'a'; $x < 'j'; $x++) $GLOBALS[$x] = str_repeat($x, (1 << 20) - 100)`,
+			get: `return strlen($GLOBALS['a'] . $GLOBALS['h'] . $GLOBALS['i'])`, want: `2096952`, says: "is too large: $i\n"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

@@ -11,10 +11,12 @@ final class Plain
 {
     const MOST = 10000;    // values in an array
     const BYTES = 1 << 20; // of a value as text
+    const ALL = 8 << 20;   // of all as text
 
     private static $start = []; // place => name => value with which this code began
     private static $other = []; // place => name => true: that was no plain one
     private static $timers = 0; // the last timer of the start
+    private static $room = self::ALL; // bytes that are left for what is to go
 
     /** The program's start is over. */
     static function begin(array $roots): void
@@ -67,7 +69,7 @@ final class Plain
             if (isset(self::$other[$place][$name]) || $value === $began || Carry::has($value) || $of && self::isOurs($of, $name)) {
                 continue;
             }
-            if (!self::is($value) || \strlen(\serialize($value)) > self::BYTES) {
+            if (!self::is($value) || !self::fits($value)) {
                 $left[] = $name;
             } elseif (\is_bool($value)) {
                 $flags[$name] = [$began, $value];
@@ -120,6 +122,16 @@ final class Plain
                 return false;
             }
         }
+        return true;
+    }
+
+    private static function fits($value): bool
+    {
+        $bytes = \strlen(\serialize($value));
+        if ($bytes > \min(self::BYTES, self::$room)) {
+            return false;
+        }
+        self::$room -= $bytes;
         return true;
     }
 
