@@ -24,6 +24,10 @@ const (
 
 	backAfter = 60 * time.Second // on another server than the first; and up to a quarter more, not all processes at once
 	backEvery = time.Second      // look whether the first is there
+
+	// askRights is how long a link that the server refuses something waits before it
+	// connects anew: what rights there are now is said then, and only then.
+	askRights = 10 * time.Second
 )
 
 var errSilent = errors.New("the server does not answer")
@@ -94,6 +98,7 @@ func (l *link) watch(turn sync.Locker) {
 	defer beat.Stop()
 	defer back.Stop()
 	since, joins, spread := time.Now(), l.joins.Load(), rand.N(l.backAfter/4)
+	refused := time.Time{} // since when; zero = not
 	for {
 		select {
 		case <-l.over:
@@ -110,6 +115,15 @@ func (l *link) watch(turn sync.Locker) {
 			if time.Since(since) > l.backAfter+spread && l.up() && l.firstIsBack() {
 				l.goBack(turn)
 				since = time.Now()
+			}
+			switch now := time.Now(); {
+			case l.rights.refused() == nil || !l.up():
+				refused = time.Time{}
+			case refused.IsZero():
+				refused = now
+			case now.Sub(refused) > l.askRights:
+				refused = time.Time{}
+				_ = l.nc.ForceReconnect()
 			}
 		}
 	}

@@ -24,6 +24,12 @@ func serverAt(t *testing.T, addr, config string) *server.Server {
 	if err := os.WriteFile(file, []byte(fmt.Sprintf("listen: %q\n%s", addr, config)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return serverOf(t, file)
+}
+
+// serverOf is a server of a config file.
+func serverOf(t *testing.T, file string) *server.Server {
+	t.Helper()
 	o, err := server.ProcessConfigFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -148,3 +148,28 @@ authorization { users: [
 		t.Errorf("the bus is there: %v", err)
 	}
 }
+
+// TestRightsThatComeBack: NATS takes subscriptions away with a right, and does not bring
+// them back with it. A client that is refused something connects anew.
+func TestRightsThatComeBack(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	grant := func(subscribe string) {
+		t.Helper()
+		text := `listen: "127.0.0.1:-1", authorization { users: [ { user: "u", password: "x", permissions: { publish: ["pushd.>"], subscribe: [%q] } } ] }`
+		must(t, os.WriteFile(file, fmt.Appendf(nil, text, subscribe), 0o600))
+	}
+	grant("pushd.>")
+	ns := serverOf(t, file)
+	var in inbox
+	c, err := NewClient(Options{ID: "x", Node: "n", URL: "nats://u:x@" + ns.Addr().String(), Logger: quiet(), StartTimeout: time.Minute})
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	c.link.askRights = time.Millisecond
+	must(t, c.Start(&in))
+	grant("other.>")
+	must(t, ns.Reload())
+	testkit.Eventually(t, "it is known", func() bool { return c.Refused() != nil })
+	grant("pushd.>")
+	must(t, ns.Reload())
+	testkit.Eventually(t, "it hears again", func() bool { _ = c.Publish(message("room", "x")); return c.Refused() == nil && in.count() > 0 })
+}

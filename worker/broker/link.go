@@ -45,6 +45,7 @@ type link struct {
 
 	pool      *pool         // servers of a cluster, nil = the broker process of this machine
 	backAfter time.Duration // on another server than the first
+	askRights time.Duration // after a refusal
 	server    atomic.Pointer[string]
 	serverID  atomic.Pointer[string]
 	over      chan struct{} // closed by cut
@@ -57,7 +58,7 @@ type link struct {
 var errCut = errors.New("client is closed")
 
 func newLink(log *slog.Logger) *link {
-	l := &link{log: log, kick: make(chan struct{}, 1), over: make(chan struct{}), backAfter: backAfter}
+	l := &link{log: log, kick: make(chan struct{}, 1), over: make(chan struct{}), backAfter: backAfter, askRights: askRights}
 	now := time.Now()
 	l.away.Store(&now)
 	l.maxPayload.Store(MaxEnvelope)

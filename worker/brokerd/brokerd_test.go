@@ -17,9 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/api"
+	"github.com/pushd/pushd/worker/broker"
 )
 
 // bound is only reached by what hangs.
@@ -410,4 +413,34 @@ func TestAsker(t *testing.T) {
 	if _, err := a.ask(ctx, control.Query{What: "never"}); !errors.Is(err, context.Canceled) || len(a.waiting) != 0 {
 		t.Errorf("%v, %d waiting", err, len(a.waiting))
 	}
+}
+
+// TestNotReadyWithoutRights: a user of NATS that may not publish is no reason to serve.
+func TestNotReadyWithoutRights(t *testing.T) {
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, Users: []*server.User{{
+		Username: "u", Password: "x", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"pushd.>"}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	b := &serving{}
+	b.workers.Store(1)
+	b.client, err = broker.NewClient(broker.Options{ID: "api", Node: "n", URL: "nats://u:x@" + ns.Addr().String(), StartTimeout: bound})
+	if err == nil {
+		err = b.client.Start(nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.client.Close() })
+	if err := b.ready(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it says why", func() bool {
+		_ = b.client.Publish(&worker.Publication{Kind: worker.KindMessage, Scope: worker.ScopeChannel, Target: "room"})
+		err := b.ready()
+		return err != nil && strings.Contains(err.Error(), "rights")
+	})
 }
