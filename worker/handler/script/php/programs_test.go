@@ -119,13 +119,13 @@ $w->onWorkerStart = function () {
     $c->headers = ['X-Token' => 'abc'];
     $c->onConnect = function ($c) { $c->send('early'); };
     $c->onWebSocketConnect = function ($c) { Pushd\publish('x', 'up'); };
-    $c->onMessage = function ($c, $data) { Pushd\publish('x', $data); $c->send(str_repeat('y', 300)); };
+    $c->onMessage = function ($c, $data) { Pushd\publish('x', $data . isset($c->websocketType)); $c->send(str_repeat('y', 300)); };
     $c->onClose = function () { Pushd\publish('x', 'closed'); };
     $c->connect();
 };
 Workerman\Worker::runAll();
 `, ln.Addr())), "start")
-	for _, want := range []string{"PUBLISH 0 x up", "PUBLISH 0 x hello world", "PUBLISH 0 x closed"} {
+	for _, want := range []string{"PUBLISH 0 x up", "PUBLISH 0 x hello world1", "PUBLISH 0 x closed"} {
 		if got := h.next(); got != want {
 			t.Errorf("got %q, want %q\n%s", got, want, h.log)
 		}

@@ -88,6 +88,7 @@ namespace Workerman\Connection {
             'lingerTimeout' => 1, 'errorHandler' => 1, 'headers' => 1, 'pushdPaused' => 1, 'pushdFull' => 1];
 
         const MAX_PACKAGE = 10485760; // Workerman's default, in bytes
+        const TEXT = "\x81"; // the websocketType of one that the program has given none
 
         public static $defaultMaxSendBufferSize = 1048576, $defaultMaxPackageSize = self::MAX_PACKAGE,
             $defaultLingerTimeout = 1.0;
@@ -390,7 +391,7 @@ namespace Workerman\Connection {
                 return;
             }
             if (!isset(self::OWN[$name]) || $this->isBuried()) {
-                $this->flySet($name, $value);
+                $this->flySet($name, $name === 'websocketType' && $value === self::TEXT ? null : $value); // which it is anyway
                 return;
             }
             $own = &\Pushd\Conns::own($this->pushdId);
@@ -445,6 +446,8 @@ namespace Workerman\Connection {
                     return $context;
                 case 'lingerTimeout': // pushd's own time for a goodbye counts
                     return self::$defaultLingerTimeout;
+                case 'websocketType':
+                    return \Pushd\WorkermanProgram::$websocket ? self::TEXT : null;
                 case 'transport':
                     return 'tcp';
                 case 'protocol':

@@ -75,6 +75,7 @@ class Websocket
         if ($c->getStatus() !== 2) {
             return 0;
         }
+        $c->websocketType = $c->websocketType ?? self::BINARY_TYPE_BLOB;
         $answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
             . \base64_encode(\sha1($m[1] . self::ACCEPT, true)) . "\r\n";
         foreach ((array)$c->headers as $line) {

@@ -130,6 +130,7 @@ class Ws
 
     public static function encode($data, $c)
     {
+        $c->websocketType = $c->websocketType ?? self::BINARY_TYPE_BLOB;
         $frame = self::frame($c->websocketType === "\x82" ? 2 : 1, \Pushd\text($data));
         $w = $c->context->pushdWs ?? null;
         if ($w && $w->up) {
