@@ -75,6 +75,7 @@ func (c *call) examine(m machine) (out []finding) {
 		if !failed(out) { // what is told already need not be told in other words
 			out = append(out, c.rehearsed(cfg, p)...)
 		}
+		out = append(out, c.ails(cfg.RuntimeDir)...)
 	}
 	return append(out, m.examine()...)
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/protocol/control"
 	"github.com/urfave/cli/v2"
 )
 
@@ -101,5 +103,34 @@ func TestDoctorCommand(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != 1 || answer.OK || len(answer.Findings) < 2 {
 		t.Fatalf("%d %q %v", code, out, err)
+	}
+}
+
+// TestDoctorOfWhatRuns passes on what status says somebody has to look at, and no more.
+func TestDoctorOfWhatRuns(t *testing.T) {
+	c := &call{program: &Program{Name: "pushd"}}
+	ready := master.BrokerStatus{State: master.Ready}
+	for _, tc := range []struct {
+		status      master.Status
+		what, state string // "" = nothing is told
+		says        string
+	}{
+		{status: master.Status{Broker: ready, Nodes: []control.Node{{Node: "a", State: "ready"}, {Node: "b", State: "leaving"}}, Workers: []master.WorkerStatus{{Name: "push", State: master.Full}}}},
+		{status: master.Status{Broker: master.BrokerStatus{State: master.Stopped}}}, // there may be none
+		{master.Status{Services: []control.ServiceState{{Service: "history", Says: "away, so %d"}}}, "history", stateFail, "away, so %d"},
+		{master.Status{NodesUnknown: "the broker process is starting"}, "nodes", stateWarn, "not known now: the broker"},
+		{master.Status{Nodes: []control.Node{{Node: "b", State: "lost", SilentS: 16}}}, "nodes", stateWarn, "b is lost: not heard for 16 s"},
+		{master.Status{Nodes: []control.Node{{Node: "b", State: "quiet"}}}, "nodes", stateWarn, "b is quiet"},
+		{master.Status{Nodes: []control.Node{{Node: "b", State: "ready", OtherApps: true}}}, "nodes", stateWarn, "b has other [[app]]"},
+		{master.Status{Workers: []master.WorkerStatus{{Name: "push", Slot: 3, State: master.Degraded}}}, "worker", stateFail, "push/3 dies"},
+		{master.Status{Broker: master.BrokerStatus{State: master.Degraded}}, "broker", stateFail, "dies again"},
+	} {
+		got := c.ailing(&tc.status)
+		if tc.what == "" && len(got) == 0 {
+			continue
+		}
+		if len(got) != 1 || got[0].What != tc.what || got[0].State != tc.state || !strings.Contains(got[0].Says, tc.says) || got[0].Mend == "" {
+			t.Errorf("%+v: %+v", tc, got)
+		}
 	}
 }
