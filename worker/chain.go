@@ -17,7 +17,16 @@ type chain struct {
 	known [Shards]bool
 	begin *[Shards]uint64 // where each was when the journal began; nil without one
 	moved uint64          // recall.followed when it was told something last
+	// clear is up to where the service has said that nothing is missing. What a quiet shard
+	// had last may be too old to be gone back to.
+	clear uint64
 }
+
+// at is the last place of a shard at which nothing was missing.
+func (ch *chain) at(shard uint8) uint64 { return max(ch.last[shard], ch.clear) }
+
+// place is that behind all that has come.
+func (ch *chain) place() uint64 { return max(slices.Max(ch.last[:]), ch.clear) }
 
 // newChain makes the chain of an epoch.
 func (l *loop) newChain(epoch history.Epoch) chain {
@@ -39,25 +48,45 @@ func (l *loop) follow(p *Publication) *history.Reply {
 		if err != nil {
 			return nil
 		}
-		l.followed(l.recall.apps.Of(p.Target), p.Shard, reply.Epoch, reply.Shard, reply.Shard)
+		app := l.recall.apps.Of(p.Target)
+		if l.followed(app, p.Shard, reply.Epoch, reply.Shard, reply.Shard) {
+			l.placed(app, p.Shard, reply.Position)
+		}
 		return &reply
 	case p.Kind == KindStand:
 		_ = history.EachStand(p.Data, func(s history.Stand) {
 			if l.recall.away = s.Epoch == 0; l.recall.away {
 				return
 			}
-			for shard := range uint8(Shards) {
-				l.followed(s.App, shard, s.Epoch, s.Shards[shard], s.Shards[shard])
-			}
+			l.stood(&s)
 		})
 	case p.Stamp != nil && p.Scope == ScopeChannel:
-		l.followed(l.recall.apps.Of(p.Target), p.Shard, p.Stamp.Epoch, p.Stamp.Before, p.Stamp.Offset)
+		app := l.recall.apps.Of(p.Target)
+		if l.followed(app, p.Shard, p.Stamp.Epoch, p.Stamp.Before, p.Stamp.Offset) {
+			l.placed(app, p.Shard, history.Position{Epoch: p.Stamp.Epoch, Offset: p.Stamp.Offset - 1})
+		}
 	}
 	return nil
 }
 
-// followed notes that a shard is at offset last, and was at before until then.
-func (l *loop) followed(app string, shard uint8, epoch history.Epoch, before, last uint64) {
+// stood compares with where the service is, in all shards.
+func (l *loop) stood(s *history.Stand) {
+	var news []uint8
+	for shard := range uint8(Shards) {
+		if l.followed(s.App, shard, s.Epoch, s.Shards[shard], s.Shards[shard]) {
+			news = append(news, shard)
+		}
+	}
+	ch := l.recall.chains[s.App]
+	ch.clear = max(ch.clear, s.Offset)
+	for _, shard := range news {
+		l.placed(s.App, shard, history.Position{Epoch: ch.epoch, Offset: ch.place()})
+	}
+}
+
+// followed notes that a shard is at offset last, and was at before until then. It reports
+// whether nothing was known of it in this epoch.
+func (l *loop) followed(app string, shard uint8, epoch history.Epoch, before, last uint64) (news bool) {
 	r := &l.recall
 	ch := r.chains[app]
 	if ch == nil {
@@ -72,17 +101,37 @@ func (l *loop) followed(app string, shard uint8, epoch history.Epoch, before, la
 		old := *ch
 		*ch = l.newChain(epoch)
 		for shard := range uint8(Shards) {
-			l.joinAgain(app, shard, history.Position{Epoch: old.epoch, Offset: old.last[shard]})
+			l.joinAgain(app, shard, history.Position{Epoch: old.epoch, Offset: old.at(shard)})
 		}
 	} else if ch.known[shard] && before > ch.last[shard] {
-		l.joinAgain(app, shard, history.Position{Epoch: epoch, Offset: ch.last[shard]})
+		l.joinAgain(app, shard, history.Position{Epoch: epoch, Offset: ch.at(shard)})
 	}
-	if !ch.known[shard] && ch.begin != nil {
+	news = !ch.known[shard]
+	if news && ch.begin != nil {
 		ch.begin[shard] = before
 	}
 	ch.last[shard], ch.known[shard] = max(ch.last[shard], last), true
 	r.followed++
 	ch.moved = r.followed
+	return news
+}
+
+// placed lets those join who have waited to be told where they are, now that it is known
+// of the shard, and it is there.
+func (l *loop) placed(app string, shard uint8, at history.Position) {
+	r := &l.recall
+	for c, list := range r.of {
+		for _, j := range slices.Clone(list) {
+			i := r.find(c, j.channel)
+			if i < 0 || !c.open() || r.of[c][i].recovers() || Shard(ScopeChannel, j.channel) != shard || r.apps.Of(j.channel) != app {
+				continue
+			}
+			r.remove(c, i)
+			l.hub.Join(hub.Channel, j.channel, c)
+			l.holdFor(c)
+			c.route.recovered(c, &Recovery{Channel: j.channel, Position: at, Again: j.again})
+		}
+	}
 }
 
 // place is the position behind all that has been delivered here of the app of a
@@ -94,7 +143,7 @@ func (r *recall) place(name string) (at history.Position, ok bool) {
 	if r.replaying || ch == nil || !ch.known[Shard(ScopeChannel, name)] {
 		return at, false
 	}
-	return history.Position{Epoch: ch.epoch, Offset: slices.Max(ch.last[:])}, true
+	return history.Position{Epoch: ch.epoch, Offset: ch.place()}, true
 }
 
 // joinAgain has the members of the channels of a shard join them again.
@@ -142,7 +191,7 @@ func (l *loop) recoverAgain(c *Conn, name string, after history.Position) {
 func (l *loop) lostIn(shard uint8) {
 	for app, ch := range l.recall.chains {
 		if ch.known[shard] {
-			l.joinAgain(app, shard, history.Position{Epoch: ch.epoch, Offset: ch.last[shard]})
+			l.joinAgain(app, shard, history.Position{Epoch: ch.epoch, Offset: ch.at(shard)})
 		}
 	}
 }

@@ -235,13 +235,21 @@ func TestLostMessagesAreNoticed(t *testing.T) {
 	for _, text := range []string{"before", "tail", "joined"} {
 		c.want(text)
 	}
-	p.publish(stand(7, shard, 4), stand(8, shard, 1))
+	quiet := Publication{Kind: KindStand, Scope: ScopeList, Data: history.AppendStand(nil, &history.Stand{Epoch: 7, Shards: map[uint8]uint64{shard: 4}, Offset: 20})}
+	p.publish(quiet, stand(7, shard, 21)) // what it had last may be too old to be gone back to
 	wants = a.take(s)
-	if wants[0].After != (history.Position{Epoch: 7, Offset: 4}) {
+	if wants[0].After != (history.Position{Epoch: 7, Offset: 20}) {
+		t.Errorf("asked %+v", wants)
+	}
+	p.publish(p.answer(wants...))
+	c.want("joined")
+	p.publish(stand(7, shard, 21), stand(8, shard, 1))
+	wants = a.take(s)
+	if wants[0].After != (history.Position{Epoch: 7, Offset: 21}) {
 		t.Errorf("asked %+v", wants)
 	}
 	s.on(func() {
-		if want := []string{"room 000007:0 0  false", "room 000007:3 2  true", "room 000007:4 1  true"}; !slices.Equal(h.seen, want) {
+		if want := []string{"room 000007:0 0  false", "room 000007:3 2  true", "room 000007:4 1  true", "room 000007:4 0 future true"}; !slices.Equal(h.seen, want) {
 			t.Errorf("%q, want %q", h.seen, want)
 		}
 	})
@@ -405,4 +413,44 @@ func TestMemberThatRecovers(t *testing.T) {
 			t.Errorf("%q, want %q", h.seen, want)
 		}
 	})
+}
+
+// TestPlaceIsKnown: with the first word of the history who waits to be told where he is
+// joins there, and hears what follows; nobody has to answer him.
+func TestPlaceIsKnown(t *testing.T) {
+	for _, v := range []struct {
+		name  string
+		word  func(p *play) Publication
+		place string
+		more  []string
+	}{
+		{"message", func(p *play) Publication { return p.number("room", "c") }, "000007:2", []string{"c"}},
+		{"stand", func(*play) Publication {
+			at := history.Stand{Epoch: 7, Shards: map[uint8]uint64{Shard(ScopeChannel, "room"): 1}, Offset: 2}
+			return Publication{Kind: KindStand, Scope: ScopeList, Data: history.AppendStand(nil, &at)}
+		}, "000007:2", nil},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			w, h := newRecalling()
+			b, a := &testBus{}, &asked{}
+			s := launch(t, w, b, nil)
+			s.askedOn(a)
+			p := newPlay(b)
+			c := connect(t, s.addrs[0], "/")
+			_ = c.id()
+			s.on(func() { w.loop.conns.all[0].Join("room", JoinOption{}) })
+			a.take(s)
+			p.number("room", "a")
+			p.number("room1", "b")
+			p.publish(v.word(p), p.number("room", "last"))
+			for _, text := range append(append([]string{"joined"}, v.more...), "last") {
+				c.want(text)
+			}
+			s.on(func() {
+				if want := []string{"room " + v.place + " 0  false"}; !slices.Equal(h.seen, want) {
+					t.Errorf("%q, want %q", h.seen, want)
+				}
+			})
+		})
+	}
 }

@@ -214,6 +214,7 @@ func wrongLast(err error) bool {
 
 // begin reads from the epoch's message on.
 func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, at reading, info *jetstream.StreamInfo) error {
+	heard := time.Now()
 	forgotten, err := l.forgotten(ctx, s, at.target, info.TimeStamp)
 	if err != nil {
 		return err
@@ -231,6 +232,7 @@ func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, at reading, i
 	l.post(func() {
 		l.lanes.keeps(info.Config.MaxMsgsPerSubject)
 		l.lanes.skipped(at.drawn)
+		start.Now = start.Now.Add(time.Since(heard))
 		l.o.Begin(start)
 	})
 	return nil

@@ -308,9 +308,9 @@ func TestWords(t *testing.T) {
 	if err := EachWant(word, func(w Want) { got = append(got, w) }); err != nil || !slices.Equal(got, list) {
 		t.Errorf("%+v %v", got, err)
 	}
-	st := Stand{"1", 9, map[uint8]uint64{0: 1, 63: 1 << 50}}
+	st := Stand{"1", 9, map[uint8]uint64{0: 1, 63: 1 << 50}, 1 << 51}
 	if err := EachStand(AppendStand(nil, &st), func(s Stand) {
-		if s.App != "1" || s.Epoch != 9 || len(s.Shards) != 2 || s.Shards[63] != 1<<50 {
+		if s.App != "1" || s.Epoch != 9 || len(s.Shards) != 2 || s.Shards[63] != 1<<50 || s.Offset != 1<<51 {
 			t.Errorf("%+v", s)
 		}
 	}); err != nil {

@@ -123,19 +123,26 @@ func (p *Reply) EachMessage(visit func(m Message)) {
 }
 
 // Stand is where the sequence of an app is, for those who follow it: an epoch,
-// and the newest offset in each shard that has one. Without an epoch it says that
-// nothing can be numbered now, in any app.
+// the newest offset in each shard that has one, and that of all, of which there may
+// be nothing any more. Without an epoch it says that nothing can be numbered now, in
+// any app.
 type Stand struct {
 	App    string
 	Epoch  Epoch
 	Shards map[uint8]uint64
+	Offset uint64
 }
+
+// allShards stands for the offset of all in a list of shards. A reader of a version
+// before takes it for a shard that nobody asks for.
+const allShards = 0xff
 
 // AppendStand appends to a list.
 func AppendStand(dst []byte, s *Stand) []byte {
 	dst = appendString(dst, s.App)
 	dst = binary.AppendUvarint(dst, uint64(s.Epoch))
-	dst = binary.AppendUvarint(dst, uint64(len(s.Shards)))
+	dst = binary.AppendUvarint(dst, uint64(len(s.Shards))+1)
+	dst = binary.AppendUvarint(append(dst, allShards), s.Offset)
 	for shard, offset := range s.Shards {
 		dst = binary.AppendUvarint(append(dst, shard), offset)
 	}
@@ -150,6 +157,8 @@ func EachStand(b []byte, visit func(s Stand)) error {
 		for n := r.uvarint(); n > 0 && !r.bad; n-- {
 			s.Shards[r.byte()] = r.uvarint()
 		}
+		s.Offset = s.Shards[allShards]
+		delete(s.Shards, allShards)
 		if r.bad {
 			return errWord
 		}

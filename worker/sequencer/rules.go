@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/history"
@@ -19,6 +20,7 @@ type rulesNote struct {
 	Epoch history.Epoch     `json:"epoch"`
 	Doubt map[string]uint64 `json:"doubt"` // by app: who was there by then may have missed something
 	Read  uint64            `json:"read"`  // up to where the process that has left in order had read; 0 = not known
+	Since int64             `json:"since"` // of one that had not got so far: what it was to tell workers of, see sharedStore
 }
 
 // rulesNow says by app, "" = none, which channels have a history. It names all apps, of
@@ -55,11 +57,17 @@ func (h *sharedStore) doubts(at worker.LogStart) (read uint64) {
 		}
 	}
 	s.writeRules(&note)
-	if before.Epoch == at.Epoch {
-		return before.Read
+	if before.Epoch != at.Epoch {
+		return 0
 	}
-	return 0
+	if before.Since > 0 { // its workers are this one's, if it has left just now
+		h.since = min(h.since, max(before.Since, h.since-justLeft.Milliseconds()))
+	}
+	return before.Read
 }
+
+// justLeft is how long the processes of one who takes the place of another may overlap.
+const justLeft = 10 * time.Second
 
 // offNow notes that no channel has a history, for the time when some have one again.
 func (s *Sequencer) offNow() {

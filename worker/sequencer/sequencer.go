@@ -12,6 +12,7 @@ package sequencer
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -31,12 +32,33 @@ type Sequencer struct {
 	o       options
 	store   store
 	rings   *history.Store
-	shards  map[string]*[worker.Shards]uint64 // by app: the newest offset in each
+	shards  shards
 	joins   joins
 	moments moments // of the newest events of cache channels
 	served  bool    // the roster has come
+	sweeps  int
 	counts  counts
 	clock   clock
+}
+
+// shards are by app the newest offset in each.
+type shards map[string]*[worker.Shards]uint64
+
+func (a shards) of(app string) *[worker.Shards]uint64 {
+	all := a[app]
+	if all == nil {
+		all = new([worker.Shards]uint64)
+		a[app] = all
+	}
+	return all
+}
+
+func (a shards) clone() shards {
+	b := make(shards, len(a))
+	for app, all := range a {
+		b[app] = new(*all)
+	}
+	return b
 }
 
 // counts are for the metrics.
@@ -85,7 +107,7 @@ func (s *Sequencer) Start(env *worker.ServiceEnv) error {
 		return err
 	}
 	s.env, s.o = env, o
-	s.shards, s.moments = map[string]*[worker.Shards]uint64{}, moments{}
+	s.shards, s.moments = shards{}, moments{}
 	s.joins.by = map[string][]history.Want{}
 	s.store = s.newStore(o.Store)
 	if err := s.store.open(o); err != nil {
@@ -223,14 +245,7 @@ func (s *Sequencer) stamp(app string, p *worker.Publication, now int64) *worker.
 	return st
 }
 
-func (s *Sequencer) shardsOf(app string) *[worker.Shards]uint64 {
-	a := s.shards[app]
-	if a == nil {
-		a = new([worker.Shards]uint64)
-		s.shards[app] = a
-	}
-	return a
-}
+func (s *Sequencer) shardsOf(app string) *[worker.Shards]uint64 { return s.shards.of(app) }
 
 // answer tells the publisher, ahead of the message, what became of it.
 func (s *Sequencer) answer(p *worker.Publication, n worker.Numbered) {
@@ -290,14 +305,19 @@ func (s *Sequencer) stand() {
 		s.publish(worker.Publication{Kind: worker.KindStand, Scope: worker.ScopeList, Data: history.AppendStand(nil, &history.Stand{})})
 		return
 	}
+	s.standsAt(s.shards, func(app string) uint64 { return s.rings.Now(app).Offset })
+}
+
+// standsAt tells all that the sequences are there.
+func (s *Sequencer) standsAt(at shards, offset func(app string) uint64) {
 	var list []byte
 	send := func() {
 		s.publish(worker.Publication{Kind: worker.KindStand, Scope: worker.ScopeList, Data: list})
 		list = nil
 	}
 	add := func(app string) {
-		st := history.Stand{App: app, Epoch: s.rings.Now(app).Epoch, Shards: map[uint8]uint64{}}
-		for shard, offset := range s.shardsOf(app) {
+		st := history.Stand{App: app, Epoch: s.rings.Now(app).Epoch, Shards: map[uint8]uint64{}, Offset: offset(app)}
+		for shard, offset := range at.of(app) {
 			if offset > 0 {
 				st.Shards[uint8(shard)] = offset
 			}
@@ -316,6 +336,16 @@ func (s *Sequencer) stand() {
 // standBytes is about the length of a list of stands.
 const standBytes = 256 << 10
 
+// standSweeps is how many sweeps there are to a stand: the workers' places are to be
+// younger than anything that has grown too old.
+func (s *Sequencer) standSweeps() int {
+	age := s.env.Channels.MinAge()
+	if age == 0 {
+		return math.MaxInt
+	}
+	return int(age / (4 * sweepPause))
+}
+
 const (
 	sweepPause = time.Second
 	sweepRound = 30 // of them go through all channels
@@ -325,5 +355,9 @@ const (
 func (s *Sequencer) sweep() {
 	s.moments.forget(s.env.Now())
 	s.rings.Sweep(s.rings.Places()/sweepRound+64, s.now())
+	if s.sweeps++; s.sweeps >= s.standSweeps() {
+		s.sweeps = 0
+		s.stand()
+	}
 	s.env.After(sweepPause, s.sweep)
 }

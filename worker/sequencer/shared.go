@@ -33,10 +33,22 @@ type sharedStore struct {
 	// switched are the apps in which other channels have a history than in the process before.
 	switched map[string]bool
 	seen     uint64           // offset of the last entry, of the process before at first; see pass
+	since    int64            // ms by the log's clock: the workers wait for what comes from then on
+	stood    *stood           // where the sequences were then; nil = nothing has come since
+	opened   time.Time        // by this machine's clock
 	last     uint64           // that the log had when it began to be read
 	here     func() time.Time // this machine's clock, for waits
 	apart    time.Duration    // by which the log's clock is ahead of it
 }
+
+// stood is where the sequences were.
+type stood struct {
+	shards
+	offset uint64 // of the log
+}
+
+// stands is where the log is that was live until now.
+func (h *sharedStore) stands(at shards) *stood { return &stood{at, h.seen} }
 
 // open opens the log. What another store has left is of before what the log has
 // and will have, so nobody must go on with it later.
@@ -49,7 +61,7 @@ func (h *sharedStore) open(o options) (err error) {
 		}
 		old.tidy(len(old.old))
 	}
-	h.here = s.env.Now
+	h.here, h.opened = s.env.Now, s.env.Now()
 	h.followClock()
 	s.rings = s.newRings(h.draw)
 	h.full = s.env.Channels.Most()
@@ -99,7 +111,9 @@ func (h *sharedStore) leave()           { h.release(); h.log.Close(); h.end() }
 // end leaves to the next process what no log knows.
 func (h *sharedStore) end() {
 	if h.live {
-		h.tellNext(h.seen)
+		h.tellNext(h.seen, 0)
+	} else {
+		h.tellNext(0, h.since)
 	}
 }
 
@@ -128,6 +142,13 @@ func (h *sharedStore) says() string {
 // follows begins with nothing, at a place of the log.
 func (h *sharedStore) follows(at worker.LogStart) {
 	s := h.s
+	switch {
+	case h.epoch == 0 || at.Epoch == h.epoch && !h.live:
+	case at.Epoch == h.epoch:
+		h.stood = h.stands(s.shards)
+	default:
+		h.stood = &stood{shards: shards{}}
+	}
 	if at.Epoch != h.epoch {
 		h.former, h.epoch = h.epoch, at.Epoch
 	}
@@ -135,8 +156,11 @@ func (h *sharedStore) follows(at worker.LogStart) {
 	if !at.Now.IsZero() {
 		h.apart += at.Now.Sub(s.env.Now())
 	}
+	if h.since == 0 {
+		h.since = h.opened.Add(h.apart).UnixMilli()
+	}
 	s.rings = s.newRings(h.draw)
-	s.shards = map[string]*[worker.Shards]uint64{}
+	s.shards = shards{}
 	s.rings.Follow("", at.Last, at.Forgotten)
 	for app := range s.env.Apps {
 		s.rings.Follow(app, at.Last, at.Forgotten)
@@ -151,6 +175,9 @@ func (h *sharedStore) follows(at worker.LogStart) {
 // they have not had.
 func (h *sharedStore) lost(at worker.LogStart) {
 	s := h.s
+	if h.live {
+		h.stood = h.stands(s.shards.clone())
+	}
 	h.live, h.full, h.last = false, at.Channel, at.Last
 	s.rings.Lost("", at.Last, at.Forgotten)
 	s.lostUpTo("", at.Forgotten)
@@ -178,12 +205,18 @@ func (h *sharedStore) setAway(reason string) {
 	s.stand()
 }
 
-// caughtUp tells the workers where the log is.
+// caughtUp tells the workers where the log was and where it is. Who has become a member in
+// a process that knew of no place has what came in between from its worker then, as a
+// worker that knew one has its members ask for what it has missed.
 func (h *sharedStore) caughtUp() {
 	s := h.s
 	h.live, h.seen = true, max(h.seen, h.last)
 	if h.why == "" {
 		h.release()
+	}
+	if h.stood != nil {
+		s.standsAt(h.stood.shards, func(string) uint64 { return h.stood.offset })
+		h.stood = nil
 	}
 	s.stand()
 }
@@ -208,6 +241,9 @@ func (h *sharedStore) entry(e *worker.LogEntry) {
 			h.pass(e) // another node's config has it
 		}
 		return
+	}
+	if !h.live && h.stood == nil && e.Time >= h.since {
+		h.stood = &stood{s.shards.clone(), e.Offset - 1}
 	}
 	kind := history.Text
 	if e.Binary {

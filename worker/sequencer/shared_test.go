@@ -178,6 +178,108 @@ func TestLostOnTheWay(t *testing.T) {
 	p.want("room2", after(12), "")
 }
 
+// TestWhereTheLogWas: before the workers are told where the log is they are told where it
+// was when they began to wait for it: who has become a member in one that knew of no place
+// has the rest from there.
+func TestWhereTheLogWas(t *testing.T) {
+	epoch, oldEpoch := history.Draw(7), history.Draw(6)
+	now := time.Now()
+	clock := func() time.Time { return now }
+	begin := func(log *playedLog, epoch history.Epoch, last int) {
+		log.Begin(worker.LogStart{Epoch: epoch, Last: uint64(last), Channel: 9, Now: now})
+	}
+	load := func(log *playedLog, ages ...time.Duration) {
+		for i, age := range ages {
+			log.entry(i+1, "room", fmt.Sprint(i+1), now.Add(-age))
+		}
+		log.Live()
+	}
+	first := func(t *testing.T, dir string) (*process, *playedLog) { // that reads for a second
+		p, log := follows(t, dir, clock)
+		now = now.Add(time.Second)
+		begin(log, epoch, 3)
+		return p, log
+	}
+	const sec = time.Second
+	for _, v := range []struct {
+		name string
+		play func(t *testing.T) *process
+		want []string
+	}{
+		{"a new node", func(t *testing.T) *process {
+			p, log := first(t, t.TempDir())
+			load(log, 2*sec, sec/2, 0)
+			return p
+		}, []string{"1 of 1", "3 of 3"}},
+		{"nothing has come since", func(t *testing.T) *process {
+			p, log := first(t, t.TempDir())
+			load(log, 4*sec, 3*sec, 2*sec)
+			return p
+		}, []string{"3 of 3"}},
+		{"the process before had not read it all", func(t *testing.T) *process {
+			dir := t.TempDir()
+			p, _ := first(t, dir)
+			p.Stop()
+			p, log := first(t, dir)
+			load(log, 3*sec, 2*sec, 0)
+			return p
+		}, []string{"1 of 1", "3 of 3"}},
+		{"the process before has left long ago", func(t *testing.T) *process {
+			dir := t.TempDir()
+			p, _ := first(t, dir)
+			p.Stop()
+			now = now.Add(time.Hour)
+			p, log := first(t, dir)
+			load(log, time.Hour, 15*sec, 2*sec)
+			return p
+		}, []string{"2 of 2", "3 of 3"}},
+		{"it is read again", func(t *testing.T) *process {
+			p, log := first(t, t.TempDir())
+			load(log, 4*sec, 3*sec)
+			p.out = nil
+			begin(log, epoch, 3)
+			load(log, 4*sec, 3*sec, 2*sec)
+			return p
+		}, []string{"2 of 3", "3 of 3"}},
+		{"some was lost", func(t *testing.T) *process {
+			p, log := first(t, t.TempDir())
+			load(log, 4*sec)
+			p.out = nil
+			log.Lost(worker.LogStart{Epoch: epoch, Last: 3, Channel: 9, Now: now})
+			log.entry(3, "room", "3", now)
+			log.Live()
+			return p
+		}, []string{"1 of 3", "3 of 3"}},
+		{"it begins anew", func(t *testing.T) *process {
+			p, log := follows(t, t.TempDir(), clock)
+			begin(log, oldEpoch, 0)
+			log.Live()
+			p.out = nil
+			begin(log, epoch, 3)
+			load(log, 0, 0, 0)
+			return p
+		}, []string{"0 of 0", "3 of 3"}},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			if got := v.play(t).stands("room"); !slices.Equal(got, v.want) {
+				t.Errorf("told to stand at %q, want %q", got, v.want)
+			}
+		})
+	}
+}
+
+// stands returns where a channel was and is, as the workers are told.
+func (p *process) stands(channel string) (list []string) {
+	for _, m := range p.out {
+		_ = history.EachStand(m.Data, func(s history.Stand) {
+			if s.App == "" && s.Epoch != 0 {
+				list = append(list, fmt.Sprint(s.Shards[uint8(worker.Shard(worker.ScopeChannel, channel))], " of ", s.Offset))
+			}
+		})
+	}
+	return list
+}
+
 // TestPassesOnce: messages of a channel that has a history on other nodes alone reach this
 // node's clients once, also those that come while a process follows another in order.
 func TestPassesOnce(t *testing.T) {

@@ -56,12 +56,13 @@ func (h *sharedStore) doubt(channel string) {
 // noteStrays has the next process doubt the apps, as it knows of no channels.
 func (h *sharedStore) noteStrays() {
 	if h.strays.due {
-		h.strays.due = !h.tellNext(0)
+		h.strays.due = !h.tellNext(0, 0)
 	}
 }
 
-// tellNext tells the next process of this one, and up to where it has read, if this is its end.
-func (h *sharedStore) tellNext(read uint64) bool {
+// tellNext tells the next process of this one, and if this is its end up to where it has
+// read, or since when workers wait for it.
+func (h *sharedStore) tellNext(read uint64, since int64) bool {
 	note, known := h.s.readRules()
 	if !known || note.Epoch != h.epoch {
 		return false
@@ -69,7 +70,7 @@ func (h *sharedStore) tellNext(read uint64) bool {
 	for app, at := range h.strays.apps {
 		note.Doubt[app] = max(note.Doubt[app], at)
 	}
-	note.Read = read
+	note.Read, note.Since = read, since
 	h.s.writeRules(&note)
 	return true
 }
