@@ -76,6 +76,7 @@ func (l *loop) allLanded() {
 		l.answer(d)
 	}
 	u.waiting = nil
+	l.replyWaiting()
 }
 
 // neighbour is the name on the bus of a worker of this node.

@@ -88,6 +88,9 @@ func (x *export) run() error {
 		return at("prepare", err)
 	}
 	fault.Point("export prepare")
+	if err := x.introduce(); err != nil {
+		return at("questions", err)
+	}
 	if err := x.start(); err != nil {
 		return at("begin", err)
 	}
@@ -170,8 +173,10 @@ func (x *export) batch(n int) (more bool, err error) {
 	var body []byte
 	var fds []int
 	stopping := false
+	var answered []BusQuery
 	if doErr := l.do(func() {
 		l.allLanded()
+		answered = l.questions.passOn()
 		if stopping = l.phase.leaving(); !stopping {
 			x.freeze(n)
 		}
@@ -187,6 +192,9 @@ func (x *export) batch(n int) (more bool, err error) {
 			closeFD(fd)
 		}
 	}()
+	if err == nil {
+		err = x.passOn(answered)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -309,7 +317,14 @@ func (c *Conn) movable() bool {
 func (x *export) wait() (more bool) {
 	until(func() bool {
 		pending := false
-		err := x.l.do(func() { more, pending = x.look() })
+		var answered []BusQuery
+		err := x.l.do(func() {
+			more, pending = x.look()
+			answered = x.l.questions.passOn()
+		})
+		if err == nil {
+			err = x.passOn(answered)
+		}
 		return err != nil || more || !pending
 	}, 0, nil)
 	return more
@@ -381,7 +396,14 @@ func (l *loop) moved(c *Conn) {
 // must not come behind the news of that, which another server may bring.
 func (x *export) end() error {
 	told := false
-	if err := x.l.do(func() { told = x.l.underway.told }); err != nil {
+	var answered []BusQuery
+	if err := x.l.do(func() {
+		told, answered = x.l.underway.told, x.l.questions.passOn()
+		x.l.questions.passes = false // nothing moves any more
+	}); err != nil {
+		return err
+	}
+	if err := x.passOn(answered); err != nil {
 		return err
 	}
 	if told {

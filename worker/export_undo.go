@@ -28,6 +28,7 @@ func (x *export) resume() {
 	}
 	l.replay(x.held, x.at)
 	l.underway.heir = ""
+	l.questions.passes, l.questions.answer = false, nil
 	l.allLanded()
 	for _, c := range x.held {
 		l.resume(c)

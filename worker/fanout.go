@@ -78,14 +78,7 @@ func (l *loop) Query(q BusQuery) {
 		l.broker.Answer(q.Reply, Answer{Worker: l.identity})
 		return
 	}
-	l.post(func() {
-		data, err := l.query(q.What, q.Args)
-		a := Answer{Worker: l.identity, Data: data}
-		if err != nil {
-			a.Error = err.Error()
-		}
-		l.broker.Answer(q.Reply, a)
-	})
+	l.post(func() { l.asked(q) })
 }
 
 // step delivers up to chunk messages and asks for another turn if there is more.

@@ -72,7 +72,7 @@ func TestEarlyResume(t *testing.T) {
 	k, err := handover.New(theirs)
 	must(t, err)
 	theirs.Close()
-	hello(k)
+	go hello(k)
 	must(t, s.master.Send(control.TypeExport, 2, nil, ours))
 	ours.Close()
 	s.eventually("it waits for the broker", func() bool { return len(w.loop.syncs) > 0 })

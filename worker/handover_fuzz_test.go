@@ -136,7 +136,7 @@ func FuzzTakeover(f *testing.F) {
 		batch := append(delivered.Vector{{Publisher: 1, Shard: 2}: 3}.Append(make([]byte, 8)), 0, 0, byte(len(record)>>8), byte(len(record)))
 		f.Add(slices.Concat(message(handover.Batch, 1, append(batch, record...)), message(handover.Commit, 0, nil), message(handover.End, 0, nil)), true)
 	}
-	f.Add(slices.Concat(message(handover.Hello, 0, []byte{RecordVersion}), message(handover.Ack, 0, nil), message(handover.Landed, 0, nil), message(handover.Report, 0, []byte("{}"))), false)
+	f.Add(slices.Concat(message(handover.Hello, 0, []byte{RecordVersion}), message(handover.Question, 0, nil), message(handover.Ack, 0, nil), message(handover.Landed, 0, nil), message(handover.Report, 0, []byte("{}"))), false)
 	f.Add(message(handover.Error, 1, []byte("no room")), false)
 	f.Fuzz(func(t *testing.T, written []byte, old bool) {
 		ours, theirs := socketpair(t)

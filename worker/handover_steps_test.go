@@ -42,9 +42,9 @@ func TestWakeUpsOfABatch(t *testing.T) {
 	}
 	s1.on(func() { old = w1.loop.counts.woken - old })
 	s2.on(func() { fresh = w2.loop.counts.woken - fresh })
-	// Beside the batches: the order, the hello, the beginning, its mark, the last
-	// look, which finds none, in two turns, whether to wait, the numbers, the query.
-	if most := uint64(3*batches + 10); old > most {
+	// Beside the batches: the order, the hello, who answers questions, the beginning, its
+	// mark, the last look, which finds none, in two turns, whether to wait, the numbers, the query.
+	if most := uint64(3*batches + 11); old > most {
 		t.Errorf("the old loop was woken %d times for %d batches, want at most %d", old, batches, most)
 	}
 	if most := uint64(2*batches + 10); fresh > most {

@@ -401,7 +401,11 @@ func TestRollback(t *testing.T) {
 	}
 }
 
-func hello(k *handover.Courier) { _ = k.Send(handover.Hello, []byte{RecordVersion}, nil) }
+func hello(k *handover.Courier) {
+	_ = k.Send(handover.Hello, []byte{RecordVersion}, nil)
+	_, _ = k.Expect(handover.Question, 0)
+	_ = k.Send(handover.Question, nil, nil)
+}
 
 // swallow takes a batch and closes what came with it.
 func swallow(k *handover.Courier) {

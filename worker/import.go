@@ -40,6 +40,8 @@ type imports struct {
 	open   int              // connections on their way into the reactor; the loop's
 	at     delivered.Vector // where the old worker stands, and what it followed; the loop's
 	ahead  bool             // of this one; the loop's
+	holds  bool             // the old worker passes on questions
+	sure   bool             // all that came before it did is answered
 	told   bool             // admit has sent answers that must not come behind those of the old worker
 }
 
@@ -77,6 +79,11 @@ func (m *imports) run() error {
 		case p.Kind == handover.Carry && len(p.Files) == 0:
 			m.carry = p.Body
 			fault.Point("import carry")
+			continue
+		case p.Kind == handover.Question && len(p.Files) == 0:
+			if err := m.question(p.Body); err != nil {
+				return err
+			}
 			continue
 		case p.Kind != handover.Batch:
 			p.Drop()
@@ -334,6 +341,7 @@ func (s *serving) take(k *handover.Courier, id uint64) {
 	m := &imports{l: s.l, k: k}
 	_ = s.l.do(func() {
 		s.l.importing++
+		s.l.knowBegins()
 		s.l.journalBegins()
 		s.l.importBegins()
 	})
@@ -341,7 +349,12 @@ func (s *serving) take(k *handover.Courier, id uint64) {
 	err := m.run()
 	_ = s.l.do(func() {
 		s.l.importEnds(m.carry)
-		if s.l.importing--; s.l.importing == 0 {
+		s.l.importing--
+		if m.holds {
+			s.l.holdEnds(m.sure)
+		}
+		if s.l.importing == 0 {
+			s.l.knowEnds()
 			s.l.closeJournal()
 			s.l.answerLate()
 			s.l.reactor.Share(s.l.balance)

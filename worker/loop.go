@@ -75,6 +75,7 @@ type loop struct {
 	syncs     map[string]func()       // barriers under way, by token
 	late      []lateAnswer
 	underway  underway
+	questions questions
 }
 
 // dying is a connection to be closed at the end of the turn.

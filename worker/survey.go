@@ -16,8 +16,8 @@ var ErrTooMany = errors.New("a question takes at most 1,000 names: ask several t
 // and nodes. It does not wait: fn is called once on the loop, at the latest a
 // quarter of a second later, with the members in the processes that have answered.
 // complete says that every process that lives has; without it n is too small.
-// While a reload moves connections, those on their way may count twice or not at
-// all. To be called on the loop or any other goroutine. Errors: ErrBrokerBusy,
+// While a reload moves connections each counts once, unless they come from a
+// program of an earlier version. To be called on the loop or any other goroutine. Errors: ErrBrokerBusy,
 // ErrBrokerAway, ErrNoServices, ErrTooLarge for a name of several 100 KiB; then fn is not
 // called, nor when this process is replaced before the answers are there.
 func (w *Worker) CountAll(channel string, fn func(n int, complete bool)) error {

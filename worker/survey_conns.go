@@ -38,7 +38,7 @@ func (l *loop) listMembers(q survey.MembersQuery) (a survey.MembersAnswer) {
 // SessionOf tells the session value that the connection with that id has under
 // key (Conn.Get), whichever worker process it is in; "" is none. found says that
 // a process has the connection: without found and with complete there is no such
-// connection. A connection on its way during a reload may not be found; ask again.
+// connection.
 // Everything else, errors too, is as in CountAll.
 func (w *Worker) SessionOf(id, key string, fn func(value string, found, complete bool)) error {
 	var value string

@@ -19,7 +19,9 @@ import "fmt"
 //	5  TLS, and what has not shaken hands yet
 //	6  a stream of server-sent events, a poll that waits
 //	7  a connection that requests carry, and what carries it
-const RecordVersion = 7
+//	8  nothing of a connection: the reader knows of questions that the old worker
+//	   passes on, and answers with a message of its own that it waits for them
+const RecordVersion = 8
 
 // later are the kinds that came after version 1, see RecordVersion.
 var later = []recordKind{{3, (*Conn).recalls}, {5, (*Conn).underTLS}, {6, (*Conn).streams}, {7, (*Conn).carries}}

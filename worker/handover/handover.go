@@ -3,6 +3,9 @@
 //
 //	new → old  hello   the record version it reads
 //	old → new  carry   what handlers leave to those of the new process, if anything
+//	old → new  question  empty: that it passes on questions of the bus from now on;
+//	                   new says the same when it waits for them. Later, ahead of a
+//	                   batch or the end: one that old has answered, and new is to
 //	old → new  batch   vector, records, and their descriptors
 //	new → old  ack     all are there and readable; it has not touched them
 //	old → new  commit  old has closed its duplicates: they are new's now; either
@@ -32,15 +35,16 @@ import (
 
 // What a message is, its Kind.
 const (
-	Hello  = 'H'
-	Carry  = 'Y'
-	Batch  = 'B'
-	Ack    = 'A'
-	Commit = 'C'
-	Landed = 'L'
-	End    = 'E'
-	Report = 'R'
-	Error  = 'X' // either way: text; the hand-over has failed
+	Hello    = 'H'
+	Carry    = 'Y'
+	Question = 'Q'
+	Batch    = 'B'
+	Ack      = 'A'
+	Commit   = 'C'
+	Landed   = 'L'
+	End      = 'E'
+	Report   = 'R'
+	Error    = 'X' // either way: text; the hand-over has failed
 )
 
 // Bounds, in bytes where nothing else is said.
@@ -192,7 +196,7 @@ func (k *Courier) begin(turns int, head, oob []byte) (n, oobn, flags int, err er
 
 // body reads n bytes, allocating as they come.
 func (k *Courier) body(kind byte, n int) (b []byte, err error) {
-	if n > maxWord && kind != Batch && kind != Carry || n > MaxBatch {
+	if n > maxWord && kind != Batch && kind != Carry && kind != Question || n > MaxBatch {
 		return nil, fmt.Errorf("message %q of %d bytes is too long", kind, n)
 	}
 	for len(b) < n && err == nil {
