@@ -143,7 +143,9 @@ func (h *Handler) resume(c *worker.Conn, a *app) {
 			if m := member(c, channel); m.ID != "" {
 				h.keeper.Have(c.ID(), name, m)
 			}
-			h.count(a, name)
+			if a.counted && isChannel(channel) {
+				h.keeper.CountBrought(name)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package pusher
 import (
 	"encoding/json"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -276,19 +277,40 @@ func TestCacheChannels(t *testing.T) {
 	}
 }
 
-// TestSubscriptionCount: members learn how many they are.
+// TestSubscriptionCount: members learn how many they are, and webhooks too, also of those
+// who leave when a process has just been replaced, or was killed.
 func TestSubscriptionCount(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(config, "client_events", "subscription_count = true\nclient_events", 1)})
-	one, two := crowd(t, s)
-	one.subscribe("a")
-	one.want("pusher_internal:subscription_count", "a", `{"subscription_count":1}`)
-	two.subscribe("a")
-	if g := two.want("pusher_internal:subscription_count", "a", "*"); g.text() != `{"subscription_count":2}` {
-		two.want("pusher_internal:subscription_count", "a", `{"subscription_count":2}`) // the first was on its way still
+	hooks := &heard{}
+	endpoint := httptest.NewServer(hooks)
+	defer endpoint.Close()
+	counting := strings.Replace(config, "client_events", `webhooks = [ { url = "`+endpoint.URL+`" } ]`+"\nsubscription_count = true\nclient_events", 1)
+	s := pushdtest.Start(t, pushdtest.Options{Config: counting})
+	one := join(t, s, mainPath)
+	for _, change := range []struct {
+		what string
+		make func()
+	}{
+		{"reload", func() { s.MustRun("reload") }},
+		{"swap", func() { s.WriteConfig("drain = \"3s\"\n" + counting); s.MustRun("reload") }},
+		{"kill", func() { s.Kill(s.Status().Broker.PID) }},
+	} {
+		two, count := join(t, s, mainPath), func(n string) string { return `{"subscription_count":` + n + `}` }
+		one.subscribe(change.what)
+		one.want("pusher_internal:subscription_count", change.what, count("1"))
+		two.subscribe(change.what)
+		if g := two.want("pusher_internal:subscription_count", change.what, "*"); g.text() != count("2") {
+			two.want("pusher_internal:subscription_count", change.what, count("2")) // the first was on its way still
+		}
+		one.want("pusher_internal:subscription_count", change.what, count("2"))
+		two.subscribe("alone-" + change.what)
+		two.want("pusher_internal:subscription_count", "alone-"+change.what, count("1"))
+		change.make()
+		two.Close()
+		one.want("pusher_internal:subscription_count", change.what, count("1"))
+		one.quiet()
+		alone := "alone-" + change.what
+		for _, event := range []string{"channel_occupied " + alone + "  0", "subscription_count " + alone + "  1", "subscription_count " + alone + "  0", "channel_vacated " + alone + "  0"} {
+			pushdtest.Eventually(t, event, func() bool { return slices.Contains(hooks.all(), event) })
+		}
 	}
-	one.want("pusher_internal:subscription_count", "a", `{"subscription_count":2}`)
-	s.MustRun("reload")
-	two.Close()
-	one.want("pusher_internal:subscription_count", "a", `{"subscription_count":1}`)
-	one.quiet()
 }

@@ -1,6 +1,9 @@
 package keeper
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"maps"
+)
 
 // watch keeps saying hello once there was something to tell: by that a keeper
 // that has lost it, or never knew it, finds out.
@@ -51,6 +54,7 @@ func (c *Client) heard(next uint64, s *standing) {
 			n++
 		}
 		c.left = append(c.left[:0:0], c.left[n:]...)
+		maps.DeleteFunc(c.before, func(_ string, was formerly) bool { return was.number < next })
 		return
 	}
 	if next < c.asked || c.announce {
@@ -107,8 +111,13 @@ func (c *Client) state() (ops []op) {
 		}
 		ops = append(ops, o)
 	}
-	for channel, n := range c.counts {
-		ops = append(ops, op{Kind: opCount, Channel: channel, N: n})
+	for channel := range c.counts {
+		ops = append(ops, c.countOp(channel))
+	}
+	for channel := range c.before {
+		if c.counts[channel] == 0 {
+			ops = append(ops, c.countOp(channel))
+		}
 	}
 	for conn, u := range c.logins {
 		ops = append(ops, op{Kind: opUser, Channel: u.user, Conn: conn, Watch: u.watch})

@@ -26,8 +26,8 @@ func (k *Keeper) Ask(from string, data []byte, answer func([]byte, error)) {
 		k.flush()
 		k.watchLeases()
 		stand := func() { answer(json.Marshal(standing{Next: next, Announce: announce, Settled: settled})) }
-		if settled && k.due > 0 { // a departure is confirmed when the members know
-			k.env.After(roomPause+time.Millisecond, stand)
+		if settled && (k.due > 0 || len(k.counts.changed) > 0) { // a departure is confirmed when the members know
+			k.env.After(max(roomPause, countPause)+time.Millisecond, stand)
 			return
 		}
 		stand()

@@ -41,10 +41,12 @@ type Client struct {
 	// What is announced to a keeper that does not know it.
 	presence map[key]*subscription
 	counts   map[string]int // connections by channel, as told last
+	before   map[string]formerly
 	logins   map[string]*signedIn
 	left     []departure // not confirmed yet
 
 	recount map[string]bool // channels whose connections may have changed: true = in between there was one
+	brought map[string]int  // of these, how many connections have come from another process
 
 	ticking  bool
 	asking   bool
@@ -69,6 +71,13 @@ type signedIn struct {
 // departure is the end of a subscription or login, and the op that told of it.
 type departure struct {
 	op     op
+	number uint64
+}
+
+// formerly is how many connections a channel had when the keeper last confirmed what
+// it was told, and the op by which it was told last that they are more or fewer.
+type formerly struct {
+	n      int
 	number uint64
 }
 
@@ -112,7 +121,8 @@ func newClient(b bus) *Client {
 	return &Client{
 		bus: b, instance: rand.Uint64(), next: 1, now: time.Now,
 		presence: map[key]*subscription{},
-		counts:   map[string]int{}, logins: map[string]*signedIn{}, recount: map[string]bool{},
+		counts:   map[string]int{}, before: map[string]formerly{}, logins: map[string]*signedIn{},
+		recount: map[string]bool{}, brought: map[string]int{},
 	}
 }
 
@@ -172,6 +182,13 @@ func (c *Client) Terminate(user string, message []byte) error {
 func (c *Client) Count(channel string) {
 	c.recount[channel] = c.recount[channel] || c.bus.Members(channel) > 0
 	c.post()
+}
+
+// CountBrought is Count for a connection that has come from another process
+// (OnResume): that it is there is no news.
+func (c *Client) CountBrought(channel string) {
+	c.brought[channel]++
+	c.Count(channel)
 }
 
 // Counted reports whether the channels of an app are to be counted: only then
@@ -259,21 +276,44 @@ func (c *Client) flush() {
 // those of the hub, whatever order callbacks run in.
 func (c *Client) tellCounts() {
 	for channel, occupied := range c.recount {
+		brought := c.brought[channel]
 		delete(c.recount, channel)
+		delete(c.brought, channel)
 		n := c.bus.Members(channel)
-		if n == 0 && c.counts[channel] == 0 && occupied { // within a turn: it was there all the same
-			c.pending = append(c.pending, op{Kind: opCount, Channel: channel, N: 1}, op{Kind: opCount, Channel: channel})
-			c.watch()
+		if n == 0 && c.counts[channel] == 0 && brought == 0 && occupied { // within a turn: it was there all the same
+			c.tellCount(channel, 1, 0)
 		}
-		if n == c.counts[channel] {
-			continue
+		if n != c.counts[channel] || brought > 0 {
+			c.tellCount(channel, n, brought)
 		}
-		if c.counts[channel] = n; n == 0 {
-			delete(c.counts, channel)
-		}
-		c.pending = append(c.pending, op{Kind: opCount, Channel: channel, N: n})
-		c.watch()
 	}
+}
+
+// tellCount adds one to what is pending, and remembers what it was before.
+func (c *Client) tellCount(channel string, n, brought int) {
+	was, changed := c.before[channel]
+	if !changed {
+		was.n = c.counts[channel]
+	}
+	was.n += brought
+	was.number = c.number()
+	if changed || was.n != n {
+		c.before[channel] = was
+	}
+	if c.counts[channel] = n; n == 0 {
+		delete(c.counts, channel)
+	}
+	c.pending = append(c.pending, c.countOp(channel))
+	c.watch()
+}
+
+// countOp tells how many connections a channel has, and how many of them are news.
+func (c *Client) countOp(channel string) op {
+	o := op{Kind: opCount, Channel: channel, N: c.counts[channel]}
+	if was, changed := c.before[channel]; changed {
+		o.Joined = o.N - was.n
+	}
+	return o
 }
 
 // send numbers n ops and tells them. What is not taken leaves a gap in the

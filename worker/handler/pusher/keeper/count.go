@@ -15,6 +15,7 @@ type counts struct {
 	channels map[string]*tally
 	changed  map[string]*tally // to be told of
 	due      bool
+	handed   map[string]savedTally // by the keeper before; nil = it has left none, or this one is settled
 }
 
 // tally is one channel's.
@@ -26,6 +27,8 @@ type tally struct {
 	told     int  // what n was when it was told last
 	occupied bool // what was told last
 	seen     bool // somebody was there since, though only for a moment
+	doubt    bool // another node has told of it when there was no keeper here
+	lacks    bool // connections of before the keeper began that no worker has told of yet
 	since    time.Time
 }
 
@@ -43,6 +46,9 @@ func (k *Keeper) count(l *lease, o *op) {
 	t.n += o.N - l.counts[o.Channel]
 	t.own += o.N - l.counts[o.Channel]
 	t.seen = t.seen || t.n > 0
+	if !k.settled {
+		l.noteNews(o)
+	}
 	if l.counts[o.Channel] = o.N; o.N == 0 {
 		delete(l.counts, o.Channel)
 	}
@@ -83,19 +89,11 @@ func (k *Keeper) occupied(name string, t *tally) bool {
 	return t.n > 0 || r != nil && len(r.users) > 0
 }
 
-// settleCounts takes what was announced for known.
-func (k *Keeper) settleCounts() {
-	for name, t := range k.counts.changed {
-		t.told, t.occupied, t.seen, t.known = t.n, k.occupied(name, t), false, false
-		k.assume(key{"", name}, false)
-		k.sayCount(name, t)
-	}
-}
-
 // sayCount tells the peers how many connections this node has in a channel.
 func (k *Keeper) sayCount(name string, t *tally) {
 	if k.mirror.open && t.said != t.own {
 		t.said = t.own
+		k.mirror.noteCount(name)
 		k.mirror.say(op{Kind: opCount, Channel: name, N: t.own})
 	}
 }
@@ -137,7 +135,12 @@ func (k *Keeper) tellCounts() {
 		return
 	}
 	now := k.env.Now()
+	gathered := k.gathered()
 	for name, t := range c.changed {
+		if t.lacks && t.n < t.told && !gathered {
+			wait = min(wait, sweepPause)
+			continue
+		}
 		k.sayCount(name, t)
 		if left := countInterval - now.Sub(t.since); t.n > countCrowd && t.told > 0 && left > 0 {
 			wait = min(wait, left)
@@ -157,7 +160,7 @@ func (k *Keeper) tellCounts() {
 // tellCount tells of one channel what has changed since the last time.
 func (k *Keeper) tellCount(name string, t *tally, now time.Time) {
 	before, occupied := *t, k.occupied(name, t)
-	t.told, t.occupied, t.seen, t.known = t.n, occupied, false, false
+	t.told, t.occupied, t.seen, t.known, t.doubt, t.lacks = t.n, occupied, false, false, false, false
 	app, channel := k.app(name)
 	if app == nil {
 		return

@@ -15,8 +15,8 @@ import (
 // What the members here have been told of and only this keeper knows goes to its
 // successor: what other nodes have, so that their leases go on and what has
 // changed in between is told once their lists have come; who is here by this node,
-// those included whom killed workers have left behind; and what webhooks are owed. The
-// file is removed like that of what was
+// those included whom killed workers have left behind; how many connections channels were
+// told to have; and what webhooks are owed. The file is removed like that of what was
 // heard: later it would be wrong.
 const handedFile = "keeper-peers.json"
 
@@ -25,6 +25,7 @@ type handed struct {
 	Nodes map[string]*savedPeer    `json:"nodes,omitempty"`
 	Left  map[string][]savedMember `json:"left,omitempty"` // by room; nobody may know of them any more
 	Own   map[string][]savedMember `json:"own"`            // by room; of workers that may say so again. nil = an earlier version has saved
+	Tally map[string]savedTally    `json:"tally"`          // by channel. nil = an earlier version has saved
 	Owed  []savedDebt              `json:"owed,omitempty"`
 	Told  []savedDebt              `json:"told,omitempty"`
 }
@@ -53,7 +54,7 @@ func (k *Keeper) saveHanded(dir string) error {
 	}
 	h := handed{Left: k.orphans(), Owed: k.savedDebts()}
 	if !k.parting { // else the next one begins when all have gone on without it
-		h.Nodes, h.Own, h.Told = k.savedPeers(), k.savedOwn(), k.savedTold()
+		h.Nodes, h.Own, h.Tally, h.Told = k.savedPeers(), k.savedOwn(), k.savedTallies(), k.savedTold()
 	}
 	raw, err := json.Marshal(h)
 	if err == nil {
@@ -192,6 +193,7 @@ func (k *Keeper) loadHanded(dir string) error {
 	}
 	k.heir = h.Own != nil
 	k.takeOwn(h.Own)
+	k.takeTallies(h.Tally)
 	if k.mirror.node == "" {
 		return nil
 	}

@@ -18,6 +18,8 @@ type lease struct {
 	heard    time.Time
 	absent   time.Time // since when it is not on the roster, zero = it is
 
+	news map[string]int // by channel: how many of its connections no keeper has confirmed, until this one is settled
+
 	holdings // presence; connections by channel; signed-in users by connection
 
 	unnamed *holdings // during an announcement: what it has not named yet
@@ -72,7 +74,7 @@ func (ls *leases) get(from string, instance uint64, now time.Time) *lease {
 
 func newLease(from string, instance uint64) *lease {
 	return &lease{
-		from: from, instance: instance, next: 1,
+		from: from, instance: instance, next: 1, news: map[string]int{},
 		holdings: holdings{map[key]*entry{}, map[string]int{}, map[string]*login{}},
 	}
 }
@@ -109,6 +111,7 @@ func (ls *leases) stand(from string, h *hello, now time.Time) (next uint64, anno
 // begin starts an announcement.
 func (l *lease) begin() {
 	l.synced = false
+	clear(l.news)
 	l.unnamed = &holdings{maps.Clone(l.entries), maps.Clone(l.counts), maps.Clone(l.users)}
 }
 
@@ -272,7 +275,7 @@ func (k *Keeper) sweep() {
 	}
 	now := k.env.Now()
 	ls := &k.leases
-	if age := now.Sub(ls.started); ls.before != nil && (age >= settleTime && !ls.moving() && !k.missing() || age >= settleLimit+settleTime) {
+	if ls.before != nil && k.gathered() {
 		k.end(ls.before)
 		ls.before = nil
 	}
@@ -289,6 +292,13 @@ func (k *Keeper) sweep() {
 			k.end(l)
 		}
 	}
+}
+
+// gathered reports whether whoever has what the keeper before knew has had the time to
+// say so.
+func (k *Keeper) gathered() bool {
+	age := k.env.Now().Sub(k.leases.started)
+	return age >= settleTime && !k.leases.moving() && !k.missing() || age >= settleLimit+settleTime
 }
 
 // end takes away what the lease holds.

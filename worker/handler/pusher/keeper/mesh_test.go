@@ -27,6 +27,7 @@ type mesh struct {
 	exact bool         // each change is told to webhooks, once, of members …
 	whole bool         // … and of all else
 	sent  traffic
+	alone bool // the one machine knows of no others
 }
 
 // simNode is a machine: a sim, and what its broker process knows of the others.
@@ -115,6 +116,9 @@ func (n *simNode) boot(held bool) {
 func (n *simNode) join(env *worker.ServiceEnv) {
 	table := n.table
 	env.Node, env.DataDir = n.name, n.dir
+	if n.mesh.alone {
+		env.Node = ""
+	}
 	env.Say = func(word []byte) error {
 		table.SetWord(Service, slices.Clone(word))
 		n.sign(false)

@@ -32,6 +32,8 @@ type mirror struct {
 	heir    bool            // the keeper before has left what it knew
 	known   map[string]bool // nodes whose users the members may know of, since a keeper that was killed has told them
 	recent  []recent
+	counted map[string]time.Time // by channel: when the peers were told its count, lately
+	swept   time.Time            // when the old ones of these were forgotten
 
 	peers  map[string]*peer
 	nodes  map[string]nodes.Node
@@ -86,7 +88,7 @@ type peerSign struct {
 func (m *mirror) start(env *worker.ServiceEnv) {
 	m.env, m.node, m.next, m.epoch = env, env.Node, 1, rand.Uint64()|1
 	m.peers, m.nodes = map[string]*peer{}, map[string]nodes.Node{}
-	m.known = map[string]bool{}
+	m.known, m.counted = map[string]bool{}, map[string]time.Time{}
 	m.chorus = []string{m.node}
 	if m.node != "" {
 		m.signNow()
@@ -201,9 +203,7 @@ func (k *Keeper) openMirror() {
 		return
 	}
 	m.open = true
-	for _, t := range k.counts.channels {
-		t.said = t.own
-	}
+	k.recallCounts() // what is news is told as such, later
 	k.tellList("", time.Time{})
 	m.signNow()
 }
@@ -213,7 +213,7 @@ func (k *Keeper) openMirror() {
 func (k *Keeper) tellList(to string, since time.Time) {
 	m := &k.mirror
 	m.flush()
-	ops := k.ownState(m.fresh(since))
+	ops := k.ownState(since)
 	for part := 1; part == 1 || len(ops) > 0; part++ {
 		n, raw := portion(ops)
 		m.send(to, peerWord{First: m.next, Part: part, Last: n == len(ops)}, raw)
@@ -239,9 +239,10 @@ func (m *mirror) fresh(since time.Time) map[key]op {
 	return all
 }
 
-// ownState returns all that this node has as ops.
-func (k *Keeper) ownState(fresh map[key]op) []op {
+// ownState returns all that this node has as ops, and what has come and gone since.
+func (k *Keeper) ownState(since time.Time) []op {
 	m := &k.mirror
+	fresh := m.fresh(since)
 	ops := []op{{Kind: opNodes, Watch: m.holds, Except: m.chorus}}
 	for name, r := range k.rooms {
 		for id, u := range r.users {
@@ -268,11 +269,7 @@ func (k *Keeper) ownState(fresh map[key]op) []op {
 			ops = append(ops, o)
 		}
 	}
-	for name, t := range k.counts.channels {
-		if t.said > 0 {
-			ops = append(ops, op{Kind: opCount, Channel: name, N: t.said})
-		}
-	}
+	ops = append(ops, k.countOps(since)...)
 	ops = append(ops, k.accountOps()...)
 	for _, o := range fresh {
 		if o.Kind == opLeave || o.Kind == opGone || o.Kind == opSignout {

@@ -110,7 +110,7 @@ type op struct {
 	Message string          `json:"m,omitempty"` // ready for clients
 	Watch   []string        `json:"w,omitempty"` // users that the user watches
 	N       int             `json:"n,omitempty"` // of opCount; of a departure that is announced: its number when it was told
-	Joined  int             `json:"j,omitempty"` // of such a departure: the number of the join, 0 = it was long before; between keepers: 1 = lately
+	Joined  int             `json:"j,omitempty"` // of such a departure: the number of the join, 0 = it was long before; of opCount: how many of N are news, less than 0 = so many have left; between keepers: 1 = lately, of opCount too
 	Event   *hook.Event     `json:"e,omitempty"`
 }
 

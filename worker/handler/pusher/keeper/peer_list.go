@@ -64,6 +64,8 @@ func (k *Keeper) inList(p *peer, o *op) {
 			chorus := p.chorus
 			k.inTurn(func() { k.mirror.under(chorus, func() { k.greet(r, o.User) }) })
 		}
+	case opCount:
+		k.countInList(p, o)
 	case opUser:
 		k.leased(p, o)
 		if fresh && !k.settled {

@@ -281,6 +281,25 @@ func (p *proc) count(channel string, n int) {
 	p.client.Count(channel)
 }
 
+// enter and exit are subscribe and unsubscribe where there is no presence: nobody needs
+// to grant it.
+func (c *conn) enter(name string) {
+	if c.subs[name] == nil {
+		c.proc.s.note("%s joins %s at %s", c.id, name, c.proc.from)
+		c.subs[name] = &sub{in: true}
+		c.proc.count(name, 1)
+	}
+}
+
+func (c *conn) exit(name string) {
+	if c.subs[name] != nil {
+		c.proc.s.note("%s leaves %s", c.id, name)
+		delete(c.subs, name)
+		c.proc.count(name, -1)
+		c.got = nil // of other channels it is told again when they change
+	}
+}
+
 // step does one thing that can be done, by chance. It reports false when there
 // is nothing.
 func (c *simClock) step() bool {
@@ -516,7 +535,11 @@ func (s *sim) reload(p *proc, between func()) {
 		}
 		c.proc = next
 		for name, sub := range c.subs {
-			if sub.in {
+			if _, channel := Split(name); !wire.IsPresence(channel) {
+				p.members[name]--
+				next.members[name]++
+				next.client.CountBrought(name)
+			} else if sub.in {
 				next.client.Have(c.id, name, c.member())
 			} else {
 				next.client.Join(c.id, name, c.member())
