@@ -60,6 +60,7 @@ func (l *loop) follow(p *Publication) *history.Reply {
 			}
 			l.stood(&s)
 		})
+		l.meets(p.Publisher)
 	case p.Stamp != nil && p.Scope == ScopeChannel:
 		app := l.recall.apps.Of(p.Target)
 		if l.followed(app, p.Shard, p.Stamp.Epoch, p.Stamp.Before, p.Stamp.Offset) {

@@ -77,6 +77,7 @@ type recall struct {
 	posted  bool    // askAll will run
 	ticking bool    // again will run
 	away    bool    // the service can number nothing, see ErrUnavailable
+	service uint64  // who was the service when it said last where it is
 	chains  map[string]*chain
 	// followed counts what they were told.
 	followed uint64
@@ -255,6 +256,21 @@ func (l *loop) askAgain() {
 	}
 	if r.ticking {
 		l.after(joinAgain, l.askAgain)
+	}
+}
+
+// meets notes who is the service now. What one before was asked has gone with it.
+func (l *loop) meets(service uint64) {
+	r := &l.recall
+	if r.service == service {
+		return
+	}
+	r.service = service
+	for c, list := range r.of {
+		for i := range list {
+			list[i].asked = 0
+		}
+		l.askFor(c)
 	}
 }
 

@@ -454,3 +454,32 @@ func TestPlaceIsKnown(t *testing.T) {
 		})
 	}
 }
+
+// TestANewServiceIsAskedAnew: what its predecessor was asked has gone with that.
+func TestANewServiceIsAskedAnew(t *testing.T) {
+	w, _ := newRecalling()
+	b, a := &testBus{}, &asked{}
+	s := launch(t, w, b, nil)
+	s.askedOn(a)
+	c := connect(t, s.addrs[0], "/")
+	id := c.id()
+	c.text("room 0")
+	for n := range 3 {
+		if wants := a.take(s); len(wants) != 1 || wants[0].Channel != "room" {
+			t.Fatalf("asked %+v", wants)
+		}
+		next := newPlay(b)
+		stand := Publication{Kind: KindStand, Scope: ScopeList, Data: history.AppendStand(nil, &history.Stand{Epoch: 7})}
+		text := Publication{Kind: KindMessage, Scope: ScopeConn, Target: id, Data: fmt.Append(nil, n)}
+		next.publish(stand, text, stand) // the second one is no news
+		c.want(fmt.Sprint(n))
+		s.on(func() {})
+		s.on(func() {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if len(a.wants) != 1 {
+				t.Errorf("service %d was asked %d times", n, len(a.wants))
+			}
+		})
+	}
+}
