@@ -77,3 +77,34 @@ func TestReloadFails(t *testing.T) {
 		t.Errorf("%d connections, online %v", n, s.keeper.people.online)
 	}
 }
+
+// TestCountsOfAProcessThatIsGone: the connections of a worker that ends before a new
+// keeper has heard of it are on their way, and nothing is told of them for a while.
+func TestCountsOfAProcessThatIsGone(t *testing.T) {
+	a := hookedApp()
+	a.SubscriptionCount = true
+	m := &mesh{simClock: newClock(t, 1), back: map[key]bool{}, alone: true}
+	n := m.add("n1", a)
+	m.run(2 * time.Second)
+	p := n.procs[0]
+	viewer := n.connect(n.procs[1], "")
+	viewer.enter("a:x")
+	for range 2 {
+		n.connect(p, "").enter("a:x")
+	}
+	m.run(2 * time.Second)
+	viewer.got = nil
+	n.swap(func() {})
+	next := n.start(p.slot, 2)
+	n.end(p)
+	m.run(2 * time.Second)
+	next.members["a:x"]++ // the other one has left with its process
+	next.client.CountBrought("a:x")
+	if m.run(500 * time.Millisecond); len(viewer.got) > 0 {
+		t.Errorf("told of those who are on their way: %q", viewer.got)
+	}
+	m.run(2 * time.Second)
+	if want := string(wire.SubscriptionCount("x", 2)); !slices.Equal(viewer.got, []string{want}) {
+		t.Errorf("told %q, want %s", viewer.got, want)
+	}
+}
