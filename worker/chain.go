@@ -56,6 +56,9 @@ func (l *loop) follow(p *Publication) *history.Reply {
 	case p.Kind == KindStand:
 		_ = history.EachStand(p.Data, func(s history.Stand) {
 			if l.recall.away = s.Epoch == 0; l.recall.away {
+				for c := range l.recall.of {
+					l.letIn(c)
+				}
 				return
 			}
 			l.stood(&s)

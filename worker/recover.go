@@ -46,7 +46,9 @@ type Recovery struct {
 	Reason history.Reason
 	Count  int // messages that were missed, and are sent
 	// Again says that the connection had joined already: this process has lost
-	// messages on their way to it, or they were lost with the service.
+	// messages on their way to it, or they were lost with the service. With neither
+	// After nor, before, a Position: it has joined while nobody knew the newest message,
+	// and now somebody does.
 	Again bool
 
 	send func()
@@ -166,9 +168,31 @@ func (l *loop) await(c *Conn, j joining) {
 	j.born = l.fan.begun
 	r.of[c] = append(r.of[c], j)
 	l.askFor(c)
+	if r.away {
+		l.letIn(c)
+	}
 	if !r.ticking {
 		r.ticking = true
 		l.after(joinAgain, l.askAgain)
+	}
+}
+
+// letIn has those who wait for the newest message join without it while nobody can say
+// which that is. They get it, or hear that there is none, when somebody can. A poll waits
+// for it.
+func (l *loop) letIn(c *Conn) {
+	r := &l.recall
+	if c.transport.collect != nil {
+		return
+	}
+	for _, j := range slices.Clone(r.of[c]) {
+		i := r.find(c, j.channel)
+		if i < 0 || !c.open() || j.again || j.last == 0 || l.w.ChannelRules.Of(j.channel).Mode != channel.Latest {
+			continue
+		}
+		r.of[c][i].again = true
+		l.hub.Join(hub.Channel, j.channel, c)
+		c.route.recovered(c, &Recovery{Channel: j.channel})
 	}
 }
 

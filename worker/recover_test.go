@@ -483,3 +483,43 @@ func TestANewServiceIsAskedAnew(t *testing.T) {
 		})
 	}
 }
+
+// TestTheNewestComesLater: who wants the newest message while nobody knows which that is
+// has joined all the same, and gets it when somebody does.
+func TestTheNewestComesLater(t *testing.T) {
+	w, h := newRecalling()
+	w.ChannelRules = append(channel.Rules{{Match: "room1", Mode: channel.Latest}}, w.ChannelRules...)
+	b, a := &testBus{}, &asked{}
+	s := launch(t, w, b, nil)
+	s.askedOn(a)
+	p := newPlay(b)
+	c := connect(t, s.addrs[0], "/")
+	_ = c.id()
+	join := func(name string) { s.on(func() { w.loop.conns.all[0].Join(name, Last(1)) }) }
+	join("room1") // before it is known that it is away
+	a.take(s)
+	p.publish(Publication{Kind: KindStand, Scope: ScopeList, Data: history.AppendStand(nil, &history.Stand{})})
+	c.want("joined")
+	join("room1") // and behind that
+	c.want("joined")
+	join("room2") // what it missed would be missing
+	p.publish(Publication{Kind: KindMessages, Scope: ScopeChannel, Target: "room1", Data: AppendMessage(nil, []byte("there"))})
+	c.want("there")
+	p.number("room1", "newest")
+	want := history.Want{Conn: "", Channel: "room1", Last: 1, Room: 32 << 10}
+	s.on(func() { want.Conn = w.loop.conns.all[0].ID() })
+	answer := p.answer(want)
+	at := p.store.Last("", "room1", 1, want.Room, 1)
+	w2 := want
+	w2.Conn, w2.Channel = "", ""
+	answer.Data = history.AppendReply(nil, &w2, &at, p.shards[Shard(ScopeChannel, "room1")])
+	p.publish(answer)
+	for _, text := range []string{"before", "newest", "joined"} {
+		c.want(text)
+	}
+	s.on(func() {
+		if want := []string{"room1  0  false", "room1  0  false", "room1 000007:1 1  true"}; !slices.Equal(h.seen, want) {
+			t.Errorf("%q, want %q", h.seen, want)
+		}
+	})
+}

@@ -140,7 +140,7 @@ func streams(c *worker.Conn) bool { return c.Protocol() == "sse" }
 // forgets an id that comes alone, and a page is not told of it.
 func Tell(c *worker.Conn, r *worker.Recovery) {
 	asked, stream := r.After != (history.Position{}), streams(c)
-	if !stream && !c.Positions() || !asked && r.Reason != history.Whole {
+	if !stream && !c.Positions() || !asked && (r.Reason != history.Whole || r.Position.Epoch == 0) {
 		return
 	}
 	if c.Protocol() == "poll" && (!asked || r.Recovered() || r.Reason == history.Off) {

@@ -102,7 +102,8 @@ func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
 		_ = c.Send(worker.Message{Data: h.succeeded(c, name, r)}) // what fails has closed it
 	}
 	r.Send()
-	if wire.IsCache(name) && !r.Again && r.Count == 0 && (r.After == (history.Position{}) || !r.Recovered()) {
+	known := r.Position.Epoch != 0 // else the newest event comes later, or that there is none
+	if wire.IsCache(name) && known && r.Count == 0 && (r.After == (history.Position{}) || !r.Again && !r.Recovered()) {
 		h.miss(c, a, name)
 	}
 	if c.Positions() && r.After != (history.Position{}) {
