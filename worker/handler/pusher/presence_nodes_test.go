@@ -133,10 +133,18 @@ func TestPresenceOverNodes(t *testing.T) {
 	want := []string{
 		"channel_occupied presence-r  0", "channel_occupied x  0", "channel_vacated presence-r  0", "channel_vacated x  0",
 		"member_added presence-r 1 0", "member_added presence-r 2 0", "member_removed presence-r 1 0", "member_removed presence-r 2 0",
-		"subscription_count x  0", "subscription_count x  1", "subscription_count x  1", "subscription_count x  2",
+		"subscription_count x  0", "subscription_count x  1", "subscription_count x  2",
 	}
-	pushdtest.Eventually(t, "webhooks are told", func() bool { return len(hooks.all()) >= len(want) })
-	if got := hooks.all(); !slices.Equal(got, want) {
+	told := func() (all []string) { // counts are told at least once, since broker processes were killed
+		for _, event := range hooks.all() {
+			if !strings.HasPrefix(event, "subscription_count") || !slices.Contains(all, event) {
+				all = append(all, event)
+			}
+		}
+		return all
+	}
+	pushdtest.Eventually(t, "webhooks are told", func() bool { return len(told()) >= len(want) })
+	if got := told(); !slices.Equal(got, want) {
 		t.Errorf("webhooks were told\n%q, want\n%q", got, want)
 	}
 }

@@ -5,8 +5,8 @@ namespace Pushd;
  * Carry takes what refers to connections to the process that comes next: arrays,
  * SplObjectStorages and objects that contain some, of all Places; connections as their
  * numbers. With them go Tables and the like, and what has come of packets.
- * With them goes what callbacks have changed beside it (Plain). Nothing else does, so that
- * new code keeps its new values.
+ * Nothing else goes, so that new code keeps its new values; what callbacks have changed
+ * beside it is named (Plain).
  */
 final class Carry
 {
@@ -20,7 +20,7 @@ final class Carry
     private static $seen = [];  // object id => at which depth it was looked at
 
     /** Hands over; what cannot be is left where it is, so that who is held there shows. */
-    static function give(array $roots): void
+    static function give(array $roots, bool $follows = true): void
     {
         $shared = Shared::give();
         $rest = Packets::give();
@@ -44,16 +44,11 @@ final class Carry
                 $names[] = '$' . $name;
             }
         }
-        [$plain, $stay] = Plain::give($roots, $out);
-        foreach ($plain as $values) {
-            foreach ($values as $name => $_) {
-                $names[] = '$' . $name;
-            }
-        }
+        $stay = $follows ? Plain::changed($roots, $out) : [];
         $paused = Packets::paused();
-        if ($out || $shared || $rest || $paused || $plain) {
+        if ($out || $shared || $rest || $paused) {
             $ids = \array_keys(self::$conns + $rest + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []));
-            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest, $plain]));
+            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest]));
         }
         $values = $_ = null;
         self::drop($roots, $out);
@@ -63,7 +58,7 @@ final class Carry
         $stranded = Conns::stranded();
         if ($names || $stay || $stranded) {
             \Pushd\say('pushd: carried over: ' . ($names ? \implode(', ', $names) : 'nothing')
-                . ($stay ? '; not, as it ends with this process, may stand for what does, or is too large: $' . \implode(', $', $stay) : '')
+                . ($stay ? '; not ' . \implode(', ', $stay) . ', which callbacks have changed: the new code has its own' : '')
                 . ($stranded ? "; $stranded connections are in closures or objects that only this process has: they are closed with 1012" : '') . "\n");
         }
     }
@@ -142,7 +137,7 @@ final class Carry
         $n = \unpack('V', $data)[1];
         self::$there = $n ? \array_fill_keys(\unpack("P$n", $data, 4), true) : [];
         self::$conns = [];
-        [$text, $sessions, $shared, $rest, $plain] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => [], 3 => [], 4 => []];
+        [$text, $sessions, $shared, $rest] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => [], 3 => []];
         Shared::take($shared);
         foreach ($sessions as $id => $session) { // of those that are there pushd tells again
             Conns::restore($id, $session);
@@ -166,9 +161,6 @@ final class Carry
                     self::end($value, self::DEPTH);
                 }
             }
-        }
-        if ($own = Plain::take($roots, $plain)) {
-            \Pushd\say('pushd: not taken over: $' . \implode(', $', $own) . ', with which the new code begins otherwise than the old' . "\n");
         }
         Refs::mend($roots, $refs);
         Props::receive($props, self::$there);

@@ -386,7 +386,7 @@ final class Link
                 self::$parted || $program->stop(($flags & self::SUCCESSOR) !== 0);
                 Outbox::leave();
                 Conns::settle();
-                Carry::give($program->roots());
+                Carry::give($program->roots(), ($flags & self::SUCCESSOR) !== 0);
         }
     }
 

@@ -8,14 +8,10 @@ final class Timers
     public static $next;
 
     private static $heap, $list = [], $last = 0;
-    private static $first = 0; // no other process has such numbers, nor are they those of anything else
 
     /** $f is something to call, or a fiber to resume. */
     static function add(float $seconds, $f, array $args, bool $again): int
     {
-        if (self::$last === 0) {
-            self::$last = self::$first = \random_int(1, 1 << 20) << 32;
-        }
         self::$list[++self::$last] = [$f, $args, $again ? \max($seconds, 0.001) : 0.0];
         self::push(self::$last, self::now() + $seconds);
         return self::$last;
@@ -48,28 +44,6 @@ final class Timers
     static function has(int $id): bool
     {
         return isset(self::$list[$id]);
-    }
-
-    static function last(): int
-    {
-        return self::$last;
-    }
-
-    /** Whether a number is one of a timer of this process, be it over. */
-    static function made(int $n): bool
-    {
-        return $n > self::$first && $n <= self::$last;
-    }
-
-    /** Whether one of the program's is there that is younger than another. */
-    static function since(int $last): bool
-    {
-        foreach (self::$list as $id => [$f]) {
-            if ($id > $last && !$f instanceof \Fiber && !(\is_array($f) && \strncmp($f[1], 'pushd', 5) === 0)) {
-                return true;
-            }
-        }
-        return false;
     }
 
     static function clear(): void
