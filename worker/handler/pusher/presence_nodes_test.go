@@ -107,6 +107,8 @@ func TestPresenceOverNodes(t *testing.T) {
 		c.want("pusher_internal:subscription_count", "x", `{"subscription_count":2}`)
 	}
 
+	pushdtest.Eventually(t, "webhooks know of x", func() bool { return slices.Contains(hooks.all(), "channel_occupied x  0") })
+
 	s[0].MustRun("reload")
 	quiet()
 	s[1].MustRun("reload")
