@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/history"
@@ -120,8 +121,10 @@ func TestBatchIsHeldUpOnce(t *testing.T) {
 	const silent = `{"reached":0,"online":false,"complete":false}`
 	st.want("POST", "/v1/batch", `{"items":[`+publishH+","+sendTo+","+publishH+","+sendTo+`]}`, 200,
 		`{"results":[`+late+","+silent+","+late+","+silent+`]}`)
-	if want := []string{"text:p", "text:s", "text:s", "text:p"}; !slices.Equal(a.got, want) {
-		t.Errorf("got %q", a.got)
+	want := []string{"text:p", "text:s", "text:s", "text:p"} // nobody has waited for its answers
+	testkit.Eventually(t, "all has come", func() bool { return len(w.received(0)) >= len(want) })
+	if got := w.received(0); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
 	}
 }
 
