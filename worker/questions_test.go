@@ -147,7 +147,8 @@ func TestQuestionsOfOneWhoLags(t *testing.T) {
 	w2.loop.Query(howMany("old or new"))
 	s2.on(func() { w2.loop.holdEnds(false) })
 	w2.loop.Query(howMany("new"))
-	if n, _ := counted(t, s2); n != 0 || len(s2.broker.answers) != 0 {
+	n, _ := counted(t, s2)
+	if s2.on(func() {}); n != 0 || len(s2.broker.answers) != 0 {
 		t.Errorf("%d, and %d further answers", n, len(s2.broker.answers))
 	}
 	close(b.hold)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
 )
 
 // TestPlain: what callbacks have changed of the numbers and texts beside the connections is
@@ -38,5 +40,23 @@ Workerman\Worker::runAll();`
 				t.Errorf("the log is\n%s", old.log)
 			}
 		})
+	}
+}
+
+// TestStopNamesNothing: where no process follows nothing begins anew.
+func TestStopNamesNothing(t *testing.T) {
+	for flags, want := range map[byte]bool{0: false, script.Successor: true} {
+		h := serve(t, program(t, `
+$n = 0;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) { global $n; $n++; };
+Workerman\Worker::runAll();`), "start")
+		h.open(script.Open, 1, "")
+		h.message(1, "x")
+		h.done()
+		h.stop(flags)
+		if got := strings.Contains(h.log.String(), "not $n, which"); got != want {
+			t.Errorf("stop with flags %d: %v\n%s", flags, got, h.log)
+		}
 	}
 }
