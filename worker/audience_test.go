@@ -36,10 +36,7 @@ func TestFilter(t *testing.T) {
 	w, _ := newRecalling()
 	h := &choosy{recalling: recalling{plain: true}}
 	w.Routes[0].Handler = h
-	b, a := &testBus{}, &asked{}
-	s := launch(t, w, b, nil)
-	s.askedOn(a)
-	p := newPlay(b)
+	s, a, p := launchAsked(t, w)
 	one, two := connect(t, s.addrs[0], "/?a"), connect(t, s.addrs[0], "/?b")
 	_, _ = one.id(), two.id()
 	first := p.number("room", "first") // which both have had

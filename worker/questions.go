@@ -1,13 +1,9 @@
 package worker
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
-	"github.com/pushd/pushd/worker/handover"
 )
 
 // What all workers are asked of their connections (a list, a count, who is online) comes
@@ -33,6 +29,10 @@ type questions struct {
 // maxHeld bounds the questions that wait; beyond it they are not answered, of which the
 // asker tells.
 const maxHeld = 1024
+
+// maxKnown bounds the questions that are remembered as answered; beyond it they are not
+// answered either. At 2,000 in a second that is a hand-over of three seconds.
+const maxKnown = 16 << 10
 
 // knownFor is how long a question that was passed on may be behind on its own way.
 const knownFor = 5 * time.Second
@@ -76,14 +76,20 @@ func (l *loop) reply(q BusQuery) {
 
 // replyOnce is reply, unless the question has been answered.
 func (l *loop) replyOnce(q BusQuery) {
-	s := &l.questions
-	if _, had := s.known[q.Reply]; had {
-		return
+	if l.questions.note(q.Reply) {
+		l.reply(q)
+	}
+}
+
+// note reports whether a question may still be answered; once asked, it has been.
+func (s *questions) note(reply string) bool {
+	if _, had := s.known[reply]; had || len(s.known) >= maxKnown {
+		return false
 	}
 	if s.known != nil {
-		s.known[q.Reply] = struct{}{}
+		s.known[reply] = struct{}{}
 	}
-	l.reply(q)
+	return true
 }
 
 // replyWaiting answers what has come while connections were frozen, with them.
@@ -104,12 +110,11 @@ func (s *questions) passOn() (list []BusQuery) {
 // passed answers what the old worker has answered just now. With several hand-overs at
 // once there is no moment for all of them, and it is not answered.
 func (l *loop) passed(q BusQuery) {
-	delete(l.questions.held, q.Reply)
-	if l.importing == 1 {
-		l.replyOnce(q)
-		return
+	s := &l.questions
+	delete(s.held, q.Reply)
+	if s.note(q.Reply) && l.importing == 1 {
+		l.reply(q)
 	}
-	l.questions.known[q.Reply] = struct{}{}
 }
 
 // holdBegins and holdEnds are the bounds of a hand-over whose old worker passes on. Of
@@ -150,85 +155,4 @@ func (l *loop) knowEnds() {
 			l.questions.known = nil
 		}
 	})
-}
-
-// questionsVersion is the record version of a reader that knows of questions.
-const questionsVersion = 8
-
-// passedQuestion is the body of a handover.Question.
-type passedQuestion struct {
-	Query BusQuery `json:"query"`
-	Reply string   `json:"reply"`
-}
-
-// introduce says that questions will be passed on, and returns when the new worker has
-// answered all that this one may have answered by then.
-func (x *export) introduce() error {
-	if x.reads < questionsVersion {
-		return nil
-	}
-	if err := x.l.do(func() { x.l.questions.passes = true }); err != nil {
-		return err
-	}
-	if err := x.k.Send(handover.Question, nil, nil); err != nil {
-		return err
-	}
-	_, err := x.k.Expect(handover.Question, 0)
-	return err
-}
-
-// passOn sends questions to the new worker.
-func (x *export) passOn(list []BusQuery) error {
-	for _, q := range list {
-		body, err := json.Marshal(passedQuestion{q, q.Reply})
-		if err == nil {
-			err = x.k.Send(handover.Question, body, nil)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// question takes what the old worker says of questions. The first time nothing has
-// moved yet: what has reached the broker by then is answered, as it may be by the old
-// one without being passed on; what comes later waits.
-func (m *imports) question(body []byte) error {
-	l := m.l
-	if len(body) > 0 {
-		var p passedQuestion
-		if err := json.Unmarshal(body, &p); err != nil || p.Reply == "" || !m.holds {
-			return fmt.Errorf("the other worker passed on a question that is none: %.100q", body)
-		}
-		p.Query.Reply = p.Reply
-		return l.do(func() { l.passed(p.Query) })
-	}
-	if m.holds {
-		return errors.New("the other worker has said twice that it passes on questions")
-	}
-	m.sure = m.allArrived()
-	if err := l.do(l.holdBegins); err != nil {
-		return err
-	}
-	m.holds = true
-	return m.k.Send(handover.Question, nil, nil)
-}
-
-// arriveWithin is how long a process may be behind the bus, for its questions to be
-// answered without a doubt; the hand-over waits for that, and nobody is frozen yet.
-const arriveWithin = 250 * time.Millisecond
-
-// allArrived waits until all questions that had reached the broker are with the loop.
-func (m *imports) allArrived() bool {
-	arrived := make(chan struct{}, 1)
-	if m.l.broker.Barrier(true, func() { arrived <- struct{}{} }) != nil {
-		return false
-	}
-	select {
-	case <-arrived:
-		return true
-	case <-time.After(arriveWithin):
-		return false
-	}
 }

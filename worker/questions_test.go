@@ -127,6 +127,29 @@ func TestQuestionsOfTwoHandOvers(t *testing.T) {
 	h.silent(h.new)
 }
 
+// TestQuestionsOfManyAreNotRemembered: beyond what can be remembered nobody answers, rather
+// than both.
+func TestQuestionsOfManyAreNotRemembered(t *testing.T) {
+	h := begin(t)
+	next := h.new.w.loop
+	h.new.on(func() {
+		next.knowBegins()
+		for i := range maxKnown - 1 {
+			next.questions.note(fmt.Sprint(i))
+		}
+	})
+	next.Query(howMany("the last"))
+	h.counts(h.new, 0, "")
+	next.Query(howMany("one more"))
+	h.new.on(func() { next.passed(howMany("passed on")) })
+	h.silent(h.new)
+	h.new.on(func() {
+		if n := len(next.questions.known); n != maxKnown {
+			t.Errorf("%d are remembered", n)
+		}
+	})
+}
+
 // TestQuestionsOfOneWhoLags: who does not know what the other has answered before, says
 // nothing of what is not passed on.
 func TestQuestionsOfOneWhoLags(t *testing.T) {

@@ -117,14 +117,20 @@ func newRecalling() (*Worker, *recalling) {
 	return w, h
 }
 
+// launchAsked starts w beside a history service that answers when the test says so.
+func launchAsked(t *testing.T, w *Worker) (*server, *asked, *play) {
+	t.Helper()
+	b, a := &testBus{}, &asked{}
+	s := launch(t, w, b, nil)
+	s.askedOn(a)
+	return s, a, newPlay(b)
+}
+
 func (s *server) askedOn(a *asked) { s.on(func() { s.w.loop.broker.Services = a }) }
 
 func TestJoinTakesItsPlaceInTheStream(t *testing.T) {
 	w, h := newRecalling()
-	b, a := &testBus{}, &asked{}
-	s := launch(t, w, b, nil)
-	s.askedOn(a)
-	p := newPlay(b)
+	s, a, p := launchAsked(t, w)
 	one, two := connect(t, s.addrs[0], "/"), connect(t, s.addrs[0], "/?positions")
 	_, _ = one.id(), two.id()
 	p.publish(p.number("room", "a"))
@@ -155,10 +161,7 @@ func TestJoinTakesItsPlaceInTheStream(t *testing.T) {
 // goes out with them.
 func TestRecoveryIsOneWrite(t *testing.T) {
 	w, _ := newRecalling()
-	b, a := &testBus{}, &asked{}
-	s := launch(t, w, b, nil)
-	s.askedOn(a)
-	p := newPlay(b)
+	s, a, p := launchAsked(t, w)
 	one := connect(t, s.addrs[0], "/")
 	_ = one.id()
 	p.publish(p.number("room", "a"), p.number("room", "b"))
@@ -204,10 +207,7 @@ func TestCorkKnowsWhatIsKept(t *testing.T) {
 // by a new epoch. The members get what was lost, or are told.
 func TestLostMessagesAreNoticed(t *testing.T) {
 	w, h := newRecalling()
-	b, a := &testBus{}, &asked{}
-	s := launch(t, w, b, nil)
-	s.askedOn(a)
-	p := newPlay(b)
+	s, a, p := launchAsked(t, w)
 	c := connect(t, s.addrs[0], "/")
 	_ = c.id()
 	c.text("room 0")
@@ -260,10 +260,7 @@ func TestLostMessagesAreNoticed(t *testing.T) {
 func TestJoinsAreAskedForInTurn(t *testing.T) {
 	w, _ := newRecalling()
 	w.Limits.MaxQueue = 1 << 20
-	b, a := &testBus{}, &asked{}
-	s := launch(t, w, b, nil)
-	s.askedOn(a)
-	p := newPlay(b)
+	s, a, p := launchAsked(t, w)
 	c := connect(t, s.addrs[0], "/")
 	_ = c.id()
 	p.number("room0", strings.Repeat("x", 40<<10))
@@ -375,10 +372,7 @@ func FuzzJoining(f *testing.F) {
 // needs nobody to tell him.
 func TestMemberThatRecovers(t *testing.T) {
 	w, h := newRecalling()
-	b, a := &testBus{}, &asked{}
-	s := launch(t, w, b, nil)
-	s.askedOn(a)
-	p := newPlay(b)
+	s, a, p := launchAsked(t, w)
 	c := connect(t, s.addrs[0], "/")
 	_ = c.id()
 	member := func(fn func(c *Conn)) { s.on(func() { fn(w.loop.conns.all[0]) }) }
@@ -405,7 +399,7 @@ func TestMemberThatRecovers(t *testing.T) {
 	for _, text := range []string{"ann has come", "before", "a", "b", "joined", "c"} {
 		c.want(text)
 	}
-	if a := <-b.clients[0].answers; a.Reached != 1 { // who gets it with the answer has it too
+	if a := <-s.broker.answers; a.Reached != 1 { // who gets it with the answer has it too
 		t.Errorf("b has reached %d", a.Reached)
 	}
 	s.on(func() {
@@ -432,10 +426,7 @@ func TestPlaceIsKnown(t *testing.T) {
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			w, h := newRecalling()
-			b, a := &testBus{}, &asked{}
-			s := launch(t, w, b, nil)
-			s.askedOn(a)
-			p := newPlay(b)
+			s, a, p := launchAsked(t, w)
 			c := connect(t, s.addrs[0], "/")
 			_ = c.id()
 			s.on(func() { w.loop.conns.all[0].Join("room", JoinOption{}) })
@@ -489,10 +480,7 @@ func TestANewServiceIsAskedAnew(t *testing.T) {
 func TestTheNewestComesLater(t *testing.T) {
 	w, h := newRecalling()
 	w.ChannelRules = append(channel.Rules{{Match: "room1", Mode: channel.Latest}}, w.ChannelRules...)
-	b, a := &testBus{}, &asked{}
-	s := launch(t, w, b, nil)
-	s.askedOn(a)
-	p := newPlay(b)
+	s, a, p := launchAsked(t, w)
 	c := connect(t, s.addrs[0], "/")
 	_ = c.id()
 	join := func(name string) { s.on(func() { w.loop.conns.all[0].Join(name, Last(1)) }) }
