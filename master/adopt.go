@@ -70,10 +70,10 @@ func adopt(ctx context.Context, t *takeover, version string, calm func()) error 
 	return m.govern(ctx, srv, func() error {
 		m.do(func() { a.revive() })
 		m.manage(isReady)
-		a.answer(srv)
 		if err := m.lockData(m.brokerData()); err != nil { // it was free for the moment of the replacement
 			m.log.Error("data_dir", "error", err)
 		}
+		a.answer(srv)
 		m.log.Info("reload done, the master's own code too", "version", version, "was", t.Options.Version,
 			"slots", len(t.Report.Slots), "drained", t.Report.Drained, "stood_still", time.Since(t.Begin).Round(time.Millisecond))
 		m.lookAgain()
