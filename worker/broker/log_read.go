@@ -117,7 +117,7 @@ func (l *sharedLog) forget(s jetstream.Stream, c jetstream.Consumer) {
 // resume compares the stream with what was read of it, and begins anew when
 // that is not there any more.
 func (l *sharedLog) resume(ctx context.Context, s jetstream.Stream) error {
-	epoch, drawn, err := l.epoch(ctx, s, 0)
+	at, err := l.epoch(ctx, s, 0)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (l *sharedLog) resume(ctx context.Context, s jetstream.Stream) error {
 	if err != nil {
 		return err
 	}
-	if l.at.epoch == epoch && l.at.drawn == drawn {
+	if l.at.epoch == at.epoch && l.at.drawn == at.drawn {
 		same, err := l.same(ctx, s, info.State.LastSeq)
 		cut := depth != l.at.depth || info.Config.MaxMsgsPerSubject < int64(l.o.Channel) // perhaps of what was not read
 		if err != nil || same && !cut {
@@ -137,7 +137,7 @@ func (l *sharedLog) resume(ctx context.Context, s jetstream.Stream) error {
 		}
 		if !same {
 			l.log.Error("the shared history begins anew, with a new epoch", "error", errLost, "read", l.at.last, "newest", info.State.LastSeq)
-			if epoch, drawn, err = l.epoch(ctx, s, drawn); err != nil {
+			if at, err = l.epoch(ctx, s, at.drawn); err != nil {
 				return err
 			}
 			if info, err = s.Info(ctx); err != nil {
@@ -145,7 +145,8 @@ func (l *sharedLog) resume(ctx context.Context, s jetstream.Stream) error {
 			}
 		}
 	}
-	return l.begin(ctx, s, reading{epoch: epoch, drawn: drawn, depth: depth, target: info.State.LastSeq}, info)
+	at.depth, at.target = depth, info.State.LastSeq
+	return l.begin(ctx, s, at, info)
 }
 
 // depth returns the sequence of the message that says how many messages the
@@ -183,25 +184,25 @@ func (l *sharedLog) same(ctx context.Context, s jetstream.Stream, last uint64) (
 	return err == nil && m.Time.Equal(l.at.time), err
 }
 
-// epoch returns the epoch and the sequence of its message. It makes one when
+// epoch returns a reading that has come to the epoch's message. It makes one when
 // there is none, or none but the one of sequence old.
-func (l *sharedLog) epoch(ctx context.Context, s jetstream.Stream, old uint64) (history.Epoch, uint64, error) {
+func (l *sharedLog) epoch(ctx context.Context, s jetstream.Stream, old uint64) (reading, error) {
 	for {
 		m, err := s.GetLastMsgForSubject(ctx, l.base+"epoch")
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 			old = 0
 		case err != nil:
-			return 0, 0, err
+			return reading{}, err
 		case m.Sequence != old || old == 0:
 			if e := history.ParseEpoch(string(m.Data)); e != history.Stranger {
-				return e, m.Sequence, nil
+				return reading{epoch: e, drawn: m.Sequence, last: m.Sequence, time: m.Time, loading: true}, nil
 			}
 			old = m.Sequence // somebody has written there
 		}
 		_, err = l.js.Publish(ctx, l.base+"epoch", []byte(history.Draw(rand.Uint64()).String()), jetstream.WithExpectLastSequencePerSubject(old))
 		if err != nil && !wrongLast(err) { // another node was first
-			return 0, 0, err
+			return reading{}, err
 		}
 		old = 0
 	}
@@ -220,10 +221,6 @@ func (l *sharedLog) begin(ctx context.Context, s jetstream.Stream, at reading, i
 		return err
 	}
 	l.at = at
-	l.at.last, l.at.loading = at.drawn, true
-	if m, err := s.GetMsg(ctx, at.drawn); err == nil {
-		l.at.time = m.Time
-	}
 	forgotten = max(forgotten, at.depth)
 	if forgotten <= at.drawn+1 { // nothing of this epoch
 		forgotten = 0

@@ -375,6 +375,13 @@ func TestSharedLogGoesOn(t *testing.T) {
 	}
 }
 
+// noMessages is a stream that answers everything but what is asked for by its sequence.
+type noMessages struct{ jetstream.Stream }
+
+func (noMessages) GetMsg(context.Context, uint64, ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	return nil, errors.New("no leader")
+}
+
 // TestSharedLogLostItsEnd: the stream is there, its epoch too, but the newest
 // message is not.
 func TestSharedLogLostItsEnd(t *testing.T) {
@@ -402,6 +409,13 @@ func TestSharedLogLostItsEnd(t *testing.T) {
 	first := resume()
 	if again := resume(); again != first || begun != 1 || first != f.start.Epoch {
 		t.Errorf("epoch %v, then %v, begun %d times", first, again, begun)
+	}
+	begun, probe.at = 0, reading{}
+	if err := probe.resume(ctx, noMessages{s}); err != nil { // its leader goes just then
+		t.Fatal(err)
+	}
+	if again := resume(); again != first || begun != 1 {
+		t.Errorf("begun while no message could be had: epoch %v, then %v, begun %d times", first, again, begun)
 	}
 	probe.at.last += 1000
 	second := resume()
