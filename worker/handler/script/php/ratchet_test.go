@@ -16,6 +16,14 @@ namespace Ratchet\RFC6455\Messaging { // as of the package that Ratchet brings a
         function __toString() { return $this->data; }
     }
 }
+namespace Ratchet\Wamp { // the same
+    interface WampServerInterface extends \Ratchet\ComponentInterface {}
+    class WampServer extends \Ratchet\Server\EchoServer {
+        private $app;
+        function __construct(WampServerInterface $app) { $this->app = $app; }
+        function onMessage(\Ratchet\ConnectionInterface $c, $m) { $c->send($this->app->onCall($m)); }
+    }
+}
 namespace {
     use Ratchet\ConnectionInterface;
     use Ratchet\RFC6455\Messaging\Frame;
@@ -35,14 +43,19 @@ namespace {
         function onClose(ConnectionInterface $c) { Pushd\publish('x', 'closed ' . Ratchet\VERSION); }
         function onError(ConnectionInterface $c, Exception $e) {}
     }
+    class Calls extends Ratchet\Server\EchoServer implements Ratchet\Wamp\WampServerInterface {
+        function onCall($m) { return "called $m"; }
+    }
     $app = new Ratchet\App('localhost', 8080);
+    $app->route('/calls', new Calls, ['*']);
     $app->route('/room/{room}', new Room, ['*']);
     $app->route('/page/{name}', new Page, ['*']);
     $app->run();
 }`
 
 // TestRatchetRoutes: parameters of a route stand in the query, frames are what they say they
-// are, and a component of HTTP answers requests.
+// are, a component of WAMP is in the WampServer of the program's own Ratchet, and one of HTTP
+// answers requests.
 func TestRatchetRoutes(t *testing.T) {
 	h := serve(t, program(t, ratchetApp), "start")
 	if !slices.Contains(h.welcome.Wants, script.WantRequest) {
@@ -55,6 +68,9 @@ func TestRatchetRoutes(t *testing.T) {
 	h.want("SEND+1 1 bytes")
 	h.message(1, "bye")
 	h.want("END/4005 1 go away")
+	h.openAt(script.Open, 7, "", "websocket://127.0.0.1:8080", "/calls", "GET /calls HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.message(7, "x")
+	h.want("SEND 7 called x")
 	request := func(id uint64, raw string) {
 		h.write(append(script.AppendRequest(nil, id, "192.0.2.1:5", "websocket://127.0.0.1:8080", len(raw)), raw...))
 	}

@@ -44,6 +44,9 @@ namespace Ratchet {
 
         public function route($path, $controller, array $allowedOrigins = [], $httpHost = null)
         {
+            if ($controller instanceof \Ratchet\Wamp\WampServerInterface && \class_exists('Ratchet\Wamp\WampServer')) {
+                $controller = new \Ratchet\Wamp\WampServer($controller);
+            }
             $this->routes[] = new \Pushd\RatchetRoute($path, $controller, $allowedOrigins ? \array_values($allowedOrigins) : [$this->host], $httpHost);
             return $controller;
         }

@@ -215,7 +215,7 @@ namespace Pushd {
             if (!$component instanceof \Ratchet\ComponentInterface) {
                 throw new \InvalidArgumentException((\is_object($component) ? \get_class($component) : 'this') . ' does not implement Ratchet\MessageComponentInterface');
             }
-            foreach (['Ratchet\Wamp\WampServerInterface' => 'WAMP', 'Ratchet\Http\Router' => 'Router: App::route() does it', 'Ratchet\Session\SessionProvider' => 'SessionProvider: the session\'s cookie is in $conn->httpRequest',
+            foreach (['Ratchet\Wamp\WampServerInterface' => 'WAMP outside of a Ratchet\Wamp\WampServer', 'Ratchet\Http\Router' => 'Router: App::route() does it', 'Ratchet\Session\SessionProvider' => 'SessionProvider: the session\'s cookie is in $conn->httpRequest',
                 'Ratchet\Server\FlashPolicy' => 'FlashPolicy'] as $class => $name) {
                 if (\is_a($component, $class)) {
                     throw new \InvalidArgumentException("$name is not supported by pushd: " . \get_class($component));
