@@ -482,13 +482,18 @@ namespace Workerman\Connection {
 
         public function send($data, $raw = false)
         {
-            $codec = $raw ? null : \Pushd\WorkermanProgram::$codec;
-            $data = $codec !== null ? $codec::encode($data, $this) : \Pushd\text($data);
+            $data = $this->encoded($data, $raw);
             if ($data === '') {
                 return null;
             }
             \Pushd\Link::frame(\Pushd\Link::REPLY, 0, "$this->remote\0$this->local\0$data");
             return true;
+        }
+
+        protected function encoded($data, $raw): string
+        {
+            $protocol = $raw ? null : $this->protocol;
+            return $protocol !== null ? (string)$protocol::encode($data, $this) : \Pushd\text($data);
         }
 
         public function close($data = null, $raw = false)

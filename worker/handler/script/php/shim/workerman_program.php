@@ -343,23 +343,7 @@ namespace Pushd {
 
         public function packet(string $remote, string $local, string $data): void
         {
-            if (!$this->w->onMessage) {
-                return;
-            }
-            $c = new UdpConnection($remote, $local);
-            $codec = self::$codec;
-            if ($codec === null) {
-                ($this->w->onMessage)($c, $data);
-                return;
-            }
-            while ($data !== '') { // a datagram may have several packets
-                $n = \method_exists($codec, 'input') ? (int)$codec::input($data, $c) : \strlen($data);
-                if ($n <= 0 || $n > \strlen($data)) {
-                    return;
-                }
-                ($this->w->onMessage)($c, $codec::decode(\substr($data, 0, $n), $c));
-                $data = (string)\substr($data, $n);
-            }
+            Datagrams::take($this->w, new UdpConnection($remote, $local), $data);
         }
 
         public function close(int $id, int $code): void
