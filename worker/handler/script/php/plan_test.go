@@ -55,6 +55,7 @@ $s->run();`,
 $s = new swoole_websocket_server("0.0.0.0", 9501);
 $s->addlistener("127.0.0.1", 9502, SWOOLE_SOCK_UDP);
 $s->on('Message', function ($s, $f) {});
+$s->on('packet', function () {});
 $s->start();`, `[{"count":1,"group":"","listen":["websocket://0.0.0.0:9501","udp://127.0.0.1:9502"],"name":"start","user":""}]`},
 		{"certificates of clients", `
 $w = new Workerman\Worker('websocket://0.0.0.0:443', ['ssl' => ['local_cert' => 'c.pem', 'local_pk' => 'k.pem', 'verify_peer' => true, 'cafile' => 'ca.pem']]);
@@ -182,6 +183,7 @@ fi
 $s = new Swoole\WebSocket\Server("0.0.0.0", 9501);
 $s->set(['log_file' => ini_get('precision') . ini_get('user_agent')]);
 file_put_contents(__DIR__ . '/ini', ini_get('precision') . ini_get('user_agent'));
+$s->on('message', function () {});
 $s->start();`), Shim: shim(t)}
 	var out bytes.Buffer
 	p, err := c.Plan(t.Context(), &out)

@@ -330,3 +330,38 @@ $s->start();`), "start")
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestSwooleEvents: a word of on() that there is not is warned of where it stands, and
+// a server whose clients nobody would hear is refused.
+func TestSwooleEvents(t *testing.T) {
+	const no = "function () {}"
+	for _, row := range []struct{ code, err, out string }{
+		{`$s = new Swoole\WebSocket\Server('0.0.0.0', 1); var_dump($s->on('messsage', F));`, "require onMessage callback: nothing would hear what clients send to 0.0.0.0:1", "unknown event types[messsage], whose function is never called, at FILE:2"},
+		{`$s = new Swoole\WebSocket\Server('0.0.0.0', 1); $s->on('request', F); var_dump($s->on('onMessage', F));`, "require onMessage", "unknown event types[onMessage]"},
+		{`$s = new Swoole\WebSocket\Server('0.0.0.0', 1); $s->on('MesSage', F); var_dump($s->on('FINISH', F));`, "", "bool(true)"},
+		{`$s = new Swoole\Http\Server('0.0.0.0', 1); $s->on('message', F);`, "require onRequest", ""},
+		{`$s = new Swoole\Server('0.0.0.0', 1); $s->on('connect', F);`, "require onReceive", ""},
+		{`$s = new Swoole\Server('0.0.0.0', 1, SWOOLE_BASE, SWOOLE_SOCK_UDP); $s->on('receive', F);`, "require onPacket", ""},
+		{`$s = new Swoole\WebSocket\Server('0.0.0.0', 1); $s->on('message', F); $s->listen('127.0.0.1', 2, SWOOLE_SOCK_UDP);`, "require onPacket callback: nothing would hear what clients send to 127.0.0.1:2", ""},
+		{`$s = new Swoole\WebSocket\Server('0.0.0.0', 1); $s->on('message', F); $s->listen('127.0.0.1', 2, SWOOLE_SOCK_UDP); $s->on('packet', F);`, "", ""},
+		{`$s = new Swoole\Server('0.0.0.0', 1); $s->on('receive', F); $p = $s->listen('127.0.0.1', 2, SWOOLE_SOCK_TCP); $p->set(['open_http_protocol' => true]);`, "require onRequest", ""},
+		{`$s = new Swoole\Server('0.0.0.0', 1); $s->on('receive', F); $p = $s->listen('127.0.0.1', 2, SWOOLE_SOCK_TCP); var_dump($p->on('workerStart', F));`, "", "unknown event types[workerStart] of a port"},
+		{`$s = new Swoole\Server('0.0.0.0', 1); $s->on('receive', F); var_dump($s->on('disconnect', F));`, "", "on('disconnect') is not called: a client"},
+	} {
+		file := program(t, strings.ReplaceAll(row.code, "F)", no+")")+"\n$s->start();")
+		p, out := plan(t, file)
+		got, _ := p["groups"].([]any)[0].(map[string]any)["error"].(string)
+		if (got == "") != (row.err == "") || !strings.Contains(got, row.err) {
+			t.Errorf("%s\nerror is %q, want %q\n%s", row.code, got, row.err, out)
+		}
+		if !strings.Contains(out, strings.ReplaceAll(row.out, "FILE", file)) || strings.Contains(out, "unknown event") != strings.Contains(out, "bool(false)") {
+			t.Errorf("%s\nsays %q, want %q", row.code, out, row.out)
+		}
+	}
+	// a process that begins anew has had no plan
+	h := begin(t, program(t, `$s = new Swoole\Http\Server('0.0.0.0', 1); $s->start();`), "start")
+	if got := h.next(); got != "EOF" {
+		t.Errorf("it serves: %s", got)
+	}
+	h.says("require onRequest callback")
+}

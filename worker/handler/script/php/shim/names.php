@@ -190,6 +190,17 @@ final class Names
         return false;
     }
 
+    /** The frame of a trace that is the program's, and not ours: its file and line. */
+    static function caller(array $trace): array
+    {
+        foreach ($trace as $frame) {
+            if (isset($frame['file']) && \strncmp($frame['file'], __DIR__ . '/', \strlen(__DIR__) + 1) !== 0) {
+                return $frame;
+            }
+        }
+        return ['file' => '', 'line' => 0];
+    }
+
     /** Workerman 3 and 4 look for classes beside the files that make their Workers. */
     static function root(string $file): void
     {
@@ -248,11 +259,9 @@ final class Refused extends \Error
     public function __construct(string $text)
     {
         parent::__construct($text);
-        foreach ($this->getTrace() as $frame) {
-            if (isset($frame['file']) && \strncmp($frame['file'], __DIR__ . '/', \strlen(__DIR__) + 1) !== 0) {
-                [$this->file, $this->line] = [$frame['file'], $frame['line']];
-                break;
-            }
+        $at = Names::caller($this->getTrace());
+        if ($at['file'] !== '') {
+            [$this->file, $this->line] = [$at['file'], $at['line']];
         }
     }
 }

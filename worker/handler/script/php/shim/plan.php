@@ -53,12 +53,8 @@ final class Plan
     /** The program would open a socket of its own. */
     static function opens(string $call): void
     {
-        foreach (\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS) as $frame) {
-            if (isset($frame['file']) && \strncmp($frame['file'], __DIR__ . '/', \strlen(__DIR__) + 1) !== 0) {
-                break;
-            }
-        }
-        self::say(['opens' => $call, 'at' => ($frame['file'] ?? '') . ':' . ($frame['line'] ?? 0)]);
+        $at = Names::caller(\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS));
+        self::say(['opens' => $call, 'at' => "$at[file]:$at[line]"]);
     }
 
     /** Says the plan, and ends the run. */
@@ -106,6 +102,10 @@ final class Plan
         self::compare($groups);
         foreach ($groups as $i => $group) {
             if ($group['name'] === (Link::$config['worker'] ?? '')) {
+                if (($group['error'] ?? '') !== '') { // it was changed after its plan
+                    \Pushd\say('pushd: ' . ($_SERVER['SCRIPT_FILENAME'] ?? '') . ": $group[error]\n");
+                    exit(1);
+                }
                 Program::serve($make($i, (int)(Link::$config['slot'] ?? 0)));
             }
         }

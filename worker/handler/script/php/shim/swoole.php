@@ -290,6 +290,9 @@ namespace Swoole {
             if (!\is_callable($f)) {
                 throw new \TypeError("on(\"$event\") needs something that can be called");
             }
+            if (!\Pushd\SwooleEvents::knows($event, !$this->ports)) {
+                return false;
+            }
             $this->pushdOn[\strtolower($event)] = $f;
             return true;
         }

@@ -28,9 +28,6 @@ namespace Pushd {
         /** Codes of ends that are pushd's, and not the client's. */
         const OURS = [1008, 1009, 1011, 1012, 1013];
 
-        /** What on() may have and is not called. */
-        const UNCALLED = ['managerstop', 'workererror', 'workerexit', 'pipemessage', 'beforeshutdown', 'beforereload', 'afterreload'];
-
         /** The server and its further ports, in the order in which the program has made them. */
         public static $all = [];
 
@@ -48,6 +45,7 @@ namespace Pushd {
             $error = '';
             foreach ($ports as $p) {
                 $p->pushdSpeaks = self::spoken($p, $p === $server);
+                $error = $error ?: SwooleEvents::missing($p, $server);
                 $secure = $p->pushdSpeaks !== 'udp' && $p->type & \SWOOLE_SSL;
                 if ($secure && !$tls) {
                     $s = $p->setting + $server->setting;
@@ -70,9 +68,7 @@ namespace Pushd {
             }
             foreach ($ports as $p) {
                 self::warn($p->setting, (bool)$tls, $p->pushdSpeaks === 'tcp');
-                foreach (\array_intersect(self::UNCALLED, \array_keys($p->pushdOn)) as $event) {
-                    self::once("on $event", "on('$event') is not called: the processes are pushd's");
-                }
+                SwooleEvents::warn($p);
             }
             $s = $server->setting;
             $more = ['stdout' => (string)($s['log_file'] ?? ''), 'pidFile' => (string)($s['pid_file'] ?? ''), 'daemonize' => !empty($s['daemonize'])];
