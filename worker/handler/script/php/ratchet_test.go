@@ -87,3 +87,63 @@ func TestRatchetRoutes(t *testing.T) {
 	h.openAt(script.Handshake, 6, "", "websocket://127.0.0.1:8080", "/page/x", "GET /page/x HTTP/1.1\r\nHost: x\r\n\r\n")
 	h.want("ACCEPT/400 6 there is no WebSocket here")
 }
+
+// TestRatchetHeads: what a client's handshake said is known after a reload and after an
+// `exit`, to all code that may ask for it, and is not carried where none does.
+func TestRatchetHeads(t *testing.T) {
+	const whole, bare = "GET /a HTTP/1.1\r\nHost: x.test\r\nAuthorization: Bearer abc\r\n\r\n", "GET /a HTTP/1.1\r\n\r\n"
+	const what = "SEND 1 Bearer abc at x.test"
+	for _, x := range []struct {
+		name, ask string
+		asks      bool // before the process is replaced
+		exits     bool
+		want      string
+	}{
+		{name: "reload", ask: `$c->httpRequest->getHeaderLine('Authorization') . ' at ' . $c->httpRequest->getUri()->getHost()`, want: what},
+		{name: "exit", ask: `$c->httpRequest->getHeaderLine('Authorization') . ' at ' . $c->httpRequest->getUri()->getHost()`, exits: true, want: what},
+		{name: "of Ratchet 0.3", ask: `$c->WebSocket->request->getHeader('Authorization') . ' at ' . $c->WebSocket->request->getHost()`, want: what},
+		{name: "in a file that is loaded later", ask: `eval('return $c->http' . 'Request->getHeaderLine("Authorization") . " at x.test";')`, asks: true, want: what},
+		{name: "nobody asks", ask: `'nothing'`, want: "SEND 1 nothing"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			file := program(t, `
+class Room extends Ratchet\Server\EchoServer {
+    function onMessage(Ratchet\ConnectionInterface $c, $m) { $m === 'exit' ? exit : $c->send(`+x.ask+`); }
+}
+$app = new Ratchet\App('localhost', 8080);
+$app->route('/a', new Ratchet\Server\EchoServer, ['*'], 'y.test');
+$app->route('/a', new Room, ['*'], 'x.test');
+$app->run();`)
+			h := serve(t, file, "start")
+			if !slices.Contains(h.welcome.Wants, script.WantHead) {
+				t.Errorf("wants %q: the Host says which route it is", h.welcome.Wants)
+			}
+			h.openAt(script.Open, 1, "", "websocket://127.0.0.1:8080", "/a", whole)
+			if x.asks {
+				h.message(1, "x")
+				h.want(x.want)
+			}
+			for range 2 { // the second time nobody has asked in between
+				if x.exits {
+					h.openAt(script.Open, 2, "", "websocket://127.0.0.1:8080", "/a", whole)
+					h.message(2, "exit")
+				}
+				_, carried := h.stop(script.Successor)
+				if x.want != what {
+					if carried != nil {
+						t.Errorf("carried: %q", carried)
+					}
+					return
+				}
+				_, data, err := script.ParseCarry(carried)
+				must(t, err)
+				h = serve(t, file, "start")
+				h.write(script.AppendCarry(nil, script.Carried, nil, data))
+				h.openAt(script.Resume, 1, "", "websocket://127.0.0.1:8080", "/a", bare)
+			}
+			h.message(1, "x")
+			h.want(x.want)
+		})
+	}
+}

@@ -4,7 +4,8 @@ namespace Pushd;
 /**
  * Carry takes what refers to connections to the process that comes next: arrays,
  * SplObjectStorages and objects that contain some, of all Places; connections as their
- * numbers. With them go Tables and the like, and what has come of packets.
+ * numbers. With them go Tables and the like, what has come of packets, and heads of
+ * handshakes.
  * Nothing else goes, so that new code keeps its new values; what callbacks have changed
  * beside it is named (Plain).
  */
@@ -46,11 +47,12 @@ final class Carry
         }
         $stay = $follows ? Plain::changed($roots, $out) : [];
         $paused = Packets::paused();
-        if ($out || $shared || $rest || $paused) {
+        $heads = Heads::give();
+        if ($out || $shared || $rest || $paused || $heads) {
             $ids = \array_keys(self::$conns + $rest + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []));
-            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest]));
+            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest, $heads]));
         }
-        $values = $_ = null;
+        $values = $_ = $heads = null;
         self::drop($roots, $out);
         Packets::given($rest);
         $out = $rest = null;
@@ -137,7 +139,8 @@ final class Carry
         $n = \unpack('V', $data)[1];
         self::$there = $n ? \array_fill_keys(\unpack("P$n", $data, 4), true) : [];
         self::$conns = [];
-        [$text, $sessions, $shared, $rest] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => [], 3 => []];
+        [$text, $sessions, $shared, $rest, $heads] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => [], 3 => [], 4 => []];
+        Heads::receive($heads);
         Shared::take($shared);
         foreach ($sessions as $id => $session) { // of those that are there pushd tells again
             Conns::restore($id, $session);

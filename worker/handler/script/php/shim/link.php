@@ -494,7 +494,7 @@ final class Link
     {
         Conns::restore($id, \substr($data, 0, $session));
         Props::put($id);
-        Conns::$open[$id] = $session ? \substr($data, $session) : $data;
+        Conns::$open[$id] = Heads::put($id, $session ? \substr($data, $session) : $data);
     }
 
     /** Asks pushd to do what an object of its HTTP API says; with $wait the answer is the API's. */

@@ -63,10 +63,12 @@ namespace Pushd {
                 case 'remoteAddress':
                     return RatchetProgram::ip($this->told(0));
                 case 'httpRequest':
+                    Heads::$asked = true;
                     return PsrRequest::of(RatchetProgram::asked($this->told(1), $this->told(2), $this->told(3)));
                 case 'httpHeadersReceived':
                     return true;
                 case 'WebSocket': // Ratchet 0.3's
+                    Heads::$asked = true;
                     require_once __DIR__ . '/ratchet_old.php';
                     return (object)['request' => new OldRequest(RatchetProgram::asked($this->told(1), $this->told(2), $this->told(3))), 'established' => true];
             }
@@ -287,9 +289,14 @@ namespace Pushd {
             if ($this->asks) {
                 $wants[] = 'handshake';
             }
+            Heads::$asked = self::mentions('httpRequest', '->WebSocket');
+            if (Heads::$asked) { // of those who come back after a kill -9 pushd has some of them still
+                $wants[] = 'head';
+            }
             foreach ($this->servers as $s) {
                 foreach ($s->routes as $r) {
                     $r->isHttp() && $wants[] = 'request';
+                    (string)$r->host !== '' && $wants[] = 'head'; // which says of what route a connection is
                 }
             }
             return \array_values(\array_unique($wants));
