@@ -70,3 +70,40 @@ Worker::runAll();`), "start")
 		t.Errorf("%q\n%s", got, h.log)
 	}
 }
+
+// TestOursBeforeVendors: what is pushd's is not asked of a loader of the program, whether that
+// puts itself first, as composer's, or last, as Workerman's own; so timers of Workerman 3, whose
+// class sets an alarm, run.
+func TestOursBeforeVendors(t *testing.T) {
+	for name, first := range map[string]string{"first": "true", "last": "false"} {
+		t.Run(name, func(t *testing.T) {
+			h := serve(t, program(t, fmt.Sprintf(`
+spl_autoload_register(function ($class) {
+    $at = (int)strrpos($class, '\\');
+    eval(($at ? 'namespace ' . substr($class, 0, $at) . '; ' : '') . 'class ' . ltrim(substr($class, $at), '\\') . ' {
+        static function add() { \pcntl_alarm(1); }
+    }');
+}, true, %s);
+use Workerman\Worker;
+use Workerman\Lib\Timer;
+$w = new Worker('tcp://0.0.0.0:2346');
+$w->onWorkerStart = function () {
+    $names = ['Workerman\Worker', 'Workerman\Timer', 'Workerman\Connection\TcpConnection', 'Workerman\Connection\AsyncTcpConnection', 'Workerman\Connection\UdpConnection', 'Workerman\Connection\AsyncUdpConnection',
+        'React\EventLoop\Factory', 'React\EventLoop\Loop', 'React\EventLoop\StreamSelectLoop', 'React\Socket\Server', 'React\Socket\SocketServer', 'React\Socket\TcpServer', 'React\Socket\SecureServer',
+        'Ratchet\App', 'Ratchet\Server\IoServer', 'Swoole\Http\Server', 'OpenSwoole\Http\Server', 'OpenSwoole\Table'];
+    foreach (Pushd\Names::OLD as $old => $class) {
+        if (class_exists($class, false)) {
+            $names[] = $old;
+        }
+    }
+    $theirs = array_filter($names, function ($name) { return strpos((new ReflectionClass($name))->getFileName(), 'eval') !== false; });
+    Timer::add(0.001, function () use ($names, $theirs) { Pushd\publish('x', implode(' ', $theirs) ?: 'all ours'); }, [], false);
+};
+$w->onMessage = function () {};
+Worker::runAll();`, first)), "start")
+			if got := h.next(); got != "PUBLISH 0 x all ours" {
+				t.Errorf("%q\n%s", got, h.log)
+			}
+		})
+	}
+}

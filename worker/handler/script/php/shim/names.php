@@ -5,6 +5,7 @@ namespace Pushd;
 
 final class Names
 {
+    /** Ours whatever the program brings along. */
     const OLD = [
         'workerman\lib\timer' => 'Workerman\Timer',
         'swoole_websocket_server' => 'Swoole\WebSocket\Server', 'swoole_server' => 'Swoole\Server', 'swoole_table' => 'Swoole\Table', 'swoole_atomic' => 'Swoole\Atomic', 'swoole_timer' => 'Swoole\Timer', 'swoole_http_server' => 'Swoole\Http\Server', 'swoole_http_response' => 'Swoole\Http\Response',
@@ -31,9 +32,6 @@ final class Names
         'channel\server' => 'Pushd\publish reaches all processes without it', 'channel\client' => 'Pushd\publish reaches all processes without it',
     ];
 
-    /** Ours also where the program brings React along: there is one loop. */
-    const REACT = ['pushd\reactloop' => 1, 'react\eventloop\factory' => 1, 'react\eventloop\loop' => 1, 'react\eventloop\streamselectloop' => 1,
-        'react\socket\server' => 1, 'react\socket\socketserver' => 1, 'react\socket\tcpserver' => 1, 'react\socket\secureserver' => 1];
     /** How PHP says that something of a library is not there => what there is. */
     const HINTS = [
         '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\Server~i' => 'bytes of TCP are on("connect") and on("receive") of Swoole\Server',
@@ -78,8 +76,6 @@ final class Names
         }
         if (\strncasecmp($class, 'Workerman\Protocols\\', 20) === 0) {
             self::vendor($class);
-        } elseif (isset(self::REACT[\strtolower($class)])) {
-            require_once __DIR__ . '/react.php';
         } elseif (\preg_match('~^Swoole\\\\(Coroutine|Runtime)\b~i', $class)) {
             if (\strcasecmp($class, 'Swoole\Coroutine\Redis') === 0 && \class_exists('Redis')) {
                 Program::once('redis', 'Swoole\Coroutine\Redis is the Redis of PHP here: its calls hold up the process');
@@ -112,11 +108,18 @@ final class Names
         }
         self::$swoole = true;
         require_once __DIR__ . '/swoole_short.php';
+        self::aliases(true);
+    }
+
+    /** Old names as names of ours: what is there before the program runs no loader of its own is asked for, as composer's, which puts itself before ours. */
+    static function aliases(bool $loads): void
+    {
         foreach (self::OLD as $old => $class) {
-            if (\strncmp($class, 'Swoole\\', 7) === 0) {
-                foreach ([$old, "Open$class"] as $name) {
-                    \class_exists($name, false) || \class_alias($class, $name);
-                }
+            if (!$loads && !\class_exists($class, false)) {
+                continue;
+            }
+            foreach (\strncmp($class, 'Swoole\\', 7) === 0 ? [$old, "Open$class"] : [$old] as $name) {
+                \class_exists($name, false) || \class_alias($class, $name);
             }
         }
     }
@@ -229,8 +232,6 @@ final class Names
             }
             if (\strncasecmp($class, 'Ratchet\RFC6455\Messaging\\', 26) === 0) {
                 require_once __DIR__ . '/ratchet_messages.php';
-            } elseif (\strncasecmp($class, 'React\EventLoop\\', 16) === 0) {
-                require_once __DIR__ . '/react.php';
             } elseif ($key === 'swoole\constant' || $key === 'swoole\process') {
                 require_once __DIR__ . '/swoole_' . \substr($key, 7) . '.php';
             } else {

@@ -1,19 +1,15 @@
 <?php
 // React's loop on the loop of this process, for Ratchet's programs that make one
-// themselves. Its interfaces are the program's own where it brings React along.
+// themselves. It is ours also where the program brings React along: there is one loop.
 
 namespace React\EventLoop {
 
-    if (!\Pushd\Names::theirs('React\EventLoop\TimerInterface')) {
-        interface TimerInterface
-        {
-        }
+    interface TimerInterface
+    {
     }
 
-    if (!\Pushd\Names::theirs('React\EventLoop\LoopInterface')) {
-        interface LoopInterface
-        {
-        }
+    interface LoopInterface
+    {
     }
 }
 
