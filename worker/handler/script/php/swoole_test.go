@@ -365,3 +365,42 @@ func TestSwooleEvents(t *testing.T) {
 	}
 	h.says("require onRequest callback")
 }
+
+// TestAddresses: a client's address is without brackets, and without a port where none
+// is known.
+func TestAddresses(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\Server('0.0.0.0', 9601);
+$s->set(['open_http_protocol' => true]);
+$s->on('request', function ($q, $r) use ($s) {
+    $i = $s->getClientInfo($q->fd);
+    $r->end("$i[remote_ip] $i[remote_port] $i[server_port] {$q->server['remote_addr']} {$q->server['remote_port']} {$q->server['server_addr']} {$q->server['server_port']}");
+});
+$s->listen('::', 9602, SWOOLE_SOCK_UDP6);
+$s->on('packet', function ($s, $data, $from) { $s->sendto($from['address'], $from['port'], "$from[address] $from[port] $from[server_port]"); });
+$s->start();`), "start")
+	for _, x := range []struct{ remote, local, want string }{
+		{"192.0.2.1:7", "websocket://0.0.0.0:9601", "192.0.2.1 7 9601 192.0.2.1 7 0.0.0.0 9601"},
+		{"[2001:db8::1]:7", "websocket://[::]:9601", "2001:db8::1 7 9601 2001:db8::1 7 :: 9601"},
+		{"2001:db8::1", "websocket+tls://[::]:9601", "2001:db8::1 0 9601 2001:db8::1 0 :: 9601"}, // by a proxy
+		{"192.0.2.1", "websocket://0.0.0.0:9601", "192.0.2.1 0 9601 192.0.2.1 0 0.0.0.0 9601"},
+	} {
+		const raw = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+		h.write(append(script.AppendRequest(nil, 5, x.remote, x.local, len(raw)), raw...))
+		if got := strings.Join(h.done(), ","); !strings.HasSuffix(got, "\r\n\r\n"+x.want) {
+			t.Errorf("%s at %s: got %q, want %q\n%s", x.remote, x.local, got, x.want, h.log)
+		}
+	}
+	h.write(script.AppendPacket(nil, script.Packet, "[2001:db8::1]:99", "udp://[::]:9602", []byte("hi")))
+	h.want("REPLY 0 [2001:db8::1]:99 udp://[::]:9602 2001:db8::1 99 9602")
+
+	h = serve(t, program(t, chatRatchet+`Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Chat)), 8080)->run();`), "start")
+	for id, remote := range []string{"[2001:db8::1]:7", "2001:db8::1", "192.0.2.1", ""} {
+		h.write(script.AppendOpen(nil, script.Open, uint64(id+1), script.Opening{Remote: remote, Local: "websocket://0.0.0.0:8080", Target: "/chat?token=t1", Head: []byte(head)}))
+		h.message(uint64(id+1), "who")
+		ip, _, _ := strings.Cut(strings.TrimPrefix(remote, "["), "]")
+		if got, want := h.done()[0], fmt.Sprintf("SEND %d %s token=t1 http://example.org", id+1, ip); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -26,6 +26,16 @@ abstract class Program
         return (int)(\explode(' ', \ltrim((string)\strrchr($stat, ')'), ') '))[1] ?? 0);
     }
 
+    /** The address and the port of "host:port", "[host]:port" and "scheme://host:port"; where none is said, as behind a proxy or at a unix socket, it is 0. */
+    static function split(string $address): array
+    {
+        $address = (string)\preg_replace('~^\w[\w+]*://~', '', $address);
+        if (\preg_match('~^(?:\[(.*)\]|([^:/]*)):(\d+)$~', $address, $m)) {
+            return [$m[1] . $m[2], (int)$m[3]];
+        }
+        return [$address, 0];
+    }
+
     /** Callbacks that a program does before its first event. */
     abstract function start(): void;
     /** What pushd has to tell beside messages: see READY. */

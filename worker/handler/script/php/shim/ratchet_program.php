@@ -275,8 +275,7 @@ namespace Pushd {
 
         static function ip(string $remote): string
         {
-            $end = \strrpos($remote, ':');
-            return $end === false ? $remote : \trim(\substr($remote, 0, $end), '[]');
+            return self::split($remote)[0];
         }
 
         public function start(): void

@@ -348,7 +348,7 @@ namespace Swoole {
 
         public function sendTo($ip, $port, $data, $socket = -1)
         {
-            return \Pushd\SwooleProgram::reply("$ip:$port", $data);
+            return \Pushd\SwooleProgram::reply((\strpos($ip, ':') !== false ? "[" . \trim($ip, "[]") . "]" : $ip) . ":$port", $data);
         }
 
         public function sendwait($fd, $data)
@@ -444,11 +444,11 @@ namespace Swoole {
             }
             [$remote, $local] = $asks ? [$asks[1], $asks[2]] : [Conns::told((int)$fd, 0), Conns::told((int)$fd, 1)];
             $port = \Pushd\SwooleProgram::port($local);
-            $end = (int)\strrpos($remote, ':');
+            [$ip, $remotePort] = \Pushd\SwooleProgram::split($remote);
             $uid = !$asks && Conns::has((int)$fd) ? Conns::vars((int)$fd)[self::UID] ?? null : null;
             return ($uid !== null ? ['uid' => $uid] : []) + ($port->pushdSpeaks === 'websocket' ? ['websocket_status' => $asks ? 0 : \WEBSOCKET_STATUS_ACTIVE] : [])
-                + ['server_port' => (int)\substr((string)\strrchr($local, ':'), 1), 'socket_type' => $port->type & ~\SWOOLE_SSL,
-                    'remote_port' => (int)\substr($remote, $end + 1), 'remote_ip' => $end ? \substr($remote, 0, $end) : $remote, 'reactor_id' => 0, 'close_errno' => 0];
+                + ['server_port' => \Pushd\SwooleProgram::split($local)[1], 'socket_type' => $port->type & ~\SWOOLE_SSL,
+                    'remote_port' => $remotePort, 'remote_ip' => $ip, 'reactor_id' => 0, 'close_errno' => 0];
         }
 
         public function connection_info($fd, $extra = -1)

@@ -17,12 +17,11 @@ namespace Swoole\Http {
                 $r->header[$name] = \implode(', ', $values);
             }
             $uri = $ours->getUri();
-            $end = (int)\strrpos($remote, ':');
-            $here = (string)\preg_replace('~^\w[\w+]*://~', '', $local);
-            $at = (int)\strrpos($here, ':');
+            [$ip, $port] = \Pushd\SwooleProgram::split($remote);
+            [$here, $at] = \Pushd\SwooleProgram::split($local);
             $r->server = ['request_method' => $ours->getMethod(), 'request_uri' => $uri->getPath(), 'path_info' => \urldecode($uri->getPath()), 'request_time' => \time(),
-                'request_time_float' => \microtime(true), 'master_time' => \time(), 'server_port' => (int)\substr($here, $at + 1), 'server_addr' => \trim(\substr($here, 0, $at), '[]'),
-                'remote_addr' => $end ? \substr($remote, 0, $end) : $remote, 'remote_port' => (int)\substr($remote, $end + 1), 'server_protocol' => 'HTTP/1.1'];
+                'request_time_float' => \microtime(true), 'master_time' => \time(), 'server_port' => $at, 'server_addr' => $here,
+                'remote_addr' => $ip, 'remote_port' => $port, 'server_protocol' => 'HTTP/1.1'];
             if ($uri->getQuery() !== '') {
                 $r->server['query_string'] = $uri->getQuery();
                 \parse_str($uri->getQuery(), $r->get);

@@ -296,9 +296,9 @@ namespace Pushd {
         public function packet(string $remote, string $local, string $data): void
         {
             self::$lastPacket = $local;
-            $end = (int)\strrpos($remote, ':');
-            $this->callOf(self::port($local), 'packet', $data, ['address' => \substr($remote, 0, $end), 'port' => (int)\substr($remote, $end + 1),
-                'server_port' => (int)\substr((string)\strrchr($local, ':'), 1), 'server_socket' => 0, 'dispatch_time' => \microtime(true)]);
+            [$ip, $port] = self::split($remote);
+            $this->callOf(self::port($local), 'packet', $data, ['address' => $ip, 'port' => $port,
+                'server_port' => self::split($local)[1], 'server_socket' => 0, 'dispatch_time' => \microtime(true)]);
         }
 
         static function reply(string $remote, string $data): bool
