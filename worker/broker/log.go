@@ -109,6 +109,7 @@ var (
 	errLost        = errors.New("messages that were read are not in the stream any more")
 	errRenewed     = errors.New("the stream has begun anew")
 	errSkipped     = errors.New("a message was skipped")
+	errBehind      = errors.New("the server that reads the stream here lacks what the others have")
 	errGone        = errors.New("messages were gone before they were read here")
 )
 

@@ -2,20 +2,40 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/pushd/pushd/worker"
 )
 
-// hole looks whether the message at an offset is the one after the last that was
-// read. Sequence numbers of a stream have no holes but of what has gone from it. With
-// true it is to be looked at how far the stream is, before the message is taken in: what
-// those of a hole went for, later ones of their channels, is no later than that.
+// jumps reports whether the message at an offset is not the one after the last that was
+// read. Sequence numbers of a stream have no holes but of what has gone from it.
+func (r *reading) jumps(offset uint64) bool { return offset > max(r.last, r.clear)+1 }
+
+// hole notes what jumps says. With true it is to be looked at how far the stream is, before
+// the message is taken in: what those of a hole went for, later ones of their channels, is
+// no later than that.
 func (r *reading) hole(offset uint64) bool {
-	found := offset > max(r.last, r.clear)+1
+	found := r.jumps(offset)
 	r.gone = r.gone || found && r.loading
 	return found && offset > r.target
+}
+
+// gone fails if the stream has messages after the last that was read and before an offset.
+// A consumer, which does not give them, is of one server: when that was away, or has lost
+// its disk, it lacks for a while what the others have, and that has not gone.
+func (l *sharedLog) gone(s jetstream.Stream, before uint64) error {
+	ctx, cancel := context.WithTimeout(l.ctx, logRequire)
+	defer cancel()
+	m, err := s.GetMsg(ctx, max(l.at.last, l.at.clear)+1, jetstream.WithGetMsgSubject(l.base+">")) // the first from there, by the leader
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil
+	case err == nil && m.Sequence < before:
+		return errBehind
+	}
+	return err
 }
 
 // doubtful reports that the target has been reached with holes before it: the later ones

@@ -28,7 +28,7 @@ func (l *sharedLog) follow() {
 		}
 		wait, refused := pause, l.refusal()
 		switch {
-		case errors.Is(err, errSkipped), errors.Is(err, errRenewed), errors.Is(err, jetstream.ErrMsgIteratorClosed):
+		case errors.Is(err, errSkipped), errors.Is(err, errBehind), errors.Is(err, errRenewed), errors.Is(err, jetstream.ErrMsgIteratorClosed):
 			l.log.Info("the shared history is read again", "error", err, "next", l.at.last+1)
 		case refused != nil:
 			l.setAway(byReading, refused.Error())
@@ -75,16 +75,21 @@ func (l *sharedLog) read() error {
 	l.at.moved = false
 	l.behind.Store(c.CachedInfo().NumPending)
 	if c.CachedInfo().NumPending == 0 {
-		if s.CachedInfo().State.LastSeq > max(l.at.last, l.at.clear) && !l.at.loading { // all that was not read has gone
-			if err := l.lost(s); err != nil {
+		if last := s.CachedInfo().State.LastSeq; last > max(l.at.last, l.at.clear) { // all that was not read has gone
+			if err := l.gone(s, last+1); err != nil {
 				return err
+			}
+			if !l.at.loading {
+				if err := l.lost(s); err != nil {
+					return err
+				}
 			}
 		}
 		l.live()
 	}
 	l.setAway(byReading, "")
 	for n := uint64(1); ; n++ {
-		m, err := l.await(it)
+		m, err := l.await(s, it)
 		if err != nil {
 			return err
 		}
@@ -96,11 +101,14 @@ func (l *sharedLog) read() error {
 
 // await waits for the next message. When nothing comes any more of what is to be loaded,
 // it has gone.
-func (l *sharedLog) await(it jetstream.MessagesContext) (jetstream.Msg, error) {
+func (l *sharedLog) await(s jetstream.Stream, it jetstream.MessagesContext) (jetstream.Msg, error) {
 	if l.at.loading {
 		m, err := it.Next(jetstream.NextMaxWait(4 * logBeat)) // of a server that is silent there is an error before
 		if !errors.Is(err, nats.ErrTimeout) {
 			return m, err
+		}
+		if err := l.gone(s, l.at.target+1); err != nil {
+			return nil, err
 		}
 		l.live()
 	}
@@ -272,6 +280,11 @@ func (l *sharedLog) next(s jetstream.Stream, m jetstream.Msg, n uint64) error {
 	}
 	if md.Sequence.Consumer != n || md.Sequence.Stream <= l.at.last {
 		return errSkipped
+	}
+	if l.at.jumps(md.Sequence.Stream) && (n == 1 || !l.at.loading) {
+		if err := l.gone(s, md.Sequence.Stream); err != nil {
+			return err
+		}
 	}
 	if l.at.hole(md.Sequence.Stream) {
 		if err := l.lost(s); err != nil {

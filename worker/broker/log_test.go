@@ -429,6 +429,93 @@ func TestSharedLogLostItsEnd(t *testing.T) {
 	f.until("the third epoch", func() bool { return f.start.Epoch == probe.at.epoch && f.live })
 }
 
+// lagging is JetStream of several servers, the first consumer of which is made on one that
+// has come less far: it gives what is skip messages later than what was asked for, if at all.
+type lagging struct {
+	jetstream.JetStream
+	skip uint64
+}
+
+func (j *lagging) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := j.JetStream.Stream(ctx, name)
+	return laggingStream{s, j}, err
+}
+
+type laggingStream struct {
+	jetstream.Stream
+	j *lagging
+}
+
+func (s laggingStream) CreateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	c.OptStartSeq += s.j.skip
+	s.j.skip = 0
+	return s.Stream.CreateConsumer(ctx, c)
+}
+
+// TestAServerThatLacksMessages: what it does not give has not gone.
+func TestAServerThatLacksMessages(t *testing.T) {
+	ns := jetStream(t, t.TempDir(), server.RANDOM_PORT)
+	f := follow(t, ns.ClientURL(), "a")
+	f.isLive()
+	for _, text := range []string{"one", "two", "three"} {
+		f.must("room", text, nil)
+	}
+	f.has("room one", "room two", "room three")
+	l := f.SharedLog.(*sharedLog)
+	for what, row := range map[string]struct {
+		skip uint64
+		read int // messages that were read before
+	}{
+		"all, at the beginning": {100, 0}, "some, at the beginning": {2, 0}, "all, later": {100, 1}, "some, later": {1, 1},
+	} {
+		t.Run(what, func(t *testing.T) {
+			var mu sync.Mutex
+			var seen []string
+			note := func(text string) { mu.Lock(); seen = append(seen, text); mu.Unlock() }
+			ctx, cancel := context.WithCancel(t.Context())
+			js := &lagging{JetStream: l.js}
+			probe := &sharedLog{c: l.c, log: quiet(), js: js, name: l.name, base: l.base, post: func(fn func()) { fn() }, ctx: ctx, done: make(chan struct{}), o: worker.SharedLogOptions{
+				Replicas: replicas, Channel: depth,
+				Begin: func(worker.LogStart) {},
+				Lost:  func(worker.LogStart) { note("lost") },
+				Entry: func(e *worker.LogEntry) { note(string(e.Data)) },
+				Live:  func() { note("live") },
+				Away:  func(string) {},
+			}}
+			probe.lanes = lanes{limit: 1, of: map[string]*lane{}}
+			want := []string{"one", "two", "three", "live"}
+			if row.read > 0 {
+				s, err := js.Stream(ctx, l.name)
+				if err == nil {
+					err = probe.resume(ctx, s)
+				}
+				var m *jetstream.RawStreamMsg
+				if err == nil {
+					m, err = s.GetMsg(ctx, f.start.Last+uint64(row.read))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				probe.at.last, probe.at.time, probe.at.loading = m.Sequence, m.Time, false
+				want = want[row.read:3]
+			}
+			js.skip = row.skip
+			go probe.follow()
+			defer func() { cancel(); <-probe.done }()
+			testkit.Eventually(t, fmt.Sprint(want), func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return len(seen) >= len(want) || !slices.Equal(seen, want[:len(seen)])
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.Equal(seen, want) {
+				t.Errorf("%q, want %q", seen, want)
+			}
+		})
+	}
+}
+
 func TestNoJetStream(t *testing.T) {
 	c, err := NewClient(Options{ID: "api", Node: "a", URL: cluster(t), Logger: quiet()})
 	if err == nil {
