@@ -74,12 +74,18 @@ namespace Workerman\Connection {
             }
             if ($this->transport === 'ssl') {
                 \stream_context_set_option($this->socket, ['ssl' => ($this->contextOption['ssl'] ?? []) + ['peer_name' => $this->remoteHost]]);
-                \stream_set_blocking($this->socket, true);
-                if (!@\stream_socket_enable_crypto($this->socket, true, \STREAM_CRYPTO_METHOD_TLS_CLIENT)) {
-                    $this->failed('TLS handshake with ' . $this->remote . ' failed');
-                    return;
-                }
+                $this->handshake = new \Pushd\Handshake($this->socket, \Pushd\Handshake::CLIENT, function (?string $wrong) {
+                    $this->handshake = null;
+                    $wrong === null ? $this->connected() : $this->failed("TLS handshake with $this->remote failed: $wrong");
+                });
+                $this->handshake->go();
+                return;
             }
+            $this->connected();
+        }
+
+        private function connected(): void
+        {
             $this->status = self::STATUS_ESTABLISHED;
             $this->attach($this->socket);
             if ($this->protocol !== null && \method_exists($this->protocol, 'onConnect')) {
@@ -108,6 +114,7 @@ namespace Workerman\Connection {
         public function reconnect($after = 0)
         {
             $this->cancelReconnect();
+            $this->calm();
             $this->status = self::STATUS_INITIAL;
             $this->in = $this->out = '';
             $this->context = new \stdClass();

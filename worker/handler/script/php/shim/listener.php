@@ -11,8 +11,17 @@ namespace Pushd {
             [$scheme, $address] = \explode('://', $name, 2) + [1 => ''];
             $scheme = \strtolower($scheme);
             $this->worker = $worker;
-            $this->udp = $scheme === 'udp' || $worker->transport === 'udp';
-            if (!\in_array($scheme, ['tcp', 'udp', 'unix', 'ssl'], true)) {
+            if (!isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$worker->transport])) {
+                throw new \RuntimeException("$name: there is no transport '$worker->transport'");
+            }
+            if ($worker->transport === 'tcp' && isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$scheme])) {
+                $worker->transport = $scheme;
+            }
+            if ($worker->transport === 'ssl') {
+                self::checkTLS($name, $context['ssl'] ?? []);
+            }
+            $this->udp = $worker->transport === 'udp';
+            if (!isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$scheme])) {
                 $class = \ucfirst($scheme);
                 $worker->protocol = \class_exists("Protocols\\$class") ? "Protocols\\$class" : "Workerman\\Protocols\\$class";
                 if (!\class_exists($worker->protocol)) {
@@ -21,7 +30,7 @@ namespace Pushd {
             }
             $context['socket'] = ['so_reuseport' => 1, 'backlog' => 1024] + ($context['socket'] ?? []); // the process before may still have it
             $flags = $this->udp ? \STREAM_SERVER_BIND : \STREAM_SERVER_BIND | \STREAM_SERVER_LISTEN;
-            $transport = $this->udp ? 'udp' : ($scheme === 'unix' ? 'unix' : 'tcp');
+            $transport = \Workerman\Worker::BUILD_IN_TRANSPORTS[$worker->transport];
             $this->socket = @\stream_socket_server("$transport://" . \ltrim($address, $transport === 'unix' ? '' : '/'), $no, $text, $flags, \stream_context_create($context));
             if (!$this->socket) {
                 throw new \RuntimeException("$name cannot be listened on: $text");
@@ -29,6 +38,22 @@ namespace Pushd {
             \stream_set_blocking($this->socket, false);
             Loop::onReadable($this->socket, [$this, $this->udp ? 'receive' : 'accept']);
             Program::once('inner', "$name is a listener of this PHP process itself: a reload cuts its clients");
+        }
+
+        /** Else each handshake would fail. */
+        private static function checkTLS(string $name, array $ssl): void
+        {
+            if (!\extension_loaded('openssl')) {
+                throw new \RuntimeException("$name: transport = 'ssl' needs PHP's extension openssl");
+            }
+            foreach (['local_cert', 'local_pk'] as $key) {
+                if (isset($ssl[$key]) && !\is_readable((string)$ssl[$key])) {
+                    throw new \RuntimeException("$name: $key $ssl[$key] cannot be read");
+                }
+            }
+            if (!isset($ssl['local_cert']) && empty($ssl['SNI_server_certs'])) {
+                throw new \RuntimeException("$name: transport = 'ssl' needs a certificate: ['ssl' => ['local_cert' => 'c.pem', 'local_pk' => 'k.pem']]");
+            }
         }
 
         public function accept(): void
@@ -44,6 +69,9 @@ namespace Pushd {
             $c->protocol = $w->protocol;
             foreach (['onMessage', 'onError', 'onBufferFull', 'onBufferDrain', 'onWebSocketConnect', 'onWebSocketConnected'] as $name) {
                 $c->$name = $w->$name;
+            }
+            if ($w->transport === 'ssl') {
+                $c->secure();
             }
             $this->connections[$c->pushdNumber()] = $c;
             $c->onClose = function ($c) {

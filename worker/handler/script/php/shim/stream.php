@@ -18,6 +18,8 @@ namespace Pushd {
         public $face;
 
         protected $socket, $out = '', $in = '', $remote = '', $paused = false;
+        /** That of TLS, while it is under way: what is sent waits. */
+        protected $handshake;
         private $more = [], $number;
         private static $last = 0, $all = []; // number => WeakReference
 
@@ -66,6 +68,26 @@ namespace Pushd {
             Loop::onReadable($socket, [$this, 'baseRead']);
         }
 
+        /** A client that speaks TLS. */
+        public function secure(): void
+        {
+            $this->transport = 'ssl';
+            $this->handshake = new Handshake($this->socket, Handshake::SERVER, function (?string $wrong) {
+                $this->handshake = null;
+                if ($wrong !== null) {
+                    Program::once("TLS $wrong", "TLS handshake with $this->remote: $wrong");
+                    $this->destroy();
+                    return;
+                }
+                if (!$this->paused) {
+                    Loop::onReadable($this->socket, [$this, 'baseRead']);
+                }
+                if ($this->out !== '') {
+                    $this->baseWrite();
+                }
+            });
+        }
+
         public function pushdId(): int
         {
             return 0;
@@ -92,7 +114,7 @@ namespace Pushd {
             }
             $was = $this->out;
             $this->out .= $data;
-            if ($this->status !== self::STATUS_ESTABLISHED) {
+            if ($this->status !== self::STATUS_ESTABLISHED || $this->handshake) {
                 return null;
             }
             if ($was === '') {
@@ -200,6 +222,7 @@ namespace Pushd {
             }
             $this->status = self::STATUS_CLOSED;
             $this->in = $this->out = '';
+            $this->calm();
             if ($this->socket) {
                 Loop::onReadable($this->socket, null);
                 Loop::onWritable($this->socket, null);
@@ -213,10 +236,19 @@ namespace Pushd {
             Faces::drop($this);
         }
 
+        /** No handshake is under way any more. */
+        protected function calm(): void
+        {
+            if ($this->handshake) {
+                $this->handshake->cancel();
+                $this->handshake = null;
+            }
+        }
+
         public function pauseRecv()
         {
             $this->paused = true;
-            if ($this->socket) {
+            if ($this->socket && !$this->handshake) {
                 Loop::onReadable($this->socket, null);
             }
         }
@@ -224,7 +256,7 @@ namespace Pushd {
         public function resumeRecv()
         {
             $this->paused = false;
-            if ($this->socket) {
+            if ($this->socket && !$this->handshake) {
                 Loop::onReadable($this->socket, [$this, 'baseRead']);
                 $this->packets();
             }

@@ -57,6 +57,9 @@ namespace Pushd {
             if (\in_array($native, ['websocket', 'text', 'frame'], true) && TcpConnection::$defaultMaxPackageSize !== TcpConnection::MAX_PACKAGE) { // else PHP cuts, and looks itself
                 $g['max_message'] = (int)TcpConnection::$defaultMaxPackageSize;
             }
+            if (!isset(Worker::BUILD_IN_TRANSPORTS[$w->transport])) { // what was meant to be TLS would be in the clear
+                $g['error'] = "$socketName: there is no transport '$w->transport'";
+            }
             if ($w->transport === 'ssl') {
                 $ssl = $context['ssl'] ?? [];
                 $g['tls'] = ['cert' => (string)($ssl['local_cert'] ?? ''), 'key' => (string)($ssl['local_pk'] ?? $ssl['local_cert'] ?? '')];
