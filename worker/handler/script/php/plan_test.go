@@ -59,6 +59,20 @@ $s->addlistener("127.0.0.1", 9502, SWOOLE_SOCK_UDP);
 $s->on('Message', function ($s, $f) {});
 $s->on('packet', function () {});
 $s->start();`, `[{"count":1,"group":"","listen":["websocket://0.0.0.0:9501","udp://127.0.0.1:9502"],"name":"start","user":""}]`},
+		{"paths", `
+chdir('/tmp');
+$s = new Swoole\Server('main.sock', 0, SWOOLE_PROCESS, SWOOLE_UNIX_STREAM);
+$s->on('receive', function () {});
+$w = $s->listen('/run/w.sock', 0, SWOOLE_SOCK_UNIX_STREAM);
+$w->set(['open_websocket_protocol' => true]);
+$w->on('message', function () {});
+$s->start();`, `[{"count":1,"group":"","listen":["unix:///tmp/main.sock","websocket:///run/w.sock"],"name":"start","user":""}]`},
+		{"datagrams at a path", `
+$s = new Swoole\Server('::', 1);
+$s->on('receive', function () {});
+$s->listen('/run/d.sock', 0, SWOOLE_SOCK_UNIX_DGRAM);
+$s->start();`, `[{"count":1,"error":"/run/d.sock: SWOOLE_SOCK_UNIX_DGRAM is not supported by pushd: datagrams come by SWOOLE_SOCK_UDP, bytes at a path by SWOOLE_SOCK_UNIX_STREAM","group":"",` +
+			`"listen":["tcp://[::]:1","udp:///run/d.sock"],"name":"start","user":""}]`},
 		{"certificates of clients", `
 $w = new Workerman\Worker('websocket://0.0.0.0:443', ['ssl' => ['local_cert' => 'c.pem', 'local_pk' => 'k.pem', 'verify_peer' => true, 'cafile' => 'ca.pem']]);
 $w->transport = 'ssl';

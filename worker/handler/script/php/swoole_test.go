@@ -31,6 +31,10 @@ $d->on('receive', function ($s, $fd, $r, $data) use ($d) {
         $s->ports[0]->port, $s->ports[2]->port]));
 });
 $s->on('message', function ($s, $f) { $s->push($f->fd, json_encode($s->getClientInfo($f->fd)['websocket_status'])); });
+$s->listen('/run/1:2.sock', 0, SWOOLE_SOCK_UNIX_STREAM)->on('receive', function ($s, $fd, $r, $data) {
+    $info = $s->getClientInfo($fd);
+    $s->send($fd, json_encode([$s->send($fd, str_repeat('x', 2 << 20)), $info['server_port'], $info['remote_ip'], $info['remote_port'], $info['socket_type']]));
+});
 $s->on('close', function ($s, $fd) { echo 'closing ', json_encode($s->getClientInfo($fd)), $s->exist($fd) ? ' exists' : ' is gone', "\n"; });
 $s->start();`)
 	h := serve(t, file, "start")
@@ -53,6 +57,15 @@ $s->start();`)
 	h.want("SEND 1 x", "SEND 2 [1,3,true,false,false,9674,9671,9674]")
 	h.message(1, "x")
 	h.want("SEND 1 3")
+	h.write(script.AppendOpen(nil, script.Open, 10, script.Opening{Local: "unix:///run/1:2.sock"}))
+	h.message(10, "x")
+	size, last := 0, ""
+	for _, last = range h.done() {
+		size += len(last)
+	}
+	if size < 2<<20 || last != `SEND 10 [true,0,"",0,5]` {
+		t.Errorf("%d bytes, the last are %.99q\n%s", size, last, h.log)
+	}
 	h.closed(1)
 	h.want()
 	h.says(`closing {"websocket_status":3,"server_port":9671,"socket_type":1,"remote_port":40001,"remote_ip":"192.0.2.1","reactor_id":0,"close_errno":0} is gone`)

@@ -217,6 +217,8 @@ namespace Swoole {
         public $pushdOn = [], $pushdProcesses = [];
         /** @internal what is spoken at this port: udp, tcp, http, or websocket, which is http too */
         public $pushdSpeaks = 'tcp';
+        /** @internal the path of a unix socket, '' where it has a port */
+        public $pushdPath = '';
         /** @internal what cuts the bytes of this port into packets; null: nothing does */
         public $pushdPackets;
 
@@ -240,12 +242,21 @@ namespace Swoole {
             $this->mode = $mode;
             $this->type = $type;
             $this->ports = [$this];
+            if (\in_array($type & ~\SWOOLE_SSL, [\SWOOLE_SOCK_UNIX_STREAM, \SWOOLE_SOCK_UNIX_DGRAM], true)) {
+                $this->pushdPath = \strncmp($host, '/', 1) === 0 ? $host : \getcwd() . "/$host";
+            }
         }
 
         /** @internal that of its listener in pushd */
         public function pushdScheme(): string
         {
-            return $this->pushdSpeaks === 'http' ? 'websocket' : $this->pushdSpeaks;
+            return ['http' => 'websocket', 'tcp' => $this->pushdPath === '' ? 'tcp' : 'unix'][$this->pushdSpeaks] ?? $this->pushdSpeaks;
+        }
+
+        /** @internal where its listener in pushd is: host and port, or a path */
+        public function pushdAddress(): string
+        {
+            return $this->pushdPath ?: (\strpos((string)$this->host, ':') !== false ? "[$this->host]" : $this->host) . ":$this->port";
         }
 
         /** As a part of something that is carried to the next process it is the one that is there. */
@@ -339,7 +350,7 @@ namespace Swoole {
                 Link::send($fd, $data, $flags);
                 return true;
             }
-            if (\strlen($data) > Link::$most && \strncmp(Conns::told($fd, 1), 'tcp', 3) !== 0) { // bytes go in pieces, a message cannot
+            if (\strlen($data) > Link::$most && \Pushd\SwooleProgram::port(Conns::told($fd, 1))->pushdSpeaks !== 'tcp') { // bytes go in pieces, a message cannot
                 Link::tooLong(\strlen($data));
                 return false;
             }

@@ -35,7 +35,7 @@ final class SwooleEvents
         if (isset($port->pushdOn[$event]) || isset($server->pushdOn[$event])) {
             return '';
         }
-        return 'require on' . \ucfirst($event) . " callback: nothing would hear what clients send to $port->host:$port->port; \$server->on('$event', …) before start() does";
+        return 'require on' . \ucfirst($event) . " callback: nothing would hear what clients send to {$port->pushdAddress()}; \$server->on('$event', …) before start() does";
     }
 
     /** Names what a port asks to be told and is not. */

@@ -46,6 +46,9 @@ namespace Pushd {
             foreach ($ports as $p) {
                 $p->pushdSpeaks = self::spoken($p, $p === $server);
                 $error = $error ?: SwooleEvents::missing($p, $server);
+                if ($p->pushdSpeaks === 'udp' && $p->pushdPath !== '') {
+                    $error = "$p->pushdPath: SWOOLE_SOCK_UNIX_DGRAM is not supported by pushd: datagrams come by SWOOLE_SOCK_UDP, bytes at a path by SWOOLE_SOCK_UNIX_STREAM";
+                }
                 $secure = $p->pushdSpeaks !== 'udp' && $p->type & \SWOOLE_SSL;
                 if ($secure && !$tls) {
                     $s = $p->setting + $server->setting;
@@ -63,8 +66,7 @@ namespace Pushd {
                         $error = $e->getMessage();
                     }
                 }
-                $host = \strpos((string)$p->host, ':') !== false ? "[$p->host]" : $p->host;
-                $listen[] = $p->pushdScheme() . ($secure ? '+tls' : '') . "://$host:$p->port";
+                $listen[] = $p->pushdScheme() . ($secure ? '+tls' : '') . '://' . $p->pushdAddress();
             }
             foreach ($ports as $p) {
                 self::warn($p->setting, (bool)$tls, $p->pushdSpeaks === 'tcp');
@@ -101,7 +103,7 @@ namespace Pushd {
         /** What a port speaks: by its own set(), else by whether it gets bytes, else by the server's class. */
         private static function spoken(\Swoole\Server $p, bool $main): string
         {
-            if (\in_array($p->type & ~\SWOOLE_SSL, [\SWOOLE_SOCK_UDP, \SWOOLE_SOCK_UDP6], true)) {
+            if (\in_array($p->type & ~\SWOOLE_SSL, [\SWOOLE_SOCK_UDP, \SWOOLE_SOCK_UDP6, \SWOOLE_SOCK_UNIX_DGRAM], true)) {
                 return 'udp';
             }
             $class = $p instanceof \Swoole\WebSocket\Server ? 'websocket' : ($p instanceof \Swoole\Http\Server ? 'http' : 'tcp');
@@ -153,7 +155,8 @@ namespace Pushd {
             $first = null;
             foreach (self::$all as $p) {
                 if ($p->pushdScheme() === $scheme) {
-                    if (\substr($local, -\strlen(":$p->port")) === ":$p->port") {
+                    $end = $p->pushdPath !== '' ? "://$p->pushdPath" : ":$p->port";
+                    if (\substr($local, -\strlen($end)) === $end) {
                         return $p;
                     }
                     $first = $first ?? $p; // another address has been configured for it
