@@ -1,6 +1,7 @@
 package php_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -187,4 +188,82 @@ namespace {
 	h.want("HELD+1 1")
 	h.message(1, "x")
 	h.want("END/1000 1")
+}
+
+// TestAnswersOfInput: what a protocol class says of a packet counts as in Workerman, for a
+// client of pushd's and for a stream of PHP's own.
+func TestAnswersOfInput(t *testing.T) {
+	two, one, closed := []string{"<?.>", "<.>"}, []string{"<?>", "<..>"}, []string{"closed"}
+	rows := []struct {
+		answer string
+		want   []string // to three bytes, the first of which is said to be ?
+	}{
+		{"0", nil}, {"2", two}, {"true", one}, {"2.0", two}, {"'2'", two},
+		{"false", closed}, {"null", closed}, {"0.0", closed}, {"'much'", closed}, {"[3]", closed}, {"-1", closed}, {"99999999", closed},
+	}
+	var answers []string
+	for _, x := range rows {
+		answers = append(answers, x.answer)
+	}
+	h := serve(t, program(t, `
+namespace Protocols {
+    class Answers {
+        const ALL = [`+strings.Join(answers, ", ")+`];
+        static function input($b, $c) { return $b[0] === '.' ? strlen($b) : self::ALL[ord($b) - ord('a')]; }
+        static function decode($b, $c) { return "<$b>"; }
+        static function encode($b, $c) { return $b; }
+    }
+}
+namespace {
+    use Workerman\Connection\TcpConnection;
+    $w = new Workerman\Worker('answers://0.0.0.0:2346');
+    $w->onWorkerStart = function () use (&$streams) {
+        foreach (Protocols\Answers::ALL as $i => $_) {
+            [$ours, $theirs] = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
+            $c = new TcpConnection($ours);
+            $c->protocol = 'Protocols\Answers';
+            $c->onMessage = function ($c, $data) use ($i) { Pushd\publish($i, $data); };
+            $c->onClose = function ($c) use ($i) { Pushd\publish($i, 'closed'); };
+            $streams[] = [$c, $theirs];
+            fwrite($theirs, chr(ord('a') + $i) . '..');
+        }
+    };
+    $w->onMessage = function ($c, $data) { $c->send($data); };
+    Workerman\Worker::runAll();
+}`), "start")
+	said := map[int][]string{}
+	for i := range rows {
+		for range rows[i].want {
+			var from int
+			var what string
+			if _, err := fmt.Sscanf(h.next(), "PUBLISH 0 %d %s", &from, &what); err != nil {
+				t.Fatal(err)
+			}
+			said[from] = append(said[from], what)
+		}
+	}
+	for i, x := range rows {
+		first := string(rune('a' + i))
+		want := strings.Split(strings.ReplaceAll(strings.Join(x.want, " "), "?", first), " ")
+		if x.want == nil {
+			want = nil
+		}
+		if !slices.Equal(said[i], want) {
+			t.Errorf("%s of a stream: got %q, want %q", x.answer, said[i], want)
+		}
+		id := uint64(i + 1)
+		h.bytes(script.Open, id, "")
+		h.message(id, first+"..")
+		var got []string
+		for _, o := range h.done() {
+			if text, is := strings.CutPrefix(o, fmt.Sprintf("SEND %d ", id)); is {
+				got = append(got, text)
+			} else if strings.HasPrefix(o, "END/") {
+				got = append(got, "closed")
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s of a client: got %q, want %q\n%s", x.answer, got, want, h.log)
+		}
+	}
 }

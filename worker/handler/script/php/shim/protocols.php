@@ -178,14 +178,13 @@ final class Packets
         try {
             while (($rest = self::rest($id)) !== '' && $c->getStatus() === 2 && $c->pushdPaused === null) {
                 $codec = self::codec($id);
-                $n = $codec !== null ? (int)$codec::input($rest, $c) : \strlen($rest);
+                $n = $codec !== null ? self::length($codec::input($rest, $c)) : \strlen($rest);
                 $rest = null;
                 if ($n === 0 && self::waiting($id) <= $c->maxPackageSize) {
                     break;
                 }
                 if ($n <= 0 || $n > $c->maxPackageSize) {
-                    \Workerman\Worker::safeEcho("Error package. package_length=$n\n");
-                    $c->destroy();
+                    self::wrong($c, $n);
                     break;
                 }
                 if ($n > self::waiting($id)) {
@@ -204,6 +203,19 @@ final class Packets
             }
             self::settle($id);
         }
+    }
+
+    /** How long a packet is by the answer of input: 0 is not known yet, -1 wrong, as are `false` and all else that is no length. */
+    static function length($answer): int
+    {
+        return \is_int($answer) ? $answer : (\is_scalar($answer) && (int)$answer > 0 ? (int)$answer : -1);
+    }
+
+    /** What has come is no packet. */
+    static function wrong($c, int $length): void
+    {
+        \Workerman\Worker::safeEcho("Error package. package_length=$length\n");
+        $c->destroy();
     }
 
     /** How many bytes of a connection have come and are not cut off yet. */

@@ -166,9 +166,9 @@ namespace Pushd {
                 $n = \strlen($this->in);
                 $protocol = $this->protocol;
                 if ($protocol !== null) {
-                    $n = (int)$protocol::input($this->in, $this);
+                    $n = Packets::length($protocol::input($this->in, $this));
                     if ($n < 0 || $n > $this->maxPackageSize) {
-                        $this->destroy();
+                        Packets::wrong($this, $n);
                         return;
                     }
                     if ($n === 0 || $n > \strlen($this->in)) {
