@@ -200,6 +200,7 @@ func TestAnswersOfInput(t *testing.T) {
 	}{
 		{"0", nil}, {"2", two}, {"true", one}, {"2.0", two}, {"'2'", two},
 		{"false", closed}, {"null", closed}, {"0.0", closed}, {"'much'", closed}, {"[3]", closed}, {"-1", closed}, {"99999999", closed},
+		{"'throws'", closed}, {"3", closed},
 	}
 	var answers []string
 	for _, x := range rows {
@@ -209,8 +210,12 @@ func TestAnswersOfInput(t *testing.T) {
 namespace Protocols {
     class Answers {
         const ALL = [`+strings.Join(answers, ", ")+`];
-        static function input($b, $c) { return $b[0] === '.' ? strlen($b) : self::ALL[ord($b) - ord('a')]; }
-        static function decode($b, $c) { return "<$b>"; }
+        static function input($b, $c) {
+            $n = $b[0] === '.' ? strlen($b) : self::ALL[ord($b) - ord('a')];
+            if ($n === 'throws') throw new \Exception('in input');
+            return $n;
+        }
+        static function decode($b, $c) { if (strlen($b) === 3) throw new \Exception('in decode'); return "<$b>"; }
         static function encode($b, $c) { return $b; }
     }
 }

@@ -160,7 +160,18 @@ namespace Pushd {
             $this->packets();
         }
 
+        /** A mistake of its protocol class costs this connection. */
         protected function packets(): void
+        {
+            try {
+                $this->cut();
+            } catch (\Throwable $e) {
+                Program::uncaught($e);
+                $this->destroy();
+            }
+        }
+
+        private function cut(): void
         {
             while ($this->in !== '' && !$this->paused && $this->status === self::STATUS_ESTABLISHED) {
                 $n = \strlen($this->in);
