@@ -41,15 +41,15 @@ final class Numbers
         self::$now = true;
     }
 
-    /** Looks for them, in Tables too unless these have gone to the next process. */
-    static function look(bool $tables = true): void
+    /** Looks for them; not in Tables that the next process has, unless $given. */
+    static function look(bool $given = true): void
     {
         self::$seen = self::$met = [];
         self::$left = self::MOST;
         foreach (Places::all(Program::$serving->roots()) as $values) {
             self::in($values, Carry::DEPTH + 1);
         }
-        foreach ($tables ? Shared::each() : [] as [, , $one]) {
+        foreach (Shared::each($given) as $one) {
             if ($one instanceof \Swoole\Table) {
                 self::in($one->pushdContent(), Carry::DEPTH);
             }

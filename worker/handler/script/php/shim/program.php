@@ -118,6 +118,7 @@ abstract class Program
         Shared::$starts = true;
         $program->start();
         Shared::$starts = false;
+        Shared::begin($program->roots());
         Weak::on();
         Plain::begin($program->roots());
         Conns::settle();

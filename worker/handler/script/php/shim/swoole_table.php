@@ -1,6 +1,7 @@
 <?php
 namespace Swoole {
 
+    use Pushd\Columns;
     use Pushd\Program;
     use Pushd\Shared;
 
@@ -30,8 +31,13 @@ namespace Swoole {
 
         public function create()
         {
-            Shared::add('table of ' . \json_encode($this->columns), $this);
+            Shared::add($this);
             return true;
+        }
+
+        public function pushdColumns(): array
+        {
+            return $this->columns;
         }
 
         public function pushdContent(): array
@@ -39,10 +45,21 @@ namespace Swoole {
             return $this->rows;
         }
 
-        public function pushdFill(array $rows): void
+        /** Takes rows that a Table of these columns had; what of them has no place here: [in words, key => values]. */
+        public function pushdFill(array $rows, array $columns): array
         {
             $mine = $this->used ? $this->rows : \array_intersect_key($this->rows, $this->fresh);
-            $this->rows = \array_slice($mine + $rows, 0, $this->size, true);
+            $said = $lost = [];
+            if ($columns !== $this->columns) {
+                [$rows, $said, $lost] = Columns::convert($rows, $columns, $this->columns);
+            }
+            $all = $mine + $rows;
+            $this->rows = \array_slice($all, 0, \max(0, $this->size), true);
+            if ($more = \array_diff_key($all, $this->rows)) {
+                $said[] = Columns::rows(\count($more)) . " beyond its size of $this->size";
+                $lost = $more + $lost;
+            }
+            return [$said, $lost];
         }
 
         public function destroy()
@@ -66,20 +83,9 @@ namespace Swoole {
                 }
             }
             foreach ($this->columns as $name => [$type, $size]) {
-                $this->rows[$key][$name] = $this->fit($type, $size, $row[$name] ?? $this->rows[$key][$name] ?? 0);
+                $this->rows[$key][$name] = Columns::fit($type, $size, $row[$name] ?? $this->rows[$key][$name] ?? 0);
             }
             return true;
-        }
-
-        private function fit(int $type, int $size, $value)
-        {
-            switch ($type) {
-                case self::TYPE_INT:
-                    return (int)$value;
-                case self::TYPE_FLOAT:
-                    return (float)$value;
-            }
-            return \substr($value === 0 ? '' : (string)$value, 0, $size);
         }
 
         public function get($key, $field = null)
@@ -176,22 +182,29 @@ namespace Swoole {
     /** Atomic is a number of this process, and of the one that comes next. */
     class Atomic
     {
-        private $value, $mine = false; // it is newer than what may be carried here
+        private $value, $first, $mine = false; // it is newer than what may be carried here
 
         public function __construct($value = 0)
         {
-            $this->value = (int)$value;
-            Shared::add('number', $this);
+            $this->value = $this->first = (int)$value;
+            Shared::add($this);
         }
 
+        /** With what the program has made it of: as that there is nothing to lose. */
         public function pushdContent(): array
         {
-            return [$this->value];
+            return [$this->value, $this->first];
         }
 
-        public function pushdFill(array $value): void
+        public function pushdColumns(): ?array
+        {
+            return null;
+        }
+
+        public function pushdFill(array $value): array
         {
             $this->value = $this->mine ? $this->value : $value[0];
+            return [[], []];
         }
 
         public function add($by = 1)
