@@ -1,7 +1,10 @@
 package php_test
 
 import (
+	"fmt"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/pushd/pushd/protocol/script"
 )
@@ -58,5 +61,62 @@ func TestDatagrams(t *testing.T) {
 			}
 			h.want(x.want...)
 		})
+	}
+}
+
+// TestInnerDatagrams: so it is with a socket of PHP's own, of a Worker that is made
+// in onWorkerStart and of a client.
+func TestInnerDatagrams(t *testing.T) {
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	defer c.Close()
+	must(t, c.SetDeadline(time.Now().Add(patience)))
+	h := serve(t, program(t, datagrams+fmt.Sprintf(`
+    $w = new Worker('websocket://0.0.0.0:2346');
+    $w->onWorkerStart = function () {
+        $inner = new Worker('gps://127.0.0.1:0');
+        $inner->transport = 'udp';
+        $inner->onMessage = function ($c, $data) { $c->send("inner $data"); };
+        $inner->listen();
+        $at = stream_socket_get_name($inner->getMainSocket(), false);
+        foreach (['whole', 'udp'] as $scheme) {
+            $a = new Workerman\Connection\AsyncUdpConnection("$scheme://%s");
+            $a->onMessage = function ($a, $data) { $a->send("client $data"); };
+            $a->send("$scheme $at");
+        }
+    };
+    Worker::runAll();
+}`, c.LocalAddr())), "start")
+	said := func(want string) net.Addr {
+		t.Helper()
+		b := make([]byte, 100)
+		n, from, err := c.ReadFrom(b)
+		if got := string(b[:n]); err != nil || got != want {
+			t.Fatalf("got %q, %v, want %q\n%s", got, err, want, h.log)
+		}
+		return from
+	}
+	b := make([]byte, 100)
+	n, client, err := c.ReadFrom(b)
+	must(t, err)
+	var at string
+	if _, err := fmt.Sscanf(string(b[:n]), "<whole %s", &at); err != nil {
+		t.Fatalf("a client with a protocol says %q", b[:n])
+	}
+	at = at[:len(at)-1]
+	plain := said("udp " + at)
+	inner, err := net.ResolveUDPAddr("udp", at)
+	must(t, err)
+	for _, x := range []struct {
+		to         net.Addr
+		come, want string
+	}{
+		{inner, "one", "<inner (one)>"},
+		{client, "two", "<client (two)>"},
+		{plain, "three", "client three"},
+	} {
+		_, err := c.WriteTo([]byte(x.come), x.to)
+		must(t, err)
+		said(x.want)
 	}
 }

@@ -151,7 +151,14 @@ namespace Workerman\Connection {
 
         public function __construct($remoteAddress, array $context = [])
         {
-            $this->address = \substr((string)\strstr($remoteAddress, '://'), 3);
+            [$scheme, $this->address] = \explode('://', $remoteAddress, 2) + [1 => ''];
+            if (\strtolower($scheme) !== 'udp') {
+                $class = \ucfirst($scheme);
+                $this->protocol = \class_exists("Protocols\\$class") ? "Protocols\\$class" : "Workerman\\Protocols\\$class";
+                if (!\class_exists($this->protocol)) {
+                    throw new \RuntimeException("$remoteAddress: class $this->protocol is not there");
+                }
+            }
         }
 
         public function connect()
@@ -165,7 +172,8 @@ namespace Workerman\Connection {
             Loop::onReadable($this->socket, function ($socket) {
                 $data = @\fread($socket, 65535);
                 if ($data !== false && $data !== '' && $this->onMessage) {
-                    ($this->onMessage)($this, $data);
+                    $protocol = $this->protocol;
+                    ($this->onMessage)($this, $protocol !== null ? $protocol::decode($data, $this) : $data);
                 }
             });
             if ($this->onConnect) {
@@ -175,16 +183,20 @@ namespace Workerman\Connection {
 
         public function send($data, $raw = false)
         {
+            $data = $this->encoded($data, $raw);
+            if ($data === '') {
+                return null;
+            }
             if (!$this->socket) {
                 $this->connect();
             }
-            return $this->socket && @\fwrite($this->socket, \Pushd\text($data)) !== false;
+            return $this->socket && @\fwrite($this->socket, $data) !== false;
         }
 
         public function close($data = null, $raw = false)
         {
             if ($data !== null) {
-                $this->send($data);
+                $this->send($data, $raw);
             }
             if ($this->socket) {
                 Loop::onReadable($this->socket, null);

@@ -41,4 +41,32 @@ namespace Pushd {
             }
         }
     }
+
+    /** StreamDatagram is one that has come to a socket of PHP's own. */
+    final class StreamDatagram extends UdpConnection
+    {
+        private $socket;
+
+        public function __construct($socket, string $peer, $protocol)
+        {
+            parent::__construct($peer, 'udp://' . \stream_socket_get_name($socket, false));
+            $this->socket = $socket;
+            $this->protocol = $protocol;
+        }
+
+        public function send($data, $raw = false)
+        {
+            $data = $this->encoded($data, $raw);
+            if ($data === '') {
+                return null;
+            }
+            $to = $this->isIpV6() ? "[{$this->getRemoteIp()}]:{$this->getRemotePort()}" : $this->getRemoteAddress();
+            return @\stream_socket_sendto($this->socket, $data, 0, $to) === \strlen($data);
+        }
+
+        public function getSocket()
+        {
+            return $this->socket;
+        }
+    }
 }

@@ -88,9 +88,14 @@ namespace Pushd {
         public function receive(): void
         {
             $data = @\stream_socket_recvfrom($this->socket, 65535, 0, $peer);
-            if ($data !== false && $data !== '' && $peer && ($f = $this->worker->onMessage)) {
-                $f(new StreamDatagram($this->socket, $peer), $data);
+            if ($data !== false && $peer) {
+                Datagrams::take($this->worker, new StreamDatagram($this->socket, $peer, $this->worker->protocol), $data);
             }
+        }
+
+        public function socket()
+        {
+            return $this->socket;
         }
 
         /** The list, which is the program's to write to as well. */
@@ -103,27 +108,6 @@ namespace Pushd {
         {
             Loop::onReadable($this->socket, null);
             @\fclose($this->socket);
-        }
-    }
-
-    final class StreamDatagram extends \Workerman\Connection\UdpConnection
-    {
-        private $socket, $peer;
-
-        public function __construct($socket, string $peer)
-        {
-            $this->socket = $socket;
-            $this->peer = $peer;
-        }
-
-        public function send($data, $raw = false)
-        {
-            return \stream_socket_sendto($this->socket, text($data), 0, $this->peer) >= 0;
-        }
-
-        public function getRemoteAddress()
-        {
-            return $this->peer;
         }
     }
 }

@@ -205,6 +205,10 @@ namespace Workerman {
 
         public function getMainSocket()
         {
+            if ($this->pushdListener !== null) {
+                return $this->pushdListener->socket();
+            }
+            \Pushd\Program::once('getMainSocket', 'getMainSocket() gives nothing: the socket is pushd\'s');
             return null;
         }
 
