@@ -232,6 +232,17 @@ func TestScriptHTTP(t *testing.T) {
 	if readAll(t, resp); resp.StatusCode != 502 {
 		t.Errorf("a program that died: %d", resp.StatusCode)
 	}
+	for _, status := range []string{"099", "100", "101", "103", "199"} { // which nobody waits for
+		if resp, err = http.Get(url + "/begins=" + status); err != nil {
+			t.Fatal(err)
+		}
+		if readAll(t, resp); resp.StatusCode != 502 {
+			t.Errorf("an answer that begins with %s is %d", status, resp.StatusCode)
+		}
+	}
+	if !strings.Contains(s.Log(), "200 or more, not 99") { // of the others a number is told
+		t.Errorf("the log says nothing of it")
+	}
 	c := pushdtest.Handshake(t, fmt.Sprintf("127.0.0.1:%d", s.Port), "/?token=wrong")
 	if body := readAll(t, c.Response); c.Response.StatusCode != 403 || body != "no such token\n" {
 		t.Errorf("a wrong token: %d %q", c.Response.StatusCode, body)

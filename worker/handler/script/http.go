@@ -73,6 +73,9 @@ func (q *request) add(p []byte) error {
 		return fmt.Errorf("%w: %w", errHead, err)
 	}
 	resp.Body.Close()
+	if resp.StatusCode < nethttp.StatusOK {
+		return fmt.Errorf("an answer begins with a status of 200 or more, not %d: pushd sends 100 and 101 itself", resp.StatusCode)
+	}
 	for name, values := range resp.Header {
 		switch name {
 		case "Content-Length", "Transfer-Encoding", "Connection", "Date":

@@ -161,6 +161,8 @@ def event(op, flags, aux, c, payload):
         if b'/stream' in line:
             frame(51, c, b'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n', 1)
             frame(51, c, b'data: 2\n\n')
+        elif b'/begins=' in line:
+            frame(51, c, b'HTTP/1.1 ' + line.split(b'begins=')[1][:3] + b' Begins\r\n\r\n')
         elif b'/silent' not in line:
             frame(51, c, b'HTTP/1.1 201 Made\r\nX-By: script\r\nContent-Length: 99\r\n\r\n' + line + b'|' + body)
     elif op == HANDSHAKE:
