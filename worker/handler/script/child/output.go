@@ -15,6 +15,9 @@ const (
 	lineBytes = 4 << 10 // of one line; a longer one is several
 	tailLines = 12      // kept for whoever asks why it ended
 	tailBytes = 500     // of each
+
+	// rest is how long what is printed without an end of its line waits for one.
+	rest = time.Second
 )
 
 // output are the pipes of standard output and error.
@@ -41,7 +44,8 @@ func (o *output) close() {
 	}
 }
 
-// read hands on the lines until the ends of the pipes.
+// read hands on the lines until the ends of the pipes; what has no end of its line, as
+// a dot for each message, is one after a moment.
 func (o *output) read(p *Process, line func(stream, line string)) {
 	for i, stream := range []string{"stdout", "stderr"} {
 		o.theirs[i].Close()
@@ -50,15 +54,17 @@ func (o *output) read(p *Process, line func(stream, line string)) {
 			defer o.readers.Done()
 			r := bufio.NewReaderSize(o.ours[i], lineBytes)
 			for {
-				piece, _, err := r.ReadLine()
+				if _, err := r.Peek(1); err != nil {
+					return
+				}
+				o.ours[i].SetReadDeadline(time.Now().Add(rest))
+				piece, _, _ := r.ReadLine() // there is something, so it is no error
+				o.ours[i].SetReadDeadline(time.Time{})
 				if text := strings.ToValidUTF8(string(piece), "?"); text != "" {
 					p.note(text)
 					if line != nil {
 						line(stream, text)
 					}
-				}
-				if err != nil {
-					return
 				}
 			}
 		}()

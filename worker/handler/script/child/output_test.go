@@ -2,9 +2,46 @@ package child
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"testing"
+	"time"
 )
+
+// TestRest: what is printed without an end of its line is shown while the process runs.
+func TestRest(t *testing.T) {
+	var o output
+	if err := o.open(&exec.Cmd{}); err != nil {
+		t.Fatal(err)
+	}
+	ends := o.theirs[0] // of the process
+	o.theirs[0], _ = os.Open(os.DevNull)
+	lines := make(chan string, 8)
+	o.read(&Process{}, func(_, line string) { lines <- line })
+	defer o.wait(time.Minute)
+	defer ends.Close()
+	for _, x := range []struct {
+		print string
+		want  []string
+	}{
+		{"one\ntwo\n.", []string{"one", "two", "."}},
+		{"..", []string{".."}},
+		{"three\n", []string{"three"}},
+	} {
+		fmt.Fprint(ends, x.print)
+		for _, want := range x.want {
+			select {
+			case got := <-lines:
+				if got != want {
+					t.Errorf("%q, want %q", got, want)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("%q is not shown", want)
+			}
+		}
+	}
+}
 
 // TestLastWords: the last lines are kept, and of a long stack what has happened and the
 // innermost calls.
