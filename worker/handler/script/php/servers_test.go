@@ -137,6 +137,5 @@ $s->start();`), "start")
 	h.want("REPLY 0 192.0.2.1:99 udp://127.0.0.1:9502 udp hi")
 	h.write(append(script.AppendRequest(nil, 77, "192.0.2.1:1", "websocket://0.0.0.0:9501", len("GET /p HTTP/1.1\r\nHost: x\r\n\r\n")), "GET /p HTTP/1.1\r\nHost: x\r\n\r\n"...))
 	h.want("RESPOND 77 HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nX-A: b\r\n\r\npage /p")
-	h.says("set(['no_such_thing' => …]) is not known here")
-	h.says("ping_interval")
+	h.says("keys of set() that do nothing here: worker_num, task_worker_num (one PHP process serves all connections); no_such_thing (not known); heartbeat_idle_time (pushd pings")
 }

@@ -2,6 +2,8 @@ package php_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -329,7 +331,7 @@ $s->on('workerstart', function () { Swoole\Timer::clearAll(); });
 $more = $s->listen('127.0.0.1', 9602, SWOOLE_SOCK_TCP);
 $more->set(['nonsense_option' => 1, 'heartbeat_idle_time' => 600]);
 $s->start();`), "start")
-	h.says("set(['nonsense_option' => …]) is not known here")
+	h.says("keys of set() that do nothing here: nonsense_option (not known)")
 	if strings.Contains(h.log.String(), "ping_interval") {
 		t.Errorf("it has no client that is pinged\n%s", h.log)
 	}
@@ -416,4 +418,49 @@ $s->start();`), "start")
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
+}
+
+// TestSwooleSettings: all keys that do nothing are named, in one line.
+func TestSwooleSettings(t *testing.T) {
+	for _, row := range []struct{ set, want string }{
+		{`[]`, ""},
+		{`['worker_num' => 1, 'dispatch_mode' => 1, 'max_request' => 0, 'open_tcp_nodelay' => true, 'daemonize' => false, 'pid_file' => 'x', 'task_object' => true, 'max_conn' => 9]`, ""},
+		{`['reactor_num' => 2, 'dispatch_mode' => 2, 'log_level' => 5, 'max_request' => 9, 'enable_reuse_port' => true, 'http_compression' => true, 'worker_nun' => 4]`,
+			"reactor_num, dispatch_mode (one PHP process serves all connections); log_level (the log is pushd's); max_request (memory and max_messages of [[worker]]); " +
+				"enable_reuse_port (the sockets are pushd's); http_compression; worker_nun (not known)"},
+		{`['ssl_cert_file' => 'x', 'log_file' => 'x']`, "ssl_cert_file (it needs SWOOLE_SOCK_TCP | SWOOLE_SSL); log_file (has what is printed only with start -d)"},
+	} {
+		h := serve(t, program(t, fmt.Sprintf(`$s = new Swoole\Http\Server('127.0.0.1', 9601); $s->set(%s); $s->on('request', function () {}); $s->start();`, row.set)), "start")
+		want := ""
+		if row.want != "" {
+			want = "pushd: keys of set() that do nothing here: " + row.want + "\n"
+		}
+		if got := h.log.String(); got != want {
+			t.Errorf("%s\nsays %q\nwant %q", row.set, got, want)
+		}
+	}
+}
+
+// TestSwoolePidFile: the file is there as long as the server is, and not at its end.
+func TestSwoolePidFile(t *testing.T) {
+	file := program(t, `
+$s = new Swoole\Http\Server('127.0.0.1', 9601);
+$s->set(['pid_file' => __DIR__ . '/server.pid']);
+$s->on('start', function ($s) { echo $s->master_pid === (int)file_get_contents(__DIR__ . '/server.pid') ? "it has the master's\n" : "it has another\n"; });
+$s->on('request', function () {});
+$s->start();`)
+	pid := filepath.Join(filepath.Dir(file), "server.pid")
+	h := serve(t, file, "start")
+	h.says("it has the master's")
+	h.stop(script.Successor)
+	if _, err := os.Stat(pid); err != nil {
+		t.Errorf("a reload: %v", err)
+	}
+	serve(t, file, "start").stop(0)
+	if _, err := os.Stat(pid); !os.IsNotExist(err) {
+		t.Errorf("the end: %v", err)
+	}
+	// where nobody may write
+	must(t, os.Mkdir(pid, 0o755))
+	serve(t, file, "start").says(pid + " cannot be written: file_put_contents(")
 }

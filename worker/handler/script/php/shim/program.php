@@ -20,6 +20,22 @@ abstract class Program
         return self::parent(self::parent(\getmypid()));
     }
 
+    /** Writes the master's number where the program wants it: `kill -USR1 $(cat FILE)` reloads. */
+    protected static function pidFile(string $file): void
+    {
+        if ($file !== '' && @\file_put_contents($file, self::masterPid()) === false) {
+            self::once('pid', "$file cannot be written: " . (\error_get_last()['message'] ?? ''));
+        }
+    }
+
+    /** The server ends. */
+    protected static function noPidFile(string $file): void
+    {
+        if ($file !== '') {
+            @\unlink($file);
+        }
+    }
+
     private static function parent(int $pid): int
     {
         $stat = (string)@\file_get_contents("/proc/$pid/stat");

@@ -5,25 +5,6 @@ namespace Pushd {
     {
         const REASONS = [200 => 'OK', 201 => 'Created', 204 => 'No Content', 301 => 'Moved Permanently', 302 => 'Found', 304 => 'Not Modified', 400 => 'Bad Request',
             401 => 'Unauthorized', 403 => 'Forbidden', 404 => 'Not Found', 405 => 'Method Not Allowed', 500 => 'Internal Server Error', 503 => 'Service Unavailable'];
-        const PINGS = 'pushd pings clients of WebSocket: ping_interval'; // where there are any
-
-        /** What set() may have, and what becomes of it; what is not here is warned of by name. */
-        const SETTINGS = [
-            'worker_num' => '', 'reactor_num' => '', 'task_worker_num' => '', 'daemonize' => '', 'log_file' => '', 'pid_file' => '', 'log_level' => '',
-            'dispatch_mode' => '', 'max_request' => '', 'max_conn' => '', 'max_connection' => '', 'backlog' => '', 'reload_async' => '', 'max_wait_time' => '',
-            'enable_reuse_port' => '', 'open_tcp_nodelay' => '', 'tcp_fastopen' => '', 'open_cpu_affinity' => '', 'enable_coroutine' => '', 'task_enable_coroutine' => '',
-            'open_websocket_protocol' => '', 'task_max_request' => '', 'max_coroutine' => '', 'max_coro_num' => '',
-            'hook_flags' => 'calls of PHP that wait hold up the process, but for sleep() and usleep()',
-            'heartbeat_check_interval' => self::PINGS, 'heartbeat_idle_time' => self::PINGS,
-            'ssl_verify_peer' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_client_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL',
-            'ssl_cert_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'ssl_key_file' => 'it needs SWOOLE_SOCK_TCP | SWOOLE_SSL', 'open_websocket_close_frame' => 'on("close") has all ends', 'open_http_protocol' => '',
-            'open_websocket_ping_frame' => 'pushd answers pings', 'open_websocket_pong_frame' => 'pushd answers pings',
-            'open_eof_check' => '', 'open_eof_split' => '', 'package_eof' => '', 'open_length_check' => '', 'package_length_type' => '', 'package_length_offset' => '',
-            'package_body_offset' => '', 'package_body_start' => '', 'package_length_func' => '', 'open_mqtt_protocol' => '',
-            'package_max_length' => '', 'buffer_output_size' => 'limits.max_queue of pushd', 'socket_buffer_size' => '',
-            'document_root' => '', 'upload_tmp_dir' => '', 'http_parse_post' => '', 'http_parse_cookie' => '', 'http_parse_files' => '', 'enable_static_handler' => '', 'static_handler_locations' => '', 'http_index_files' => '',
-            'websocket_compression' => 'compression of [[worker]]', 'user' => 'user of [[worker]]', 'group' => 'group of [[worker]]',
-        ];
 
         /** Codes of ends that are pushd's, and not the client's. */
         const OURS = [1008, 1009, 1011, 1012, 1013];
@@ -69,8 +50,11 @@ namespace Pushd {
                 $listen[] = $p->pushdScheme() . ($secure ? '+tls' : '') . '://' . $p->pushdAddress();
             }
             foreach ($ports as $p) {
-                self::warn($p->setting, (bool)$tls, $p->pushdSpeaks === 'tcp');
                 SwooleEvents::warn($p);
+            }
+            require_once __DIR__ . '/swoole_settings.php';
+            if ($idle = SwooleSettings::idle($ports, (bool)$tls)) {
+                self::once('set', "keys of set() that do nothing here: $idle");
             }
             $s = $server->setting;
             $more = ['stdout' => (string)($s['log_file'] ?? ''), 'pidFile' => (string)($s['pid_file'] ?? ''), 'daemonize' => !empty($s['daemonize'])];
@@ -85,19 +69,6 @@ namespace Pushd {
                 Output::redirect($more['stdout']);
                 return new self($server, $ports);
             });
-        }
-
-        /** Names what a set() asks for and does not get. */
-        private static function warn(array $setting, bool $tls, bool $bytes): void
-        {
-            foreach ($setting as $name => $value) {
-                $why = self::SETTINGS[$name] ?? null;
-                if ($why === null) {
-                    self::once("set $name", "set(['$name' => …]) is not known here and does nothing");
-                } elseif ($why !== '' && $value && !($tls && \strncmp($name, 'ssl_', 4) === 0) && !($bytes && $why === self::PINGS)) {
-                    self::once("set $name", "set(['$name' => …]) does nothing here: $why");
-                }
-            }
         }
 
         /** What a port speaks: by its own set(), else by whether it gets bytes, else by the server's class. */
@@ -168,6 +139,7 @@ namespace Pushd {
         public function start(): void
         {
             $this->server->worker_pid = \getmypid();
+            self::pidFile((string)($this->server->setting['pid_file'] ?? ''));
             $this->server->master_pid = $this->server->manager_pid = self::masterPid() ?: \getmypid(); // never 0, which a kill takes for the group of who calls it
             require_once __DIR__ . '/swoole_idle.php';
             $this->idle = SwooleIdle::of($this->server, $this->ports);
@@ -373,6 +345,7 @@ namespace Pushd {
             $this->call('workerstop', $this->server->worker_id);
             if (!$reload) {
                 $this->call('shutdown');
+                self::noPidFile((string)($this->server->setting['pid_file'] ?? ''));
             }
         }
     }

@@ -69,15 +69,21 @@ namespace Pushd {
             self::$before = null;
         }
 
+        /** Whether nobody is at a terminal. */
+        static function isDaemon(): bool
+        {
+            return \getenv('PUSHD_DAEMON') || \get_cfg_var('pushd.daemon');
+        }
+
         static function redirect($file): void
         {
             $file = (string)$file;
-            if ($file === '' || $file === '/dev/null' || !\getenv('PUSHD_DAEMON') && !\get_cfg_var('pushd.daemon')) {
+            if ($file === '' || $file === '/dev/null' || !self::isDaemon()) {
                 return; // in the foreground the terminal, as in Workerman
             }
             $to = @\fopen($file, 'a');
             if (!$to) {
-                \Pushd\say("pushd: Worker::\$stdoutFile $file cannot be written\n");
+                \Pushd\say("pushd: $file, where the program wants what it prints, cannot be written\n");
                 return;
             }
             \fclose($to);

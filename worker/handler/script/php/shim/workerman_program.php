@@ -126,8 +126,8 @@ namespace Pushd {
 
         public function start(): void
         {
-            if (Worker::$pidFile !== '' && $this->index === 0 && $this->w->id === 0) {
-                @\file_put_contents(Worker::$pidFile, self::masterPid());
+            if ($this->isFirst()) {
+                self::pidFile((string)Worker::$pidFile);
             }
             Worker::$eventLoopClass = Fibers::choose((string)($this->w->eventLoop ?: Worker::$eventLoopClass));
             if ((new \ReflectionMethod($this->w, 'run'))->getDeclaringClass()->getName() === Worker::class) {
@@ -141,6 +141,12 @@ namespace Pushd {
             if ($this->w->count > 1 || (Link::$config['count'] ?? 1) > 1) {
                 Conns::$onHeld = [$this, 'lookForMap'];
             }
+        }
+
+        /** Whether it does what one process does for all. */
+        private function isFirst(): bool
+        {
+            return $this->index === 0 && $this->w->id === 0;
         }
 
         /** A map of users in one of several processes has a part of them: say so once. */
@@ -403,8 +409,8 @@ namespace Pushd {
                     }
                 }
             }
-            if (!$reload && Worker::$pidFile !== '' && $this->index === 0 && $this->w->id === 0) {
-                @\unlink(Worker::$pidFile);
+            if (!$reload && $this->isFirst()) {
+                self::noPidFile((string)Worker::$pidFile);
             }
             foreach (['onWorkerExit', 'onMasterReload', 'onMasterStop'] as $name) {
                 if (Worker::$$name !== null) {
