@@ -455,6 +455,52 @@ Worker::runAll();
 	}
 }
 
+// TestSchemes: a protocol class has the name that is written, since a loader of files minds
+// its case, or is the class itself, for Workers, those made in onWorkerStart, and clients.
+func TestSchemes(t *testing.T) {
+	for _, scheme := range []string{"JsonLines", "jsonLines", `\\App\\LineProto`} {
+		t.Run(scheme, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
+			must(t, err)
+			port := l.Addr().(*net.TCPAddr).Port
+			l.Close()
+			file := program(t, fmt.Sprintf(`
+use Workerman\Worker;
+use Workerman\Connection\AsyncTcpConnection;
+$w = new Worker('%[1]s://0.0.0.0:2346');
+$w->onWorkerStart = function ($w) {
+    $inner = new Worker('%[1]s://127.0.0.1:%[2]d');
+    $inner->onMessage = function ($c, $data) { $c->send(['inner' => $data]); };
+    $inner->listen();
+    $a = new AsyncTcpConnection('%[1]s://127.0.0.1:%[2]d');
+    $a->onConnect = function ($a) { $a->send([1]); };
+    $a->onMessage = function ($a, $data) { Pushd\publish('x', json_encode($data)); };
+    $a->connect();
+};
+$w->onMessage = function ($c, $data) { $c->send(['main' => $data]); };
+Worker::runAll();
+`, scheme, port))
+			for class, folder := range map[string]string{"JsonLines": "Protocols", "LineProto": "App"} {
+				must(t, os.Mkdir(filepath.Join(filepath.Dir(file), folder), 0o755))
+				must(t, os.WriteFile(filepath.Join(filepath.Dir(file), folder, class+".php"), []byte(fmt.Sprintf(`<?php
+namespace %s;
+class %s {
+    static function input($b) { return strpos($b, "\n") + 1; }
+    static function encode($b) { return json_encode($b) . "\n"; }
+    static function decode($b) { return json_decode($b, true); }
+}`, folder, class)), 0o644))
+			}
+			h := serve(t, file, "start")
+			if got := h.next(); got != `PUBLISH 0 x {"inner":[1]}` {
+				t.Errorf("%q\n%s", got, h.log)
+			}
+			h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
+			h.message(1, "[2]\n")
+			h.want(`SEND 1 {"main":[2]}`)
+		})
+	}
+}
+
 // TestResume tells a program that wants to know who has come from the process before.
 func TestResume(t *testing.T) {
 	h := serve(t, program(t, `

@@ -43,7 +43,7 @@ namespace Protocols { class Lines { static function input($b) { return strlen($b
 namespace { $w = new Workerman\Worker('lines://0.0.0.0:1'); Workerman\Worker::runAll(); }`,
 			`[{"count":1,"group":"","listen":["tcp://0.0.0.0:1"],"name":"start","user":""}]`},
 		{"unknown", `$w = new Workerman\Worker('lines://0.0.0.0:1'); Workerman\Worker::runAll();`,
-			`[{"count":1,"error":"lines://0.0.0.0:1: there is no class Protocols\\Lines","group":"","listen":["tcp://0.0.0.0:1"],"name":"start","user":""}]`},
+			`[{"count":1,"error":"lines://0.0.0.0:1: class Protocols\\Lines is not there","group":"","listen":["tcp://0.0.0.0:1"],"name":"start","user":""}]`},
 		{"ratchet", chatRatchet + `$s = Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Chat)), 8080); $s->run();`,
 			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:8080"],"name":"start","user":""}]`},
 		{"named", chatRatchet + `

@@ -16,13 +16,14 @@ namespace Workerman\Connection {
         {
             parent::__construct(null, '');
             $this->contextOption = $socketContext;
-            $this->scheme = \strtolower((string)\strstr($remoteAddress, '://', true));
+            [$scheme, $address] = \explode('://', $remoteAddress, 2) + [1 => ''];
+            $this->scheme = \strtolower($scheme);
             if ($this->scheme === 'unix') {
-                $this->remote = \substr($remoteAddress, 7);
+                $this->remote = $address;
                 $this->transport = 'unix';
                 return;
             }
-            $url = \parse_url($remoteAddress);
+            $url = \parse_url("tcp://$address");
             if (!$url || !isset($url['host'])) {
                 throw new \InvalidArgumentException("$remoteAddress is no address to connect to");
             }
@@ -33,10 +34,10 @@ namespace Workerman\Connection {
             $this->remoteURI = ($url['path'] ?? '/') . (isset($url['query']) ? "?$url[query]" : '');
             $this->remote = "$this->remoteHost:$this->remotePort";
             if (!\in_array($this->scheme, ['tcp', 'ssl'], true)) {
-                $class = \ucfirst($this->scheme === 'wss' ? 'ws' : ($this->scheme === 'https' ? 'http' : $this->scheme));
-                $this->protocol = \class_exists("Protocols\\$class") ? "Protocols\\$class" : "Workerman\\Protocols\\$class";
-                if (!\class_exists($this->protocol)) {
-                    throw new \RuntimeException("$remoteAddress: class $this->protocol is not there");
+                $scheme = ['wss' => 'ws', 'https' => 'http'][$this->scheme] ?? $scheme;
+                $this->protocol = \Pushd\Scheme::protocol($scheme);
+                if ($this->protocol === null) {
+                    throw new \RuntimeException("$remoteAddress: " . \Pushd\Scheme::missing($scheme));
                 }
             }
         }

@@ -9,23 +9,22 @@ namespace Pushd {
         public function __construct($worker, string $name, array $context)
         {
             [$scheme, $address] = \explode('://', $name, 2) + [1 => ''];
-            $scheme = \strtolower($scheme);
+            $transport = \strtolower($scheme);
             $this->worker = $worker;
             if (!isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$worker->transport])) {
                 throw new \RuntimeException("$name: there is no transport '$worker->transport'");
             }
-            if ($worker->transport === 'tcp' && isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$scheme])) {
-                $worker->transport = $scheme;
+            if ($worker->transport === 'tcp' && isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$transport])) {
+                $worker->transport = $transport;
             }
             if ($worker->transport === 'ssl') {
                 self::checkTLS($name, $context['ssl'] ?? []);
             }
             $this->udp = $worker->transport === 'udp';
-            if (!isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$scheme])) {
-                $class = \ucfirst($scheme);
-                $worker->protocol = \class_exists("Protocols\\$class") ? "Protocols\\$class" : "Workerman\\Protocols\\$class";
-                if (!\class_exists($worker->protocol)) {
-                    throw new \RuntimeException("$name: class $worker->protocol is not there");
+            if (!isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$transport])) {
+                $worker->protocol = Scheme::protocol($scheme);
+                if ($worker->protocol === null) {
+                    throw new \RuntimeException("$name: " . Scheme::missing($scheme));
                 }
             }
             $context['socket'] = ['so_reuseport' => 1, 'backlog' => 1024] + ($context['socket'] ?? []); // the process before may still have it

@@ -39,17 +39,16 @@ namespace Pushd {
                 return $g;
             }
             [$scheme, $address] = \explode('://', $socketName, 2) + [1 => ''];
-            $scheme = \strtolower($scheme);
             if ($address === '') {
                 [$scheme, $address] = ['tcp', $scheme];
             }
             $address = \strpos($address, '/') === 0 ? $address : \ltrim($address, '/');
             $class = self::codec($scheme, (string)$w->transport);
-            $native = $class === null ? self::NATIVE[$scheme] ?? '' : '';
+            $native = $class === null ? self::NATIVE[\strtolower($scheme)] ?? '' : '';
             if ($native === '') {
                 $w->protocol = $class;
                 if ($w->protocol === null) {
-                    $g['error'] = "$socketName: there is no class Protocols\\" . \ucfirst($scheme);
+                    $g['error'] = "$socketName: " . Scheme::missing($scheme);
                 }
                 $native = $w->transport === 'udp' ? 'udp' : ($w->transport === 'unix' ? 'unix' : 'tcp');
             }
@@ -81,16 +80,16 @@ namespace Pushd {
         /** The class of a protocol that is not pushd's, or not over such a transport, or that the program puts another in the place of. */
         static function codec(string $scheme, string $transport): ?string
         {
-            $class = \ucfirst($scheme);
-            if (\class_exists("\\Protocols\\$class")) {
-                return "Protocols\\$class";
+            if ($own = Scheme::own($scheme)) {
+                return $own;
             }
-            $plain = \in_array($scheme, ['tcp', 'udp', 'unix'], true);
-            $changes = \in_array($scheme, ['text', 'frame'], true) && self::mentions('->protocol =', '->protocol=');
-            if (isset(self::NATIVE[$scheme]) && !$changes && ($plain || !\in_array($transport, ['udp', 'unix'], true))) {
+            $native = \strtolower($scheme);
+            $plain = \in_array($native, ['tcp', 'udp', 'unix'], true);
+            $changes = \in_array($native, ['text', 'frame'], true) && self::mentions('->protocol =', '->protocol=');
+            if (isset(self::NATIVE[$native]) && !$changes && ($plain || !\in_array($transport, ['udp', 'unix'], true))) {
                 return null;
             }
-            return \class_exists("Workerman\\Protocols\\$class") ? "Workerman\\Protocols\\$class" : null;
+            return Scheme::workermans($scheme);
         }
 
         public function __construct(Worker $w, int $index)
