@@ -142,6 +142,24 @@ env = { DIES = "{{dir}}/dies", WANTS = "open" }`)
 	if one := s.idle(); one.Births != before.Births+3 || one.Doubts+one.Strands != 0 || one.Told != 42 {
 		t.Errorf("%+v", one)
 	}
+
+	// What three have died of is given up, with those who were in it, and that is told.
+	if err := os.WriteFile(filepath.Join(s.Dir, "dies"), []byte("always"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.renew()
+	for _, c := range []*pushdtest.Client{a, b} {
+		if code := closed(t, c); code != 1012 {
+			t.Errorf("who was carried to those that die was closed with %d", code)
+		}
+	}
+	says(t, s.Dial("/"), "here", "here")
+	if one := s.idle(); one.Births != before.Births+7 || one.Strands != 42 {
+		t.Errorf("%+v, before %+v", one, before)
+	}
+	if log := s.Log(); !strings.Contains(log, "what was carried is given up") || !strings.Contains(log, "processes=3 closed=42") {
+		t.Errorf("the log does not say it:\n%s", log)
+	}
 }
 
 // TestScriptLingers: a program that has said all holds nobody up, whatever it does before

@@ -72,7 +72,7 @@ func (h *handler) done(p *proc, number uint64) {
 		return
 	}
 	p.batches++
-	h.fails = 0
+	h.fails, h.deadly = 0, 0
 	if h.spare = h.under[:0]; cap(h.spare) > maxSpare {
 		h.spare = nil
 	}

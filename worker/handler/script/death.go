@@ -80,10 +80,8 @@ func (h *handler) over(p *proc) {
 	switch {
 	case p.carry != nil: // with what it was given
 		h.carried = append(h.carried, p.carry)
-	case h.fails < givenAgain:
-		h.carried = append(h.carried, h.passed...)
-	default:
-		h.forsake(h.passed)
+	case len(h.passed) > 0:
+		h.passAgain()
 	}
 	h.passed = nil
 	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
@@ -99,21 +97,30 @@ func (h *handler) over(p *proc) {
 	}
 }
 
-// givenAgain bounds how many processes in a row are given what was carried and
-// die of it, or before they have done anything else.
-const givenAgain = 3
+// given bounds how many processes in a row are given what was carried and die of
+// it, or before they have done anything else.
+const given = 3
 
-// forsake gives up what was carried: only that knew these connections.
-func (h *handler) forsake(carried [][]byte) {
-	for _, payload := range carried {
+// passAgain keeps for the next process what the dead one was given, unless too many have
+// died of it: only that knew these connections.
+func (h *handler) passAgain() {
+	if h.deadly++; h.deadly < given {
+		h.carried = append(h.carried, h.passed...)
+		return
+	}
+	n := 0
+	for _, payload := range h.passed {
 		conns, _, err := wire.ParseCarry(payload)
 		for i := range conns.Len() {
 			if c := h.clients.Find(h.w, conns.At(i)); c != nil && err == nil && h.o.AfterCrash != keepHeld {
 				h.dismiss(c, 1012, restart)
-				h.lost.held++
+				n++
 			}
 		}
 	}
+	h.log.Error("what was carried is given up: the processes that got it died before they had done anything else", "script", h.title(), "processes", h.deadly, "closed", n)
+	h.lost.held += uint64(n)
+	h.deadly = 0
 }
 
 // report tells of the end of a process.

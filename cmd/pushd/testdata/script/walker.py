@@ -191,7 +191,8 @@ def event(op, flags, aux, c, payload):
             seen.append('beside')
         dies = os.environ.get('DIES')
         if dies and os.path.exists(dies):
-            os.remove(dies)
+            if open(dies).read() != 'always':
+                os.remove(dies)
             die()
     elif op == STOP:
         if 'stay' in wants:
