@@ -282,6 +282,25 @@ $s->start();`), "start")
 	}
 }
 
+// TestSwooleStats: what stats() counts in this process.
+func TestSwooleStats(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
+$s->on('message', function ($s, $f) {
+    $all = $s->stats();
+    $s->push($f->fd, ($all['start_time'] > 1e9 && $all['start_time'] <= time() ? 'started ' : "started at $all[start_time] ") . json_encode(array_slice($all, 1, -1)));
+});
+$s->on('request', function ($q, $r) { $r->end(); });
+$s->start();`), "start")
+	h.open(script.Open, 1, "")
+	h.open(script.Open, 2, "")
+	h.open(script.Resume, 3, "")
+	h.closed(2)
+	h.get(4, "websocket://127.0.0.1:9601", "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.message(1, "x")
+	h.want(`SEND 1 started {"connection_num":2,"accept_count":3,"close_count":1,"request_count":2,"worker_num":1,"tasking_num":0,"worker_request_count":2}`)
+}
+
 // TestSwooleFrames: a frame of close closes, parts of a message are one, and on('close')
 // says whose end it was.
 func TestSwooleFrames(t *testing.T) {

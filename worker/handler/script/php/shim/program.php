@@ -38,8 +38,26 @@ abstract class Program
 
     private static function parent(int $pid): int
     {
+        return self::stat($pid, 4);
+    }
+
+    /** When the server was started, in seconds since 1970. */
+    static function startTime(): int
+    {
+        static $at;
+        if ($at !== null) {
+            return $at;
+        }
+        $boot = \preg_match('~^btime (\d+)~m', (string)@\file_get_contents('/proc/stat'), $m) ? (int)$m[1] : 0;
+        $ticks = self::stat(self::masterPid(), 22); // since then, 100 a second on every machine
+        return $at = $boot && $ticks ? $boot + \intdiv($ticks, 100) : (int)$_SERVER['REQUEST_TIME'];
+    }
+
+    /** A field of a process, by its number in proc(5), from the third on. */
+    private static function stat(int $pid, int $field): int
+    {
         $stat = (string)@\file_get_contents("/proc/$pid/stat");
-        return (int)(\explode(' ', \ltrim((string)\strrchr($stat, ')'), ') '))[1] ?? 0);
+        return (int)(\explode(' ', \ltrim((string)\strrchr($stat, ')'), ') '))[$field - 3] ?? 0);
     }
 
     /** The address and the port of "host:port", "[host]:port" and "scheme://host:port"; where none is said, as behind a proxy or at a unix socket, it is 0. */

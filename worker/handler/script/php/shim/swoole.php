@@ -474,7 +474,9 @@ namespace Swoole {
 
         public function stats()
         {
-            return ['connection_num' => \count(Conns::$open), 'worker_num' => 1, 'tasking_num' => 0];
+            $counts = \Pushd\SwooleProgram::$counts;
+            return ['start_time' => \Pushd\SwooleProgram::startTime(), 'connection_num' => \count(Conns::$open)] + $counts
+                + ['worker_num' => 1, 'tasking_num' => \count($this->pushdTasks), 'worker_request_count' => $counts['request_count'], 'coroutine_num' => \count(\Pushd\Fibers::all())];
         }
 
         public function tick($ms, $f, ...$args)

@@ -15,6 +15,9 @@ namespace Pushd {
         /** Requests that wait for their answer: number of the connection => [which it is of all, remote address, local address]. */
         public static $requests = [];
 
+        /** What stats() has, of this process: connections that a reload has left to it are among those accepted. */
+        public static $counts = ['accept_count' => 0, 'close_count' => 0, 'request_count' => 0];
+
         private static $turns = 0;
         private $server, $ports, $idle;
         private static $lastPacket = '';
@@ -220,6 +223,7 @@ namespace Pushd {
 
         public function open(int $id): void
         {
+            self::$counts['accept_count']++;
             $port = self::port(Conns::told($id, 1));
             if ($port->pushdScheme() === 'websocket') {
                 $head = Conns::told($id, 3);
@@ -235,6 +239,7 @@ namespace Pushd {
 
         public function resume(int $id): void
         {
+            self::$counts['accept_count']++;
             $this->hears(self::port(Conns::told($id, 1)), $id);
         }
 
@@ -247,6 +252,7 @@ namespace Pushd {
 
         public function message(int $id, string $data, int $flags): void
         {
+            self::$counts['request_count']++;
             $port = self::port(Conns::told($id, 1));
             $this->hears($port, $id);
             if ($port->pushdPackets !== null) {
@@ -270,6 +276,7 @@ namespace Pushd {
 
         public function packet(string $remote, string $local, string $data): void
         {
+            self::$counts['request_count']++;
             self::$lastPacket = $local;
             [$ip, $port] = self::split($remote);
             $this->callOf(self::port($local), 'packet', $data, ['address' => $ip, 'port' => $port,
@@ -287,6 +294,7 @@ namespace Pushd {
 
         public function request(int $id, string $remote, string $local, string $raw): void
         {
+            self::$counts['request_count']++;
             self::$requests[$id] = [++self::$turns, $remote, $local];
             $request = \Swoole\Http\Request::of($id, $remote, $raw, $local);
             if (!empty($this->server->setting['enable_static_handler'])) {
@@ -325,6 +333,7 @@ namespace Pushd {
             if (!isset(Conns::$open[$id])) {
                 return;
             }
+            self::$counts['close_count']++;
             Conns::forget($id); // exist() is false from here on
             $this->callOf(self::port(Conns::told($id, 1)), 'close', $id, Ends::has($id) || \in_array($code, self::OURS, true) ? -1 : 0);
             unset($this->server->pushdParts[$id]);
