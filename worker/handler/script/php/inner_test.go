@@ -148,3 +148,25 @@ Workerman\Worker::runAll();`, silent.Addr(), server.Listener.Addr()))
 		}
 	}
 }
+
+// TestInnerStarts: run() of a Worker made in onWorkerStart begins it, listen() only listens.
+func TestInnerStarts(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onWorkerStart = function () {
+    foreach (['listen', 'run'] as $method) {
+        $inner = new Worker('text://127.0.0.1:0');
+        $inner->name = $method;
+        $inner->onWorkerStart = function ($w) { echo "$w->name begins\n"; };
+        $inner->$method();
+        echo "$method has ", $inner->getMainSocket() ? "a socket\n" : "none\n";
+    }
+};
+Worker::runAll();`), "start")
+	h.says("run begins\nrun has a socket")
+	h.says("listen has a socket")
+	if strings.Contains(h.log.String(), "listen begins") {
+		t.Errorf("listen() runs onWorkerStart:\n%s", h.log)
+	}
+}

@@ -219,17 +219,15 @@ namespace Workerman {
                 return;
             }
             $this->pushdListener = new \Pushd\Listener($this, $this->pushdName, $this->pushdContext);
-            if ($this->onWorkerStart) {
-                ($this->onWorkerStart)($this);
-            }
         }
 
-        /** The Worker that this process is for begins; one that is made in onWorkerStart listens. */
+        /** The Worker that this process is for begins; one that is made in onWorkerStart listens, too. */
         public function run()
         {
             if ($this !== \Pushd\WorkermanProgram::$worker) {
                 $this->listen();
-            } elseif ($this->onWorkerStart) {
+            }
+            if ($this->onWorkerStart) {
                 \Pushd\Fibers::call($this->onWorkerStart, $this);
             }
         }
