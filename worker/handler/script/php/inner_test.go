@@ -170,3 +170,39 @@ Worker::runAll();`), "start")
 		t.Errorf("listen() runs onWorkerStart:\n%s", h.log)
 	}
 }
+
+// TestInnerUnix: a socket file that a process before has left is in nobody's way, and
+// what is says so.
+func TestInnerUnix(t *testing.T) {
+	file := program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onWorkerStart = function () {
+    foreach (['x.sock', 'start.php', 'none/x.sock', str_repeat('x', 120)] as $i => $name) {
+        $inner = new Worker('text://' . __DIR__ . "/$name");
+        $inner->transport = 'unix';
+        $inner->onMessage = function ($c, $data) { $c->send("got $data"); };
+        try { $inner->listen(); } catch (Exception $e) { echo $e->getMessage(), "\n"; }
+    }
+    echo "begun\n";
+};
+Worker::runAll();`)
+	for range 2 {
+		h := serve(t, file, "start")
+		h.says("begun")
+		dir := filepath.Dir(file)
+		for _, want := range []string{"/start.php cannot be listened on: a file is in the way", "/none/x.sock cannot be listened on: " + dir + "/none cannot be written", "x cannot be listened on: the path has more than 107 bytes"} {
+			if !strings.Contains(h.log.String(), want) {
+				t.Errorf("%q is not said\n%s", want, h.log)
+			}
+		}
+		c, err := net.DialTimeout("unix", filepath.Join(dir, "x.sock"), patience)
+		must(t, err)
+		defer c.Close()
+		must(t, c.SetDeadline(time.Now().Add(patience)))
+		fmt.Fprint(c, "hello\n")
+		if got, err := bufio.NewReader(c).ReadString('\n'); got != "got hello\n" {
+			t.Errorf("got %q, %v\n%s", got, err, h.log)
+		}
+	}
+}

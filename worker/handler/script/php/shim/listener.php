@@ -4,6 +4,8 @@ namespace Pushd {
     /** Listener is the socket of a Worker that was made in onWorkerStart. */
     final class Listener
     {
+        const PATH = 107; // bytes that the path of a unix socket may have
+
         private $worker, $socket, $udp, $connections = [];
 
         public function __construct($worker, string $name, array $context)
@@ -30,13 +32,36 @@ namespace Pushd {
             $context['socket'] = ['so_reuseport' => 1, 'backlog' => 1024] + ($context['socket'] ?? []); // the process before may still have it
             $flags = $this->udp ? \STREAM_SERVER_BIND : \STREAM_SERVER_BIND | \STREAM_SERVER_LISTEN;
             $transport = \Workerman\Worker::BUILD_IN_TRANSPORTS[$worker->transport];
+            if ($transport === 'unix') {
+                self::clear($name, $address);
+            }
             $this->socket = @\stream_socket_server("$transport://" . \ltrim($address, $transport === 'unix' ? '' : '/'), $no, $text, $flags, \stream_context_create($context));
             if (!$this->socket) {
-                throw new \RuntimeException("$name cannot be listened on: $text");
+                throw new \RuntimeException("$name cannot be listened on: " . ($text ?: self::why($address)));
             }
             \stream_set_blocking($this->socket, false);
             Loop::onReadable($this->socket, [$this, $this->udp ? 'receive' : 'accept']);
             Program::once('inner', "$name is a listener of this PHP process itself: a reload cuts its clients");
+        }
+
+        /** What is wrong with the path of a unix socket, of which PHP says nothing. */
+        private static function why(string $path): string
+        {
+            if (\file_exists($path)) {
+                return 'a file is in the way';
+            }
+            return \is_writable(\dirname($path)) ? 'the system refuses it' : \dirname($path) . ' cannot be written';
+        }
+
+        /** Takes away the socket file of the process before. */
+        private static function clear(string $name, string $path): void
+        {
+            if (\strlen($path) > self::PATH) { // PHP would cut it off
+                throw new \RuntimeException("$name cannot be listened on: the path has more than " . self::PATH . ' bytes');
+            }
+            if (@\filetype($path) === 'socket') {
+                @\unlink($path);
+            }
         }
 
         /** Else each handshake would fail. */
