@@ -199,11 +199,13 @@ Worker::runAll();`)
 }
 
 // TestBeside: classes are found beside the file that makes the Worker, as
-// Workerman 3 and 4 do, and callbacks may be protected methods.
+// Workerman 3 and 4 do, and callbacks may be protected methods. What Workerman itself
+// would call and pushd does not is named.
 func TestBeside(t *testing.T) {
 	file := program(t, `
 class Mine extends Workerman\Worker {
     function __construct($s) { parent::__construct($s); $this->onWorkerStart = [$this, 'begin']; }
+    public function acceptConnection($socket) { echo "never\n"; }
     protected function begin() { echo Server\World::hello(), "\n"; }
 }
 $w = new Mine('websocket://0.0.0.0:2346');
@@ -214,6 +216,10 @@ Workerman\Worker::runAll();`)
 	h := serve(t, file, "start")
 	h.says("hello of the world")
 	h.says("not there")
+	h.says("pushd: Mine::acceptConnection() is not called: ")
+	if n := strings.Count(h.log.String(), "is not called"); n != 1 {
+		t.Errorf("%d methods are named\n%s", n, h.log)
+	}
 }
 
 // TestInnerWebSocket: a Worker of WebSocket that is made in onWorkerStart works

@@ -218,6 +218,7 @@ namespace Workerman {
             if ($this->pushdName === '' || $this->pushdListener !== null || \Pushd\ROLE !== 'handler' || !self::$running) {
                 return;
             }
+            \Pushd\WorkermanProgram::tellUncalled($this);
             $this->pushdListener = new \Pushd\Listener($this, $this->pushdName, $this->pushdContext);
         }
 

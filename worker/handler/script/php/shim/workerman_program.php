@@ -26,6 +26,9 @@ namespace Pushd {
         /** Process models of their own, which would start and do nothing. */
         const ELSEWHERE = ['GatewayWorker\Gateway', 'GatewayWorker\BusinessWorker', 'GatewayWorker\Register'];
 
+        /** What Workerman calls of a Worker by itself, and pushd does not. */
+        const UNCALLED = ['acceptConnection', 'acceptTcpConnection', 'acceptUdpConnection', 'resumeAccept'];
+
         /** What pushd listens on for a Worker. Protocols that it does not have are PHP's own, over bytes. */
         static function plan(Worker $w, string $socketName, array $context): array
         {
@@ -123,8 +126,21 @@ namespace Pushd {
             Packets::change($id, $class === null ? null : (string)$class);
         }
 
+        /** A class of the program's own may do things where nobody asks it to. */
+        static function tellUncalled(Worker $w): void
+        {
+            $names = $w === self::$worker ? [...self::UNCALLED, 'listen', 'stop'] : self::UNCALLED;
+            foreach ($names as $name) {
+                $class = \method_exists($w, $name) ? (new \ReflectionMethod($w, $name))->getDeclaringClass()->getName() : Worker::class;
+                if ($class !== Worker::class) {
+                    self::once("$class::$name", "$class::$name() is not called: pushd listens and takes the clients, and calls onConnect and onWorkerStop");
+                }
+            }
+        }
+
         public function start(): void
         {
+            self::tellUncalled($this->w);
             if ($this->isFirst()) {
                 self::pidFile((string)Worker::$pidFile);
             }
