@@ -247,6 +247,10 @@ func TestScriptHTTP(t *testing.T) {
 	if body := readAll(t, c.Response); c.Response.StatusCode != 403 || body != "no such token\n" {
 		t.Errorf("a wrong token: %d %q", c.Response.StatusCode, body)
 	}
+	c = pushdtest.Handshake(t, fmt.Sprintf("127.0.0.1:%d", s.Port), "/?token=none")
+	if body := readAll(t, c.Response); c.Response.StatusCode != 401 || c.Response.Header.Get("WWW-Authenticate") != "Bearer" || body != "{}\n" {
+		t.Errorf("a whole answer: %d %q %v", c.Response.StatusCode, body, c.Response.Header)
+	}
 	c = s.Dial("/?token=right")
 	if c.Response.Header.Get("X-By") != "script" || c.Response.Header.Get("Set-Cookie") != "a=b" {
 		t.Errorf("the headers of the program are not there: %v", c.Response.Header)

@@ -50,7 +50,7 @@ const (
 	Order     Op = 49 // JSON, as the HTTP API takes it; connection is the answer's number, 0 for none
 	Subscribe Op = 50 // this process gets Channel; flag On, or not any more
 	Respond   Op = 51 // bytes of an HTTP answer; flag More
-	Accept    Op = 52 // answers Handshake; aux HTTP status, 101 is yes; payload header lines, or text
+	Accept    Op = 52 // answers Handshake; aux HTTP status, 101 is yes; payload header lines, or text; flag Whole
 	Call      Op = 53 // JSON; connection is the answer's number
 	AskOpens  Op = 54 // from now on all connections are told, those that are here first; ends with an Answer
 	Timer     Op = 55 // connection is its number; payload u32 milliseconds, 0 ends it; flag On: again and again
@@ -67,6 +67,7 @@ const (
 	Successor = 0x01 // of Stop
 	On        = 0x01 // of Held, Subscribe, Timer
 	More      = 0x01 // of Respond: the answer goes on
+	Whole     = 0x01 // of Accept: the payload of a no is an answer of HTTP/1.1, head and body
 )
 
 var names = map[Op]string{

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	nethttp "net/http"
 	"net/textproto"
+	"strings"
 	"time"
 
 	wire "github.com/pushd/pushd/protocol/script"
@@ -16,7 +18,7 @@ import (
 // shakeTimeout is a little more than a handshake may wait for its answer.
 const shakeTimeout = 61 * time.Second
 
-// maxHead bounds the head of an answer, in bytes.
+// maxHead bounds the head of an answer, and the body of a refusal, in bytes.
 const maxHead = 64 << 10
 
 // request is one that the program answers.
@@ -120,8 +122,7 @@ func (h *handler) accept(f wire.Frame) error {
 	}
 	if f.Aux != nethttp.StatusSwitchingProtocols {
 		delete(h.shakes, f.Conn)
-		hs.Refuse(int(f.Aux), reason(f.Payload))
-		return nil
+		return hs.refuse(f)
 	}
 	lines := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(bytes.TrimRight(f.Payload, "\r\n"), "\r\n\r\n"...))))
 	header, err := lines.ReadMIMEHeader()
@@ -145,6 +146,43 @@ func (h *handler) accept(f wire.Frame) error {
 		h.lapse(f)
 	}
 	return nil
+}
+
+// refuse answers with no: with a text, or with an answer of HTTP/1.1.
+func (s *shake) refuse(f wire.Frame) error {
+	if f.Flags&wire.Whole == 0 {
+		s.Refuse(int(f.Aux), reason(f.Payload))
+		return nil
+	}
+	resp, err := nethttp.ReadResponse(bufio.NewReader(bytes.NewReader(f.Payload)), nil)
+	if err != nil {
+		s.Refuse(nethttp.StatusBadGateway, "internal error")
+		return fmt.Errorf("%w: %w", errHead, err)
+	}
+	defer resp.Body.Close()
+	for name, values := range resp.Header {
+		if framing(name) {
+			continue
+		}
+		for _, v := range values {
+			s.SetHeader(name, v)
+		}
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxHead)) // shorter than it says: what there is
+	if len(body) == 0 {
+		body = []byte(nethttp.StatusText(resp.StatusCode))
+	}
+	s.Refuse(resp.StatusCode, strings.TrimRight(string(body), "\r\n"))
+	return nil
+}
+
+// framing reports whether a header of an answer to a handshake is pushd's to write.
+func framing(name string) bool {
+	switch name {
+	case "Content-Length", "Transfer-Encoding", "Connection", "Date", "Upgrade":
+		return true
+	}
+	return strings.HasPrefix(name, "Sec-Websocket-")
 }
 
 // lapse tells the program that the client it lets in has left meanwhile.

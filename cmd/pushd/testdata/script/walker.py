@@ -175,6 +175,8 @@ def event(op, flags, aux, c, payload):
                     frame(33, n, b'welcome')
         elif b'token=right' in head:
             frame(52, c, b'X-By: script\r\nSet-Cookie: a=b\r\n', 0, 101)
+        elif b'token=none' in head:
+            frame(52, c, b'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nConnection: close\r\nContent-Length: 99\r\n\r\n{}', 1, 401)
         else:
             frame(52, c, b'no such token', 0, 403)
     elif op == CHANNEL:
