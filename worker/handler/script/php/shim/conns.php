@@ -132,6 +132,17 @@ final class Conns
         self::$dirty[$id] = true;
     }
 
+    /** pushd knows the connection now: what has been said of it before is said again. */
+    static function again(int $id): void
+    {
+        foreach (self::sessions([$id]) as $text) {
+            Link::frame(Link::SESSION, $id, $text);
+        }
+        if (isset(self::$held[$id])) {
+            Link::frame(Link::HELD, $id, '', 1);
+        }
+    }
+
     /** What belongs to a connection and cannot leave this process. */
     static function &own(int $id): array
     {

@@ -18,7 +18,7 @@ final class Link
     const MAIN = [self::TICK, self::LEAVING, self::STOP, self::CARRIED, self::HANDSHAKE, self::ALARM];
     /** What is of the connection that it names. */
     const OWNED = [self::OPEN, self::RESUME, self::MESSAGE, self::CLOSE, self::FULL, self::DRAIN];
-    const BINARY = 1, ON = 1, SUCCESSOR = 1, MORE = 1;
+    const BINARY = 1, ON = 1, SUCCESSOR = 1, MORE = 1, WHOLE = 1;
     const HEADER = 16;
     const READ = 262144; // bytes read at once, and written before a turn is over
 

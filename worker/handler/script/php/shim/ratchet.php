@@ -47,13 +47,48 @@ namespace Ratchet {
             if ($controller instanceof \Ratchet\Wamp\WampServerInterface && \class_exists('Ratchet\Wamp\WampServer')) {
                 $controller = new \Ratchet\Wamp\WampServer($controller);
             }
-            $this->routes[] = new \Pushd\RatchetRoute($path, $controller, $allowedOrigins ? \array_values($allowedOrigins) : [$this->host], $httpHost);
-            return $controller;
+            $decorated = $controller instanceof \Ratchet\Http\HttpServerInterface ? $controller : new \Ratchet\WebSocket\WsServer($controller);
+            $this->routes[] = new \Pushd\RatchetRoute($path, $decorated, $allowedOrigins ? \array_values($allowedOrigins) : [$httpHost ?? $this->host], $httpHost);
+            return $decorated;
         }
 
         public function run()
         {
             \Pushd\RatchetProgram::run([new \Pushd\RatchetServer('websocket', "$this->address:$this->port", $this->routes)]);
+        }
+    }
+}
+
+namespace Pushd {
+
+    /** RatchetLayer is of what Ratchet puts around a component: what is of nobody's concern goes on to that. */
+    abstract class RatchetLayer implements \Ratchet\MessageComponentInterface
+    {
+        public $component;
+
+        public function __construct($component)
+        {
+            $this->component = $component;
+        }
+
+        public function onOpen(\Ratchet\ConnectionInterface $conn)
+        {
+            return $this->component->onOpen($conn);
+        }
+
+        public function onMessage(\Ratchet\ConnectionInterface $from, $msg)
+        {
+            return $this->component->onMessage($from, $msg);
+        }
+
+        public function onClose(\Ratchet\ConnectionInterface $conn)
+        {
+            return $this->component->onClose($conn);
+        }
+
+        public function onError(\Ratchet\ConnectionInterface $conn, \Exception $e)
+        {
+            return $this->component->onError($conn, $e);
         }
     }
 }
@@ -106,22 +141,21 @@ namespace Ratchet\Server {
         private function pushdServer(): \Pushd\RatchetServer
         {
             $scheme = 'tcp'; // what is not in a WsServer gets bytes, as in Ratchet
-            for ($inner = $this->app; !$inner instanceof \Ratchet\ComponentInterface && isset($inner->component); $inner = $inner->component) {
-                $http = $inner instanceof \Ratchet\Http\HttpServer && $inner->component instanceof \Ratchet\Http\HttpServerInterface;
-                $scheme = $http || $inner instanceof \Ratchet\WebSocket\WsServer ? 'websocket' : $scheme;
+            for ($inner = $this->app; $inner !== null; $inner = \Pushd\RatchetRoute::under($inner)) {
+                $scheme = $inner instanceof \Ratchet\Http\HttpServerInterface ? 'websocket' : $scheme;
             }
             return new \Pushd\RatchetServer($scheme, $this->listen, [new \Pushd\RatchetRoute('*', $this->app, ['*'], null)], $this->tls);
         }
     }
 
     /** IpBlackList sends clients of some addresses away. */
-    class IpBlackList
+    class IpBlackList extends \Pushd\RatchetLayer
     {
-        public $component, $pushdBlocked = [];
+        public $pushdBlocked = [];
 
-        public function __construct($component)
+        public function onOpen(ConnectionInterface $conn)
         {
-            $this->component = $component;
+            return $this->isBlocked($conn->remoteAddress) ? $conn->close() : $this->component->onOpen($conn);
         }
 
         public function blockAddress($ip)
@@ -175,24 +209,29 @@ namespace Ratchet\Http {
     {
     }
 
-    class HttpServer
+    class HttpServer extends \Pushd\RatchetLayer
     {
-        public $component;
-
-        public function __construct($component)
-        {
-            $this->component = $component;
-        }
     }
 
-    class OriginCheck
+    class OriginCheck extends \Pushd\RatchetLayer implements HttpServerInterface
     {
-        public $component, $allowedOrigins;
+        public $allowedOrigins;
 
         public function __construct($component, array $allowed = [])
         {
-            $this->component = $component;
+            parent::__construct($component);
             $this->allowedOrigins = $allowed;
+        }
+
+        /** Behind $conn comes the request, of a type that a class which extends this one may name. */
+        public function onOpen(\Ratchet\ConnectionInterface $conn)
+        {
+            $request = \func_num_args() > 1 ? \func_get_arg(1) : null;
+            if ($request === null || \Pushd\RatchetRoute::allowed($request->getHeaderLine('Origin'), $this->allowedOrigins)) {
+                return $this->component->onOpen($conn, $request);
+            }
+            $conn->send("HTTP/1.1 403 Forbidden\r\n\r\n");
+            $conn->close();
         }
     }
 }
@@ -213,13 +252,37 @@ namespace Ratchet\WebSocket {
     {
     }
 
-    class WsServer
+    class WsServer extends \Pushd\RatchetLayer implements \Ratchet\Http\HttpServerInterface
     {
-        public $component, $pushdStrict = true;
+        public $pushdStrict = true;
 
-        public function __construct($component)
+        /** Lets a client in. Behind $conn comes the request, see OriginCheck. */
+        public function onOpen(\Ratchet\ConnectionInterface $conn)
         {
-            $this->component = $component;
+            \Pushd\RatchetShake::enter($this, $conn, \func_num_args() > 1 ? \func_get_arg(1) : null);
+        }
+
+        public function onMessage(\Ratchet\ConnectionInterface $from, $msg)
+        {
+            if (\Pushd\RatchetShake::isIn($from)) {
+                $this->component->onMessage($from, \Pushd\RatchetProgram::heard($this->component, $msg));
+            }
+        }
+
+        public function onClose(\Ratchet\ConnectionInterface $conn)
+        {
+            if (\Pushd\RatchetShake::isIn($conn)) {
+                $this->component->onClose($conn);
+            }
+        }
+
+        public function onError(\Ratchet\ConnectionInterface $conn, \Exception $e)
+        {
+            if (\Pushd\RatchetShake::isIn($conn)) {
+                $this->component->onError($conn, $e);
+            } else {
+                $conn->close();
+            }
         }
 
         /** pushd pings by itself: ping_interval. */

@@ -14,6 +14,9 @@ namespace Pushd {
             if (\function_exists('GuzzleHttp\Psr7\parse_request')) {
                 return \call_user_func('GuzzleHttp\Psr7\parse_request', \rtrim($head) . "\r\n\r\n$body");
             }
+            if (!\interface_exists('Psr\Http\Message\RequestInterface') && !\class_exists('Psr\Http\Message\RequestInterface', false)) { // for onOpen(…, RequestInterface $request)
+                \class_alias(self::class, 'Psr\Http\Message\RequestInterface');
+            }
             return self::ours($head, $body);
         }
 

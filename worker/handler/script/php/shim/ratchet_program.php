@@ -22,6 +22,9 @@ namespace Pushd {
         public function send($data)
         {
             $op = self::op($data);
+            if (RatchetShake::takes($this->pushdId, $data)) {
+                return $this;
+            }
             if ($op === 8) {
                 $this->goodbye((string)$data);
             } elseif (!$this->ended && $op < 8) { // pings and pongs are pushd's
@@ -38,6 +41,9 @@ namespace Pushd {
 
         public function close($code = 1000)
         {
+            if (RatchetShake::closes($this->pushdId)) {
+                return;
+            }
             if (self::op($code) === 8) {
                 $this->goodbye((string)$code);
             } else {
@@ -102,22 +108,72 @@ namespace Pushd {
         /** @var \Ratchet\Server\IpBlackList[] */
         public $lists = [];
 
-        private $strict = true;
+        private $strict = true, $layers = [];
 
         public function __construct(string $path, $component, array $origins, ?string $host)
         {
-            while (!$component instanceof \Ratchet\ComponentInterface && isset($component->component)) {
+            for (; ($under = self::under($component)) !== null; $component = $under) {
                 $origins = $component->allowedOrigins ?? $origins;
                 $this->strict = $component->pushdStrict ?? $this->strict;
                 if ($component instanceof \Ratchet\Server\IpBlackList) {
                     $this->lists[] = $component;
                 }
-                $component = $component->component;
+            }
+            if ($component instanceof \Ratchet\Http\HttpServerInterface) {
+                $this->layers[\spl_object_id($component)] = $component;
+                self::find($component, $this->layers);
             }
             $this->path = $path;
             $this->component = $component;
             $this->origins = $origins;
             $this->host = $host;
+        }
+
+        /** What is in one of Ratchet's own layers, which says what a route does; null: it is the program's. */
+        static function under($component)
+        {
+            $plain = $component instanceof \Ratchet\Http\HttpServer || $component instanceof \Ratchet\Server\IpBlackList
+                || \is_object($component) && \in_array(\get_class($component), [\Ratchet\WebSocket\WsServer::class, \Ratchet\Http\OriginCheck::class], true);
+            return $plain ? $component->component : null;
+        }
+
+        /** The layers of HTTP that one of the program's own goes on to: object id => layer. @param object|array $in */
+        private static function find($in, array &$found): void
+        {
+            foreach (\is_array($in) ? $in : Places::properties($in) as $x) {
+                if (\is_array($x)) {
+                    self::find($x, $found);
+                } elseif ($x instanceof \Ratchet\Http\HttpServerInterface && !isset($found[\spl_object_id($x)])) {
+                    $found[\spl_object_id($x)] = $x;
+                    self::find($x, $found);
+                }
+            }
+        }
+
+        /** The program's own objects that hear of clients: the component, and what is in a layer of the program's. */
+        public function parts(): array
+        {
+            $parts = [$this->component];
+            foreach ($this->layers as $layer) {
+                foreach ($layer instanceof RatchetLayer ? [$layer, $layer->component] : [$layer] as $in) {
+                    while (($under = self::under($in)) !== null) {
+                        $in = $under;
+                    }
+                    \in_array($in, $parts, true) || $parts[] = $in;
+                }
+            }
+            return $parts;
+        }
+
+        /** Whether a layer of the program's own has a WsServer in it, or is one. */
+        public function isAround(): bool
+        {
+            foreach ($this->layers as $layer) {
+                if ($layer instanceof \Ratchet\WebSocket\WsServer) {
+                    return true;
+                }
+            }
+            return false;
         }
 
         public function takes(string $path, string $host): bool
@@ -145,7 +201,7 @@ namespace Pushd {
             return $pairs ? "$path?" . \implode('&', $pairs) : $path;
         }
 
-        /** Whether it has plain requests, and no WebSocket. */
+        /** Whether it has plain requests, and no WebSocket unless isAround(). */
         public function isHttp(): bool
         {
             return $this->component instanceof \Ratchet\Http\HttpServerInterface;
@@ -164,13 +220,18 @@ namespace Pushd {
         /** The first protocol of the client's that the component speaks, as a line of the answer; null: who wants one, or the component, gets in by that alone. */
         public function protocol(string $offered): ?string
         {
-            $spoken = $this->component instanceof \Ratchet\WebSocket\WsServerInterface ? (array)$this->component->getSubProtocols() : [];
+            return self::chosen($this->component, $this->strict, $offered);
+        }
+
+        static function chosen($component, bool $strict, string $offered): ?string
+        {
+            $spoken = $component instanceof \Ratchet\WebSocket\WsServerInterface ? (array)$component->getSubProtocols() : [];
             foreach (\array_map('trim', \explode(',', $offered)) as $name) {
                 if ($name !== '' && \in_array($name, $spoken, true)) {
                     return "Sec-WebSocket-Protocol: $name\r\n";
                 }
             }
-            return $this->strict && ($spoken || $offered !== '') ? null : '';
+            return $strict && ($spoken || $offered !== '') ? null : '';
         }
 
         /** Whether handshakes are not all answered alike. */
@@ -182,8 +243,12 @@ namespace Pushd {
         /** A browser names where its page is from; others say nothing. */
         public function allows(string $origin): bool
         {
-            return $origin === '' || \in_array('*', $this->origins, true)
-                || \in_array((string)\parse_url($origin, \PHP_URL_HOST), $this->origins, true);
+            return self::allowed($origin, $this->origins);
+        }
+
+        static function allowed(string $origin, array $origins): bool
+        {
+            return $origin === '' || \in_array('*', $origins, true) || \in_array((string)\parse_url($origin, \PHP_URL_HOST), $origins, true);
         }
     }
 
@@ -198,8 +263,9 @@ namespace Pushd {
             $listen = $tls = [];
             foreach ($servers as $s) {
                 foreach ($s->routes as $r) {
-                    self::check($r->component);
+                    \array_map([self::class, 'check'], $r->parts());
                 }
+                $s->scheme === 'tcp' && self::checkPlain($s->routes[0]->component);
                 $listen[] = $s->scheme . ($s->tls && \count($servers) > 1 ? '+tls' : '') . "://$s->address";
                 $tls = $tls ?: $s->tls;
             }
@@ -217,10 +283,19 @@ namespace Pushd {
             if (!$component instanceof \Ratchet\ComponentInterface) {
                 throw new \InvalidArgumentException((\is_object($component) ? \get_class($component) : 'this') . ' does not implement Ratchet\MessageComponentInterface');
             }
-            foreach (['Ratchet\Wamp\WampServerInterface' => 'WAMP outside of a Ratchet\Wamp\WampServer', 'Ratchet\Http\Router' => 'Router: App::route() does it', 'Ratchet\Session\SessionProvider' => 'SessionProvider: the session\'s cookie is in $conn->httpRequest',
-                'Ratchet\Server\FlashPolicy' => 'FlashPolicy'] as $class => $name) {
-                if (\is_a($component, $class)) {
-                    throw new \InvalidArgumentException("$name is not supported by pushd: " . \get_class($component));
+            foreach (['Ratchet\Wamp\WampServerInterface', 'Ratchet\Http\Router', 'Ratchet\Session\SessionProvider', 'Ratchet\Server\FlashPolicy'] as $class) {
+                if (\is_a($component, $class)) { // what there is instead Names knows
+                    throw new \InvalidArgumentException((\get_class($component) === $class ? '' : \get_class($component) . ' is a ') . "$class, which is not supported by pushd" . (\is_a($component, 'Ratchet\Wamp\WampServerInterface') ? ' outside of a Ratchet\Wamp\WampServer' : ''));
+                }
+            }
+        }
+
+        /** A component that gets bytes may not be one that is around a server of HTTP. */
+        private static function checkPlain($component): void
+        {
+            foreach (Places::properties($component) as $in) {
+                if ($in instanceof \Ratchet\Http\HttpServer) {
+                    throw new \InvalidArgumentException(\get_class($component) . ' around a HttpServer is not supported by pushd, which reads HTTP itself: make it a Ratchet\Http\HttpServerInterface around the WsServer, or put it around the component');
                 }
             }
         }
@@ -312,7 +387,9 @@ namespace Pushd {
             $roots = [];
             foreach ($this->servers as $s) {
                 foreach ($s->routes as $r) {
-                    $roots['component' . \count($roots)] = $r->component;
+                    foreach ($r->parts() as $part) {
+                        $roots['component' . \count($roots)] = $part;
+                    }
                 }
             }
             return $roots;
@@ -328,7 +405,10 @@ namespace Pushd {
                 Link::frame(Link::ACCEPT, $id, 'Not Found', 0, 404);
             } elseif (!$route->allows($request->getHeaderLine('Origin')) || $route->blocks(self::ip($remote))) {
                 Link::frame(Link::ACCEPT, $id, 'Forbidden', 0, 403);
+            } elseif ($route->isAround()) {
+                RatchetShake::begin($id, $data, $route->component, PsrRequest::of(self::asked($local, $target, $head)));
             } elseif ($route->isHttp()) {
+                self::once("page $route->path", \get_class($route->component) . " answers requests, and no property of it has a WsServer: a WebSocket at $route->path gets 400");
                 Link::frame(Link::ACCEPT, $id, 'there is no WebSocket here', 0, 400);
             } elseif (($protocol = $route->protocol($request->getHeaderLine('Sec-WebSocket-Protocol'))) === null) {
                 Link::frame(Link::ACCEPT, $id, 'No Sec-WebSocket-Protocols requested supported', 0, 426);
@@ -412,6 +492,9 @@ namespace Pushd {
 
         public function open(int $id): void
         {
+            if (RatchetShake::drop($id)) {
+                return;
+            }
             if ($this->routeOf($id)->blocks(self::ip(Conns::told($id, 0)))) { // of a plain socket, which has no handshake
                 Link::end($id);
                 return;
@@ -422,11 +505,17 @@ namespace Pushd {
         public function message(int $id, string $data, int $flags): void
         {
             $this->binary = ($flags & Link::BINARY) !== 0;
-            $this->call($id, 'onMessage', $this->component($id) instanceof \Ratchet\WebSocket\MessageCallableInterface ? self::whole($data, $this->binary) : $data);
+            $this->call($id, 'onMessage', self::heard($this->component($id), $data));
             $this->binary = false;
         }
 
-        /** A message as components of Ratchet\WebSocket get it. */
+        /** The message of this moment as a component gets it. */
+        static function heard($component, $data)
+        {
+            return $component instanceof \Ratchet\WebSocket\MessageCallableInterface ? self::whole((string)$data, self::$one->binary) : $data;
+        }
+
+        /** As components of Ratchet\WebSocket get it. */
         private static function whole(string $data, bool $binary)
         {
             if (!\class_exists('Ratchet\RFC6455\Messaging\Frame')) {
@@ -442,6 +531,7 @@ namespace Pushd {
             if (\class_exists(RatchetHttp::class, false) && RatchetHttp::gone($id)) {
                 return;
             }
+            RatchetShake::drop($id);
             $this->call($id, 'onClose');
         }
     }

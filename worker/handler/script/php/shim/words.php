@@ -10,7 +10,10 @@ namespace Pushd;
 
 function number($connection): int
 {
-    return $connection instanceof Connection ? $connection->pushdId() : (int)$connection;
+    if ($connection instanceof Connection) {
+        return $connection->pushdId();
+    }
+    return \is_object($connection) ? (int)($connection->resourceId ?? 0) : (int)$connection; // one that Ratchet has put around it
 }
 
 /** To standard error, which the program may have put into a file. */
