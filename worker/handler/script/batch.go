@@ -72,7 +72,8 @@ func (h *handler) done(p *proc, number uint64) {
 		return
 	}
 	p.batches++
-	h.fails, h.deadly = 0, 0
+	h.deaths.works()
+	h.deadly = 0
 	if h.spare = h.under[:0]; cap(h.spare) > maxSpare {
 		h.spare = nil
 	}

@@ -11,11 +11,7 @@ import (
 	"github.com/pushd/pushd/worker"
 )
 
-const (
-	leaveTime = time.Second            // beyond callback, for a process that was sent STOP
-	pauseMin  = 100 * time.Millisecond // before a process that follows one that has done nothing
-	pauseMax  = 10 * time.Second
-)
+const leaveTime = time.Second // beyond callback, for a process that was sent STOP
 
 // begin makes a process that is ready the one that gets the events.
 func (h *handler) begin(p *proc) {
@@ -93,21 +89,10 @@ func (h *handler) repeat(f wire.Frame, whole []byte) {
 	h.next = append(h.next, whole...)
 }
 
-// respawn starts a process in the place of a dead one: at once, unless that has
-// done nothing in its life.
+// respawn starts a process in the place of a dead one, as soon as deaths let it.
 func (h *handler) respawn(p *proc) {
-	if p.batches == 0 {
-		h.fails++
-	}
-	h.spawn(h.pause(), nil)
-}
-
-// pause is how long the next process has to wait.
-func (h *handler) pause() time.Duration {
-	if h.fails == 0 {
-		return 0
-	}
-	return min(pauseMin<<min(h.fails-1, 10), pauseMax)
+	h.deaths.died(time.Since(p.ready), p.batches)
+	h.spawn(h.deaths.pause(), nil)
 }
 
 // spawn starts a process after a while, which then gets the events: as the next
@@ -153,9 +138,9 @@ func (h *handler) launched(p *proc, err error, ready func(control.Renewed, error
 		return
 	case h.leaving || h.exported != nil:
 	case h.cur == nil: // nobody is there: again
-		h.fails++
-		h.log.Error("script does not start", "script", h.title(), "again_in", h.pause().String(), "error", err.Error())
-		h.spawn(h.pause(), nil)
+		h.deaths.died(0, 0)
+		h.log.Error("script does not start", "script", h.title(), "again_in", h.deaths.pause().String(), "error", err.Error())
+		h.spawn(h.deaths.pause(), nil)
 	}
 	if ready != nil {
 		r := control.Renewed{Title: h.title()}
@@ -189,7 +174,7 @@ func (h *handler) renew(done func(control.Renewed, error)) {
 		h.w.After(hearTime, func() { h.renew(done) })
 	case h.starting:
 		h.backoff.Stop()
-		h.starting, h.backoff, h.fails = false, nil, 0
+		h.starting, h.backoff, h.deaths = false, nil, deaths{}
 		h.spawn(0, done)
 	case h.cur != nil && h.cur.stopping: // it has died, or will soon
 		h.w.After(hearTime, func() { h.renew(done) })

@@ -21,6 +21,7 @@ type proc struct {
 	welcome wire.Welcome
 	rest    []byte // what it has sent behind READY, until it is attached
 	born    time.Time
+	ready   time.Time // when it said so
 
 	batches  int       // done
 	messages int       // that it was sent
@@ -67,6 +68,7 @@ func (h *handler) launch(setup wire.Config) (*proc, error) {
 		c.Close()
 		return nil, h.failed(p, err)
 	}
+	p.ready = time.Now()
 	return p, nil
 }
 

@@ -45,8 +45,8 @@ type handler struct {
 	leaving  bool          // the worker stops: no process follows
 	births   int
 	seen     map[string]stamp // with `watch`: the program's files
-	fails    int              // processes in a row that have done nothing
-	deadly   int              // processes in a row that have died of what was carried
+	deaths   deaths
+	deadly   int // processes in a row that have died of what was carried
 	lost     lost
 
 	wants    map[string]bool // of the process, or of the one before

@@ -8,7 +8,7 @@ func (h *handler) Script() worker.ScriptStats {
 		Title: h.title(), State: "starting", Births: h.births, Waiting: h.waiting(), Told: len(h.told), Bound: h.bound(), Held: h.clients.Held(),
 		Holds: h.lost.holds, Doubts: h.lost.doubts, Strands: h.lost.held, Packets: h.lost.packets,
 	}
-	if h.fails > 1 {
+	if h.deaths.again() {
 		s.State = "degraded"
 	}
 	if p := h.cur; p != nil {
