@@ -59,6 +59,18 @@ $s->addlistener("127.0.0.1", 9502, SWOOLE_SOCK_UDP);
 $s->on('Message', function ($s, $f) {});
 $s->on('packet', function () {});
 $s->start();`, `[{"count":1,"group":"","listen":["websocket://0.0.0.0:9501","udp://127.0.0.1:9502"],"name":"start","user":""}]`},
+		{"a class of its own", `
+class Chat extends Swoole\WebSocket\Server {
+    function __construct() {
+        parent::__construct('0.0.0.0', 1);
+        static $made = 0;
+        if ($made++) exit(1);
+        $this->on('message', function () {});
+        $this->listen('127.0.0.1', 2, SWOOLE_SOCK_TCP);
+        $this->listen('127.0.0.1', 3, SWOOLE_SOCK_UDP)->on('packet', function () {});
+    }
+}
+(new Chat)->start();`, `[{"count":1,"group":"","listen":["websocket://0.0.0.0:1","websocket://127.0.0.1:2","udp://127.0.0.1:3"],"name":"start","user":""}]`},
 		{"paths", `
 chdir('/tmp');
 $s = new Swoole\Server('main.sock', 0, SWOOLE_PROCESS, SWOOLE_UNIX_STREAM);

@@ -225,6 +225,8 @@ namespace Swoole {
         const SIMPLE_MODE = 1, POOL_MODE = 2; // OpenSwoole's
         const BUFFER = 2097152; // bytes that wait for a client, then send and push return false
 
+        /** @internal the class of ours, of its further ports too */
+        const PUSHD_OF = self::class;
         const UID = 'pushd.uid'; // in the session: what bind() was given
 
         private static $tasks = 0;
@@ -316,7 +318,8 @@ namespace Swoole {
 
         public function listen($host, $port, $type = \SWOOLE_SOCK_TCP)
         {
-            $one = new static($host, $port, $this->mode, $type);
+            $class = static::PUSHD_OF; // and not one of the program's own, which would listen here again
+            $one = new $class($host, $port, $this->mode, $type);
             $one->ports = [];
             return $this->ports[] = $one;
         }
@@ -678,6 +681,7 @@ namespace Swoole\Http {
     /** Server answers requests, and nobody who wants a WebSocket. */
     class Server extends \Swoole\Server
     {
+        const PUSHD_OF = self::class;
     }
 }
 
@@ -703,6 +707,8 @@ namespace Swoole\WebSocket {
 
     class Server extends \Swoole\Http\Server
     {
+        const PUSHD_OF = self::class;
+
         public function push($fd, $data, $opcode = 1, $flags = 1)
         {
             if (!$this->isEstablished($fd)) {
