@@ -599,7 +599,7 @@ $w->onWorkerStart = function ($w) {
 $w->onMessage = function ($c) use ($w) { $c->send(count($w->connections)); };
 $other = new Worker('text://0.0.0.0:2347');
 $before = count(Worker::getAllWorkers()) . Worker::getStatus();
-Worker::runAll();`), "start")
+Worker::runAll();`), "start-2346")
 	if got := h.next(); got != "PUBLISH 0 news up 00 20 12" {
 		t.Errorf("got %q", got)
 	}

@@ -26,11 +26,11 @@ $b = new Worker('text://0.0.0.0:2347'); $b->name = 'My chat';
 $c = new Worker('http://0.0.0.0:2348');
 $d = new Worker();
 $e = new Worker('udp://0.0.0.0:2349');
-Worker::runAll();`, `[{"count":4,"group":"","listen":["websocket://0.0.0.0:2346"],"name":"My-chat","user":"www-data"},` +
-			`{"count":1,"group":"","listen":["text://0.0.0.0:2347"],"name":"My-chat-2","user":""},` +
-			`{"count":1,"group":"","listen":["tcp://0.0.0.0:2348"],"name":"start","user":""},` +
+Worker::runAll();`, `[{"count":4,"group":"","listen":["websocket://0.0.0.0:2346"],"name":"My-chat-2346","user":"www-data"},` +
+			`{"count":1,"group":"","listen":["text://0.0.0.0:2347"],"name":"My-chat-2347","user":""},` +
+			`{"count":1,"group":"","listen":["tcp://0.0.0.0:2348"],"name":"start-2348","user":""},` +
 			`{"count":1,"group":"","listen":[],"name":"start-2","user":""},` +
-			`{"count":1,"group":"","listen":["udp://0.0.0.0:2349"],"name":"start-3","user":""}]`},
+			`{"count":1,"group":"","listen":["udp://0.0.0.0:2349"],"name":"start-2349","user":""}]`},
 		{"tls", `
 $w = new Workerman\Worker('websocket://0.0.0.0:443', ['ssl' => ['local_cert' => 'c.pem', 'local_pk' => 'k.pem']]);
 $w->transport = 'ssl';
@@ -95,7 +95,7 @@ Workerman\Connection\TcpConnection::$defaultMaxPackageSize = 1000;
 $w = new Workerman\Worker('text://0.0.0.0:1');
 $h = new Workerman\Worker('http://0.0.0.0:2');
 Workerman\Worker::runAll();`,
-			`[{"count":1,"group":"","listen":["text://0.0.0.0:1"],"max_message":1000,"name":"start","user":""},{"count":1,"group":"","listen":["tcp://0.0.0.0:2"],"name":"start-2","user":""}]`},
+			`[{"count":1,"group":"","listen":["text://0.0.0.0:1"],"max_message":1000,"name":"start-1","user":""},{"count":1,"group":"","listen":["tcp://0.0.0.0:2"],"name":"start-2","user":""}]`},
 		{"receive", `
 if (OpenSwoole\Coroutine::getCid() !== -1) exit(1);
 $s = new swoole_websocket_server("0.0.0.0", 9501);

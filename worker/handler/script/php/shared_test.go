@@ -97,6 +97,7 @@ func TestSharedNames(t *testing.T) {
 			`class Hub { private $users; static $rooms; function __construct() { $this->users = t(); } function users() { return $this->users; } } Hub::$rooms = ['y' => t(), 'x' => t()]; $hub = ['c' => new Hub, 'b' => new Hub, 'a' => new Hub];`,
 			`foreach (['a', 'b'] as $k) $GLOBALS['hub'][$k]->users()->set('u', ['name' => $k]); Hub::$rooms['x']->set('r', ['name' => 'x']);`,
 			`[names($GLOBALS['hub']['a']->users()), names($GLOBALS['hub']['b']->users()), names(Hub::$rooms['x']), names(Hub::$rooms['y'] ?? [])]`, `["a","b","x",""]`, ``, false},
+		{"objects of one class on ports", `$on = [1, 2]; PORTS`, `$on = [3, 2, 1]; PORTS`, `foreach ([1, 2] as $p) at($server, $p)->set('u', ['name' => "n$p"]);`, `[names(at($server, 1)), names(at($server, 2))]`, `["n1","n2"]`, ``, false},
 		{"captured by callbacks", `function main($server) { $users = t(); $rooms = t(); $hub = (object)['log' => function () use ($rooms) { return $rooms; }]; $server->on('open', function () use ($users) {}); MESSAGE }`,
 			`function main($server) { $bans = t(); $rooms = t(); $users = t(); $hub = (object)['log' => function () use ($rooms) { return $rooms; }]; $server->on('close', function () use ($users, $bans) {}); MESSAGE }`,
 			`$users->set('u', ['name' => 'ann']); ($hub->log)()->set('r', ['name' => 'hall']);`, `[names($users), names(($hub->log)())]`, `["ann","hall"]`, ``, false},
@@ -127,7 +128,10 @@ func TestSharedNames(t *testing.T) {
 				} else {
 					setup += message
 				}
-				return strings.NewReplacer("CAPTURES", captures, "PUT", x.put, "GET", x.get, "COLUMNS", `['name' => [3, 8], 'n' => [1, 0], 'fd' => [1, 0]]`).Replace(`
+				const ports = `class R { public $t; function __construct() { $this->t = t(); } function receive() {} }
+function at($server, $port) { foreach ($server->ports as $p) if ($p->port === $port) return $p->getCallback('receive')[0]->t; }
+foreach ($on as $port) $server->listen('127.0.0.1', $port, SWOOLE_SOCK_TCP)->on('receive', [new R, 'receive']);`
+				return strings.NewReplacer("PORTS", ports, "CAPTURES", captures, "PUT", x.put, "GET", x.get, "COLUMNS", `['name' => [3, 8], 'n' => [1, 0], 'fd' => [1, 0]]`).Replace(`
 function t($columns = COLUMNS, $size = 8) { $t = new Swoole\Table($size); foreach ($columns as $name => [$type, $most]) $t->column($name, $type, $most); $t->create(); return $t; }
 function names($rows) { $names = []; foreach ($rows as $row) $names[] = $row['name'] ?? '?'; return implode(' ', $names); }
 $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);

@@ -92,7 +92,8 @@ final class Carry
         self::$conns = [];
         $all = $out;
         unset($all[Props::PLACE]);
-        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? []]) as $name => $list) {
+        $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners]) as $name => $list) {
             $all[''][$name] = $list;
         }
         $text = \serialize($all);
@@ -146,16 +147,17 @@ final class Carry
             Conns::restore($id, $session);
         }
         Packets::receive(\array_intersect_key($rest, self::$there));
-        $roots = $program->roots();
         Places::$became = [];
         $all = self::values($text);
         $refs = $all[''][Refs::NAME] ?? [];
         $props = $all[''][Props::PLACE] ?? [];
-        unset($all[''][Refs::NAME], $all[''][Props::PLACE]);
+        $names = $all[''][Owners::NAME] ?? [];
+        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME]);
+        $roots = Owners::found($program->roots(), $program->callbacks(), $names);
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
                 try {
-                    $why = Places::put($roots, $place, $name, $value) ? '' : 'it has no place in this code';
+                    $why = Places::put($roots, $place, $name, $value) ? '' : (isset($names[$place]) ? "nothing is in the place of {$names[$place][0]}" : 'it has no place in this code');
                 } catch (\Throwable $e) {
                     $why = $e->getMessage();
                 }

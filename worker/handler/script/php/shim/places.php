@@ -82,23 +82,6 @@ final class Places
         return $o instanceof \Workerman\Worker || $o instanceof \Swoole\Server;
     }
 
-    /** The objects whose methods, or whose closures, a program's callbacks are, by class: they know what it knows. */
-    static function owners(iterable $callbacks): array
-    {
-        $owners = $counts = [];
-        foreach ($callbacks as $f) {
-            $o = \is_array($f) ? $f[0] ?? null : $f;
-            $o = $o instanceof \Closure ? (new \ReflectionFunction($o))->getClosureThis() : $o;
-            if (!\is_object($o) || \in_array($o, $owners, true) || self::isServer($o) || !(new \ReflectionObject($o))->isUserDefined()) {
-                continue;
-            }
-            $class = \get_class($o);
-            $counts[$class] = ($counts[$class] ?? 0) + 1;
-            $owners["on $class $counts[$class]"] = $o;
-        }
-        return $owners;
-    }
-
     /** What is in a place, null unless something is. */
     static function get(array $roots, string $place, string $name)
     {

@@ -65,21 +65,45 @@ final class Plan
         exit(0);
     }
 
-    /** Names of the groups, all different and as pushd allows them: the same in the plan and in a handler. */
-    static function names(array $wanted): array
+    /**
+     * Names of the groups, all different and as pushd allows them: the same in the plan and in a
+     * handler. A reload gives the clients of a group to the one that has its name then, so of
+     * several with one name each has its port in it: their order may change.
+     */
+    static function names(array $groups): array
     {
         $file = \basename($_SERVER['SCRIPT_FILENAME'] ?? 'php', '.php');
-        $names = [];
+        $wanted = $names = $ports = [];
+        foreach ($groups as $i => $group) {
+            $wanted[$i] = self::allowed($group['name'] === '' || $group['name'] === 'none' ? $file : $group['name']);
+            $group['listen'] && $ports[$wanted[$i]][] = self::port($group['listen'][0]);
+        }
+        \uksort($wanted, static function ($i, $j) use ($groups) { // who has clients is not numbered
+            return [!$groups[$i]['listen'], $i] <=> [!$groups[$j]['listen'], $j];
+        });
         foreach ($wanted as $i => $name) {
-            $name = $name === '' || $name === 'none' ? $file : $name;
-            $name = \substr(\trim((string)\preg_replace('/[^A-Za-z0-9._-]+/', '-', $name), '-'), 0, 56) ?: 'php';
+            if ($groups[$i]['listen'] && \count($ports[$name]) > 1) {
+                $port = self::port($groups[$i]['listen'][0]);
+                $name = self::allowed(\substr($name, 0, 24) . '-' . (\array_count_values($ports[$name])[$port] > 1 ? $groups[$i]['listen'][0] : $port));
+            }
             $unique = $name;
-            for ($n = 2; \in_array($unique, $names, true); $n++) {
+            for ($n = 2; \in_array($unique, $names, true) || !$groups[$i]['listen'] && isset($ports[$unique]); $n++) {
                 $unique = "$name-$n";
             }
             $names[$i] = $unique;
         }
         return $names;
+    }
+
+    private static function allowed(string $name): string
+    {
+        return \substr(\trim((string)\preg_replace('/[^A-Za-z0-9._-]+/', '-', $name), '-'), 0, 56) ?: 'php';
+    }
+
+    /** What an address ends with: a port, or the name of a socket's file. */
+    private static function port(string $address): string
+    {
+        return (string)\preg_replace('~^.*[:/]~', '', $address);
     }
 
     /**
@@ -89,7 +113,7 @@ final class Plan
      */
     static function start(string $kind, array $groups, array $more, callable $make): void
     {
-        foreach (self::names(\array_column($groups, 'name')) as $i => $name) {
+        foreach (self::names($groups) as $i => $name) {
             $groups[$i]['name'] = $name;
         }
         if (ROLE === 'plan') {

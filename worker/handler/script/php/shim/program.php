@@ -79,6 +79,8 @@ abstract class Program
     abstract function close(int $id, int $code): void;
     /** Where references to connections may be that the next process has to get: name => object. */
     abstract function roots(): array;
+    /** What pushd's events call: where and for what => callback, or the object that has them. */
+    abstract function callbacks(): array;
 
     function resume(int $id): void
     {

@@ -384,15 +384,24 @@ namespace Pushd {
 
         public function roots(): array
         {
-            $roots = [];
+            return Owners::of($this->callbacks());
+        }
+
+        public function callbacks(): array
+        {
+            $all = [];
             foreach ($this->servers as $s) {
                 foreach ($s->routes as $r) {
                     foreach ($r->parts() as $part) {
-                        $roots['component' . \count($roots)] = $part;
+                        $at = \rtrim("$s->scheme://$s->address $r->path $r->host");
+                        while (isset($all[$key = "$at\0" . \get_class($part)])) {
+                            $at .= '+';
+                        }
+                        $all[$key] = $part;
                     }
                 }
             }
-            return $roots;
+            return $all;
         }
 
         public function handshake(int $id, string $data): void
@@ -455,17 +464,20 @@ namespace Pushd {
 
         private function component(int $id)
         {
-            return $this->routeOf($id)->component;
+            $route = $this->routeOf($id);
+            return $route ? $route->component : null;
         }
 
-        private function routeOf(int $id): RatchetRoute
+        /** null: the route by which a client has come in is not there any more, and which of the others is in its place nobody says. */
+        private function routeOf(int $id): ?RatchetRoute
         {
             if (!$this->routed) {
                 return $this->servers[0]->routes[0];
             }
             $local = Conns::told($id, 1);
             $host = PsrRequest::ours(Conns::told($id, 3))->getHeaderLine('Host');
-            return $this->route($local, Conns::told($id, 2), $host) ?? $this->server($local)->routes[0];
+            $routes = $this->server($local)->routes;
+            return $this->route($local, Conns::told($id, 2), $host) ?? (\count($routes) === 1 ? $routes[0] : null);
         }
 
         /** Runs a callback; what it throws is the component's to judge. */
@@ -475,7 +487,9 @@ namespace Pushd {
             if ($name === 'onClose') {
                 $c->closed();
             }
-            self::attempt($this->component($id), $c, $name, ...$args);
+            if ($component = $this->component($id)) {
+                self::attempt($component, $c, $name, ...$args);
+            }
         }
 
         static function attempt($component, $c, string $name, ...$args): void
@@ -495,11 +509,20 @@ namespace Pushd {
             if (RatchetShake::drop($id)) {
                 return;
             }
-            if ($this->routeOf($id)->blocks(self::ip(Conns::told($id, 0)))) { // of a plain socket, which has no handshake
+            $route = $this->routeOf($id);
+            if ($route === null || $route->blocks(self::ip(Conns::told($id, 0)))) { // of a plain socket, which has no handshake
                 Link::end($id);
                 return;
             }
             $this->call($id, 'onOpen');
+        }
+
+        public function resume(int $id): void
+        {
+            if ($this->routeOf($id) === null) {
+                self::once('route', 'the route of ' . Conns::told($id, 2) . ' is not there any more: who came in by it is closed with 1012, and so is who came in by others that are gone');
+                Link::end($id, 1012, 'restart');
+            }
         }
 
         public function message(int $id, string $data, int $flags): void

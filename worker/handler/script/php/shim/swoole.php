@@ -261,15 +261,24 @@ namespace Swoole {
             return $this->pushdPath ?: (\strpos((string)$this->host, ':') !== false ? "[$this->host]" : $this->host) . ":$this->port";
         }
 
+        /** @internal by which it and its callbacks are known again */
+        public function pushdName(): string
+        {
+            return $this->pushdScheme() . '://' . $this->pushdAddress();
+        }
+
         /** As a part of something that is carried to the next process it is the one that is there. */
         public function __serialize(): array
         {
-            return [\array_search($this, \Pushd\SwooleProgram::$all, true)];
+            return [$this === (\Pushd\SwooleProgram::$all[0] ?? $this) ? '' : $this->pushdName()];
         }
 
         public function __unserialize(array $data): void
         {
-            $live = \Pushd\SwooleProgram::$all[(int)$data[0]] ?? \Pushd\SwooleProgram::$all[0];
+            $live = \Pushd\SwooleProgram::$all[0];
+            foreach (\Pushd\SwooleProgram::$all as $one) {
+                $live = $one->pushdName() === $data[0] ? $one : $live;
+            }
             foreach (\get_object_vars($live) as $name => $_) {
                 $this->$name = &$live->$name;
             }

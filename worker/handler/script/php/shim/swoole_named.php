@@ -62,10 +62,13 @@ final class Named
     private static function tops(array $roots): array
     {
         $tops = [];
+        $owners = Owners::names(Program::$serving->callbacks());
         foreach (Places::all($roots) as $place => $values) {
             foreach ($values as $name => $v) {
                 $place = (string)$place;
-                $tops[] = [\count($tops), $place === '' ? "\$$name" : ($place[0] === ':' ? \substr($place, 2) . "::\$$name" : "$place->$name"), $v];
+                foreach (\array_filter($owners[$place] ?? [$place], 'strlen') ?: [''] as $at) {
+                    $tops[] = [\count($tops), $at === '' ? "\$$name" : ($at[0] === ':' ? \substr($at, 2) . "::\$$name" : "$at->$name"), $v];
+                }
             }
         }
         foreach (self::captured() as $name => $v) {
@@ -78,10 +81,10 @@ final class Named
     private static function captured(): array
     {
         $all = $names = [];
-        foreach (SwooleProgram::$all as $i => $port) {
+        foreach (SwooleProgram::$all as $port) {
             foreach ($port->pushdOn as $event => $f) {
                 foreach ($f instanceof \Closure ? (new \ReflectionFunction($f))->getStaticVariables() : [] as $name => $v) {
-                    $all[$name][$event . ($i > 0 ? " of port $i" : '')] = $v;
+                    $all[$name][$port === SwooleProgram::$all[0] ? $event : "$event of " . $port->pushdName()] = $v;
                 }
             }
         }

@@ -175,9 +175,18 @@ namespace Pushd {
 
         public function roots(): array
         {
-            return ['server' => $this->server] + Places::owners(\array_merge(...\array_map(static function ($port) {
-                return \array_values($port->pushdOn);
-            }, $this->ports)));
+            return ['server' => $this->server] + Owners::of($this->callbacks());
+        }
+
+        public function callbacks(): array
+        {
+            $all = [];
+            foreach ($this->ports as $port) {
+                foreach ($port->pushdOn as $event => $f) {
+                    $all[$port->pushdName() . " $event"] = $f;
+                }
+            }
+            return $all;
         }
 
         public function handshake(int $id, string $data): void

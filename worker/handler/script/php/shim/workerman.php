@@ -78,12 +78,15 @@ namespace Workerman {
         /** As a part of something that is carried to the next process it is the one that is there. */
         public function __serialize(): array
         {
-            return [\array_search($this, \array_values(self::$workers), true)];
+            return [$this === \Pushd\WorkermanProgram::$worker ? '' : "$this->name $this->pushdName"];
         }
 
         public function __unserialize(array $data): void
         {
-            $live = \array_values(self::$workers)[(int)$data[0]] ?? \Pushd\WorkermanProgram::$worker;
+            $live = \Pushd\WorkermanProgram::$worker;
+            foreach (self::$workers as $one) {
+                $live = "$one->name $one->pushdName" === $data[0] ? $one : $live;
+            }
             foreach (\get_object_vars($live) as $name => $_) {
                 $this->$name = &$live->$name;
             }

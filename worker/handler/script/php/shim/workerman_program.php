@@ -219,10 +219,14 @@ namespace Pushd {
 
         public function roots(): array
         {
-            $callbacks = \array_filter(\get_object_vars($this->w), static function ($name) {
+            return ['worker' => $this->w] + Owners::of($this->callbacks());
+        }
+
+        public function callbacks(): array
+        {
+            return \array_filter(\get_object_vars($this->w), static function ($name) {
                 return \strncmp($name, 'on', 2) === 0;
             }, \ARRAY_FILTER_USE_KEY);
-            return ['worker' => $this->w] + Places::owners($callbacks);
         }
 
         /** A client that wants to come in: the program may close it, or add headers to the answer. */
