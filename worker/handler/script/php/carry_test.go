@@ -235,6 +235,46 @@ $server->start();`
 	}
 }
 
+// TestCarryRenamed: what the code before had at its start and the new code has not, or has as
+// something else, has no place in it, wherever it is; what callbacks have made since goes on.
+func TestCarryRenamed(t *testing.T) {
+	const hub = `class Hub { public $users = []; private $rooms; static $all = []; function __construct() { $this->rooms = new SplObjectStorage; } function rooms() { return $this->rooms; } } class Room { public $users = []; } class State { public $in = []; } class Game extends State {} `
+	for _, x := range []struct{ name, code, put, old, new, says string }{
+		{"global", `$users = [];`, `$GLOBALS['users'][$fd] = 1`, "users", "people", "$users was not taken over, and those who were in it are closed with 1012: the new code has none there"},
+		{"property of the callbacks' object", ``, `$this->users[$fd] = 1`, "users", "people", "$users was not taken over"},
+		{"private, of an object in a global", `$hub = new Hub;`, `$p = new Room; $p->users[$fd] = 1; $GLOBALS['hub']->rooms()->attach($p)`, "rooms", "halls", "$rooms of Hub was not taken over"},
+		{"property of the server", `$server->users = [];`, `$server->users[$fd] = 1`, "server->users", "server->people", "$users was not taken over"},
+		{"of an object that a callback has made", `$rooms = [];`, `$r = new Room; $r->users[$fd] = 1; $GLOBALS['rooms'][] = $r`, "class Room { public $users", "class Room { public $people", "$users of Room was not taken over"},
+		{"an array for an object", `$users = new SplObjectStorage;`, `$p = new Room; $p->users[$fd] = 1; $GLOBALS['users']->attach($p)`, "$users = new SplObjectStorage", "$users = []", "$users was not taken over, and those who were in it are closed with 1012: it was SplObjectStorage and is array in the new code"},
+		{"an object for an array", `$users = [];`, `$GLOBALS['users'][$fd] = 1`, "\n$users = [];", "\n$users = new SplObjectStorage;", "it was array and is SplObjectStorage in the new code"},
+		{"an object for an array, of an object", `$hub = new Hub;`, `$GLOBALS['hub']->users[$fd] = 1`, "function __construct() {", "function __construct() { $this->users = new ArrayObject; ", "$users of Hub was not taken over, and those who were in it are closed with 1012: it was array and is ArrayObject in the new code"},
+		{"another class", `$all = new State;`, `$GLOBALS['all']->in[$fd] = 1`, "$all = new State", "$all = new Room", "it was State and is Room in the new code"},
+		{"another class since the start", `$state = new State;`, `$GLOBALS['state'] = new Game; $GLOBALS['state']->in[$fd] = 1`, "", "", ""},
+		{"null at the start", `$users = []; $state = null;`, `$GLOBALS['state'] = new Game; $GLOBALS['state']->in[$fd] = 1`, "", "", ""},
+		{"made by a callback", ``, `$GLOBALS['made'][$fd] = 1; $this->made[$fd] = 1`, "", "", ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			code := hub + `#[AllowDynamicProperties] class Chat {
+    public $users = [];
+    function message($server, $f) { $f->data === 'put' && $this->put($server, $f->fd); $server->push($f->fd, $f->data === 'put' ? 'done' : 'stays'); }
+    function put($server, $fd) { ` + x.put + `; }
+}
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+` + x.code + `
+$server->on('message', [new Chat, 'message']);
+$server->start();`
+			old, h, orders := movedFrom(t, code, strings.ReplaceAll(code, x.old, x.new))
+			if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))); ends != (x.says != "") {
+				t.Errorf("closed: %v\n%s\n%s", ends, old.log, h.log)
+			}
+			if !strings.Contains(h.log.String(), x.says) {
+				t.Errorf("the log is\n%s", h.log)
+			}
+		})
+	}
+}
+
 // TestCarryOwner: who is carried knows the object of the callbacks afterwards, that of the
 // new process, and not a copy that nobody who comes later is in.
 func TestCarryOwner(t *testing.T) {

@@ -93,7 +93,8 @@ final class Carry
         $all = $out;
         unset($all[Props::PLACE]);
         $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
-        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners]) as $name => $list) {
+        $starts = $all ? Starts::give($roots, $all, Part::$classes) : [];
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts]) as $name => $list) {
             $all[''][$name] = $list;
         }
         $text = \serialize($all);
@@ -152,7 +153,9 @@ final class Carry
         $refs = $all[''][Refs::NAME] ?? [];
         $props = $all[''][Props::PLACE] ?? [];
         $names = $all[''][Owners::NAME] ?? [];
-        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME]);
+        $starts = $all[''][Starts::NAME] ?? [];
+        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME]);
+        Starts::take($starts, [$all, $props]);
         $roots = Owners::found($program->roots(), $program->callbacks(), $names);
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
@@ -167,6 +170,7 @@ final class Carry
                 }
             }
         }
+        Starts::over();
         Refs::mend($roots, $refs);
         Props::receive($props, self::$there);
         $refs = $props = null;
@@ -178,7 +182,7 @@ final class Carry
     }
 
     /** Closes all who are in a value: nobody knows what the program knew of them. */
-    private static function end($v, int $depth): void
+    static function end($v, int $depth): void
     {
         if ($id = Conns::isOne($v) ? $v->pushdId() : self::number($v)) {
             Link::end($id, 1012, 'restart');

@@ -32,7 +32,7 @@ final class Owners
     }
 
     /** That of a class without a name has the line where it stands behind a NUL. */
-    private static function kind(object $o): string
+    static function kind(object $o): string
     {
         return (string)\strtok(\get_class($o), "\0");
     }

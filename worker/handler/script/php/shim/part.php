@@ -12,6 +12,8 @@ final class Part
 
     private $of, $lacks = []; // keys of an array that stay: key => true
     private $made;                   // a map that new code has not, as it is made
+    public static $classes = []; // those that whole has met: name => true
+
     private static $seen = [], $maps = []; // object id => Part of it: a map in two places is one
 
     /** Whether a value can be carried as it is. */
@@ -37,6 +39,7 @@ final class Part
                 return false;
             }
             self::$seen[$id] = true;
+            self::$classes[\get_class($v)] = true;
             $v = Carry::contents($v) ?? [];
         }
         if (!\is_array($v)) {

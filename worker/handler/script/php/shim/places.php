@@ -98,6 +98,7 @@ final class Places
     static function put(array $roots, string $place, string $name, $value): bool
     {
         if ($place === '') {
+            Starts::check('', $name, \array_key_exists($name, $GLOBALS), $GLOBALS[$name] ?? null, $value);
             $value = self::became(Part::into($GLOBALS[$name] ?? null, $value));
             if (!self::into($GLOBALS[$name] ?? null, $value)) {
                 $GLOBALS[$name] = $value;
@@ -124,6 +125,7 @@ final class Places
             $p = $r->getProperty($name);
             $p->setAccessible(true);
             $there = $p->isStatic() ? ($p->isInitialized() ? $p->getValue() : null) : ($p->isInitialized($object) ? $p->getValue($object) : null);
+            Starts::check($object ?? "::$of", $name, true, $there, $value);
             $value = Part::into($there, $value);
             if (self::into($there, $value) || \is_object($there) && \is_object($value) && self::isServer($value)) {
                 return true;
@@ -136,6 +138,7 @@ final class Places
         }
         if ($object !== null) {
             $there = $object->$name ?? null;
+            Starts::check($object, $name, \property_exists($object, $name), $there, $value);
             $value = Part::into($there, $value);
             self::into($there, $value) || @$object->$name = $value; // undeclared, which PHP 8.2 has a word about
         }
@@ -188,6 +191,8 @@ final class Places
         foreach ($values as $name => $v) {
             try {
                 self::set($there, $name, $v);
+            } catch (NoPlace | \TypeError $e) {
+                Starts::lose(Owners::kind($there), $name, $v, $e->getMessage());
             } catch (\Error $e) { // readonly: it is new code's
                 Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
             }

@@ -157,6 +157,7 @@ abstract class Program
         Shared::begin($program->roots());
         Weak::on();
         Plain::begin($program->roots());
+        Starts::begin($program->roots());
         Conns::settle();
         Forget::program();
         Link::first();
