@@ -73,6 +73,59 @@ func TestPublishSendKick(t *testing.T) {
 	}
 }
 
+// TestHistoryGoesOn: pages lead on by their cursor, and --follow asks for all that follows
+// its position; where it is told that this cannot be had it says so once, and goes on from
+// there without saying anything twice.
+func TestHistoryGoesOn(t *testing.T) {
+	sandbox(t)
+	page := func(position, cursor string, texts ...string) string {
+		var list []string
+		for _, text := range texts {
+			list = append(list, `{"position":"p","data":"`+text+`"}`)
+		}
+		return `{"position":"` + position + `","messages":[` + strings.Join(list, ",") + `],"cursor":"` + cursor + `"}`
+	}
+	steps := []struct {
+		after, cursor string
+		status        int
+		answer        string
+	}{
+		{"", "", 200, page("e:4", "e:2", "one")},
+		{"", "e:2", 200, page("e:4", "", "two")},
+		{"e:4", "", 410, `{"error":"what follows","reason":"age"}`},
+		{"", "e:4", 200, page("e:4", "")},
+		{"", "e:4", 200, page("e:5", "", "three")},
+		{"e:5", "", 410, `{"error":"what follows","reason":"epoch"}`},
+		{"", "", 200, page("f:1", "", "four")},
+		{"f:1", "", 404, `{"error":"no more"}`},
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(steps) == 0 {
+			t.Error("it goes on")
+			return
+		}
+		step := steps[0]
+		steps = steps[1:]
+		if q := r.URL.Query(); q.Get("after") != step.after || q.Get("cursor") != step.cursor {
+			t.Errorf("asked for %v, want after %q cursor %q", q, step.after, step.cursor)
+		}
+		w.WriteHeader(step.status)
+		w.Write([]byte(step.answer))
+	}))
+	t.Cleanup(s.Close)
+	os.Mkdir("data", 0o700)
+	write(t, filepath.Join("data", "api.key"), "generated-key\n")
+	write(t, "pushd.toml", "data_dir = \"data\"\n[api]\nlisten = \""+s.Listener.Addr().String()+"\"\n[[worker]]\nlisten=\"ws://127.0.0.1:1\"\nhandler=\"test-ok\"\n")
+	code, out, errOut := run(t, "history", "news", "--follow")
+	var texts []string
+	for line := range strings.Lines(out) {
+		texts = append(texts, line[strings.LastIndex(line, " ")+1:])
+	}
+	if got := strings.Join(texts, ""); code != 1 || got != "one\ntwo\nthree\nfour\n" || strings.Count(errOut, "age") != 1 || strings.Count(errOut, "epoch") != 1 || len(steps) > 0 {
+		t.Errorf("%d %q %q", code, out, errOut)
+	}
+}
+
 func TestAPIFailures(t *testing.T) {
 	sandbox(t)
 	fakeAPI(t, 400, `{"error":"is empty","field":"channel"}`)

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pushd/pushd/cmd/config"
+	past "github.com/pushd/pushd/worker/history"
 )
 
 // followPause is how often --follow asks for what is new.
@@ -57,7 +59,7 @@ func history(c *call) error {
 		defer stop()
 	}
 	for {
-		page, raw, err := c.readHistory(cfg, q, f.after)
+		page, raw, err := c.readHistory(cfg, q, f.after, f.cursor)
 		if err != nil {
 			if err = f.afterFault(err); err != nil || !f.pause() {
 				return err
@@ -74,11 +76,11 @@ func history(c *call) error {
 		}
 		switch {
 		case page.Cursor != "":
-			f.after = page.Cursor
+			f.cursor = page.Cursor
 		case !c.flags.Bool("follow"):
 			return nil
 		default:
-			if f.after = page.Position; !f.pause() {
+			if f.goOn(page.Position); !f.pause() {
 				return nil
 			}
 			f.begun = true
@@ -89,10 +91,20 @@ func history(c *call) error {
 // follower is how far somebody has come who follows a channel.
 type follower struct {
 	*call
-	over  context.Context // of Ctrl-C
-	after string
-	begun bool
-	fault string // that was told last
+	over    context.Context // of Ctrl-C
+	after   string          // up to where it has all
+	cursor  string          // where it goes on
+	refused string          // the place at which that was not all, which it has said
+	begun   bool
+	fault   string // that was told last
+}
+
+// goOn asks for what follows a position from now on, as a whole, but for one at which it
+// was told before that this cannot be had.
+func (f *follower) goOn(position string) {
+	if f.after, f.cursor = position, ""; position == f.refused {
+		f.after, f.cursor = "", position
+	}
 }
 
 // afterFault goes on, once it has begun, when the server was away or has lost
@@ -104,8 +116,11 @@ func (f *follower) afterFault(err error) error {
 	var refused *refusal
 	switch errors.As(err, &refused); {
 	case refused == nil || refused.status >= 500: // not there for now
-	case refused.status == http.StatusGone: // what is kept is told from its beginning
-		f.after = ""
+	case refused.status == http.StatusGone: // what is left of it is told
+		f.refused = cmp.Or(f.cursor, f.after)
+		if f.after, f.cursor = "", f.refused; refused.Reason != past.Age.String() && refused.Reason != past.Size.String() {
+			f.cursor = "" // that place is none: from the beginning
+		}
 	default:
 		return err
 	}
@@ -116,10 +131,9 @@ func (f *follower) afterFault(err error) error {
 	return nil
 }
 
-func (c *call) readHistory(cfg *config.Config, q url.Values, after string) (page historyPage, raw []byte, err error) {
-	if q.Del("after"); after != "" {
-		q.Set("after", after)
-	}
+func (c *call) readHistory(cfg *config.Config, q url.Values, after, cursor string) (page historyPage, raw []byte, err error) {
+	q.Set("after", after)
+	q.Set("cursor", cursor)
 	if raw, err = c.ask(cfg, "GET", "/v1/history?"+q.Encode(), nil); err != nil {
 		return page, nil, err
 	}

@@ -67,24 +67,32 @@ func (s *Server) readHistory(ctx context.Context, r *http.Request) (any, error) 
 	case ask.Newest:
 		ask.Before = cursor.Offset
 	default:
-		ask.After = cursor
+		ask.After, ask.Kept = cursor, ask.After == (history.Position{})
 	}
 	var page worker.HistoryPage
 	if err := s.askHistory(ctx, worker.HistoryQuestion{Read: &ask}, &page); err != nil {
 		return nil, err
 	}
-	if cursor != (history.Position{}) && page.Reason == "" && page.Now.Epoch != cursor.Epoch {
-		page.Reason = history.OtherEpoch.String()
+	field := "after"
+	if cursor != (history.Position{}) {
+		field = "cursor"
+		switch {
+		case page.Reason != "":
+		case page.Now.Epoch != cursor.Epoch:
+			page.Reason = history.OtherEpoch.String()
+		case page.Now.Offset < cursor.Offset:
+			page.Reason = history.Future.String()
+		}
 	}
 	if page.Reason != "" {
-		return nil, gone(page.Reason)
+		return nil, gone(page.Reason, field)
 	}
 	return resultOfPage(&page, app != ""), nil
 }
 
 // gone says why messages cannot be had.
-func gone(reason string) *problem {
-	p := &problem{Status: http.StatusGone, Message: "what follows this position cannot be had as a whole", Field: "after", Reason: reason}
+func gone(reason, field string) *problem {
+	p := &problem{Status: http.StatusGone, Message: "what follows this position cannot be had as a whole", Field: field, Reason: reason}
 	if reason == history.Off.String() {
 		p.Status, p.Message, p.Field = http.StatusNotFound, "the channel has no history: see [[channel]] in the config", "channel"
 	}

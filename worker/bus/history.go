@@ -60,7 +60,12 @@ type HistoryQuery struct {
 	Channel string `json:"channel"`
 	// After wants what follows a position; the zero one, all that is kept.
 	After history.Position `json:"after,omitzero"`
-	// Before, unless 0, wants what is older than that offset.
+	// Kept says that After is a place in what is kept, as that of the last message of the
+	// page before, and not up to where its reader has all: what is kept behind it comes,
+	// whatever was lost. A process of a version before does not know that.
+	Kept bool `json:"kept,omitempty"`
+	// Before, unless 0, wants what is older than that offset; for the next page of the
+	// newest first, that of the last message of the page before.
 	Before uint64 `json:"before,omitempty"`
 	Limit  int    `json:"limit,omitempty"`  // messages; 0 = 100, at most 1,000
 	Newest bool   `json:"newest,omitempty"` // the newest first

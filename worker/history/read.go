@@ -77,6 +77,28 @@ func (s *Store) From(app, name string, after Position, room int, now int64) (a A
 	return a.within(room)
 }
 
+// Kept answers with what is kept of a channel behind a place in it, for who goes on
+// from one page to the next: whatever else was lost, or may have been, is no reason to
+// refuse it.
+func (s *Store) Kept(app, name string, place Position, now int64) (a Answer) {
+	i, q := s.sequenceOf(app)
+	a.Position = Position{q.epoch, q.last}
+	keep := s.o.Keep(name)
+	switch {
+	case keep.Messages == 0:
+		a.Reason = Off
+	case place.Epoch != q.epoch:
+		a.Reason = OtherEpoch
+	case place.Offset > q.last:
+		a.Reason = Future
+	default:
+		if c := s.fresh(i, name, keep, now); c != nil {
+			a.take(c.after(place.Offset))
+		}
+	}
+	return a
+}
+
 // Last answers with the newest n messages of a channel, fewer if they would be
 // more than room bytes.
 func (s *Store) Last(app, name string, n, room int, now int64) (a Answer) {

@@ -60,6 +60,12 @@ func (h *sharedStore) ahead(channel string, p history.Position) bool {
 	return true
 }
 
+// misses reports whether messages that are asked for, the newest first, have not come
+// here: another node has given the page before.
+func (h *sharedStore) misses(q *worker.HistoryQuery) bool {
+	return q.Before > h.s.rings.Now(h.s.env.Apps.Of(q.Channel)).Offset+1
+}
+
 // lookAhead lets those join whose position has been reached, or who have waited
 // long enough. Whoever comes while the log is read from its beginning waits, and who
 // is ahead while it is away: as long as nobody can read on, nobody knows whether his
@@ -91,7 +97,7 @@ func (h *sharedStore) read(q *worker.HistoryQuery, answer func([]byte, error)) {
 func (h *sharedStore) readAt(q *worker.HistoryQuery, until time.Time, answer func([]byte, error)) {
 	s := h.s
 	h.doubtStrays(q.Channel)
-	ahead := h.ahead(q.Channel, q.After)
+	ahead := h.ahead(q.Channel, q.After) || h.misses(q)
 	if (!h.live || ahead) && h.here().Before(until) {
 		s.env.After(joinPause, func() { h.readAt(q, until, answer) })
 		return

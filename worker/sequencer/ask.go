@@ -38,9 +38,12 @@ func (s *Sequencer) page(q *worker.HistoryQuery) worker.HistoryPage {
 	app, now := s.env.Apps.Of(q.Channel), s.now()
 	const all = 1 << 40
 	var a history.Answer
-	if q.After == (history.Position{}) {
+	switch {
+	case q.After == (history.Position{}):
 		a = s.rings.Last(app, q.Channel, all, all, now)
-	} else {
+	case q.Kept:
+		a = s.rings.Kept(app, q.Channel, q.After, now)
+	default:
 		a = s.rings.From(app, q.Channel, q.After, all, now)
 	}
 	page := worker.HistoryPage{Now: a.Position, Messages: []worker.HistoryMessage{}}

@@ -2,6 +2,7 @@ package sequencer_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -71,6 +72,56 @@ func TestBadInputOfBackEnds(t *testing.T) {
 	}
 	publish(t, s, "room1", "two")
 	c.message("room1", "two")
+}
+
+// TestPagesOfWhatIsKept: a cursor leads on to what is kept behind it, whatever has gone
+// meanwhile; who reads behind a position of his is told that it is not all.
+func TestPagesOfWhatIsKept(t *testing.T) {
+	s := start(t, strings.Replace(config, "history = 100", "history = 4", 1))
+	read := func(want string, q url.Values) (cursor, field string) {
+		t.Helper()
+		q.Set("channel", "room1")
+		q.Set("limit", "2")
+		status, answer := ask(t, s, "GET", "/v1/history", q, "")
+		got := fmt.Sprint(status)
+		messages, _ := answer["messages"].([]any)
+		for _, m := range messages {
+			got += fmt.Sprint(" ", m.(map[string]any)["data"])
+		}
+		if reason, _ := answer["reason"].(string); reason != "" {
+			got += " " + reason
+		}
+		if got != want {
+			t.Errorf("%v: %q, want %q", q, got, want)
+		}
+		cursor, _ = answer["cursor"].(string)
+		field, _ = answer["field"].(string)
+		return cursor, field
+	}
+	publish(t, s, "room1", "0")
+	_, empty := ask(t, s, "GET", "/v1/history", url.Values{"channel": {"room1"}}, "")
+	after, _ := empty["position"].(string)
+	for i := range 4 {
+		publish(t, s, "room1", fmt.Sprint(i+1))
+	}
+	cursor, _ := read("200 1 2", url.Values{})
+	newest, _ := read("200 4 3", url.Values{"order": {"desc"}})
+	for i := range 3 {
+		publish(t, s, "room1", fmt.Sprint(i+5))
+	}
+	if _, field := read("410 size", url.Values{"after": {after}, "cursor": {cursor}}); field != "cursor" {
+		t.Errorf("field %q", field)
+	}
+	cursor, _ = read("200 4 5", url.Values{"cursor": {cursor}})
+	if cursor, _ = read("200 6 7", url.Values{"cursor": {cursor}}); cursor != "" {
+		t.Errorf("there is to be more: %q", cursor)
+	}
+	read("200", url.Values{"order": {"desc"}, "cursor": {newest}})
+	epoch, _, _ := strings.Cut(after, ":")
+	for _, order := range []string{"asc", "desc"} {
+		read("410 epoch", url.Values{"order": {order}, "cursor": {"aaaaaa:3"}})
+		read("410 future", url.Values{"order": {order}, "cursor": {epoch + ":99"}})
+	}
 }
 
 // TestHistoryBegins: a reload gives a channel its history while messages are sent.

@@ -367,6 +367,68 @@ func TestStrayIsDoubted(t *testing.T) {
 	p.want("room", after(4), "")
 }
 
+// TestPagesGoOn: a place in what is kept leads to what is kept behind it, also where who
+// says that he has all up to it is told that he has not; and it has to be reached here.
+func TestPagesGoOn(t *testing.T) {
+	dir, now, epoch := t.TempDir(), time.Now(), history.Draw(7)
+	p, _ := follows(t, dir, func() time.Time { return now })
+	p.writeRules(&rulesNote{Rules: map[string]string{"": "none"}, Epoch: epoch})
+	p, log := follows(t, dir, func() time.Time { return now })
+	log.Begin(worker.LogStart{Epoch: epoch, Last: 4, Channel: 9, Now: now})
+	for n := range 4 {
+		log.entry(n+1, "room", fmt.Sprint(n+1), now)
+	}
+	log.Live()
+	at := func(epoch history.Epoch, offset uint64) history.Position {
+		return history.Position{Epoch: epoch, Offset: offset}
+	}
+	for _, v := range []struct {
+		name string
+		q    worker.HistoryQuery
+		want string
+	}{
+		{"the first page", worker.HistoryQuery{Limit: 2}, "1 2 more"},
+		{"who has all up to there", worker.HistoryQuery{After: at(epoch, 2)}, "age"},
+		{"the page behind", worker.HistoryQuery{After: at(epoch, 2), Kept: true}, "3 4"},
+		{"the last one", worker.HistoryQuery{After: at(epoch, 4), Kept: true}, ""},
+		{"of a channel without", worker.HistoryQuery{Channel: "plain", After: at(epoch, 2), Kept: true}, "off"},
+		{"the newest first", worker.HistoryQuery{Newest: true, Before: 4, Limit: 2}, "3 2 more"},
+		{"that another node has given", worker.HistoryQuery{Newest: true, Before: 7, Limit: 3}, "6 5 4 more"},
+		{"a place that another has given", worker.HistoryQuery{After: at(epoch, 7), Kept: true}, ""},
+		{"that nobody has", worker.HistoryQuery{After: at(epoch, 20), Kept: true}, "future"},
+		{"of another epoch", worker.HistoryQuery{After: at(history.Draw(8), 2), Kept: true}, "epoch"},
+	} {
+		if v.q.Channel == "" {
+			v.q.Channel = "room"
+		}
+		var page *worker.HistoryPage
+		p.store.read(&v.q, func(raw []byte, err error) {
+			if err != nil || json.Unmarshal(raw, &page) != nil {
+				t.Errorf("%s: %s %v", v.name, raw, err)
+			}
+		})
+		for last := p.rings.Now("").Offset; page == nil; last++ {
+			if log.entry(int(last)+1, "room", fmt.Sprint(last+1), now); last > 10 {
+				now = now.Add(askWait)
+			}
+			p.tick()
+		}
+		var got []string
+		for _, m := range page.Messages {
+			got = append(got, string(m.Data))
+		}
+		if page.More {
+			got = append(got, "more")
+		}
+		if page.Reason != "" {
+			got = append(got, page.Reason)
+		}
+		if strings.Join(got, " ") != v.want {
+			t.Errorf("%s: %q, want %q", v.name, got, v.want)
+		}
+	}
+}
+
 // TestWhoIsAhead: who comes from a node that has read more, or follows a new log already,
 // is kept back, and nobody else.
 func TestWhoIsAhead(t *testing.T) {
