@@ -543,6 +543,37 @@ func TestStreamsEnd(t *testing.T) {
 	}
 }
 
+// Who is told of a loss comes back behind it, and goes on with what is new where he has
+// been told once and neither can what is left be had.
+func TestLossIsToldOnce(t *testing.T) {
+	var conns []*worker.Conn
+	w := newWorker(t, `,"anonymous":true`)
+	h := w.Routes[0].Handler.(*Handler)
+	w.Routes[0].Handler = watched{h, &conns}
+	s := workertest.Start(t, w)
+	c := listen(s, "match=a", "")
+	s.Do(func(*worker.Worker) {
+		sub := h.subscriberOf(conns[0])
+		h.setAfter(sub.conn, "aaaaaa:1", true)
+		for _, want := range []string{wire.Earliest, ""} {
+			h.lacks(sub, "aaaaaa:1", "age")
+			if after, kept := h.after(sub.conn); after != want || kept {
+				t.Errorf("goes on behind %q, want %q", after, want)
+			}
+		}
+	})
+	for range 2 {
+		e := c.Next()
+		for e.Data == nil { // retry
+			e = c.Next()
+		}
+		if e.Type != "pushd:lost" || e.ID != wire.Earliest || string(e.Data) != `{"reason":"age"}` {
+			t.Errorf("%+v", e)
+		}
+	}
+	c.WantNothing()
+}
+
 // A reload moves streams with what they may read, and nothing is lost or repeated.
 func TestReload(t *testing.T) {
 	s := start(t, `,"subscriptions":true`)

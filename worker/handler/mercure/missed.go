@@ -14,6 +14,9 @@ import (
 // others were sent meanwhile does not count against its queue. How far it has got is
 // in its session value: a process that takes it over goes on there.
 //
+// All that is kept is what there is of it when a page is read, whatever was lost by then;
+// only what is read behind the client's own event has to be whole.
+//
 // Who comes from a node that has read more of what all share has had that already:
 // it gets nothing until this one has got there.
 
@@ -25,12 +28,12 @@ const (
 
 // catchUp reads on for a stream that waits for what it has missed.
 func (h *Handler) catchUp(s *subscriber) {
-	after := h.after(s.conn)
+	after, kept := h.after(s.conn)
 	if after == "" {
 		return
 	}
-	at, _ := history.Parse(after) // of "earliest" the zero one: all that is kept
-	h.w.History(worker.HistoryQuery{Channel: h.channel(), After: at, Limit: page}, func(p worker.HistoryPage, err error) {
+	at, _ := history.Parse(after) // of "earliest" the zero one
+	h.w.History(worker.HistoryQuery{Channel: h.channel(), After: at, Kept: kept, Limit: page}, func(p worker.HistoryPage, err error) {
 		if h.subs.of[s.conn] != s || !h.w.Has(s.conn.ID()) {
 			return // it is gone, or another process goes on
 		}
@@ -43,7 +46,7 @@ func (h *Handler) catchUp(s *subscriber) {
 		case p.Reason != "":
 			h.lacks(s, after, p.Reason)
 		default:
-			h.take(s, &p)
+			h.take(s, &p, kept || after == wire.Earliest)
 		}
 	})
 }
@@ -55,17 +58,19 @@ func (h *Handler) isAhead(reason string) bool {
 }
 
 // lacks goes on with what is left when what follows a position cannot be had. Who
-// was told by the header that it can is told now.
+// was told by the header that it can is told now. Should that not be to be had either, it
+// goes on with what is new: nobody is told again and again.
 func (h *Handler) lacks(s *subscriber, after, reason string) {
 	if after != wire.Earliest {
-		tellLoss(s.conn, reason)
+		tellLoss(s.conn, reason, wire.Earliest)
 	}
-	if reason == history.Off.String() {
-		h.setAfter(s.conn, "")
-		s.conn.Join(h.channel())
+	if s.lacked || after == wire.Earliest || reason == history.Off.String() {
+		h.setAfter(s.conn, "", false)
+		s.conn.Join(h.channel(), worker.JoinOption{})
 		return
 	}
-	h.setAfter(s.conn, wire.Earliest)
+	s.lacked = true
+	h.setAfter(s.conn, wire.Earliest, false)
 	h.later(s)
 }
 
@@ -74,8 +79,8 @@ func (h *Handler) later(s *subscriber) {
 	s.conn.After(pageAgain, func() { h.catchUp(s) })
 }
 
-// take sends a page, and goes on behind it.
-func (h *Handler) take(s *subscriber, p *worker.HistoryPage) {
+// take sends a page, and goes on behind it; kept says that it is one of all that is kept.
+func (h *Handler) take(s *subscriber, p *worker.HistoryPage, kept bool) {
 	at := p.Now
 	for _, m := range p.Messages {
 		pub := worker.Published{Channel: h.channel(), Position: history.Position{Epoch: p.Now.Epoch, Offset: m.Offset}, Message: worker.Message{Data: m.Data}}
@@ -87,7 +92,7 @@ func (h *Handler) take(s *subscriber, p *worker.HistoryPage) {
 		}
 	}
 	if p.More {
-		h.setAfter(s.conn, at.String())
+		h.setAfter(s.conn, at.String(), kept)
 		if limit := h.w.Limits.MaxQueue; limit > 0 && s.conn.QueueBytes() > limit/4 {
 			h.later(s)
 			return
@@ -95,24 +100,24 @@ func (h *Handler) take(s *subscriber, p *worker.HistoryPage) {
 		h.catchUp(s)
 		return
 	}
-	h.setAfter(s.conn, "")
+	h.setAfter(s.conn, "", false)
 	s.conn.Join(h.channel(), worker.After(at))
 }
 
 // after returns where a stream is with what it has missed: a position, "earliest",
-// or "" when it has all.
-func (h *Handler) after(c *worker.Conn) string {
+// or "" when it has all; kept says that the position is in the middle of all that is kept.
+func (h *Handler) after(c *worker.Conn) (after string, kept bool) {
 	var v session
 	_ = json.Unmarshal([]byte(c.Get(sessionKey)), &v)
-	return v.After
+	return v.After, v.Kept
 }
 
-func (h *Handler) setAfter(c *worker.Conn, after string) {
+func (h *Handler) setAfter(c *worker.Conn, after string, kept bool) {
 	var v session
 	if json.Unmarshal([]byte(c.Get(sessionKey)), &v) != nil {
 		return
 	}
-	v.After = after
+	v.After, v.Kept = after, kept
 	if b, err := json.Marshal(&v); err == nil && c.Set(sessionKey, string(b)) != nil {
 		c.Close(1011, "no room for the session")
 	}

@@ -1,7 +1,9 @@
 package mercure_test
 
 import (
+	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +27,55 @@ func readers(t *testing.T, s jetstream.Stream) (names []string) {
 		t.Fatal(err)
 	}
 	return names
+}
+
+// A reload that gives other channels a history does not end what subscribers are read of
+// all that is kept, more than a page of it: who comes back has all of that, and what is new,
+// and is told of a loss once at most.
+func TestOtherRulesThanBefore(t *testing.T) {
+	text := config + `
+[history]
+store = "jetstream"
+replicas = 1
+`
+	c := cluster.Start(t, cluster.Options{Nodes: 1, Config: text})
+	s := c.Nodes[0].Server
+	raw, reader := token(t, grant([]string{"publish"}, "*")), token(t, grant([]string{"subscribe"}, "secret"))
+	var want []string
+	first := ""
+	for i := range 1100 {
+		if id := must(t, s, raw, fmt.Sprint(i), "secret"); i == 0 {
+			first = id
+		}
+		want = append(want, fmt.Sprint(i))
+	}
+	before, err := os.ReadFile(s.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.WriteConfig(string(before) + "[[channel]]\nmatch = \"roll.*\"\nhistory = 10\n")
+	s.MustRun("reload")
+	for _, last := range []string{"earliest", first} {
+		p := resume(t, s, "", last, reader)
+		if p.field != "earliest" {
+			t.Errorf("%s: Mercure-Last-Event-ID %q", last, p.field)
+		}
+		must(t, s, raw, "live", "secret")
+		want = append(want, "live")
+		var got []string
+		for lost := 0; len(got) < len(want) && lost < 2; {
+			if e, err := p.Next(); err != nil {
+				t.Fatal(err)
+			} else if e.Type == "pushd:lost" {
+				lost++
+			} else if e.Data != nil {
+				got = append(got, string(e.Data))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %d of %d: %.100q", last, len(got), len(want), got)
+		}
+	}
 }
 
 // Who comes with an id that this node has not read up to yet goes on behind it once

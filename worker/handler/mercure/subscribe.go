@@ -21,6 +21,7 @@ type session struct {
 	Subscriber string          `json:"s,omitempty"`
 	End        int64           `json:"e,omitempty"` // Unix seconds
 	After      string          `json:"a,omitempty"` // see catchUp
+	Kept       bool            `json:"k,omitempty"` // likewise
 }
 
 const sessionKey = "mercure"
@@ -126,7 +127,7 @@ func (h *Handler) OnConnect(c *worker.Conn) {
 		c.Close(1011, "no session")
 		return
 	}
-	if h.after(c) == "" {
+	if after, _ := h.after(c); after == "" {
 		c.Join(h.channel(), worker.JoinOption{})
 	}
 	h.catchUp(s)
@@ -168,12 +169,13 @@ func (h *Handler) OnRecovery(c *worker.Conn, r *worker.Recovery) {
 		if r.Reason != history.OtherEpoch || r.Again {
 			h.log.Warn("a subscriber has lost events", "reason", r.Reason.String(), "connection", c.ID())
 		}
-		tellLoss(c, r.Reason.String())
+		tellLoss(c, r.Reason.String(), eventID(r.Position))
 	}
 	_ = c.SendEvent(worker.Event{ID: eventID(r.Position)})
 }
 
-// tellLoss tells a client that some of what it was to get cannot be had.
-func tellLoss(c *worker.Conn, reason string) {
-	_ = c.SendEvent(worker.Event{Type: "pushd:lost", Data: []byte(`{"reason":` + strconv.Quote(reason) + `}`)})
+// tellLoss tells a client that some of what it was to get cannot be had, and by the id
+// where it comes back to: with the one that it had it would be told so again.
+func tellLoss(c *worker.Conn, reason, id string) {
+	_ = c.SendEvent(worker.Event{ID: id, Type: "pushd:lost", Data: []byte(`{"reason":` + strconv.Quote(reason) + `}`)})
 }

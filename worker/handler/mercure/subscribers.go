@@ -16,7 +16,8 @@ type subscriber struct {
 	id   string // what others know it by
 	end  int64  // Unix seconds, 0 = none
 
-	ahead int // times that its position had not been reached here, see catchUp
+	ahead  int  // times that its position had not been reached here, see catchUp
+	lacked bool // it was told of a loss there
 }
 
 // profile is what streams have in common that have asked for the same and may read
