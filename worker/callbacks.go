@@ -4,7 +4,6 @@ import (
 	"runtime/debug"
 
 	"github.com/pushd/pushd/protocol/control"
-	"github.com/pushd/pushd/worker/history"
 )
 
 // callbacks are the functions of one handler, looked up once. A nil one costs
@@ -266,9 +265,14 @@ func (r *route) failed(c *Conn, err error) {
 }
 
 func (r *route) recovered(c *Conn, rec *Recovery) {
-	if c.transport.collect != nil && rec.Reason != history.Off {
-		c.stands(rec.Position, rec.After == (history.Position{}) || !rec.Recovered())
+	if c.transport.collect != nil {
+		r.recoveredPoll(c, rec)
+		return
 	}
+	r.tellRecovery(c, rec)
+}
+
+func (r *route) tellRecovery(c *Conn, rec *Recovery) {
 	if r.onRecovery != nil {
 		defer c.loop.contain("OnRecovery", c)
 		r.onRecovery(c, rec)

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,55 @@ func TestPollMoves(t *testing.T) {
 	s2.eventually("the next one waits", func() bool { return w2.hasUser("bob") })
 	s2.on(func() { must(t, w2.SendToUID("bob", Text("2"))) })
 	one.answered(200, `{"messages":[2]}`)
+}
+
+// TestPollIsToldNoMore: who is told of a loss, and of no other position than he has, waits
+// on all the same, in the next process too: he would come back to hear it again.
+func TestPollIsToldNoMore(t *testing.T) {
+	program := func() *Worker {
+		w := poller()
+		w.ChannelRules = channel.Rules{{Match: "room", History: new(10)}}
+		w.OnConnect = func(c *Conn) {
+			c.Bind(c.RawQuery())
+			offset, _ := strconv.ParseUint(c.RawQuery(), 10, 64)
+			c.Join("plain", From("000007", offset))
+			c.Join("room", From("000007", offset))
+		}
+		w.OnRecovery = func(c *Conn, r *Recovery) {
+			r.Send()
+			_ = c.SendText(`"` + r.Channel + " " + r.Reason.String() + `"`)
+		}
+		return w
+	}
+	w, b, a := program(), &testBus{}, &asked{}
+	s := launch(t, w, b, nil)
+	s.askedOn(a)
+	p := newPlay(b)
+	p.publish(p.number("room", "a"), p.number("room", "b"))
+	p.store.Distrust("", 2)
+	one, two := dial(t, s.addrs[0]), dial(t, s.addrs[0])
+	one.pollAs("1")
+	p.publish(p.answer(a.take(s)...))
+	one.answered(200, `{"position":"000007:2","messages":["plain off","room age"]}`)
+	two.pollAs("2")
+	p.publish(p.answer(a.take(s)...))
+	waits := func(w *Worker) {
+		t.Helper()
+		for _, c := range w.loop.conns.all {
+			if c.UID() == "2" && (c.joins() || c.poll() == nil || string(c.poll().items) != `"plain off","room age",` || !c.poll().waits()) {
+				t.Errorf("it waits no more, or not with that: %+v", c.poll())
+			}
+		}
+	}
+	s.eventually("it is told", func() bool { return w.CountMembers("room") == 1 })
+	s.on(func() { waits(w) })
+	w2 := program()
+	s2, report := s.replace(w2, b)
+	if report.Error != "" || report.Moved != 2 {
+		t.Fatalf("%+v", report)
+	}
+	s2.on(func() { waits(w2); must(t, w2.SendToUID("2", Text("1"))) })
+	two.answered(200, `{"position":"000007:2","messages":["plain off","room age",1]}`)
 }
 
 // TestPollWithPositions: a poll with nothing is told where it is, one with a

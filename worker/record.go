@@ -103,6 +103,7 @@ type arrival struct {
 	joining  []joining
 	texts    []byte // as a texts
 	speaks   *transport
+	notes    uint64 // see poll.notes
 	deadline uint32
 	weight   int // see Conn.weight
 }
@@ -167,6 +168,8 @@ func (a *arrival) field(tag byte, v []byte) error {
 		return a.sealed(tag, v)
 	case record.Poll:
 		return a.pollOf(v)
+	case record.Notes:
+		return a.notesOf(v)
 	case record.Mark:
 		return a.mark(v)
 	case record.Counters:

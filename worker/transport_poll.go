@@ -46,7 +46,11 @@ type poll struct {
 	tell   bool             // even without a message: where the client is
 	at     history.Position // where it is; zero = where it was
 	items  []byte           // collected, with a comma behind each
+	notes  int              // bytes of items, the first ones, that do not end the wait: see recovered
 }
+
+// waits reports whether there is nothing yet that the client is to be told at once.
+func (p *poll) waits() bool { return !p.tell && len(p.items) == p.notes }
 
 // terms are what most polls have in common, who share them; nobody changes them.
 type terms struct {
@@ -74,7 +78,9 @@ func (l *loop) agreed(t terms) *terms {
 // or 204 when the time is over; OnClose runs. Messages are what OnPosition makes
 // of them, which must be JSON, else a text each. The position is the one to join
 // After in the next poll; it is left out where no channel has a history. A join
-// with the zero JoinOption is answered with its position at once.
+// with the zero JoinOption is answered with its position at once. Where OnRecovery tells
+// of a loss, and of no other position than the client has, what the handler sends then
+// waits for company: the client would only come back to hear it again.
 //
 // Who comes to a process that is full or about to end gets 503 and Retry-After. It
 // returns false when nothing waits.
@@ -187,6 +193,23 @@ func (c *Conn) stands(at history.Position, tell bool) {
 	}
 }
 
+// recoveredPoll is recovered for a poll. Who is told that something is missing, and is no
+// further with that, would come back at once to hear it again: what the handler says then
+// goes out with what comes next, or when the time is over.
+func (r *route) recoveredPoll(c *Conn, rec *Recovery) {
+	here := rec.After == (history.Position{})
+	again := !here && !rec.Recovered() && (rec.Reason == history.Off || rec.Position == rec.After)
+	if rec.Reason != history.Off {
+		c.stands(rec.Position, here || !again && !rec.Recovered())
+	}
+	p := c.poll()
+	again = again && c.transport == transportPoll && !p.raw && p.waits()
+	r.tellRecovery(c, rec)
+	if again && c.poll() == p {
+		p.notes = len(p.items)
+	}
+}
+
 // answerPolls answers, at the end of a turn, those for whom something has come.
 func (l *loop) answerPolls() {
 	for len(l.polled) > 0 {
@@ -198,7 +221,7 @@ func (l *loop) answerPolls() {
 			}
 			continue
 		}
-		if p := c.poll(); p != nil && (p.tell || len(p.items) > 0) && c.open() && !c.joins() && c.sock.Valid() {
+		if p := c.poll(); p != nil && !p.waits() && c.open() && !c.joins() && c.sock.Valid() {
 			l.answerPoll(c)
 		}
 	}
@@ -294,6 +317,7 @@ func (c *Conn) sayPollEnd(code int, reason string) (answers bool) {
 	case 0, websocket.CloseNormal:
 	case websocket.CloseGoingAway, websocket.CloseRestart, websocket.CloseTryLater:
 		h.Set("Retry-After", strconv.Itoa(int(comeBack()/time.Second)))
+		p.items = p.items[p.notes:] // it is told when it is back
 	default:
 		why, _ := json.Marshal(reason)
 		end = `,"close":{"code":` + strconv.Itoa(code) + `,"reason":` + string(why) + `}`
@@ -302,7 +326,7 @@ func (c *Conn) sayPollEnd(code int, reason string) (answers bool) {
 		l.uncork()
 	}
 	c.loop.transmit(c, p.answer(c, end, h, true), nil)
-	p.items, p.tell = nil, false
+	p.items, p.notes, p.tell = nil, 0, false
 	return false
 }
 
@@ -329,7 +353,21 @@ func (c *Conn) appendPoll(dst []byte) []byte {
 	if p.raw {
 		v = append(binary.AppendUvarint(v, uint64(len(p.idle))), p.idle...)
 	}
-	return record.Append(dst, record.Poll, append(v, p.items...))
+	dst = record.Append(dst, record.Poll, append(v, p.items...))
+	if p.notes > 0 {
+		dst = record.AppendNumber(dst, record.Notes, uint64(p.notes))
+	}
+	return dst
+}
+
+// notesOf reads how much does not end the wait. A reader that does not know it answers.
+func (a *arrival) notesOf(v []byte) error {
+	n, w := binary.Uvarint(v)
+	if w != len(v) {
+		return record.ErrDamaged
+	}
+	a.notes = n
+	return nil
 }
 
 // pollOf reads it.
@@ -367,8 +405,9 @@ func (a *arrival) pollOf(v []byte) error {
 // checkPoll: a poll has what waits, and items that are some.
 func checkPoll(a *arrival) error {
 	p := a.c.poll()
-	if p == nil || a.deadline == 0 || !p.raw && !p.valid() {
+	if p == nil || a.deadline == 0 || !p.raw && !p.valid() || a.notes > uint64(len(p.items)) {
 		return record.ErrDamaged
 	}
+	p.notes = int(a.notes)
 	return nil
 }

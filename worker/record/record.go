@@ -48,6 +48,7 @@ const (
 	SealedIn  // of a TLS record that has not come whole
 	SealedOut // of TLS records that are partly sent; before what is not sealed yet
 	Poll      // position, header of the answer, what it has so far
+	Notes     // how much of that does not end the wait, in bytes
 )
 
 // ErrDamaged is what a record that no worker has written is refused with.

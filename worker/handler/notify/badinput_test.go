@@ -56,6 +56,43 @@ func TestPollFromTwoPlaces(t *testing.T) {
 	}
 }
 
+// TestPollWithoutHistory: who polls behind a position in a channel without history is told
+// so with what comes, or when the time is over, also in the next process; it does not end
+// the wait, as he would be back at once.
+func TestPollWithoutHistory(t *testing.T) {
+	s := routed(t, nil, withSecret)
+	off := `{"channel":"all","recovered":false,"reason":"off"}`
+	poll := func(after string) *workertest.Client {
+		c := s.Stream(0)
+		c.Write([]byte("GET /?poll=25s&token=" + token(t, claims{"exp": soon()}) + "&after=" + after + " HTTP/1.1\r\nHost: x\r\n\r\n"))
+		return c
+	}
+	behind, quiet, new := poll("2fcmui:30917"), poll("2fcmui:30917"), poll("")
+	s.Reload(routing(t, nil, withSecret))
+	for _, c := range []*workertest.Client{behind, quiet, new} {
+		if got := c.Bytes(); len(got) > 0 {
+			t.Errorf("before anything has come: %q", got)
+		}
+	}
+	want := func(c *workertest.Client, status, body string) {
+		t.Helper()
+		head, got, _ := strings.Cut(string(c.Bytes()), "\r\n\r\n")
+		if !strings.HasPrefix(head, "HTTP/1.1 "+status) || got != body {
+			t.Errorf("%q %q, want %s %q", head, got, status, body)
+		}
+	}
+	s.Advance(26 * time.Second)
+	want(quiet, "200", `{"messages":[`+off+`]}`)
+	want(new, "204", "")
+	want(behind, "200", `{"messages":[`+off+`]}`)
+	behind = poll("2fcmui:30917")
+	say(t, s, "x1")
+	want(behind, "200", `{"messages":[`+off+`,{"channel":"all","data":"x1"}]}`)
+	behind = poll("2fcmui:30917")
+	s.Stop()
+	want(behind, "204", "") // with Retry-After; it is told when it is back
+}
+
 // TestByteASecond: who reads a byte a second has all in the end, if it comes slowly
 // enough for that, and holds up nobody; with more it is sent away.
 func TestByteASecond(t *testing.T) {

@@ -230,9 +230,13 @@ func handler(t *testing.T, options string) worker.Handler {
 }
 
 func routed(t *testing.T, origins []string, options string) *workertest.Server {
+	return workertest.Start(t, routing(t, origins, options))
+}
+
+func routing(t *testing.T, origins []string, options string) *worker.Worker {
 	w := worker.New("websocket://127.0.0.1:2346")
 	w.Routes = []worker.Route{{Pattern: "/", Handler: handler(t, options), Origins: origins}}
-	return workertest.Start(t, w)
+	return w
 }
 
 const withSecret = `{"secret":"` + secret + `","channels":["all"]}`

@@ -143,7 +143,7 @@ func Tell(c *worker.Conn, r *worker.Recovery) {
 	if !stream && !c.Positions() || !asked && (r.Reason != history.Whole || r.Position.Epoch == 0) {
 		return
 	}
-	if c.Protocol() == "poll" && (!asked || r.Recovered() || r.Reason == history.Off) {
+	if c.Protocol() == "poll" && (!asked || r.Recovered()) {
 		return // the answer says where it is; more only where something is missing
 	}
 	r.Send()
