@@ -185,6 +185,7 @@ func TestHints(t *testing.T) {
 		{`new OpenSwoole\Core\Psr\Request('/');`, "of Swoole there are"},
 		{`(new Swoole\Http\Response)->upgrade();`, `on("message") of Swoole\WebSocket\Server`},
 		{`(new Swoole\WebSocket\Server('0.0.0.0'))->addCommand(1);`, "pushd starts the processes"},
+		{`Swoole\WebSocket\Server::pack('x');`, "push() frames what it sends"},
 		{`(new Swoole\Server('0.0.0.0'))->heartbeat();`, "ping_interval"},
 		{`(new Swoole\Atomic)->wait();`, "one process serves"},
 		{`Swoole\Timer::info(1);`, "pushd's Swoole does not have it"},

@@ -301,6 +301,46 @@ $s->start();`), "start")
 	h.want(`SEND 1 started {"connection_num":2,"accept_count":3,"close_count":1,"request_count":2,"worker_num":1,"tasking_num":0,"worker_request_count":2}`)
 }
 
+// TestSwooleNamed: arguments have the names that Swoole's manual has for them.
+func TestSwooleNamed(t *testing.T) {
+	h := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server(host: '127.0.0.1', port: 9601, mode: SWOOLE_PROCESS, sock_type: SWOOLE_SOCK_TCP);
+$s->set(settings: []);
+$s->listen(host: '127.0.0.1', port: 9602, sock_type: SWOOLE_SOCK_TCP)->on(event_name: 'receive', callback: function ($s, $fd) {
+    $s->send(fd: $fd, send_data: json_encode([count($s->getClientList(start_fd: 0, find_count: 9)), $s->getClientInfo(fd: $fd, reactor_id: 0, ignoreError: true)['server_port'], $s->ssl, swoole_last_error()]), serverSocket: -1);
+});
+$s->on(event_name: 'task', callback: function ($s, $id, $from, $data) { return "$data done"; });
+$s->on(event_name: 'message', callback: function ($s, $f) {
+    $result = $s->taskwait(data: 'x', timeout: 1.0, taskWorkerIndex: -1);
+    $s->push(fd: $f->fd, data: $result . json_encode($s->ping(fd: $f->fd)), opcode: WEBSOCKET_OPCODE_TEXT);
+    $s->task(data: 'y', finishCallback: function ($s, $id, $data) use ($f) { $s->disconnect(fd: $f->fd, code: 4000, reason: $data); });
+});
+$s->on('request', function ($q, $r) {
+    $r->status(http_code: 201, reason: 'Made');
+    $r->header(key: 'X-A', value: 'b');
+    $r->cookie(name: 'a', value: 'b', samesite: 'Lax');
+    $r->write(content: 'one');
+    $r->end(content: 'two');
+});
+$s->start();`), "start")
+	h.openAt(script.Open, 1, "", "tcp://127.0.0.1:9602", "", "")
+	h.message(1, "x")
+	h.want("SEND 1 [1,9602,false,0]")
+	h.openAt(script.Open, 2, "", "websocket://127.0.0.1:9601", "/", head)
+	h.message(2, "x")
+	got := h.done()
+	if len(got) < 2 {
+		got = append(got, h.next())
+	}
+	if !slices.Equal(got, []string{"SEND 2 x donetrue", "END/4000 2 y done"}) {
+		t.Errorf("got %q\n%s", got, h.log)
+	}
+	got = h.get(3, "websocket://127.0.0.1:9601", "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if !slices.Equal(got, []string{"RESPOND+1 3 HTTP/1.1 201 Made\r\nContent-Type: text/html\r\nX-A: b\r\nSet-Cookie: a=b; Path=/; SameSite=Lax\r\n\r\none", "RESPOND 3 two"}) {
+		t.Errorf("got %q\n%s", got, h.log)
+	}
+}
+
 // TestSwooleFrames: a frame of close closes, parts of a message are one, and on('close')
 // says whose end it was.
 func TestSwooleFrames(t *testing.T) {

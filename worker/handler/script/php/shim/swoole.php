@@ -102,6 +102,16 @@ namespace {
             return $all;
         }
 
+        function swoole_last_error()
+        {
+            return 0;
+        }
+
+        function swoole_errno()
+        {
+            return 0;
+        }
+
         function swoole_version()
         {
             return \SWOOLE_VERSION;
@@ -211,7 +221,7 @@ namespace Swoole {
     #[\AllowDynamicProperties]
     class Server
     {
-        public $host, $port, $type, $mode, $setting = [], $ports = [], $worker_id = 0, $worker_pid = 0, $master_pid = 0, $manager_pid = 0, $taskworker = false;
+        public $host, $port, $type, $mode, $setting = [], $ports = [], $worker_id = 0, $worker_pid = 0, $master_pid = 0, $manager_pid = 0, $taskworker = false, $ssl = false;
         public $connections;
         /** @internal event in lower case => callback */
         public $pushdOn = [], $pushdProcesses = [];
@@ -243,6 +253,7 @@ namespace Swoole {
             $this->port = $port;
             $this->mode = $mode;
             $this->type = $type;
+            $this->ssl = ($type & \SWOOLE_SSL) !== 0;
             $this->ports = [$this];
             if (\in_array($type & ~\SWOOLE_SSL, [\SWOOLE_SOCK_UNIX_STREAM, \SWOOLE_SOCK_UNIX_DGRAM], true)) {
                 $this->pushdPath = \strncmp($host, '/', 1) === 0 ? $host : \getcwd() . "/$host";
@@ -307,15 +318,15 @@ namespace Swoole {
             return $name === 'connections';
         }
 
-        public function on($event, $f)
+        public function on($event_name, $callback)
         {
-            if (!\is_callable($f)) {
-                throw new \TypeError("on(\"$event\") needs something that can be called");
+            if (!\is_callable($callback)) {
+                throw new \TypeError("on(\"$event_name\") needs something that can be called");
             }
-            if (!\Pushd\SwooleEvents::knows($event, !$this->ports)) {
+            if (!\Pushd\SwooleEvents::knows($event_name, !$this->ports)) {
                 return false;
             }
-            $this->pushdOn[\strtolower($event)] = $f;
+            $this->pushdOn[\strtolower($event_name)] = $callback;
             return true;
         }
 
@@ -325,17 +336,17 @@ namespace Swoole {
             return true;
         }
 
-        public function listen($host, $port, $type = \SWOOLE_SOCK_TCP)
+        public function listen($host, $port, $sock_type = \SWOOLE_SOCK_TCP)
         {
             $class = static::PUSHD_OF; // and not one of the program's own, which would listen here again
-            $one = new $class($host, $port, $this->mode, $type);
+            $one = new $class($host, $port, $this->mode, $sock_type);
             $one->ports = [];
             return $this->ports[] = $one;
         }
 
-        public function addListener($host, $port, $type = \SWOOLE_SOCK_TCP)
+        public function addListener($host, $port, $sock_type = \SWOOLE_SOCK_TCP)
         {
-            return $this->listen($host, $port, $type);
+            return $this->listen($host, $port, $sock_type);
         }
 
         public function start()
@@ -351,9 +362,9 @@ namespace Swoole {
             return $process->id;
         }
 
-        public function send($fd, $data, $reactor = -1)
+        public function send($fd, $send_data, $serverSocket = -1)
         {
-            return $this->pushdOpen((int)$fd) && $this->pushdSend((int)$fd, (string)$data, 0);
+            return $this->pushdOpen((int)$fd) && $this->pushdSend((int)$fd, (string)$send_data, 0);
         }
 
         protected function pushdSend(int $fd, string $data, int $flags): bool
@@ -369,23 +380,23 @@ namespace Swoole {
             return Outbox::send($fd, $data, $flags, (int)($this->setting['socket_buffer_size'] ?? self::BUFFER)) !== false;
         }
 
-        public function sendTo($ip, $port, $data, $socket = -1)
+        public function sendTo($ip, $port, $send_data, $server_socket = -1)
         {
-            return \Pushd\SwooleProgram::reply((\strpos($ip, ':') !== false ? "[" . \trim($ip, "[]") . "]" : $ip) . ":$port", $data);
+            return \Pushd\SwooleProgram::reply((\strpos($ip, ':') !== false ? "[" . \trim($ip, "[]") . "]" : $ip) . ":$port", $send_data);
         }
 
-        public function sendwait($fd, $data)
+        public function sendwait($conn_fd, $send_data)
         {
-            return $this->send($fd, $data);
+            return $this->send($conn_fd, $send_data);
         }
 
-        public function sendfile($fd, $file, $offset = 0, $length = 0)
+        public function sendfile($conn_fd, $filename, $offset = 0, $length = 0)
         {
-            $data = \is_file($file) ? \file_get_contents($file, false, null, $offset, $length ?: null) : false;
-            return $data !== false && $this->send($fd, $data);
+            $data = \is_file($filename) ? \file_get_contents($filename, false, null, $offset, $length ?: null) : false;
+            return $data !== false && $this->send($conn_fd, $data);
         }
 
-        public function protect($fd, $is = true)
+        public function protect($fd, $is_protected = true)
         {
             return $this->exist($fd);
         }
@@ -450,16 +461,16 @@ namespace Swoole {
             return true;
         }
 
-        public function getClientList($start = 0, $size = 10)
+        public function getClientList($start_fd = 0, $find_count = 10)
         {
-            $fds = \array_filter(\array_keys(Conns::$open), static function ($fd) use ($start) {
-                return $fd > $start;
+            $fds = \array_filter(\array_keys(Conns::$open), static function ($fd) use ($start_fd) {
+                return $fd > $start_fd;
             });
             \sort($fds);
-            return $fds ? \array_slice($fds, 0, $size) : false;
+            return $fds ? \array_slice($fds, 0, $find_count) : false;
         }
 
-        public function getClientInfo($fd, $extra = -1, $ignore = false)
+        public function getClientInfo($fd, $reactor_id = -1, $ignoreError = false)
         {
             $asks = \Pushd\SwooleProgram::$requests[$fd] ?? null;
             if (!$asks && !isset(Conns::$open[$fd])) { // it is there in on('close') still
@@ -512,7 +523,7 @@ namespace Swoole {
         }
 
         /** Runs after the callback that asks for it, in this process. */
-        public function task($data, $worker = -1, $finish = null)
+        public function task($data, $taskWorkerIndex = -1, $finishCallback = null)
         {
             if (!isset($this->pushdOn['task'])) {
                 \trigger_error('task() without on("task")', \E_USER_WARNING);
@@ -520,8 +531,8 @@ namespace Swoole {
             }
             $id = self::$tasks++;
             $copy = \serialize($data);
-            Timers::add(0, function () use ($id, $copy, $finish) {
-                $this->pushdTask($id, $copy, $finish);
+            Timers::add(0, function () use ($id, $copy, $finishCallback) {
+                $this->pushdTask($id, $copy, $finishCallback);
             }, [], false);
             return $id;
         }
@@ -559,12 +570,12 @@ namespace Swoole {
         }
 
         /** Runs a task and gives what it returns or finishes with. */
-        public function taskwait($data, $seconds = 0.5, $worker = -1)
+        public function taskwait($data, $timeout = 0.5, $taskWorkerIndex = -1)
         {
-            return $this->taskWaitMulti([$data], $seconds)[0] ?? false;
+            return $this->taskWaitMulti([$data], $timeout)[0] ?? false;
         }
 
-        public function taskWaitMulti($tasks, $seconds = 0.5)
+        public function taskWaitMulti($tasks, $timeout = 0.5)
         {
             if (!isset($this->pushdOn['task'])) {
                 \trigger_error('a task without on("task")', \E_USER_WARNING);
@@ -579,9 +590,9 @@ namespace Swoole {
             return $results;
         }
 
-        public function taskCo($tasks, $seconds = 0.5)
+        public function taskCo($tasks, $timeout = 0.5)
         {
-            $results = $this->taskWaitMulti($tasks, $seconds);
+            $results = $this->taskWaitMulti($tasks, $timeout);
             return $results === false ? false : $results + \array_fill_keys(\array_keys($tasks), false);
         }
 
@@ -602,13 +613,13 @@ namespace Swoole {
             return true;
         }
 
-        public function sendMessage($message, $worker)
+        public function sendMessage($message, $dst_worker_id)
         {
             \Pushd\Program::once('sendMessage', 'sendMessage() does nothing: one process serves all connections');
             return false;
         }
 
-        public function reload($onlyTasks = false)
+        public function reload($only_reload_taskworker = false)
         {
             exit(0);
         }
@@ -619,7 +630,7 @@ namespace Swoole {
             return false;
         }
 
-        public function stop($worker = -1)
+        public function stop($workerId = -1)
         {
             exit(0);
         }
@@ -629,7 +640,7 @@ namespace Swoole {
             return $this->worker_id;
         }
 
-        public function getWorkerPid($worker = -1)
+        public function getWorkerPid($worker_id = -1)
         {
             return \getmypid();
         }
@@ -644,14 +655,14 @@ namespace Swoole {
             return $this->manager_pid;
         }
 
-        public function getWorkerStatus($worker = -1)
+        public function getWorkerStatus($worker_id = -1)
         {
             return \SWOOLE_WORKER_BUSY;
         }
 
-        public function getCallback($event)
+        public function getCallback($event_name)
         {
-            return $this->pushdOn[\strtolower($event)] ?? null;
+            return $this->pushdOn[\strtolower($event_name)] ?? null;
         }
 
         public function getLastError()
@@ -743,6 +754,12 @@ namespace Swoole\WebSocket {
             }
             $whole = $this->pushdWhole((int)$fd, (string)$data, $opcode, ((int)$flags & \SWOOLE_WEBSOCKET_FLAG_FIN) !== 0);
             return $whole === null || $this->pushdSend((int)$fd, $whole[1], $whole[0] === 2 ? Link::BINARY : 0);
+        }
+
+        /** pushd pings its clients. */
+        public function ping($fd, $data = '')
+        {
+            return $this->isEstablished($fd);
         }
 
         /** @internal what has been pushed of messages that are not whole: number => [opcode, bytes] */

@@ -134,19 +134,19 @@ namespace Swoole\Http {
             }
         }
 
-        public function status($code, $reason = '')
+        public function status($http_code, $reason = '')
         {
-            $this->status = (int)$code;
+            $this->status = (int)$http_code;
             $this->reason = \str_replace(["\r", "\n"], '', (string)$reason);
             return true;
         }
 
-        public function header($name, $value, $format = true)
+        public function header($key, $value, $format = true)
         {
-            $key = \strtolower($name);
-            unset($this->lines[$key]);
+            $lower = \strtolower($key);
+            unset($this->lines[$lower]);
             foreach ($value === null ? [] : (array)$value as $one) {
-                $this->add($key, $name, (string)$one);
+                $this->add($lower, $key, (string)$one);
             }
             return true;
         }
@@ -171,9 +171,9 @@ namespace Swoole\Http {
             return $this->header($name, $value, $format);
         }
 
-        public function cookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false, $sameSite = '', $priority = '')
+        public function cookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false, $samesite = '', $priority = '')
         {
-            return $this->rawcookie($name, \rawurlencode($value), $expires, $path, $domain, $secure, $httponly, $sameSite, $priority);
+            return $this->rawcookie($name, \rawurlencode($value), $expires, $path, $domain, $secure, $httponly, $samesite, $priority);
         }
 
         public function setCookie($name, $value = '', ...$more)
@@ -181,31 +181,31 @@ namespace Swoole\Http {
             return $this->cookie($name, $value, ...$more);
         }
 
-        public function rawcookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false, $sameSite = '', $priority = '')
+        public function rawcookie($name, $value = '', $expires = 0, $path = '/', $domain = '', $secure = false, $httponly = false, $samesite = '', $priority = '')
         {
             $this->add('set-cookie', 'Set-Cookie', "$name=$value" . ($expires ? '; Expires=' . \gmdate('D, d M Y H:i:s', $expires) . ' GMT' : '')
                 . "; Path=$path" . ($domain === '' ? '' : "; Domain=$domain") . ($secure ? '; Secure' : '') . ($httponly ? '; HttpOnly' : '')
-                . ($sameSite === '' ? '' : "; SameSite=$sameSite") . ($priority === '' ? '' : "; Priority=$priority"));
+                . ($samesite === '' ? '' : "; SameSite=$samesite") . ($priority === '' ? '' : "; Priority=$priority"));
             return true;
         }
 
-        public function redirect($url, $code = 302)
+        public function redirect($location, $http_code = 302)
         {
-            $this->status($code);
-            $this->header('Location', $url);
+            $this->status($http_code);
+            $this->header('Location', $location);
             return $this->end();
         }
 
-        public function sendfile($file, $offset = 0, $length = 0)
+        public function sendfile($filename, $offset = 0, $length = 0)
         {
-            if (!\is_file($file)) {
+            if (!\is_file($filename)) {
                 $this->status(404);
                 return $this->end('Not Found');
             }
             if (!isset($this->lines['content-type'])) {
-                $this->header('Content-Type', \Pushd\MimeTypes::of($file));
+                $this->header('Content-Type', \Pushd\MimeTypes::of($filename));
             }
-            return $this->end((string)\file_get_contents($file, false, null, $offset, $length ?: null));
+            return $this->end((string)\file_get_contents($filename, false, null, $offset, $length ?: null));
         }
 
         private function head(): string
@@ -220,23 +220,23 @@ namespace Swoole\Http {
             return "HTTP/1.1 $status $reason\r\n$type{$this->lines()}\r\n";
         }
 
-        public function write($data)
+        public function write($content)
         {
             if (!$this->isWritable()) {
                 return false;
             }
-            \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $this->head() . $data, \Pushd\Link::MORE);
+            \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $this->head() . $content, \Pushd\Link::MORE);
             return true;
         }
 
-        public function end($data = '')
+        public function end($content = '')
         {
             if (!$this->isWritable()) {
                 return false;
             }
             $this->ended = true;
             unset(\Pushd\SwooleProgram::$requests[$this->fd]);
-            $pieces = \str_split($this->head() . $data, \Pushd\Link::$most) ?: [''];
+            $pieces = \str_split($this->head() . $content, \Pushd\Link::$most) ?: [''];
             $last = \array_pop($pieces);
             foreach ($pieces as $piece) {
                 \Pushd\Link::frame(\Pushd\Link::RESPOND, $this->fd, $piece, \Pushd\Link::MORE);
@@ -273,15 +273,15 @@ namespace Pushd {
         {
         }
 
-        public function write($data)
+        public function write($content)
         {
-            $this->body .= $data;
+            $this->body .= $content;
             return !$this->ended;
         }
 
-        public function end($data = '')
+        public function end($content = '')
         {
-            $first = !$this->ended && $this->write($data);
+            $first = !$this->ended && $this->write($content);
             $this->ended = true;
             return $first;
         }
