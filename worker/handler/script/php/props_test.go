@@ -40,7 +40,21 @@ Workerman\Worker::runAll();`
 		"shared":         ratchet(`$c->user = $this->all[$c->resourceId] = new User`, `$c->user === $this->all[$c->resourceId]`),
 		"knows the game": ratchet(`$c->user = new User($this)`, `$c->user->game() === $this`),
 		"context":        workerman(`$c->context->user = 'ann'`, `$c->context->user === 'ann'`),
-		"of Workerman":   workerman(`$c->user = (object)['name' => 'ann']; $c->n = 1`, `$c->user->name === 'ann' && $c->n === 1`),
+		"protocol": `
+class Buffer {
+    private $c, $n = 7;
+    function __construct($c) { $this->c = $c; $c->protocol = $this; }
+    static function input($b, $c) {
+        $c->consumeRecvBuffer(strlen($b));
+        $c->protocol->c->send($b === 'put' ? 'done' : [$c->protocol->n, $c->protocol->c === $c]);
+        return 0;
+    }
+    static function encode($data, $c) { return is_array($data) ? 'says ' . json_encode($data) : $data; }
+}
+$w = new Workerman\Worker('tcp://0.0.0.0:9501');
+$w->onConnect = function ($c) { new Buffer($c); };
+Workerman\Worker::runAll();`,
+		"of Workerman": workerman(`$c->user = (object)['name' => 'ann']; $c->n = 1`, `$c->user->name === 'ann' && $c->n === 1`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

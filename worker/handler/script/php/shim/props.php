@@ -58,6 +58,9 @@ final class Props
                 unset(Conns::own((int)$id)['context']);
             } else {
                 unset(Conns::$vars[(int)$id][$name]);
+                if ($name === Packets::OWN) {
+                    unset(Packets::$own[(int)$id]);
+                }
             }
         }
         $before = self::$of;
@@ -91,6 +94,7 @@ final class Props
         $vars = &Conns::vars($id);
         $vars = $come + $vars;
         Ids::restore($id, $come);
+        Packets::restore($id, $come);
         Conns::dirty($id);
     }
 

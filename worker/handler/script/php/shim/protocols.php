@@ -14,7 +14,7 @@ final class Packets
     const FEW = 1024;      // bytes of a packet that go into the session as they come
     const MOST = 16777216; // bytes that go to the next process, of all connections
 
-    /** Protocols of single connections: number => class, "" for none. */
+    /** Protocols of single connections: number => class, or an object of one, as Workerman 4 allows; "" for none. */
     public static $own = [];
 
     /** Connections of whose packet the session does not have what has come: after a crash nobody can go on with them. */
@@ -24,22 +24,22 @@ final class Packets
     private static $saved = []; // number => true: the session has it
     private static $ended = []; // number => true: what else comes counts for nothing
 
-    /** The class that cuts what a connection says; null: nobody does. */
-    static function codec(int $id): ?string
+    /** The class, or object, that cuts what a connection says; null: nobody does. */
+    static function codec(int $id)
     {
-        $class = self::$own[$id] ?? WorkermanProgram::$codec;
-        return $class === '' ? null : $class;
+        $protocol = self::$own[$id] ?? WorkermanProgram::$codec;
+        return $protocol === '' ? null : $protocol;
     }
 
     /** The program changes the protocol of a connection, as an upgrade does. */
-    static function change(int $id, ?string $class): void
+    static function change(int $id, $protocol): void
     {
-        self::$own[$id] = (string)$class;
+        self::$own[$id] = $protocol ?? '';
         Conns::vars($id)[self::OWN] = self::$own[$id];
         Conns::dirty($id);
     }
 
-    /** The session of a connection has come back. */
+    /** The session of a connection has come back, or what else was set on it. */
     static function restore(int $id, array $vars): void
     {
         if (isset($vars[self::OWN])) {

@@ -117,13 +117,13 @@ namespace Pushd {
         }
 
         /** $connection->protocol = …: only where pushd passes on bytes can they be something else. */
-        static function changes(int $id, $class): void
+        static function changes(int $id, $protocol): void
         {
             if (!self::bytes()) {
                 self::once('protocol', '$connection->protocol does nothing for ' . self::$worker->getSocketName() . ', which pushd speaks itself');
                 return;
             }
-            Packets::change($id, $class === null ? null : (string)$class);
+            Packets::change($id, $protocol);
         }
 
         /** A class of the program's own may do things where nobody asks it to. */
