@@ -472,6 +472,8 @@ $w->onWorkerStart = function ($w) {
     $inner = new Worker('%[1]s://127.0.0.1:%[2]d');
     $inner->onMessage = function ($c, $data) { $c->send(['inner' => $data]); };
     $inner->listen();
+    $u = new Workerman\Connection\AsyncUdpConnection('%[1]s://127.0.0.1:%[2]d');
+    Pushd\publish('x', $u->protocol::encode([0]));
     $a = new AsyncTcpConnection('%[1]s://127.0.0.1:%[2]d');
     $a->onConnect = function ($a) { $a->send([1]); };
     $a->onMessage = function ($a, $data) { Pushd\publish('x', json_encode($data)); };
@@ -491,8 +493,10 @@ class %s {
 }`, folder, class)), 0o644))
 			}
 			h := serve(t, file, "start")
-			if got := h.next(); got != `PUBLISH 0 x {"inner":[1]}` {
-				t.Errorf("%q\n%s", got, h.log)
+			for _, want := range []string{"PUBLISH 0 x [0]", `PUBLISH 0 x {"inner":[1]}`} {
+				if got := h.next(); got != want {
+					t.Errorf("got %q, want %q\n%s", got, want, h.log)
+				}
 			}
 			h.openAt(script.Open, 1, "", "tcp://0.0.0.0:2346", "", "")
 			h.message(1, "[2]\n")

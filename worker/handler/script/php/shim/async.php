@@ -154,10 +154,9 @@ namespace Workerman\Connection {
         {
             [$scheme, $this->address] = \explode('://', $remoteAddress, 2) + [1 => ''];
             if (\strtolower($scheme) !== 'udp') {
-                $class = \ucfirst($scheme);
-                $this->protocol = \class_exists("Protocols\\$class") ? "Protocols\\$class" : "Workerman\\Protocols\\$class";
-                if (!\class_exists($this->protocol)) {
-                    throw new \RuntimeException("$remoteAddress: class $this->protocol is not there");
+                $this->protocol = \Pushd\Scheme::protocol($scheme);
+                if ($this->protocol === null) {
+                    throw new \RuntimeException("$remoteAddress: " . \Pushd\Scheme::missing($scheme));
                 }
             }
         }
