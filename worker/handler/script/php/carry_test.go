@@ -71,6 +71,8 @@ func TestCarryPlaces(t *testing.T) {
 		{"number as text", `$seen = [];`, `$GLOBALS['seen'][] = (string)$fd`, `return $GLOBALS['seen'] === [(string)$fd]`, ``},
 		{"queue", `$waiting = new SplQueue;`, `$GLOBALS['waiting']->enqueue($fd)`, `return $GLOBALS['waiting']->dequeue() === $fd`, ``},
 		{"list", `$all = new ArrayObject;`, `$GLOBALS['all'][$fd] = 1`, `return isset($GLOBALS['all'][$fd])`, ``},
+		{"plain object", `$chat = (object)['rooms' => ['a' => (object)['users' => []]]]; class Hub { public $chat; } $hub = new Hub; $hub->chat = $chat;`,
+			`$GLOBALS['chat']->rooms['a']->users[$fd] = 1`, `global $chat, $hub; return isset($chat->rooms['a']->users[$fd]) && $hub->chat === $chat`, ``},
 		{"singleton", `class Hub { private static Hub $i; public $users = []; private function __construct() {} static function i() { return self::$i = self::$i ?? new Hub; } }`,
 			`Hub::i()->users[$fd] = 1`, `return isset(Hub::i()->users[$fd])`, ``},
 		{"typed", `class M { public $users = []; function __construct(int $n) {} } class R { static M $m; } R::$m = new M(1);`, `R::$m->users[$fd] = 1`, `return isset(R::$m->users[$fd])`, ``},

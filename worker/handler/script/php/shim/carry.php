@@ -263,7 +263,7 @@ final class Carry
                 return (array)((new \ReflectionMethod($class, '__serialize'))->invoke($v)[$part] ?? []);
             }
         }
-        return (new \ReflectionObject($v))->isUserDefined() ? (array)$v : null;
+        return Places::ofProgram($v) ? (array)$v : null;
     }
 
     /**

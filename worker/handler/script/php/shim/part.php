@@ -59,7 +59,7 @@ final class Part
         if ($o instanceof \WeakMap) {
             return self::ofMap($o);
         }
-        if ($depth === 0 || !\is_array($o) && (!\is_object($o) || Carry::contents($o) === null || !(new \ReflectionObject($o))->isUserDefined())) {
+        if ($depth === 0 || !\is_array($o) && (!\is_object($o) || Carry::contents($o) === null || !Places::ofProgram($o))) {
             return null;
         }
         $part = new self();

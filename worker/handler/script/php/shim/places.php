@@ -76,6 +76,12 @@ final class Places
         return $values;
     }
 
+    /** Whether an object is of a class of the program's, or of none, as json_decode() makes them. */
+    static function ofProgram(object $o): bool
+    {
+        return $o instanceof \stdClass || (new \ReflectionObject($o))->isUserDefined();
+    }
+
     /** Whether it is what the program has of pushd: the Worker, the server or a port of it. */
     static function isServer(object $o): bool
     {
@@ -178,7 +184,7 @@ final class Places
             $there->exchangeArray($value === null ? [] : $value->getArrayCopy());
             return true;
         }
-        if ($value === null || !(new \ReflectionObject($there))->isUserDefined()) {
+        if ($value === null || !Places::ofProgram($there)) {
             return false;
         }
         self::$became[\spl_object_id($value)] = $there; // first: it may know itself

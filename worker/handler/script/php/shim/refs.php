@@ -71,7 +71,7 @@ final class Refs
                 return;
             }
             self::$seen[$id] = true;
-            if ($inside && (new \ReflectionObject($v))->isUserDefined()) {
+            if ($inside && Places::ofProgram($v)) {
                 self::cutOf($v, $depth === Carry::DEPTH);
             }
             $v = $inside;
