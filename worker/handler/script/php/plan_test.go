@@ -36,6 +36,8 @@ $w = new Workerman\Worker('websocket://0.0.0.0:443', ['ssl' => ['local_cert' => 
 $w->transport = 'ssl';
 Workerman\Worker::runAll();`,
 			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:443"],"name":"start","tls":{"cert":"c.pem","key":"k.pem"},"user":""}]`},
+		{"ssl", `new Workerman\Worker('ssl://0.0.0.0:443', ['ssl' => ['local_cert' => 'c.pem', 'local_pk' => 'k.pem']]); Workerman\Worker::runAll();`,
+			`[{"count":1,"group":"","listen":["tcp://0.0.0.0:443"],"name":"start","tls":{"cert":"c.pem","key":"k.pem"},"user":""}]`},
 		{"no transport", `$w = new Workerman\Worker('websocket://0.0.0.0:443'); $w->transport = 'SSL'; Workerman\Worker::runAll();`,
 			`[{"count":1,"error":"websocket://0.0.0.0:443: there is no transport 'SSL'","group":"","listen":["websocket://0.0.0.0:443"],"name":"start","user":""}]`},
 		{"own", `

@@ -15,7 +15,7 @@ namespace Pushd {
         private $w, $index;
         private $shaking = []; // connections that have not got their 101: number => true
 
-        const NATIVE = ['websocket' => 'websocket', 'ws' => 'websocket', 'text' => 'text', 'frame' => 'frame', 'tcp' => 'tcp', 'udp' => 'udp', 'unix' => 'unix'];
+        const NATIVE = ['websocket' => 'websocket', 'ws' => 'websocket', 'text' => 'text', 'frame' => 'frame', 'tcp' => 'tcp', 'udp' => 'udp', 'unix' => 'unix', 'ssl' => 'tcp'];
 
         /** The names of what pushd speaks itself. */
         const SPOKEN = ['websocket' => 'Workerman\Protocols\Websocket', 'ws' => 'Workerman\Protocols\Websocket', 'text' => 'Workerman\Protocols\Text', 'frame' => 'Workerman\Protocols\Frame'];
@@ -44,6 +44,9 @@ namespace Pushd {
             [$scheme, $address] = \explode('://', $socketName, 2) + [1 => ''];
             if ($address === '') {
                 [$scheme, $address] = ['tcp', $scheme];
+            }
+            if ($w->transport === 'tcp' && \strcasecmp($scheme, 'ssl') === 0) {
+                $w->transport = 'ssl';
             }
             $address = \strpos($address, '/') === 0 ? $address : \ltrim($address, '/');
             $class = self::codec($scheme, (string)$w->transport);
