@@ -277,6 +277,71 @@ $server->start();`
 	}
 }
 
+// TestCarryCaptured: variables that callbacks have captured go along, by the variable's name,
+// also where closures of theirs have captured them; what cannot be written is said.
+func TestCarryCaptured(t *testing.T) {
+	const (
+		maps  = `$rooms = []; $all = new ArrayObject; $chat = new Chat; $count = 0;`
+		put   = `$count++; $rooms[$f->fd] = 'n'; $all[$f->fd] = 1; $chat->users[$f->fd] = 1;`
+		get   = `count($rooms) . count($all) . count($chat->users) . $count`
+		uses  = `use (&$rooms, $all, $chat, &$count)`
+		inner = `$add = function ($f) use (&$rooms) { $rooms[$f->fd] = 1; }; $n = function () use (&$rooms) { return count($rooms); };`
+	)
+	for _, x := range []struct {
+		name, vars, put, get, uses, old, new, says string
+	}{
+		{"arrays and objects", maps, put, get, uses, "", "", "1110"},
+		{"a callback more above", maps, put, get, uses, "/* above */", `$rooms2 = []; $server->on('close', function () use (&$rooms2, $chat) {});`, "1110"},
+		{"renamed", maps, put, get, uses, "$rooms", "$halls", ""},
+		{"of another kind", maps, put, get, uses, "$rooms = []", "$rooms = new ArrayObject", ""},
+		{"in closures in closures", inner, `$add($f);`, `$n()`, `use ($add, $n)`, "", "", "1"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			code := `class Chat { public $users = []; }
+function main() {
+    $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+    ` + x.vars + ` /* above */
+    $server->on('message', function ($server, $f) ` + x.uses + ` {
+        if ($f->data === 'put') { ` + x.put + ` $server->push($f->fd, 'done'); } else { $server->push($f->fd, 'has ' . ` + x.get + `); }
+    });
+    $server->start();
+}
+main();`
+			old, h, orders := movedFrom(t, code, strings.ReplaceAll(code, x.old, x.new))
+			want := fmt.Sprintf("END/1012 %d restart", uint64(big))
+			if x.says != "" {
+				want = fmt.Sprintf("SEND %d has %s", uint64(big), x.says)
+			}
+			if ends := strings.Contains(h.log.String(), "was not taken over"); !slices.Contains(orders, want) || ends != (x.says == "") {
+				t.Errorf("%q\n%s\n%s", orders, old.log, h.log)
+			}
+		})
+	}
+}
+
+// TestCarryShut: whom a static of a callback has, or what one closure alone has captured,
+// nobody can give to the next process: he is closed, and the log says so.
+func TestCarryShut(t *testing.T) {
+	for _, has := range []string{`use ($x) { static $said = [];`, `use (&$said) {`} {
+		h := serve(t, program(t, `
+function ears() { $x = 0; $said = []; return function ($server, $f) `+has+` $said[$f->fd] = 1; $server->push($f->fd, 'done'); }; }
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', ears());
+$server->start();`), "start")
+		h.open(script.Open, big, "")
+		h.message(big, "put")
+		h.done()
+		if got := h.numbersSeen(); !slices.Equal(got, []string{fmt.Sprintf("HELD+1 %d", uint64(big))}) {
+			t.Errorf("%s: a look says %q", has, got)
+		}
+		if orders, _ := h.stop(script.Successor); slices.Contains(orders, fmt.Sprintf("HELD %d", uint64(big))) {
+			t.Errorf("%s: the client stays: %q", has, orders)
+		}
+		h.says("1 connections are in closures")
+	}
+}
+
 // TestCarryOwner: who is carried knows the object of the callbacks afterwards, that of the
 // new process, and not a copy that nobody who comes later is in.
 func TestCarryOwner(t *testing.T) {

@@ -29,7 +29,7 @@ final class Carry
         $out = $names = [];
         foreach (Places::all($roots) as $place => $values) {
             foreach ($values as $name => $value) {
-                if (self::has($value)) {
+                if (!isset(Captured::$shut[$place]) && self::has($value)) {
                     $out[$place][$name] = $value;
                 }
             }
@@ -122,15 +122,22 @@ final class Carry
                 try {
                     $value instanceof Part && $value->drop();
                     $value instanceof Part && $value->class !== '' || Places::put($roots, $place, $name, null);
+                    ($roots[$place] ?? null) instanceof Captured && self::clear($value); // its closures have it still
                 } catch (\Throwable $e) { // a readonly property, or one that has to be of an interface
-                    foreach (\is_object($value) && !Conns::isOne($value) ? Places::properties($value) : [] as $k => $v) {
-                        try {
-                            self::has($v) && Places::set($value, $k, null);
-                        } catch (\Throwable $e) {
-                        }
-                    }
+                    self::clear($value);
                 }
-                $value = $v = null;
+                $value = null;
+            }
+        }
+    }
+
+    /** What an object has of connections is not in it any more. */
+    private static function clear($object): void
+    {
+        foreach (\is_object($object) && !$object instanceof Part && !Conns::isOne($object) ? Places::properties($object) : [] as $name => $v) {
+            try {
+                self::has($v) && Places::set($object, $name, null);
+            } catch (\Throwable $e) {
             }
         }
     }

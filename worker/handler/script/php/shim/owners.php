@@ -21,7 +21,7 @@ final class Owners
                 $owners['on ' . self::kind($o) . ' ' . \spl_object_id($o)] = $o;
             }
         }
-        return $owners;
+        return $owners + \array_map('current', Captured::all($callbacks));
     }
 
     private static function owner($callback): ?object
@@ -41,16 +41,20 @@ final class Owners
     static function names(array $callbacks): array
     {
         $names = [];
-        foreach (self::of($callbacks) as $place => $object) {
+        $owners = \array_filter(self::of($callbacks), static function ($o) {
+            return !$o instanceof Captured;
+        });
+        $counts = \array_count_values(\array_map([self::class, 'kind'], $owners));
+        foreach ($owners as $place => $object) {
             foreach ($callbacks as $where => $f) {
                 if (self::owner($f) === $object) {
                     $names[$place][] = self::kind($object) . ' at ' . \strtok($where, "\0");
                 }
             }
-        }
-        $counts = \array_count_values(\array_map([self::class, 'kind'], self::of($callbacks)));
-        foreach (self::of($callbacks) as $place => $object) {
             $names[$place][] = $counts[self::kind($object)] === 1 ? self::kind($object) : '';
+        }
+        foreach (Captured::all($callbacks) as $place => [, $of]) {
+            $names[$place] = $of;
         }
         return $names;
     }
@@ -64,7 +68,7 @@ final class Owners
         $owners = self::of($callbacks);
         $here = [];
         foreach (self::names($callbacks) as $place => $names) {
-            $here += \array_fill_keys($names, $owners[$place]);
+            $here += isset(Captured::$shut[$place]) ? [] : \array_fill_keys($names, $owners[$place]);
         }
         unset($here['']);
         $found = \array_diff_key($roots, $owners); // a place of the same name is another

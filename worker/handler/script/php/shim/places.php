@@ -24,7 +24,7 @@ final class Places
     {
         self::$owners = [];
         foreach ($roots as $object) {
-            self::$owners[\spl_object_id($object)] = true;
+            $object instanceof Captured || self::$owners[\spl_object_id($object)] = true;
         }
         foreach ($roots as $place => $object) {
             $values = self::properties($object);

@@ -64,6 +64,9 @@ final class Named
         $tops = [];
         $owners = Owners::names(Program::$serving->callbacks());
         foreach (Places::all($roots) as $place => $values) {
+            if (($roots[$place] ?? null) instanceof Captured) { // see below
+                continue;
+            }
             foreach ($values as $name => $v) {
                 $place = (string)$place;
                 foreach (\array_filter($owners[$place] ?? [$place], 'strlen') ?: [''] as $at) {
