@@ -47,7 +47,7 @@ func child(dir, url string) {
 	tm := quick
 	tm.hold = time.Hour
 	l := new(testkit.Log)
-	q, err := open(dir, appOf(url), l.Logger(), &tm, newClient())
+	q, err := open(dir, appOf(url), l.Logger(), &tm, newClient(), nil)
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -214,7 +214,7 @@ func TestDiskIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := &wire{began: time.Now()}, new(testkit.Log)
 		w.fails.Store(true)
-		q, err := open(dir, appOf("http://x"), log.Logger(), &defaults, &http.Client{Transport: w})
+		q, err := open(dir, appOf("http://x"), log.Logger(), &defaults, &http.Client{Transport: w}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

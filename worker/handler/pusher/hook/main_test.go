@@ -52,7 +52,7 @@ func appOf(urls ...string) []pusher.App {
 func mustOpen(t testing.TB, dir string, apps []pusher.App, tm timing) (*Queue, *testkit.Log) {
 	t.Helper()
 	l := new(testkit.Log)
-	q, err := open(dir, apps, l.Logger(), &tm, newClient())
+	q, err := open(dir, apps, l.Logger(), &tm, newClient(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ type Queue struct {
 	log       *slog.Logger
 	timing    *timing
 	client    *http.Client
+	late      Late                   // nil: nobody else tells these endpoints
 	endpoints []*endpoint            // of the queue's goroutine, but for their number
 	byApp     map[string][]*endpoint // the same
 
@@ -71,13 +72,15 @@ type Stats struct {
 //
 // If another process still has the journals, as when one broker process
 // replaces another, events wait in memory until it is gone.
-func Open(dir string, apps []pusher.App, log *slog.Logger) (*Queue, error) {
-	return open(dir, apps, log, &defaults, newClient())
+//
+// late is nil where nobody else tells these endpoints.
+func Open(dir string, apps []pusher.App, log *slog.Logger, late Late) (*Queue, error) {
+	return open(dir, apps, log, &defaults, newClient(), late)
 }
 
-func open(dir string, apps []pusher.App, log *slog.Logger, tm *timing, client *http.Client) (*Queue, error) {
+func open(dir string, apps []pusher.App, log *slog.Logger, tm *timing, client *http.Client, late Late) (*Queue, error) {
 	q := &Queue{
-		dir: filepath.Join(dir, "webhooks"), log: log, timing: tm, client: client,
+		dir: filepath.Join(dir, "webhooks"), log: log, timing: tm, client: client, late: late,
 		byApp: map[string][]*endpoint{}, lost: map[string]int{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
 	}

@@ -29,7 +29,7 @@ func (q *Queue) run() {
 		case <-q.wake:
 		case <-sleep.C:
 		case r := <-q.results:
-			r.endpoint.finish(r.err, time.Now())
+			q.finish(r)
 		case <-q.stop:
 			q.settle(cancel)
 			return

@@ -60,7 +60,7 @@ func onOwnClock(t *testing.T, apps []pusher.App, fn func(t *testing.T, q *Queue,
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w, log := &wire{began: time.Now()}, new(testkit.Log)
-		q, err := open(dir, apps, log.Logger(), &defaults, &http.Client{Transport: w})
+		q, err := open(dir, apps, log.Logger(), &defaults, &http.Client{Transport: w}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

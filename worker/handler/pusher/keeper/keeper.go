@@ -85,7 +85,7 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 	k.people.init()
 	k.mirror.start(env)
 	k.ledger.owed, k.ledger.told = map[key]*debt{}, map[key]told{}
-	k.ledger.untold = map[key]bool{}
+	k.ledger.untold, k.ledger.late = map[key]bool{}, map[lateKey]lateHook{}
 	if env.DataDir != "" {
 		if err := k.loadHeard(env.DataDir); err != nil {
 			env.Log.Warn("presence: a departure of this moment may be told twice, since what was told before cannot be read", "error", err)
@@ -98,7 +98,7 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 		if env.DataDir == "" {
 			return errors.New("webhooks need a data_dir")
 		}
-		q, err := hook.Open(env.DataDir, apps, env.Log)
+		q, err := hook.Open(env.DataDir, apps, env.Log, k.lateHooks())
 		if err != nil {
 			return fmt.Errorf("open queue of webhooks: %w", err)
 		}
@@ -110,6 +110,7 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 // Stop implements worker.Service.
 func (k *Keeper) Stop() {
 	k.flushAll()
+	k.makeGood(0)
 	k.mirror.flush()
 	if k.env.DataDir != "" {
 		if err := k.saveHeard(k.env.DataDir); err != nil {

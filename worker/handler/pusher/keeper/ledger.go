@@ -18,14 +18,16 @@ import (
 // alone: that it has come, or gone, as it is now.
 type ledger struct {
 	owed   map[key]*debt
-	fresh  []key        // to be told at the end of the word in hand
-	look   bool         // the others are looked at soon
-	told   map[key]told // lately, the latest of each, for peers that have missed the word
-	swept  time.Time    // when the old ones of these were forgotten
-	came   time.Time    // the word in hand, which may have waited
-	past   bool         // what has waited is being made good: others may have told it meanwhile
-	taken  []savedDebt  // from the keeper before; of the time before this one is settled
-	untold map[key]bool // who is not here and, as others or the keeper before say, was never told of
+	fresh  []key                // to be told at the end of the word in hand
+	look   bool                 // the others are looked at soon
+	told   map[key]told         // lately, the latest of each, for peers that have missed the word
+	swept  time.Time            // when the old ones of these were forgotten
+	came   time.Time            // the word in hand, which may have waited
+	past   bool                 // what has waited is being made good: others may have told it meanwhile
+	taken  []savedDebt          // from the keeper before; of the time before this one is settled
+	untold map[key]bool         // who is not here and, as others or the keeper before say, was never told of
+	late   map[lateKey]lateHook // what the webhooks have heard only now, and is not looked at yet
+	ripe   bool                 // some of that is to be looked at
 }
 
 type debt struct {
@@ -168,6 +170,7 @@ func (k *Keeper) pay(at key, d *debt, here bool) {
 	o.Joined = 1
 	k.mirror.say(o)
 	k.ledger.remember(at, told{k.mirror.node, k.env.Now(), here, d.number})
+	delete(k.ledger.late, lateKey{key: at})
 }
 
 // remember notes what was told.

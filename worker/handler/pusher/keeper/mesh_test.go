@@ -3,6 +3,7 @@ package keeper
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -23,11 +24,13 @@ type mesh struct {
 	nodes []*simNode
 	loss  float64 // probability that a word between nodes is lost
 	hooks []hooked
+	heard []hook.Event // by the receiver, in its order
 	back  map[key]bool // what the webhooks have heard last of users in channels, and of channels
 	exact bool         // each change is told to webhooks, once, of members …
 	whole bool         // … and of all else
 	sent  traffic
 	alone bool // the one machine knows of no others
+	deaf  bool // the receiver of webhooks is away, or each queue has its pause
 }
 
 // simNode is a machine: a sim, and what its broker process knows of the others.
@@ -42,11 +45,17 @@ type simNode struct {
 	gone    bool
 	changes bool              // the keeper is to be told of the nodes
 	held    map[key]heldEvent // in the queue of webhooks, whose journal outlives its processes
+	journal *[]keptEvent      // as does this, what the receiver has not taken yet
 }
 
 type heldEvent struct {
 	hook.Event
 	until time.Time
+}
+
+type keptEvent struct {
+	hook.Event
+	at time.Time
 }
 
 // simWire is a subject from one node to another.
@@ -80,13 +89,13 @@ func newMesh(t *testing.T, seed int64, n int, apps ...wire.App) *mesh {
 
 // add starts a machine with two workers.
 func (m *mesh) add(name string, apps ...wire.App) *simNode {
-	return m.begin(&simNode{sim: m.machine(slices.Clone(apps)...), name: name, dir: m.t.TempDir(), held: map[key]heldEvent{}})
+	return m.begin(&simNode{sim: m.machine(slices.Clone(apps)...), name: name, dir: m.t.TempDir(), held: map[key]heldEvent{}, journal: &[]keptEvent{}})
 }
 
 // again starts a machine that was there before, with what it has on disk.
 func (m *mesh) again(n *simNode) *simNode {
 	m.note("%s starts again", n.name)
-	return m.begin(&simNode{sim: m.machine(slices.Clone(n.apps)...), name: n.name, dir: n.dir, held: n.held})
+	return m.begin(&simNode{sim: m.machine(slices.Clone(n.apps)...), name: n.name, dir: n.dir, held: n.held, journal: n.journal})
 }
 
 func (m *mesh) begin(n *simNode) *simNode {
@@ -261,19 +270,49 @@ func (n *simNode) queue(e hook.Event) {
 	at, come := key{e.UserID, e.Channel}, e.Name == "member_added" || e.Name == "channel_occupied"
 	_, held := n.held[at]
 	switch {
+	case e.Name == "subscription_count":
+		n.keep(e)
 	case family(e.Name) == e.Name: // it has no opposite
 	case come && held:
 		delete(n.held, at)
 	case !come && !e.Waited && !held:
 		n.held[at] = heldEvent{e, n.now.Add(hook.Hold)}
 	case come || e.Waited:
-		n.mesh.back[at] = come
-		n.note("webhooks hear %s %v from %s", e.Name, at, n.name)
+		n.keep(e)
+	}
+}
+
+func (n *simNode) keep(e hook.Event) {
+	*n.journal = append(*n.journal, keptEvent{e, n.now})
+	if !n.mesh.deaf && len(*n.journal) == 1 {
+		n.post()
+	}
+}
+
+// post has the receiver take what waits, and the keeper told what it was late with.
+func (n *simNode) post() {
+	late := map[lateKey]hook.Event{}
+	for _, e := range *n.journal {
+		at := lateKey{key{e.UserID, e.Channel}, e.Name == "subscription_count"}
+		if n.mesh.heard = append(n.mesh.heard, e.Event); !at.count {
+			n.mesh.back[at.key] = e.Name == "member_added" || e.Name == "channel_occupied"
+		}
+		n.note("webhooks hear %s %v from %s", e.Name, at.key, n.name)
+		if late[at] = e.Event; n.now.Sub(e.at) < amendTime {
+			delete(late, at)
+		}
+	}
+	*n.journal = nil
+	if len(late) > 0 {
+		n.keeper.lateHooks()("a", slices.Collect(maps.Values(late)), n.now)
 	}
 }
 
 // mature ends what was held for long enough.
 func (n *simNode) mature() {
+	if len(*n.journal) > 0 && !n.mesh.deaf && n.keeper != nil && n.rng.Intn(4) == 0 {
+		n.post()
+	}
 	for at, e := range n.held {
 		if !n.now.Before(e.until) {
 			delete(n.held, at)
@@ -709,6 +748,8 @@ func webhooksHear(t *testing.T, seed int64) {
 	for range 8 {
 		m.busy(15, 150*time.Millisecond)
 		n, moment := m.some(), func() time.Duration { return time.Duration(m.rng.Intn(6000)) * time.Millisecond }
+		m.deaf = m.rng.Intn(4) == 0
+		m.busy(5*m.rng.Intn(2), 150*time.Millisecond)
 		elsewhere := func() { m.busyBut(n, 6, moment()/6+1) }
 		switch m.rng.Intn(6) {
 		case 0:
@@ -720,7 +761,11 @@ func webhooksHear(t *testing.T, seed int64) {
 			elsewhere()
 			n = m.again(n)
 		case 1:
+			loss := m.loss
+			m.loss = 0 // nobody asks it again for what is lost of its last words
+			m.run(2 * time.Second)
 			n.leave()
+			m.loss = loss
 			elsewhere()
 			n = m.again(n)
 		case 2:
@@ -745,15 +790,63 @@ func webhooksHear(t *testing.T, seed int64) {
 			m.calm(12 * time.Second)
 			m.loss = loss
 		}
+		if m.rng.Intn(2) == 0 {
+			m.deaf = false
+		}
 		for range 3 { // users of the node are back
 			m.run(moment() / 4)
 			n.act()
 		}
 	}
-	m.loss = 0
+	m.loss, m.deaf = 0, false
 	m.calm(12 * time.Second)
 	m.run(2*overdueTime + hook.Hold)
 	m.checkBack()
+}
+
+// TestLateWebhooksArePutRight: what lay in the journal of a node that was stopped comes
+// behind what others have told meanwhile, and what is so is told after it.
+func TestLateWebhooksArePutRight(t *testing.T) {
+	m := newMesh(t, 1, 3, hookedApp())
+	m.run(settleTime)
+	n := m.nodes[0]
+	for i := range 9 {
+		n.connect(n.procs[0], "u").subscribe(fmt.Sprint("a:presence-", i))
+		n.connect(n.procs[0], "").enter(fmt.Sprint("a:x", i))
+	}
+	m.run(time.Second)
+	m.deaf = true // of what the others go on with, too
+	for i, gone := range slices.Clone(m.nodes[1:]) {
+		gone.connect(gone.procs[0], "v").subscribe(fmt.Sprint("a:presence-v", i))
+		for c := range 9 {
+			gone.connect(gone.procs[0], "w").subscribe(fmt.Sprint("a:presence-", c))
+			gone.connect(gone.procs[1], "").enter(fmt.Sprint("a:x", c))
+		}
+		m.run(time.Second)
+		gone.leave()
+		m.deaf = i == 0
+		m.run(10 * time.Second)
+		m.again(gone)
+	}
+	m.run(10 * time.Second)
+	m.checkBack()
+	last := map[string]int{}
+	for _, h := range m.heard {
+		if h.Name == "subscription_count" {
+			last[h.Channel] = h.SubscriptionCount
+		}
+	}
+	for channel, count := range last {
+		if count != 1 {
+			t.Errorf("webhooks heard last that %s has %d", channel, count)
+		}
+	}
+	n.swap(func() {}) // a backlog is no reason to tell anything that is so
+	before := len(m.hooks)
+	m.run(10 * time.Second)
+	if more := m.hooks[before:]; len(more) > 0 || len(last) != 9 {
+		t.Errorf("of %d channels, told without need %+v", len(last), more)
+	}
 }
 
 // TestNodeDies: each of its users leaves once on each survivor, in time, and

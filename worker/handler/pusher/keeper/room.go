@@ -324,6 +324,9 @@ func (k *Keeper) flush() {
 	}
 	clear(k.touched)
 	k.touched = k.touched[:0]
+	if k.ledger.ripe {
+		k.makeGood(amendTime)
+	}
 	k.payFresh()
 }
 
