@@ -96,11 +96,13 @@ func (k *Keeper) turned(at key, number bool) {
 	}
 }
 
-// assume takes for told what is so: who has told of it knows.
+// assume takes for told what is so: who has told of it knows, unless the opposite was
+// told lately, by one who did not know of it yet.
 func (k *Keeper) assume(at key, number bool) {
 	l := &k.ledger
 	delete(l.owed, at)
-	if l.untold[at] && k.here(at) {
+	last, heard := l.told[at]
+	if l.untold[at] && k.here(at) || heard && last.here != k.here(at) && k.env.Now().Sub(last.at) <= recentTime {
 		k.owe(at, number)
 	}
 	delete(l.untold, at)

@@ -735,7 +735,7 @@ func reloadsBoth(t *testing.T, seed int64) {
 // TestWebhooksHearWhatIsSo: whatever becomes of the nodes, and wherever users go
 // meanwhile, what webhooks hear last of each is what is so.
 func TestWebhooksHearWhatIsSo(t *testing.T) {
-	for seed := range schedules(40, 1500) {
+	for seed := range schedules(100, 1500) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { webhooksHear(t, seed) })
 	}
 }
