@@ -253,6 +253,7 @@ func TestCarryRenamed(t *testing.T) {
 		{"another class", `$all = new State;`, `$GLOBALS['all']->in[$fd] = 1`, "$all = new State", "$all = new Room", "it was State and is Room in the new code"},
 		{"another class since the start", `$state = new State;`, `$GLOBALS['state'] = new Game; $GLOBALS['state']->in[$fd] = 1`, "", "", ""},
 		{"null at the start", `$users = []; $state = null;`, `$GLOBALS['state'] = new Game; $GLOBALS['state']->in[$fd] = 1`, "", "", ""},
+		{"made in on('start'), which the next process does not run", `$server->on('start', function ($s) { $s->rooms = []; $GLOBALS['halls'] = []; });`, `$server->rooms[$fd] = $GLOBALS['halls'][$fd] = 1`, "$s->rooms = []; $GLOBALS['halls'] = [];", "", ""},
 		{"made by a callback", ``, `$GLOBALS['made'][$fd] = 1; $this->made[$fd] = 1`, "", "", ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {

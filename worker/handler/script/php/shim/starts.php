@@ -15,11 +15,33 @@ final class Starts
     const ANY = '*';    // of objects of one class some had this and some that
 
     private static $here = [];   // "" of globals, "::CLASS" of static properties, else a class => name => kind; "" is null, a number or text
+    private static $aside = [];  // the same: what is not there at each start
     private static $before = []; // of the process before, while it is taken from
     private static $seen, $left;
 
     /** The program's start is over. */
     static function begin(array $roots): void
+    {
+        self::look($roots);
+        foreach (self::$aside as $of => $names) {
+            self::$here[$of] = \array_diff_key(self::$here[$of] ?? [], $names);
+        }
+    }
+
+    /** Runs what only the first process runs: what it makes counts as made later. */
+    static function aside(array $roots, callable $f): void
+    {
+        self::look($roots);
+        $before = self::$here;
+        $f();
+        self::look($roots);
+        foreach (self::$here as $of => $names) {
+            self::$aside[$of] = \array_diff_key($names, $before[$of] ?? []);
+        }
+        self::$here = [];
+    }
+
+    private static function look(array $roots): void
     {
         self::$seen = [];
         self::$left = self::MOST;

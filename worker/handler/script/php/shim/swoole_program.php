@@ -147,8 +147,10 @@ namespace Pushd {
             require_once __DIR__ . '/swoole_idle.php';
             $this->idle = SwooleIdle::of($this->server, $this->ports);
             if ((Link::$config['births'] ?? 1) === 1) {
-                Fibers::call([$this, 'call'], 'start');
-                Fibers::call([$this, 'call'], 'managerstart');
+                Starts::aside($this->roots(), function (): void {
+                    Fibers::call([$this, 'call'], 'start');
+                    Fibers::call([$this, 'call'], 'managerstart');
+                });
             }
             Fibers::call([$this, 'call'], 'workerstart', $this->server->worker_id);
             foreach ($this->server->pushdProcesses as $process) { // once callbacks can run
