@@ -441,6 +441,7 @@ $s->on('open', function ($s, $request) { $s->push($request->fd, 'open'); });
 $s->on('handshake', function (Swoole\Http\Request $request, Swoole\Http\Response $response) use ($s) {
     switch ($request->get['token'] ?? '') {
         case 'boom': throw new Exception('in the handshake');
+        case 'slow': $response->status(429); $response->header('Retry-After', '7'); $response->end('later'); return false;
         case 'false': $response->status(101); $response->end(); return false;
         case 'good': break;
         default: $response->status(401); $response->end('who are you?'); return false;
@@ -462,6 +463,8 @@ $s->start();`), "start")
 	h.want("ACCEPT/401 1 who are you?")
 	ask(h, 1, "/?token=false")
 	h.want("ACCEPT/403 1 Forbidden")
+	ask(h, 1, "/?token=slow")
+	h.want("ACCEPT+1/429 1 HTTP/1.1 429\r\nRetry-After: 7\r\n\r\nlater")
 	ask(h, 1, "/?token=boom")
 	h.want("ACCEPT/500 1 Forbidden")
 	h.says("in the handshake")
@@ -486,6 +489,16 @@ $s->start();`), "start")
 	ask(adds, 1, "/chat")
 	adds.openAt(script.Open, 1, "", "websocket://0.0.0.0:9501", "/chat", head)
 	adds.want("ACCEPT/101 1 X-Path: /chat", "SEND 1 open")
+
+	for spoken, line := range map[string]string{"b": " Sec-WebSocket-Protocol: b", "c": ""} {
+		speaks := serve(t, program(t, `
+$s = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$s->set(['websocket_subprotocol' => '`+spoken+`']);
+$s->on('message', function ($s, $f) {});
+$s->start();`), "start")
+		ask(speaks, 1, "/chat")
+		speaks.want("ACCEPT/101 1" + line)
+	}
 }
 
 // TestSwooleStatic: files below document_root, and nothing else of the disk.

@@ -300,7 +300,10 @@ namespace Pushd {
         public function give(string $head): bool
         {
             if (!$this->accepts()) {
-                Link::frame(Link::ACCEPT, $this->fd, $this->body === '' ? 'Forbidden' : $this->body, 0, $this->status < 400 ? 403 : $this->status);
+                $text = $this->body === '' ? 'Forbidden' : $this->body;
+                $status = $this->status < 400 ? 403 : $this->status;
+                $lines = $this->lines();
+                Link::frame(Link::ACCEPT, $this->fd, $lines === '' ? $text : "HTTP/1.1 $status\r\n$lines\r\n$text", $lines === '' ? 0 : Link::WHOLE, $status);
                 return false;
             }
             $lines = \preg_grep('/^(?:Upgrade|Connection|Sec-WebSocket-(?!Protocol)[\w-]+|Content-Type|Server)[ \t]*:/i', \explode("\r\n", \rtrim($this->lines())), \PREG_GREP_INVERT);

@@ -168,7 +168,7 @@ namespace Pushd {
                 if (isset($p->pushdOn['request']) || !empty($this->server->setting['enable_static_handler'])) {
                     $wants[] = 'request';
                 }
-                if ($p->pushdSpeaks === 'http' || isset($p->pushdOn['handshake']) || isset($p->pushdOn['beforehandshakeresponse'])) {
+                if ($p->pushdSpeaks === 'http' || isset($p->pushdOn['handshake']) || isset($p->pushdOn['beforehandshakeresponse']) || $this->subprotocol($p) !== '') {
                     $wants[] = 'handshake';
                 }
             }
@@ -216,14 +216,29 @@ namespace Pushd {
                     $hears = $this->of($local, 'beforehandshakeresponse');
                     if ($decides && $decides($request, $answer) === false && $answer->accepts()) {
                         $answer->status(403);
-                    } elseif (!$decides && $hears) {
-                        $hears($this->server, $request, $answer);
+                    } elseif (!$decides) {
+                        $this->speak($this->subprotocol(self::port($local)), $request, $answer);
+                        $hears && $hears($this->server, $request, $answer);
                     }
                 } catch (\Throwable $e) { // costs the client, as in all callbacks
                     self::uncaught($e);
                     $answer->status(500);
                 }
             });
+        }
+
+        /** The sub-protocol that set() of a port names, '' for none. */
+        private function subprotocol(\Swoole\Server $port): string
+        {
+            return (string)($port->setting['websocket_subprotocol'] ?? $this->server->setting['websocket_subprotocol'] ?? '');
+        }
+
+        /** Says it to a client that has asked for it: a browser does not take another answer. */
+        private function speak(string $spoken, \Swoole\Http\Request $request, SwooleAnswer $answer): void
+        {
+            if ($spoken !== '' && \in_array($spoken, \array_map('trim', \explode(',', $request->header['sec-websocket-protocol'] ?? '')), true)) {
+                $answer->header('Sec-WebSocket-Protocol', $spoken);
+            }
         }
 
         /** The callback for an event of the port that an address is of. */

@@ -5,7 +5,7 @@ namespace Pushd;
 final class SwooleSettings
 {
     const WORKS = ['daemonize', 'pid_file', 'log_file', 'max_conn', 'max_connection', 'enable_coroutine', 'max_coroutine', 'max_coro_num', 'task_enable_coroutine', 'task_use_object', 'task_object',
-        'open_tcp_nodelay', 'reload_async', 'socket_buffer_size', 'open_websocket_protocol', 'open_http_protocol', 'open_mqtt_protocol',
+        'open_tcp_nodelay', 'reload_async', 'socket_buffer_size', 'open_websocket_protocol', 'websocket_subprotocol', 'open_http_protocol', 'open_mqtt_protocol',
         'open_eof_check', 'open_eof_split', 'package_eof', 'open_length_check', 'package_length_type', 'package_length_offset', 'package_body_offset', 'package_body_start',
         'package_length_func', 'package_max_length', 'http_parse_post', 'http_parse_cookie', 'http_parse_files', 'upload_tmp_dir',
         'enable_static_handler', 'document_root', 'static_handler_locations', 'http_index_files'];
