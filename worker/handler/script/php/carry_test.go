@@ -80,6 +80,8 @@ func TestCarryPlaces(t *testing.T) {
 		{"union", `class R { static array|int $m = 0; }`, `R::$m = [$fd]`, `return R::$m === [$fd]`, ``},
 		{"readonly", `class Srv extends Swoole\WebSocket\Server {} class R { function __construct(public readonly SplObjectStorage $s, public readonly ArrayObject $a) {} } $r = new R(new SplObjectStorage, new ArrayObject); class P { public $fd; }`,
 			`global $r; $p = new P; $p->fd = $fd; $r->s->attach($p); $r->a[$fd] = 1`, `global $r; foreach ($r->s as $p) return $p->fd === $fd && isset($r->a[$fd])`, ``},
+		{"closure beside what may not be empty", `interface I {} abstract class B { public array $users = []; } class M extends B implements I, Countable { function count(): int { return 0; } } class N { function __construct(public readonly I $in) {} } class Hub { public I $i; public B $b; public Countable|I $u; private $log; function __construct(public readonly M $r, public readonly N $n) { $this->i = new M; $this->b = new M; $this->u = new M; $this->log = function () {}; } function all() { return [$this->i, $this->b, $this->u, $this->r, $this->n->in]; } } $hub = new Hub(new M, new N(new M));`,
+			`foreach ($GLOBALS['hub']->all() as $m) $m->users[$fd] = 1`, `global $hub; foreach ($hub->all() as $m) if (!isset($m->users[$fd])) return false; return true`, ``},
 		{"graph", `class P { public $friends = []; } for ($i = 0; $i < 300; $i++) $p[] = new P; foreach ($p as $one) $one->friends = $p; $users = [];`,
 			`$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`, ``},
 		{"circle", `class App { public $chat; public $me; public $users = []; } class Chat { public $app; } $app = new App; $app->me = $app; $app->chat = new Chat; $app->chat->app = $app;`,
@@ -253,6 +255,7 @@ func TestCarryRenamed(t *testing.T) {
 		{"another class", `$all = new State;`, `$GLOBALS['all']->in[$fd] = 1`, "$all = new State", "$all = new Room", "it was State and is Room in the new code"},
 		{"another class since the start", `$state = new State;`, `$GLOBALS['state'] = new Game; $GLOBALS['state']->in[$fd] = 1`, "", "", ""},
 		{"null at the start", `$users = []; $state = null;`, `$GLOBALS['state'] = new Game; $GLOBALS['state']->in[$fd] = 1`, "", "", ""},
+		{"an array that is readonly", `class Lobby { private $log; function __construct(public readonly array $halls) { $this->log = function () {}; } } $lobby = new Lobby(['one' => new Room]);`, `$r = $GLOBALS['lobby']->halls['one']; $r->users[$fd] = 1`, "", "", "$halls of Lobby was not taken over, and those who were in it are closed with 1012: Cannot modify readonly property"},
 		{"made in on('start'), which the next process does not run", `$server->on('start', function ($s) { $s->rooms = []; $GLOBALS['halls'] = []; });`, `$server->rooms[$fd] = $GLOBALS['halls'][$fd] = 1`, "$s->rooms = []; $GLOBALS['halls'] = [];", "", ""},
 		{"made by a callback", ``, `$GLOBALS['made'][$fd] = 1; $this->made[$fd] = 1`, "", "", ""},
 	} {

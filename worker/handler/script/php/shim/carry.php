@@ -123,7 +123,7 @@ final class Carry
                     $value instanceof Part && $value->drop();
                     $value instanceof Part && $value->class !== '' || Places::put($roots, $place, $name, null);
                     ($roots[$place] ?? null) instanceof Captured && self::clear($value); // its closures have it still
-                } catch (\Throwable $e) { // a readonly property, or one that has to be of an interface
+                } catch (\Throwable $e) { // a property that may not be empty
                     self::clear($value);
                 }
                 $value = null;
@@ -131,13 +131,26 @@ final class Carry
         }
     }
 
-    /** What an object has of connections is not in it any more. */
-    private static function clear($object): void
+    /**
+     * What a value has of connections is not in it any more, where the value itself has to
+     * stay: its property is readonly, or of an interface.
+     */
+    static function clear($v, int $depth = self::DEPTH): void
     {
-        foreach (\is_object($object) && !$object instanceof Part && !Conns::isOne($object) ? Places::properties($object) : [] as $name => $v) {
+        if ($depth === 0 || !self::has($v) || Conns::isOne($v) || $v instanceof Part) {
+            return;
+        }
+        if (!\is_object($v)) {
+            foreach (\is_array($v) ? $v : [] as $x) {
+                self::clear($x, $depth - 1);
+            }
+            return;
+        }
+        foreach (Places::into($v, null) ? [] : Places::properties($v) as $name => $x) {
             try {
-                self::has($v) && Places::set($object, $name, null);
+                self::has($x) && Places::set($v, $name, null);
             } catch (\Throwable $e) {
+                self::clear($x, $depth - 1);
             }
         }
     }

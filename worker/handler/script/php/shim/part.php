@@ -138,7 +138,8 @@ final class Part
             try {
                 $v instanceof self && $v->drop();
                 $this->of !== null && ($v instanceof self ? $v->class === '' : Carry::has($v)) && Places::set($this->of, $name, null);
-            } catch (\Throwable $e) { // readonly
+            } catch (\Throwable $e) { // a property that may not be empty
+                Carry::clear($v);
             }
         }
         $this->of = null;

@@ -197,10 +197,10 @@ final class Places
         foreach ($values as $name => $v) {
             try {
                 self::set($there, $name, $v);
-            } catch (NoPlace | \TypeError $e) {
-                Starts::lose(Owners::kind($there), $name, $v, $e->getMessage());
-            } catch (\Error $e) { // readonly: it is new code's
-                Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
+            } catch (NoPlace | \Error $e) {
+                $lost = Starts::lose(Owners::kind($there), $name, $v, $e->getMessage());
+                $lost || $e instanceof NoPlace || $e instanceof \TypeError || // readonly: it is new code's
+                    Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
             }
         }
     }
@@ -211,15 +211,15 @@ final class Places
         return \is_object($value) ? self::$became[\spl_object_id($value)] ?? $value : $value;
     }
 
+    /** What is nothing in a property that may not be null; throws where its type has no such. */
     private static function none(\ReflectionType $type)
     {
-        $name = $type instanceof \ReflectionNamedType ? $type->getName() : (string)\strtok((string)$type, '|');
-        if ($name === 'array' || $name === 'iterable') {
-            return [];
+        $names = \explode('|', (string)$type);
+        foreach (['array' => [], 'iterable' => [], 'string' => '', 'int' => 0, 'float' => 0, 'bool' => false, 'object' => new \stdClass()] as $name => $none) {
+            if (\in_array($name, $names, true)) {
+                return $none;
+            }
         }
-        if ($type instanceof \ReflectionNamedType && $type->isBuiltin() || \in_array($name, ['int', 'string', 'float', 'bool'], true)) {
-            return $name === 'string' ? '' : 0;
-        }
-        return (new \ReflectionClass($name))->newInstanceWithoutConstructor();
+        return (new \ReflectionClass($names[0]))->newInstanceWithoutConstructor();
     }
 }

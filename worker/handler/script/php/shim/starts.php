@@ -177,13 +177,15 @@ final class Starts
         }
     }
 
-    /** Who is in a property that has no place leaves. */
-    static function lose(string $class, string $name, $value, string $why): void
+    /** Who is in a property that has no place leaves; false: nobody is. */
+    static function lose(string $class, string $name, $value, string $why): bool
     {
-        if (Carry::has($value)) {
-            Program::once("lose $class $name", "\$$name of $class was not taken over, and those who were in it are closed with 1012: $why");
-            Carry::end($value, Carry::DEPTH);
+        if (!Carry::has($value)) {
+            return false;
         }
+        Program::once("lose $class $name", "\$$name of $class was not taken over, and those who were in it are closed with 1012: $why");
+        Carry::end($value, Carry::DEPTH);
+        return true;
     }
 }
 
