@@ -154,6 +154,15 @@ $w = new Workerman\Worker('websocket://0.0.0.0:9501');
 $w->my = LIMIT;
 $w->onMessage = [$chat, 'METHOD'];
 Workerman\Worker::runAll();`,
+		"keys of an array": `
+$st = ['users' => [], 'METHOD' => 'METHOD', 'in' => (object)['a' => ['a' => 1, 'nLIMIT' => LIMIT]], 'list' => range(1, LIMIT)];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) {
+    global $st;
+    $st['users'][$c->id] = $c;
+    $c->send($data === 'put' ? 'done' : $st['METHOD'] . ' ' . count($st['users']) . " {$st['in']->a['nLIMIT']} " . count($st['list']) * 2);
+};
+Workerman\Worker::runAll();`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -257,6 +266,13 @@ func TestCarryRenamed(t *testing.T) {
 		{"null at the start", `$users = []; $state = null;`, `$GLOBALS['state'] = new Game; $GLOBALS['state']->in[$fd] = 1`, "", "", ""},
 		{"an array that is readonly", `class Lobby { private $log; function __construct(public readonly array $halls) { $this->log = function () {}; } } $lobby = new Lobby(['one' => new Room]);`, `$r = $GLOBALS['lobby']->halls['one']; $r->users[$fd] = 1`, "", "", "$halls of Lobby was not taken over, and those who were in it are closed with 1012: Cannot modify readonly property"},
 		{"made in on('start'), which the next process does not run", `$server->on('start', function ($s) { $s->rooms = []; $GLOBALS['halls'] = []; });`, `$server->rooms[$fd] = $GLOBALS['halls'][$fd] = 1`, "$s->rooms = []; $GLOBALS['halls'] = [];", "", ""},
+		{"key of an array", `$st = ['users' => [], 'n' => 0];`, `$GLOBALS['st']['users'][$fd] = 1`, "'users' => []", "'members' => []", "$st['users'] was not taken over, and those who were in it are closed with 1012: the new code has none there"},
+		{"key of an array in one", `$hub = new Hub; $hub->users = ['in' => ['users' => []], 'n' => 0];`, `$GLOBALS['hub']->users['in']['users'][$fd] = 1`, "'users' => []", "'members' => []", "$users['in']['users'] of Hub was not taken over"},
+		{"key of an array with a closure in it", `$st = ['users' => [], 'f' => function () {}];`, `$GLOBALS['st']['users'][$fd] = 1`, "'users' => []", "'members' => []", "$st['users'] was not taken over"},
+		{"key of an object of no class", `$st = (object)['users' => [], 'n' => 0];`, `$GLOBALS['st']->users[$fd] = 1`, "'users' => []", "'members' => []", "$st['users'] was not taken over"},
+		{"an object for an array, at a key", `$st = ['users' => [], 'n' => 0];`, `$p = new Room; $p->users[$fd] = 1; $GLOBALS['st']['users'][] = $p`, "'users' => []", "'users' => new SplObjectStorage", "$st['users'] was not taken over, and those who were in it are closed with 1012: it was array and is SplObjectStorage"},
+		{"key of a map that begins empty", `$rooms = [];`, `$GLOBALS['rooms']['hall'][$fd] = 1`, "$rooms = []", "$rooms = ['lobby' => []]", ""},
+		{"key of an array that a callback has made", `$rooms = ['lobby' => []];`, `$GLOBALS['rooms']['hall'][$fd] = 1`, "'lobby' => []", "'bar' => []", ""},
 		{"made by a callback", ``, `$GLOBALS['made'][$fd] = 1; $this->made[$fd] = 1`, "", "", ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -278,6 +294,23 @@ $server->start();`
 				t.Errorf("the log is\n%s", h.log)
 			}
 		})
+	}
+}
+
+// TestCarryRenamedRoot: the Worker is the one it was, whatever its class is called now.
+func TestCarryRenamedRoot(t *testing.T) {
+	code := `
+class Chat extends Workerman\Worker { public $users = []; }
+$w = new Chat('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c) use ($w) { $w->users[$c->id] = $c; $c->send('done'); };
+Workerman\Worker::runAll();`
+	for _, property := range []string{"users", "members"} {
+		_, h, orders := movedFrom(t, code, strings.NewReplacer("Chat", "Talk", "users", property).Replace(code))
+		ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big)))
+		said := strings.Contains(h.log.String(), "$users was not taken over")
+		if lost := property != "users"; ends != lost || said != lost {
+			t.Errorf("%s: %q\n%s", property, orders, h.log)
+		}
 	}
 }
 

@@ -177,6 +177,7 @@ final class Carry
         unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME]);
         Starts::take($starts, [$all, $props]);
         $roots = Owners::found($program->roots(), $program->callbacks(), $names);
+        Starts::roots($roots);
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
                 try {

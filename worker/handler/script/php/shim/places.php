@@ -105,6 +105,7 @@ final class Places
     {
         if ($place === '') {
             Starts::check('', $name, \array_key_exists($name, $GLOBALS), $GLOBALS[$name] ?? null, $value);
+            $value = Starts::keys('', $name, $GLOBALS[$name] ?? null, $value);
             $value = self::became(Part::into($GLOBALS[$name] ?? null, $value));
             if (!self::into($GLOBALS[$name] ?? null, $value)) {
                 $GLOBALS[$name] = $value;
@@ -132,7 +133,7 @@ final class Places
             $p->setAccessible(true);
             $there = $p->isStatic() ? ($p->isInitialized() ? $p->getValue() : null) : ($p->isInitialized($object) ? $p->getValue($object) : null);
             Starts::check($object ?? "::$of", $name, true, $there, $value);
-            $value = Part::into($there, $value);
+            $value = Part::into($there, Starts::keys($object ?? "::$of", $name, $there, $value));
             if (self::into($there, $value) || \is_object($there) && \is_object($value) && self::isServer($value)) {
                 return true;
             }
@@ -145,7 +146,7 @@ final class Places
         if ($object !== null) {
             $there = $object->$name ?? null;
             Starts::check($object, $name, \property_exists($object, $name), $there, $value);
-            $value = Part::into($there, $value);
+            $value = Part::into($there, Starts::keys($object, $name, $there, $value));
             self::into($there, $value) || @$object->$name = $value; // undeclared, which PHP 8.2 has a word about
         }
         return $object !== null;
