@@ -314,6 +314,41 @@ Workerman\Worker::runAll();`
 	}
 }
 
+// TestCarryMovedDown: a private property of a parent class, of an object that comes whole, is
+// the one of its name that the class has now, wherever in its family.
+func TestCarryMovedDown(t *testing.T) {
+	const in = ` $in = []; function add($c) { $this->in[$c->id] = $c; } function in() { return count($this->in); } `
+	version := func(classes string) string {
+		return classes + `
+$rooms = [];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) {
+    global $rooms;
+    if ($data === 'put') { $rooms['a'] = new Room; $rooms['a']->add($c); }
+    $c->send($data === 'put' ? 'done' : 'in ' . $rooms['a']->in());
+};
+Workerman\Worker::runAll();`
+	}
+	for after, stays := range map[string]bool{
+		`class Room { private` + in + `}`:                                                  true,
+		`class Base {} class Room extends Base { private` + in + `}`:                       true,
+		`class Base { protected` + in + `} class Room extends Base {}`:                     true,
+		`class Main { private` + in + `} class Room extends Main {}`:                       true,
+		`class Base { private` + in + `} class Room extends Base {}`:                       true,
+		`class Room { private ` + strings.ReplaceAll(in, "in", "all") + `}`:                false,
+		`class Room { private SplObjectStorage` + strings.Replace(in, "= []", "", 1) + `}`: false,
+	} {
+		h, orders := moved(t, version(`class Base { private`+in+`} class Room extends Base {}`), version(after))
+		want := fmt.Sprintf("SEND %d in 1", uint64(big))
+		if !stays {
+			want = fmt.Sprintf("END/1012 %d restart", uint64(big))
+		}
+		if !slices.Contains(orders, want) || strings.Contains(h.log.String(), "$in of Room was not taken over") == stays {
+			t.Errorf("%s: %q\n%s", after, orders, h.log)
+		}
+	}
+}
+
 // TestCarryCaptured: variables that callbacks have captured go along, by the variable's name,
 // also where closures of theirs have captured them; what cannot be written is said.
 func TestCarryCaptured(t *testing.T) {

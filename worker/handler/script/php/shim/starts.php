@@ -143,6 +143,9 @@ final class Starts
         for ($r = \class_exists($class) ? new \ReflectionClass($class) : false; $r && $r->isUserDefined(); $r = $r->getParentClass()) {
             foreach ($r->getProperties() as $p) {
                 $names[$p->getName()] = $p->getName();
+                if ($p->isPrivate() && !$p->isStatic() && $r->getName() !== $class) { // as an object has one of a parent class
+                    $names[] = "\0{$r->getName()}\0{$p->getName()}";
+                }
             }
         }
         return \array_values($names);
@@ -162,6 +165,23 @@ final class Starts
             self::strip($values, $gone, Carry::DEPTH + 1);
         }
         self::$seen = null;
+    }
+
+    /** A private property of what was a parent class goes to the one of its name that the class has now. */
+    private static function down(object $o, string $key, $value): void
+    {
+        $properties = @new \ArrayObject($o); // knows the key; PHP 8.5 has a word about it
+        unset($properties[$key]);
+        $name = \substr($key, \strrpos($key, "\0") + 1);
+        $class = Owners::kind($o);
+        try {
+            if (!\in_array($name, self::declared($class), true)) {
+                throw new NoPlace('the new code has none there');
+            }
+            Places::set($o, $name, $value);
+        } catch (NoPlace | \Error $e) {
+            self::lose($class, $name, $value, $e->getMessage());
+        }
     }
 
     /** @param array $roots by the places of the process before */
@@ -188,6 +208,9 @@ final class Starts
             }
             self::$seen[$id] = true;
             $class = Owners::kind($v);
+            foreach (isset($gone[$class]) ? \array_intersect_key((array)$v, $gone[$class]) : [] as $name => $value) {
+                \strpos((string)$name, "\0") === 0 && self::down($v, $name, $value);
+            }
             foreach (isset($gone[$class]) ? \array_intersect_key(Places::properties($v), $gone[$class]) : [] as $name => $value) {
                 self::lose($class, $name, $value, "the new code has none there");
             }
