@@ -349,6 +349,79 @@ Workerman\Worker::runAll();`
 	}
 }
 
+// TestCarryGone: objects that the new code cannot have, as their class is gone or not what it
+// was, are left out alone, wherever they are; who is in one is closed, and the log names it.
+func TestCarryGone(t *testing.T) {
+	const code = `
+enum Mood { case Glad; case Sad; }
+class Topic { public array $x = []; public Mood $mood = Mood::Glad; public $fd; function __unserialize(array $d): void { foreach ($d as $k => $v) $this->$k = $v; } }
+class Hot extends Topic { }
+class Plain { public array $x = []; public $mood; public $fd; function __construct() { $this->mood = Mood::Glad; } }
+class Fine { private $topic; public $topics; function __construct($t = null) { $this->topic = $t; $this->topics = [$t]; } function clean() { return !$this->topic && !array_filter($this->topics); } }
+$all = ['users' => []]; $part = ['users' => [], 'log' => function () {}]; $in = [];
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) { $server->push($f->fd, $f->data === 'done' ? '' : ($f->data === 'put' ? put($f->fd) : 'has ' . get($f->fd))); });
+function put($fd) {
+    global $all, $part, $in;
+    $t = new KIND;
+    $all = ['users' => [$fd => 1], 'array' => [$t, new Fine], 'storage' => new SplObjectStorage, 'list' => new ArrayObject([$t, new Fine]), 'queue' => new SplQueue, 'fine' => new Fine($t)];
+    $all['storage'][new Fine] = $t; $all['storage'][$t] = 1; $all['storage'][new Fine] = 1;
+    $all['queue'][] = $t; $all['queue'][] = new Fine;
+    $part['users'] = ['a' => [$fd => 1, 'topic' => $t]];
+    if (IN) { $in[] = $t; $t->fd = $fd; }
+    return 'done';
+}
+function get($fd) {
+    global $all, $part;
+    return count($all['users']) . count($all['array']) . count($all['storage']) . count($all['list']) . count($all['queue']) . count($part['users']['a']) . ($all['fine']->clean() ? ' clean' : '');
+}
+$server->start();`
+	for _, x := range []struct{ name, kind, old, new, says string }{
+		{"class", "Topic", "Topic", "Theme", "objects of Topic in $all were not taken over, and those who were in them are closed with 1012: the new code has no class Topic"},
+		{"type", "Plain", "class Plain { public array $x = []", "class Plain { public ?int $x = null", "Cannot assign array to property Plain::$x of type ?int"},
+		{"case", "Plain", "Glad", "Merry", "Mood\\Glad in $all"},
+		{"case in a typed property", "Topic", "Glad", "Merry", "objects of Topic in $all were not taken over, and those who were in them are closed with 1012: the new code"},
+		{"enum", "Plain", "Mood", "Humour", "Mood\\Glad in $all"},
+		{"its own code", "Hot", "{ foreach ($d as $k", "{ throw new Exception('too old'); foreach ($d as $k", "objects of Hot in $all were not taken over, and those who were in them are closed with 1012: too old"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			alone := strings.HasPrefix(x.says, "Mood") // of the object its property
+			for _, in := range []string{"true", "false"} {
+				before := strings.NewReplacer("KIND", x.kind, "IN", in).Replace(code)
+				old, h, orders := movedFrom(t, before, strings.ReplaceAll(before, x.old, x.new))
+				if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))); ends != (in == "true" && !alone) {
+					t.Errorf("in one: %s, closed: %v\n%s\n%s", in, ends, old.log, h.log)
+				}
+				want := "has 111111 clean"
+				if alone {
+					want = "has 123222"
+				}
+				if in == "false" && !slices.Contains(orders, fmt.Sprintf("SEND %d %s", uint64(big), want)) {
+					t.Errorf("%q\n%s\n%s", orders, old.log, h.log)
+				}
+				if !strings.Contains(h.log.String(), x.says) {
+					t.Errorf("the log is\n%s", h.log)
+				}
+			}
+		})
+	}
+}
+
+// TestCarryGoneProperty: who has such an object as a property is closed, too.
+func TestCarryGoneProperty(t *testing.T) {
+	code := `
+class User { public $name = ''; }
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) { $c->user = new User; $c->send('done'); };
+Workerman\Worker::runAll();`
+	h, orders := moved(t, code, strings.ReplaceAll(code, "User", "Member"))
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+	h.says("objects of User in $user were not taken over")
+}
+
 // TestCarryCaptured: variables that callbacks have captured go along, by the variable's name,
 // also where closures of theirs have captured them; what cannot be written is said.
 func TestCarryCaptured(t *testing.T) {

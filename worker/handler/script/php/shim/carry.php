@@ -175,6 +175,10 @@ final class Carry
         $names = $all[''][Owners::NAME] ?? [];
         $starts = $all[''][Starts::NAME] ?? [];
         unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME]);
+        $all[Props::PLACE] = $props;
+        Gone::out($all);
+        $props = $all[Props::PLACE];
+        unset($all[Props::PLACE]);
         Starts::take($starts, [$all, $props]);
         $roots = Owners::found($program->roots(), $program->callbacks(), $names);
         Starts::roots($roots);
@@ -224,7 +228,7 @@ final class Carry
             }, $text);
         }
         try {
-            return \unserialize($text);
+            return Gone::read($text);
         } catch (\Throwable $e) {
             \Pushd\say('pushd: nothing was taken over, and those who were in it are closed with 1012: ' . $e->getMessage() . "\n");
             foreach (self::$there as $id => $_) {
@@ -278,6 +282,9 @@ final class Carry
         }
         if ($v instanceof \WeakMap) {
             return Weak::pairs($v);
+        }
+        if ($v instanceof \__PHP_Incomplete_Class) {
+            return (array)$v;
         }
         foreach (['SplObjectStorage' => 0, 'SplDoublyLinkedList' => 1, 'ArrayObject' => 1] as $class => $part) {
             if ($v instanceof $class) { // no foreach, which would move the one that the program is in

@@ -111,6 +111,9 @@ final class Refs
     static function mend(array $roots, array $list): void
     {
         foreach ($list as [$o, $class, $name, $place, $in]) {
+            if ($o instanceof \__PHP_Incomplete_Class) {
+                continue;
+            }
             $value = $in === null ? $roots[$place] ?? null : Places::get($roots, $place, $in);
             try {
                 if ($value === null) {

@@ -1,0 +1,221 @@
+<?php
+namespace Pushd;
+
+/**
+ * Gone are objects that were carried and that this code cannot have: their class is not there
+ * any more, or a property of it is of another type, or an enum lacks the case. They alone are
+ * left out, as unserialize leaves out a class that it may not make, and who is in them is closed.
+ */
+final class Gone
+{
+    const MOST = 50; // classes of one text
+
+    private static $why = [];  // class, in small letters => what unserialize said of it
+    private static $seen = []; // object id => true
+    private static $found;     // so many have been left out
+
+    /** All of a text that can be had; throws where unserialize does not say which class it is. */
+    static function read(string $text): array
+    {
+        self::$why = [];
+        for ($i = 0; $i < self::MOST; $i++) {
+            $said = null;
+            $all = self::unserialize($text, $said);
+            if (\is_array($all)) {
+                return $all;
+            }
+            if (!self::without($text, $said)) {
+                break;
+            }
+        }
+        throw new \Exception($said instanceof \Throwable ? $said->getMessage() : (string)$said);
+    }
+
+    /** @param \Throwable|string|null $said why there is nothing */
+    private static function unserialize(string $text, &$said)
+    {
+        \set_error_handler(static function (int $level, string $message) use (&$said): bool {
+            $is = \strncmp($message, 'unserialize(): ', 15) === 0;
+            $said = $is && $said === null ? \substr($message, 15) : $said;
+            return $is;
+        });
+        try {
+            return \unserialize($text, self::$why ? ['allowed_classes' => \array_values(\array_filter(self::classes($text), static function (string $class) {
+                return !isset(self::$why[\strtolower($class)]);
+            }))] : []);
+        } catch (\Throwable $e) {
+            $said = $e;
+        } finally {
+            \restore_error_handler();
+        }
+        return null;
+    }
+
+    private static function classes(string $text): array
+    {
+        \preg_match_all('/[OC]:\d+:"([\w\\\\\x7f-\xff]+)":/', $text, $m);
+        return \array_unique($m[1]);
+    }
+
+    /** The next one to read it does without what this one could not make; false: it would be none the wiser. */
+    private static function without(string &$text, $said): bool
+    {
+        $message = $said instanceof \Throwable ? $said->getMessage() : (string)$said;
+        if (\preg_match("/^(?:Undefined constant |Class ['\"])([\w\\\\\x7f-\xff]+)/", $message, $m)) { // an enum: unserialize makes each or fails
+            $text = \preg_replace_callback('/E:\d+:"(' . \preg_quote($m[1]) . ':\w+)";/i', static function (array $m) use ($message) {
+                $name = \str_replace(':', '\\', $m[1]);
+                self::$why[\strtolower($name)] = $message;
+                return 'O:' . \strlen($name) . ":\"$name\":0:{}";
+            }, $text, -1, $n);
+            return $n > 0;
+        }
+        $class = \preg_match('/ property ([^\s:]+)::(\$\w+)/', $message, $m) ? $m[1] : self::thrower($said);
+        if ($m && \strpos($message, '__PHP_Incomplete_Class') !== false) {
+            $message = "the new code does not have what its $m[2] was";
+        }
+        $new = [];
+        foreach ($class === '' || \strncmp($class, 'Pushd\\', 6) === 0 ? [] : self::classes($text) as $one) {
+            \is_a($one, $class, true) && $new[\strtolower($one)] = $message;
+        }
+        $n = \count(self::$why);
+        self::$why += $new;
+        return \count(self::$why) > $n;
+    }
+
+    /** The class whose own code has thrown as it was to be made. */
+    private static function thrower($e): string
+    {
+        foreach ($e instanceof \Throwable ? $e->getTrace() : [] as $frame) {
+            if (\in_array($frame['function'], ['__unserialize', '__wakeup', 'unserialize'], true)) {
+                return $frame['class'] ?? '';
+            }
+        }
+        return '';
+    }
+
+    /** Takes them out of place => name => value; where a connection had one, it is closed. */
+    static function out(array &$all): void
+    {
+        self::$seen = [];
+        self::$found = 0;
+        foreach ($all as $place => $values) {
+            foreach ($values as $name => $value) {
+                $n = self::$found;
+                $id = $place === Props::PLACE ? (int)$name : 0;
+                if (self::in($value, '$' . ($id ? \explode(' ', $name, 2)[1] : $name))) {
+                    unset($all[$place][$name]);
+                } elseif (self::$found > $n) {
+                    $all[$place][$name] = $value;
+                }
+                $id && self::$found > $n && Link::end($id, 1012, 'restart');
+            }
+        }
+        self::$seen = [];
+    }
+
+    /** Whether a value is one; those that are in it are taken out of it. */
+    private static function in(&$v, string $shown): bool
+    {
+        if ($v instanceof \__PHP_Incomplete_Class) {
+            self::leave($v, $shown);
+            return true;
+        }
+        if (\is_array($v)) {
+            self::ofArray($v, $shown);
+        } elseif (\is_object($v) && !isset(self::$seen[\spl_object_id($v)])) {
+            self::$seen[\spl_object_id($v)] = true;
+            self::ofObject($v, $shown);
+        }
+        return false;
+    }
+
+    private static function leave(object $v, string $shown): void
+    {
+        self::$found++;
+        $class = (string)((array)$v)['__PHP_Incomplete_Class_Name'];
+        $why = self::$why[\strtolower($class)] ?? "the new code has no class $class";
+        Program::once("gone $class $shown", "objects of $class in $shown were not taken over, and those who were in them are closed with 1012: $why");
+        Carry::end($v, Carry::DEPTH);
+    }
+
+    private static function ofArray(array &$list, string $shown): void
+    {
+        foreach ($list as $k => $x) {
+            $n = self::$found;
+            if (self::in($x, $shown)) {
+                unset($list[$k]);
+                Carry::end([$k => 0], 1);
+            } elseif (self::$found > $n) {
+                $list[$k] = $x;
+            }
+        }
+    }
+
+    private static function ofObject(object $v, string $shown): void
+    {
+        if ($v instanceof Part) {
+            self::ofArray($v->values, $shown);
+            $v->class === 'WeakMap' && self::unpaired($v->values);
+            return;
+        }
+        $inside = Carry::contents($v);
+        if ($v instanceof \SplObjectStorage) {
+            self::ofStorage($v, $inside, $shown);
+        } elseif ($v instanceof \ArrayObject || $v instanceof \SplDoublyLinkedList) {
+            self::ofList($v, $inside, $shown);
+        }
+        foreach ($inside !== null && Places::ofProgram($v) ? Places::properties($v) : [] as $name => $x) {
+            $n = self::$found;
+            $is = self::in($x, $shown);
+            try {
+                self::$found > $n && ($is || \is_array($x)) && Places::set($v, $name, $is ? null : $x);
+            } catch (\Throwable $e) { // readonly: those in it are closed
+            }
+        }
+    }
+
+    /** @param array $inside object, what is filed with it, the next object … */
+    private static function ofStorage(\SplObjectStorage $v, array $inside, string $shown): void
+    {
+        foreach (\array_chunk($inside, 2) as [$o, $with]) {
+            $n = self::$found;
+            $is = self::in($o, $shown);
+            if (self::in($with, $shown) || $is) {
+                $v->detach($o);
+                Carry::end([$o, $with], Carry::DEPTH);
+            } elseif (self::$found > $n) {
+                $v[$o] = $with;
+            }
+        }
+    }
+
+    private static function ofList(object $v, array $inside, string $shown): void
+    {
+        $n = self::$found;
+        self::ofArray($inside, $shown);
+        if (self::$found === $n) {
+            return;
+        }
+        if ($v instanceof \ArrayObject) {
+            $v->exchangeArray($inside);
+            return;
+        }
+        while (!$v->isEmpty()) {
+            $v->pop();
+        }
+        foreach ($inside as $x) {
+            $v->push($x);
+        }
+    }
+
+    /** Of a map, pairs of which one half is left. */
+    private static function unpaired(array &$pairs): void
+    {
+        foreach ($pairs as $k => $pair) {
+            if (\count($pair) < 2) {
+                Carry::end($pair, 1);
+                unset($pairs[$k]);
+            }
+        }
+    }
+}
