@@ -266,6 +266,7 @@ func TestCarryRenamed(t *testing.T) {
 		{"null at the start", `$users = []; $state = null;`, `$GLOBALS['state'] = new Game; $GLOBALS['state']->in[$fd] = 1`, "", "", ""},
 		{"an array that is readonly", `class Lobby { private $log; function __construct(public readonly array $halls) { $this->log = function () {}; } } $lobby = new Lobby(['one' => new Room]);`, `$r = $GLOBALS['lobby']->halls['one']; $r->users[$fd] = 1`, "", "", "$halls of Lobby was not taken over, and those who were in it are closed with 1012: Cannot modify readonly property"},
 		{"made in on('start'), which the next process does not run", `$server->on('start', function ($s) { $s->rooms = []; $GLOBALS['halls'] = []; });`, `$server->rooms[$fd] = $GLOBALS['halls'][$fd] = 1`, "$s->rooms = []; $GLOBALS['halls'] = [];", "", ""},
+		{"static property, which is none any more", ``, `Hub::$all[$fd] = 1`, "static $all", "public $all", "$all was not taken over, and those who were in it are closed with 1012: it is no static property any more"},
 		{"key of an array", `$st = ['users' => [], 'n' => 0];`, `$GLOBALS['st']['users'][$fd] = 1`, "'users' => []", "'members' => []", "$st['users'] was not taken over, and those who were in it are closed with 1012: the new code has none there"},
 		{"key of an array in one", `$hub = new Hub; $hub->users = ['in' => ['users' => []], 'n' => 0];`, `$GLOBALS['hub']->users['in']['users'][$fd] = 1`, "'users' => []", "'members' => []", "$users['in']['users'] of Hub was not taken over"},
 		{"key of an array with a closure in it", `$st = ['users' => [], 'f' => function () {}];`, `$GLOBALS['st']['users'][$fd] = 1`, "'users' => []", "'members' => []", "$st['users'] was not taken over"},
@@ -420,6 +421,22 @@ Workerman\Worker::runAll();`
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("objects of User in $user were not taken over")
+}
+
+// TestCarryTwice: of two by one name the log says whose each is.
+func TestCarryTwice(t *testing.T) {
+	code := `
+class Chat {
+    public $users = []; static $all = [];
+    function message($server, $f) { $GLOBALS['users'][$f->fd] = $server->users[$f->fd] = $this->users[$f->fd] = self::$all[$f->fd] = 1; $server->push($f->fd, 'done'); }
+}
+$users = [];
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->users = [];
+$server->on('message', [new Chat, 'message']);
+$server->start();`
+	h, _, _ := movedFrom(t, code, code)
+	h.says("carried over: $users of the server, $users of Chat at websocket://0.0.0.0:9501 message, $users of the globals, $all\n")
 }
 
 // TestCarryCaptured: variables that callbacks have captured go along, by the variable's name,

@@ -77,6 +77,18 @@ Workerman\Worker::runAll();`,
 		}
 		h.says("$then cannot be carried over")
 	})
+	t.Run("protocol with a closure", func(t *testing.T) {
+		h := serve(t, program(t, `
+class Lines { public $log; static function input($b, $c) { return strlen($b); } static function decode($b, $c) { return $b; } static function encode($b, $c) { return $b; } }
+$w = new Workerman\Worker('tcp://0.0.0.0:9501');
+$w->onMessage = function ($c) { $c->protocol = new Lines; $c->protocol->log = function () {}; $c->send('done'); };
+Workerman\Worker::runAll();`), "start")
+		h.open(script.Open, big, "")
+		h.message(big, "put")
+		h.done()
+		h.stop(script.Successor)
+		h.says("the protocol that a connection was given cannot be carried over")
+	})
 	t.Run("plain again", func(t *testing.T) {
 		h := serve(t, program(t, ratchet(`$c->user = isset($c->user) ? 'ann' : new User`, `$c->user`)), "start")
 		h.open(script.Open, big, "")

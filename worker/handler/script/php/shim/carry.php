@@ -40,11 +40,7 @@ final class Carry
             $props = null;
         }
         $text = self::text($roots, $out);
-        foreach ($out as $place => $values) {
-            foreach ($place === Props::PLACE ? [] : $values as $name => $_) {
-                $names[] = '$' . $name;
-            }
-        }
+        $names = self::named(\array_diff_key($out, [Props::PLACE => true]));
         $stay = $follows ? Plain::changed($roots, $out) : [];
         $paused = Packets::paused();
         $heads = Heads::give();
@@ -84,8 +80,9 @@ final class Carry
                     }));
                 } else {
                     unset($out[$place][$name]);
-                    $shown = $place === Props::PLACE ? \explode(' ', $name, 2)[1] : $name;
-                    Program::once("carry $place $shown", "\$$shown cannot be carried over: " . (\is_array($list) ? self::why($value) : $list));
+                    $shown = '$' . ($place === Props::PLACE ? \explode(' ', $name, 2)[1] : $name);
+                    $shown = ['$' . Props::CONTEXT => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
+                    Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? self::why($value) : $list));
                 }
             }
         }
@@ -100,6 +97,22 @@ final class Carry
         $text = \serialize($all);
         Refs::back();
         return $text;
+    }
+
+    /** What the log calls them: where two have one name, by whose it is. */
+    private static function named(array $out): array
+    {
+        $counts = \array_count_values(\array_merge([], ...\array_map('array_keys', \array_values($out))));
+        $owners = Owners::names(Program::$serving->callbacks());
+        $names = [];
+        foreach ($out as $place => $values) {
+            $place = (string)$place;
+            $of = $place === '' ? 'the globals' : (\strncmp($place, '::', 2) === 0 ? \substr($place, 2) : $owners[$place][0] ?? "the $place");
+            foreach ($values as $name => $_) {
+                $names[] = $counts[$name] === 1 ? "\$$name" : (\strncmp($of, "\$$name of ", \strlen("\$$name of ")) === 0 ? $of : "\$$name of $of");
+            }
+        }
+        return $names;
     }
 
     private static function why($value): string

@@ -130,6 +130,9 @@ final class Places
                 continue;
             }
             $p = $r->getProperty($name);
+            if ($object === null && !$p->isStatic()) {
+                throw new NoPlace('it is no static property any more');
+            }
             $p->setAccessible(true);
             $there = $p->isStatic() ? ($p->isInitialized() ? $p->getValue() : null) : ($p->isInitialized($object) ? $p->getValue($object) : null);
             Starts::check($object ?? "::$of", $name, true, $there, $value);

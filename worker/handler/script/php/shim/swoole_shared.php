@@ -75,7 +75,7 @@ final class Shared
     static function take(array $shared): void
     {
         $old = $shared['named'] ?? self::unnamed($shared);
-        $new = $lost = [];
+        $new = $lost = $ended = [];
         foreach ($old ? self::each() : [] as $j => $one) {
             $new[$j] = [self::$names[$j] ?? [], $one->pushdColumns()];
         }
@@ -85,12 +85,16 @@ final class Shared
             if (isset($pairs[$i])) {
                 $content && self::fill($label, $names, $pairs[$i], $content, $columns);
             } elseif ($columns !== null ? $content : $content && $content[0] !== ($content[1] ?? null)) {
-                $lost[] = $label . ($columns === null ? " ($content[0])" : ' (' . Columns::rows(\count($content)) . ')');
-                self::end($content);
+                $label .= ($columns === null ? " ($content[0])" : ' (' . Columns::rows(\count($content)) . ')');
+                if (self::end($content)) {
+                    $ended[] = $label;
+                } else {
+                    $lost[] = $label;
+                }
             }
         }
-        if ($lost) {
-            \Pushd\say('pushd: not taken over, and those who were in it are closed with 1012: ' . self::listed($lost)
+        foreach (\array_filter(['' => $lost, ', and those who were in it are closed with 1012' => $ended]) as $closed => $labels) {
+            \Pushd\say("pushd: not taken over$closed: " . self::listed($labels)
                 . ": the new code has none of this name with these columns, or more than one that it may be\n");
         }
     }
@@ -109,12 +113,14 @@ final class Shared
         self::end($lost, $one->pushdContent());
     }
 
-    /** Closes those whose numbers are in what is lost of a Table, and not in what is kept. */
-    private static function end(array $lost, array $kept = []): void
+    /** Closes those whose numbers are in what is lost of a Table, and not in what is kept; false: nobody is. */
+    private static function end(array $lost, array $kept = []): bool
     {
-        foreach ($lost ? \array_diff_key(self::numbers($lost), self::numbers($kept)) : [] as $id => $_) {
+        $ids = $lost ? \array_diff_key(self::numbers($lost), self::numbers($kept)) : [];
+        foreach ($ids as $id => $_) {
             Link::end($id, 1012, 'restart');
         }
+        return (bool)$ids;
     }
 
     private static function numbers(array $rows): array
