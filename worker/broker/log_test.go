@@ -430,10 +430,12 @@ func TestSharedLogLostItsEnd(t *testing.T) {
 }
 
 // lagging is JetStream of several servers, the first consumer of which is made on one that
-// has come less far: it gives what is skip messages later than what was asked for, if at all.
+// has come less far: it gives what is skip messages later than what was asked for, if at all,
+// and of one subject only if that is set.
 type lagging struct {
 	jetstream.JetStream
 	skip uint64
+	only string
 }
 
 func (j *lagging) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
@@ -447,8 +449,8 @@ type laggingStream struct {
 }
 
 func (s laggingStream) CreateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
-	c.OptStartSeq += s.j.skip
-	s.j.skip = 0
+	c.OptStartSeq, c.FilterSubject = c.OptStartSeq+s.j.skip, s.j.only
+	s.j.skip, s.j.only = 0, ""
 	return s.Stream.CreateConsumer(ctx, c)
 }
 
@@ -457,16 +459,18 @@ func TestAServerThatLacksMessages(t *testing.T) {
 	ns := jetStream(t, t.TempDir(), server.RANDOM_PORT)
 	f := follow(t, ns.ClientURL(), "a")
 	f.isLive()
-	for _, text := range []string{"one", "two", "three"} {
-		f.must("room", text, nil)
+	for _, m := range [][2]string{{"room", "one"}, {"room", "two"}, {"other", "three"}, {"room", "four"}} {
+		f.must(m[0], m[1], nil)
 	}
-	f.has("room one", "room two", "room three")
+	f.has("room one", "room two", "other three", "room four")
 	l := f.SharedLog.(*sharedLog)
 	for what, row := range map[string]struct {
 		skip uint64
-		read int // messages that were read before
+		read int    // messages that were read before
+		only string // channel
 	}{
-		"all, at the beginning": {100, 0}, "some, at the beginning": {2, 0}, "all, later": {100, 1}, "some, later": {1, 1},
+		"all, at the beginning": {100, 0, ""}, "some, at the beginning": {2, 0, ""}, "all, later": {100, 1, ""}, "some, later": {1, 1, ""},
+		"one in between, later": {0, 1, "room"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			var mu sync.Mutex
@@ -483,7 +487,7 @@ func TestAServerThatLacksMessages(t *testing.T) {
 				Away:  func(string) {},
 			}}
 			probe.lanes = lanes{limit: 1, of: map[string]*lane{}}
-			want := []string{"one", "two", "three", "live"}
+			want := []string{"one", "two", "three", "four", "live"}
 			if row.read > 0 {
 				s, err := js.Stream(ctx, l.name)
 				if err == nil {
@@ -497,9 +501,11 @@ func TestAServerThatLacksMessages(t *testing.T) {
 					t.Fatal(err)
 				}
 				probe.at.last, probe.at.time, probe.at.loading = m.Sequence, m.Time, false
-				want = want[row.read:3]
+				want = want[row.read:4]
 			}
-			js.skip = row.skip
+			if js.skip = row.skip; row.only != "" {
+				js.only = l.base + token(row.only) + ".m"
+			}
 			go probe.follow()
 			defer func() { cancel(); <-probe.done }()
 			testkit.Eventually(t, fmt.Sprint(want), func() bool {
