@@ -82,7 +82,9 @@ func (p *Program) forPHP(file string) (*Program, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(master.WorkingDir(), path)
 	}
-	if info, err := os.Stat(path); err != nil {
+	if info, err := os.Stat(path); err != nil && strings.HasPrefix(file, "-") {
+		return nil, misusef("flags come behind the file and its verb: %s php FILE start %s", p.typed(), file)
+	} else if err != nil {
 		return nil, misusef("%v: name the file that starts the server: %s php FILE start", err, p.typed())
 	} else if info.IsDir() {
 		return nil, misusef("%s is a folder: name the file that starts the server", path)

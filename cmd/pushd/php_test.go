@@ -342,11 +342,11 @@ func TestPHPWordsOfWorkerman(t *testing.T) {
 			t.Errorf("%q: %v\n%s", line, err, out)
 		}
 	}
-	for _, line := range [][]string{{"php", "none.php", "start"}, {"php", s.Dir, "start"}} {
+	for first, words := range map[string]string{"none.php": "name the file that starts the server", s.Dir: "name the file that starts the server", "--allow-root": "flags come behind the file"} {
 		c := s.Command(context.Background())
-		c.Args = append([]string{s.Binary}, line...)
-		if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "name the file that starts the server") {
-			t.Errorf("%q: %v\n%s", line, err, out)
+		c.Args = []string{s.Binary, "php", first, "start"}
+		if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), words) {
+			t.Errorf("%s: %v\n%s", first, err, out)
 		}
 	}
 }
