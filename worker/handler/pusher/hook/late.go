@@ -27,7 +27,7 @@ func (q *Queue) finish(r result) {
 	if q.late == nil || r.err != nil || len(late) == 0 {
 		return
 	}
-	q.take(now) // what is newer may have come just now
+	q.take() // what is newer may have come just now
 	for i := range e.queue {
 		if s, ok := e.queue[i].event.state(); ok {
 			delete(late, s) // the endpoint will be told

@@ -180,8 +180,9 @@ func (q *Queue) Close() error {
 	return q.err
 }
 
-// take empties the inbox into the endpoints.
-func (q *Queue) take(now time.Time) {
+// take empties the inbox into the endpoints. What a turn calls now is read behind it:
+// an event from after now would look like one from before the clock was set back.
+func (q *Queue) take() {
 	q.mu.Lock()
 	inbox, lost := q.inbox, q.lost
 	q.inbox, q.bytes, q.lost = nil, 0, map[string]int{}

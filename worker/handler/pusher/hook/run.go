@@ -17,9 +17,8 @@ func (q *Queue) run() {
 	sleep := time.NewTimer(0)
 	defer sleep.Stop()
 	for {
-		now := time.Now()
-		q.take(now)
-		if at := q.turn(ctx, now); at.IsZero() {
+		q.take()
+		if at := q.turn(ctx, time.Now()); at.IsZero() {
 			sleep.Stop()
 		} else {
 			sleep.Reset(time.Until(at))
@@ -37,7 +36,8 @@ func (q *Queue) run() {
 	}
 }
 
-// turn lets every endpoint do what is due, and returns when the next is.
+// turn lets every endpoint do what is due, and returns when the next is. Nothing
+// that the endpoints have came after now.
 func (q *Queue) turn(ctx context.Context, now time.Time) (next time.Time) {
 	for _, e := range q.endpoints {
 		e.mature(now)
@@ -69,8 +69,8 @@ func (q *Queue) settle(cancel func()) {
 			r.endpoint.finish(nil, time.Now())
 		}
 	}
+	q.take()
 	now := time.Now()
-	q.take(now)
 	for _, e := range q.endpoints {
 		e.save(now)
 		e.complain(now, true)
