@@ -107,10 +107,9 @@ func (l *sharedLog) await(s jetstream.Stream, it jetstream.MessagesContext) (jet
 		if !errors.Is(err, nats.ErrTimeout) {
 			return m, err
 		}
-		if err := l.gone(s, l.at.target+1); err != nil {
+		if err := l.end(s); err != nil {
 			return nil, err
 		}
-		l.live()
 	}
 	return it.Next()
 }
@@ -306,8 +305,7 @@ func (l *sharedLog) next(s jetstream.Stream, m jetstream.Msg, n uint64) error {
 	l.at.last, l.at.time = md.Sequence.Stream, md.Timestamp
 	l.behind.Store(md.NumPending)
 	if md.NumPending == 0 && !l.at.moved {
-		l.live()
-		return nil
+		return l.end(s)
 	}
 	if l.at.doubtful() {
 		if err := l.lost(s); err != nil {
@@ -317,6 +315,17 @@ func (l *sharedLog) next(s jetstream.Stream, m jetstream.Msg, n uint64) error {
 	if l.at.reached() {
 		l.live()
 	}
+	return nil
+}
+
+// end takes it that nothing more comes of what is to be loaded.
+func (l *sharedLog) end(s jetstream.Stream) error {
+	if l.at.loading && l.at.last < l.at.target {
+		if err := l.gone(s, l.at.target+1); err != nil {
+			return err
+		}
+	}
+	l.live()
 	return nil
 }
 

@@ -435,7 +435,7 @@ func TestSharedLogLostItsEnd(t *testing.T) {
 type lagging struct {
 	jetstream.JetStream
 	skip uint64
-	only string
+	only []string // subjects
 }
 
 func (j *lagging) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
@@ -449,8 +449,8 @@ type laggingStream struct {
 }
 
 func (s laggingStream) CreateConsumer(ctx context.Context, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
-	c.OptStartSeq, c.FilterSubject = c.OptStartSeq+s.j.skip, s.j.only
-	s.j.skip, s.j.only = 0, ""
+	c.OptStartSeq, c.FilterSubjects = c.OptStartSeq+s.j.skip, s.j.only
+	s.j.skip, s.j.only = 0, nil
 	return s.Stream.CreateConsumer(ctx, c)
 }
 
@@ -459,18 +459,18 @@ func TestAServerThatLacksMessages(t *testing.T) {
 	ns := jetStream(t, t.TempDir(), server.RANDOM_PORT)
 	f := follow(t, ns.ClientURL(), "a")
 	f.isLive()
-	for _, m := range [][2]string{{"room", "one"}, {"room", "two"}, {"other", "three"}, {"room", "four"}} {
+	for _, m := range [][2]string{{"room", "one"}, {"room", "two"}, {"other", "three"}, {"room", "four"}, {"last", "five"}} {
 		f.must(m[0], m[1], nil)
 	}
-	f.has("room one", "room two", "other three", "room four")
+	f.has("room one", "room two", "other three", "room four", "last five")
 	l := f.SharedLog.(*sharedLog)
 	for what, row := range map[string]struct {
 		skip uint64
-		read int    // messages that were read before
-		only string // channel
+		read int      // messages that were read before
+		only []string // channels
 	}{
-		"all, at the beginning": {100, 0, ""}, "some, at the beginning": {2, 0, ""}, "all, later": {100, 1, ""}, "some, later": {1, 1, ""},
-		"one in between, later": {0, 1, "room"},
+		"all, at the beginning": {100, 0, nil}, "some, at the beginning": {2, 0, nil}, "all, later": {100, 1, nil}, "some, later": {1, 1, nil},
+		"one in between, later": {0, 1, []string{"room", "last"}}, "the newest, at the beginning": {0, 0, []string{"room", "other"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			var mu sync.Mutex
@@ -487,7 +487,7 @@ func TestAServerThatLacksMessages(t *testing.T) {
 				Away:  func(string) {},
 			}}
 			probe.lanes = lanes{limit: 1, of: map[string]*lane{}}
-			want := []string{"one", "two", "three", "four", "live"}
+			want := []string{"one", "two", "three", "four", "five", "live"}
 			if row.read > 0 {
 				s, err := js.Stream(ctx, l.name)
 				if err == nil {
@@ -501,10 +501,13 @@ func TestAServerThatLacksMessages(t *testing.T) {
 					t.Fatal(err)
 				}
 				probe.at.last, probe.at.time, probe.at.loading = m.Sequence, m.Time, false
-				want = want[row.read:4]
+				want = want[row.read:5]
 			}
-			if js.skip = row.skip; row.only != "" {
-				js.only = l.base + token(row.only) + ".m"
+			if js.skip = row.skip; row.only != nil {
+				js.only = []string{l.base + "depth"}
+			}
+			for _, channel := range row.only {
+				js.only = append(js.only, l.base+token(channel)+".m")
 			}
 			go probe.follow()
 			defer func() { cancel(); <-probe.done }()
