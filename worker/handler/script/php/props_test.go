@@ -33,13 +33,14 @@ $w->onMessage = function ($c, $data) { if ($data === 'put') { ` + put + `; $c->s
 Workerman\Worker::runAll();`
 	}
 	for name, code := range map[string]string{
-		"object":         ratchet(`$c->user = new User; $c->user->name = 'ann'`, `$c->user->name === 'ann'`),
-		"token":          ratchet(`$c->token = json_decode('{"user":{"id":5}}')`, `$c->token->user->id === 5`),
-		"in an array":    ratchet(`$c->users = ['a' => new User]`, `$c->users['a']->name === 'none'`),
-		"itself":         ratchet(`$c->partner = $c`, `$c->partner === $c`),
-		"shared":         ratchet(`$c->user = $this->all[$c->resourceId] = new User`, `$c->user === $this->all[$c->resourceId]`),
-		"knows the game": ratchet(`$c->user = new User($this)`, `$c->user->game() === $this`),
-		"context":        workerman(`$c->context->user = 'ann'`, `$c->context->user === 'ann'`),
+		"object":          ratchet(`$c->user = new User; $c->user->name = 'ann'`, `$c->user->name === 'ann'`),
+		"token":           ratchet(`$c->token = json_decode('{"user":{"id":5}}')`, `$c->token->user->id === 5`),
+		"in an array":     ratchet(`$c->users = ['a' => new User]`, `$c->users['a']->name === 'none'`),
+		"itself":          ratchet(`$c->partner = $c`, `$c->partner === $c`),
+		"shared":          ratchet(`$c->user = $this->all[$c->resourceId] = new User`, `$c->user === $this->all[$c->resourceId]`),
+		"knows the game":  ratchet(`$c->user = new User($this)`, `$c->user->game() === $this`),
+		"plain, knows it": ratchet(`$c->user = (object)['game' => $this]`, `$c->user->game === $this`),
+		"context":         workerman(`$c->context->user = 'ann'`, `$c->context->user === 'ann'`),
 		"protocol": `
 class Buffer {
     private $c, $n = 7;

@@ -80,8 +80,8 @@ final class Carry
                     }));
                 } else {
                     unset($out[$place][$name]);
-                    $shown = '$' . ($place === Props::PLACE ? \explode(' ', $name, 2)[1] : $name);
-                    $shown = ['$' . Props::CONTEXT => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
+                    $shown = '$' . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
+                    $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
                     Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? self::why($value) : $list));
                 }
             }

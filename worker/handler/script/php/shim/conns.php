@@ -34,8 +34,6 @@ final class Conns
 
     const SESSION = 65000; // bytes at most
     const LIST = 4000;     // numbers in one frame
-    /** Callbacks of one connection that no other process has. */
-    const CALLBACKS = ['onMessage' => 1, 'onClose' => 1, 'onError' => 1, 'onBufferFull' => 1, 'onBufferDrain' => 1, 'onWebSocketClose' => 1, 'onWebSocketPong' => 1, 'errorHandler' => 1];
 
     static function get(int $id)
     {
@@ -199,6 +197,7 @@ final class Conns
         }
         Ids::restore($id, $vars);
         Listed::restore($id, $vars);
+        Callbacks::restore($id, $vars);
         Packets::restore($id, $vars);
     }
 
@@ -244,7 +243,7 @@ final class Conns
             $pure = true;
             if (isset(self::$dirty[$id])) {
                 $text = Session::encode($vars, $pure);
-                Props::note($id, !$pure || (array)(self::$own[$id]['context'] ?? []));
+                Props::note($id, !$pure || isset(self::$own[$id]) && Props::own($id));
                 if (\strlen($text) > self::SESSION) {
                     Program::once('session', 'the properties of a connection are larger than 65,000 bytes: a reload does not keep them');
                     $pure = false;
@@ -466,10 +465,10 @@ final class Conns
         return self::bound($id) || isset(self::$weak[$id]) && self::$weak[$id]->get() !== null;
     }
 
-    /** Whether coroutines, callbacks of its own, unless the program can set them again, what has come of a packet, its number in an array, an object set on it, or what waits for it make a connection one of this process. */
+    /** Whether coroutines, closures of its own as callbacks, unless the program can set them again, what has come of a packet, its number in an array, an object set on it, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(self::$large[$id]) || isset(Numbers::$found[$id]) || isset(Props::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && isset(self::$own[$id]) && \array_intersect_key(self::$own[$id], self::CALLBACKS);
+        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(self::$large[$id]) || isset(Numbers::$found[$id]) || isset(Props::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && isset(self::$own[$id]) && Callbacks::areClosures(self::$own[$id]);
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

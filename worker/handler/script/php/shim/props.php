@@ -42,11 +42,18 @@ final class Props
                     $all["$id $name"] = $value;
                 }
             }
-            if ((array)($context = Conns::callback($id, 'context'))) {
-                $all["$id " . self::CONTEXT] = $context;
+            foreach (self::own($id) as $name => $value) {
+                $all["$id $name"] = $value;
             }
         }
         return $all;
+    }
+
+    /** What a connection has beside its properties: the context, if something is in it, and methods that are callbacks. */
+    static function own(int $id): array
+    {
+        $context = Conns::callback($id, 'context');
+        return ((array)$context ? [self::CONTEXT => $context] : []) + Callbacks::methods($id);
     }
 
     /** They have been carried, and are not here any more. */
@@ -54,8 +61,8 @@ final class Props
     {
         foreach ($all as $key => $_) {
             [$id, $name] = \explode(' ', $key, 2);
-            if ($name === self::CONTEXT) {
-                unset(Conns::own((int)$id)['context']);
+            if ($name[0] === "\0") {
+                unset(Conns::own((int)$id)[\substr($name, 1)]);
             } else {
                 unset(Conns::$vars[(int)$id][$name]);
                 if ($name === Packets::OWN) {
@@ -87,9 +94,16 @@ final class Props
         }
         $come = self::$come[$id];
         unset(self::$come[$id]);
-        if (isset($come[self::CONTEXT])) {
-            Conns::own($id)['context'] = $come[self::CONTEXT];
-            unset($come[self::CONTEXT]);
+        foreach ($come as $name => $value) {
+            if ($name[0] !== "\0") {
+                continue;
+            }
+            unset($come[$name]);
+            if ($name === self::CONTEXT) {
+                Conns::own($id)['context'] = $value;
+            } else {
+                Callbacks::putMethod($id, \substr($name, 1), $value);
+            }
         }
         $vars = &Conns::vars($id);
         $vars = $come + $vars;

@@ -58,7 +58,7 @@ final class Refs
     /** Runs as code of a class, which sees its private properties. */
     private static function as(string $class, object $o, \Closure $f): void
     {
-        \Closure::bind($f, null, $class)($o);
+        ($o instanceof \stdClass ? $f : \Closure::bind($f, null, $class))($o);
     }
 
     private static function walk($v, int $depth): void

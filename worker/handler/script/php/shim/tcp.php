@@ -397,9 +397,10 @@ namespace Workerman\Connection {
             $own = &\Pushd\Conns::own($this->pushdId);
             if ($value === null || $name === 'headers' && !$value) {
                 unset($own[$name]);
-                return;
+            } else {
+                $own[$name] = $value;
             }
-            $own[$name] = $value;
+            \Pushd\Callbacks::note($this->pushdId, $name, $value);
         }
 
         public function __isset($name)
