@@ -209,6 +209,7 @@ final class Carry
             }
         }
         Starts::over();
+        Became::everywhere($roots, $all, $props);
         Refs::mend($roots, $refs);
         Props::receive($props, self::$there);
         $refs = $props = null;

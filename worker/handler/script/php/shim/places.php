@@ -180,18 +180,22 @@ final class Places
         if (!\is_object($there) || $value !== null && (!\is_object($value) || \get_class($value) !== \get_class($there)) || Conns::isOne($there)) {
             return false;
         }
-        if ($there instanceof \SplObjectStorage) {
+        $storage = $there instanceof \SplObjectStorage;
+        $list = $there instanceof \ArrayObject;
+        if (!$storage && !$list && ($value === null || !self::ofProgram($there))) {
+            return false;
+        }
+        if ($value !== null) {
+            self::$became[\spl_object_id($value)] = $there; // first: it may know itself
+        }
+        if ($storage) {
             $value === null ? $there->removeAll(clone $there) : $there->addAll($value);
             return true;
         }
-        if ($there instanceof \ArrayObject) {
+        if ($list) {
             $there->exchangeArray($value === null ? [] : $value->getArrayCopy());
             return true;
         }
-        if ($value === null || !Places::ofProgram($there)) {
-            return false;
-        }
-        self::$became[\spl_object_id($value)] = $there; // first: it may know itself
         self::fill($there, self::properties($value));
         return true;
     }
