@@ -19,7 +19,7 @@ class Chat {
     function __construct(Room $lobby) { $this->lobby = $lobby; $this->log = function () {}; }
     function message($c, $data) {
         if ($data === 'put') { $this->lobby->in[$c->id] = $c; $this->users[$c->id] = $c; $this->put($c); $c->send('done'); return; }
-        $c->send('says ' . json_encode([count($this->lobby->in), $this->get($c) === $this->lobby]));
+        $c->send('says ' . json_encode([count($this->users), $this->get($c) === $this->lobby]));
     }
 `
 	program := func(start, put, get string) string {
@@ -51,6 +51,8 @@ Workerman\Worker::runAll();`
 		"a static container":       {`App::$made[Room::class] = new Room; $chat = new Chat(App::$made[Room::class]);`, ``, `App::$made[Room::class]`},
 		"a module":                 {`$chat = new Chat($room = new Room); $chat->modules = [new Seat($room), (object)['room' => $room]]; unset($room);`, ``, `$this->modules[1]->room`},
 		"a readonly module":        {`$chat = new Chat($room = new Room); $chat->modules = [new Seat($room), (object)['room' => $room]]; unset($room);`, ``, `$this->modules[0]->room`},
+		"empty, at the reload":     {plain, `$this->kept = [new Seat($this->lobby), $c]; $this->lobby->in = []`, `$this->kept[0]->room`},
+		"readonly wiring":          {`class Lobby { private $log; function __construct(public readonly array $halls) { $this->log = function () {}; } } $hall = new Lobby(['one' => new Room]); $chat = new Chat($hall->halls['one']);`, ``, `$GLOBALS['hall']->halls['one']`},
 		"a global":                 {`$room = new Room; $chat = new Chat($room);`, ``, `$GLOBALS['room']`},
 	} {
 		t.Run(name, func(t *testing.T) {

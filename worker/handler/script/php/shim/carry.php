@@ -26,15 +26,24 @@ final class Carry
         $shared = Shared::give();
         $rest = Packets::give();
         Numbers::look();
-        $out = $names = [];
+        $out = $names = $wiring = [];
         foreach (Places::all($roots) as $place => $values) {
             foreach ($values as $name => $value) {
-                if (!isset(Captured::$shut[$place]) && self::has($value)) {
+                if (isset(Captured::$shut[$place]) || !self::has($value)) {
+                    continue;
+                }
+                if (Made::isWiring((string)$place, (string)$name, $value)) {
+                    $wiring[] = $value;
+                } else {
                     $out[$place][$name] = $value;
                 }
             }
             unset($values, $value);
         }
+        if ($wiring && $wired = Made::wired($wiring)) {
+            $out[Made::PLACE] = $wired;
+        }
+        $wiring = $wired = null;
         if ($props = Props::all()) {
             $out[Props::PLACE] = $props;
             $props = null;
@@ -80,7 +89,7 @@ final class Carry
                     }));
                 } else {
                     unset($out[$place][$name]);
-                    $shown = '$' . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
+                    $shown = ($place === Made::PLACE ? '' : '$') . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
                     $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
                     Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? self::why($value) : $list));
                 }
@@ -91,7 +100,8 @@ final class Carry
         unset($all[Props::PLACE]);
         $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
         $starts = $all ? Starts::give($roots, $all, Part::$classes) : [];
-        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts]) as $name => $list) {
+        $made = $out ? Made::give($out) : [];
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts, Made::NAME => $made]) as $name => $list) {
             $all[''][$name] = $list;
         }
         $text = \serialize($all);
@@ -107,6 +117,10 @@ final class Carry
         $names = [];
         foreach ($out as $place => $values) {
             $place = (string)$place;
+            if ($place === Made::PLACE) {
+                \array_push($names, ...\array_keys($values));
+                continue;
+            }
             $of = $place === '' ? 'the globals' : (\strncmp($place, '::', 2) === 0 ? \substr($place, 2) : $owners[$place][0] ?? "the $place");
             foreach ($values as $name => $_) {
                 $names[] = $counts[$name] === 1 ? "\$$name" : (\strncmp($of, "\$$name of ", \strlen("\$$name of ")) === 0 ? $of : "\$$name of $of");
@@ -135,7 +149,7 @@ final class Carry
                 try {
                     $value instanceof Part && $value->drop();
                     $value instanceof Part && $value->class !== '' || Places::put($roots, $place, $name, null);
-                    ($roots[$place] ?? null) instanceof Captured && self::clear($value); // its closures have it still
+                    (($roots[$place] ?? null) instanceof Captured || $place === Made::PLACE) && self::clear($value); // its closures, or the wiring, have it still
                 } catch (\Throwable $e) { // a property that may not be empty
                     self::clear($value);
                 }
@@ -187,7 +201,8 @@ final class Carry
         $props = $all[''][Props::PLACE] ?? [];
         $names = $all[''][Owners::NAME] ?? [];
         $starts = $all[''][Starts::NAME] ?? [];
-        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME]);
+        $made = $all[''][Made::NAME] ?? [];
+        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME], $all[''][Made::NAME]);
         $all[Props::PLACE] = $props;
         Gone::out($all);
         $props = $all[Props::PLACE];
@@ -195,6 +210,9 @@ final class Carry
         Starts::take($starts, [$all, $props]);
         $roots = Owners::found($program->roots(), $program->callbacks(), $names);
         Starts::roots($roots);
+        Made::receive($made);
+        $wired = $all[Made::PLACE] ?? [];
+        unset($all[Made::PLACE]);
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
                 try {
@@ -208,6 +226,7 @@ final class Carry
                 }
             }
         }
+        Made::take($made, $wired, $roots, $program->roots());
         Starts::over();
         Became::everywhere($roots, $all, $props);
         Refs::mend($roots, $refs);

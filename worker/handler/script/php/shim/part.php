@@ -127,6 +127,12 @@ final class Part
         return $there;
     }
 
+    /** The object that it is a part of, in the process that has it. */
+    function object(): ?object
+    {
+        return \is_object($this->of) ? $this->of : null;
+    }
+
     /** What has been carried is not in the object any more. */
     function drop(): void
     {

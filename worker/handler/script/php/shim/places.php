@@ -173,7 +173,7 @@ final class Places
                     $there[$key] = self::became($v);
                 }
             } else {
-                self::fill($there, $value->values);
+                self::fill($there, Made::without($value, $value->values));
             }
             return true;
         }
@@ -196,7 +196,7 @@ final class Places
             $there->exchangeArray($value === null ? [] : $value->getArrayCopy());
             return true;
         }
-        self::fill($there, self::properties($value));
+        self::fill($there, Made::without($value, self::properties($value)));
         return true;
     }
 

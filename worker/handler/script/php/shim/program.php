@@ -158,6 +158,7 @@ abstract class Program
         Weak::on();
         Plain::begin($program->roots());
         Starts::begin($program->roots());
+        Made::begin($program->roots());
         Conns::settle();
         Forget::program();
         Link::first();

@@ -1,0 +1,260 @@
+<?php
+namespace Pushd;
+
+/**
+ * Made is what the program's start has made, by where it is: objects, and arrays that have
+ * some. An array that is as the start left it, as of routes, modules or services, is wiring,
+ * which is each code's own. What is in it and knows connections goes, as do all objects of
+ * the start, into the one of its class that the next process has made in that place.
+ */
+final class Made
+{
+    /** The name among the globals by which they go. */
+    const NAME = 'pushd made';
+
+    /** The place of objects that only wiring has. */
+    const PLACE = 'pushd wired';
+
+    const MOST = 20000; // values that are looked at
+    const PATHS = 5;    // of one object
+
+    private static $objects = []; // path => WeakReference
+    private static $paths = [];   // object id => paths
+    private static $arrays = [];  // path => what it is like
+    private static $counts = [];  // class => how many
+    private static $left, $seen;
+
+    private static $own = []; // id of what has come => names of its properties that are wiring
+
+    /** The program's start is over. */
+    static function begin(array $roots): void
+    {
+        self::$left = self::MOST;
+        foreach (Places::all($roots) as $place => $values) {
+            foreach ($values as $name => $v) {
+                self::look($v, "$place\0$name", Carry::DEPTH);
+            }
+        }
+        foreach (Places::all($roots) as $place => $values) { // once all objects are known
+            foreach ($values as $name => $v) {
+                self::noteArray("$place\0$name", $v);
+            }
+        }
+        foreach (self::$objects as $path => $w) {
+            foreach (Places::ofProgram($w->get()) ? Places::properties($w->get()) : [] as $name => $v) {
+                self::noteArray("$path\0$name", $v);
+            }
+        }
+    }
+
+    private static function noteArray(string $path, $v): void
+    {
+        if (\is_array($v) && ($like = self::like($v)) !== null) {
+            self::$arrays[$path] = $like;
+        }
+    }
+
+    private static function look($v, string $path, int $depth): void
+    {
+        if (--self::$left < 0 || $depth < 0 || !\is_array($v) && !\is_object($v)) {
+            return;
+        }
+        if (\is_object($v)) {
+            if (Conns::isOne($v) || isset(Places::$owners[\spl_object_id($v)])) {
+                return;
+            }
+            $known = self::paths($v);
+            if (\count($known) < self::PATHS) {
+                self::$paths[\spl_object_id($v)] = \array_merge($known, [$path]);
+                self::$objects[$path] = \WeakReference::create($v);
+            }
+            if ($known) {
+                return;
+            }
+            self::$counts[\get_class($v)] = 1 + (self::$counts[\get_class($v)] ?? 0);
+            $v = Carry::contents($v) === null ? [] : (Places::ofProgram($v) ? Places::properties($v) : Carry::contents($v));
+        }
+        $nth = [];
+        foreach ($v as $k => $x) {
+            if (\is_int($k)) { // of a list, by what it is
+                $kind = \is_object($x) ? Owners::kind($x) : \gettype($x);
+                $nth[$kind] = 1 + ($nth[$kind] ?? 0);
+                $k = "#$kind $nth[$kind]";
+            }
+            self::look($x, "$path\0$k", $depth - 1);
+        }
+    }
+
+    /** Where the start made an object, nothing if it did not. */
+    private static function paths(object $o): array
+    {
+        $paths = self::$paths[\spl_object_id($o)] ?? [];
+        return $paths && self::$objects[$paths[0]]->get() === $o ? $paths : [];
+    }
+
+    /** What tells an array with objects of the start from another one; null: it has none, or others as well. */
+    private static function like(array $list): ?string
+    {
+        $text = '';
+        $n = 0;
+        return self::write($list, $text, $n, Carry::DEPTH) && $n > 0 ? \md5($text) : null;
+    }
+
+    private static function write(array $list, string &$text, int &$n, int $depth): bool
+    {
+        foreach ($list as $k => $v) {
+            $text .= \is_int($k) ? "$k=" : \strlen($k) . ":$k=";
+            if (\is_array($v)) {
+                $text .= '[';
+                if ($depth === 0 || !self::write($v, $text, $n, $depth - 1)) {
+                    return false;
+                }
+                $text .= ']';
+            } elseif (\is_object($v)) {
+                $n++;
+                if (!self::paths($v) && !isset(Places::$owners[\spl_object_id($v)])) {
+                    return false;
+                }
+                $text .= 'o' . \spl_object_id($v);
+            } else {
+                $text .= \is_resource($v) ? 'r' : \serialize($v);
+            }
+        }
+        return true;
+    }
+
+    /** Whether what is in a place is an array as the start left it. */
+    static function isWiring(string $place, string $name, $v): bool
+    {
+        $like = self::$arrays["$place\0$name"] ?? null;
+        return $like !== null && \is_array($v) && self::like($v) === $like;
+    }
+
+    /** The objects of the start that are in wiring and know connections: "CLASS in $NAME" => object. */
+    static function wired(array $lists): array
+    {
+        self::$seen = $all = [];
+        foreach ($lists as $v) {
+            self::collect($v, static function (object $o, array $paths) use (&$all): bool {
+                if (!Carry::has($o)) {
+                    return true;
+                }
+                $of = Owners::kind($o) . ' in $' . \explode("\0", $paths[0])[1];
+                for ($name = $of, $n = 2; isset($all[$name]); $n++) {
+                    $name = "$of, $n";
+                }
+                $all[$name] = $o;
+                return false;
+            });
+        }
+        return $all;
+    }
+
+    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are wiring] of each. */
+    static function give(array $out): array
+    {
+        self::$seen = $all = [];
+        self::collect($out, static function (object $o, array $paths, object $as) use (&$all): bool {
+            $own = [];
+            foreach (Places::ofProgram($o) ? Places::properties($o) : [] as $name => $v) {
+                if (self::isWiring($paths[0], (string)$name, $v)) {
+                    $own[] = $name;
+                }
+            }
+            $all[] = [$as, $paths, $as instanceof Part || Carry::has($o), self::$counts[\get_class($o)] === 1, $own];
+            return true;
+        });
+        return $all;
+    }
+
+    /** @param callable $f (object, paths, the same or its Part): whether to look into it */
+    private static function collect($v, callable $f): void
+    {
+        $o = $v instanceof Part ? $v->object() ?? $v : $v;
+        if (\is_object($o)) {
+            if (isset(self::$seen[$id = \spl_object_id($o)]) || ($inside = Carry::contents($o)) === null) {
+                return;
+            }
+            self::$seen[$id] = true;
+            if (($paths = self::paths($o)) && Places::ofProgram($o) && !$f($o, $paths, $v)) {
+                return;
+            }
+            $v = $v instanceof Part ? $v->values : $inside;
+        }
+        foreach (\is_array($v) ? $v : [] as $x) {
+            self::collect($x, $f);
+        }
+    }
+
+    /** What has come of the start before. */
+    static function receive(array $list): void
+    {
+        foreach ($list as [$o, , , , $own]) {
+            $own && self::$own[\spl_object_id($o)] = \array_flip($own);
+        }
+    }
+
+    /** What of an object's properties goes into the one that the new code has. */
+    static function without(object $came, array $values): array
+    {
+        return \array_diff_key($values, self::$own[\spl_object_id($came)] ?? []);
+    }
+
+    /** Puts the objects of the start before that nobody has put yet into those of this one. @param array $roots by places of the process before */
+    static function take(array $list, array $wired, array $roots, array $here): void
+    {
+        $places = [];
+        foreach ($roots as $place => $object) {
+            $places[$place] = \array_search($object, $here, true) ?: $place;
+        }
+        foreach ($list as [$o, $paths, $has, $alone]) {
+            if ($o instanceof \__PHP_Incomplete_Class || isset(Places::$became[\spl_object_id($o)])) {
+                continue;
+            }
+            $class = $o instanceof Part ? $o->class : \get_class($o);
+            $there = self::find($class, $paths, $places) ?? ($alone ? self::alone($class) : null);
+            if ($there !== null && !$has) {
+                Places::$became[\spl_object_id($o)] = $there; // with all that this code gives it
+            } elseif ($there !== null) {
+                Places::into($there, $o);
+            }
+            if (($name = \array_search($o, $wired, true)) !== false) {
+                unset($wired[$name]);
+                $there !== null || self::lose($name, $class, $o);
+            }
+        }
+        self::$own = [];
+    }
+
+    private static function lose(string $name, string $class, object $o): void
+    {
+        Program::once("wired $name", "$name was not taken over, and those who were in it are closed with 1012: the new code has no $class there");
+        Carry::end($o, Carry::DEPTH);
+    }
+
+    private static function find(string $class, array $paths, array $places): ?object
+    {
+        foreach ($paths as $path) {
+            [$place, $rest] = \explode("\0", $path, 2);
+            $o = isset(self::$objects[$at = ($places[$place] ?? $place) . "\0$rest"]) ? self::$objects[$at]->get() : null;
+            if ($o !== null && \get_class($o) === $class) {
+                return $o;
+            }
+        }
+        return null;
+    }
+
+    /** The only object of a class that the start has made. */
+    private static function alone(string $class): ?object
+    {
+        if ((self::$counts[$class] ?? 0) !== 1) {
+            return null;
+        }
+        foreach (self::$objects as $w) {
+            if (($o = $w->get()) !== null && \get_class($o) === $class) {
+                return $o;
+            }
+        }
+        return null;
+    }
+}
