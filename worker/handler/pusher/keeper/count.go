@@ -170,7 +170,7 @@ func (k *Keeper) tellCount(name string, t *tally, now time.Time) {
 	}
 	if t.n != before.told {
 		t.since = now
-		k.tellSubscriptions(app, name, channel, t, !before.known && k.mirror.tells(name))
+		k.tellSubscriptions(app, name, channel, t, !before.known && k.mirror.tells(name, ofCounts))
 	}
 	if !occupied && (before.occupied || before.seen) {
 		k.hookAlone(app.ID, hook.Event{Name: "channel_vacated", Channel: channel})

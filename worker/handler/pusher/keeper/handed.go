@@ -36,6 +36,7 @@ type savedPeer struct {
 	Next   uint64                   `json:"next"`
 	Holds  []string                 `json:"holds"`
 	Chorus []string                 `json:"chorus"`
+	Parts  []part                   `json:"parts,omitempty"`
 	Rooms  map[string][]savedMember `json:"rooms,omitempty"`
 	Counts map[string]int           `json:"counts,omitempty"`
 	Online []string                 `json:"online,omitempty"`
@@ -159,7 +160,7 @@ func (k *Keeper) savedPeers() map[string]*savedPeer {
 }
 
 func (k *Keeper) savedPeer(p *peer) *savedPeer {
-	s := &savedPeer{Epoch: p.epoch, Next: p.next, Holds: p.holds, Chorus: p.chorus, Rooms: map[string][]savedMember{}, Counts: map[string]int{}}
+	s := &savedPeer{Epoch: p.epoch, Next: p.next, Holds: p.holds, Chorus: p.chorus.nodes, Parts: p.chorus.parts, Rooms: map[string][]savedMember{}, Counts: map[string]int{}}
 	for name, c := range p.counts {
 		s.Counts[name] = c.n
 	}
@@ -209,7 +210,8 @@ func (k *Keeper) loadHanded(dir string) error {
 }
 
 func (k *Keeper) restore(p *peer, s *savedPeer) {
-	p.epoch, p.next, p.held, p.holds, p.chorus = s.Epoch, s.Next, true, s.Holds, s.Chorus
+	p.epoch, p.next, p.held = s.Epoch, s.Next, true
+	p.holds, p.chorus = s.Holds, chorus{s.Chorus, s.Parts}
 	for name, members := range s.Rooms {
 		r := k.room(name)
 		if r == nil {

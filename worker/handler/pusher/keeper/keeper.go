@@ -84,6 +84,7 @@ func (k *Keeper) Start(env *worker.ServiceEnv) error {
 	k.counts.init()
 	k.people.init()
 	k.mirror.start(env)
+	k.divide(&k.mirror.chorus)
 	k.ledger.owed, k.ledger.told = map[key]*debt{}, map[key]told{}
 	k.ledger.untold, k.ledger.late = map[key]bool{}, map[lateKey]lateHook{}
 	if env.DataDir != "" {

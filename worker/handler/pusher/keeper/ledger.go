@@ -120,7 +120,7 @@ func (k *Keeper) owe(at key, number bool) {
 	case k.fresh():
 		wait = amendTime
 	}
-	k.record(at, k.mirror.teller(at.channel), wait, number)
+	k.record(at, k.mirror.teller(at), wait, number)
 	if k.mirror.yields() { // the others hear no changes of this node any more
 		k.mirror.say(toldOp(at, !k.here(at), k.ledger.owed[at]))
 	}
@@ -226,7 +226,7 @@ func (k *Keeper) payDue() {
 	now := k.env.Now()
 	for at, d := range k.ledger.owed {
 		if now.Sub(d.due) >= overdueTime {
-			d.by, d.due = k.mirror.instead(d.by, at.channel), now
+			d.by, d.due = k.mirror.instead(d.by, at), now
 		}
 		if d.by == k.mirror.node && !now.Before(d.due) && k.pays() {
 			k.pay(at, d, k.here(at))
@@ -234,11 +234,13 @@ func (k *Keeper) payDue() {
 	}
 }
 
-// inherit gives to others what a node was to tell that is there no more.
-func (k *Keeper) inherit(node string) {
+// inherit gives to others what a node was to tell that is there no more, or that has
+// not the webhooks any more.
+func (k *Keeper) inherit(p *peer) {
+	lost := !there(k.mirror.nodes[p.node])
 	for at, d := range k.ledger.owed {
-		if d.by == node {
-			d.by = first(k.mirror.chorus, at.channel)
+		if d.by == p.node && (lost || !p.chorus.can(p.node, at, topicOf(at))) {
+			d.by = k.mirror.instead(p.node, at)
 		}
 	}
 }

@@ -60,8 +60,8 @@ func (k *Keeper) heardTold(o *op) {
 			l.untold[at] = true
 		}
 	case d == nil && here:
-		k.record(at, k.mirror.payer(o.Conn, at.channel), amendTime, o.Number)
+		k.record(at, k.mirror.payer(o.Conn, at), amendTime, o.Number)
 	case d == nil:
-		k.record(at, k.mirror.payer(o.Conn, at.channel), hook.Hold, o.Number)
+		k.record(at, k.mirror.payer(o.Conn, at), hook.Hold, o.Number)
 	}
 }

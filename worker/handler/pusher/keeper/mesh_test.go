@@ -1103,6 +1103,63 @@ func TestDeadTellersRooms(t *testing.T) {
 	}
 }
 
+// TestAppOfSomeNodes: an app comes to one node after the other, or goes. One that does
+// not have it is no teller, and what it was to tell others do.
+func TestAppOfSomeNodes(t *testing.T) {
+	m := newMesh(t, 1, 2, hookedApp())
+	m.whole = true
+	first, has := m.nodes[0], slices.Clone(m.nodes[0].apps)
+	none := hookedApp()
+	none.ID = "b"
+	last := m.add("n3", none)
+	m.run(settleTime)
+	const rooms = 30
+	told := func(what, member, channel string, do func()) {
+		t.Helper()
+		before := len(m.hooks)
+		do()
+		m.run(hook.Hold + 2*time.Second)
+		n := map[string]int{}
+		for _, h := range m.hooks[before:] {
+			n[h.Name]++
+		}
+		if n[member] != rooms || n[channel] != rooms {
+			t.Errorf("%s: of %d rooms the webhooks hear %v", what, rooms, n)
+		}
+	}
+	come := func(n *simNode) {
+		for i := range rooms {
+			n.connect(n.procs[i%2], "u").subscribe(fmt.Sprint("a:presence-", i))
+		}
+	}
+	leave := func(n *simNode) {
+		for _, c := range n.conns {
+			if c.proc != nil {
+				c.close()
+			}
+		}
+	}
+	change := func(apps []wire.App, meanwhile func()) {
+		last.swap(func() { last.apps = apps; meanwhile() })
+		m.run(2 * time.Second)
+	}
+	told("one node lacks the app", "member_added", "channel_occupied", func() { come(first) })
+	told("one node lacks the app", "member_removed", "channel_vacated", func() { leave(first) })
+	lacks := last.apps
+	change(has, func() {})
+	told("all have it", "member_added", "channel_occupied", func() { come(last) })
+	told("it goes", "member_removed", "channel_vacated", func() {
+		leave(last)
+		m.run(time.Second) // a third of it is this node's to tell
+		change(lacks, func() {})
+	})
+	change(has, func() {})
+	told("all have it again", "member_added", "channel_occupied", func() { come(last) })
+	told("it goes with its users", "member_removed", "channel_vacated", func() {
+		change(lacks, func() { leave(last) })
+	})
+}
+
 // TestWorkerKilledBeforeASwap: its members leave, though the new keeper never knew
 // that worker.
 func TestWorkerKilledBeforeASwap(t *testing.T) {

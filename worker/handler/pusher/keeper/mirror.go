@@ -38,8 +38,8 @@ type mirror struct {
 	peers  map[string]*peer
 	nodes  map[string]nodes.Node
 	holds  []string // the nodes whose lists are here, sorted
-	chorus []string // the nodes of which one tells webhooks, sorted; this one is among them
-	ruling []string // … for the change in hand, if ruled
+	chorus chorus   // this node is among them
+	ruling chorus   // … for the change in hand, if ruled
 	ruled  bool
 
 	lists int // that were taken, for /metrics
@@ -89,7 +89,7 @@ func (m *mirror) start(env *worker.ServiceEnv) {
 	m.env, m.node, m.next, m.epoch = env, env.Node, 1, rand.Uint64()|1
 	m.peers, m.nodes = map[string]*peer{}, map[string]nodes.Node{}
 	m.known, m.counted = map[string]bool{}, map[string]time.Time{}
-	m.chorus = []string{m.node}
+	m.chorus = chorus{nodes: []string{m.node}}
 	if m.node != "" {
 		m.signNow()
 	}
@@ -243,7 +243,7 @@ func (m *mirror) fresh(since time.Time) map[key]op {
 func (k *Keeper) ownState(since time.Time) []op {
 	m := &k.mirror
 	fresh := m.fresh(since)
-	ops := []op{{Kind: opNodes, Watch: m.holds, Except: m.chorus}}
+	ops := []op{m.group()}
 	for name, r := range k.rooms {
 		for id, u := range r.users {
 			if u.conns == 0 {

@@ -95,7 +95,7 @@ const (
 	// Between keepers, beside have, leave, user, signout and count.
 	opGone  kind = "gone"  // of a user of a node that was lost
 	opTold  kind = "told"  // to webhooks, that User is there (N = 1) or not, or Channel if there is no User; Conn: the node that told, or is to tell that it changed
-	opNodes kind = "nodes" // Watch: whose lists the node has; Except: the nodes of which one tells webhooks
+	opNodes kind = "nodes" // Watch: whose lists the node has; Except and Parts: its chorus
 )
 
 // op is one change. Which fields it has depends on its kind.
@@ -112,6 +112,7 @@ type op struct {
 	N       int             `json:"n,omitempty"` // of opCount; of a departure that is announced: its number when it was told
 	Joined  int             `json:"j,omitempty"` // of such a departure: the number of the join, 0 = it was long before; of opCount: how many of N are news, less than 0 = so many have left; between keepers: 1 = lately, of opCount too
 	Event   *hook.Event     `json:"e,omitempty"`
+	Parts   []part          `json:"p,omitempty"`
 }
 
 // member returns who an op is about.

@@ -43,7 +43,8 @@ type peer struct {
 	counts map[string]counted
 	online map[string]uint32 // signed-in users: the list that named them
 
-	holds, chorus []string // see opNodes
+	holds  []string // see opNodes
+	chorus chorus
 }
 
 // counted are a node's connections in a channel, and the list that named them.
@@ -287,9 +288,10 @@ func (k *Keeper) changed(p *peer, w *peerWord) {
 func (k *Keeper) leased(p *peer, o *op) {
 	switch o.Kind {
 	case opNodes:
-		p.holds, p.chorus = o.Watch, o.Except
+		p.holds, p.chorus = o.Watch, chorus{o.Except, o.Parts}
 		k.regroup()
-		if len(k.mirror.ruling) > 0 && p.held { // else it knows nothing of the change
+		k.inherit(p)
+		if len(k.mirror.ruling.nodes) > 0 && p.held { // else it knows nothing of the change
 			k.mirror.ruling = p.chorus
 		}
 	case opHave:
@@ -353,5 +355,5 @@ func (k *Keeper) endPeer(p *peer, left bool) {
 	p.named = 0
 	k.regroup()
 	k.dropUnnamed(p)
-	k.inherit(p.node)
+	k.inherit(p)
 }

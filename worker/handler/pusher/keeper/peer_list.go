@@ -12,15 +12,15 @@ func (k *Keeper) listed(p *peer, w *peerWord) {
 		return
 	}
 	p.part = w.Part
-	chorus := p.chorus
+	ruling := p.chorus
 	switch {
 	case p.held:
 	case p.ended == p.epoch: // of its users it was told that they left
-		chorus = k.mirror.chorus
+		ruling = k.mirror.chorus
 	default: // it has told of them, or there was nobody to tell
-		chorus = nil
+		ruling = chorus{}
 	}
-	k.mirror.under(chorus, func() {
+	k.mirror.under(ruling, func() {
 		for i := range w.Ops {
 			k.inList(p, &w.Ops[i])
 		}

@@ -2,7 +2,11 @@ package keeper
 
 import (
 	"hash/fnv"
+	"maps"
 	"slices"
+	"strings"
+
+	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 // Every node sees the same changes, and one of them tells the webhooks: of the
@@ -11,42 +15,138 @@ import (
 // agree for each change, whenever they hear of a node that has come. When a node
 // dies, each of the others takes it off first and then takes away what it had:
 // again all agree, and one tells. Whether it has is in the ledger.
+//
+// A node that does not have an app, or none of its webhooks, as in the middle of a
+// change of the config, has nobody to tell. Each says what it has with its list.
+
+// chorus are nodes of which one tells webhooks.
+type chorus struct {
+	nodes []string // sorted
+	parts []part   // a node that is in none is taken to have all: it is of an earlier version
+}
+
+// part are nodes whose webhooks want the same.
+type part struct {
+	Nodes []string         `json:"n"`
+	Apps  map[string]topic `json:"a,omitempty"` // by id, all that they want of it
+}
+
+// topic is what webhooks want of an app, as letters.
+type topic string
+
+const (
+	ofChannels topic = "c" // occupied and vacated
+	ofMembers  topic = "m"
+	ofCounts   topic = "n"
+)
+
+// topicOf is what at is about.
+func topicOf(at key) topic {
+	if at.conn == "" {
+		return ofChannels
+	}
+	return ofMembers
+}
+
+// topics is what the webhooks of an app want.
+func topics(app *wire.App) (all topic) {
+	wants := func(t topic, events ...string) {
+		if slices.ContainsFunc(events, app.Hooks) {
+			all += t
+		}
+	}
+	wants(ofChannels, "channel_occupied", "channel_vacated")
+	wants(ofMembers, "member_added", "member_removed")
+	wants(ofCounts, "subscription_count")
+	return all
+}
+
+// wants is what the webhooks of a node want, if it has said so.
+func (c *chorus) wants(node string) (apps map[string]topic, said bool) {
+	for i := range c.parts {
+		if slices.Contains(c.parts[i].Nodes, node) {
+			return c.parts[i].Apps, true
+		}
+	}
+	return nil, false
+}
+
+// can reports whether a node has webhooks to tell of what is at.
+func (c *chorus) can(node string, at key, t topic) bool {
+	apps, said := c.wants(node)
+	return !said || strings.Contains(string(apps[appOf(at.channel)]), string(t))
+}
+
+// first is the node that what is at falls to, "" if none can tell of it.
+func (c *chorus) first(at key, t topic) string {
+	nodes := c.nodes
+	if unable := func(n string) bool { return !c.can(n, at, t) }; slices.ContainsFunc(nodes, unable) {
+		nodes = slices.DeleteFunc(slices.Clone(nodes), unable)
+	}
+	return first(nodes, at.channel)
+}
+
+func (c *chorus) equal(o *chorus) bool {
+	return slices.Equal(c.nodes, o.nodes) && slices.EqualFunc(c.parts, o.parts, func(a, b part) bool {
+		return slices.Equal(a.Nodes, b.Nodes) && maps.Equal(a.Apps, b.Apps)
+	})
+}
+
+// note says of a node what its webhooks want.
+func (c *chorus) note(node string, apps map[string]topic) {
+	for i := range c.parts {
+		if maps.Equal(c.parts[i].Apps, apps) {
+			c.parts[i].Nodes = append(c.parts[i].Nodes, node)
+			return
+		}
+	}
+	c.parts = append(c.parts, part{[]string{node}, apps})
+}
+
+// own is what the webhooks of this node want.
+func (k *Keeper) own() map[string]topic {
+	own := map[string]topic{}
+	for id, app := range k.apps {
+		if t := topics(app); t != "" {
+			own[id] = t
+		}
+	}
+	return own
+}
 
 // tells reports whether this node tells of a change in the channel.
-func (m *mirror) tells(channel string) bool {
+func (m *mirror) tells(channel string, t topic) bool {
 	chorus := m.chorus
 	if m.ruled {
 		chorus = m.ruling
 	}
-	if m.yields() {
-		return false
-	}
-	return len(chorus) == 1 && chorus[0] == m.node || first(chorus, channel) == m.node
+	return !m.yields() && chorus.first(key{channel: channel}, t) == m.node
 }
 
 // teller is the node that tells of the change in hand.
-func (m *mirror) teller(channel string) string {
-	if len(m.ruling) > 0 {
-		return first(m.ruling, channel)
+func (m *mirror) teller(at key) string {
+	if by := m.ruling.first(at, topicOf(at)); by != "" {
+		return by
 	}
-	return m.instead("", channel)
+	return m.instead("", at)
 }
 
 // instead is the node that tells in the place of another, this one if there is none.
-func (m *mirror) instead(of, channel string) string {
-	others := slices.DeleteFunc(slices.Clone(m.chorus), func(n string) bool { return n == of || m.parting && n == m.node })
-	if len(others) == 0 {
-		return m.node
+func (m *mirror) instead(of string, at key) string {
+	others := m.chorus
+	others.nodes = slices.DeleteFunc(slices.Clone(others.nodes), func(n string) bool { return n == of || m.parting && n == m.node })
+	if by := others.first(at, topicOf(at)); by != "" {
+		return by
 	}
-	return first(others, channel)
+	return m.node
 }
 
 // payer is the node if it can tell, else another one.
-func (m *mirror) payer(node, channel string) string {
-	if node == m.node && !m.parting || there(m.nodes[node]) {
+func (m *mirror) payer(node string, at key) string {
+	if node == m.node && !m.parting || there(m.nodes[node]) && m.chorus.can(node, at, topicOf(at)) {
 		return node
 	}
-	return m.instead(node, channel)
+	return m.instead(node, at)
 }
 
 // yields reports whether this node leaves, and others have been told so and tell.
@@ -62,10 +162,10 @@ func (m *mirror) yields() bool {
 }
 
 // silent reports whether nobody tells of the change in hand.
-func (m *mirror) silent() bool { return m.ruled && len(m.ruling) == 0 }
+func (m *mirror) silent() bool { return m.ruled && len(m.ruling.nodes) == 0 }
 
 // under makes changes of which one of the nodes in chorus tells.
-func (m *mirror) under(chorus []string, change func()) {
+func (m *mirror) under(chorus chorus, change func()) {
 	ruling, ruled := m.ruling, m.ruled
 	m.ruling, m.ruled = chorus, true
 	change()
@@ -99,25 +199,45 @@ func mix(x uint64) uint64 {
 // those that have each other's lists.
 func (k *Keeper) regroup() {
 	m := &k.mirror
-	holds, chorus := []string{}, []string{m.node}
+	holds, all := []string{}, chorus{nodes: []string{m.node}}
 	for name, p := range m.peers {
 		if !p.held {
 			continue
 		}
 		holds = append(holds, name)
 		if slices.Contains(p.holds, m.node) {
-			chorus = append(chorus, name)
+			all.nodes = append(all.nodes, name)
 		}
 	}
 	slices.Sort(holds)
-	slices.Sort(chorus)
-	if slices.Equal(holds, m.holds) && slices.Equal(chorus, m.chorus) {
+	slices.Sort(all.nodes)
+	k.divide(&all)
+	if slices.Equal(holds, m.holds) && all.equal(&m.chorus) {
 		return
 	}
 	saved := slices.Equal(holds, m.holds)
-	m.holds, m.chorus = holds, chorus
+	m.holds, m.chorus = holds, all
 	if !saved && k.settled {
 		k.saveMet()
 	}
-	m.say(op{Kind: opNodes, Watch: holds, Except: chorus})
+	m.say(m.group())
+}
+
+// divide says of each node what its webhooks want.
+func (k *Keeper) divide(c *chorus) {
+	m := &k.mirror
+	for _, name := range c.nodes {
+		apps, said := k.own(), true
+		if name != m.node {
+			apps, said = m.peers[name].chorus.wants(name)
+		}
+		if said {
+			c.note(name, apps)
+		}
+	}
+}
+
+// group is what the node says of whose lists it has, and of the chorus.
+func (m *mirror) group() op {
+	return op{Kind: opNodes, Watch: m.holds, Except: m.chorus.nodes, Parts: m.chorus.parts}
 }
