@@ -3,7 +3,10 @@ package php_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
 )
 
 // TestObjectsStayOne: an object that the program makes at its start and that callbacks, or
@@ -41,6 +44,7 @@ Workerman\Worker::runAll();`
 		"in a list":                {plain, `$this->kept = new ArrayObject([$this->lobby, $c])`, `$this->kept[0]`},
 		"in a queue":               {plain, `$this->kept = new SplQueue; $this->kept[] = $this->lobby; $this->kept[] = $c`, `$this->kept[0]`},
 		"in a weak map":            {plain, `$this->kept = new WeakMap; $this->kept[$c] = $this->lobby`, `$this->kept[$c]`},
+		"seven levels down":        {plain, `$this->kept = ['games' => ['a' => (object)['teams' => ['red' => (object)['players' => ['ann' => (object)['c' => $c, 'room' => $this->lobby]]]]]]]`, `$this->kept['games']['a']->teams['red']->players['ann']->room`},
 		"readonly":                 {plain, `$this->kept = [$c->id => new Seat($this->lobby)]`, `$this->kept[$c->id]->room`},
 		"readonly in readonly":     {plain, `$this->kept = [$c->id => new Chair(new Seat($this->lobby))]`, `$this->kept[$c->id]->room()`},
 		"of a connection":          {plain, `$c->room = $this->lobby`, `$c->room`},
@@ -64,4 +68,67 @@ Workerman\Worker::runAll();`
 			}
 		})
 	}
+}
+
+// TestOneOfTwoPlacesIsGone: an object that has gone to another place is not lost.
+func TestOneOfTwoPlacesIsGone(t *testing.T) {
+	const code = `
+class Hub { public $in = []; }
+class Stats { public $hub; function __construct($hub) { $this->hub = $hub; } function open($c) {} }
+class Chat { private $hub; function __construct($hub) { $this->hub = $hub; } function message($c, $data) { if ($data === 'put') $this->hub->in[$c->id] = $c; $c->send($data === 'put' ? 'done' : 'in ' . count($this->hub->in)); } }
+$hub = new Hub;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = [new Chat($hub), 'message'];
+$w->onConnect = [new Stats($hub), 'open'];
+Workerman\Worker::runAll();`
+	for name, edit := range map[string]*strings.Replacer{
+		"callback": strings.NewReplacer("$w->onConnect = [new Stats($hub), 'open'];", ""),
+		"class":    strings.NewReplacer("Stats", "Numbers"),
+		"property": strings.NewReplacer("public $hub; function __construct($hub) { $this->hub = $hub; } function open", "public $all; function __construct($hub) { $this->all = $hub; } function open"),
+		"global":   strings.NewReplacer("$hub = new Hub", "$all = new Hub", "Chat($hub)", "Chat($all)", "Stats($hub)", "Stats($all)"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, h, orders := movedFrom(t, code, edit.Replace(code))
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+				t.Errorf("%q\n%s", orders, h.log)
+			}
+		})
+	}
+}
+
+// TestOneOfAMapStays: what cannot be carried is left out of a map, with who is in it, alone.
+func TestOneOfAMapStays(t *testing.T) {
+	code := `
+class Player { public $c, $then; function __construct($c) { $this->c = $c; } }
+$players = [];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) {
+    global $players;
+    if ($data === 'put' || $data === 'hold') { $players[$c->id] = new Player($c); }
+    if ($data === 'hold') { $players[$c->id]->then = function () {}; }
+    $c->send($data === 'get' ? 'in ' . count($players) : 'done');
+};
+Workerman\Worker::runAll();`
+	h := serve(t, program(t, code), "start")
+	h.open(script.Open, big, "")
+	h.open(script.Open, big+1, "")
+	h.message(big, "put")
+	h.message(big+1, "hold")
+	h.done()
+	h.done()
+	_, carried := h.stop(script.Successor)
+	_, data, err := script.ParseCarry(carried)
+	must(t, err)
+	next := serve(t, program(t, code), "start")
+	next.write(script.AppendCarry(nil, script.Carried, []uint64{big, big + 1}, data))
+	next.open(script.Resume, big, "")
+	next.open(script.Resume, big+1, "")
+	orders := next.done()
+	next.message(big, "get")
+	orders = append(orders, next.done()...)
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big+1))) || !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) {
+		t.Errorf("%q\n%s", orders, next.log)
+	}
+	next.says("a Player in a map was not taken over, and those who were in it are closed with 1012: it has a closure")
 }

@@ -18,18 +18,25 @@ final class Became
     {
         for ($round = 0; Places::$became && $round < self::ROUNDS; $round++) {
             $n = \count(self::$anew);
-            self::$seen = [];
-            foreach ($all as $place => $values) {
-                foreach ($values as $name => $_) {
-                    self::at($roots, (string)$place, (string)$name);
-                }
-            }
-            self::ofArray($props, Carry::DEPTH);
+            self::known($roots, $all, $props);
             if (\count(self::$anew) === $n) { // who knows one of them knows it now
                 break;
             }
         }
         self::$seen = self::$anew = [];
+    }
+
+    /** The objects that are in what has been put: id => true. */
+    static function known(array $roots, array $all, array &$props): array
+    {
+        self::$seen = [];
+        foreach ($all as $place => $values) {
+            foreach ($values as $name => $_) {
+                self::at($roots, (string)$place, (string)$name);
+            }
+        }
+        self::ofArray($props, Carry::DEPTH);
+        return self::$seen;
     }
 
     private static function at(array $roots, string $place, string $name): void
@@ -79,7 +86,7 @@ final class Became
         return self::last($o);
     }
 
-    private static function last(object $o): object
+    static function last(object $o): object
     {
         for ($n = 0; $n < self::ROUNDS && isset(Places::$became[$id = \spl_object_id($o)]); $n++) {
             $o = Places::$became[$id];

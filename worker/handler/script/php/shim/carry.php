@@ -11,7 +11,7 @@ namespace Pushd;
  */
 final class Carry
 {
-    const DEPTH = 6; // of arrays in arrays and objects
+    const DEPTH = 20; // of arrays in arrays and objects
     const SMALL = 65535; // as numbers of connections these are so rare that they are counts and indices
 
     /** Connections that serialize or unserialize has met. */
@@ -211,6 +211,7 @@ final class Carry
         $roots = Owners::found($program->roots(), $program->callbacks(), $names);
         Starts::roots($roots);
         Made::receive($made);
+        Lost::begin();
         $wired = $all[Made::PLACE] ?? [];
         unset($all[Made::PLACE]);
         foreach ($all as $place => $values) {
@@ -220,15 +221,13 @@ final class Carry
                 } catch (\Throwable $e) {
                     $why = $e->getMessage();
                 }
-                if ($why !== '') {
-                    \Pushd\say("pushd: \$$name was not taken over, and those who were in it are closed with 1012: $why\n");
-                    self::end($value, self::DEPTH);
-                }
+                $why === '' || Lost::note("\$$name", $value, $why);
             }
         }
         Made::take($made, $wired, $roots, $program->roots());
         Starts::over();
         Became::everywhere($roots, $all, $props);
+        Lost::settle($roots, $all, $props);
         Refs::mend($roots, $refs);
         Props::receive($props, self::$there);
         $refs = $props = null;

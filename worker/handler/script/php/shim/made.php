@@ -220,16 +220,10 @@ final class Made
             }
             if (($name = \array_search($o, $wired, true)) !== false) {
                 unset($wired[$name]);
-                $there !== null || self::lose($name, $class, $o);
+                $there !== null || Lost::note($name, $o, "the new code has no $class there");
             }
         }
         self::$own = [];
-    }
-
-    private static function lose(string $name, string $class, object $o): void
-    {
-        Program::once("wired $name", "$name was not taken over, and those who were in it are closed with 1012: the new code has no $class there");
-        Carry::end($o, Carry::DEPTH);
     }
 
     private static function find(string $class, array $paths, array $places): ?object

@@ -113,14 +113,19 @@ final class Part
         return $this->made;
     }
 
-    /** The array that new code has, with what has been carried of it. */
+    /** The array that new code has, with what has been carried of it. Of one that is empty there, a map, each is for itself. */
     private function over($there): array
     {
-        if (!\is_array($there) || \array_diff_key($this->lacks, $there)) {
+        if (!\is_array($there) || $there && \array_diff_key($this->lacks, $there)) {
             throw new \Exception('only a part of this array could be carried, and the new code has none there with ' . \implode(', ', \array_keys($this->lacks)));
         }
+        $map = !$there;
         foreach ($this->values as $name => $v) {
             $old = $there[$name] ?? null;
+            if ($map && $v instanceof self && $v->class !== '' && $v->class !== 'WeakMap') {
+                Lost::note("a $v->class in a map", $v, 'it has a closure, an open file or a database');
+                continue;
+            }
             $v = Places::became(self::into($old, $v));
             $there[$name] = Places::into($old, $v) ? $old : $v;
         }

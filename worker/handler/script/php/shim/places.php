@@ -206,7 +206,7 @@ final class Places
             try {
                 self::set($there, $name, $v);
             } catch (NoPlace | \Error $e) {
-                $lost = Starts::lose(Owners::kind($there), $name, $v, $e->getMessage());
+                $lost = Starts::lose(Owners::kind($there), $name, $v, $e->getMessage(), true);
                 $lost || $e instanceof NoPlace || $e instanceof \TypeError || // readonly: it is new code's
                     Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
             }

@@ -301,16 +301,15 @@ final class Starts
         return $value;
     }
 
-    /** Who is in a property that has no place leaves; false: nobody is. */
-    static function lose(string $class, string $name, $value, string $why): bool
+    /** Who is in a property that has no place leaves; false: nobody is. @param bool $whole its object has no more of it */
+    static function lose(string $class, string $name, $value, string $why, bool $whole = false): bool
     {
         if (!Carry::has($value)) {
             return false;
         }
         $keys = \explode("\0", $name);
         $shown = '$' . \array_shift($keys) . ($keys ? "['" . \implode("']['", $keys) . "']" : '') . ($class === '' ? '' : " of $class");
-        Program::once("lose $class $name", "$shown was not taken over, and those who were in it are closed with 1012: $why");
-        Carry::end($value, Carry::DEPTH);
+        Lost::note($shown, $value, $why, $whole);
         return true;
     }
 }
