@@ -268,9 +268,7 @@ func TestGarbageOnTheBusIsIgnored(t *testing.T) {
 	}
 	patient(t, pub, message("c", "fine"))
 	testkit.Eventually(t, "delivery after garbage", func() bool { return in.count() == 1 })
-	if !strings.Contains(out.String(), "ignored") {
-		t.Errorf("log says %q", out.String())
-	}
+	testkit.Eventually(t, "the log says so", func() bool { return strings.Contains(out.String(), "ignored") }) // of another subject, which may come later
 }
 
 func BenchmarkPublish(b *testing.B) {
