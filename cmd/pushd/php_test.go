@@ -487,6 +487,15 @@ Worker::runAll();`
 	becomes("x", "2 late  2")
 	phpWrite(t, filepath.Join(dir, "saved"), "")
 	becomes("x", "5000 -")
+	becomes("load", "5000 late  2")
+	phpWrite(t, late, "<?php function late() {")
+	pushdtest.Eventually(t, "what only a callback loads is looked at before", func() bool {
+		return strings.Contains(s.Log(), "Unclosed '{' in "+late)
+	})
+	if r := s.Run("reload"); r.Code == 0 || !strings.Contains(r.Stderr, late) {
+		t.Errorf("a reload with it: %+v", r)
+	}
+	becomes("load", "5000 late  2")
 }
 
 // TestPHPWatchDeclares: names, addresses and counts are the master's. A program

@@ -17,7 +17,16 @@ type Config struct {
 	MaxReply   int    `json:"max_reply"`   // bytes of the longest payload that is taken, but CARRY
 	CallbackMS int64  `json:"callback_ms"` // how long a batch may take
 	Memory     int64  `json:"memory"`      // bytes; 0 = no limit
-	Watch      bool   `json:"watch"`       // FILES are wanted
+	Watch      bool   `json:"watch"`       // a change of a file replaces the process
+
+	Before *Before `json:"before,omitempty"` // the process that serves until this one is ready; nil = none
+}
+
+// Before is the process whose place another is to take. One that could not serve with
+// what has become of these files ends before it is ready, and says why.
+type Before struct {
+	Files []string `json:"files"` // what it has loaded
+	Since int64    `json:"since"` // when it was started, in seconds since 1970
 }
 
 // Welcome is what a handler process says when it can take events, as JSON in a
@@ -26,7 +35,7 @@ type Welcome struct {
 	Version int      `json:"version"`
 	Wants   []string `json:"wants,omitempty"` // of Wants
 	Title   string   `json:"title,omitempty"` // for logs and `status`: "chat.php"
-	Files   []string `json:"files,omitempty"` // what it has loaded, for `watch`
+	Files   []string `json:"files,omitempty"` // what it has loaded, for `watch` and Before
 }
 
 // What a program may want to be told beside messages.

@@ -162,8 +162,16 @@ func (h *handler) setup() wire.Config {
 	return wire.Config{
 		Version: wire.Version, Worker: h.w.Name, Slot: h.w.Slot(), Count: h.w.Count, Generation: h.w.Generation(), Births: h.births,
 		MaxFrame: longest, MaxReply: wire.MaxPayload,
-		CallbackMS: time.Duration(h.o.Callback).Milliseconds(), Memory: int64(h.o.Memory), Watch: h.o.Watch,
+		CallbackMS: time.Duration(h.o.Callback).Milliseconds(), Memory: int64(h.o.Memory), Watch: h.o.Watch, Before: h.before(),
 	}
+}
+
+// before is what the next process is told of the one that serves.
+func (h *handler) before() *wire.Before {
+	if h.cur == nil || h.cur.stopping || len(h.cur.welcome.Files) == 0 {
+		return nil
+	}
+	return &wire.Before{Files: h.cur.welcome.Files, Since: h.cur.born.Unix()}
 }
 
 // hold is why clients are held, as bits.

@@ -84,6 +84,12 @@ func serve(t *testing.T, file, name string) *host {
 
 func begin(t *testing.T, file, name string) *host {
 	t.Helper()
+	return beside(t, file, name, nil)
+}
+
+// beside starts a program that is to take the place of another process.
+func beside(t *testing.T, file, name string, before *script.Before) *host {
+	t.Helper()
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	must(t, err)
 	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
@@ -107,7 +113,7 @@ func begin(t *testing.T, file, name string) *host {
 		<-h.ended
 	})
 	must(t, conn.SetDeadline(time.Now().Add(patience)))
-	config, _ := json.Marshal(script.Config{Version: 1, Worker: name, Count: 1, Births: 1, MaxFrame: script.MaxPayload, MaxReply: script.MaxPayload})
+	config, _ := json.Marshal(script.Config{Version: 1, Worker: name, Count: 1, Births: 1, MaxFrame: script.MaxPayload, MaxReply: script.MaxPayload, Before: before})
 	h.event(script.Frame{Op: script.Setup, Payload: config})
 	h.flush()
 	return h
@@ -176,7 +182,7 @@ func (h *host) next() string {
 }
 
 // frame is the next order, one for each connection of a list, but TIMER, an ALARM for
-// a look at numbers: see numbersSeen.
+// a look at numbers (see numbersSeen), and FILES.
 func (h *host) frame() (script.Frame, error) {
 	for {
 		if len(h.more) > 0 {
@@ -186,7 +192,7 @@ func (h *host) frame() (script.Frame, error) {
 		}
 		f, err := h.in.Next()
 		switch {
-		case err == nil && f.Op == script.Timer:
+		case err == nil && (f.Op == script.Timer || f.Op == script.Files):
 		case err == nil && f.Op == script.Held && f.Conn == 0:
 			conns, err := script.ParseHeld(f.Payload)
 			if err != nil {

@@ -180,7 +180,7 @@ final class Names
 
     private static function known(string $class): bool
     {
-        return \class_exists($class, false) || \interface_exists($class, false);
+        return \class_exists($class, false) || \interface_exists($class, false) || \trait_exists($class, false);
     }
 
     /** Whether the program only asks if there is such a class. */

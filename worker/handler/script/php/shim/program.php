@@ -146,10 +146,12 @@ abstract class Program
         self::$serving = $program;
         self::guard($program);
         Link::begin(static function () use ($program) {
-            Link::frame(Link::READY, 0, (string)\json_encode([
+            $ready = (string)\json_encode([
                 'version' => Link::VERSION, 'wants' => $program->wants(),
-                'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::files(),
-            ]));
+                'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::said(),
+            ]);
+            Changed::check();
+            Link::frame(Link::READY, 0, $ready);
         });
         Shared::$starts = true;
         $program->start();
@@ -196,27 +198,33 @@ abstract class Program
         return self::$ready;
     }
 
-    /** Says what the program has loaded since, where a change of it reloads. */
+    /** Says what the program has loaded since: `watch` looks for changes of it, and so does the process that comes next. */
     static function loaded(): void
     {
-        if (empty(Link::$config['watch']) || \count(\get_included_files()) === self::$loaded) {
+        if (\count(\get_included_files()) === self::$loaded) {
             return;
         }
         $before = self::$files;
-        if ($new = \array_slice(self::files(), $before)) {
+        if ($new = \array_slice(self::said(), $before)) {
             Link::frame(Link::FILES, 0, \implode("\0", $new));
         }
     }
 
-    /** What the program has loaded, for a reload at a change. */
-    private static function files(): array
+    /** What the program has loaded, and counts it as said. */
+    private static function said(): array
     {
         self::$loaded = \count(\get_included_files());
-        $files = \array_values(\array_filter(\get_included_files(), static function ($f) {
-            return \strncmp($f, __DIR__ . '/', \strlen(__DIR__) + 1) !== 0;
-        }));
+        $files = self::files();
         self::$files = \count($files);
         return $files;
+    }
+
+    /** What the program has loaded, its main file first. */
+    static function files(): array
+    {
+        return \array_values(\array_filter(\get_included_files(), static function ($f) {
+            return \strncmp($f, __DIR__ . '/', \strlen(__DIR__) + 1) !== 0;
+        }));
     }
 
     /** What is done when a callback ends the process, hangs, or uses up the memory. */
