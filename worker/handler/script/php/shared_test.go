@@ -67,6 +67,38 @@ $rooms = table(8);
 	h.want(`SEND 1099511627776 [{"name":"Eve","fd":1099511627776},1,{"name":"fresh","fd":9},7,9,"Eve"]`)
 }
 
+// TestSharedJoined: a process that goes on for two has the rows of both, and the larger number.
+func TestSharedJoined(t *testing.T) {
+	file := program(t, `
+$rows = new Swoole\Table(8);
+$rows->column('fd', Swoole\Table::TYPE_INT);
+$rows->create();
+$number = new Swoole\Atomic(5);
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) {
+    global $rows, $number;
+    if ($f->data !== 'get') { $rows->set($f->data, ['fd' => $f->fd]); $number->add(strlen($f->data)); }
+    $server->push($f->fd, json_encode([array_keys(iterator_to_array($rows)), $number->get()]));
+});
+$server->start();`)
+	next := serve(t, file, "start")
+	for i, name := range []string{"ann", "bo"} {
+		id := big + uint64(i)
+		h := serve(t, file, "start")
+		h.open(script.Open, id, "")
+		h.message(id, name)
+		h.done()
+		_, carried := h.stop(script.Successor)
+		_, data, err := script.ParseCarry(carried)
+		must(t, err)
+		next.write(script.AppendCarry(nil, script.Carried, []uint64{id}, data))
+		next.open(script.Resume, id, "")
+	}
+	next.done()
+	next.message(big, "get")
+	next.want(fmt.Sprintf(`SEND %d [["ann","bo"],8]`, uint64(big)))
+}
+
 // TestSharedNames: a reload finds Tables and Atomics by the names that the program has for
 // them, wherever new code makes them; with other columns they keep their rows. What is not
 // certain begins anew, the log says so, and who was in it by number comes back.

@@ -214,6 +214,7 @@ final class Carry
         Lost::begin();
         $wired = $all[Made::PLACE] ?? [];
         unset($all[Made::PLACE]);
+        Joined::$on = (bool)Conns::$open;
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
                 try {
@@ -226,6 +227,7 @@ final class Carry
         }
         Made::take($made, $wired, $roots, $program->roots());
         Starts::over();
+        Joined::over();
         Became::everywhere($roots, $all, $props);
         Lost::settle($roots, $all, $props);
         Refs::mend($roots, $refs);

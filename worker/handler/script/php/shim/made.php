@@ -85,6 +85,12 @@ final class Made
         }
     }
 
+    /** Whether the start has made an object, as that of the next process will. */
+    static function has(object $o): bool
+    {
+        return self::paths($o) !== [];
+    }
+
     /** Where the start made an object, nothing if it did not. */
     private static function paths(object $o): array
     {

@@ -95,12 +95,15 @@ final class Part
     }
 
     /** What a place that had $there has from now on. */
-    static function into($there, $value)
+    static function into($there, $value, string $name)
     {
         if ($value instanceof self && $value->class === 'WeakMap' && $there === null) {
             return $value->made();
         }
-        return $value instanceof self && $value->class === '' ? $value->over($there) : $value;
+        if ($value instanceof self) {
+            return $value->class === '' ? $value->over($there, $name) : $value;
+        }
+        return Joined::of($there, $value, $name);
     }
 
     /** A map where new code makes none until it needs one. */
@@ -113,20 +116,20 @@ final class Part
         return $this->made;
     }
 
-    /** The array that new code has, with what has been carried of it. Of one that is empty there, a map, each is for itself. */
-    private function over($there): array
+    /** The array that new code has, with what has been carried of it. Of a map, as one that is empty there, each is for itself. */
+    private function over($there, string $shown): array
     {
-        if (!\is_array($there) || $there && \array_diff_key($this->lacks, $there)) {
+        $map = !$there || Joined::joins($there);
+        if (!\is_array($there) || !$map && \array_diff_key($this->lacks, $there)) {
             throw new \Exception('only a part of this array could be carried, and the new code has none there with ' . \implode(', ', \array_keys($this->lacks)));
         }
-        $map = !$there;
-        foreach ($this->values as $name => $v) {
+        foreach (Joined::properties($there, $this->values) as $name => $v) {
             $old = $there[$name] ?? null;
-            if ($map && $v instanceof self && $v->class !== '' && $v->class !== 'WeakMap') {
+            if ($map && $old === null && $v instanceof self && $v->class !== '' && $v->class !== 'WeakMap') {
                 Lost::note("a $v->class in a map", $v, 'it has a closure, an open file or a database');
                 continue;
             }
-            $v = Places::became(self::into($old, $v));
+            $v = Places::became(self::into($old, $v, "{$shown}['$name']"));
             $there[$name] = Places::into($old, $v) ? $old : $v;
         }
         return $there;

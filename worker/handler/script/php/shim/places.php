@@ -106,7 +106,7 @@ final class Places
         if ($place === '') {
             Starts::check('', $name, \array_key_exists($name, $GLOBALS), $GLOBALS[$name] ?? null, $value);
             $value = Starts::keys('', $name, $GLOBALS[$name] ?? null, $value);
-            $value = self::became(Part::into($GLOBALS[$name] ?? null, $value));
+            $value = self::became(Part::into($GLOBALS[$name] ?? null, $value, $name));
             if (!self::into($GLOBALS[$name] ?? null, $value)) {
                 $GLOBALS[$name] = $value;
             }
@@ -136,8 +136,8 @@ final class Places
             $p->setAccessible(true);
             $there = $p->isStatic() ? ($p->isInitialized() ? $p->getValue() : null) : ($p->isInitialized($object) ? $p->getValue($object) : null);
             Starts::check($object ?? "::$of", $name, true, $there, $value);
-            $value = Part::into($there, Starts::keys($object ?? "::$of", $name, $there, $value));
-            if (self::into($there, $value) || \is_object($there) && \is_object($value) && self::isServer($value)) {
+            $value = Part::into($there, Starts::keys($object ?? "::$of", $name, $there, $value), $name);
+            if (self::into($there, $value)) {
                 return true;
             }
             if ($value === null && ($t = $p->getType()) && !$t->allowsNull()) {
@@ -149,7 +149,7 @@ final class Places
         if ($object !== null) {
             $there = $object->$name ?? null;
             Starts::check($object, $name, \property_exists($object, $name), $there, $value);
-            $value = Part::into($there, Starts::keys($object, $name, $there, $value));
+            $value = Part::into($there, Starts::keys($object, $name, $there, $value), $name);
             self::into($there, $value) || @$object->$name = $value; // undeclared, which PHP 8.2 has a word about
         }
         return $object !== null;
@@ -173,30 +173,28 @@ final class Places
                     $there[$key] = self::became($v);
                 }
             } else {
-                self::fill($there, Made::without($value, $value->values));
+                self::fill($there, Joined::properties($there, Made::without($value, $value->values)));
             }
             return true;
         }
         if (!\is_object($there) || $value !== null && (!\is_object($value) || \get_class($value) !== \get_class($there)) || Conns::isOne($there)) {
             return false;
         }
-        $storage = $there instanceof \SplObjectStorage;
-        $list = $there instanceof \ArrayObject;
-        if (!$storage && !$list && ($value === null || !self::ofProgram($there))) {
+        $list = $there instanceof \SplObjectStorage || $there instanceof \ArrayObject || $there instanceof \SplDoublyLinkedList;
+        if (!$list && ($value === null || !self::ofProgram($there))) {
             return false;
         }
         if ($value !== null) {
+            if ((self::$became[\spl_object_id($value)] ?? null) === $there) {
+                return true;
+            }
             self::$became[\spl_object_id($value)] = $there; // first: it may know itself
         }
-        if ($storage) {
-            $value === null ? $there->removeAll(clone $there) : $there->addAll($value);
-            return true;
-        }
         if ($list) {
-            $there->exchangeArray($value === null ? [] : $value->getArrayCopy());
-            return true;
+            Joined::contents($there, $value);
+        } else {
+            self::fill($there, Joined::properties($there, Made::without($value, self::properties($value))));
         }
-        self::fill($there, Made::without($value, self::properties($value)));
         return true;
     }
 

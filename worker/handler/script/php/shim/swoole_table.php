@@ -59,6 +59,7 @@ namespace Swoole {
                 $said[] = Columns::rows(\count($more)) . " beyond its size of $this->size";
                 $lost = $more + $lost;
             }
+            $this->used = true; // of two processes that become one it has the rows of both
             return [$said, $lost];
         }
 
@@ -183,6 +184,7 @@ namespace Swoole {
     class Atomic
     {
         private $value, $first, $mine = false; // it is newer than what may be carried here
+        private $filled = false;
 
         public function __construct($value = 0)
         {
@@ -203,7 +205,12 @@ namespace Swoole {
 
         public function pushdFill(array $value): array
         {
-            $this->value = $this->mine ? $this->value : $value[0];
+            if ($this->filled) { // of two processes that become one: no id is given twice
+                $this->value = \max($this->value, $value[0]);
+            } elseif (!$this->mine) {
+                $this->value = $value[0];
+            }
+            $this->filled = true;
             return [[], []];
         }
 
