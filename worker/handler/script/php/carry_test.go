@@ -482,6 +482,73 @@ main();`
 	}
 }
 
+// TestCarryCapturedGlobal: what a closure has captured that is a global, too, or in a place of
+// any other kind, is the closure's in the next process as well, and holds nobody in this one.
+func TestCarryCapturedGlobal(t *testing.T) {
+	const (
+		chat = `class Chat { public $users = []; public $in; static $one; function put($c) { $this->users[$c->id] = $c; return $this->users; } function users() { return $this->users; } }
+$chat = new Chat;`
+		on   = `$w->onMessage = function ($c, $data) use ($chat) { say($c, $data, $chat); };`
+		room = chat + ` $chat->in = new Chat; `
+	)
+	for name, code := range map[string]string{
+		"object":                       chat + on,
+		"object of no class":           `$chat = new stdClass; $chat->users = []; ` + on,
+		"array object":                 `$chat = new ArrayObject; ` + on,
+		"storage":                      `$chat = new SplObjectStorage; ` + on,
+		"queue":                        `$chat = new SplQueue; ` + on,
+		"arrow function":               chat + `$w->onMessage = fn ($c, $data) => say($c, $data, $chat);`,
+		"several closures":             chat + on + `$w->onClose = function ($c) use ($chat) { unset($chat->users[$c->id]); };`,
+		"a timer of the start":         chat + on + `$w->onWorkerStart = function () { global $chat; Workerman\Timer::add(99, function () use ($chat) { count($chat->users); }); };`,
+		"a closure in one":             chat + `$say = function ($c, $data) use ($chat) { say($c, $data, $chat); }; $w->onMessage = function ($c, $data) use ($say) { $say($c, $data); };`,
+		"two globals":                  chat + `$room = $chat; ` + on,
+		"a static property":            chat + `Chat::$one = $chat; ` + on,
+		"only a static property":       chat + `Chat::$one = $chat; ` + on + ` unset($chat);`,
+		"an object in one":             room + `$w->onMessage = function ($c, $data) use ($chat) { say($c, $data, $chat->in); };`,
+		"an object in one, alone":      room + `$in = $chat->in; $w->onMessage = function ($c, $data) use ($in) { say($c, $data, $in); }; unset($in);`,
+		"two, of which one has both":   room + `$in = $chat->in; $w->onMessage = function ($c, $data) use ($in, $chat) { say($c, $data, $in); };`,
+		"one of the start, in a map":   chat + `$all = ['a' => ['b' => $chat]]; unset($chat); $w->onMessage = function ($c, $data) use ($all) { say($c, $data, $all['a']['b']); };`,
+		"one of the start, in a list":  chat + `$all = [$chat]; unset($chat); $w->onMessage = function ($c, $data) use ($all) { say($c, $data, $all[0]); };`,
+		"one of the start, in two":     chat + `$all = [$chat]; $w->onMessage = function ($c, $data) use ($all, $chat) { say($c, $data, $all[0] === $chat ? $chat : new Chat); };`,
+		"with a closure beside it":     chat + `$chat->in = function () {}; ` + on,
+		"in one with a closure":        chat + `$app = new Chat; $app->in = $chat; $app->log = function () {}; ` + on,
+		"with a property of one class": chat + `class User { public Chat $of; public $c; function __construct($of, $c) { $this->of = $of; $this->c = $c; } } $w->onMessage = function ($c, $data) use ($chat) { $data === 'put' && $chat->users[$c->id] = new User($chat, $c); $c->send($data === 'put' ? 'done' : 'has ' . count($chat->users[$c->id]->of->users)); };`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := `
+function say($c, $data, $chat) {
+    if ($data === 'put') { $chat instanceof Chat ? $chat->put($c) : ($chat instanceof SplObjectStorage ? $chat->attach($c) : ($chat instanceof stdClass ? $chat->users[$c->id] = $c : $chat[] = $c)); }
+    $c->send($data === 'put' ? 'done' : 'has ' . count($chat->users ?? $chat));
+}
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+` + code + `
+Workerman\Worker::runAll();`
+			old, h, orders := movedFrom(t, code, code)
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d has 1", uint64(big))) {
+				t.Errorf("%q\n%s\n%s", orders, old.log, h.log)
+			}
+		})
+	}
+}
+
+// TestCarryCapturedLater: who is in a timer of his own comes back, though all that it has was
+// carried: nobody makes that timer again.
+func TestCarryCapturedLater(t *testing.T) {
+	h := serve(t, program(t, `
+class User { public $c; }
+$users = [];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c) { global $users; $u = new User; $u->c = $c; $users[$c->id] = $u; Workerman\Timer::add(99, function () use ($u) { $u->c->send('tick'); }); $c->send('done'); };
+Workerman\Worker::runAll();`), "start")
+	h.open(script.Open, big, "")
+	h.message(big, "put")
+	h.done()
+	if orders, _ := h.stop(script.Successor); slices.Contains(orders, fmt.Sprintf("HELD %d", uint64(big))) {
+		t.Errorf("the client stays: %q\n%s", orders, h.log)
+	}
+}
+
 // TestCarryShut: whom a static of a callback has, or what one closure alone has captured,
 // nobody can give to the next process: he is closed, and the log says so.
 func TestCarryShut(t *testing.T) {

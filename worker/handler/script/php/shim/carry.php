@@ -144,17 +144,40 @@ final class Carry
     {
         Props::drop($out[Props::PLACE] ?? []);
         unset($out[Props::PLACE]);
+        self::$seen = $made = [];
+        self::madeAtStart($out, self::DEPTH + 2, $made);
         foreach ($out as $place => &$values) {
             foreach ($values as $name => &$value) {
                 try {
                     $value instanceof Part && $value->drop();
                     $value instanceof Part && $value->class !== '' || Places::put($roots, $place, $name, null);
-                    (($roots[$place] ?? null) instanceof Captured || $place === Made::PLACE) && self::clear($value); // its closures, or the wiring, have it still
                 } catch (\Throwable $e) { // a property that may not be empty
                     self::clear($value);
                 }
                 $value = null;
             }
+        }
+        foreach ($made as $weak) {
+            ($o = $weak->get()) && self::clear($o);
+        }
+    }
+
+    /**
+     * The objects in it that the start of the next process makes, too: they go into those, so
+     * whoever has one here still, as a closure, has the one of the next process there.
+     */
+    private static function madeAtStart($v, int $depth, array &$made): void
+    {
+        if (\is_object($v)) {
+            if (isset(self::$seen[$id = \spl_object_id($v)])) {
+                return;
+            }
+            self::$seen[$id] = true;
+            Made::has($v) && $made[$id] = \WeakReference::create($v);
+            $v = $v instanceof Part ? $v->values : self::contents($v);
+        }
+        foreach ($depth > 0 && \is_array($v) ? $v : [] as $x) {
+            \is_scalar($x) || self::madeAtStart($x, $depth - 1, $made);
         }
     }
 
@@ -175,7 +198,7 @@ final class Carry
         }
         foreach (Places::into($v, null) ? [] : Places::properties($v) as $name => $x) {
             try {
-                self::has($x) && Places::set($v, $name, null);
+                self::has($x) && Places::set($v, $name, \is_array($x) ? [] : null);
             } catch (\Throwable $e) {
                 self::clear($x, $depth - 1);
             }
