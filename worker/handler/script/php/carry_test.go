@@ -237,6 +237,19 @@ $server->start();`
 	}
 	h.says("$players cannot be carried over: $game of Player is readonly")
 
+	// All of a hall know it, and it knows them all.
+	code = `
+class Player { public $hall; public $fd; }
+class Hall { public $players = []; public $byName = []; }
+$hall = new Hall;
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) { global $hall; for ($i = 0; $i < 50; $i++) { $p = new Player; $p->hall = $hall; $p->fd = $f->fd; $hall->players[] = $hall->byName["p$i"] = $p; } $server->push($f->fd, 'done'); });
+$server->start();`
+	h, orders = moved(t, code, strings.ReplaceAll(code, "$hall = new Hall", "$lobby = new Hall"))
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+
 	code = `
 class R { static $users = []; }
 $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);

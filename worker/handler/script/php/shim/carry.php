@@ -266,12 +266,20 @@ final class Carry
     /** Closes all who are in a value: nobody knows what the program knew of them. */
     static function end($v, int $depth): void
     {
+        $seen = [];
+        self::endIn($v, $depth, $seen);
+    }
+
+    /** @param array $seen object id => at which depth it was looked at */
+    private static function endIn($v, int $depth, array &$seen): void
+    {
         if ($id = Conns::isOne($v) ? $v->pushdId() : self::number($v)) {
             Link::end($id, 1012, 'restart');
-        } elseif ($depth > 0 && (\is_array($v) || \is_object($v))) {
+        } elseif ($depth > 0 && (\is_array($v) || \is_object($v) && ($seen[\spl_object_id($v)] ?? 0) < $depth)) {
+            \is_object($v) && $seen[\spl_object_id($v)] = $depth;
             foreach (\is_array($v) ? $v : self::contents($v) ?? [] as $k => $x) {
                 ($id = self::number($k)) && Link::end($id, 1012, 'restart');
-                self::end($x, $depth - 1);
+                self::endIn($x, $depth - 1, $seen);
             }
         }
     }
