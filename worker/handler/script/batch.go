@@ -51,6 +51,7 @@ func (h *handler) dispatch() {
 	h.number++
 	h.under = wire.Frame{Op: wire.Tick, Conn: h.number}.Append(h.next)
 	h.next, h.spare = h.spare[:0], nil
+	h.goneUnder, h.gone = h.gone, nil
 	h.since = time.Now()
 	h.cur.link.Write(h.under[h.early:])
 	h.early, h.beside, h.greets, h.greeting = 0, 0, h.greeting, 0
@@ -77,7 +78,7 @@ func (h *handler) done(p *proc, number uint64) {
 	if h.spare = h.under[:0]; cap(h.spare) > maxSpare {
 		h.spare = nil
 	}
-	h.under, h.greets, h.passed = nil, 0, nil
+	h.under, h.goneUnder, h.greets, h.passed = nil, nil, 0, nil
 	h.farewell.done(number)
 	if last := p.last; last != nil {
 		p.last = nil

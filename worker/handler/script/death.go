@@ -85,10 +85,11 @@ func (h *handler) over(p *proc) {
 	}
 	h.passed = nil
 	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
+	h.unite()
 	doubts := h.doubt(p)
 	p.Close()
 	h.disappoint(p)
-	h.report(p, doubts, h.strand())
+	h.report(p, doubts, h.strand(p))
 	switch {
 	case p.then != nil:
 		p.then()
@@ -153,7 +154,7 @@ func (h *handler) doubt(p *proc) (n int) {
 		case end > read:
 			h.next = append(h.next, whole...)
 		case p.poison == nil || at == p.poison.done:
-			if h.doubtful(f) && !seen[f.Conn] {
+			if h.doubtful(p, f) && !seen[f.Conn] {
 				seen[f.Conn] = true
 				n++
 			}
@@ -169,12 +170,16 @@ func (h *handler) doubt(p *proc) (n int) {
 
 // doubtful ends the connection of an event that may or may not have been worked
 // on.
-func (h *handler) doubtful(f wire.Frame) bool {
+func (h *handler) doubtful(p *proc, f wire.Frame) bool {
 	switch f.Op {
 	case wire.Message, wire.Open:
 		if c := h.clients.Find(h.w, f.Conn); c != nil {
-			h.dismiss(c, 1011, aRefusal)
+			h.cost(p, c, 1011, aRefusal)
 			return true
+		}
+	case wire.Close:
+		if p.poison != nil { // else each that follows would die of it
+			h.ended[f.Conn] = true
 		}
 	case wire.Request:
 		if q := h.requests[f.Conn]; q != nil {
@@ -223,7 +228,7 @@ func (h *handler) disappoint(p *proc) {
 
 // strand closes the connections of which a dead process had something that
 // nobody else has.
-func (h *handler) strand() (n int) {
+func (h *handler) strand(p *proc) (n int) {
 	var list []*worker.Conn
 	for number, t := range h.told {
 		h.told[number] = 0
@@ -242,13 +247,22 @@ func (h *handler) strand() (n int) {
 	}
 	for _, c := range list {
 		if len(list) <= spreadMin || h.exported != nil { // a timer would not go along
-			h.dismiss(c, 1012, restart)
+			h.cost(p, c, 1012, restart)
 			continue
 		}
 		c.After(time.Duration(rand.Int64N(int64(spread))), func() { h.dismiss(c, 1012, restart) })
 	}
 	h.lost.held += uint64(len(list))
 	return len(list)
+}
+
+// cost closes a connection for the end of a process. The next one hears of that if this one
+// has said what it leaves, be it nothing; what one that was killed knew nobody knows.
+func (h *handler) cost(p *proc, c *worker.Conn, code uint16, reason string) {
+	if _, known := h.told[c.Number()]; known && !h.ended[c.Number()] && (p.clean || p.poison != nil || p.carry != nil) {
+		h.parts(c, code, reason)
+	}
+	h.dismiss(c, int(code), reason)
 }
 
 // dismiss closes a connection for the death of a process. The next one, unless it knows

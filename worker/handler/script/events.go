@@ -126,15 +126,22 @@ func (h *handler) packet(c *worker.Conn, m worker.Message) {
 func (h *handler) OnClose(c *worker.Conn, err error) {
 	n := c.Number()
 	if _, known := h.told[n]; !known && h.wants[wire.WantClose] && !h.strange(n) {
-		h.tell(c, wire.Open)
+		op := wire.Open
+		if h.awaits() { // of those that have just come from another worker process its program was told
+			op = wire.Resume
+		}
+		h.tell(c, op)
 	}
-	delete(h.ended, n)
 	if _, known := h.told[n]; known {
-		delete(h.told, n)
 		code, why := ended(err)
-		h.next = wire.Frame{Op: wire.Close, Aux: code, Conn: n, Payload: []byte(why)}.Append(h.next)
+		if h.ended[n] {
+			h.closed(n, code, why)
+		} else {
+			h.parts(c, code, why)
+		}
 		h.kick()
 	}
+	delete(h.ended, n)
 	delete(h.fresh, n)
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/pushd/pushd/protocol/control"
 	wire "github.com/pushd/pushd/protocol/script"
-	"github.com/pushd/pushd/worker"
 )
 
 const leaveTime = time.Second // beyond callback, for a process that was sent STOP
@@ -23,6 +22,8 @@ func (h *handler) begin(p *proc) {
 	}
 	waits := h.next
 	h.next, h.told = nil, make(map[uint64]told, len(h.told))
+	h.unheard(waits)
+	waits = h.missing(waits)
 	each(waits, func(f wire.Frame, _ []byte) {
 		if f.Op == wire.Open {
 			h.fresh[f.Conn] = true
@@ -35,41 +36,52 @@ func (h *handler) begin(p *proc) {
 	h.hold(holdChange, false)
 }
 
-// passOn hands on what processes before have carried, with those of its
-// connections that are still there.
+// passOn hands on what processes before have carried, and tells of its
+// connections: of those that are gone by now, too, whose end follows.
 func (h *handler) passOn() {
 	for _, payload := range h.carried {
 		conns, data, err := wire.ParseCarry(payload)
 		if err != nil {
 			continue
 		}
-		var there []uint64
-		var list []*worker.Conn
+		var list []uint64
 		for i := range conns.Len() {
-			if c := h.clients.Find(h.w, conns.At(i)); c != nil && !h.ended[conns.At(i)] {
-				there, list = append(there, conns.At(i)), append(list, c)
+			n := conns.At(i)
+			if _, gone := h.gone[n]; gone || !h.ended[n] {
+				list = append(list, n)
 			}
 		}
-		h.next = wire.AppendCarry(h.next, wire.Carried, there, data)
-		for _, c := range list {
-			h.tell(c, wire.Resume)
+		h.next = wire.AppendCarry(h.next, wire.Carried, list, data)
+		for _, n := range list {
+			h.tellCarried(n)
 		}
 	}
 	h.passed, h.carried = append(h.passed, h.carried...), nil
+}
+
+// tellCarried tells of a connection that was carried.
+func (h *handler) tellCarried(n uint64) {
+	_, gone := h.gone[n]
+	if c := h.clients.Find(h.w, n); c != nil && !gone {
+		h.tell(c, wire.Resume)
+		return
+	}
+	if h.tellGone(n); !gone { // it has ended where nobody took note of it
+		h.closed(n, 1006, "")
+	}
 }
 
 // repeat gives an event to a process that was meant for the one before.
 func (h *handler) repeat(f wire.Frame, whole []byte) {
 	switch f.Op {
 	case wire.Open, wire.Resume, wire.Message, wire.Full, wire.Drain:
-		c := h.clients.Find(h.w, f.Conn)
-		if c == nil || h.strange(f.Conn) {
-			return
-		}
-		if h.tell(c, wire.Resume); f.Op == wire.Open || f.Op == wire.Resume {
+		if !h.meets(f.Conn) || f.Op == wire.Open || f.Op == wire.Resume {
 			return
 		}
 	case wire.Close:
+		if _, gone := h.gone[f.Conn]; gone {
+			h.tellGone(f.Conn)
+		}
 		if _, known := h.told[f.Conn]; !known {
 			return
 		}
@@ -87,6 +99,22 @@ func (h *handler) repeat(f wire.Frame, whole []byte) {
 		return
 	}
 	h.next = append(h.next, whole...)
+}
+
+// meets makes sure that the process knows the connection of an event; false: it
+// is not to hear of it.
+func (h *handler) meets(n uint64) bool {
+	c := h.clients.Find(h.w, n)
+	_, gone := h.gone[n]
+	switch {
+	case h.strange(n):
+		return false
+	case gone:
+		h.tellGone(n)
+	case c != nil:
+		h.tell(c, wire.Resume)
+	}
+	return gone || c != nil
 }
 
 // respawn starts a process in the place of a dead one, as soon as deaths let it.

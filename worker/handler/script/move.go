@@ -28,11 +28,18 @@ func (h *handler) OnExport(_ *worker.Worker, ready func(carry []byte)) {
 // depart hands over what is left.
 func (h *handler) depart() { h.exported(h.luggage()) }
 
-// luggage is what the next process needs: what was carried, who nobody has been
-// told of, and events that wait.
+// luggage is what the next process needs: what was carried, who the program knows,
+// who nobody has been told of, and events that wait.
 func (h *handler) luggage() (b []byte) {
 	for _, c := range h.carried {
 		b = wire.Frame{Op: wire.Carried, Payload: c}.Append(b)
+	}
+	h.unheard(h.next)
+	for n, o := range h.gone {
+		b = wire.AppendOpen(b, wire.Resume, n, o)
+	}
+	if list := h.acquainted(); len(list) > 0 {
+		b = wire.AppendCarry(b, wire.Leaving, list, nil)
 	}
 	for n := range h.fresh {
 		b = wire.Frame{Op: wire.Open, Conn: n}.Append(b)
@@ -54,6 +61,12 @@ func (h *handler) unpack(b []byte) {
 		switch {
 		case f.Op == wire.Carried:
 			h.carried = append(h.carried, append([]byte(nil), f.Payload...))
+		case f.Op == wire.Leaving:
+			if conns, _, err := wire.ParseCarry(f.Payload); err == nil {
+				for i := range conns.Len() {
+					h.known = append(h.known, conns.At(i))
+				}
+			}
 		case f.Op == wire.Open && len(f.Payload) == 0:
 			h.fresh[f.Conn] = true
 		default:
@@ -106,6 +119,8 @@ func (h *handler) arrived() {
 			delete(h.told, f.Conn)
 		}
 	}
+	h.unheard(packed, waits)
+	packed = h.missing(packed)
 	each(packed, untold)
 	each(waits, untold)
 	h.greet()
@@ -123,9 +138,11 @@ func (h *handler) arrived() {
 
 // late hands on an event that has waited for the connections to come.
 func (h *handler) late(f wire.Frame, whole []byte) {
-	if c := h.clients.Find(h.w, f.Conn); c != nil && (f.Op == wire.Open || f.Op == wire.Resume) {
-		h.tell(c, wire.Resume)
+	if (f.Op == wire.Open || f.Op == wire.Resume) && h.meets(f.Conn) {
 		return
+	}
+	if f.Op == wire.Close {
+		delete(h.told, f.Conn)
 	}
 	h.next = append(h.next, whole...) // one that has come and gone is told of, too
 }

@@ -11,6 +11,7 @@
 //	orders.go   what the program wants is done
 //	process.go  a process starts, and is connected
 //	life.go     it takes over, is told to leave, has had its time
+//	gone.go     who has left while no process could be told
 //	death.go    it dies or hangs, and what becomes of those that it knew
 //	move.go     connections go to another worker process, and what it carries with them
 package script
@@ -49,16 +50,19 @@ type handler struct {
 	deadly   int // processes in a row that have died of what was carried
 	lost     lost
 
-	wants    map[string]bool // of the process, or of the one before
-	told     map[uint64]told // connections that cur knows
-	fresh    map[uint64]bool // connections that nobody has been told of and that are to be OPEN
-	later    []uint64        // connections that cur is to be told of by and by
-	old      map[uint64]bool // the same, as far as it was not told of them meanwhile
-	head     []byte          // of the handshake that is being answered
-	line     []byte          // reused: of the handshake of one that is told of later
-	ended    map[uint64]bool // connections that a process has ended, until they are gone: another one is not told of them
+	wants    map[string]bool         // of the process, or of the one before
+	told     map[uint64]told         // connections that cur knows
+	fresh    map[uint64]bool         // connections that nobody has been told of and that are to be OPEN
+	gone     map[uint64]wire.Opening // connections whose CLOSE is in next, unless a process has ended them itself
+	later    []uint64                // connections that cur is to be told of by and by
+	old      map[uint64]bool         // the same, as far as it was not told of them meanwhile
+	head     []byte                  // of the handshake that is being answered
+	line     []byte                  // reused: of the handshake of one that is told of later
+	ended    map[uint64]bool         // connections that a process has ended, until they are gone: another one is not told of them
 	requests map[uint64]*request
 	shakes   map[uint64]*shake
+
+	goneUnder map[uint64]wire.Opening // the same of under
 
 	next, under []byte // frames of the batch that is being filled, and of the one under way
 	spare       []byte
@@ -72,6 +76,7 @@ type handler struct {
 	due         *worker.Timer // of the batch under way
 
 	packed    []byte   // events that came along with connections
+	known     []uint64 // by the programs that they came from
 	carried   [][]byte // CARRY payloads for the next process
 	passed    [][]byte // the same, of which cur was told and that it is not done with
 	heir      bool     // the first of them is still to come

@@ -27,6 +27,11 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def carry():
+    names = [] if 'nobody' in wants else sessions
+    frame(43, 0, struct.pack('<I', len(names)) + b''.join(struct.pack('<Q', n) for n in names) + carried)
+
+
 def do(c, text):
     word, _, rest = text.partition(' ')
     if word == 'pid':
@@ -43,6 +48,10 @@ def do(c, text):
         die()
     elif word == 'poison':  # dies of this one, and says so
         frame(41, c, struct.pack('<I', events - 1))
+        die()
+    elif word == 'last':  # the same, and says what it leaves
+        frame(41, c, struct.pack('<I', events - 1))
+        carry()
         die()
     elif word == 'dump':
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -139,7 +148,7 @@ def event(op, flags, aux, c, payload):
     if op in (OPEN, RESUME):
         sessions[c] = payload[:aux].decode()
         heads[c] = payload.split(b'\0', 3)[3]
-        seen.append('open' if op == OPEN else 'resume')
+        seen.append(('open' if op == OPEN else 'resume') + (':' + sessions[c] if 'names' in wants and sessions[c] else ''))
         if 'hello' in wants:
             frame(33, c, b'hello')
     elif op == MESSAGE and flags & 1:
@@ -199,12 +208,16 @@ def event(op, flags, aux, c, payload):
     elif op == STOP:
         if 'stay' in wants:
             time.sleep(600)
+        busy = os.environ.get('BUSY')
+        while busy and os.path.exists(busy):  # has its last words when somebody says so
+            open(busy + '.now', 'w').close()
+            time.sleep(0.01)
         if 'linger' in wants:
             carried = b'%d' % os.getpid()
         for n in sessions:
             if 'holding' not in wants:
                 frame(42, n)
-        frame(43, 0, struct.pack('<I', len(sessions)) + b''.join(struct.pack('<Q', n) for n in sessions) + carried)
+        carry()
     elif op == TICK:
         frame(40, c)
 

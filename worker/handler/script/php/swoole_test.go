@@ -288,17 +288,17 @@ func TestSwooleStats(t *testing.T) {
 $s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
 $s->on('message', function ($s, $f) {
     $all = $s->stats();
-    $s->push($f->fd, ($all['start_time'] > 1e9 && $all['start_time'] <= time() ? 'started ' : "started at $all[start_time] ") . json_encode(array_slice($all, 1, -1)));
+    $s->push($f->fd, ($all['start_time'] > 1e9 && $all['start_time'] <= time() ? 'started ' : "started at $all[start_time] ") . json_encode(array_slice($all, 1, -1)) . ' ' . json_encode([count($s->connections), $s->getClientList()]));
 });
 $s->on('request', function ($q, $r) { $r->end(); });
 $s->start();`), "start")
 	h.open(script.Open, 1, "")
 	h.open(script.Open, 2, "")
 	h.open(script.Resume, 3, "")
-	h.closed(2)
 	h.get(4, "websocket://127.0.0.1:9601", "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	h.closed(2) // in the batch of the message
 	h.message(1, "x")
-	h.want(`SEND 1 started {"connection_num":2,"accept_count":3,"close_count":1,"request_count":2,"worker_num":1,"tasking_num":0,"worker_request_count":2}`)
+	h.want(`SEND 1 started {"connection_num":2,"accept_count":3,"close_count":1,"request_count":2,"worker_num":1,"tasking_num":0,"worker_request_count":2} [2,[1,3]]`)
 }
 
 // TestSwooleNamed: arguments have the names that Swoole's manual has for them.

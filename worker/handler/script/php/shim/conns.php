@@ -92,6 +92,12 @@ final class Conns
         return self::$gone ? \array_diff_key($all, self::$gone) : $all;
     }
 
+    /** The numbers of those that are there. */
+    static function numbers(): array
+    {
+        return \array_keys(self::$gone ? \array_diff_key(self::$open, self::$gone) : self::$open);
+    }
+
     /** Part of what pushd told at the start: 0 remote address, 1 local address, 2 path and query, 3 head. */
     static function told(int $id, int $part): string
     {

@@ -299,7 +299,7 @@ namespace Swoole {
         public function &__get($name)
         {
             if ($name === 'connections') {
-                $fds = \array_keys(Conns::$open);
+                $fds = Conns::numbers();
                 if ($this !== (\Pushd\SwooleProgram::$all[0] ?? $this)) { // a further port has its own
                     $fds = \array_values(\array_filter($fds, function ($fd) {
                         return \Pushd\SwooleProgram::port(Conns::told($fd, 1)) === $this;
@@ -463,7 +463,7 @@ namespace Swoole {
 
         public function getClientList($start_fd = 0, $find_count = 10)
         {
-            $fds = \array_filter(\array_keys(Conns::$open), static function ($fd) use ($start_fd) {
+            $fds = \array_filter(Conns::numbers(), static function ($fd) use ($start_fd) {
                 return $fd > $start_fd;
             });
             \sort($fds);
@@ -498,7 +498,7 @@ namespace Swoole {
         public function stats()
         {
             $counts = \Pushd\SwooleProgram::$counts;
-            return ['start_time' => \Pushd\SwooleProgram::startTime(), 'connection_num' => \count(Conns::$open)] + $counts
+            return ['start_time' => \Pushd\SwooleProgram::startTime(), 'connection_num' => \count(Conns::numbers())] + $counts
                 + ['worker_num' => 1, 'tasking_num' => \count($this->pushdTasks), 'worker_request_count' => $counts['request_count'], 'coroutine_num' => \count(\Pushd\Fibers::all())];
         }
 
