@@ -253,7 +253,7 @@ final class Carry
         Joined::over();
         Became::everywhere($roots, $all, $props);
         Lost::settle($roots, $all, $props);
-        Refs::mend($roots, $refs);
+        Refs::mend($roots, $refs, $program->roots());
         Props::receive($props, self::$there);
         $refs = $props = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {

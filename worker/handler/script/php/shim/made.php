@@ -206,13 +206,35 @@ final class Made
         return \array_diff_key($values, self::$own[\spl_object_id($came)] ?? []);
     }
 
-    /** Puts the objects of the start before that nobody has put yet into those of this one. @param array $roots by places of the process before */
-    static function take(array $list, array $wired, array $roots, array $here): void
+    /** What tells an object of this process, for there() in the next one. */
+    static function of(object $o): \stdClass
+    {
+        return (object)['class' => \get_class($o), 'paths' => self::paths($o)];
+    }
+
+    /** The one that is where the process before had made it, else the only one of its class. */
+    static function there(\stdClass $of, array $roots, array $here): ?object
+    {
+        if (!isset($of->there)) { // many refer to it
+            $of->there = [self::find($of->class, $of->paths, self::places($roots, $here)) ?? self::alone($of->class)];
+        }
+        return $of->there[0];
+    }
+
+    /** The places of the process before => those of this one. */
+    private static function places(array $roots, array $here): array
     {
         $places = [];
         foreach ($roots as $place => $object) {
             $places[$place] = \array_search($object, $here, true) ?: $place;
         }
+        return $places;
+    }
+
+    /** Puts the objects of the start before that nobody has put yet into those of this one. @param array $roots by places of the process before */
+    static function take(array $list, array $wired, array $roots, array $here): void
+    {
+        $places = self::places($roots, $here);
         foreach ($list as [$o, $paths, $has, $alone]) {
             if ($o instanceof \__PHP_Incomplete_Class || isset(Places::$became[\spl_object_id($o)])) {
                 continue;

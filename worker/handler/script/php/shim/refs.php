@@ -5,16 +5,16 @@ namespace Pushd;
  * Refs are what the objects that are carried refer to and that is not carried itself: the
  * object of the program's callbacks, and what cannot be, as a log or a database, where it
  * is in a place of its own, too. Such a property is taken out, and gets what the next
- * process has in that place.
+ * process has in that place, or where the start made it, or its only object of that class.
  */
 final class Refs
 {
     /** The name among the globals by which they go. */
     const NAME = 'pushd refs';
 
-    private static $known = [];  // object id => [place, name in it], name null: what is there itself
+    private static $known = [];  // object id => [place, name in it, what Made knows of it], name null: what is there itself
     private static $seen = [];   // object id => true
-    private static $list = [];   // of the value at hand: [object, class that has the property, property, place, name]
+    private static $list = [];   // of the value at hand: [object, class that has the property, property, place, name, what Made knows of what was there]
     private static $stuck = '';  // of the value at hand: what cannot be taken out, and why
     private static $before = []; // what was taken out: [object, class, property, value]
 
@@ -22,12 +22,12 @@ final class Refs
     static function cut(array $roots, array $out): array
     {
         foreach ($roots as $place => $object) {
-            Places::isServer($object) || self::$known[\spl_object_id($object)] = [$place, null];
+            Places::isServer($object) || self::$known[\spl_object_id($object)] = [$place, null, Made::of($object)];
         }
         foreach (Places::all($roots) as $place => $values) {
             foreach ($values as $name => $value) {
                 if (\is_object($value) && !isset($out[$place][$name]) && !isset(self::$known[$id = \spl_object_id($value)]) && !Conns::isOne($value) && !Places::isServer($value)) {
-                    self::$known[$id] = [$place, $name];
+                    self::$known[$id] = [$place, $name, Made::of($value)];
                 }
             }
         }
@@ -100,29 +100,40 @@ final class Refs
                     unset($o->$name);
                 });
                 self::$before[] = [$o, $class, $name, $value];
-                self::$list[] = [$o, $class, $name, self::$known[$id][0], self::$known[$id][1]];
+                self::$list[] = [$o, $class, $name, ...self::$known[$id]];
             } catch (\Error $e) {
                 self::$stuck = $top ? self::$stuck : "\$$name of $class is readonly, and what it refers to is the new process's";
             }
         }
     }
 
-    /** Gives what was carried the ones of this process. */
-    static function mend(array $roots, array $list): void
+    /** Gives what was carried the ones of this process. @param array $roots by places of the process before */
+    static function mend(array $roots, array $list, array $here): void
     {
-        foreach ($list as [$o, $class, $name, $place, $in]) {
-            if ($o instanceof \__PHP_Incomplete_Class) {
-                continue;
-            }
-            $value = $in === null ? $roots[$place] ?? null : Places::get($roots, $place, $in);
-            try {
-                if ($value === null) {
-                    throw new \Error('the new code has no ' . ($in === null ? \preg_replace('/^on (\S+) \d+$/', '$1', $place) : "\$$in") . ' for it');
-                }
-                Places::set(Places::became($o), $name, $value);
-            } catch (\Error $e) {
-                Program::once("ref $class $name", "\$$name of a $class is not what it was: " . $e->getMessage());
+        foreach ($list as $ref) {
+            if (!$ref[0] instanceof \__PHP_Incomplete_Class && ($why = self::give($ref, $roots, $here)) !== '') {
+                Program::once("ref $ref[1] $ref[2]", "\$$ref[2] of a $ref[1] is not what it was: $why");
             }
         }
+    }
+
+    /** Why an object does not have it, "" if it does. */
+    private static function give(array $ref, array $roots, array $here): string
+    {
+        [$o, , $name, $place, $in, $made] = $ref + [5 => null];
+        $why = 'the new code has no ' . ($in === null ? \preg_replace('/^on (\S+) \d+$/', '$1', $place) : "\$$in") . ' for it';
+        $value = $in === null ? $roots[$place] ?? null : Places::get($roots, $place, $in);
+        foreach ($value === null ? [1] : [0, 1] as $else) {
+            $value = $else ? ($made ? Made::there($made, $roots, $here) : null) : $value;
+            try {
+                if ($value !== null) {
+                    Places::set(Places::became($o), $name, $value);
+                    return '';
+                }
+            } catch (\Error $e) {
+                $why = $e->getMessage();
+            }
+        }
+        return $why;
     }
 }
