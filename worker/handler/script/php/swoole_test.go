@@ -301,6 +301,23 @@ $s->start();`), "start")
 	h.want(`SEND 1 started {"connection_num":2,"accept_count":3,"close_count":1,"request_count":2,"worker_num":1,"tasking_num":0,"worker_request_count":2} [2,[1,3]]`)
 }
 
+// TestSwooleNoTask: a task that nobody does is said where it was wanted.
+func TestSwooleNoTask(t *testing.T) {
+	file := program(t, `
+$s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
+$s->on('message', function ($s, $f) {
+    $s->push($f->fd, json_encode([$s->task('a'),
+        $s->taskwait('b')]));
+});
+$s->start();`)
+	h := serve(t, file, "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	h.want("SEND 1 [false,false]")
+	h.says("task() without on('task') does nothing, at " + file + ":5")
+	h.says("taskwait() without on('task') does nothing, at " + file + ":6")
+}
+
 // TestSwooleNamed: arguments have the names that Swoole's manual has for them.
 func TestSwooleNamed(t *testing.T) {
 	h := serve(t, program(t, `

@@ -124,6 +124,7 @@ namespace Swoole {
     use Pushd\Conns;
     use Pushd\Link;
     use Pushd\Loop;
+    use Pushd\Names;
     use Pushd\Outbox;
     use Pushd\Packets;
     use Pushd\Timers;
@@ -526,8 +527,7 @@ namespace Swoole {
         public function task($data, $taskWorkerIndex = -1, $finishCallback = null)
         {
             if (!isset($this->pushdOn['task'])) {
-                \trigger_error('task() without on("task")', \E_USER_WARNING);
-                return false;
+                return self::noTask('task');
             }
             $id = self::$tasks++;
             $copy = \serialize($data);
@@ -535,6 +535,14 @@ namespace Swoole {
                 $this->pushdTask($id, $copy, $finishCallback);
             }, [], false);
             return $id;
+        }
+
+        /** Says where, for nobody answers. */
+        private static function noTask(string $call): bool
+        {
+            $at = Names::caller(\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS));
+            \trigger_error("$call() without on('task') does nothing, at $at[file]:$at[line]", \E_USER_WARNING);
+            return false;
         }
 
         /** Runs a task; tasks may be suspended, and others run meanwhile. */
@@ -578,8 +586,7 @@ namespace Swoole {
         public function taskWaitMulti($tasks, $timeout = 0.5)
         {
             if (!isset($this->pushdOn['task'])) {
-                \trigger_error('a task without on("task")', \E_USER_WARNING);
-                return false;
+                return self::noTask('taskwait');
             }
             $results = [];
             foreach ($tasks as $i => $data) {
