@@ -71,6 +71,18 @@ func TestCarryPlaces(t *testing.T) {
 		{"number as text", `$seen = [];`, `$GLOBALS['seen'][] = (string)$fd`, `return $GLOBALS['seen'] === [(string)$fd]`, ``},
 		{"queue", `$waiting = new SplQueue;`, `$GLOBALS['waiting']->enqueue($fd)`, `return $GLOBALS['waiting']->dequeue() === $fd`, ``},
 		{"list", `$all = new ArrayObject;`, `$GLOBALS['all'][$fd] = 1`, `return isset($GLOBALS['all'][$fd])`, ``},
+		{"queue of its own, which others know", `class Q extends SplQueue { function push($v): void { throw new Exception('no'); } } class Hub { public $q; } $hub = new Hub; $waiting = $hub->q = new Q;`, `$GLOBALS['waiting']->enqueue($fd)`, `global $waiting, $hub; return $waiting === $hub->q && $waiting->dequeue() === $fd`, ``},
+		{"array of a size", `$seats = new SplFixedArray(3);`, `$GLOBALS['seats'][1] = $fd`, `return $GLOBALS['seats']->toArray() === [null, $fd, null]`, ``},
+		{"iterator", `$all = new ArrayIterator;`, `$GLOBALS['all']['a'] = $fd`, `return $GLOBALS['all']['a'] === $fd`, ``},
+		{"heaps", `class Top extends SplHeap { function compare($a, $b): int { return $a[0] <=> $b[0]; } } class P { public $q, $fd, $h; } $waiting = new SplPriorityQueue; $users = []; class R { public readonly Top $top; function __construct() { $this->top = new Top; } } $r = new R;`,
+			`global $waiting, $users, $r; $p = $users[$fd] = new P; $p->q = $waiting; $p->fd = $fd; $p->h = new SplMinHeap; $p->h->insert($fd); $p->h->insert(5); $waiting->insert($fd, 2); $waiting->insert($p, [3]); $r->top->insert([1, $fd]); $r->top->insert([2, $p])`,
+			`global $waiting, $users, $r; $p = $users[$fd]; return $p->q === $waiting && count($waiting) === 2 && $waiting->extract() === $p && $waiting->extract() === $fd && $p->h->extract() === 5 && $p->h->extract() === $fd && $r->top->extract() === [2, $p] && $r->top->extract() === [1, $fd]`, ``},
+		{"own __sleep for a cache", `class P { public $name = 'none', $said = 'no'; protected $room; private $fd; private $in = []; function __construct($fd) { $this->fd = $fd; $this->in['a'] = [$fd => 1]; $this->name = 'ann'; $this->room = new P2; $this->room->all[] = $this; } function __sleep() { return ['name']; } function __wakeup() { $this->said = 'yes'; } function get($fd) { return [$this->name, $this->said, $this->fd, $this->in, $this->room->all] === ['ann', 'yes', $fd, ['a' => [$fd => 1]], [$this]]; } } class P2 { public $all; } $users = [];`,
+			`$GLOBALS['users'][$fd] = new P($fd)`, `return $GLOBALS['users'][$fd]->get($fd)`, ``},
+		{"own __serialize for a cache", `class P implements Serializable { public $name, $fd, $log; private readonly P2 $room; function __construct($fd) { $this->fd = $fd; $this->log = function () {}; $this->room = new P2; $this->room->all[] = $this; } function __serialize(): array { return ['n' => 'ann']; } function __unserialize(array $d): void { $this->name = $d['n']; } function serialize() {} function unserialize($d) {} function get() { return [$this->name, $this->fd, $this->room->all[0] === $this]; } } class P2 { public $all; } $users = [];`,
+			`$GLOBALS['users'][$fd] = new P($fd)`, `return $GLOBALS['users'][$fd]->get() === ['ann', $fd, true]`, ``},
+		{"own __sleep beside a file", `class P { public $fd; public $log; function __construct($fd) { $this->fd = $fd; $this->__wakeup(); } function __sleep() { return []; } function __wakeup() { $this->log = fopen('php://stderr', 'w'); } } $users = [];`,
+			`$GLOBALS['users'][$fd] = new P($fd)`, `$p = $GLOBALS['users'][$fd]; return $p->fd === $fd && fwrite($p->log, 'x') === 1`, ``},
 		{"plain object", `$chat = (object)['rooms' => ['a' => (object)['users' => []]]]; class Hub { public $chat; } $hub = new Hub; $hub->chat = $chat;`,
 			`$GLOBALS['chat']->rooms['a']->users[$fd] = 1`, `global $chat, $hub; return isset($chat->rooms['a']->users[$fd]) && $hub->chat === $chat`, ``},
 		{"singleton", `class Hub { private static Hub $i; public $users = []; private function __construct() {} static function i() { return self::$i = self::$i ?? new Hub; } }`,
@@ -216,6 +228,19 @@ $server->start();`
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("only a part of this array could be carried, and the new code has none there with say")
+
+	// What a __sleep leaves out has connections, and cannot go.
+	code = `
+class User { public $in; function __sleep() { return []; } }
+$users = [];
+$server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
+$server->on('message', function ($server, $f) { global $users; $users[1] = new User; $users[1]->in = [$f->fd, function () {}]; $server->push($f->fd, 'done'); });
+$server->start();`
+	h, orders = moved(t, code, code)
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+	h.says("$users was not taken over")
 
 	// A player whose game is readonly would come out with a copy of it.
 	code = `
@@ -372,22 +397,23 @@ class Topic { public array $x = []; public Mood $mood = Mood::Glad; public $fd; 
 class Hot extends Topic { }
 class Plain { public array $x = []; public $mood; public $fd; function __construct() { $this->mood = Mood::Glad; } }
 class Fine { private $topic; public $topics; function __construct($t = null) { $this->topic = $t; $this->topics = [$t]; } function clean() { return !$this->topic && !array_filter($this->topics); } }
+class Keeps { public $fd, $all; function __construct($t) { $this->all = [$t, new Fine]; } function __sleep() { $this->all['fd'] = $this->fd; return ['fd']; } function n() { return count($this->all) - 1; } }
 $all = ['users' => []]; $part = ['users' => [], 'log' => function () {}]; $in = [];
 $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', function ($server, $f) { $server->push($f->fd, $f->data === 'done' ? '' : ($f->data === 'put' ? put($f->fd) : 'has ' . get($f->fd))); });
 function put($fd) {
     global $all, $part, $in;
     $t = new KIND;
-    $all = ['users' => [$fd => 1], 'array' => [$t, new Fine], 'storage' => new SplObjectStorage, 'list' => new ArrayObject([$t, new Fine]), 'queue' => new SplQueue, 'fine' => new Fine($t)];
+    $all = ['users' => [$fd => 1], 'array' => [$t, new Fine], 'storage' => new SplObjectStorage, 'list' => new ArrayObject([$t, new Fine]), 'queue' => new SplQueue, 'fixed' => SplFixedArray::fromArray([$t, new Fine]), 'heap' => new SplPriorityQueue, 'keeps' => new Keeps($t), 'fine' => new Fine($t)];
     $all['storage'][new Fine] = $t; $all['storage'][$t] = 1; $all['storage'][new Fine] = 1;
-    $all['queue'][] = $t; $all['queue'][] = new Fine;
+    $all['queue'][] = $t; $all['queue'][] = new Fine; $all['heap']->insert($t, 1); $all['heap']->insert(new Fine, 1); $all['keeps']->fd = $fd;
     $part['users'] = ['a' => [$fd => 1, 'topic' => $t]];
     if (IN) { $in[] = $t; $t->fd = $fd; }
     return 'done';
 }
 function get($fd) {
     global $all, $part;
-    return count($all['users']) . count($all['array']) . count($all['storage']) . count($all['list']) . count($all['queue']) . count($part['users']['a']) . ($all['fine']->clean() ? ' clean' : '');
+    return count($all['users']) . count($all['array']) . count($all['storage']) . count($all['list']) . count($all['queue']) . count(array_filter($all['fixed']->toArray())) . count($all['heap']) . $all['keeps']->n() . count($part['users']['a']) . ($all['fine']->clean() ? ' clean' : '');
 }
 $server->start();`
 	for _, x := range []struct{ name, kind, old, new, says string }{
@@ -407,9 +433,9 @@ $server->start();`
 				if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))); ends != (in == "true" && !alone) {
 					t.Errorf("in one: %s, closed: %v\n%s\n%s", in, ends, old.log, h.log)
 				}
-				want := "has 111111 clean"
+				want := "has 111111111 clean"
 				if alone {
-					want = "has 123222"
+					want = "has 123222222"
 				}
 				if in == "false" && !slices.Contains(orders, fmt.Sprintf("SEND %d %s", uint64(big), want)) {
 					t.Errorf("%q\n%s\n%s", orders, old.log, h.log)

@@ -106,29 +106,13 @@ final class Became
             }
             return;
         }
-        if (($o instanceof \ArrayObject || $o instanceof \SplDoublyLinkedList || $o instanceof \SplObjectStorage) && self::ofArray($inside, Carry::DEPTH)) {
-            self::fill($o, $inside);
+        if (Lists::contents($o) !== null && self::ofArray($inside, Carry::DEPTH)) {
+            Lists::fill($o, $inside);
         }
         foreach (Places::ofProgram($o) ? (array)$o : [] as $key => $v) {
             if (self::in($v, Carry::DEPTH) && !self::assign($o, (string)$key, $v)) {
                 self::anew($o);
                 return;
-            }
-        }
-    }
-
-    private static function fill(object $o, array $inside): void
-    {
-        if ($o instanceof \ArrayObject) {
-            $o->exchangeArray($inside);
-        } elseif ($o instanceof \SplObjectStorage) {
-            $o->removeAll(clone $o);
-            foreach (\array_chunk($inside, 2) as [$key, $v]) {
-                $o[$key] = $v;
-            }
-        } else {
-            foreach ($inside as $k => $v) {
-                $o[$k] = $v;
             }
         }
     }

@@ -91,7 +91,7 @@ final class Carry
                     unset($out[$place][$name]);
                     $shown = ($place === Made::PLACE ? '' : '$') . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
                     $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
-                    Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? self::why($value) : $list));
+                    Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? Part::why($value) : $list));
                 }
             }
         }
@@ -101,7 +101,7 @@ final class Carry
         $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
         $starts = $all ? Starts::give($roots, $all, Part::$classes) : [];
         $made = $out ? Made::give($out) : [];
-        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts, Made::NAME => $made]) as $name => $list) {
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts, Made::NAME => $made, Beside::PLACE => Beside::give()]) as $name => $list) {
             $all[''][$name] = $list;
         }
         $text = \serialize($all);
@@ -127,16 +127,6 @@ final class Carry
             }
         }
         return $names;
-    }
-
-    private static function why($value): string
-    {
-        try {
-            \serialize($value);
-        } catch (\Throwable $e) {
-            return $e->getMessage();
-        }
-        return 'it has an open file or stream';
     }
 
     /** What has been carried is not here any more: who is held still is held elsewhere. */
@@ -224,12 +214,16 @@ final class Carry
         $props = $all[''][Props::PLACE] ?? [];
         $names = $all[''][Owners::NAME] ?? [];
         $starts = $all[''][Starts::NAME] ?? [];
+        $beside = $all[''][Beside::PLACE] ?? [];
         $made = $all[''][Made::NAME] ?? [];
-        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME], $all[''][Made::NAME]);
+        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME], $all[''][Made::NAME], $all[''][Beside::PLACE]);
         $all[Props::PLACE] = $props;
+        $all[Beside::PLACE] = $beside;
         Gone::out($all);
         $props = $all[Props::PLACE];
-        unset($all[Props::PLACE]);
+        Beside::put($all[Beside::PLACE]);
+        $beside = null;
+        unset($all[Props::PLACE], $all[Beside::PLACE]);
         Starts::take($starts, [$all, $props]);
         $roots = Owners::found($program->roots(), $program->callbacks(), $names);
         Starts::roots($roots);
@@ -351,12 +345,7 @@ final class Carry
         if ($v instanceof \__PHP_Incomplete_Class) {
             return (array)$v;
         }
-        foreach (['SplObjectStorage' => 0, 'SplDoublyLinkedList' => 1, 'ArrayObject' => 1] as $class => $part) {
-            if ($v instanceof $class) { // no foreach, which would move the one that the program is in
-                return (array)((new \ReflectionMethod($class, '__serialize'))->invoke($v)[$part] ?? []);
-            }
-        }
-        return Places::ofProgram($v) ? (array)$v : null;
+        return Lists::contents($v) ?? (Places::ofProgram($v) ? (array)$v : null);
     }
 
     /**

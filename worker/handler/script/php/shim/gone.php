@@ -161,7 +161,7 @@ final class Gone
         $inside = Carry::contents($v);
         if ($v instanceof \SplObjectStorage) {
             self::ofStorage($v, $inside, $shown);
-        } elseif ($v instanceof \ArrayObject || $v instanceof \SplDoublyLinkedList) {
+        } elseif (Lists::contents($v) !== null) {
             self::ofList($v, $inside, $shown);
         }
         foreach ($inside !== null && Places::ofProgram($v) ? Places::properties($v) : [] as $name => $x) {
@@ -193,19 +193,7 @@ final class Gone
     {
         $n = self::$found;
         self::ofArray($inside, $shown);
-        if (self::$found === $n) {
-            return;
-        }
-        if ($v instanceof \ArrayObject) {
-            $v->exchangeArray($inside);
-            return;
-        }
-        while (!$v->isEmpty()) {
-            $v->pop();
-        }
-        foreach ($inside as $x) {
-            $v->push($x);
-        }
+        self::$found === $n || Lists::fill($v, $inside);
     }
 
     /** Of a map, pairs of which one half is left. */

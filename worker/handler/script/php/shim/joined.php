@@ -49,20 +49,16 @@ final class Joined
         return self::goInto($there, $value) ? $value : self::clash($name, $there, $value);
     }
 
-    /** What an array, storage or queue has is in the one that is there; null: that is empty. */
+    /** What one of PHP's own collections has is in the one that is there; null: that is empty. */
     static function contents(object $there, ?object $value): void
     {
+        $inside = $value === null ? [] : Lists::contents($value);
         if ($there instanceof \SplObjectStorage) {
-            $value === null ? $there->removeAll(clone $there) : $there->addAll($value);
-        } elseif ($there instanceof \ArrayObject) {
-            $there->exchangeArray($value === null ? [] : self::arrays($there->getArrayCopy(), $value->getArrayCopy(), Owners::kind($there), false));
+            $value === null ? Lists::fill($there, []) : $there->addAll($value);
+        } elseif ($there instanceof \SplDoublyLinkedList || Lists::heap($there)) {
+            Lists::fill($there, \array_merge($value !== null && self::joins($there) ? Lists::contents($there) : [], $inside));
         } else {
-            for ($keeps = $value !== null && self::joins($there); !$keeps && !$there->isEmpty();) {
-                $there->pop();
-            }
-            foreach ($value === null ? [] : Carry::contents($value) as $x) {
-                $there->push($x);
-            }
+            Lists::fill($there, $value === null ? [] : self::arrays(Lists::contents($there), $inside, Owners::kind($there), false));
         }
     }
 

@@ -19,13 +19,26 @@ final class Part
     /** Whether a value can be carried as it is. */
     static function whole($v): bool
     {
+        $is = self::why($v) === '';
+        $is && Beside::keep();
+        return $is;
+    }
+
+    /** Why a value cannot be carried as it is, "" if it can. */
+    static function why($v): string
+    {
         self::$seen = [];
+        Beside::begin();
         try {
             \serialize($v);
+            if (self::open($v)) {
+                return 'it has an open file or stream';
+            }
+            Beside::found() && \serialize(Beside::found());
         } catch (\Throwable $e) {
-            return false;
+            return $e->getMessage();
         }
-        return !self::open($v);
+        return '';
     }
 
     /** Whether there is a file or a stream in it, which serialize makes a 0 of. */
@@ -40,7 +53,7 @@ final class Part
             }
             self::$seen[$id] = true;
             self::$classes[\get_class($v)] = true;
-            $v = Carry::contents($v) ?? [];
+            $v = Beside::of($v) ?? Carry::contents($v) ?? [];
         }
         if (!\is_array($v)) {
             return true;

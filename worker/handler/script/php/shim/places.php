@@ -180,7 +180,7 @@ final class Places
         if (!\is_object($there) || $value !== null && (!\is_object($value) || \get_class($value) !== \get_class($there)) || Conns::isOne($there)) {
             return false;
         }
-        $list = $there instanceof \SplObjectStorage || $there instanceof \ArrayObject || $there instanceof \SplDoublyLinkedList;
+        $list = Lists::contents($there) !== null;
         if (!$list && ($value === null || !self::ofProgram($there))) {
             return false;
         }

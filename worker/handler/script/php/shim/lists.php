@@ -1,0 +1,82 @@
+<?php
+namespace Pushd;
+
+/** Lists are PHP's own collections: what is in one, and how it gets that, without a call of what a class of the program's has made of them. */
+final class Lists
+{
+    /** What is in one: of an SplObjectStorage object, what is filed with it, the next object …; null: it is none. */
+    static function contents(object $v): ?array
+    {
+        foreach (['SplObjectStorage' => 0, 'SplDoublyLinkedList' => 1, 'ArrayObject' => 1, 'ArrayIterator' => 1] as $class => $part) {
+            if ($v instanceof $class) { // no foreach, which would move the one that the program is in
+                return (array)(self::call($class, '__serialize', $v)[$part] ?? []);
+            }
+        }
+        if ($v instanceof \SplFixedArray) {
+            return self::call('SplFixedArray', 'toArray', $v);
+        }
+        return ($class = self::heap($v)) ? self::call($class, '__debugInfo', $v)["\0$class\0heap"] ?? [] : null;
+    }
+
+    /** The class of PHP's that a heap is of: PHP before 8.5 serializes none. */
+    static function heap(object $v): ?string
+    {
+        return $v instanceof \SplHeap ? 'SplHeap' : ($v instanceof \SplPriorityQueue ? 'SplPriorityQueue' : null);
+    }
+
+    /** It has this and nothing else from now on. */
+    static function fill(object $v, array $inside): void
+    {
+        if ($v instanceof \SplObjectStorage) {
+            $v->removeAll(clone $v);
+            foreach (\array_chunk($inside, 2) as [$key, $with]) {
+                self::call('SplObjectStorage', 'offsetSet', $v, $key, $with);
+            }
+        } elseif ($v instanceof \ArrayObject) {
+            $v->exchangeArray($inside);
+        } elseif ($v instanceof \SplFixedArray) {
+            $v->setSize(\max([$v->getSize() - 1, ...\array_keys($inside)]) + 1);
+            self::each('SplFixedArray', 'offsetSet', $v, $inside + \array_fill(0, $v->getSize(), null));
+        } elseif ($v instanceof \ArrayIterator) {
+            foreach (self::contents($v) as $k => $_) {
+                self::call('ArrayIterator', 'offsetUnset', $v, $k);
+            }
+            self::each('ArrayIterator', 'offsetSet', $v, $inside);
+        } elseif ($v instanceof \SplDoublyLinkedList) {
+            while (!$v->isEmpty()) {
+                self::call('SplDoublyLinkedList', 'pop', $v);
+            }
+            foreach ($inside as $x) {
+                self::call('SplDoublyLinkedList', 'push', $v, $x);
+            }
+        } elseif ($class = self::heap($v)) {
+            self::heapOf($class, $v, $inside);
+        }
+    }
+
+    private static function each(string $class, string $method, object $v, array $inside): void
+    {
+        foreach ($inside as $k => $x) {
+            self::call($class, $method, $v, $k, $x);
+        }
+    }
+
+    private static function heapOf(string $class, object $v, array $inside): void
+    {
+        while (!$v->isEmpty()) {
+            self::call($class, 'extract', $v);
+        }
+        foreach ($inside as $x) {
+            if ($class === 'SplHeap') {
+                self::call($class, 'insert', $v, $x);
+            } elseif (\array_key_exists('data', $x)) { // else this code cannot have it
+                self::call($class, 'insert', $v, $x['data'], $x['priority'] ?? null);
+            }
+        }
+    }
+
+    private static function call(string $class, string $method, object $v, ...$with)
+    {
+        return (new \ReflectionMethod($class, $method))->invoke($v, ...$with);
+    }
+}
