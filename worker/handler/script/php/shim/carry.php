@@ -99,7 +99,7 @@ final class Carry
         $all = $out;
         unset($all[Props::PLACE]);
         $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
-        $starts = $all ? Starts::give($roots, $all, Part::$classes) : [];
+        $starts = $out ? Starts::give($roots, $all, Part::$classes) : [];
         $made = $out ? Made::give($out) : [];
         foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts, Made::NAME => $made, Beside::PLACE => Beside::give()]) as $name => $list) {
             $all[''][$name] = $list;
@@ -248,6 +248,7 @@ final class Carry
         Became::everywhere($roots, $all, $props);
         Lost::settle($roots, $all, $props);
         Refs::mend($roots, $refs, $program->roots());
+        Unmade::out($roots, $all, $props, $starts);
         Props::receive($props, self::$there);
         $refs = $props = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {

@@ -13,6 +13,7 @@ final class Gone
     private static $why = [];  // class, in small letters => what unserialize said of it
     private static $seen = []; // object id => true
     private static $found;     // so many have been left out
+    private static $others = []; // object id => why: those that unserialize could make
 
     /** All of a text that can be had; throws where unserialize does not say which class it is. */
     static function read(string $text): array
@@ -93,9 +94,10 @@ final class Gone
         return '';
     }
 
-    /** Takes them out of place => name => value; where a connection had one, it is closed. */
-    static function out(array &$all): void
+    /** Takes them out of place => name => value; where a connection had one, it is closed. @param array $others object id => why it is to go, too */
+    static function out(array &$all, array $others = []): void
     {
+        self::$others = $others;
         self::$seen = [];
         self::$found = 0;
         foreach ($all as $place => $values) {
@@ -110,14 +112,19 @@ final class Gone
                 $id && self::$found > $n && Link::end($id, 1012, 'restart');
             }
         }
-        self::$seen = [];
+        self::$seen = self::$others = [];
     }
 
     /** Whether a value is one; those that are in it are taken out of it. */
     private static function in(&$v, string $shown): bool
     {
         if ($v instanceof \__PHP_Incomplete_Class) {
-            self::leave($v, $shown);
+            $class = (string)((array)$v)['__PHP_Incomplete_Class_Name'];
+            self::leave($v, $class, $shown, self::$why[\strtolower($class)] ?? "the new code has no class $class");
+            return true;
+        }
+        if (\is_object($v) && isset(self::$others[\spl_object_id($v)])) {
+            self::leave($v, Owners::kind($v), $shown, self::$others[\spl_object_id($v)]);
             return true;
         }
         if (\is_array($v)) {
@@ -129,11 +136,9 @@ final class Gone
         return false;
     }
 
-    private static function leave(object $v, string $shown): void
+    private static function leave(object $v, string $class, string $shown, string $why): void
     {
         self::$found++;
-        $class = (string)((array)$v)['__PHP_Incomplete_Class_Name'];
-        $why = self::$why[\strtolower($class)] ?? "the new code has no class $class";
         Program::once("gone $class $shown", "objects of $class in $shown were not taken over, and those who were in them are closed with 1012: $why");
         Carry::end($v, Carry::DEPTH);
     }
@@ -159,7 +164,9 @@ final class Gone
             return;
         }
         $inside = Carry::contents($v);
-        if ($v instanceof \SplObjectStorage) {
+        if ($v instanceof \WeakMap) {
+            self::ofMap($v, $inside, $shown);
+        } elseif ($v instanceof \SplObjectStorage) {
             self::ofStorage($v, $inside, $shown);
         } elseif (Lists::contents($v) !== null) {
             self::ofList($v, $inside, $shown);
@@ -168,8 +175,42 @@ final class Gone
             $n = self::$found;
             $is = self::in($x, $shown);
             try {
-                self::$found > $n && ($is || \is_array($x)) && Places::set($v, $name, $is ? null : $x);
+                if ($is) {
+                    self::less($v, $name);
+                } elseif (self::$found > $n && \is_array($x)) {
+                    Places::set($v, $name, $x);
+                }
             } catch (\Throwable $e) { // readonly: those in it are closed
+            }
+        }
+    }
+
+    /** A property has nothing: one that may not be null is as before the constructor. */
+    private static function less(object $o, string $name): void
+    {
+        for ($r = new \ReflectionObject($o); $r && !$r->hasProperty($name);) {
+            $r = $r->getParentClass();
+        }
+        $type = $r ? $r->getProperty($name)->getType() : null;
+        if (!$type || $type->allowsNull()) {
+            Places::set($o, $name, null);
+            return;
+        }
+        \Closure::bind(static function () use ($o, $name): void {
+            unset($o->$name);
+        }, null, $r->getName())();
+    }
+
+    /** @param array $inside [key, value] of each */
+    private static function ofMap(\WeakMap $v, array $inside, string $shown): void
+    {
+        foreach ($inside as [$key, $x]) {
+            $n = self::$found;
+            if (self::in($x, $shown)) {
+                unset($v[$key]);
+                Carry::end($key, 1);
+            } elseif (self::$found > $n) {
+                $v[$key] = $x;
             }
         }
     }

@@ -1,0 +1,98 @@
+<?php
+namespace Pushd;
+
+/**
+ * Unmade are objects that were carried and lack what only the constructor of the new code's class
+ * sets: a typed property that the class did not have before and that has no default. Nobody could
+ * use them, so they are left out like those that are Gone. What has gone into an object that the
+ * new code has made is none.
+ */
+final class Unmade
+{
+    private static $lacks = []; // class => properties that are new and that nothing but its code sets
+    private static $found = []; // object id => what it lacks
+    private static $seen = [];
+
+    /** Takes them out of where place => name => value, and what Props has, is now. @param array $starts class => names that it had before => anything */
+    static function out(array $roots, array $all, array &$props, array $starts): void
+    {
+        self::$lacks = self::$found = self::$seen = [];
+        foreach ($starts as $class => $names) {
+            if ($class !== '' && \strpbrk($class, ': ') === false && \class_exists($class) && $new = self::added(new \ReflectionClass($class), $names)) {
+                self::$lacks[\strtolower($class)] = $new;
+            }
+        }
+        self::$lacks && self::look([$all, $props]);
+        self::$found && self::leave($roots, $all, $props);
+        self::$lacks = self::$found = self::$seen = [];
+    }
+
+    /** @return \ReflectionProperty[] */
+    private static function added(\ReflectionClass $r, array $names): array
+    {
+        $new = [];
+        for (; $r && $r->isUserDefined(); $r = $r->getParentClass()) {
+            $defaults = $r->getDefaultProperties();
+            foreach ($r->getProperties() as $p) {
+                if (!$p->isStatic() && !isset($names[$p->getName()]) && ($p->getType() ? !\array_key_exists($p->getName(), $defaults) : ($defaults[$p->getName()] ?? null) === null)) {
+                    $p->setAccessible(true);
+                    $new[$p->getName()] = $p;
+                }
+            }
+        }
+        return $new;
+    }
+
+    private static function look($v): void
+    {
+        if (\is_object($v)) {
+            $id = \spl_object_id($v);
+            if (isset(self::$seen[$id]) || ($inside = Carry::contents($v)) === null) {
+                return;
+            }
+            self::$seen[$id] = true;
+            isset(Places::$became[$id]) || self::one($v, self::$lacks[\strtolower(\get_class($v))] ?? []);
+            $v = $v instanceof Part ? $v->values : $inside;
+        }
+        foreach (\is_array($v) ? $v : [] as $x) {
+            self::look($x);
+        }
+    }
+
+    /** @param \ReflectionProperty[] $lacks */
+    private static function one(object $o, array $lacks): void
+    {
+        foreach ($lacks as $name => $p) {
+            if (!$p->isInitialized($o)) {
+                self::$found[\spl_object_id($o)] = "\$$name is new in the new code, and only a constructor sets it";
+                return;
+            }
+            if ($p->getValue($o) === null) {
+                $class = Owners::kind($o);
+                Program::once("new $class $name", "\$$name of $class is new in the new code, and null in those that were carried");
+            }
+        }
+    }
+
+    private static function leave(array $roots, array $all, array &$props): void
+    {
+        $now = [];
+        foreach ($all as $place => $values) {
+            foreach ($values as $name => $_) {
+                $now[$place][$name] = Places::get($roots, (string)$place, (string)$name);
+            }
+        }
+        $left = $now + [Props::PLACE => $props];
+        Gone::out($left, self::$found);
+        $props = $left[Props::PLACE];
+        foreach ($now as $place => $values) {
+            foreach ($values as $name => $v) {
+                $has = $left[$place][$name] ?? null;
+                try {
+                    $has === $v || Places::put($roots, (string)$place, (string)$name, $has);
+                } catch (\Throwable $e) { // it may not be empty: those in it are closed
+                }
+            }
+        }
+    }
+}
