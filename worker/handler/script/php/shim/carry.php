@@ -58,7 +58,9 @@ final class Carry
             Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest, $heads]));
         }
         $values = $_ = $heads = null;
+        $follows && Living::are(Part::$classes) && Living::keep($out);
         self::drop($roots, $out);
+        Conns::unhold(Living::clear());
         Packets::given($rest);
         $out = $rest = null;
         Numbers::look(false);
@@ -248,7 +250,9 @@ final class Carry
         Became::everywhere($roots, $all, $props);
         Lost::settle($roots, $all, $props);
         Refs::mend($roots, $refs, $program->roots());
-        Unmade::out($roots, $all, $props, $starts);
+        $unmade = Unmade::out($roots, $all, $props, $starts);
+        Living::are($starts) && Living::keep([$all, $props], Places::$became + $unmade);
+        Living::clear();
         Props::receive($props, self::$there);
         $refs = $props = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {

@@ -60,6 +60,12 @@ final class Conns
         }
     }
 
+    /** The objects that this batch has had; those of what could not be read are none. */
+    static function turn(?array $turn = null): array
+    {
+        return self::$turn = $turn ?? self::$turn;
+    }
+
     /** All connections of this process, as the program's list. */
     static function all(): array
     {
@@ -441,6 +447,13 @@ final class Conns
             $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
         }
         return $n;
+    }
+
+    /** Their objects are held by nothing that counts. */
+    static function unhold(array $ids): void
+    {
+        self::$weak = \array_diff_key(self::$weak, $ids);
+        self::recheckAll($ids);
     }
 
     /** What is kept here of a connection has changed: whether that makes it one of this process. */

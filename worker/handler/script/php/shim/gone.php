@@ -18,6 +18,17 @@ final class Gone
     /** All of a text that can be had; throws where unserialize does not say which class it is. */
     static function read(string $text): array
     {
+        return Link::unsaid(static function () use ($text): array { // where it fails, destructors run of what it had made
+            try {
+                return self::tries($text);
+            } finally {
+                self::$why && \gc_collect_cycles();
+            }
+        });
+    }
+
+    private static function tries(string $text): array
+    {
         self::$why = [];
         for ($i = 0; $i < self::MOST; $i++) {
             $said = null;
@@ -40,15 +51,21 @@ final class Gone
             $said = $is && $said === null ? \substr($message, 15) : $said;
             return $is;
         });
+        $turn = Conns::turn();
         try {
-            return \unserialize($text, self::$why ? ['allowed_classes' => \array_values(\array_filter(self::classes($text), static function (string $class) {
+            $classes = self::$why ? ['allowed_classes' => \array_values(\array_filter(self::classes($text), static function (string $class) {
                 return !isset(self::$why[\strtolower($class)]);
-            }))] : []);
+            }))] : [];
+            $all = \unserialize($text, $classes);
+            if (\is_array($all)) {
+                return $all;
+            }
         } catch (\Throwable $e) {
             $said = $e;
         } finally {
             \restore_error_handler();
         }
+        Conns::turn($turn);
         return null;
     }
 

@@ -170,6 +170,25 @@ final class Link
         }
     }
 
+    /** Runs something of which nothing is said. */
+    static function unsaid(callable $f)
+    {
+        if (self::$n) {
+            self::merge();
+        }
+        [$out, $first] = [self::$out, self::$first];
+        self::$first = static function () { // so nothing is written meanwhile
+        };
+        try {
+            return $f();
+        } finally {
+            self::$ids = [];
+            self::$same = '';
+            self::$n = self::$room = 0;
+            [self::$out, self::$first] = [$out, $first];
+        }
+    }
+
     /** Everything said so far is with pushd when flush returns. */
     static function flush(): void
     {

@@ -28,7 +28,7 @@ final class Lists
     static function fill(object $v, array $inside): void
     {
         if ($v instanceof \SplObjectStorage) {
-            $v->removeAll(clone $v);
+            $v->removeAllExcept(new \SplObjectStorage()); // no clone: that has a destructor, too
             foreach (\array_chunk($inside, 2) as [$key, $with]) {
                 self::call('SplObjectStorage', 'offsetSet', $v, $key, $with);
             }

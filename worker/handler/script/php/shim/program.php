@@ -144,7 +144,7 @@ abstract class Program
     static function serve(Program $program): void
     {
         self::$serving = $program;
-        self::guard($program);
+        self::guard();
         Link::begin(static function () use ($program) {
             $ready = (string)\json_encode([
                 'version' => Link::VERSION, 'wants' => $program->wants(),
@@ -228,12 +228,12 @@ abstract class Program
     }
 
     /** What is done when a callback ends the process, hangs, or uses up the memory. */
-    private static function guard(Program $program): void
+    private static function guard(): void
     {
         if (\ini_get('memory_limit') === '-1') {
             \ini_set('memory_limit', '256M'); // without a limit PHP ends without a word
         }
-        \register_shutdown_function(static function () use ($program) {
+        \register_shutdown_function(static function () { // without the program: it may go before this
             if (Link::$stopped || !Link::mine()) {
                 return;
             }
@@ -246,7 +246,7 @@ abstract class Program
             Link::poison();
             Link::$leaving = true;
             Conns::settle();
-            Carry::give($program->roots());
+            Carry::give(self::$serving->roots());
             Link::bye();
         });
         if (!\function_exists('pcntl_async_signals')) {

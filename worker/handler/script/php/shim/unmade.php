@@ -13,8 +13,8 @@ final class Unmade
     private static $found = []; // object id => what it lacks
     private static $seen = [];
 
-    /** Takes them out of where place => name => value, and what Props has, is now. @param array $starts class => names that it had before => anything */
-    static function out(array $roots, array $all, array &$props, array $starts): void
+    /** Takes them out of where place => name => value, and what Props has, is now. @param array $starts class => names that it had before => anything; @return array object id => why of each */
+    static function out(array $roots, array $all, array &$props, array $starts): array
     {
         self::$lacks = self::$found = self::$seen = [];
         foreach ($starts as $class => $names) {
@@ -24,7 +24,9 @@ final class Unmade
         }
         self::$lacks && self::look([$all, $props]);
         self::$found && self::leave($roots, $all, $props);
+        $found = self::$found;
         self::$lacks = self::$found = self::$seen = [];
+        return $found;
     }
 
     /** @return \ReflectionProperty[] */
