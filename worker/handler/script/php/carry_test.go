@@ -240,7 +240,7 @@ $server->start();`
 	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
-	h.says("$users was not taken over")
+	h.says("a User in a map was not taken over, and those who were in it are closed with 1012")
 
 	// A player whose game is readonly would come out with a copy of it.
 	code = `
