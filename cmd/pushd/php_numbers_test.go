@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -14,6 +15,9 @@ func TestPHPNumbers(t *testing.T) {
 	s, _ := phpServer(t, `<?php
 $s = new Swoole\WebSocket\Server('127.0.0.1', 2346);
 $users = [];
+$rooms = new Swoole\Table(8);
+$rooms->column('list', Swoole\Table::TYPE_STRING, 64);
+$rooms->create();
 $s->on('message', function ($s, $frame) {
     global $users;
     if ($frame->data === 'login') $users[$frame->fd] = 'Ann';
@@ -32,5 +36,7 @@ $s->start();
 	pushdtest.Eventually(t, "PHP has looked whom it knows", func() bool { one = scripted{s, t}.idle(); return one.Bound == 1 })
 	phpMust(t, syscall.Kill(one.PID, syscall.SIGKILL))
 	ann.WantClose(1012)
+	want := "the process before was killed, and what it had in the table $rooms is lost"
+	pushdtest.Eventually(t, "the log says what is lost", func() bool { return strings.Count(s.Log(), want) == 1 })
 	phpAsk(bob, "who", "0 nobody")
 }

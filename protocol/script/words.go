@@ -18,6 +18,7 @@ type Config struct {
 	CallbackMS int64  `json:"callback_ms"` // how long a batch may take
 	Memory     int64  `json:"memory"`      // bytes; 0 = no limit
 	Watch      bool   `json:"watch"`       // a change of a file replaces the process
+	Lost       bool   `json:"lost"`        // the process before was killed: what it has not kept with the worker is gone
 
 	Before *Before `json:"before,omitempty"` // the process that serves until this one is ready; nil = none
 }

@@ -85,6 +85,7 @@ func (h *handler) over(p *proc) {
 	}
 	h.passed = nil
 	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
+	h.bereft = !p.said() && len(h.carried) == 0
 	h.unite()
 	doubts := h.doubt(p)
 	p.Close()
@@ -259,11 +260,14 @@ func (h *handler) strand(p *proc) (n int) {
 // cost closes a connection for the end of a process. The next one hears of that if this one
 // has said what it leaves, be it nothing; what one that was killed knew nobody knows.
 func (h *handler) cost(p *proc, c *worker.Conn, code uint16, reason string) {
-	if _, known := h.told[c.Number()]; known && !h.ended[c.Number()] && (p.clean || p.poison != nil || p.carry != nil) {
+	if _, known := h.told[c.Number()]; known && !h.ended[c.Number()] && p.said() {
 		h.parts(c, code, reason)
 	}
 	h.dismiss(c, int(code), reason)
 }
+
+// said reports whether a process has said what it leaves, be it nothing.
+func (p *proc) said() bool { return p.clean || p.poison != nil || p.carry != nil }
 
 // dismiss closes a connection for the death of a process. The next one, unless it knows
 // the connection by then, hears nothing of it.

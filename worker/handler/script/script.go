@@ -47,6 +47,7 @@ type handler struct {
 	births   int
 	seen     map[string]stamp // with `watch`: the program's files
 	deaths   deaths
+	bereft   bool // the last process was killed, and what it had is lost
 	deadly   int // processes in a row that have died of what was carried
 	lost     lost
 
@@ -167,7 +168,7 @@ func (h *handler) setup() wire.Config {
 	return wire.Config{
 		Version: wire.Version, Worker: h.w.Name, Slot: h.w.Slot(), Count: h.w.Count, Generation: h.w.Generation(), Births: h.births,
 		MaxFrame: longest, MaxReply: wire.MaxPayload,
-		CallbackMS: time.Duration(h.o.Callback).Milliseconds(), Memory: int64(h.o.Memory), Watch: h.o.Watch, Before: h.before(),
+		CallbackMS: time.Duration(h.o.Callback).Milliseconds(), Memory: int64(h.o.Memory), Watch: h.o.Watch, Lost: h.cur == nil && h.bereft, Before: h.before(),
 	}
 }
 

@@ -65,10 +65,13 @@ final class Carry
         $out = $rest = null;
         Numbers::look(false);
         $stranded = Conns::stranded();
+        if ($n = $follows ? Timers::ofCallbacks() : 0) {
+            $stranded[] = "$n timers that callbacks have set end with this process";
+        }
         if ($names || $stay || $stranded) {
             \Pushd\say('pushd: carried over: ' . ($names ? \implode(', ', $names) : 'nothing')
                 . ($stay ? '; not ' . \implode(', ', $stay) . ', which callbacks have changed: the new code has its own' : '')
-                . ($stranded ? "; $stranded connections are in closures or objects that only this process has: they are closed with 1012" : '') . "\n");
+                . ($stranded ? '; ' . \implode('; ', $stranded) : '') . "\n");
         }
     }
 

@@ -434,19 +434,22 @@ final class Conns
         return $texts;
     }
 
-    /** Which connections somebody still holds, now that what can be carried is; pushd closes those. */
-    static function stranded(): int
+    /** What is to be said of the connections that somebody still holds, now that what can be carried is; pushd closes those. */
+    static function stranded(): array
     {
         \gc_collect_cycles();
-        $n = 0;
+        $n = $slow = 0;
         foreach (self::$weak as $id => $w) {
             $n += $w->get() !== null ? 1 : 0;
         }
         self::recheckAll(self::$weak);
         foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved + Numbers::$found + Props::$of + self::$large as $id => $_) {
-            $n += self::bound($id) && (self::$weak[$id] ?? null) === null ? 1 : 0;
+            if (self::bound($id) && (self::$weak[$id] ?? null) === null) {
+                Outbox::waiting($id) > 0 ? $slow++ : $n++;
+            }
         }
-        return $n;
+        return \array_merge($n ? ["$n connections are in closures or objects that only this process has: they are closed with 1012"] : [],
+            $slow ? ["$slow slow clients have more to be sent than pushd has room for: they are closed with 1012"] : []);
     }
 
     /** Their objects are held by nothing that counts. */

@@ -8,6 +8,8 @@ final class Timers
     public static $next;
 
     private static $heap, $list = [], $last = 0;
+    private static $set = [];      // id => whether a callback has set it: those of the program
+    private static $start = false; // one runs that the start has set
 
     /** $f is something to call, or a fiber to resume. */
     static function add(float $seconds, $f, array $args, bool $again): int
@@ -15,6 +17,20 @@ final class Timers
         self::$list[++self::$last] = [$f, $args, $again ? \max($seconds, 0.001) : 0.0];
         self::push(self::$last, self::now() + $seconds);
         return self::$last;
+    }
+
+    /** The same for the program. What its start sets the new code sets again, and so what is set by that. */
+    static function set(float $seconds, $f, array $args, bool $again): int
+    {
+        $id = self::add($seconds, $f, $args, $again);
+        self::$set[$id] = Program::isReady() && !self::$start;
+        return $id;
+    }
+
+    /** How many end with this process that nobody sets again. */
+    static function ofCallbacks(): int
+    {
+        return \count(\array_filter(self::$set));
     }
 
     static function now(): float
@@ -34,7 +50,7 @@ final class Timers
     static function del(int $id): bool
     {
         $had = isset(self::$list[$id]);
-        unset(self::$list[$id]);
+        unset(self::$list[$id], self::$set[$id]);
         if (!self::$list) {
             self::$heap = self::$next = null;
         }
@@ -48,7 +64,7 @@ final class Timers
 
     static function clear(): void
     {
-        self::$list = [];
+        self::$list = self::$set = [];
         self::$heap = self::$next = null;
     }
 
@@ -67,10 +83,11 @@ final class Timers
                 continue;
             }
             [$f, $args, $every] = self::$list[$id];
+            self::$start = !(self::$set[$id] ?? true);
             if ($every > 0) {
                 self::push($id, $at + $every > $now ? $at + $every : $now + $every);
             } else {
-                unset(self::$list[$id]);
+                unset(self::$list[$id], self::$set[$id]);
             }
             try {
                 Link::$busy = true;
@@ -78,7 +95,7 @@ final class Timers
             } catch (\Throwable $e) {
                 Program::uncaught($e);
             }
-            Link::$busy = false;
+            Link::$busy = self::$start = false;
         }
         self::$next = self::$heap === null || self::$heap->isEmpty() ? null : self::$heap->top()[1];
     }

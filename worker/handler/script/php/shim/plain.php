@@ -22,23 +22,30 @@ final class Plain
         }
     }
 
-    /** The names of those that callbacks have changed and that are not carried. Of classes there may be many: only of those of which something is. */
+    /** The names of those that callbacks have changed and that are not carried. */
     static function changed(array $roots, array $carried): array
     {
         $names = [];
         foreach (Places::all($roots) as $place => $values) {
-            if (\strncmp($place, '::', 2) === 0 && !isset($carried[$place])) {
+            $class = \strncmp($place, '::', 2) === 0 && !isset($carried[$place]) ? \substr($place, 2) : '';
+            if ($class !== '' && self::isLibrary($class)) {
                 continue;
             }
             foreach (\array_diff_key($values, $carried[$place] ?? []) as $name => $value) {
                 $known = \array_key_exists($name, self::$start[$place] ?? []);
                 if ($known && self::is($value) && $value !== self::$start[$place][$name] && !self::isOurs($roots[$place] ?? \substr($place, 2), $name)) {
-                    $names['$' . $name] = true;
+                    $names[($class === '' ? '' : "$class::") . '$' . $name] = true;
                 }
             }
         }
         $names = \array_keys($names);
         return \count($names) <= self::NAMED ? $names : \array_merge(\array_slice($names, 0, self::NAMED), ['…']);
+    }
+
+    /** Whether a class is of a package of composer: what that keeps for itself is no news. */
+    private static function isLibrary(string $class): bool
+    {
+        return \strpos((string)(new \ReflectionClass($class))->getFileName(), '/vendor/') !== false;
     }
 
     private static function is($v, &$left = self::MOST): bool

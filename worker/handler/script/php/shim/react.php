@@ -56,7 +56,7 @@ namespace Pushd {
         private static function timer($seconds, callable $f, bool $again): ReactTimer
         {
             $timer = new ReactTimer((float)$seconds, $f, $again);
-            $timer->id = Timers::add((float)$seconds, static function () use ($f, $timer) {
+            $timer->id = Timers::set((float)$seconds, static function () use ($f, $timer) {
                 $f($timer);
             }, [], $again);
             return $timer;

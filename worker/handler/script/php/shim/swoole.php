@@ -136,7 +136,7 @@ namespace Swoole {
         public static function tick($ms, $f, ...$args)
         {
             $id = 0;
-            $id = Timers::add($ms / 1000, static function () use ($f, $args, &$id) {
+            $id = Timers::set($ms / 1000, static function () use ($f, $args, &$id) {
                 $f($id, ...$args);
             }, [], true);
             self::$own[$id] = true;
@@ -146,7 +146,7 @@ namespace Swoole {
         public static function after($ms, $f, ...$args)
         {
             $id = 0;
-            $id = Timers::add($ms / 1000, static function () use ($f, $args, &$id) {
+            $id = Timers::set($ms / 1000, static function () use ($f, $args, &$id) {
                 unset(self::$own[$id]);
                 $f(...$args);
             }, [], false);

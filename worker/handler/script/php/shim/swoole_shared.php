@@ -32,7 +32,18 @@ final class Shared
             require_once __DIR__ . '/swoole_named.php';
             require_once __DIR__ . '/swoole_pairs.php';
             self::$names = Named::all($roots, \iterator_to_array(self::each()));
+            empty(Link::$config['lost']) || self::sayLost();
         }
+    }
+
+    /** The process before was killed, and nobody knows what was in them. */
+    private static function sayLost(): void
+    {
+        $labels = [];
+        foreach (self::each() as $i => $one) {
+            $labels[] = self::label(self::$names[$i] ?? [], $one->pushdColumns());
+        }
+        $labels && \Pushd\say('pushd: the process before was killed, and what it had in ' . self::listed($labels) . " is lost: who was in it by number is closed, who was in it within a text is not\n");
     }
 
     static function has($one): bool

@@ -9,7 +9,7 @@ namespace Workerman {
 
         public static function add($interval, $func, $args = [], $persistent = true)
         {
-            return $interval < 0 ? false : \Pushd\Timers::add((float)$interval, $func, (array)$args, (bool)$persistent);
+            return $interval < 0 ? false : \Pushd\Timers::set((float)$interval, $func, (array)$args, (bool)$persistent);
         }
 
         public static function repeat($interval, $func, $args = [])

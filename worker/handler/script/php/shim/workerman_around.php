@@ -104,12 +104,12 @@ namespace Pushd {
 
         public function delay($seconds, $f, $args = [])
         {
-            return Timers::add((float)$seconds, $f, (array)$args, false);
+            return Timers::set((float)$seconds, $f, (array)$args, false);
         }
 
         public function repeat($seconds, $f, $args = [])
         {
-            return Timers::add((float)$seconds, $f, (array)$args, true);
+            return Timers::set((float)$seconds, $f, (array)$args, true);
         }
 
         public function offDelay($id)
@@ -180,7 +180,7 @@ namespace Pushd {
                     return true;
                 case self::EV_TIMER:
                 case self::EV_TIMER_ONCE:
-                    return Timers::add((float)$fd, $f, (array)$args, $flag === self::EV_TIMER);
+                    return Timers::set((float)$fd, $f, (array)$args, $flag === self::EV_TIMER);
                 case self::EV_SIGNAL:
                     return \pcntl_signal($fd, $f);
             }
