@@ -69,6 +69,7 @@ type (
 	ServiceBus       = bus.Services
 	Pauser           = bus.Pauser
 	Numberer         = bus.Numberer
+	Assurer          = bus.Assurer
 	Stander          = bus.Stander
 	Inbox            = bus.Inbox
 	BrokerStats      = bus.Stats
@@ -158,6 +159,7 @@ const (
 var (
 	ErrBrokerBusy  = bus.ErrBusy
 	ErrBrokerAway  = bus.ErrAway
+	ErrUnsure      = bus.ErrUnsure
 	ErrTooLarge    = bus.ErrTooLarge
 	ErrNoServices  = bus.ErrNoServices
 	ErrNoAnswer    = bus.ErrNoAnswer

@@ -78,6 +78,17 @@ func (l *loop) publishNumbered(list []ChannelMessage, done func([]Numbered, bool
 	})
 }
 
+// assure has done run on the loop when the broker has what send has published.
+func (l *loop) assure(send func() error, done func(error)) error {
+	sure, err := l.broker.Assure(send, func(err error) {
+		l.later(func() { done(err) })
+	})
+	if sure && err == nil {
+		done(nil)
+	}
+	return err
+}
+
 // takes says why a message cannot be published: for whom there can be nobody, or of a
 // channel with history, when it cannot be numbered now.
 func (l *loop) takes(p *Publication) error {

@@ -328,6 +328,16 @@ func (w *Worker) PublishNumbered(list []ChannelMessage, done func(said []Numbere
 	return w.loop.publishNumbered(list, done)
 }
 
+// Assure calls send, which publishes, and when that has no error done once on the loop:
+// with nil when the servers of the bus have what was published, with ErrUnsure when they
+// were away, or silent, before they were known to have it. Whoever has to tell somebody
+// else that something was sent asks so. Where the bus is of this machine alone it is
+// enough that it is queued, and done is called before Assure returns. Errors: those of
+// send, and as of Publish.
+func (w *Worker) Assure(send func() error, done func(error)) error {
+	return w.loop.assure(send, done)
+}
+
 // SharesHistory reports whether messages of the channel are kept by a store that all
 // nodes share. It may refuse what Publish has taken, of which PublishNumbered tells.
 func (w *Worker) SharesHistory(channel string) bool {

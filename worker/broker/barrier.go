@@ -13,7 +13,10 @@ const barrierLimit = 5 * time.Second
 // which the broker answers in the order in which it delivers, so that no other
 // client hears of it; and then a mark in the queue of each subscription.
 func (c *Client) Barrier(arrived bool, reached func()) error {
-	return c.put(item{queued: time.Now(), barrier: func() {
+	return c.put(item{queued: time.Now(), mark: func(err error) {
+		if err != nil {
+			return
+		}
 		nc := c.link.nc
 		go func() {
 			switch err := nc.FlushTimeout(barrierLimit); {

@@ -42,6 +42,7 @@ type link struct {
 	joined     atomic.Int64              // joins when the last pause began
 	slow       seldom.Limit
 	rights     rights
+	pulse      pulse
 
 	pool      *pool         // servers of a cluster, nil = the broker process of this machine
 	backAfter time.Duration // on another server than the first

@@ -8,9 +8,9 @@ import (
 )
 
 // item is what the sending goroutine works on: a publication, raw bytes for a
-// subject of their own (answers and queries), or a barrier.
+// subject of their own (answers and queries), or a mark.
 type item struct {
-	barrier func()             // if not nil; must not block
+	mark    func(error)        // if not nil: its turn has come, or why it was given up; must not block
 	pub     worker.Publication // if subject is empty
 	subject string
 	reply   string

@@ -106,12 +106,12 @@ func (s *sender) deliver(it *item) {
 				return
 			}
 			if !isAway(err) {
-				s.drop(err)
+				s.drop(it, err)
 				return
 			}
 		}
 		if !s.wait(awayLimit - time.Since(it.queued)) {
-			s.drop(worker.ErrBrokerAway)
+			s.drop(it, worker.ErrBrokerAway)
 			return
 		}
 	}
@@ -135,7 +135,11 @@ func (s *sender) wait(left time.Duration) bool {
 	return true
 }
 
-func (s *sender) drop(err error) {
+func (s *sender) drop(it *item, err error) {
+	if it.mark != nil {
+		it.mark(err)
+		return
+	}
 	s.c.counts.expired.Add(1)
 	if s.failures.Allow(time.Now()) {
 		s.c.o.Logger.Warn("publication given up", "error", err, "given_up", s.c.counts.expired.Load())
@@ -144,9 +148,9 @@ func (s *sender) drop(err error) {
 
 // publish numbers it; the number counts as used once nats.go has taken it.
 func (s *sender) publish(it *item) error {
-	if it.barrier != nil {
+	if it.mark != nil {
 		s.turn.Lock() // not into a pause
-		it.barrier()
+		it.mark(nil)
 		s.turn.Unlock()
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 var (
 	_ worker.ServiceBus = (*Client)(nil)
 	_ worker.Numberer   = (*Client)(nil)
+	_ worker.Assurer    = (*Client)(nil)
 )
 
 // A word to a service is who tells it, then what: a uvarint length and the
@@ -97,7 +98,8 @@ func (c *Client) PublishNumbered(ps []worker.Publication, wait time.Duration, do
 			missing[i] = true
 		}
 	}
-	if err := c.PublishAll(ps); err != nil {
+	sure, err := c.publishSure(ps, len(missing) < len(ps))
+	if err != nil {
 		r.close()
 		return err
 	}
@@ -120,9 +122,24 @@ func (c *Client) PublishNumbered(ps []worker.Publication, wait time.Duration, do
 			}
 			break
 		}
-		done(said, len(missing) == 0)
+		done(said, <-sure == nil && len(missing) == 0)
 	}()
 	return nil
+}
+
+// publishSure is PublishAll; the channel tells whether the bus has what no service
+// answers to.
+func (c *Client) publishSure(ps []worker.Publication, unanswered bool) (<-chan error, error) {
+	sure := make(chan error, 1)
+	if !unanswered {
+		sure <- nil
+		return sure, c.PublishAll(ps)
+	}
+	known, err := c.Assure(func() error { return c.PublishAll(ps) }, func(err error) { sure <- err })
+	if known {
+		sure <- nil
+	}
+	return sure, err
 }
 
 // AskService implements worker.ServiceBus.

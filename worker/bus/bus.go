@@ -22,6 +22,9 @@ var (
 	// ErrAway: the broker has not been reachable for more than a second;
 	// the publication was not taken.
 	ErrAway = errors.New("broker is away")
+	// ErrUnsure: what was published was taken and may be lost, or arrive late, since
+	// the broker was away, or silent, before it was known to have it.
+	ErrUnsure = fmt.Errorf("%w: it is not known whether what was sent has arrived", ErrAway)
 	// ErrTooLarge: a publication carries at most MaxData bytes.
 	ErrTooLarge = errors.New("message is larger than one publication may be (1 MiB)")
 	// ErrNoServices: the Broker has no part that carries it.
@@ -78,7 +81,7 @@ type Query struct {
 // are called on the loop, unless they say otherwise, and never block.
 //
 // That is what a worker cannot do without. A Broker may have further parts,
-// which are in parts.go: Services, Pauser, Numberer.
+// which are in parts.go: Services, Pauser, Numberer, Assurer.
 type Broker interface {
 	// Start connects, subscribes and returns once every publication published
 	// from then on will be delivered to in.

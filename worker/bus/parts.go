@@ -13,12 +13,13 @@ type Parts struct {
 	Services
 	Pauser
 	Numberer
+	Assurer
 	Stander
 }
 
 // PartsOf completes what a Broker offers.
 func PartsOf(b Broker) Parts {
-	p := Parts{b, NoServices{}, noPause{}, noNumbers{b}, noStands{}}
+	p := Parts{b, NoServices{}, noPause{}, noNumbers{b}, noAssurance{}, noStands{}}
 	if s, ok := b.(Services); ok {
 		p.Services = s
 	}
@@ -27,6 +28,9 @@ func PartsOf(b Broker) Parts {
 	}
 	if s, ok := b.(Numberer); ok {
 		p.Numberer = s
+	}
+	if s, ok := b.(Assurer); ok {
+		p.Assurer = s
 	}
 	if s, ok := b.(Stander); ok {
 		p.Stander = s
@@ -76,6 +80,16 @@ type Numberer interface {
 	// it has no part in. all is false when it has not answered within wait. The
 	// workers are not asked. After an error done is not called.
 	PublishNumbered(ps []Publication, wait time.Duration, done func(said []Numbered, all bool)) error
+}
+
+// An Assurer is a Broker that may be away, or silent, for a while before that is known.
+type Assurer interface {
+	// Assure calls send, which publishes and tells. sure: there is no more to be known of
+	// what was queued. Else, without an error, done is called once, on a goroutine of its
+	// own: with nil when the broker has all of it, with ErrUnsure when it may not have it.
+	// No other process is asked or woken, so it is not said who gets it. Errors: those of
+	// send, and as of Publish.
+	Assure(send func() error, done func(error)) (sure bool, err error)
 }
 
 // A Stander is a Broker of which two, of processes that follow each other, may hang
@@ -128,6 +142,11 @@ func (b noNumbers) PublishNumbered(ps []Publication, _ time.Duration, done func(
 	}
 	return err
 }
+
+// noAssurance stands where a Broker is no Assurer.
+type noAssurance struct{}
+
+func (noAssurance) Assure(send func() error, _ func(error)) (bool, error) { return true, send() }
 
 // NoServices stands where a Broker has no Services.
 type NoServices struct{}

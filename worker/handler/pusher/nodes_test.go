@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -13,6 +14,11 @@ import (
 
 // nats is a server of somebody else, such as several machines share.
 func nats(t testing.TB) (url string) {
+	t.Helper()
+	return natsServer(t).ClientURL()
+}
+
+func natsServer(t testing.TB) *server.Server {
 	t.Helper()
 	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: 2 << 20})
 	if err != nil {
@@ -23,7 +29,7 @@ func nats(t testing.TB) (url string) {
 	if !ns.ReadyForConnections(pushdtest.Timeout) {
 		t.Fatal("NATS does not start")
 	}
-	return ns.ClientURL()
+	return ns
 }
 
 // get asks the HTTP API.
@@ -168,4 +174,34 @@ func TestTwoNodes(t *testing.T) {
 			t.Errorf("node %d: %s", i, log)
 		}
 	}
+}
+
+// TestWhatIsLostIsRefused: the servers of the bus have just gone, which this node is to
+// bridge for a second. A back end is not told meanwhile that something was done.
+func TestWhatIsLostIsRefused(t *testing.T) {
+	bus := natsServer(t)
+	s := pushdtest.Start(t, pushdtest.Options{Config: config, Env: []string{"PUSHD_BROKER_URL=" + bus.ClientURL(), "PUSHD_CLUSTER_NODE=n0"}})
+	a := join(t, s, mainPath)
+	a.subscribe("news")
+	newBackend(t, s).trigger("e", "before", "news")
+	a.want("e", "news", "before")
+	bus.Shutdown()
+	event := object{"name": "e", "channel": "news", "data": "d"}
+	var all sync.WaitGroup
+	for path, body := range map[string]any{
+		"events":                        event,
+		"batch_events":                  object{"batch": []object{event, event}},
+		"channels/news/events":          "d",
+		"users/7/terminate_connections": nil,
+	} {
+		b := newBackend(t, s)
+		all.Go(func() {
+			code, answer := b.do("POST", path, body, "name", "e")
+			if code != 503 || b.lastHeaders.Get("Retry-After") == "" {
+				t.Errorf("%s: %d %s %v", path, code, answer, b.lastHeaders)
+			}
+		})
+	}
+	all.Wait()
+	a.quiet()
 }

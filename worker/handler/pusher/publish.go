@@ -54,11 +54,7 @@ func (k *call) send(events []event, done func([]outcome)) error {
 	}
 	list := k.messages(events)
 	if !asks {
-		if err := k.h.w.PublishAll(list); err != nil {
-			return err
-		}
-		k.sent(known, done)
-		return nil
+		return k.assured(func() error { return k.h.w.PublishAll(list) }, func() { k.sent(known, done) })
 	}
 	k.w.Defer()
 	return k.h.w.PublishNumbered(list, func(said []worker.Numbered, all bool) {
@@ -74,6 +70,19 @@ func (k *call) send(events []event, done func([]outcome)) error {
 			known[i].said, said = said[:n], said[n:]
 		}
 		k.sent(known, done)
+	})
+}
+
+// assured calls done on the loop when what send publishes is with the bus, and answers
+// with an error when that is not known.
+func (k *call) assured(send func() error, done func()) error {
+	k.w.Defer()
+	return k.h.w.Assure(send, func(err error) {
+		if err != nil {
+			k.fail(err)
+			return
+		}
+		done()
 	})
 }
 

@@ -37,15 +37,14 @@ func (k *call) terminate(user string) error {
 		return bad("the user id is not valid")
 	}
 	uid, last := k.a.uid(user), wire.Error(wire.CodeUnauthorized, terminated)
-	if err := k.h.keeper.Terminate(uid, last); err != nil {
-		return err
-	}
-	// In one order, being of one target: the word, then the end.
-	if err := k.h.w.SendToUID(uid, worker.Message{Data: last}); err != nil {
-		return err
-	}
-	if err := k.h.w.KickUID(uid, wire.CodeUnauthorized, terminated); err != nil {
-		return err
-	}
-	return k.ok(struct{}{})
+	return k.assured(func() error {
+		if err := k.h.keeper.Terminate(uid, last); err != nil {
+			return err
+		}
+		// In one order, being of one target: the word, then the end.
+		if err := k.h.w.SendToUID(uid, worker.Message{Data: last}); err != nil {
+			return err
+		}
+		return k.h.w.KickUID(uid, wire.CodeUnauthorized, terminated)
+	}, func() { _ = k.ok(struct{}{}) })
 }
