@@ -117,6 +117,7 @@ type (
 	PartingService  = service.Parting
 	OrderingService = service.Ordering
 	PeerService     = service.Peer
+	RejoinedService = service.Rejoined
 	MetricsService  = service.Measured
 	AbsentService   = service.Absent
 	StatefulService = service.Stateful

@@ -68,7 +68,7 @@ type Host struct {
 func StartHost(o HostOptions) (*Host, error) {
 	h := &Host{o: o}
 	h.signs = newSigns(&h.o)
-	h.signs.changed, h.signs.usurped = h.nodesChanged, h.conflict
+	h.signs.changed, h.signs.usurped, h.signs.rejoined = h.nodesChanged, h.conflict, h.rejoined
 	if t := o.Tenure; t != nil && t.Workers != nil {
 		h.signs.set(t.Workers) // else the others would take our word for it that there are none
 	}
@@ -132,6 +132,21 @@ func (h *Host) Nodes() []nodes.Node { return h.signs.all() }
 func (h *Host) busy() {
 	if h.o.Busy != nil {
 		h.o.Busy()
+	}
+}
+
+// rejoined tells the services that the bus is back.
+func (h *Host) rejoined(away time.Duration) {
+	if !h.started.Load() {
+		return
+	}
+	for _, s := range h.services {
+		if r, ok := s.service.(worker.RejoinedService); ok {
+			tell := func() { r.Rejoined(away) }
+			if !s.tryPost(tell) {
+				go s.post(tell)
+			}
+		}
 	}
 }
 

@@ -66,6 +66,7 @@ func (d *diary) Ask(from string, data []byte, answer func([]byte, error)) {
 func (d *diary) Roster(workers []string)          { d.notes <- fmt.Sprint(workers) }
 func (d *diary) Nodes(others []nodes.Node)        { d.peers.Store(&others) }
 func (d *diary) Peer(node string, data []byte)    { d.notes <- "peer " + node + ": " + string(data) }
+func (d *diary) Rejoined(time.Duration)           { d.notes <- "the bus is back" }
 func (d *diary) State() string                    { return d.state }
 func (d *diary) Stop()                            { close(d.notes) }
 func (d *diary) Metrics(emit func(worker.Metric)) { emit(worker.Metric{Name: "notes", Number: 7}) }

@@ -31,14 +31,18 @@ type signs struct {
 	c       *Client
 	changed func()      // the table has; called with mu held
 	usurped func(error) // another process has this node's name, and had it first
-	sub     *nats.Subscription
-	talks   atomic.Bool // from join to close
-	quit    chan struct{}
-	gone    chan struct{} // closed: the name is another one's
-	done    sync.WaitGroup
+	// rejoined: the bus is back, after so long. Called by run.
+	rejoined func(time.Duration)
+	sub      *nats.Subscription
+	talks    atomic.Bool // from join to close
+	quit     chan struct{}
+	gone     chan struct{} // closed: the name is another one's
+	done     sync.WaitGroup
 
-	keep func(json.RawMessage)
-	kept json.RawMessage // what keep got last; of run
+	keep  func(json.RawMessage)
+	kept  json.RawMessage // what keep got last; of run
+	well  time.Time       // when the bus was there last; of run
+	joins int64           // that it had by then
 
 	mu    sync.Mutex
 	table *nodes.Table
@@ -96,6 +100,7 @@ func (n *signs) join() (err error) {
 	case <-time.After(meetNodes):
 	}
 	n.talks.Store(true)
+	n.well, n.joins = time.Now(), n.c.link.joins.Load()
 	n.done.Go(n.run)
 	return nil
 }
@@ -129,12 +134,26 @@ func (n *signs) conflict() error {
 	return fmt.Errorf("another pushd on this NATS is the node %q: give each its own name by [cluster] node", n.c.o.Node)
 }
 
+// watchLink notices a bus that was away, be it only for a moment.
+func (n *signs) watchLink(now time.Time) {
+	l := n.c.link
+	if !l.up() {
+		return
+	}
+	if joins := l.joins.Load(); joins != n.joins {
+		n.rejoined(now.Sub(n.well))
+		n.joins = joins
+	}
+	n.well = now
+}
+
 func (n *signs) run() {
 	t := time.NewTicker(nodes.Beat)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
+			n.watchLink(time.Now())
 			if n.c.link.up() { // else it is this node that hears nobody
 				n.sweep(time.Now())
 			}

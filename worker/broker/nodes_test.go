@@ -265,6 +265,10 @@ func TestPeers(t *testing.T) {
 		b.diary.want(t, "peer a: you")
 	}
 	a.diary.want(t, "peer b: back") // and nothing of its own
+	if err := a.host.o.Client.link.nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	a.diary.want(t, "the bus is back")
 	epoch := peers(a)[0].Epoch
 	b.host.Close()
 	if err := b.start(); err != nil {

@@ -295,6 +295,7 @@ func FuzzReply(f *testing.F) {
 		}
 		_ = EachWant(b, func(Want) {})
 		_ = EachStand(b, func(Stand) {})
+		_ = EachKept(b, func(Kept) {})
 	})
 }
 

@@ -30,33 +30,55 @@ func (m moment) before(o moment) bool {
 	return m.at < o.at || m.at == o.at && m.publisher < o.publisher
 }
 
-// momentOf is when a message was published. A client of the bus of an earlier version
-// does not say.
-func momentOf(p *worker.Publication, now time.Time) moment {
+// momentOf is when a message was published, which may be on its way for late longer than
+// others. A client of the bus of an earlier version does not say.
+func momentOf(p *worker.Publication, now time.Time, late time.Duration) moment {
 	m := moment{now.UnixMicro(), p.Publisher}
 	if p.Seq > 1 {
-		m.at = min(max(int64(p.Seq), m.at-skew.Microseconds()), m.at+skew.Microseconds())
+		m.at = min(max(int64(p.Seq), m.at-(skew+late).Microseconds()), m.at+skew.Microseconds())
 	}
 	return m
 }
 
-// outrun reports whether a newer event of its cache channel has come here already.
-func (s *Sequencer) outrun(p *worker.Publication) bool {
-	if s.env.Node == "" || !keeping(s.env.Channels)(p.Target).Latest {
-		return false
-	}
-	m := momentOf(p, s.env.Now())
-	if is, known := s.moments[p.Target]; known && m.before(is) && !is.ahead(s.env.Now()) {
-		return true
-	}
-	s.moments[p.Target] = m
-	return false
+// stall notices that this process stood still: what has waited for it meanwhile is that
+// much older than it seems. The zero value is ready.
+type stall struct {
+	ran  time.Time // when it was looked last, once in a sweep at least
+	long time.Duration
+	over time.Time // when all that has waited has been heard
 }
 
-// forget drops what is not of now any more.
-func (m moments) forget(now time.Time) {
+// look returns for how long what is heard now may have waited.
+func (s *stall) look(now time.Time) time.Duration {
+	if still := now.Sub(s.ran); !s.ran.IsZero() && still > 2*sweepPause {
+		s.long, s.over = still, now.Add(sweepPause)
+	}
+	if s.ran = now; now.After(s.over) {
+		return 0
+	}
+	return s.long
+}
+
+// dated returns when a message was published, ms, where all nodes are to agree on it,
+// else now, and whether a newer event of its cache channel has come here already.
+func (s *Sequencer) dated(p *worker.Publication, now int64) (at int64, outrun bool) {
+	if s.env.Node == "" || !keeping(s.env.Channels)(p.Target).Latest {
+		return now, false
+	}
+	clock := s.env.Now()
+	m := momentOf(p, clock, s.stall.look(clock))
+	if is, known := s.moments[p.Target]; known && m.before(is) && !is.ahead(clock) {
+		return now, true
+	}
+	s.moments[p.Target] = m
+	return m.at / 1000, false
+}
+
+// forget drops what is not of now any more, late being for how long what comes may have
+// waited.
+func (m moments) forget(now time.Time, late time.Duration) {
 	for name, is := range m {
-		if is.at < now.Add(-2*skew).UnixMicro() || is.ahead(now) {
+		if is.at < now.Add(-2*skew-late).UnixMicro() || is.ahead(now) {
 			delete(m, name)
 		}
 	}

@@ -42,7 +42,7 @@ func TestOneLastEventOnAllNodes(t *testing.T) {
 
 	now = now.Add(3 * skew)
 	for _, p := range nodes {
-		p.moments.forget(now)
+		p.moments.forget(now, 0)
 		if len(p.moments) != 0 {
 			t.Errorf("node %s remembers %v", p.env.Node, p.moments)
 		}
@@ -73,7 +73,7 @@ func TestLastEventWhateverTheClock(t *testing.T) {
 		p.want("1:cache-x", history.Position{Epoch: history.Stranger, Offset: 1}, text)
 	}
 	now = now.Add(-time.Hour)
-	if p.moments.forget(now); len(p.moments) != 0 {
+	if p.moments.forget(now, 0); len(p.moments) != 0 {
 		t.Errorf("remembered after the clock was set back: %v", p.moments)
 	}
 }

@@ -35,7 +35,9 @@ type Sequencer struct {
 	shards  shards
 	joins   joins
 	moments moments // of the newest events of cache channels
-	served  bool    // the roster has come
+	stall   stall
+	mates   *mates // nil = there are none, or none is needed
+	served  bool   // the roster has come
 	sweeps  int
 	counts  counts
 	clock   clock
@@ -110,6 +112,7 @@ func (s *Sequencer) Start(env *worker.ServiceEnv) error {
 	s.shards, s.moments = shards{}, moments{}
 	s.joins.by = map[string][]history.Want{}
 	s.store = s.newStore(o.Store)
+	s.mates = s.newMates()
 	if err := s.store.open(o); err != nil {
 		return err
 	}
@@ -150,6 +153,9 @@ func keeping(rules channel.Rules) func(string) history.Keep {
 
 // Stop implements worker.Service.
 func (s *Sequencer) Stop() {
+	if s.mates != nil {
+		s.mates.begin()
+	}
 	s.joins.flush(s, 1<<30)
 	s.store.leave()
 }
@@ -187,12 +193,13 @@ func (s *Sequencer) number(p *worker.Publication) {
 		out.Reply = ""
 	}
 	var at history.Position
-	kept, late := s.env.Channels.HasHistory(p.Target), s.outrun(p)
+	kept := s.env.Channels.HasHistory(p.Target)
+	when, late := s.dated(p, now)
 	switch {
 	case kept && late: // its members get it all the same
 		at = s.rings.Now(app)
 	case kept:
-		out.Stamp = s.stamp(app, p, now)
+		out.Stamp = s.stamp(app, p, when)
 		at = out.Stamp.Position
 	}
 	if o := p.Order; o != nil && o.Key != "" {
@@ -353,7 +360,8 @@ const (
 
 // sweep forgets what is too old, some channels at a time.
 func (s *Sequencer) sweep() {
-	s.moments.forget(s.env.Now())
+	now := s.env.Now()
+	s.moments.forget(now, s.stall.look(now))
 	s.rings.Sweep(s.rings.Places()/sweepRound+64, s.now())
 	if s.sweeps++; s.sweeps >= s.standSweeps() {
 		s.sweeps = 0

@@ -165,7 +165,7 @@ func (m *memoryStore) tidy() {
 
 func (m *memoryStore) add(p *worker.Publication)  { m.s.number(p) }
 func (m *memoryStore) note(func(b []byte) []byte) {}
-func (m *memoryStore) early(history.Want) bool    { return false }
+func (m *memoryStore) early(w history.Want) bool  { return m.s.mates.early(w) }
 func (m *memoryStore) stray(string)               {}
 func (m *memoryStore) away() bool                 { return false }
 func (m *memoryStore) refuses() bool              { return false }
@@ -173,7 +173,7 @@ func (m *memoryStore) begins() bool               { return false }
 func (m *memoryStore) disk() diskCounts           { return diskCounts{} }
 
 func (m *memoryStore) read(q *worker.HistoryQuery, answer func([]byte, error)) {
-	answer(json.Marshal(m.s.page(q)))
+	m.s.mates.late(func() { answer(json.Marshal(m.s.page(q))) })
 }
 
 func (m *memoryStore) purge(q *worker.HistoryPurge, answer func([]byte, error)) {

@@ -67,6 +67,13 @@ type Peer interface {
 	Peer(node string, data []byte)
 }
 
+// A Rejoined is a Service that is told when the bus is back, and for how long it may
+// have been away: what others have told it meanwhile is lost. Rejoined runs on the
+// service's goroutine.
+type Rejoined interface {
+	Rejoined(away time.Duration)
+}
+
 // Measured is a Service with numbers of its own for /metrics. Metrics
 // runs on the service's goroutine.
 type Measured interface {

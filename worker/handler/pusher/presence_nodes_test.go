@@ -71,6 +71,39 @@ func twoNodes(t *testing.T, which, more string) (s [2]*pushdtest.Server, hooks *
 	return s, hooks
 }
 
+// TestLastEventsOnAllNodes: a node that was not there, or whose broker process was killed,
+// has the last events of cache channels from the others, and its members wait for them.
+func TestLastEventsOnAllNodes(t *testing.T) {
+	s, _ := twoNodes(t, "", "")
+	publish := func(text string) {
+		newBackend(t, s[0]).want(200, "{}", "POST", "events", object{"name": "e", "channel": "cache-c", "data": text})
+	}
+	member := func(what, want string) {
+		t.Helper()
+		c := greeted(t, s[1].Dial(mainPath))
+		defer c.Close()
+		c.ask("cache-c", "")
+		c.want("pusher_internal:subscription_succeeded", "cache-c", "{}")
+		c.want("e", "cache-c", want)
+		if code, got := newBackend(t, s[1]).do("GET", "channels/cache-c", nil, "info", "cache"); code != 200 || !strings.Contains(got, want) {
+			t.Errorf("%s: %d %s", what, code, got)
+		}
+	}
+	publish("one")
+	pushdtest.Eventually(t, "both have it", func() bool {
+		_, got := newBackend(t, s[1]).do("GET", "channels/cache-c", nil, "info", "cache")
+		return strings.Contains(got, "one")
+	})
+	s[1].MustRun("stop")
+	publish("two")
+	s[1].MustRun("start", "-d")
+	member("stopped meanwhile", "two")
+	pid := s[1].Status().Broker.PID
+	s[1].Kill(pid)
+	pushdtest.Eventually(t, "another broker process", func() bool { now := s[1].Status().Broker.PID; return now != pid && now != 0 })
+	member("killed", "two")
+}
+
 // TestPresenceOverNodes: two daemons are one to their members and to webhooks,
 // through a reload, a killed worker, a killed broker process, and the end of a
 // machine.
