@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
 )
 
 // TestRefs: what an object refers to and that stays with its process, as a log, is the
@@ -33,12 +35,17 @@ Workerman\Worker::runAll();`
 		before, after string // what the start does
 		old, new      string // in its code
 		says          string
+		lost          string // what is said of the room, whose client is closed: another one asks
 	}{
 		"the same":             {before: alone, after: alone, says: "1 log"},
 		"one more above":       {before: alone, after: `$chat = new Around(new Chat(new Log));`, says: "1 log"},
 		"two above":            {before: alone, after: `$chat = new Around(new Around(new Chat(new Log)));`, says: "1 log"},
 		"another property":     {before: alone, after: `class Logs { static $all = []; } Logs::$all[] = new Log; $chat = new Chat(Logs::$all[0]);`, old: "    private $log;\n    function __construct($log) { $this->log = $log; }", new: "    private $logger;\n    function __construct($log) { $this->logger = $log; }", says: "1 log"},
 		"which of two by name": {before: two, after: strings.Replace(two, "new Chat($log)", "new Around(new Chat($log))", 1), says: "1 log"},
+		"nowhere":              {before: alone, after: `$chat = new Chat(null);`, says: "no room", lost: "objects of Room in $rooms were not taken over, and those who were in them are closed with 1012: $log has nothing to be: the new code has no $log for it"},
+		"one of two":           {before: alone, after: `$more = [new Log, new Log]; $chat = new Around(new Chat($more[0]));`, says: "no room", lost: "$log has nothing to be"},
+		"may be null":          {before: alone, after: `$chat = new Chat(null);`, old: "private Log $log", new: "private ?Log $log", says: "1 null"},
+		"without a type":       {before: alone, after: `$chat = new Chat(null);`, old: "private Log $log", new: "private $log", says: "1 null"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -47,8 +54,17 @@ Workerman\Worker::runAll();`
 			if x.old != "" {
 				after = strings.ReplaceAll(after, x.old, x.new)
 			}
-			h, orders := moved(t, before, after)
-			if !slices.Contains(orders, fmt.Sprintf("SEND %d %s", uint64(big), x.says)) {
+			old, h, orders := movedFrom(t, before, after)
+			who := uint64(big)
+			if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", who)); ends != (x.lost != "") || !strings.Contains(h.log.String(), x.lost) {
+				t.Errorf("closed: %v\n%s\n%s", ends, old.log, h.log)
+			} else if ends {
+				who++
+				h.open(script.Open, who, "")
+				h.message(who, "get")
+				orders = h.done()
+			}
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d %s", who, x.says)) {
 				t.Errorf("%q\n%s", orders, h.log)
 			}
 		})

@@ -252,8 +252,7 @@ final class Carry
         Joined::over();
         Became::everywhere($roots, $all, $props);
         Lost::settle($roots, $all, $props);
-        Refs::mend($roots, $refs, $program->roots());
-        $unmade = Unmade::out($roots, $all, $props, $starts);
+        $unmade = Unmade::out($roots, $all, $props, $starts, Refs::mend($roots, $refs, $program->roots()));
         Living::are($starts) && Living::keep([$all, $props], Places::$became + $unmade);
         Living::clear();
         Props::receive($props, self::$there);

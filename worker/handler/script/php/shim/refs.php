@@ -107,14 +107,43 @@ final class Refs
         }
     }
 
-    /** Gives what was carried the ones of this process. @param array $roots by places of the process before */
-    static function mend(array $roots, array $list, array $here): void
+    /**
+     * Gives what was carried the ones of this process. @param array $roots by places of the process before
+     * @return array object id => why: those that cannot be without it
+     */
+    static function mend(array $roots, array $list, array $here): array
     {
+        $lost = [];
         foreach ($list as $ref) {
-            if (!$ref[0] instanceof \__PHP_Incomplete_Class && ($why = self::give($ref, $roots, $here)) !== '') {
+            if ($ref[0] instanceof \__PHP_Incomplete_Class || ($why = self::give($ref, $roots, $here)) === '') {
+                continue;
+            }
+            if (self::lacks($o = Places::became($ref[0]), $ref[2])) {
+                $lost[\spl_object_id($o)] = "\$$ref[2] has nothing to be: $why";
+            } else {
                 Program::once("ref $ref[1] $ref[2]", "\$$ref[2] of a $ref[1] is not what it was: $why");
             }
         }
+        return $lost;
+    }
+
+    /** Whether a property is not there, and may not be null: then it is. */
+    private static function lacks(object $o, string $name): bool
+    {
+        for ($r = new \ReflectionObject($o); $r && !$r->hasProperty($name);) {
+            $r = $r->getParentClass();
+        }
+        $p = $r ? $r->getProperty($name) : null;
+        if (!$p || $p->isStatic()) {
+            return false;
+        }
+        $p->setAccessible(true);
+        if ($p->isInitialized($o) || !$p->getType()) {
+            return false;
+        }
+        $null = $p->getType()->allowsNull();
+        $null && $p->setValue($o, null);
+        return !$null;
     }
 
     /** Why an object does not have it, "" if it does. */

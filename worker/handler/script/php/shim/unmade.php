@@ -3,8 +3,8 @@ namespace Pushd;
 
 /**
  * Unmade are objects that were carried and lack what only the constructor of the new code's class
- * sets: a typed property that the class did not have before and that has no default. Nobody could
- * use them, so they are left out like those that are Gone. What has gone into an object that the
+ * sets: a typed property that the class did not have before and that has no default; or what the
+ * new code does not have for them (Refs). Nobody could use them, so they are left out like those that are Gone. What has gone into an object that the
  * new code has made is none.
  */
 final class Unmade
@@ -13,10 +13,11 @@ final class Unmade
     private static $found = []; // object id => what it lacks
     private static $seen = [];
 
-    /** Takes them out of where place => name => value, and what Props has, is now. @param array $starts class => names that it had before => anything; @return array object id => why of each */
-    static function out(array $roots, array $all, array &$props, array $starts): array
+    /** Takes them out of where place => name => value, and what Props has, is now. @param array $starts class => names that it had before => anything; @param array $found object id => why: those that are known; @return array the same of all */
+    static function out(array $roots, array $all, array &$props, array $starts, array $found): array
     {
-        self::$lacks = self::$found = self::$seen = [];
+        self::$lacks = self::$seen = [];
+        self::$found = $found;
         foreach ($starts as $class => $names) {
             if ($class !== '' && \strpbrk($class, ': ') === false && \class_exists($class) && $new = self::added(new \ReflectionClass($class), $names)) {
                 self::$lacks[\strtolower($class)] = $new;
