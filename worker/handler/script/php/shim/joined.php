@@ -100,7 +100,8 @@ final class Joined
                 $value[$k] = self::plain($there[$k], $v);
                 continue;
             }
-            $v = self::of($there[$k], $v, "{$name}['$k']", true);
+            $at = "{$name}['$k']";
+            $v = \is_int($k) && self::isCounted($there[$k], $v) ? self::clash($at, $there[$k], $v) : self::of($there[$k], $v, $at, true);
             $value[$k] = Places::into($there[$k], $v) ? $there[$k] : Places::became($v);
         }
         return \array_replace($there, $value);
@@ -125,12 +126,14 @@ final class Joined
         return $numbers && !Carry::has($there) ? \max($there, $value) : $there;
     }
 
-    /** One list behind the other; what is in both, as the list is in two places, is in it once. */
+    /** One list behind the other; what is in both, as the list is in two places, or as the start has made it, is in it once. */
     private static function lists(array $there, array $value): array
     {
         $known = \array_flip(\array_map([self::class, 'key'], $there));
-        foreach ($value as $x) {
-            if (!isset($known[self::key($x)])) {
+        foreach ($value as $k => $x) {
+            $first = $there[$k] ?? null;
+            $ofStart = \is_object($first) && Made::has($first) && Places::into($first, $x);
+            if (!$ofStart && !isset($known[self::key($x)])) {
                 $there[] = $x;
             }
         }
@@ -154,11 +157,17 @@ final class Joined
     {
         $i = 0;
         foreach ($v as $k => $x) {
-            if ($k !== $i++ || !Carry::has($x) || \is_object($x) && Made::has($x)) {
+            if ($k !== $i++ || !Carry::has($x)) {
                 return false;
             }
         }
         return true;
+    }
+
+    /** Whether what has a number in both is two things, numbered in each process: a room of that number is a map by what is in it. */
+    private static function isCounted($there, $value): bool
+    {
+        return self::joins($there) && (\is_array($there) ? self::isList($there) || \is_array($value) && self::isList($value) : \is_object($there) && !Made::has($there));
     }
 
     private static function goInto($there, $value): bool
