@@ -48,7 +48,7 @@ type handler struct {
 	seen     map[string]stamp // with `watch`: the program's files
 	deaths   deaths
 	bereft   bool // the last process was killed, and what it had is lost
-	deadly   int // processes in a row that have died of what was carried
+	deadly   int  // processes in a row that have died of what was carried
 	lost     lost
 
 	wants    map[string]bool         // of the process, or of the one before
