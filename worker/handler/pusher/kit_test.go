@@ -60,8 +60,9 @@ count = 2
 // pusher is a client of the protocol.
 type pusher struct {
 	*pushdtest.Client
-	t  testing.TB
-	id string // socket_id
+	t      testing.TB
+	id     string   // socket_id
+	online []string // users of its watchlist, see sees
 }
 
 // got is what a client gets; see text for its data.

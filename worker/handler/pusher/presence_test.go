@@ -6,9 +6,11 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
+	wire "github.com/pushd/pushd/protocol/pusher"
 )
 
 // roster is the data of a subscription to a presence channel.
@@ -214,6 +216,49 @@ func TestWatchlist(t *testing.T) {
 	third.Close()
 	one.want("pusher_internal:watchlist_events", "", `{"events":[{"name":"offline","user_ids":["2"]}]}`)
 	one.quiet()
+}
+
+// TestWatchlistThroughAKill: who signs in, and who leaves, while the broker process is
+// away is told, and told of, when the next one is there.
+func TestWatchlistThroughAKill(t *testing.T) {
+	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	one, two := crowd(t, s)
+	third := join(t, s, mainPath)
+	one.signin(`{"id":"1","watchlist":["2","3"]}`)
+	two.signin(`{"id":"2"}`)
+	one.sees("2")
+	if err := syscall.Kill(s.Status().Broker.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	two.Close()
+	third.signin(`{"id":"3","watchlist":["1","2"]}`)
+	third.sees("1")
+	one.sees("3")
+}
+
+// sees reads until those of the watchlist who are there, as the client was told, are
+// these alone.
+func (p *pusher) sees(ids ...string) {
+	p.t.Helper()
+	for {
+		g := p.next()
+		if g.Event != "pusher_internal:watchlist_events" {
+			continue
+		}
+		var m struct{ Events []wire.Watch }
+		if err := json.Unmarshal([]byte(g.text()), &m); err != nil {
+			p.t.Fatalf("%s: %v", g.Data, err)
+		}
+		for _, e := range m.Events {
+			p.online = slices.DeleteFunc(p.online, func(id string) bool { return slices.Contains(e.UserIDs, id) })
+			if e.Name == "online" {
+				p.online = append(p.online, e.UserIDs...)
+			}
+		}
+		if slices.Equal(p.online, ids) {
+			return
+		}
+	}
 }
 
 // TestCacheChannels: who subscribes gets the last event of the server, across a

@@ -13,7 +13,7 @@ func (c *Client) watch() {
 	}
 	c.ticking = true
 	wait := tick
-	if len(c.left) > 0 {
+	if len(c.left)+len(c.signing) > 0 {
 		wait = soon
 	}
 	c.bus.After(wait, func() {
@@ -55,6 +55,7 @@ func (c *Client) heard(next uint64, s *standing) {
 		}
 		c.left = append(c.left[:0:0], c.left[n:]...)
 		maps.DeleteFunc(c.before, func(_ string, was formerly) bool { return was.number < next })
+		maps.DeleteFunc(c.signing, func(_ string, number uint64) bool { return number < next })
 		return
 	}
 	if next < c.asked || c.announce {
@@ -120,7 +121,11 @@ func (c *Client) state() (ops []op) {
 		}
 	}
 	for conn, u := range c.logins {
-		ops = append(ops, op{Kind: opUser, Channel: u.user, Conn: conn, Watch: u.watch})
+		o := op{Kind: opUser, Channel: u.user, Conn: conn, Watch: u.watch}
+		if _, news := c.signing[conn]; news {
+			o.Kind = opSignin
+		}
+		ops = append(ops, o)
 	}
 	return ops
 }
@@ -136,6 +141,7 @@ func (c *Client) prune() {
 	for conn := range c.logins {
 		if !c.bus.Has(conn) {
 			delete(c.logins, conn)
+			delete(c.signing, conn)
 		}
 	}
 	for channel := range c.counts {

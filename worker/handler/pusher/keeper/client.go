@@ -43,7 +43,8 @@ type Client struct {
 	counts   map[string]int // connections by channel, as told last
 	before   map[string]formerly
 	logins   map[string]*signedIn
-	left     []departure // not confirmed yet
+	signing  map[string]uint64 // of these, the op of each that is not confirmed yet
+	left     []departure       // not confirmed yet
 
 	recount map[string]bool // channels whose connections may have changed: true = in between there was one
 	brought map[string]int  // of these, how many connections have come from another process
@@ -83,7 +84,7 @@ type formerly struct {
 
 const (
 	tick       = 500 * time.Millisecond // between two hellos
-	soon       = 50 * time.Millisecond  // to the next one after a departure
+	soon       = 50 * time.Millisecond  // to the next one after a departure or sign-in
 	tellAgain  = 3 * time.Second        // when a join is not answered
 	maxLeft    = 64 << 10               // departures that wait to be confirmed
 	maxTell    = 256 << 10              // bytes of ops in one word, if there are several
@@ -121,7 +122,7 @@ func newClient(b bus) *Client {
 	return &Client{
 		bus: b, instance: rand.Uint64(), next: 1, now: time.Now,
 		presence: map[key]*subscription{},
-		counts:   map[string]int{}, before: map[string]formerly{}, logins: map[string]*signedIn{},
+		counts:   map[string]int{}, before: map[string]formerly{}, logins: map[string]*signedIn{}, signing: map[string]uint64{},
 		recount: map[string]bool{}, brought: map[string]int{},
 	}
 }
@@ -200,7 +201,7 @@ func Counted(a *wire.App) bool {
 // Signin tells that a connection is that of a user, by its name on the bus, who
 // wants to know of the users in watch, by their ids.
 func (c *Client) Signin(conn, user string, watch []string) {
-	c.logins[conn] = &signedIn{user, watch}
+	c.logins[conn], c.signing[conn] = &signedIn{user, watch}, c.number()
 	c.tell(op{Kind: opSignin, Channel: user, Conn: conn, Watch: watch})
 }
 
@@ -217,8 +218,9 @@ func (c *Client) Signout(conn string) {
 	if u == nil {
 		return
 	}
+	c.depart(op{Kind: opSignout, Channel: u.user, Conn: conn, Joined: int(c.signing[conn])})
 	delete(c.logins, conn)
-	c.depart(op{Kind: opSignout, Channel: u.user, Conn: conn})
+	delete(c.signing, conn)
 }
 
 // depart tells of an end, and remembers it until the keeper has confirmed it.

@@ -26,6 +26,7 @@ type handed struct {
 	Left  map[string][]savedMember `json:"left,omitempty"` // by room; nobody may know of them any more
 	Own   map[string][]savedMember `json:"own"`            // by room; of workers that may say so again. nil = an earlier version has saved
 	Tally map[string]savedTally    `json:"tally"`          // by channel. nil = an earlier version has saved
+	Users *savedPeople             `json:"users"`          // who have signed in. nil = an earlier version has saved
 	Owed  []savedDebt              `json:"owed,omitempty"`
 	Told  []savedDebt              `json:"told,omitempty"`
 }
@@ -56,6 +57,7 @@ func (k *Keeper) saveHanded(dir string) error {
 	h := handed{Left: k.orphans(), Owed: k.savedDebts()}
 	if !k.parting { // else the next one begins when all have gone on without it
 		h.Nodes, h.Own, h.Tally, h.Told = k.savedPeers(), k.savedOwn(), k.savedTallies(), k.savedTold()
+		h.Users = k.savedPeople()
 	}
 	raw, err := json.Marshal(h)
 	if err == nil {
@@ -110,12 +112,21 @@ func (k *Keeper) savedOwn() map[string][]savedMember {
 	return own
 }
 
+// takeBefore takes over whom the keeper before had.
+func (k *Keeper) takeBefore(h *handed) {
+	l := newLease("", 0)
+	k.takeOwn(l, h.Own)
+	k.takePeople(l, h.Users)
+	if len(l.entries)+len(l.users) > 0 {
+		k.leases.before = l
+	}
+}
+
 // takeOwn holds the members of the keeper before, by a lease of their own, until the
 // workers have had the time to say whom they have. So those who stay are not told of
 // twice, whenever their worker says so, and whoever has left meanwhile leaves once,
 // even if the worker that knew of it has ended.
-func (k *Keeper) takeOwn(own map[string][]savedMember) {
-	l := newLease("", 0)
+func (k *Keeper) takeOwn(l *lease, own map[string][]savedMember) {
 	for name, members := range own {
 		r := k.room(name)
 		if r == nil {
@@ -125,12 +136,9 @@ func (k *Keeper) takeOwn(own map[string][]savedMember) {
 			k.add(l, inherited(m.ID, name), r, wire.Member{ID: m.ID, Number: m.Number, Info: m.Info}, false)
 		}
 	}
-	if len(l.entries) > 0 {
-		k.leases.before = l
-	}
 }
 
-// inherited names the entry of such a member.
+// inherited names the entry of such a member, and the login of such a user.
 func inherited(user, room string) key { return key{"\x00" + user, room} }
 
 func (k *Keeper) savedPeers() map[string]*savedPeer {
@@ -193,7 +201,7 @@ func (k *Keeper) loadHanded(dir string) error {
 		}
 	}
 	k.heir = h.Own != nil
-	k.takeOwn(h.Own)
+	k.takeBefore(&h)
 	k.takeTallies(h.Tally)
 	if k.mirror.node == "" {
 		return nil
@@ -225,6 +233,7 @@ func (k *Keeper) restore(p *peer, s *savedPeer) {
 		k.countPeer(p, name, n)
 	}
 	for _, user := range s.Online {
+		k.recall(user, true)
 		k.signinPeer(p, user)
 	}
 }

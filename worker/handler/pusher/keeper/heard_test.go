@@ -33,6 +33,8 @@ func TestHeard(t *testing.T) {
 		{"was not", 7, op{Kind: opLeave, N: 100, Joined: 3}, false},
 		{"came long before", 7, op{Kind: opLeave, N: 101}, false},
 		{"came and went unheard", 7, op{Kind: opLeave, N: 101, Joined: 100}, true},
+		{"sign-out that was told", 7, op{Kind: opSignout, N: 99, Joined: 98}, true},
+		{"sign-out that was not", 7, op{Kind: opSignout, N: 100}, false},
 		{"of an earlier version", 7, op{Kind: opLeave}, false},
 		{"no departure", 7, op{Kind: opCount, N: 5}, false},
 		{"of a client that had lost something", 8, op{Kind: opLeave, N: 9}, false},

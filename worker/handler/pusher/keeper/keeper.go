@@ -174,14 +174,17 @@ func (k *Keeper) apply(l *lease, o *op, tomb bool) {
 	switch o.Kind {
 	case opHave:
 		k.have(l, o)
-	case opUser:
-		k.signin(l, o, true)
+	case opUser, opSignin:
+		k.signin(l, o, o.Kind == opUser)
 	case opCount:
 		k.count(l, o)
 	default:
 		if o.Kind == opLeave && tomb && !k.settled {
 			k.tombs = append(k.tombs, func() { k.leave(o, true) })
 			return
+		}
+		if o.Kind == opSignout && tomb && k.people.told == nil {
+			k.recall(o.Channel, false)
 		}
 		k.inTurn(func() { k.change(l, o, tomb) })
 	}
@@ -194,10 +197,8 @@ func (k *Keeper) change(l *lease, o *op, tomb bool) {
 		k.join(l, o)
 	case opLeave:
 		k.leave(o, tomb)
-	case opSignin:
-		k.signin(l, o, false)
 	case opSignout:
-		k.signout(o)
+		k.signout(o, tomb)
 	}
 }
 

@@ -219,6 +219,7 @@ func (k *Keeper) settle() {
 		change()
 	}
 	k.ledger.past = false
+	k.compare()
 }
 
 // tomb tells of a departure of before the keeper began, once it is settled.

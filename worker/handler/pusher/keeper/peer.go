@@ -307,7 +307,7 @@ func (k *Keeper) leased(p *peer, o *op) {
 			k.bury(key{o.User, o.Channel}, o)
 		}
 	case opUser:
-		if k.signinPeer(p, o.Channel) && k.settled {
+		if k.signinPeer(p, o.Channel) {
 			k.tellFans(o.Channel, "online")
 		}
 	case opSignout:

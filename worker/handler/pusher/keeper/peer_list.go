@@ -54,6 +54,7 @@ func (k *Keeper) inList(p *peer, o *op) {
 		}
 	case opSignout:
 		if fresh {
+			k.recall(o.Channel, false)
 			k.inTurn(func() { k.outdated(o.Channel) })
 		}
 	case opHave:
@@ -68,9 +69,7 @@ func (k *Keeper) inList(p *peer, o *op) {
 		k.countInList(p, o)
 	case opUser:
 		k.leased(p, o)
-		if fresh && !k.settled {
-			k.inTurn(func() { k.tellFans(o.Channel, "online") })
-		}
+		k.recall(o.Channel, !fresh)
 	default:
 		k.leased(p, o)
 	}

@@ -14,6 +14,8 @@ type people struct {
 	abroad map[string]int             // other nodes that have the user
 	logins map[string]*login          // by connection
 	fans   map[string]map[string]bool // connections that watch a user, by the user's name
+
+	changing
 }
 
 // login is a connection that has signed in.
@@ -25,10 +27,11 @@ type login struct {
 
 func (p *people) init() {
 	p.online, p.abroad, p.logins, p.fans = map[string]int{}, map[string]int{}, map[string]*login{}, map[string]map[string]bool{}
+	p.before, p.newcomers = map[string]bool{}, map[string][]string{}
 }
 
-// signin takes note of a connection of a user. If it is news, those who watch
-// the user are told, and the user of those that it watches.
+// signin takes note of a connection of a user. Those who watch the user are told if
+// they do not know, and the user of those that it watches.
 func (k *Keeper) signin(l *lease, o *op, known bool) {
 	p := &k.people
 	u := p.logins[o.Conn]
@@ -36,29 +39,43 @@ func (k *Keeper) signin(l *lease, o *op, known bool) {
 		p.remove(k, o.Conn, u)
 		u = nil
 	}
-	if u == nil {
-		u = &login{user: o.Channel, lease: l}
-		p.logins[o.Conn] = u
-		if p.online[u.user]++; p.online[u.user] == 1 {
-			k.mirror.say(op{Kind: opUser, Channel: u.user})
-			if p.abroad[u.user] == 0 && (!known || k.settled) {
-				k.tellFans(u.user, "online")
-			}
-		}
+	news := u == nil
+	if news {
+		u = k.enlist(l, o.Conn, o.Channel)
 	}
 	delete(u.lease.users, o.Conn)
 	u.lease, l.users[o.Conn] = l, u
-	if o.Watch != nil {
-		p.follow(o.Conn, u, o.Watch)
+	if p.told == nil {
+		k.recall(o.Channel, known)
 	}
-	if !known && len(u.watch) > 0 {
-		k.tellWatched(o.Conn, u)
+	if o.Watch != nil {
+		k.watches(o, u, news && p.untold(o.Conn, known))
 	}
 }
 
-func (k *Keeper) signout(o *op) {
-	if u := k.people.logins[o.Conn]; u != nil {
-		k.people.remove(k, o.Conn, u)
+// enlist adds a login.
+func (k *Keeper) enlist(l *lease, conn, user string) *login {
+	p := &k.people
+	u := &login{user: user, lease: l}
+	p.logins[conn], l.users[conn] = u, u
+	if p.online[user]++; p.online[user] == 1 {
+		k.mirror.say(op{Kind: opUser, Channel: user})
+		if p.abroad[user] == 0 {
+			k.tellFans(user, "online")
+		}
+	}
+	return u
+}
+
+// signout ends a login. With tomb it may have ended before the keeper began, see leave.
+func (k *Keeper) signout(o *op, tomb bool) {
+	p := &k.people
+	conn := o.Conn
+	if p.logins[conn] == nil && tomb && !k.leases.moving() {
+		conn = inherited(o.Channel, "").conn
+	}
+	if u := p.logins[conn]; u != nil {
+		p.remove(k, conn, u)
 	}
 }
 
@@ -126,7 +143,7 @@ func (p *people) follow(conn string, u *login, watch []string) {
 // tellFans tells those who watch a user that it came or went.
 func (k *Keeper) tellFans(user, event string) {
 	fans := k.people.fans[user]
-	if len(fans) == 0 {
+	if len(fans) == 0 || k.people.before != nil { // else they are told by compare
 		return
 	}
 	_, id := Split(user)

@@ -55,7 +55,7 @@ func (k *Keeper) loadHeard(dir string) error {
 // before has acted on it, or has not even heard of the subscription.
 func (k *Keeper) told(l *lease, o *op) bool {
 	next, ok := k.heard[l.instance]
-	return ok && o.Kind == opLeave && o.N > 0 && (uint64(o.N) < next || uint64(o.Joined) >= next)
+	return ok && (o.Kind == opLeave || o.Kind == opSignout) && o.N > 0 && (uint64(o.N) < next || uint64(o.Joined) >= next)
 }
 
 // forgetHeard removes what was loaded, once this keeper tells of changes itself:

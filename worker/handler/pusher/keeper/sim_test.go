@@ -79,6 +79,10 @@ type conn struct {
 	user string
 	subs map[string]*sub
 	got  []string // raw events of channels without presence
+
+	signed bool // it is signed in as user, and …
+	watch  []string
+	sees   map[string]bool // … who of these is there, as it was told
 }
 
 type sub struct {
@@ -368,6 +372,7 @@ func (s *sim) deliver(p *worker.Publication) {
 			s.notice(c, p)
 		case p.Scope == worker.ScopeList:
 			c.got = append(c.got, string(p.Data))
+			c.sighted(p.Data)
 		case c.subs[p.Target] == nil || !c.subs[p.Target].in:
 		case p.Kind == worker.KindMessages:
 			s.several(c, p)
@@ -544,6 +549,9 @@ func (s *sim) reload(p *proc, between func()) {
 			} else {
 				next.client.Join(c.id, name, c.member())
 			}
+		}
+		if c.signed {
+			next.client.SignedIn(c.id, Name("a", c.user), c.watch)
 		}
 		between()
 	}
