@@ -16,6 +16,7 @@ const (
 	queryCount = "pusher.count" // names on the bus → members of each
 	queryList  = "pusher.list"  // prefix of names on the bus → listing
 	queryApp   = "pusher.app"   // id of an app → its connections
+	queryEnd   = "pusher.end"   // ending → null, when it is done
 )
 
 // gatherTimeout is how long the other processes have to answer.
@@ -47,6 +48,8 @@ func (h *Handler) OnQuery(what string, args []byte) ([]byte, error) {
 		return json.Marshal(h.w.CountMembers(keeper.Name(string(args), "")))
 	case queryApp:
 		return json.Marshal(h.countApp(string(args)))
+	case queryEnd:
+		return []byte("null"), h.closeKnown(args)
 	case queryList:
 		return json.Marshal(h.list(string(args)))
 	}

@@ -70,7 +70,7 @@ func (i channelInfo) only(want attributes) channelInfo {
 	return i
 }
 
-// errIncomplete: a worker process has not said how many it has.
+// errIncomplete: a worker process has not said what it was asked.
 var errIncomplete = errors.New("a worker did not answer in time: try again")
 
 // inform finds out what is wanted of some channels and calls done with it, on

@@ -47,8 +47,7 @@ func (h *Handler) OnService(c *worker.Conn, n worker.Notice) (send bool) {
 	switch n.Code {
 	case keeper.CodeSubscribed, keeper.CodeCached, keeper.CodeRefused:
 	case keeper.CodeTerminated:
-		_ = c.Send(n.Message) // a client that cannot be told is gone
-		c.Close(wire.CodeUnauthorized, terminated)
+		endUser(c, n.Message)
 		return false
 	default:
 		return false // of a later version

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
@@ -182,6 +183,32 @@ func TestPresenceOverNodes(t *testing.T) {
 	if got := told(); !slices.Equal(got, want) {
 		t.Errorf("webhooks were told\n%q, want\n%q", got, want)
 	}
+}
+
+// TestTerminateWithoutAKeeper: the connections of a user whom only presence channels know
+// are closed on a node whose broker process does nothing, too.
+func TestTerminateWithoutAKeeper(t *testing.T) {
+	s, _ := twoNodes(t, "", "")
+	one, two := crowd(t, s[0])
+	three := join(t, s[1], mainPath)
+	equal(t, one.enter("presence-r", "7"), "7")
+	equal(t, three.enter("presence-r", "7"), "7")
+	equal(t, two.enter("presence-r", "8"), "7", "8")
+	one.added("presence-r", "8")
+	broker := s[0].Status().Broker.PID
+	if err := syscall.Kill(broker, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	newBackend(t, s[1]).want(200, "{}", "POST", "users/7/terminate_connections", "{}")
+	one.terminated()
+	if err := syscall.Kill(broker, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for three.next().Event != "pusher:error" { // maybe of 8 first
+	}
+	three.WantClose(4009)
+	two.removed("presence-r", "7")
+	two.quiet()
 }
 
 // TestWebhooksOverARestart: a user of a node that starts again, who is back on that

@@ -2,6 +2,8 @@ package pusher
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 
 	wire "github.com/pushd/pushd/protocol/pusher"
 	"github.com/pushd/pushd/worker"
@@ -31,12 +33,18 @@ func (k *call) users(channel string) error {
 const terminated = "the connections of the user were terminated"
 
 // terminate closes the connections of a user: those that are signed in, and
-// those that a presence channel alone knows by this id, which the keeper finds.
+// those that a presence channel alone knows by this id. Of these the processes are
+// asked, so that none is forgotten while the keeper of its node is away; the keepers
+// reach those on their way from process to process.
 func (k *call) terminate(user string) error {
 	if !wire.ValidUserID(user) {
 		return bad("the user id is not valid")
 	}
 	uid, last := k.a.uid(user), wire.Error(wire.CodeUnauthorized, terminated)
+	args, err := json.Marshal(ending{uid, string(last)})
+	if err != nil {
+		return err
+	}
 	return k.assured(func() error {
 		if err := k.h.keeper.Terminate(uid, last); err != nil {
 			return err
@@ -46,5 +54,43 @@ func (k *call) terminate(user string) error {
 			return err
 		}
 		return k.h.w.KickUID(uid, wire.CodeUnauthorized, terminated)
-	}, func() { _ = k.ok(struct{}{}) })
+	}, func() { k.endKnown(args) })
+}
+
+// endKnown has the processes close those whom presence channels alone know.
+func (k *call) endKnown(args []byte) {
+	k.h.gather(queryEnd, args, samples, func([]worker.Answer) {}, func(complete bool) {
+		if !complete {
+			k.fail(&fault{http.StatusServiceUnavailable, errIncomplete.Error()})
+			return
+		}
+		_ = k.ok(struct{}{})
+	})
+}
+
+// ending is what queryEnd asks for.
+type ending struct {
+	User string `json:"u"` // on the bus
+	Last string `json:"m"` // what its clients hear
+}
+
+// closeKnown closes the connections of this process that presence channels alone know as a
+// user's.
+func (p *process) closeKnown(args []byte) error {
+	var e ending
+	if err := json.Unmarshal(args, &e); err != nil {
+		return fmt.Errorf("read %s: %w", queryEnd, err)
+	}
+	for _, id := range p.keeper.Known(e.User) {
+		if c := p.w.Find(id); c != nil {
+			endUser(c, worker.Message{Data: []byte(e.Last)})
+		}
+	}
+	return nil
+}
+
+// endUser closes a connection of a user.
+func endUser(c *worker.Conn, last worker.Message) {
+	_ = c.Send(last) // a client that cannot be told is gone
+	c.Close(wire.CodeUnauthorized, terminated)
 }

@@ -1,7 +1,9 @@
 package keeper
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -175,6 +177,19 @@ func (c *Client) Hook(app string, e hook.Event) error {
 // uid. Errors: those of worker.Worker.Tell.
 func (c *Client) Terminate(user string, message []byte) error {
 	return c.event(op{Kind: opTerminate, Channel: user, Message: string(message)})
+}
+
+// Known lists the connections by which presence channels alone know a user, by its name
+// on the bus.
+func (c *Client) Known(user string) []string {
+	app, id := Split(user)
+	conns := map[string]bool{}
+	for at, s := range c.presence {
+		if u := c.logins[at.conn]; s.member.ID == id && appOf(at.channel) == app && (u == nil || u.user != user) {
+			conns[at.conn] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(conns))
 }
 
 // Count notes that connections have come to a channel in this process, or left
