@@ -83,6 +83,9 @@ func TestCarryPlaces(t *testing.T) {
 			`$GLOBALS['users'][$fd] = new P($fd)`, `return $GLOBALS['users'][$fd]->get() === ['ann', $fd, true]`, ``},
 		{"own __sleep beside a file", `class P { public $fd; public $log; function __construct($fd) { $this->fd = $fd; $this->__wakeup(); } function __sleep() { return []; } function __wakeup() { $this->log = fopen('php://stderr', 'w'); } } $users = [];`,
 			`$GLOBALS['users'][$fd] = new P($fd)`, `$p = $GLOBALS['users'][$fd]; return $p->fd === $fd && fwrite($p->log, 'x') === 1`, ``},
+		{"singletons that others know", `class One { private static ?One $i = null; public $all = []; private $in; protected $me; private function __construct() { $this->in = new SplObjectStorage; $this->me = $this; } private function __clone() {} static function i() { return self::$i ??= new self; } function __wakeup() { throw new Exception('Cannot unserialize a singleton.'); } function ok($fd) { return $this->me === $this && isset($this->all[$fd]) && $this->in->contains($this); } function in() { return $this->in; } }
+class P { private One $one; public readonly One $same; public $any; function __construct(public $fd) { $this->one = $this->same = One::i(); $this->any = [One::i()]; } function ok() { return $this->one === One::i() && $this->same === One::i() && $this->any === [One::i()]; } } $users = [];`,
+			`One::i()->all[$fd] = $GLOBALS['users'][$fd] = new P($fd); One::i()->in()[One::i()] = One::i()`, `return One::i()->ok($fd) && $GLOBALS['users'][$fd]->ok() && One::i()->all[$fd] === $GLOBALS['users'][$fd]`, ``},
 		{"plain object", `$chat = (object)['rooms' => ['a' => (object)['users' => []]]]; class Hub { public $chat; } $hub = new Hub; $hub->chat = $chat;`,
 			`$GLOBALS['chat']->rooms['a']->users[$fd] = 1`, `global $chat, $hub; return isset($chat->rooms['a']->users[$fd]) && $hub->chat === $chat`, ``},
 		{"singleton", `class Hub { private static Hub $i; public $users = []; private function __construct() {} static function i() { return self::$i = self::$i ?? new Hub; } }`,
@@ -396,6 +399,7 @@ enum Mood { case Glad; case Sad; }
 class Topic { public array $x = []; public Mood $mood = Mood::Glad; public $fd; function __unserialize(array $d): void { foreach ($d as $k => $v) $this->$k = $v; } }
 class Hot extends Topic { }
 class Plain { public array $x = []; public $mood; public $fd; function __construct() { $this->mood = Mood::Glad; } }
+class Opens { public array $x = []; public $mood; public $fd; function __sleep() { return ['x']; } function __wakeup() { } }
 class Fine { private $topic; public $topics; function __construct($t = null) { $this->topic = $t; $this->topics = [$t]; } function clean() { return !$this->topic && !array_filter($this->topics); } }
 class Keeps { public $fd, $all; function __construct($t) { $this->all = [$t, new Fine]; } function __sleep() { $this->all['fd'] = $this->fd; return ['fd']; } function n() { return count($this->all) - 1; } }
 $all = ['users' => []]; $part = ['users' => [], 'log' => function () {}]; $in = [];
@@ -422,6 +426,7 @@ $server->start();`
 		{"case", "Plain", "Glad", "Merry", "Mood\\Glad in $all"},
 		{"case in a typed property", "Topic", "Glad", "Merry", "objects of Topic in $all were not taken over, and those who were in them are closed with 1012: the new code"},
 		{"enum", "Plain", "Mood", "Humour", "Mood\\Glad in $all"},
+		{"what it restores", "Opens", "function __wakeup() { }", "function __wakeup() { throw new Exception('no database'); }", "objects of Opens in $all were not taken over, and those who were in them are closed with 1012: no database"},
 		{"its own code", "Hot", "{ foreach ($d as $k", "{ throw new Exception('too old'); foreach ($d as $k", "objects of Hot in $all were not taken over, and those who were in them are closed with 1012: too old"},
 	} {
 		t.Run(x.name, func(t *testing.T) {

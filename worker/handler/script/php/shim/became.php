@@ -131,7 +131,7 @@ final class Became
     }
 
     /** @param string $key "\0CLASS\0name", "\0*\0name" or the name; false: it is readonly */
-    private static function assign(object $o, string $key, $v): bool
+    static function assign(object $o, string $key, $v): bool
     {
         $parts = \explode("\0", $key);
         return self::write($o, \end($parts), $v, isset($parts[2]) && $parts[1] !== '*' ? $parts[1] : null);

@@ -12,7 +12,10 @@ final class Gone
 
     private static $why = [];  // class, in small letters => what unserialize said of it
     private static $seen = []; // object id => true
-    private static $found;     // so many have been left out
+    private static $bare = []; // class, in small letters => true: its __wakeup refuses, and its objects are made without it
+    private static $made = []; // object id of what unserialize made for one of those => [that, the object or null]
+    private static $found;     // so many have been left out, or made
+    private static $left;      // so many have been left out
     private static $others = []; // object id => why: those that unserialize could make
 
     /** All of a text that can be had; throws where unserialize does not say which class it is. */
@@ -29,7 +32,7 @@ final class Gone
 
     private static function tries(string $text): array
     {
-        self::$why = [];
+        self::$why = self::$bare = [];
         for ($i = 0; $i < self::MOST; $i++) {
             $said = null;
             $all = self::unserialize($text, $said);
@@ -91,20 +94,31 @@ final class Gone
         if ($m && \strpos($message, '__PHP_Incomplete_Class') !== false) {
             $message = "the new code does not have what its $m[2] was";
         }
+        $bare = $m ? self::$bare && !\method_exists($class, '__wakeup') : self::thrower($said, ['__wakeup']) !== '';
         $new = [];
         foreach ($class === '' || \strncmp($class, 'Pushd\\', 6) === 0 ? [] : self::classes($text) as $one) {
-            \is_a($one, $class, true) && $new[\strtolower($one)] = $message;
+            if (\is_a($one, $class, true)) {
+                $new[\strtolower($one)] = $message;
+                $bare && !self::restores($one) && self::$bare[\strtolower($one)] = true;
+            }
         }
+        $bare && !$m && self::$bare && Program::once("bare $class", "$class was made without its __wakeup, as that says: $message");
         $n = \count(self::$why);
         self::$why += $new;
         return \count(self::$why) > $n;
     }
 
+    /** Whether a class says itself what is written of it: what its __wakeup does has to be done. */
+    private static function restores(string $class): bool
+    {
+        return \method_exists($class, '__sleep') || \method_exists($class, '__serialize') || \method_exists($class, '__unserialize');
+    }
+
     /** The class whose own code has thrown as it was to be made. */
-    private static function thrower($e): string
+    private static function thrower($e, array $in = ['__unserialize', '__wakeup', 'unserialize']): string
     {
         foreach ($e instanceof \Throwable ? $e->getTrace() : [] as $frame) {
-            if (\in_array($frame['function'], ['__unserialize', '__wakeup', 'unserialize'], true)) {
+            if (\in_array($frame['function'], $in, true)) {
                 return $frame['class'] ?? '';
             }
         }
@@ -115,21 +129,22 @@ final class Gone
     static function out(array &$all, array $others = []): void
     {
         self::$others = $others;
-        self::$seen = [];
-        self::$found = 0;
+        self::$seen = self::$made = [];
+        self::$found = self::$left = 0;
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
                 $n = self::$found;
+                $left = self::$left;
                 $id = $place === Props::PLACE ? (int)$name : 0;
                 if (self::in($value, '$' . ($id ? \explode(' ', $name, 2)[1] : $name))) {
                     unset($all[$place][$name]);
                 } elseif (self::$found > $n) {
                     $all[$place][$name] = $value;
                 }
-                $id && self::$found > $n && Link::end($id, 1012, 'restart');
+                $id && self::$left > $left && Link::end($id, 1012, 'restart');
             }
         }
-        self::$seen = self::$others = [];
+        self::$seen = self::$others = self::$made = [];
     }
 
     /** Whether a value is one; those that are in it are taken out of it. */
@@ -137,6 +152,11 @@ final class Gone
     {
         if ($v instanceof \__PHP_Incomplete_Class) {
             $class = (string)((array)$v)['__PHP_Incomplete_Class_Name'];
+            if (isset(self::$bare[\strtolower($class)]) && $o = self::made($v, $class, $shown)) {
+                $v = $o;
+                self::$found++;
+                return false;
+            }
             self::leave($v, $class, $shown, self::$why[\strtolower($class)] ?? "the new code has no class $class");
             return true;
         }
@@ -153,9 +173,28 @@ final class Gone
         return false;
     }
 
+    /** What unserialize could not make, with all that it had; null: it cannot have that. */
+    private static function made(object $v, string $class, string $shown): ?object
+    {
+        if (isset(self::$made[$id = \spl_object_id($v)])) {
+            return self::$made[$id][1];
+        }
+        $o = (new \ReflectionClass($class))->newInstanceWithoutConstructor();
+        self::$made[$id] = [$v, $o];
+        self::$seen[\spl_object_id($o)] = true;
+        foreach (\array_diff_key((array)$v, ['__PHP_Incomplete_Class_Name' => 1]) as $key => $x) {
+            if (!Became::assign($o, (string)$key, self::in($x, $shown) ? null : $x)) {
+                Living::keep($o);
+                return self::$made[$id][1] = null;
+            }
+        }
+        return $o;
+    }
+
     private static function leave(object $v, string $class, string $shown, string $why): void
     {
         self::$found++;
+        self::$left++;
         Program::once("gone $class $shown", "objects of $class in $shown were not taken over, and those who were in them are closed with 1012: $why");
         Carry::end($v, Carry::DEPTH);
     }
@@ -190,11 +229,12 @@ final class Gone
         }
         foreach ($inside !== null && Places::ofProgram($v) ? Places::properties($v) : [] as $name => $x) {
             $n = self::$found;
+            $was = $x;
             $is = self::in($x, $shown);
             try {
                 if ($is) {
                     self::less($v, $name);
-                } elseif (self::$found > $n && \is_array($x)) {
+                } elseif (self::$found > $n && (\is_array($x) || $x !== $was)) {
                     Places::set($v, $name, $x);
                 }
             } catch (\Throwable $e) { // readonly: those in it are closed
@@ -237,11 +277,13 @@ final class Gone
     {
         foreach (\array_chunk($inside, 2) as [$o, $with]) {
             $n = self::$found;
+            $was = $o;
             $is = self::in($o, $shown);
             if (self::in($with, $shown) || $is) {
                 $v->detach($o);
                 Carry::end([$o, $with], Carry::DEPTH);
             } elseif (self::$found > $n) {
+                $o === $was || $v->detach($was);
                 $v[$o] = $with;
             }
         }
