@@ -25,6 +25,7 @@ type mates struct {
 	by    map[string]*mate
 	met   bool           // the nodes have been named
 	began bool           // who joins waits no more for what they have
+	news  bool           // something was taken of which the workers do not know
 	wants []history.Want // who waits
 	reads []func()       // what waits
 }
@@ -203,16 +204,11 @@ func (m *mates) answered(t *mate, w *mateWord, list []byte) {
 		t.shift = shift(t.asked.UnixMilli()-w.Now, now.UnixMilli()-w.Now)
 	}
 	t.asked = now
-	n := 0
 	if err := history.EachKept(list, func(k history.Kept) {
-		if k.Time += t.shift; s.take(&k) {
-			n++
-		}
+		k.Time += t.shift
+		m.news = s.take(&k) || m.news
 	}); err != nil {
 		s.env.Log.Warn("word of another node ignored", "node", t.name, "error", err)
-	}
-	if n > 0 {
-		s.stand() // so that members have it, too
 	}
 	if w.Last {
 		m.complete(t, w.More)
@@ -221,6 +217,10 @@ func (m *mates) answered(t *mate, w *mateWord, list []byte) {
 
 func (m *mates) complete(t *mate, more bool) {
 	t.whole, t.tries = true, 0
+	if m.news {
+		m.news = false
+		m.s.stand() // so that members have it, too
+	}
 	if more {
 		m.s.env.Log.Warn("there are more cache channels than one answer of another node may have: the last events of those where nothing has come for longest were not taken over", "node", t.name, "limit", mateChannels)
 	}

@@ -13,6 +13,7 @@ const (
 	mateChannels = 64 << 10  // channels of an answer, those with the newest events
 	mateBytes    = 64 << 20  // of it
 	matePage     = 200 << 10 // bytes of a word, beyond the first event
+	matePause    = 2 * time.Millisecond
 )
 
 // telling is an answer that is under way.
@@ -64,7 +65,7 @@ func (m *mates) page(a *telling) {
 		_ = m.tell(a.to, &a.w, nil) // as if it were not there
 	}
 	if !a.w.Last {
-		s.env.After(joinStep, func() { m.page(a) })
+		s.env.After(matePause, func() { m.page(a) })
 	}
 }
 
