@@ -13,7 +13,7 @@ import (
 )
 
 // lazily is a program whose classes come with its first client.
-const lazily = `spl_autoload_register(function ($class) { if (is_file($f = __DIR__ . "/$class.php")) require $f; });
+const lazily = `spl_autoload_register(function ($class) { if (is_file($f = __DIR__ . "/$class.php")) require $f; elseif ($class === 'Model') exit('too early'); });
 $w = new Workerman\Worker('websocket://127.0.0.1:2346');
 $w->onMessage = function ($c, $data) { include __DIR__ . '/page.php'; $c->send((new User)->name($data)); };
 Workerman\Worker::runAll();`
@@ -41,6 +41,8 @@ func TestChanged(t *testing.T) {
 			"User.php":  "declare(strict_types=1);\nuse Other\\{A, B};\n/** It is one. */\nfinal class User implements Named { use Counts; function name($n) { return \"{$n} ${n} } {\"; } }",
 			"Named.php": "interface Named {}", "Counts.php": "trait Counts {}",
 		}},
+		"of another name":         {files: map[string]string{"models.php": "class Model {}"}},
+		"comes with an alias":     {files: map[string]string{"User.php": "class User extends Base {}", "page.php": "class_alias('Room', 'Base'); echo 'too early';"}},
 		"comes with another file": {files: map[string]string{"User.php": "class User implements Named {}", "page.php": "interface Named {} echo 'too early';"}},
 	} {
 		t.Run(name, func(t *testing.T) {

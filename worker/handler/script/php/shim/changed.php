@@ -5,7 +5,8 @@ namespace Pushd;
  * Changed are the files that the process before this one has loaded, which serves still, and
  * that were written since it was started. Many a class comes with the first client alone,
  * when it is too late to say no. So this process looks at each before it is ready: it has to
- * parse, and where it declares classes and does nothing else PHP has to take them.
+ * parse, and where it declares classes and does nothing else PHP has to take the one of its
+ * name. For others a loader of the program's may end it: they may come by other means.
  */
 final class Changed
 {
@@ -58,6 +59,9 @@ final class Changed
             throw $e;
         }
         foreach (self::declared($tokens) as $class) {
+            if (\strcasecmp((string)\strtok(\basename($file), '.'), \substr("\\$class", \strrpos("\\$class", '\\') + 1)) !== 0) {
+                continue;
+            }
             try {
                 Names::theirs($class); // as the first that needs it would have it loaded
             } catch (\Error $e) {
@@ -75,7 +79,7 @@ final class Changed
         if (!\preg_match('~^(?:Class|Interface|Trait) ["\']?[\w\\\\]*?(\w+)["\']? not found~', $message, $m)) {
             return false;
         }
-        return Program::filesHave($files, ["class $m[1]", "interface $m[1]", "trait $m[1]"]);
+        return Program::filesHave($files, ["class $m[1]", "interface $m[1]", "trait $m[1]", "$m[1]'", "$m[1]\""]); // class_alias() has it as text
     }
 
     /** The classes of a file, if it declares some and does nothing else: else it is not to be loaded before its time. */
