@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/history"
+	"github.com/pushd/pushd/worker/seldom"
 )
 
 // A shared log is a JetStream stream. It gives messages their order, and keeps
@@ -50,6 +51,9 @@ type sharedLog struct {
 	asking   context.CancelFunc     // of what is asked before it; nil = nothing was
 	barred   error                  // what that was refused; nil = nothing
 	probing  atomic.Bool
+	full     atomic.Pointer[fullness] // nil = as far as is known there is room
+	filled   seldom.Limit
+	emptied  seldom.Limit
 	behind   atomic.Uint64 // messages to be read, as the last one said
 
 	ctx    context.Context // over: closed
@@ -334,6 +338,8 @@ func (l *sharedLog) State() (behind uint64, away string) {
 		away = *reason
 	} else if !l.c.link.up() {
 		away = worker.ErrBrokerAway.Error()
+	} else if full := l.full.Load(); full != nil {
+		away = full.reason
 	}
 	return l.behind.Load(), away
 }

@@ -304,6 +304,9 @@ func (l *sharedLog) next(s jetstream.Stream, m jetstream.Msg, n uint64) error {
 	}
 	l.at.last, l.at.time = md.Sequence.Stream, md.Timestamp
 	l.behind.Store(md.NumPending)
+	if md.NumPending == 0 {
+		l.grew()
+	}
 	if md.NumPending == 0 && !l.at.moved {
 		return l.end(s)
 	}

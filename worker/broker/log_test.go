@@ -19,11 +19,13 @@ import (
 )
 
 // jetStream is a NATS server of somebody else that keeps messages in dir.
-func jetStream(t testing.TB, dir string, port int) *server.Server {
+func jetStream(t testing.TB, dir string, port int, change ...func(*server.Options)) *server.Server {
 	t.Helper()
-	ns, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, MaxPayload: MaxEnvelope, JetStream: true, StoreDir: dir,
-	})
+	o := &server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, MaxPayload: MaxEnvelope, JetStream: true, StoreDir: dir}
+	for _, f := range change {
+		f(o)
+	}
+	ns, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}

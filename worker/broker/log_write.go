@@ -208,7 +208,14 @@ func (l *sharedLog) notNewer(r *logRequest, m *jetstream.RawStreamMsg) {
 
 // answer tells what became of a message.
 func (l *sharedLog) answer(r *logRequest, ack *jetstream.PubAck, err error) {
-	if err != nil && !errors.Is(err, worker.ErrOutdated) {
+	switch full := noRoom(err); {
+	case err == nil && !ack.Duplicate: // of one that was there no room was asked
+		l.takes()
+	case err == nil, errors.Is(err, worker.ErrOutdated):
+	case full != "":
+		l.fills(full)
+		err = fmt.Errorf("%w: %s", worker.ErrUnavailable, full)
+	default:
 		l.failed(err)
 		err = fmt.Errorf("%w: %w", worker.ErrUnavailable, err)
 	}

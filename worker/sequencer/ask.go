@@ -105,7 +105,7 @@ func (s *Sequencer) State() string { return s.store.says() }
 // awayMetric says whether messages are refused.
 func awayMetric(away bool) worker.Metric {
 	return worker.Metric{
-		Name: "history_away", Help: "1 while nothing can be published into channels with history: what all nodes share is away, or being read.",
+		Name: "history_away", Help: "1 while nothing can be published into channels with history: what all nodes share is away, being read, or full.",
 		Number: map[bool]float64{true: 1}[away],
 	}
 }
