@@ -15,12 +15,13 @@ import (
 // nats is a server of somebody else, such as several machines share.
 func nats(t testing.TB) (url string) {
 	t.Helper()
-	return natsServer(t).ClientURL()
+	return natsServer(t, server.Options{}).ClientURL()
 }
 
-func natsServer(t testing.TB) *server.Server {
+func natsServer(t testing.TB, o server.Options) *server.Server {
 	t.Helper()
-	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: 2 << 20})
+	o.Host, o.Port, o.NoSigs, o.NoLog, o.MaxPayload = "127.0.0.1", server.RANDOM_PORT, true, true, 2<<20
+	ns, err := server.NewServer(&o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +180,7 @@ func TestTwoNodes(t *testing.T) {
 // TestWhatIsLostIsRefused: the servers of the bus have just gone, which this node is to
 // bridge for a second. A back end is not told meanwhile that something was done.
 func TestWhatIsLostIsRefused(t *testing.T) {
-	bus := natsServer(t)
+	bus := natsServer(t, server.Options{})
 	s := pushdtest.Start(t, pushdtest.Options{Config: config, Env: []string{"PUSHD_BROKER_URL=" + bus.ClientURL(), "PUSHD_CLUSTER_NODE=n0"}})
 	a := join(t, s, mainPath)
 	a.subscribe("news")
@@ -204,4 +205,43 @@ func TestWhatIsLostIsRefused(t *testing.T) {
 	}
 	all.Wait()
 	a.quiet()
+}
+
+// TestAFullHistoryIsSaid: JetStream has no room. Who publishes is told, a client too, and
+// so is whoever watches; what no history keeps goes on.
+func TestAFullHistoryIsSaid(t *testing.T) {
+	bus := natsServer(t, server.Options{JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: 128 << 10})
+	kept := "\n[history]\nstore = \"jetstream\"\nreplicas = 1\n[[channel]]\nmatch = \"private-kept\"\napp = \"main\"\nhistory = 100\n"
+	s := pushdtest.Start(t, pushdtest.Options{Config: config + kept, Env: []string{"PUSHD_BROKER_URL=" + bus.ClientURL(), "PUSHD_CLUSTER_NODE=n0"}})
+	a, b := crowd(t, s)
+	for _, c := range []*pusher{a, b} {
+		c.subscribe("private-kept")
+		c.subscribe("private-other")
+	}
+	pushdtest.Eventually(t, "the history takes messages", func() bool {
+		code, _ := newBackend(t, s).do("POST", "events", object{"name": "first", "channel": "private-kept", "data": "1"})
+		return code == 200
+	})
+	a.want("first", "private-kept", "1")
+	b.want("first", "private-kept", "1")
+	a.send("client-x", "private-kept", object{})
+	b.want("client-x", "private-kept", "{}")
+	pushdtest.Eventually(t, "it is full", func() bool {
+		code, answer := newBackend(t, s).do("POST", "events", object{"name": "fill", "channel": "private-kept", "data": strings.Repeat("x", 9000)})
+		return code == 503 && strings.Contains(answer, "no room")
+	})
+	newBackend(t, s).trigger("full", "1", "private-other")
+	for _, c := range []*pusher{a, b} {
+		for c.next().Event != "full" {
+		}
+	}
+	a.send("client-x", "private-kept", object{})
+	if got := a.next(); got.Event != "pusher:error" || !strings.Contains(got.text(), "was not sent") {
+		t.Errorf("the sender got %+v", got)
+	}
+	a.send("client-x", "private-other", object{})
+	b.want("client-x", "private-other", "{}")
+	if said := s.MustRun("status"); !strings.Contains(said, "history: away, so nothing can be published into channels with history: JetStream has no room") {
+		t.Error(said)
+	}
 }
