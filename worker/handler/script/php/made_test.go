@@ -82,3 +82,28 @@ Workerman\Worker::runAll();`
 		})
 	}
 }
+
+// TestWrapped: an object of a callback that another one has around it now, or no more.
+func TestWrapped(t *testing.T) {
+	const classes = `
+class Chat {
+    public $in = [];
+    function message($c, $data) { if ($data === 'put') $this->in[$c->id] = $c; $c->send($data === 'put' ? 'done' : 'in ' . count($this->in)); }
+}
+class Log { private $inner, $n = 0; function __construct($inner) { $this->inner = $inner; } function message($c, $data) { $this->n++; $this->inner->message($c, $data); } }
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = [OBJECT, 'message'];
+Workerman\Worker::runAll();`
+	bare, wrapped, twice := strings.Replace(classes, "OBJECT", "new Chat", 1), strings.Replace(classes, "OBJECT", "new Log(new Chat)", 1), strings.Replace(classes, "OBJECT", "new Log(new Log(new Chat))", 1)
+	for name, x := range map[string][2]string{
+		"wrapped": {bare, wrapped}, "bare again": {wrapped, bare}, "twice": {bare, twice}, "once": {twice, wrapped}, "the same": {wrapped, wrapped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, h, orders := movedFrom(t, x[0], x[1])
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+				t.Errorf("%q\n%s", orders, h.log)
+			}
+		})
+	}
+}

@@ -32,7 +32,7 @@ final class Lost
         self::$takes = false;
         $known = self::$all ? Became::known($roots, $all, $props) : [];
         foreach (self::$all as [$shown, $value, $why]) {
-            if (isset($known[\spl_object_id(Became::last($value))])) {
+            if (Became::last($value) !== $value || isset($known[\spl_object_id($value)])) {
                 Program::once("lost $shown", "$shown was not taken over, but is in another place, too, and who is in it stays: $why");
             } else {
                 self::end($shown, $value, $why);

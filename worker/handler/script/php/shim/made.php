@@ -216,7 +216,7 @@ final class Made
     static function there(\stdClass $of, array $roots, array $here): ?object
     {
         if (!isset($of->there)) { // many refer to it
-            $of->there = [self::find($of->class, $of->paths, self::places($roots, $here)) ?? self::alone($of->class)];
+            $of->there = [self::find($of->class, $of->paths, self::places($roots, $here)) ?? self::only($of->class, $here)];
         }
         return $of->there[0];
     }
@@ -240,7 +240,7 @@ final class Made
                 continue;
             }
             $class = $o instanceof Part ? $o->class : \get_class($o);
-            $there = self::find($class, $paths, $places) ?? ($alone ? self::alone($class) : null);
+            $there = self::find($class, $paths, $places) ?? ($alone ? self::only($class, $here) : null);
             if ($there !== null && !$has) {
                 Places::$became[\spl_object_id($o)] = $there; // with all that this code gives it
             } elseif ($there !== null) {
@@ -266,10 +266,17 @@ final class Made
         return null;
     }
 
-    /** The only object of a class that the start has made. */
-    private static function alone(string $class): ?object
+    /** The only object of a class that the start has made; one of the roots that are given counts where there is none else. */
+    static function only(string $class, array $roots): ?object
     {
-        if ((self::$counts[$class] ?? 0) !== 1) {
+        if (!isset(self::$counts[$class])) {
+            $all = [];
+            foreach ($roots as $object) {
+                \get_class($object) === $class && !$object instanceof Captured && $all[\spl_object_id($object)] = $object;
+            }
+            return \count($all) === 1 ? \reset($all) : null;
+        }
+        if (self::$counts[$class] !== 1) {
             return null;
         }
         foreach (self::$objects as $w) {

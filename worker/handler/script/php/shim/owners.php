@@ -79,6 +79,12 @@ final class Owners
                 $found[$place] = \reset($at);
             }
         }
+        foreach (\array_diff_key($before, $found) as $place => $names) { // one that another has around it now
+            $object = Made::only((string)\end($names), []);
+            if ($object !== null && !\in_array($object, $found, true)) {
+                $found[$place] = $object;
+            }
+        }
         return $found;
     }
 

@@ -31,7 +31,7 @@ namespace Pushd {
                 $p->pushdSpeaks = self::spoken($p, $p === $server);
                 $error = $error ?: SwooleEvents::missing($p, $server);
                 if ($p->pushdSpeaks === 'udp' && $p->pushdPath !== '') {
-                    $error = "$p->pushdPath: SWOOLE_SOCK_UNIX_DGRAM is not supported by pushd: datagrams come by SWOOLE_SOCK_UDP, bytes at a path by SWOOLE_SOCK_UNIX_STREAM";
+                    $error = $error ?: "$p->pushdPath: SWOOLE_SOCK_UNIX_DGRAM is not supported by pushd: datagrams come by SWOOLE_SOCK_UDP, bytes at a path by SWOOLE_SOCK_UNIX_STREAM";
                 }
                 $secure = $p->pushdSpeaks !== 'udp' && $p->type & \SWOOLE_SSL;
                 if ($secure && !$tls) {
@@ -39,7 +39,7 @@ namespace Pushd {
                     $tls = ['cert' => (string)($s['ssl_cert_file'] ?? ''), 'key' => (string)($s['ssl_key_file'] ?? '')];
                     if (!empty($s['ssl_verify_peer'])) {
                         $tls['client_ca'] = (string)($s['ssl_client_cert_file'] ?? '');
-                        $error = $tls['client_ca'] === '' ? "ssl_verify_peer asks clients for a certificate: say by whom, ssl_client_cert_file => 'ca.pem'" : '';
+                        $error = $error ?: ($tls['client_ca'] === '' ? "ssl_verify_peer asks clients for a certificate: say by whom, ssl_client_cert_file => 'ca.pem'" : '');
                     }
                 }
                 if ($p->pushdSpeaks === 'tcp') {
@@ -47,7 +47,7 @@ namespace Pushd {
                     try {
                         $p->pushdPackets = SwoolePackets::of($p->setting ?: $server->setting);
                     } catch (\Error $e) {
-                        $error = $e->getMessage();
+                        $error = $error ?: $e->getMessage();
                     }
                 }
                 $listen[] = $p->pushdScheme() . ($secure ? '+tls' : '') . '://' . $p->pushdAddress();
