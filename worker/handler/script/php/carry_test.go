@@ -273,7 +273,7 @@ $hall = new Hall;
 $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', function ($server, $f) { global $hall; for ($i = 0; $i < 50; $i++) { $p = new Player; $p->hall = $hall; $p->fd = $f->fd; $hall->players[] = $hall->byName["p$i"] = $p; } $server->push($f->fd, 'done'); });
 $server->start();`
-	h, orders = moved(t, code, strings.ReplaceAll(code, "$hall = new Hall", "$lobby = new Hall"))
+	h, orders = moved(t, code, strings.ReplaceAll(code, "$hall = new Hall", "$hall = []"))
 	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}

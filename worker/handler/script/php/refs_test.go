@@ -24,6 +24,7 @@ class Chat {
         $c->send($data === 'put' ? 'done' : (isset($rooms['hall']) ? $rooms['hall']->says() : 'no room'));
     }
 }
+class Talk extends Chat {}
 class Around { private $in; function __construct($in) { $this->in = $in; } function message($c, $data) { $this->in->message($c, $data); } }
 $rooms = [];
 START
@@ -43,7 +44,7 @@ Workerman\Worker::runAll();`
 		"another property":     {before: alone, after: `class Logs { static $all = []; } Logs::$all[] = new Log; $chat = new Chat(Logs::$all[0]);`, old: "    private $log;\n    function __construct($log) { $this->log = $log; }", new: "    private $logger;\n    function __construct($log) { $this->logger = $log; }", says: "1 log"},
 		"which of two by name": {before: two, after: strings.Replace(two, "new Chat($log)", "new Around(new Chat($log))", 1), says: "1 log"},
 		"nowhere":              {before: alone, after: `$chat = new Chat(null);`, says: "no room", lost: "objects of Room in $rooms were not taken over, and those who were in them are closed with 1012: $log has nothing to be: the new code has no $log for it"},
-		"one of two":           {before: alone, after: `$more = [new Log, new Log]; $chat = new Around(new Chat($more[0]));`, says: "no room", lost: "$log has nothing to be"},
+		"one of two":           {before: alone, after: `$more = [new Log, new Log]; $chat = new Talk($more[0]);`, says: "no room", lost: "$log has nothing to be"},
 		"may be null":          {before: alone, after: `$chat = new Chat(null);`, old: "private Log $log", new: "private ?Log $log", says: "1 null"},
 		"without a type":       {before: alone, after: `$chat = new Chat(null);`, old: "private Log $log", new: "private $log", says: "1 null"},
 	} {

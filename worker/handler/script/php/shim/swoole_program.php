@@ -31,7 +31,7 @@ namespace Pushd {
                 $p->pushdSpeaks = self::spoken($p, $p === $server);
                 $error = $error ?: SwooleEvents::missing($p, $server);
                 if ($p->pushdSpeaks === 'udp' && $p->pushdPath !== '') {
-                    $error = $error ?: "$p->pushdPath: SWOOLE_SOCK_UNIX_DGRAM is not supported by pushd: datagrams come by SWOOLE_SOCK_UDP, bytes at a path by SWOOLE_SOCK_UNIX_STREAM";
+                    $error = "$p->pushdPath: SWOOLE_SOCK_UNIX_DGRAM is not supported by pushd: datagrams come by SWOOLE_SOCK_UDP, bytes at a path by SWOOLE_SOCK_UNIX_STREAM";
                 }
                 $secure = $p->pushdSpeaks !== 'udp' && $p->type & \SWOOLE_SSL;
                 if ($secure && !$tls) {
