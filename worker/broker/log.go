@@ -338,10 +338,8 @@ func (l *sharedLog) State() (behind uint64, away string) {
 		away = *reason
 	} else if !l.c.link.up() {
 		away = worker.ErrBrokerAway.Error()
-	} else if full := l.full.Load(); full != nil {
-		away = full.reason
 	}
-	return l.behind.Load(), away
+	return l.behind.Load(), l.asFull(away)
 }
 
 // Close implements worker.SharedLog.

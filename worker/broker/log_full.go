@@ -48,6 +48,19 @@ func (l *sharedLog) takes() {
 	}
 }
 
+// asFull adds to why the log is away that there was no room: several servers without any
+// choose a leader again and again, and may answer no more.
+func (l *sharedLog) asFull(away string) string {
+	full := l.full.Load()
+	switch {
+	case full == nil:
+		return away
+	case away == "":
+		return full.reason
+	}
+	return away + "; before that: " + full.reason
+}
+
 // fullFor is how long what is read may be of before there was no room.
 const fullFor = ackTimeout
 

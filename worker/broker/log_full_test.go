@@ -36,6 +36,7 @@ func TestNoRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	log := a.SharedLog.(*sharedLog)
 	key := &worker.Order{Key: "k"}
 	a.must("other", "with a key", key)
 	fill()
@@ -53,6 +54,11 @@ func TestNoRoom(t *testing.T) {
 	if s := says(b); s != "" {
 		t.Errorf("one that publishes nothing says %q", s)
 	}
+	log.setAway(byWriting, "no answer")
+	if s := says(a); !strings.Contains(s, "no answer") || !strings.Contains(s, "no room") {
+		t.Errorf("without an answer either it says %q", s)
+	}
+	log.setAway(byWriting, "")
 	empty()
 	a.must("room", "there is room", nil)
 	if s := says(a); s != "" {
