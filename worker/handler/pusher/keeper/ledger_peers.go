@@ -36,6 +36,15 @@ func (k *Keeper) accountOps() (ops []op) {
 	return ops
 }
 
+// toldInTurn has heardTold run once it is known what is so.
+func (k *Keeper) toldInTurn(o *op) {
+	came := k.ledger.came
+	k.inTurn(func() {
+		k.ledger.came = came
+		k.heardTold(o)
+	})
+}
+
 // heardTold takes in what a peer says of its telling: what it has told, so long ago,
 // or else what it believes to be owed, which counts less than what was heard here.
 func (k *Keeper) heardTold(o *op) {

@@ -1160,6 +1160,43 @@ func TestAppOfSomeNodes(t *testing.T) {
 	})
 }
 
+// TestLastLeavesWhileTheTellerIsAway: the last connections of channels leave around the
+// moment in which the keeper that is to tell of it is killed. It hears from the others what
+// it owes.
+func TestLastLeavesWhileTheTellerIsAway(t *testing.T) {
+	for seed := range schedules(20, 500) {
+		m := newMesh(t, seed, 3, hookedApp())
+		away, stays := m.nodes[1], m.nodes[0]
+		for _, p := range away.procs { // which have something to say to the next keeper
+			away.connect(p, "w").subscribe("a:presence-w")
+		}
+		var conns []*conn
+		for i := range 12 {
+			c := stays.connect(stays.procs[i%2], fmt.Sprint("u", i))
+			c.enter(fmt.Sprint("a:x", i))
+			c.subscribe(fmt.Sprint("a:presence-x", i))
+			conns = append(conns, c)
+		}
+		m.run(3 * time.Second)
+		leave := func() {
+			for range 4 {
+				i := slices.IndexFunc(conns, func(c *conn) bool { return c != nil })
+				conns[i].exit(fmt.Sprint("a:x", i))
+				conns[i].close()
+				conns[i] = nil
+			}
+			m.run(time.Duration(m.rng.Intn(150)) * time.Millisecond)
+		}
+		leave()
+		away.killKeeper()
+		leave()
+		away.boot(true)
+		leave()
+		m.run(hook.Hold + 3*time.Second)
+		m.checkBack()
+	}
+}
+
 // TestWorkerKilledBeforeASwap: its members leave, though the new keeper never knew
 // that worker.
 func TestWorkerKilledBeforeASwap(t *testing.T) {

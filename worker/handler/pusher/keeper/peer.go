@@ -261,6 +261,9 @@ func (k *Keeper) asked(p *peer, w *peerWord) {
 	if before := k.mirror.nodes[p.node].Before; w.New && !before.IsZero() {
 		since = before.Add(-doubt)
 	}
+	if k.settled {
+		k.tellCounts() // who asks is to know what is owed for them
+	}
 	k.tellList(p.node, since)
 }
 
@@ -315,7 +318,7 @@ func (k *Keeper) leased(p *peer, o *op) {
 	case opCount:
 		k.countPeer(p, o.Channel, o.N)
 	case opTold:
-		k.heardTold(o)
+		k.toldInTurn(o)
 	}
 }
 
