@@ -49,7 +49,7 @@ func (h *Handler) OnQuery(what string, args []byte) ([]byte, error) {
 	case queryApp:
 		return json.Marshal(h.countApp(string(args)))
 	case queryEnd:
-		return []byte("null"), h.closeKnown(args)
+		return []byte("null"), h.closeUser(args)
 	case queryList:
 		return json.Marshal(h.list(string(args)))
 	}

@@ -33,9 +33,9 @@ func (k *call) users(channel string) error {
 const terminated = "the connections of the user were terminated"
 
 // terminate closes the connections of a user: those that are signed in, and
-// those that a presence channel alone knows by this id. Of these the processes are
-// asked, so that none is forgotten while the keeper of its node is away; the keepers
-// reach those on their way from process to process.
+// those that a presence channel alone knows by this id. The processes are asked, so that
+// none is forgotten where a word gets lost, as with a broker process; what is said to the
+// uid and by the keepers reaches those on their way from process to process.
 func (k *call) terminate(user string) error {
 	if !wire.ValidUserID(user) {
 		return bad("the user id is not valid")
@@ -54,11 +54,11 @@ func (k *call) terminate(user string) error {
 			return err
 		}
 		return k.h.w.KickUID(uid, wire.CodeUnauthorized, terminated)
-	}, func() { k.endKnown(args) })
+	}, func() { k.endAll(args) })
 }
 
-// endKnown has the processes close those whom presence channels alone know.
-func (k *call) endKnown(args []byte) {
+// endAll has the processes close them.
+func (k *call) endAll(args []byte) {
 	k.h.gather(queryEnd, args, samples, func([]worker.Answer) {}, func(complete bool) {
 		if !complete {
 			k.fail(&fault{http.StatusServiceUnavailable, errIncomplete.Error()})
@@ -74,14 +74,13 @@ type ending struct {
 	Last string `json:"m"` // what its clients hear
 }
 
-// closeKnown closes the connections of this process that presence channels alone know as a
-// user's.
-func (p *process) closeKnown(args []byte) error {
+// closeUser closes the connections of a user in this process.
+func (p *process) closeUser(args []byte) error {
 	var e ending
 	if err := json.Unmarshal(args, &e); err != nil {
 		return fmt.Errorf("read %s: %w", queryEnd, err)
 	}
-	for _, id := range p.keeper.Known(e.User) {
+	for _, id := range p.keeper.Of(e.User) {
 		if c := p.w.Find(id); c != nil {
 			endUser(c, worker.Message{Data: []byte(e.Last)})
 		}

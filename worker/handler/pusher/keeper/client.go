@@ -179,14 +179,19 @@ func (c *Client) Terminate(user string, message []byte) error {
 	return c.event(op{Kind: opTerminate, Channel: user, Message: string(message)})
 }
 
-// Known lists the connections by which presence channels alone know a user, by its name
-// on the bus.
-func (c *Client) Known(user string) []string {
+// Of lists the connections of a user, by its name on the bus: those that are signed in,
+// and those by which presence channels know it.
+func (c *Client) Of(user string) []string {
 	app, id := Split(user)
 	conns := map[string]bool{}
 	for at, s := range c.presence {
-		if u := c.logins[at.conn]; s.member.ID == id && appOf(at.channel) == app && (u == nil || u.user != user) {
+		if s.member.ID == id && appOf(at.channel) == app {
 			conns[at.conn] = true
+		}
+	}
+	for conn, u := range c.logins {
+		if u.user == user {
+			conns[conn] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(conns))

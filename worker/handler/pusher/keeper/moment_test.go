@@ -73,7 +73,7 @@ func TestOccupiedOutlivesTheKeeper(t *testing.T) {
 }
 
 // TestTerminate: the keeper names the connections that presence channels alone
-// know as a user's; who has signed in is reached otherwise.
+// know as a user's; who has signed in is reached otherwise. A process knows both.
 func TestTerminate(t *testing.T) {
 	b := wire.DefaultApp()
 	b.ID = "b"
@@ -91,6 +91,9 @@ func TestTerminate(t *testing.T) {
 	s.run(time.Second)
 	var told []worker.Publication
 	s.keeper.env.Publish = func(ps ...worker.Publication) error { told = append(told, ps...); return nil }
+	if at, in := p.client.Of("a:7"), q.client.Of("a:7"); !slices.Equal(at, []string{known.id}) || !slices.Equal(in, []string{signed.id}) {
+		t.Errorf("the processes know %q and %q, want %s and %s", at, in, known.id, signed.id)
+	}
 	_ = p.client.Terminate("a:7", []byte("bye"))
 	_ = p.client.Terminate("a:9", []byte("bye"))
 	s.run(time.Second)
