@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
 )
 
 // TestWiring: an array that is as the start left it is the new code's, with whom the objects
@@ -106,4 +108,102 @@ Workerman\Worker::runAll();`
 			}
 		})
 	}
+}
+
+// TestReplaced: an object of the start that callbacks have put elsewhere, with another one or
+// nothing in its place, is theirs, and so is a list that they have changed.
+func TestReplaced(t *testing.T) {
+	const code = `
+class Game { public $in = []; public $n; function __construct($n) { $this->n = $n; } }
+class Reg { static $i; public $in = []; static function i() { return self::$i = self::$i ?? new self; } }
+class Chat {
+    public $waiting, $games = [], $free = [], $busy = [], $queue, $halls, $kept;
+    function __construct() { $this->waiting = new Game(1); Reg::i(); $this->free = [new Game('a'), new Game('b')]; $this->queue = new SplQueue; $this->queue[] = new Game('q'); $this->halls = new SplObjectStorage; $this->halls->attach(new Game('h')); $this->halls->attach(new Game('i')); }
+    function message($c, $data) { if ($data === 'put') { $this->put($c); $c->send('done'); } else { $c->send('says ' . json_encode($this->get($c))); } }
+    function put($c) { PUT; }
+    function get($c) { return GET; }
+}
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = [new Chat, 'message'];
+Workerman\Worker::runAll();`
+	for name, x := range map[string][3]string{
+		"by another": {`$this->waiting->in[$c->id] = $c; $this->games[] = $this->waiting; $this->waiting = new Game(2)`,
+			`[$this->waiting->n, count($this->waiting->in), $this->games[0]->n, count($this->games[0]->in)]`, `[1,0,1,1]`},
+		"by another, with clients": {`$this->games[] = $this->waiting; $this->waiting = new Game(2); $this->waiting->in[$c->id] = $c; $this->games[] = $c`,
+			`[$this->waiting->n, count($this->waiting->in), $this->games[0]->n, count($this->games[0]->in)]`, `[2,1,1,0]`},
+		"by nothing": {`$this->waiting->in[$c->id] = $c; $this->games[] = $this->waiting; $this->waiting = null`,
+			`[count($this->waiting->in), count($this->games[0]->in)]`, `[0,1]`},
+		"a singleton": {`Reg::i()->in[] = 5; $this->kept = [Reg::i(), $c]; Reg::$i = new Reg; Reg::i()->in[] = $c`,
+			`[Reg::i() === $this->kept[0], count(Reg::i()->in), count($this->kept[0]->in)]`, `[false,1,1]`},
+		"taken out of a list": {`$g = array_pop($this->free); $g->in[$c->id] = $c; $this->busy[] = $g`,
+			`[count($this->free), $this->free[0]->n, count($this->busy), $this->busy[0]->n, count($this->busy[0]->in)]`, `[1,"a",1,"b",1]`},
+		"taken out of the front": {`$g = array_shift($this->free); $g->in[$c->id] = $c; $this->busy[] = $g`,
+			`[count($this->free), $this->free[0]->n, count($this->busy), $this->busy[0]->n, count($this->busy[0]->in)]`, `[1,"b",1,"a",1]`},
+		"all": {`$this->kept = $this->free[1]; $this->kept->in[$c->id] = $c; $this->free = []`,
+			`[count($this->free), count($this->kept->in)]`, `[0,1]`},
+		"taken out of a queue": {`$g = $this->queue->dequeue(); $g->in[$c->id] = $c; $this->busy[] = $g`,
+			`[count($this->queue), $this->busy[0]->n, count($this->busy[0]->in)]`, `[0,"q",1]`},
+		"taken out of a storage": {`foreach ($this->halls as $h) { break; } $h->in[$c->id] = $c; $this->halls->detach($h); $this->busy[] = $h`,
+			`[count($this->halls), $this->busy[0]->n, count($this->busy[0]->in)]`, `[1,"h",1]`},
+		"taken out of a storage with clients": {`foreach ($this->halls as $h) { break; } $this->halls->detach($h); foreach ($this->halls as $h) { $h->in[$c->id] = $c; }`,
+			`[count($this->halls), array_sum(array_map(function ($h) { return count($h->in); }, iterator_to_array($this->halls, false)))]`, `[1,1]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := strings.NewReplacer("PUT", x[0], "GET", x[1]).Replace(code)
+			_, h, orders := movedFrom(t, code, code)
+			says := fmt.Sprintf("SEND %d says %s", uint64(big), x[2])
+			if !slices.Contains(orders, says) {
+				t.Errorf("want %s: %q\n%s", x[2], orders, h.log)
+			}
+			h.numbersSeen()
+			_, carried := h.stop(script.Successor)
+			_, data, err := script.ParseCarry(carried)
+			must(t, err)
+			h = serve(t, program(t, code), "start")
+			h.write(script.AppendCarry(nil, script.Carried, []uint64{big}, data))
+			h.open(script.Resume, big, "")
+			h.done()
+			h.message(big, "get")
+			if orders := h.done(); !slices.Contains(orders, says) {
+				t.Errorf("after another reload, want %s: %q\n%s", x[2], orders, h.log)
+			}
+		})
+	}
+}
+
+// TestTwoBecomeOne: of two objects, where the new code has one in both places, the second is
+// not taken for the first.
+func TestTwoBecomeOne(t *testing.T) {
+	code := `
+class Room { public $in = []; }
+class Chat {
+    public $a, $b;
+    function __construct() { $this->a = new Room; $this->b = new Room; }
+    function message($c, $data) { if ($data === 'put') $this->b->in[$c->id] = $c; $c->send($data === 'put' ? 'done' : 'a ' . count($this->a->in)); if ($data === 'both') $this->a->in[$c->id] = $c; }
+}
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = [new Chat, 'message'];
+Workerman\Worker::runAll();`
+	h := serve(t, program(t, code), "start")
+	h.open(script.Open, big, "")
+	h.open(script.Open, big+1, "")
+	h.message(big, "put")
+	h.message(big+1, "both")
+	h.done()
+	h.done()
+	_, carried := h.stop(script.Successor)
+	_, data, err := script.ParseCarry(carried)
+	must(t, err)
+	h = serve(t, program(t, strings.Replace(code, "$this->b = new Room", "$this->b = $this->a", 1)), "start")
+	h.write(script.AppendCarry(nil, script.Carried, []uint64{big, big + 1}, data))
+	h.open(script.Resume, big, "")
+	h.open(script.Resume, big+1, "")
+	orders := h.done()
+	h.message(big+1, "get")
+	orders = append(orders, h.done()...)
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) || !slices.Contains(orders, fmt.Sprintf("SEND %d a 1", uint64(big+1))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+	h.says("$b was not taken over, and those who were in it are closed with 1012: the new code has one object where two were")
 }

@@ -29,7 +29,7 @@ final class Carry
         $out = $names = $wiring = [];
         foreach (Places::all($roots) as $place => $values) {
             foreach ($values as $name => $value) {
-                if (isset(Captured::$shut[$place]) || !self::has($value)) {
+                if (isset(Captured::$shut[$place]) || !self::has($value) && !Made::isChanged((string)$place, (string)$name, $value)) {
                     continue;
                 }
                 if (Made::isWiring((string)$place, (string)$name, $value)) {
@@ -82,6 +82,7 @@ final class Carry
     private static function text(array $roots, array &$out): string
     {
         $refs = [];
+        Made::stay($roots, $out);
         foreach (Refs::cut($roots, $out) as $place => $values) {
             foreach ($values as $name => $list) {
                 $value = $out[$place][$name];
@@ -245,6 +246,7 @@ final class Carry
                     $why = $e->getMessage();
                 }
                 $why === '' || Lost::note("\$$name", $value, $why);
+                self::has($value) || Made::came((string)$place, (string)$name, $roots, $program->roots());
             }
         }
         Made::take($made, $wired, $roots, $program->roots());

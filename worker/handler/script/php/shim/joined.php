@@ -54,7 +54,7 @@ final class Joined
     {
         $inside = $value === null ? [] : Lists::contents($value);
         if ($there instanceof \SplObjectStorage) {
-            $value === null ? Lists::fill($there, []) : $there->addAll($value);
+            self::joins($there) ? $there->addAll($value ?? new \SplObjectStorage()) : Lists::fill($there, $inside);
         } elseif ($there instanceof \SplDoublyLinkedList || Lists::heap($there)) {
             Lists::fill($there, \array_merge($value !== null && self::joins($there) ? Lists::contents($there) : [], $inside));
         } else {

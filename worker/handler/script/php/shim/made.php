@@ -20,7 +20,9 @@ final class Made
 
     private static $objects = []; // path => WeakReference
     private static $paths = [];   // object id => paths
-    private static $arrays = [];  // path => what it is like
+    private static $arrays = [];  // path => [what it is like, WeakReferences of the objects in it]
+    private static $came = [];    // path of a list that callbacks have changed, in this process or one before => true
+    private static $stays = [];   // object id => those of its paths where it is still
     private static $counts = [];  // class => how many
     private static $left, $seen;
 
@@ -49,9 +51,16 @@ final class Made
 
     private static function noteArray(string $path, $v): void
     {
-        if (\is_array($v) && ($like = self::like($v)) !== null) {
-            self::$arrays[$path] = $like;
+        $objects = [];
+        if (($list = self::elements($v)) !== null && ($like = self::like($list, $objects)) !== null) {
+            self::$arrays[$path] = [$like, \array_map('WeakReference::create', $objects)];
         }
+    }
+
+    /** What is in an array or a collection of PHP's; null: it is none. */
+    private static function elements($v): ?array
+    {
+        return \is_object($v) ? Lists::contents($v) : (\is_array($v) ? $v : null);
     }
 
     private static function look($v, string $path, int $depth): void
@@ -72,12 +81,12 @@ final class Made
                 return;
             }
             self::$counts[\get_class($v)] = 1 + (self::$counts[\get_class($v)] ?? 0);
-            $v = Carry::contents($v) === null ? [] : (Places::ofProgram($v) ? Places::properties($v) : Carry::contents($v));
+            $v = self::inside($v);
         }
         $nth = [];
         foreach ($v as $k => $x) {
             if (\is_int($k)) { // of a list, by what it is
-                $kind = \is_object($x) ? Owners::kind($x) : \gettype($x);
+                $kind = self::kind($x);
                 $nth[$kind] = 1 + ($nth[$kind] ?? 0);
                 $k = "#$kind $nth[$kind]";
             }
@@ -99,25 +108,24 @@ final class Made
     }
 
     /** What tells an array with objects of the start from another one; null: it has none, or others as well. */
-    private static function like(array $list): ?string
+    private static function like(array $list, array &$objects): ?string
     {
         $text = '';
-        $n = 0;
-        return self::write($list, $text, $n, Carry::DEPTH) && $n > 0 ? \md5($text) : null;
+        return self::write($list, $text, $objects, Carry::DEPTH) && $objects ? \md5($text) : null;
     }
 
-    private static function write(array $list, string &$text, int &$n, int $depth): bool
+    private static function write(array $list, string &$text, array &$objects, int $depth): bool
     {
         foreach ($list as $k => $v) {
             $text .= \is_int($k) ? "$k=" : \strlen($k) . ":$k=";
             if (\is_array($v)) {
                 $text .= '[';
-                if ($depth === 0 || !self::write($v, $text, $n, $depth - 1)) {
+                if ($depth === 0 || !self::write($v, $text, $objects, $depth - 1)) {
                     return false;
                 }
                 $text .= ']';
             } elseif (\is_object($v)) {
-                $n++;
+                $objects[] = $v;
                 if (!self::paths($v) && !isset(Places::$owners[\spl_object_id($v)])) {
                     return false;
                 }
@@ -132,8 +140,84 @@ final class Made
     /** Whether what is in a place is an array as the start left it. */
     static function isWiring(string $place, string $name, $v): bool
     {
-        $like = self::$arrays["$place\0$name"] ?? null;
-        return $like !== null && \is_array($v) && self::like($v) === $like;
+        $objects = [];
+        return isset(self::$arrays["$place\0$name"]) && ($list = self::elements($v)) !== null && self::like($list, $objects) === self::$arrays["$place\0$name"][0];
+    }
+
+    /** Whether a list of the start has been changed, and had somebody who knows connections: then it goes along with him. */
+    static function isChanged(string $place, string $name, $v): bool
+    {
+        if (!isset(self::$arrays["$place\0$name"]) || self::elements($v) === null || self::isWiring($place, $name, $v)) {
+            return false;
+        }
+        if (isset(self::$came["$place\0$name"])) {
+            return true;
+        }
+        foreach (self::$arrays["$place\0$name"][1] as $w) {
+            if (($o = $w->get()) !== null && Carry::has($o)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** A list without connections has come: it was changed. */
+    static function came(string $place, string $name, array $roots, array $here): void
+    {
+        self::$came[(self::places($roots, $here)[$place] ?? $place) . "\0$name"] = true;
+    }
+
+    /** Looks which objects of the start are where it made them: one that callbacks have put elsewhere, with another in its place, is theirs. */
+    static function stay(array $roots, array $out): void
+    {
+        self::$seen = self::$stays = $tops = [];
+        foreach (Places::all($roots) as $place => $values) {
+            $tops[$place] = $values;
+        }
+        self::collect($out, static function (object $o, array $paths) use ($tops): bool {
+            self::$stays[\spl_object_id($o)] = \array_values(\array_filter($paths, static function (string $path) use ($o, $tops): bool {
+                return self::at($path, $tops) === $o;
+            }));
+            return true;
+        });
+    }
+
+    private static function at(string $path, array $tops)
+    {
+        $keys = \explode("\0", $path);
+        $v = $tops[$keys[0]][$keys[1]] ?? null;
+        foreach (\array_slice($keys, 2) as $k) {
+            $list = \is_object($v) ? self::inside($v) : (\is_array($v) ? $v : []);
+            $v = $list[$k] ?? self::nth($list, $k);
+        }
+        return $v;
+    }
+
+    private static function inside(object $o): array
+    {
+        $inside = Carry::contents($o);
+        return $inside !== null && Places::ofProgram($o) ? Places::properties($o) : (array)$inside;
+    }
+
+    /** @param string $k "#KIND NTH" */
+    private static function nth(array $list, string $k)
+    {
+        $nth = [];
+        foreach ($k !== '' && $k[0] === '#' ? $list : [] as $i => $x) {
+            if (\is_int($i)) {
+                $kind = self::kind($x);
+                $nth[$kind] = 1 + ($nth[$kind] ?? 0);
+                if ($k === "#$kind $nth[$kind]") {
+                    return $x;
+                }
+            }
+        }
+        return null;
+    }
+
+    private static function kind($x): string
+    {
+        return \is_object($x) ? Owners::kind($x) : \gettype($x);
     }
 
     /** The objects of the start that are in wiring and know connections: "CLASS in $NAME" => object. */
@@ -162,6 +246,9 @@ final class Made
         self::$seen = $all = [];
         self::collect($out, static function (object $o, array $paths, object $as) use (&$all): bool {
             $own = [];
+            if (!$paths = self::$stays[\spl_object_id($o)] ?? []) {
+                return true;
+            }
             foreach (Places::ofProgram($o) ? Places::properties($o) : [] as $name => $v) {
                 if (self::isWiring($paths[0], (string)$name, $v)) {
                     $own[] = $name;
@@ -244,7 +331,7 @@ final class Made
             if ($there !== null && !$has) {
                 Places::$became[\spl_object_id($o)] = $there; // with all that this code gives it
             } elseif ($there !== null) {
-                Places::into($there, $o);
+                self::into($there, $o, $class);
             }
             if (($name = \array_search($o, $wired, true)) !== false) {
                 unset($wired[$name]);
@@ -252,6 +339,15 @@ final class Made
             }
         }
         self::$own = [];
+    }
+
+    private static function into(object $there, object $o, string $class): void
+    {
+        try {
+            Places::into($there, $o);
+        } catch (NoPlace | \Error $e) {
+            Lost::note("an object of $class", $o, $e->getMessage());
+        }
     }
 
     private static function find(string $class, array $paths, array $places): ?object

@@ -188,6 +188,9 @@ final class Places
             if ((self::$became[\spl_object_id($value)] ?? null) === $there) {
                 return true;
             }
+            if (Carry::has($value) && \in_array($there, self::$became, true)) {
+                throw new NoPlace('the new code has one object where two were');
+            }
             self::$became[\spl_object_id($value)] = $there; // first: it may know itself
         }
         if ($list) {

@@ -152,8 +152,8 @@ final class Refs
         [$o, , $name, $place, $in, $made] = $ref + [5 => null];
         $why = 'the new code has no ' . ($in === null ? \preg_replace('/^on (\S+) \d+$/', '$1', $place) : "\$$in") . ' for it';
         $value = $in === null ? $roots[$place] ?? null : Places::get($roots, $place, $in);
-        foreach ($value === null ? [1] : [0, 1] as $else) {
-            $value = $else ? ($made ? Made::there($made, $roots, $here) : null) : $value;
+        $made = $made ? Made::there($made, $roots, $here) : null;
+        foreach ([$made, $value] as $value) { // what the start made is what it was, wherever callbacks have put it
             try {
                 if ($value !== null) {
                     Places::set(Places::became($o), $name, $value);
