@@ -40,26 +40,36 @@ Workerman\Worker::runAll();`
 	rooms := func(start string) string {
 		return classes + "\n" + start + strings.Replace(worker, "ON", `function ($c, $data) { foreach (App::$all as $name => $room) { if ($data === 'put') $room->in[$c->id] = $c; else $room->say("$name "); } $data === 'put' && $c->send('done'); }`, 1)
 	}
+	list := func(names string) string {
+		return classes + `
+class Hall { public $in = []; public $name; function __construct($name) { $this->name = $name; } }
+foreach (` + names + ` as $name) { App::$all[] = new Hall($name); }` +
+			strings.Replace(worker, "ON", `function ($c, $data) { if ($data === 'put') { App::$all[0]->in[$c->id] = $c; $c->send('done'); } else foreach (App::$all as $h) foreach ($h->in as $o) $o->send("$h->name " . count($h->in)); }`, 1)
+	}
 	const app = `$chat = new Chat; $app = (new App)->on('put', [$chat, 'put'])->on('get', [$chat, 'get']); unset($chat);`
 	for name, x := range map[string]struct {
 		before, after string
 		says          []string
 	}{
-		"the same":                 {routes(app), routes(app), []string{"chat 1"}},
-		"another method":           {routes(app), routes(strings.Replace(app, "'get']", "'loud']", 1)), []string{"CHAT 1"}},
-		"a renamed method":         {routes(app), strings.ReplaceAll(routes(app), "loud", "none"), []string{"chat 1"}},
-		"a listener more":          {routes(app), routes(app + `$app->on('get', [new Stats, 'get']);`), []string{"chat 1", "stats"}},
-		"a listener less":          {routes(app + `$app->on('get', [new Stats, 'get']);`), routes(app), []string{"chat 1"}},
-		"a closure beside":         {routes(app + `$app->on('see', function () {});`), routes(app + `$app->on('get', function ($c) { $c->send('seen'); });`), []string{"chat 1", "seen"}},
-		"modules":                  {modules(`$modules = [new Chat];`), modules(`$modules = [new Chat];`), []string{"chat 1"}},
-		"a module more":            {modules(`$modules = [new Chat];`), modules(`$modules = [new Chat, new Stats];`), []string{"chat 1", "stats"}},
-		"a module more, in front":  {modules(`$modules = [new Chat];`), modules(`$modules = [new Stats, new Chat];`), []string{"stats", "chat 1"}},
-		"a module less":            {modules(`$modules = [new Stats, new Chat];`), modules(`$modules = [new Chat];`), []string{"chat 1"}},
-		"the module is gone":       {modules(`$modules = [new Stats, new Chat];`), modules(`$modules = [new Stats];`), []string{"END"}},
-		"a renamed list":           {modules(`$modules = [new Chat];`), strings.ReplaceAll(modules(`$modules = [new Chat];`), "modules", "parts"), []string{"chat 1"}},
-		"rooms":                    {rooms(`App::$all = ['a' => new Room, 'b' => new Room];`), rooms(`App::$all = ['b' => new Room, 'a' => new Room];`), []string{"b 1", "a 1"}},
-		"a room more":              {rooms(`App::$all = ['a' => new Room];`), rooms(`App::$all = ['a' => new Room, 'b' => new Room];`), []string{"a 1"}},
-		"one of the rooms is gone": {rooms(`App::$all = ['a' => new Room, 'b' => new Room];`), rooms(`App::$all = ['a' => new Room];`), []string{"END"}},
+		"the same":                           {routes(app), routes(app), []string{"chat 1"}},
+		"another method":                     {routes(app), routes(strings.Replace(app, "'get']", "'loud']", 1)), []string{"CHAT 1"}},
+		"a renamed method":                   {routes(app), strings.ReplaceAll(routes(app), "loud", "none"), []string{"chat 1"}},
+		"a listener more":                    {routes(app), routes(app + `$app->on('get', [new Stats, 'get']);`), []string{"chat 1", "stats"}},
+		"a listener less":                    {routes(app + `$app->on('get', [new Stats, 'get']);`), routes(app), []string{"chat 1"}},
+		"a closure beside":                   {routes(app + `$app->on('see', function () {});`), routes(app + `$app->on('get', function ($c) { $c->send('seen'); });`), []string{"chat 1", "seen"}},
+		"modules":                            {modules(`$modules = [new Chat];`), modules(`$modules = [new Chat];`), []string{"chat 1"}},
+		"a module more":                      {modules(`$modules = [new Chat];`), modules(`$modules = [new Chat, new Stats];`), []string{"chat 1", "stats"}},
+		"a module more, in front":            {modules(`$modules = [new Chat];`), modules(`$modules = [new Stats, new Chat];`), []string{"stats", "chat 1"}},
+		"a module less":                      {modules(`$modules = [new Stats, new Chat];`), modules(`$modules = [new Chat];`), []string{"chat 1"}},
+		"the module is gone":                 {modules(`$modules = [new Stats, new Chat];`), modules(`$modules = [new Stats];`), []string{"END"}},
+		"a renamed list":                     {modules(`$modules = [new Chat];`), strings.ReplaceAll(modules(`$modules = [new Chat];`), "modules", "parts"), []string{"chat 1"}},
+		"rooms":                              {rooms(`App::$all = ['a' => new Room, 'b' => new Room];`), rooms(`App::$all = ['b' => new Room, 'a' => new Room];`), []string{"b 1", "a 1"}},
+		"rooms of a list, one less in front": {list(`['a', 'b']`), list(`['b']`), []string{"END"}},
+		"rooms of a list, one more in front": {list(`['a']`), list(`['new', 'a']`), []string{"a 1"}},
+		"rooms of a list, in another order":  {list(`['a', 'b']`), list(`['b', 'a']`), []string{"a 1"}},
+		"a room of a list with another name": {list(`['a', 'b']`), list(`['c', 'b']`), []string{"a 1"}},
+		"a room more":                        {rooms(`App::$all = ['a' => new Room];`), rooms(`App::$all = ['a' => new Room, 'b' => new Room];`), []string{"a 1"}},
+		"one of the rooms is gone":           {rooms(`App::$all = ['a' => new Room, 'b' => new Room];`), rooms(`App::$all = ['a' => new Room];`), []string{"END"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ final class Made
 
     const MOST = 20000; // values that are looked at
     const PATHS = 5;    // of one object
+    const BEGINS = 1000; // that the next process is told of
 
     private static $objects = []; // path => WeakReference
     private static $paths = [];   // object id => paths
@@ -24,6 +25,7 @@ final class Made
     private static $came = [];    // path of a list that callbacks have changed, in this process or one before => true
     private static $stays = [];   // object id => those of its paths where it is still
     private static $counts = [];  // class => how many
+    private static $begins = [];  // object id => class and plain values that it began with; those of two are nobody's
     private static $left, $seen;
 
     private static $own = []; // id of what has come => names of its properties that are wiring
@@ -81,6 +83,7 @@ final class Made
                 return;
             }
             self::$counts[\get_class($v)] = 1 + (self::$counts[\get_class($v)] ?? 0);
+            Places::ofProgram($v) && self::begins($v);
             $v = self::inside($v);
         }
         $nth = [];
@@ -91,6 +94,16 @@ final class Made
                 $k = "#$kind $nth[$kind]";
             }
             self::look($x, "$path\0$k", $depth - 1);
+        }
+    }
+
+    private static function begins(object $o): void
+    {
+        $plain = \array_filter(Places::properties($o), static function ($v): bool {
+            return \is_scalar($v) && $v !== '';
+        });
+        if ($plain) {
+            self::$begins[\spl_object_id($o)] = \md5(\get_class($o) . "\0" . \serialize($plain));
         }
     }
 
@@ -240,7 +253,7 @@ final class Made
         return $all;
     }
 
-    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are wiring] of each. */
+    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are wiring, what it began with] of each, and what all of these classes began with. */
     static function give(array $out): array
     {
         self::$seen = $all = [];
@@ -254,10 +267,13 @@ final class Made
                     $own[] = $name;
                 }
             }
-            $all[] = [$as, $paths, $as instanceof Part || Carry::has($o), self::$counts[\get_class($o)] === 1, $own];
+            $all[] = [$as, $paths, $as instanceof Part || Carry::has($o), self::$counts[\get_class($o)] === 1, $own, self::$begins[\spl_object_id($o)] ?? ''];
             return true;
         });
-        return $all;
+        $classes = \array_flip(\array_map([self::class, 'classOf'], \array_column($all, 0)));
+        return $all ? [$all, \array_slice(\array_values(\array_filter(self::$begins, static function (int $id) use ($classes): bool {
+            return ($o = self::byID($id)) !== null && isset($classes[\get_class($o)]);
+        }, \ARRAY_FILTER_USE_KEY)), 0, self::BEGINS)] : [];
     }
 
     /** @param callable $f (object, paths, the same or its Part): whether to look into it */
@@ -280,9 +296,9 @@ final class Made
     }
 
     /** What has come of the start before. */
-    static function receive(array $list): void
+    static function receive(array $told): void
     {
-        foreach ($list as [$o, , , , $own]) {
+        foreach ($told[0] ?? [] as [$o, , , , $own]) {
             $own && self::$own[\spl_object_id($o)] = \array_flip($own);
         }
     }
@@ -319,26 +335,67 @@ final class Made
     }
 
     /** Puts the objects of the start before that nobody has put yet into those of this one. @param array $roots by places of the process before */
-    static function take(array $list, array $wired, array $roots, array $here): void
+    static function take(array $told, array $wired, array $roots, array $here): void
     {
-        $places = self::places($roots, $here);
-        foreach ($list as [$o, $paths, $has, $alone]) {
-            if ($o instanceof \__PHP_Incomplete_Class || isset(Places::$became[\spl_object_id($o)])) {
-                continue;
-            }
-            $class = $o instanceof Part ? $o->class : \get_class($o);
-            $there = self::find($class, $paths, $places) ?? ($alone ? self::only($class, $here) : null);
-            if ($there !== null && !$has) {
+        $list = \array_filter($told[0] ?? [], static function (array $one): bool {
+            return !$one[0] instanceof \__PHP_Incomplete_Class && !isset(Places::$became[\spl_object_id($one[0])]);
+        });
+        $taken = Places::$became;
+        foreach (self::pairs($list, $told[1] ?? [], self::places($roots, $here), $here) as $k => $there) {
+            [$o, , $has] = $list[$k];
+            $free = !\in_array($there, $taken, true);
+            $taken[] = $there;
+            if ($free && $has) {
+                self::into($there, $o, self::classOf($o));
+            } elseif ($free) {
                 Places::$became[\spl_object_id($o)] = $there; // with all that this code gives it
-            } elseif ($there !== null) {
-                self::into($there, $o, $class);
             }
-            if (($name = \array_search($o, $wired, true)) !== false) {
+            if ($free && ($name = \array_search($o, $wired, true)) !== false) {
                 unset($wired[$name]);
-                $there !== null || Lost::note($name, $o, "the new code has no $class there");
             }
         }
+        foreach ($wired as $name => $o) { // of two Parts of one object the first counts
+            \in_array($o, \array_column($list, 0), true) && !isset(Places::$became[\spl_object_id($o)]) && Lost::note((string)$name, $o, 'the new code has no ' . self::classOf($o) . ' there');
+        }
         self::$own = [];
+    }
+
+    private static function classOf(object $o): string
+    {
+        return $o instanceof Part ? $o->class : \get_class($o);
+    }
+
+    /** Who goes into which: by names, then in lists who began with the same plain values, then who is in the same place of a list, and who is alone of its class. */
+    private static function pairs(array $list, array $before, array $places, array $here): \Generator
+    {
+        $begun = \array_count_values(self::$begins);
+        $begins = \array_filter(self::$begins, static function (string $text) use ($begun): bool {
+            return $begun[$text] === 1;
+        });
+        $before = \array_count_values($before);
+        for ($round = 0; $round < 3; $round++) {
+            foreach ($list as $k => [$o, $paths, , $alone, , $text]) {
+                $class = self::classOf($o);
+                if ($round === 1) {
+                    $id = $text !== '' && ($before[$text] ?? 0) === 1 ? \array_search($text, $begins, true) : false;
+                    $there = $id !== false ? self::byID($id) : null;
+                } else {
+                    $there = self::find($class, \array_filter($paths, static function (string $path) use ($round): bool {
+                        return (\strpos($path, "\0#") === false) === ($round === 0);
+                    }), $places) ?? ($round === 2 && $alone ? self::only($class, $here) : null);
+                }
+                $begun = $there !== null && $round === 2 ? self::$begins[\spl_object_id($there)] ?? '' : '';
+                if ($there !== null && ($begun === $text || !isset($before[$begun]))) { // else another one began as this
+                    unset($list[$k]);
+                    yield $k => $there;
+                }
+            }
+        }
+    }
+
+    private static function byID(int $id): ?object
+    {
+        return self::$objects[self::$paths[$id][0]]->get();
     }
 
     private static function into(object $there, object $o, string $class): void
