@@ -74,9 +74,12 @@ func TestAssure(t *testing.T) {
 		})
 	}
 	refusal := errors.New("no")
-	if _, err := c.Assure(func() error { return refusal }, func(error) { t.Error("told of what was not sent") }); err != refusal {
-		t.Errorf("an error of send: %v", err)
-	}
+	testkit.Eventually(t, "the error of send", func() bool { // the connection may still be away
+		_, err := c.Assure(func() error { return refusal }, func(error) { t.Error("told of what was not sent") })
+		return err == refusal
+	})
+	c.link.pulse.mu.Lock()
+	defer c.link.pulse.mu.Unlock()
 	if len(c.link.pulse.waiting) > 0 {
 		t.Error("somebody still waits")
 	}
