@@ -56,6 +56,7 @@ Workerman\Worker::runAll();`
 		"a module":                 {`$chat = new Chat($room = new Room); $chat->modules = [new Seat($room), (object)['room' => $room]]; unset($room);`, ``, `$this->modules[1]->room`},
 		"a readonly module":        {`$chat = new Chat($room = new Room); $chat->modules = [new Seat($room), (object)['room' => $room]]; unset($room);`, ``, `$this->modules[0]->room`},
 		"empty, at the reload":     {plain, `$this->kept = [new Seat($this->lobby), $c]; $this->lobby->in = []`, `$this->kept[0]->room`},
+		"behind a large array":     {`$words = array_fill(0, 30000, 'w'); $zoo = (object)['room' => new Room]; $chat = new Chat(new Room);`, `$this->kept = [new Seat($GLOBALS['zoo']->room), $c]`, `$this->kept[0]->room === $GLOBALS['zoo']->room ? $this->lobby : 0`},
 		"readonly wiring":          {`class Lobby { private $log; function __construct(public readonly array $halls) { $this->log = function () {}; } } $hall = new Lobby(['one' => new Room]); $chat = new Chat($hall->halls['one']);`, ``, `$GLOBALS['hall']->halls['one']`},
 		"a global":                 {`$room = new Room; $chat = new Chat($room);`, ``, `$GLOBALS['room']`},
 	} {
@@ -68,6 +69,18 @@ Workerman\Worker::runAll();`
 			}
 		})
 	}
+}
+
+// TestMuchAtTheStart: what is not looked at is said.
+func TestMuchAtTheStart(t *testing.T) {
+	h := serve(t, program(t, `
+$much = array_fill(0, 30000, []);
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c) {};
+Workerman\Worker::runAll();`), "start")
+	h.open(script.Open, big, "")
+	h.done()
+	h.says("the start makes more than 20000 arrays and objects")
 }
 
 // TestOneOfTwoPlacesIsGone: an object that has gone to another place is not lost.

@@ -15,7 +15,7 @@ final class Made
     /** The place of objects that only wiring has. */
     const PLACE = 'pushd wired';
 
-    const MOST = 20000; // values that are looked at
+    const MOST = 20000; // arrays and objects that are looked at
     const PATHS = 5;    // of one object
     const BEGINS = 1000; // that the next process is told of
 
@@ -38,6 +38,9 @@ final class Made
             foreach ($values as $name => $v) {
                 self::look($v, "$place\0$name", Carry::DEPTH);
             }
+        }
+        if (self::$left < 0) {
+            Program::once('made', 'the start makes more than ' . self::MOST . ' arrays and objects: of an object behind them a reload may make two, where clients or others know it');
         }
         foreach (Places::all($roots) as $place => $values) { // once all objects are known
             foreach ($values as $name => $v) {
@@ -67,7 +70,7 @@ final class Made
 
     private static function look($v, string $path, int $depth): void
     {
-        if (--self::$left < 0 || $depth < 0 || !\is_array($v) && !\is_object($v)) {
+        if (!\is_array($v) && !\is_object($v) || --self::$left < 0 || $depth < 0) {
             return;
         }
         if (\is_object($v)) {
@@ -88,6 +91,9 @@ final class Made
         }
         $nth = [];
         foreach ($v as $k => $x) {
+            if (!\is_array($x) && !\is_object($x)) {
+                continue;
+            }
             if (\is_int($k)) { // of a list, by what it is
                 $kind = self::kind($x);
                 $nth[$kind] = 1 + ($nth[$kind] ?? 0);
