@@ -1,8 +1,11 @@
 package main_test
 
 import (
-	"github.com/pushd/pushd/cmd/pushdtest"
+	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
 )
 
 const buggy = `
@@ -26,13 +29,18 @@ func TestCheckerFindsPlantedBugs(t *testing.T) {
 		for _, role := range []string{"echo", "member"} {
 			t.Run(fault+" "+role, func(t *testing.T) {
 				t.Parallel()
-				flags := []string{"-d", "1500ms", "--settle", "300ms", "--drain", "1s", "--idle", "0", "--connect-rate", "0", "--churn", "0", "--slow", "0", "--publish-rate", "0"}
+				room, flags := "none", []string{"--settle", "300ms", "--drain", "1s", "--idle", "0", "--connect-rate", "0", "--churn", "0", "--slow", "0", "--publish-rate", "0"}
 				if role == "echo" {
 					flags = append(flags, "--echo-path", "/"+fault, "--echoes", "4", "--echo-rate", "400", "--channels", "0")
 				} else {
+					room = "chat:"
 					flags = append(flags, "--chat-path", "/"+fault+"?room={room}-"+fault, "--echoes", "0", "--echo-rate", "0", "--channels", "1", "--members", "4", "--talk-rate", "200")
 				}
-				found := stand(t, s, flags...).end("loss", "duplicate", "reorder", "corrupt", "closed").faults()
+				load := stand(t, s, flags...)
+				pushdtest.Eventually(t, "the fault is made", func() bool {
+					return strings.Contains(s.Log(), fmt.Sprintf("msg=wrong fault=%s room=%s", fault, room))
+				})
+				found := load.end("loss", "duplicate", "reorder", "corrupt", "closed").faults()
 				if fault == "none" && len(found) > 0 || fault != "none" && found[kind] == 0 {
 					t.Errorf("found %v", found)
 				}

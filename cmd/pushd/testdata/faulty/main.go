@@ -1,10 +1,13 @@
 // Command faulty is pushd with a bug of every sort, for the test of the checker:
 // the handler "faulty" echoes, or with ?room= passes on to the room, and does one
-// thing wrong now and then.
+// thing wrong now and then. It logs what it did wrong once it is done, with the
+// channel if there is one, for the test to wait for.
 package main
 
 import (
 	"bytes"
+	"cmp"
+	"log/slog"
 
 	"github.com/pushd/pushd/cmd"
 	"github.com/pushd/pushd/worker"
@@ -53,6 +56,7 @@ func (h *handler) OnMessage(c *worker.Conn, m worker.Message) {
 		deliver()
 		h.held()
 		h.held = nil
+		h.did(c)
 		return
 	}
 	if h.count++; h.count%every != 0 {
@@ -71,9 +75,15 @@ func (h *handler) OnMessage(c *worker.Conn, m worker.Message) {
 		c.Close(1011, "a bug")
 	case "swap":
 		h.held, h.whose = deliver, c
+		return // done with the next message
 	default:
 		deliver()
 	}
+	h.did(c)
+}
+
+func (h *handler) did(c *worker.Conn) {
+	slog.Info("wrong", "fault", cmp.Or(h.options.Fault, "none"), "room", cmp.Or(c.Get("room"), "none"))
 }
 
 func (h *handler) deliver(c *worker.Conn, m worker.Message) {
