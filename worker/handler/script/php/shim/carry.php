@@ -29,10 +29,10 @@ final class Carry
         $out = $names = $wiring = [];
         foreach (Places::all($roots) as $place => $values) {
             foreach ($values as $name => $value) {
-                if (isset(Captured::$shut[$place]) || !self::has($value) && !Made::isChanged((string)$place, (string)$name, $value)) {
+                if (isset(Captured::$shut[$place]) || !self::has($value) && !Wiring::isChanged((string)$place, (string)$name, $value)) {
                     continue;
                 }
-                if (Made::isWiring((string)$place, (string)$name, $value)) {
+                if (Wiring::is((string)$place, (string)$name, $value)) {
                     $wiring[] = $value;
                 } else {
                     $out[$place][$name] = $value;
@@ -40,8 +40,8 @@ final class Carry
             }
             unset($values, $value);
         }
-        if ($wiring && $wired = Made::wired($wiring)) {
-            $out[Made::PLACE] = $wired;
+        if ($wiring && $wired = Wiring::objects($wiring)) {
+            $out[Wiring::PLACE] = $wired;
         }
         $wiring = $wired = null;
         if ($props = Props::all()) {
@@ -95,7 +95,7 @@ final class Carry
                     }));
                 } else {
                     unset($out[$place][$name]);
-                    $shown = ($place === Made::PLACE ? '' : '$') . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
+                    $shown = ($place === Wiring::PLACE ? '' : '$') . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
                     $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
                     Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? Part::why($value) : $list));
                 }
@@ -106,8 +106,8 @@ final class Carry
         unset($all[Props::PLACE]);
         $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
         $starts = $out ? Starts::give($roots, $all, Part::$classes) : [];
-        $made = $out ? Made::give($out) : [];
-        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts, Made::NAME => $made, Beside::PLACE => Beside::give()]) as $name => $list) {
+        $made = $out ? Heirs::give($out) : [];
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Beside::PLACE => Beside::give()]) as $name => $list) {
             $all[''][$name] = $list;
         }
         $text = \serialize($all);
@@ -123,7 +123,7 @@ final class Carry
         $names = [];
         foreach ($out as $place => $values) {
             $place = (string)$place;
-            if ($place === Made::PLACE) {
+            if ($place === Wiring::PLACE) {
                 \array_push($names, ...\array_keys($values));
                 continue;
             }
@@ -221,8 +221,8 @@ final class Carry
         $names = $all[''][Owners::NAME] ?? [];
         $starts = $all[''][Starts::NAME] ?? [];
         $beside = $all[''][Beside::PLACE] ?? [];
-        $made = $all[''][Made::NAME] ?? [];
-        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME], $all[''][Made::NAME], $all[''][Beside::PLACE]);
+        $made = $all[''][Heirs::NAME] ?? [];
+        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME], $all[''][Heirs::NAME], $all[''][Beside::PLACE]);
         $all[Props::PLACE] = $props;
         $all[Beside::PLACE] = $beside;
         Gone::out($all);
@@ -233,10 +233,10 @@ final class Carry
         Starts::take($starts, [$all, $props]);
         $roots = Owners::found($program->roots(), $program->callbacks(), $names);
         Starts::roots($roots);
-        Made::receive($made);
+        Heirs::receive($made);
         Lost::begin();
-        $wired = $all[Made::PLACE] ?? [];
-        unset($all[Made::PLACE]);
+        $wired = $all[Wiring::PLACE] ?? [];
+        unset($all[Wiring::PLACE]);
         Joined::$on = (bool)Conns::$open;
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
@@ -246,10 +246,10 @@ final class Carry
                     $why = $e->getMessage();
                 }
                 $why === '' || Lost::note("\$$name", $value, $why);
-                self::has($value) || Made::came((string)$place, (string)$name, $roots, $program->roots());
+                self::has($value) || Wiring::came((string)$place, (string)$name, $roots, $program->roots());
             }
         }
-        Made::take($made, $wired, $roots, $program->roots());
+        Heirs::take($made, $wired, $roots, $program->roots());
         Starts::over();
         Joined::over();
         Became::everywhere($roots, $all, $props);

@@ -173,7 +173,7 @@ final class Places
                     $there[$key] = self::became($v);
                 }
             } else {
-                self::fill($there, Joined::properties($there, Made::without($value, $value->values)));
+                self::fill($there, Joined::properties($there, Wiring::without($value, $value->values)));
             }
             return true;
         }
@@ -196,7 +196,7 @@ final class Places
         if ($list) {
             Joined::contents($there, $value);
         } else {
-            self::fill($there, Joined::properties($there, Made::without($value, self::properties($value))));
+            self::fill($there, Joined::properties($there, Wiring::without($value, self::properties($value))));
         }
         return true;
     }

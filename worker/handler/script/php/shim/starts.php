@@ -11,7 +11,6 @@ final class Starts
 {
     /** The name among the globals by which they go. */
     const NAME = 'pushd starts';
-    const MOST = 20000; // values that are looked at
     const KEYS = 100;   // of an array; one with more is a map
     const ANY = '*';    // of objects of one class some had this and some that
 
@@ -48,7 +47,7 @@ final class Starts
     private static function look(array $roots): void
     {
         self::$seen = [];
-        self::$left = self::MOST;
+        self::$left = Made::MOST; // arrays and objects that are looked at: Made says in the log that there are more
         foreach (Places::all($roots) as $place => $values) {
             self::note(self::of($roots, $place), $values, Carry::DEPTH);
         }
@@ -82,7 +81,7 @@ final class Starts
     /** @param ?string $name what has it, null in a map */
     private static function inside($v, int $depth, string $of, ?string $name): void
     {
-        if (--self::$left < 0 || $depth < 1 || !\is_array($v) && !\is_object($v)) {
+        if (!\is_array($v) && !\is_object($v) || --self::$left < 0 || $depth < 1) {
             return;
         }
         $keys = $name === null ? [] : self::keyed($v);
