@@ -44,6 +44,34 @@ func TestPHPClosedOnce(t *testing.T) {
 	}
 }
 
+// TestPHPSaysWhoLeaves: a reload counts those whom it closes, be it since a closure holds them
+// in the old process, or since the new code has no place for what they were in.
+func TestPHPSaysWhoLeaves(t *testing.T) {
+	const code = `<?php
+$names = $held = [];
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onMessage = function ($c, $how) {
+    if ($how === 'name') $GLOBALS['names'][$c->id] = $c;
+    if ($how === 'hold') $GLOBALS['held'][] = function () use ($c) {};
+    $c->send('ok');
+};
+Workerman\Worker::runAll();
+`
+	s, file := phpServer(t, code)
+	s.MustRun("start", "-d")
+	named, held, free := s.Dial("/"), s.Dial("/"), s.Dial("/")
+	phpAsk(named, "name", "ok")
+	phpAsk(held, "hold", "ok")
+	phpAsk(free, "", "ok")
+	phpWrite(t, file, strings.ReplaceAll(code, "names", "people"))
+	if out := s.MustRun("reload"); !strings.Contains(out, "2 asked to come back") {
+		t.Errorf("two are closed:\n%s\n%s", out, s.Log())
+	}
+	named.WantClose(1012)
+	held.WantClose(1012)
+	phpAsk(free, "", "ok")
+}
+
 // TestPHPCloseCodes: one that clients take for a broken protocol becomes 1011, and the
 // log says so; none by the program is 1000.
 func TestPHPCloseCodes(t *testing.T) {

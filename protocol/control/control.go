@@ -148,7 +148,7 @@ type Renewed struct {
 	OldPID  int     `json:"old_pid"`  // 0 = there was none
 	NewPID  int     `json:"new_pid"`  // the old one's: it has stayed, as the program wants
 	PauseMS float64 `json:"pause_ms"` // in which its clients were not heard
-	Closed  int     `json:"closed"`   // connections that only the old one knew
+	Closed  int     `json:"closed"`   // connections that only the old one knew, or for whom the new one has no place
 }
 
 // Stop asks a child to leave: stop accepting at once, close its clients with

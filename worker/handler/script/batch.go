@@ -78,7 +78,8 @@ func (h *handler) done(p *proc, number uint64) {
 	if h.spare = h.under[:0]; cap(h.spare) > maxSpare {
 		h.spare = nil
 	}
-	h.under, h.goneUnder, h.greets, h.passed = nil, nil, 0, nil
+	h.under, h.goneUnder, h.greets = nil, nil, 0
+	h.takenIn()
 	h.farewell.done(number)
 	if last := p.last; last != nil {
 		p.last = nil

@@ -26,7 +26,7 @@ type lost struct {
 	packets uint64 // datagrams that found too much waiting
 	holds   uint64 // how often clients had to wait
 	doubts  uint64 // connections closed since nobody knew what became of their message
-	held    uint64 // connections closed since only a dead process knew them
+	held    uint64 // connections closed since only a process knew them that is no more
 }
 
 // The end of a process is that of its link and of itself, in any order: what it
@@ -83,7 +83,7 @@ func (h *handler) over(p *proc) {
 	case len(h.passed) > 0:
 		h.passAgain()
 	}
-	h.passed = nil
+	h.takenIn()
 	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
 	h.bereft = !p.said() && len(h.carried) == 0
 	h.unite()

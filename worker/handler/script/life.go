@@ -233,13 +233,34 @@ func (h *handler) succeed(old, next *proc, done func(control.Renewed, error)) {
 		pause := time.Since(began)
 		h.log.Info("script process takes over", "script", h.title(), "pid", next.PID, "before", old.PID,
 			"pause", pause.Round(100*time.Microsecond).String())
-		if done != nil {
-			done(control.Renewed{
-				Title: h.title(), OldPID: old.PID, NewPID: next.PID,
-				PauseMS: float64(pause.Microseconds()) / 1000, Closed: int(h.lost.held + h.lost.doubts - before),
-			}, nil)
-		}
+		h.onceTakenIn(func() {
+			if done != nil {
+				done(control.Renewed{
+					Title: h.title(), OldPID: old.PID, NewPID: next.PID,
+					PauseMS: float64(pause.Microseconds()) / 1000, Closed: int(h.lost.held + h.lost.doubts - before),
+				}, nil)
+			}
+		})
 	})
+}
+
+// onceTakenIn runs f once the process is done with what it was told of the one before, or
+// is over: by then it has closed those whom its code has no place for.
+func (h *handler) onceTakenIn(f func()) {
+	if len(h.passed) == 0 {
+		f()
+		return
+	}
+	h.taken = append(h.taken, f)
+}
+
+// takenIn says that nothing of what was carried is under way any more.
+func (h *handler) takenIn() {
+	list := h.taken
+	h.passed, h.taken = nil, nil
+	for _, f := range list {
+		f()
+	}
 }
 
 // stop sends STOP as the last event, and sees to it that the process ends; then

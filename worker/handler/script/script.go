@@ -80,6 +80,7 @@ type handler struct {
 	known     []uint64 // by the programs that they came from
 	carried   [][]byte // CARRY payloads for the next process
 	passed    [][]byte // the same, of which cur was told and that it is not done with
+	taken     []func() // run when it is done with these
 	heir      bool     // the first of them is still to come
 	importing int      // hand-overs to this worker process under way
 	exported  func(carry []byte)
