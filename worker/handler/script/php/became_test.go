@@ -112,36 +112,51 @@ Workerman\Worker::runAll();`
 
 // TestOneOfAMapStays: what cannot be carried is left out of a map, with who is in it, alone.
 func TestOneOfAMapStays(t *testing.T) {
-	code := `
+	for name, x := range map[string]struct{ players, put, hold string }{
+		"array":         {`[]`, `$players[$c->id] = new Player($c)`, `$players[$c->id]->then = $then`},
+		"storage":       {`new SplObjectStorage`, `$players[$c] = new Player($c)`, `$players[$c]->then = $then`},
+		"storage's key": {`new SplObjectStorage`, `$players[new Player($c)] = 1`, `foreach ($players as $p) { if ($p->c === $c) { $p->then = $then; } }`},
+		"object":        {`new ArrayObject`, `$players[$c->id] = new Player($c)`, `$players[$c->id]->then = $then`},
+		"iterator":      {`new ArrayIterator`, `$players[$c->id] = new Player($c)`, `$players[$c->id]->then = $then`},
+		"queue":         {`new SplQueue`, `$players[] = new Player($c)`, `$players->top()->then = $then`},
+		"numbers":       {`new ArrayObject`, `$players[] = [spl_object_id($c)]`, `$players[1] = [spl_object_id($c), $then]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := `
 class Player { public $c, $then; function __construct($c) { $this->c = $c; } }
-$players = [];
+class Hall { public $players; private $log; function __construct($players) { $this->players = $players; $this->log = function () {}; } }
+$hall = new Hall(` + x.players + `);
 $w = new Workerman\Worker('websocket://0.0.0.0:9501');
 $w->onMessage = function ($c, $data) {
-    global $players;
-    if ($data === 'put' || $data === 'hold') { $players[$c->id] = new Player($c); }
-    if ($data === 'hold') { $players[$c->id]->then = function () {}; }
+    $players = &$GLOBALS['hall']->players;
+    $then = function () {};
+    if ($data === 'put') { ` + x.put + `; }
+    if ($data === 'hold') { ` + x.put + "; " + x.hold + `; }
     $c->send($data === 'get' ? 'in ' . count($players) : 'done');
 };
 Workerman\Worker::runAll();`
-	h := serve(t, program(t, code), "start")
-	h.open(script.Open, big, "")
-	h.open(script.Open, big+1, "")
-	h.message(big, "put")
-	h.message(big+1, "hold")
-	h.done()
-	h.done()
-	_, carried := h.stop(script.Successor)
-	_, data, err := script.ParseCarry(carried)
-	must(t, err)
-	next := serve(t, program(t, code), "start")
-	next.write(script.AppendCarry(nil, script.Carried, []uint64{big, big + 1}, data))
-	next.open(script.Resume, big, "")
-	next.open(script.Resume, big+1, "")
-	orders := next.done()
-	next.message(big, "get")
-	orders = append(orders, next.done()...)
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big+1))) || !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) {
-		t.Errorf("%q\n%s", orders, next.log)
+			h := serve(t, program(t, code), "start")
+			h.open(script.Open, big, "")
+			h.open(script.Open, big+1, "")
+			h.message(big, "put")
+			h.message(big+1, "hold")
+			bound := append(h.done(), h.numbersSeen()...)
+			held, carried := h.stop(script.Successor)
+			_, data, err := script.ParseCarry(carried)
+			must(t, err)
+			next := serve(t, program(t, code), "start")
+			next.write(script.AppendCarry(nil, script.Carried, []uint64{big, big + 1}, data))
+			next.open(script.Resume, big, "")
+			next.open(script.Resume, big+1, "")
+			orders := next.done()
+			next.message(big, "get")
+			orders = append(orders, next.done()...)
+			isHeld := slices.Contains(bound, fmt.Sprintf("HELD+1 %d", uint64(big+1))) && !slices.Contains(held, fmt.Sprintf("HELD %d", uint64(big+1)))
+			isClosed := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big+1)))
+			if isHeld == isClosed || !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) {
+				t.Errorf("%q %q %q\n%s\n%s", bound, held, orders, h.log, next.log)
+			}
+		})
 	}
-	next.says("a Player in a map was not taken over, and those who were in it are closed with 1012: it has a closure")
 }

@@ -86,7 +86,7 @@ final class Carry
         foreach (Refs::cut($roots, $out) as $place => $values) {
             foreach ($values as $name => $list) {
                 $value = $out[$place][$name];
-                if (\is_array($list) && Part::whole($value)) {
+                if (\is_array($list) && (Part::whole($value) || Entries::cut($value) && Part::whole($value))) {
                     \array_push($refs, ...$list);
                 } elseif (\is_array($list) && $place !== Props::PLACE && $part = Part::of($value)) {
                     $out[$place][$name] = $part;

@@ -95,7 +95,7 @@ final class Heirs
     {
         try {
             Places::into($there, $o);
-        } catch (NoPlace | \Error $e) {
+        } catch (\Throwable $e) {
             Lost::note('an object of ' . self::classOf($o), $o, $e->getMessage());
         }
     }

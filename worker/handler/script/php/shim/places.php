@@ -168,6 +168,7 @@ final class Places
             if (!\is_object($there) || \get_class($there) !== $value->class) {
                 throw new \Exception("only a part of this $value->class could be carried, and the new code has none there");
             }
+            self::$became[\spl_object_id($value)] = $there; // it is put once
             if ($there instanceof \WeakMap) {
                 foreach ($value->values as [$key, $v]) {
                     $there[$key] = self::became($v);
