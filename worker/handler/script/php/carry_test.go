@@ -340,6 +340,25 @@ $server->start();`
 	}
 }
 
+// TestCarryNotTakenIn: where taking over what was carried ends with an error, who was in it is
+// closed, and the others stay.
+func TestCarryNotTakenIn(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c) { $c->send('here'); };
+Workerman\Worker::runAll();`), "start")
+	h.write(script.AppendCarry(nil, script.Carried, []uint64{big}, []byte("not what serialize has made")))
+	h.open(script.Resume, big, "")
+	h.open(script.Resume, big+1, "")
+	orders := h.done()
+	h.message(big+1, "")
+	orders = append(orders, h.done()...)
+	if want := []string{fmt.Sprintf("END/1012 %d restart", uint64(big)), fmt.Sprintf("SEND %d here", uint64(big+1))}; !slices.Equal(orders, want) {
+		t.Errorf("%q, want %q", orders, want)
+	}
+	h.says("the 1 connections that were in it are closed with 1012")
+}
+
 // TestCarryRenamedRoot: the Worker is the one it was, whatever its class is called now.
 func TestCarryRenamedRoot(t *testing.T) {
 	code := `

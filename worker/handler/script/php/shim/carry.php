@@ -205,7 +205,22 @@ final class Carry
     static function take(Program $program, string $data): void
     {
         $n = \unpack('V', $data)[1];
-        self::$there = $n ? \array_fill_keys(\unpack("P$n", $data, 4), true) : [];
+        $all = self::$there = $n ? \array_fill_keys(\unpack("P$n", $data, 4), true) : [];
+        try {
+            self::takeIn($program, $data, $n);
+        } catch (\Throwable $e) { // nobody knows what of it the program has
+            Program::uncaught($e);
+            \Pushd\say("pushd: what the process before has handed over was not taken over: the $n connections that were in it are closed with 1012\n");
+            foreach ($all as $id => $_) {
+                Link::end($id, 1012, 'restart');
+            }
+        }
+        self::$there = Places::$became = [];
+    }
+
+    /** @param int $n so many connections are in it */
+    private static function takeIn(Program $program, string $data, int $n): void
+    {
         self::$conns = [];
         [$text, $sessions, $shared, $rest, $heads] = \unserialize(\substr($data, 4 + 8 * $n)) + [2 => [], 3 => [], 4 => []];
         Heads::receive($heads);
@@ -263,7 +278,6 @@ final class Carry
             $program->close($id, 1006);
             Conns::forget($id);
         }
-        self::$there = Places::$became = [];
     }
 
     /** Closes all who are in a value: nobody knows what the program knew of them. */
