@@ -3,6 +3,7 @@ package php_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -216,4 +217,21 @@ Workerman\Worker::runAll();`
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("$b was not taken over, and those who were in it are closed with 1012: the new code has one object where two were")
+}
+
+// TestRoomsOfAListInTheLog: those of one list are one word of the line.
+func TestRoomsOfAListInTheLog(t *testing.T) {
+	h := serve(t, program(t, `
+class Room { public $in = []; }
+$rooms = [new Room, new Room, new Room];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $n) { $GLOBALS['rooms'][(int)$n]->in[$c->id] = $c; };
+Workerman\Worker::runAll();`), "start")
+	for i := range uint64(2) {
+		h.open(script.Open, big+i, "")
+		h.message(big+i, strconv.Itoa(int(i)))
+	}
+	h.done()
+	h.stop(script.Successor)
+	h.says("carried over: 2 Room in $rooms\n")
 }

@@ -95,7 +95,7 @@ final class Carry
                     }));
                 } else {
                     unset($out[$place][$name]);
-                    $shown = ($place === Wiring::PLACE ? '' : '$') . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
+                    $shown = $place === Wiring::PLACE ? \strtok($name, "\0") : '$' . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
                     $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
                     Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? Part::why($value) : $list));
                 }
@@ -124,7 +124,7 @@ final class Carry
         foreach ($out as $place => $values) {
             $place = (string)$place;
             if ($place === Wiring::PLACE) {
-                \array_push($names, ...\array_keys($values));
+                \array_push($names, ...Wiring::shown(\array_keys($values)));
                 continue;
             }
             $of = $place === '' ? 'the globals' : (\strncmp($place, '::', 2) === 0 ? \substr($place, 2) : $owners[$place][0] ?? "the $place");
@@ -215,7 +215,8 @@ final class Carry
                 Link::end($id, 1012, 'restart');
             }
         }
-        self::$there = Places::$became = [];
+        self::$there = [];
+        Places::begin();
     }
 
     /** @param int $n so many connections are in it */
@@ -229,7 +230,7 @@ final class Carry
             Conns::restore($id, $session);
         }
         Packets::receive(\array_intersect_key($rest, self::$there));
-        Places::$became = [];
+        Places::begin();
         $all = self::values($text);
         $refs = $all[''][Refs::NAME] ?? [];
         $props = $all[''][Props::PLACE] ?? [];

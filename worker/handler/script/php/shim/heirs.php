@@ -50,14 +50,14 @@ final class Heirs
             if ($has) {
                 self::into($there, $o);
             } else {
-                Places::$became[\spl_object_id($o)] = $there; // with all that this code gives it
+                Places::becomes($o, $there); // with all that this code gives it
             }
             $done[\spl_object_id($o)] = true;
         }
         $told = \array_flip(\array_map('spl_object_id', \array_column($list, 0)));
         foreach ($wired as $name => $o) { // of two Parts of one object the first counts
             $id = \spl_object_id($o);
-            isset($told[$id]) && !isset($done[$id]) && !isset(Places::$became[$id]) && Lost::note((string)$name, $o, 'the new code has no ' . self::classOf($o) . ' there');
+            isset($told[$id]) && !isset($done[$id]) && !isset(Places::$became[$id]) && Lost::note(\strtok((string)$name, "\0"), $o, 'the new code has no ' . self::classOf($o) . ' there');
         }
         Wiring::over();
     }

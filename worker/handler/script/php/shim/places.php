@@ -17,6 +17,8 @@ final class Places
     /** What has been taken over and gone into an object that was there: object id => that one. */
     public static $became = [];
 
+    private static $taken = []; // ids of those
+
     private static $classes = [], $known = 0; // those with static properties, among so many that were there
 
     /** Where to look: "" the globals, "::CLASS" static properties, else a root. */
@@ -168,7 +170,7 @@ final class Places
             if (!\is_object($there) || \get_class($there) !== $value->class) {
                 throw new \Exception("only a part of this $value->class could be carried, and the new code has none there");
             }
-            self::$became[\spl_object_id($value)] = $there; // it is put once
+            self::becomes($value, $there); // it is put once
             if ($there instanceof \WeakMap) {
                 foreach ($value->values as [$key, $v]) {
                     $there[$key] = self::became($v);
@@ -189,10 +191,10 @@ final class Places
             if ((self::$became[\spl_object_id($value)] ?? null) === $there) {
                 return true;
             }
-            if (Carry::has($value) && \in_array($there, self::$became, true)) {
+            if (Carry::has($value) && self::isTaken($there)) {
                 throw new NoPlace('the new code has one object where two were');
             }
-            self::$became[\spl_object_id($value)] = $there; // first: it may know itself
+            self::becomes($value, $there); // first: it may know itself
         }
         if ($list) {
             Joined::contents($there, $value);
@@ -213,6 +215,24 @@ final class Places
                     Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
             }
         }
+    }
+
+    /** Nothing has gone into anything yet. */
+    static function begin(): void
+    {
+        self::$became = self::$taken = [];
+    }
+
+    static function becomes(object $value, object $there): void
+    {
+        self::$became[\spl_object_id($value)] = $there;
+        self::$taken[\spl_object_id($there)] = true;
+    }
+
+    /** Whether something has gone into an object that was there. */
+    static function isTaken(object $there): bool
+    {
+        return isset(self::$taken[\spl_object_id($there)]);
     }
 
     /** What has gone into an object that was there is that one from then on. */

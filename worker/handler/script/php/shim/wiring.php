@@ -104,22 +104,32 @@ final class Wiring
         self::$came[(Made::places($roots, $here)[$place] ?? $place) . "\0$name"] = true;
     }
 
-    /** The objects of the start that are in wiring and know connections: "CLASS in $NAME" => object. */
+    /** The objects of the start that are in wiring and know connections: "CLASS in $NAME" => object, from the second on "CLASS in $NAME\0NTH". */
     static function objects(array $lists): array
     {
-        $all = [];
-        Made::each($lists, static function (object $o, array $paths) use (&$all): bool {
+        $all = $nth = [];
+        Made::each($lists, static function (object $o, array $paths) use (&$all, &$nth): bool {
             if (!Carry::has($o)) {
                 return true;
             }
             $of = Owners::kind($o) . ' in $' . \explode("\0", $paths[0])[1];
-            for ($name = $of, $n = 2; isset($all[$name]); $n++) {
-                $name = "$of, $n";
-            }
-            $all[$name] = $o;
+            $nth[$of] = 1 + ($nth[$of] ?? 0);
+            $all[$nth[$of] === 1 ? $of : "$of\0$nth[$of]"] = $o;
             return false;
         });
         return $all;
+    }
+
+    /** What the log calls them. @param string[] $names as objects() gives them */
+    static function shown(array $names): array
+    {
+        $shown = [];
+        foreach (\array_count_values(\array_map(static function (string $name): string {
+            return \strtok($name, "\0");
+        }, $names)) as $of => $n) {
+            $shown[] = $n === 1 ? $of : "$n $of";
+        }
+        return $shown;
     }
 
     /** The names of an object's properties that are wiring. @param string $path where the start made it */
