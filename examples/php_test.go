@@ -242,3 +242,16 @@ func (p *program) printsLike(form string, n int) {
 		return err == nil && len(re.FindAll(raw, -1)) == n
 	})
 }
+
+// TestPHPPush sends from another PHP process, with address and key as the
+// commands of the program tell them: the API's unix socket and a generated key.
+func TestPHPPush(t *testing.T) {
+	p := startPHP(t, "php-chat/start.php", "PUSHD_COUNT=1", "PUSHD_API_LISTEN=", "PUSHD_API_KEY=")
+	p.API = regexp.MustCompile(`unix:///\S+`).FindString(p.MustRun("plan"))
+	p.Key = strings.TrimSpace(p.MustRun("key"))
+	c := p.dial("/")
+	c.send(text, `{"type":"login","name":"ann"}`)
+	c.want(text, `{"type":"joined","name":"ann","room":"lobby"}`)
+	p.phpPrints("reached 1 clients\n", "php/send.php", "ann", "Hello, you")
+	c.want(text, "Hello, you")
+}
