@@ -13,6 +13,8 @@ export GOFLAGS := $(if $(filter -tags=%,$(GOFLAGS)),$(patsubst -tags=%,$(tags)$(
 FUZZTIME   ?= 30s
 BENCHTIME  ?= 200ms
 PREFIX     ?= /usr/local
+DIST       ?= dist
+ARCHES     ?= amd64 arm64
 ROUNDS     ?= 5
 CONNECTIONS ?= 1000000
 # Progress while it runs, the failures at the end, everything in bin/test.log. Tests
@@ -121,11 +123,11 @@ lint: ## formatting, vet, staticcheck
 	GOOS=darwin $(GO) build ./cmd/pushd ./worker/... ./examples/... # for editors: start is Linux only
 	$(GO) run $(STATICCHECK) ./...
 
-dist: ## static Linux binaries for amd64 and arm64
-	for arch in amd64 arm64; do for cmd in pushd pushbench; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/$$cmd-linux-$$arch ./cmd/$$cmd || exit 1; \
-	done; done
-	cd dist && sha256sum pushd-* pushbench-* > SHA256SUMS
+dist: ## static Linux binaries for ARCHES, and archives of pushd with its second name
+	for arch in $(ARCHES); do for cmd in pushd pushbench; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(DIST)/$$cmd-linux-$$arch ./cmd/$$cmd || exit 1; \
+	done; sh .ci/archive $(DIST)/pushd-linux-$$arch || exit 1; done
+	cd $(DIST) && sha256sum pushd-* pushbench-* > SHA256SUMS
 
 clean:
 	rm -rf bin dist
