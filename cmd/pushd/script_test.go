@@ -138,13 +138,14 @@ func TestScript(t *testing.T) {
 	b.WantText("heard roomonce more")
 
 	says(t, a, "bind 7", "bound")
+	says(t, a, "bind a\tb", "bound") // nobody could send to such a user
 	b.SendText(`order {"op":"send","uid":"7","data":"to you"}`)
 	a.WantText("to you")
 	b.WantText("answer 0 {}")
 	says(t, b, `order {"op":"dance"}`, `answer 1 {"error":"op: one of [\"bind\" \"broadcast\" \"join\" \"kick\" \"leave\" \"publish\" \"send\" \"unbind\"] is needed","field":"op"}`)
 	says(t, b, `order {"op":"send","uid":"7","dat":"x"}`, `answer 1 {"error":"unknown field \"dat\"; known are uid, uids, connection, connections, data, data_base64, app, event","field":"dat"}`)
 	says(t, b, `call {"what":"count","channel":"room"}`, `answer 0 {"complete":true,"count":1}`)
-	says(t, b, `call {"what":"online","uids":["7","8"]}`, `answer 0 {"complete":true,"online":{"7":1}}`)
+	says(t, b, `call {"what":"online","uids":["7","8","a\tb"]}`, `answer 0 {"complete":true,"online":{"7":1}}`)
 	if m := ask(t, b, `call {"what":"members","channel":"room"}`); !strings.Contains(m, `"uid":"7"`) || !strings.Contains(m, `"total":1`) {
 		t.Error(m)
 	}

@@ -56,7 +56,7 @@ var setters = map[string]func(*request, json.RawMessage) error{
 	"event": func(r *request, v json.RawMessage) (err error) { r.event, err = Text(v); return err },
 	"worker": func(r *request, v json.RawMessage) (err error) {
 		if r.worker, err = Text(v); err == nil {
-			err = checkName(r.worker)
+			err = CheckName(r.worker)
 		}
 		return err
 	},
@@ -181,7 +181,7 @@ func one(into *[]string, v json.RawMessage, read func(json.RawMessage) (string, 
 	if err != nil {
 		return err
 	}
-	if err := checkName(s); err != nil {
+	if err := CheckName(s); err != nil {
 		return err
 	}
 	*into = append(*into, s)
@@ -230,8 +230,8 @@ func list(v json.RawMessage, limit int, each func(json.RawMessage) error) (n int
 	return n, nil
 }
 
-// checkName allows any text that can be shown in one line.
-func checkName(s string) error {
+// CheckName allows any text that can be shown in one line. Its error is an *Error.
+func CheckName(s string) error {
 	switch {
 	case s == "":
 		return invalid("", "must not be empty")

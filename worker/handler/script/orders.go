@@ -2,11 +2,13 @@ package script
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
 	wire "github.com/pushd/pushd/protocol/script"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/order"
 )
 
 // maxName bounds the names of channels and users, in bytes.
@@ -93,11 +95,19 @@ func (h *handler) about1(p *proc, c *worker.Conn, f wire.Frame) error {
 	case wire.Join, wire.Leave:
 		return member(c, f)
 	case wire.Bind:
-		if len(f.Payload) > maxName {
-			return errName
-		}
-		c.Bind(string(f.Payload))
+		return bind(c, string(f.Payload))
 	}
+	return nil
+}
+
+// bind takes the names that the API takes too: nobody could send to another one.
+func bind(c *worker.Conn, uid string) error {
+	if uid != "" {
+		if err := order.CheckName(uid); err != nil {
+			return fmt.Errorf("uid %w", err)
+		}
+	}
+	c.Bind(uid)
 	return nil
 }
 

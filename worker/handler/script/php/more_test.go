@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ Worker::runAll();
 	h.tick()
 	for _, want := range []string{
 		`PUBLISH 0 news {"a":1}`, "PUBLISH+1 9 news x", "ALL 9 all", "JOIN 9 room", "LEAVE 9 room", "BIND 9 42", "BIND 9",
-		`ORDER 0 {"op":"send","uid":"42","data":"hi"}`, `ORDER 0 {"op":"send","connection":"9","data_base64":"\/w=="}`,
+		`ORDER 0 {"op":"send","uid":"42","data":"hi"}`, `ORDER 0 {"op":"send","connection":"9","data_base64":"/w=="}`,
 		`ORDER 0 {"op":"kick","uid":"42","code":4001,"reason":"elsewhere"}`,
 		`CALL 1 {"what":"members","channel":"room","limit":1000}`,
 	} {
@@ -94,6 +95,52 @@ Worker::runAll();
 		if got := h.next(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// TestWordsRefused: what cannot be said as JSON is an exception that names it, on every way
+// out, and nothing goes out in its place. Workerman's send() takes scalars as strings.
+func TestWordsRefused(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $n) {
+    $bad = ['name' => "J\xfcrgen"];
+    $calls = [
+        function () use ($bad) { Pushd\publish('a', $bad); },
+        function () use ($bad) { Pushd\broadcast($bad); },
+        function () use ($bad) { Pushd\sendToUid('7', $bad); },
+        function () use ($bad) { Pushd\sendTo(9, (object)$bad); },
+        function () use ($c, $bad) { $c->send([$bad]); },
+        function () { Pushd\kick('7', 4001, "gef\xfcllt"); },
+        function () { Pushd\sendToUid("\xfc", 'x'); },
+        function () { Pushd\order(['op' => 'publish', 'channel' => 'a', 'data' => ["\xff" => 1]]); },
+        function () { Pushd\isOnline("\xfc"); },
+        function () { Pushd\members("\xfc"); },
+        function () { Pushd\publish('a', NAN); },
+        function () { Pushd\publish('a', fopen('php://memory', 'r')); },
+        function () { Pushd\publish('a', false); },
+        function () { Pushd\publish('a', 0.1 + 0.2); },
+        function () use ($c) { Pushd\bind($c, ''); },
+        function () use ($c) { $c->send(true); },
+        function () use ($c) { $c->send(NAN); },
+    ];
+    try { $calls[$n](); } catch (JsonException $e) { $c->send($e->getMessage()); }
+};
+Worker::runAll();
+`), "start")
+	h.open(script.Open, 9, "")
+	for i, want := range []string{
+		`SEND 9 pushd: data["name"] is not UTF-8: "J\xfcrgen"`, `SEND 9 pushd: data["name"] is not UTF-8: "J\xfcrgen"`,
+		`SEND 9 pushd: data["name"] is not UTF-8: "J\xfcrgen"`, `SEND 9 pushd: data["name"] is not UTF-8: "J\xfcrgen"`,
+		`SEND 9 pushd: data[0]["name"] is not UTF-8: "J\xfcrgen"`,
+		`SEND 9 pushd: reason is not UTF-8: "gef\xfcllt"`, `SEND 9 pushd: uid is not UTF-8: "\xfc"`,
+		`SEND 9 pushd: a key of data is not UTF-8: "\xff"`, `SEND 9 pushd: uids[0] is not UTF-8: "\xfc"`, `SEND 9 pushd: channel is not UTF-8: "\xfc"`,
+		`SEND 9 pushd: data has no JSON: Inf and NaN cannot be JSON encoded`, `SEND 9 pushd: data has no JSON: Type is not supported`,
+		`PUBLISH 0 a false`, `PUBLISH 0 a 0.30000000000000004`, `ORDER 0 {"op":"bind","connection":"9","uid":""}`, `SEND 9 1`, `SEND 9 NAN`,
+	} {
+		h.message(9, strconv.Itoa(i))
+		h.want(want)
 	}
 }
 

@@ -470,7 +470,7 @@ final class Link
             throw new \Exception('pushd: a question has no answer before the start is over: ask it in a timer or a callback');
         }
         $id = ++self::$questions;
-        self::frame($op, $id, (string)\json_encode($question));
+        self::frame($op, $id, Json::of($question));
         self::flush();
         while (($answer = self::take(self::ANSWER, $id)) === null) {
             if (!self::read()) {
@@ -522,7 +522,7 @@ final class Link
         if ($wait) {
             return self::ask($order, self::ORDER);
         }
-        self::frame(self::ORDER, 0, (string)\json_encode($order));
+        self::frame(self::ORDER, 0, Json::of($order));
         return [];
     }
 

@@ -149,7 +149,7 @@ abstract class Program
             $ready = (string)\json_encode([
                 'version' => Link::VERSION, 'wants' => $program->wants(),
                 'title' => \basename($_SERVER['SCRIPT_FILENAME'] ?? ''), 'files' => self::said(),
-            ]);
+            ], \JSON_INVALID_UTF8_SUBSTITUTE); // a file's name may be any bytes
             Changed::check();
             Link::frame(Link::READY, 0, $ready);
         });

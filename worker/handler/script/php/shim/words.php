@@ -3,7 +3,8 @@ namespace Pushd;
 
 /*
  * Words of pushd for programs that want them: right in all processes, with
- * the names of the HTTP API. A connection is its object, or its number.
+ * the names of the HTTP API. A connection is its object, or its number. Data that
+ * is no string, nor an object that says what it is as one, goes out as JSON.
  * publish and broadcast, join, leave, bind, unbind, sendToUid, sendTo and kick
  * return at once; members, isOnline and order wait for the answer.
  */
@@ -23,25 +24,27 @@ function say(string $text): void
     \fwrite(\is_resource($STDERR) ? $STDERR : \STDERR, $text);
 }
 
+/** As Workerman's send() has it: a scalar as a string. */
 function text($data): string
 {
-    if (\is_string($data)) {
-        return $data;
-    }
-    return \is_scalar($data) || \is_object($data) && \method_exists($data, '__toString') ? (string)$data
-        : (string)\json_encode($data, \JSON_UNESCAPED_UNICODE | \JSON_UNESCAPED_SLASHES);
+    return \is_scalar($data) ? (string)$data : data($data);
+}
+
+function data($data): string
+{
+    return \is_string($data) || \is_object($data) && \method_exists($data, '__toString') ? (string)$data : Json::of($data, 'data');
 }
 
 /** Sends to the members of a channel, in all processes; not to $exceptConnection. */
 function publish(string $channel, $data, $exceptConnection = null, bool $binary = false): void
 {
-    Link::frameNamed(Link::PUBLISH, number($exceptConnection), $channel, text($data), $binary ? Link::BINARY : 0);
+    Link::frameNamed(Link::PUBLISH, number($exceptConnection), $channel, data($data), $binary ? Link::BINARY : 0);
 }
 
 /** Sends to all connections of this Worker, in all processes; not to $exceptConnection. */
 function broadcast($data, $exceptConnection = null, bool $binary = false): void
 {
-    Link::frame(Link::ALL, number($exceptConnection), text($data), $binary ? Link::BINARY : 0);
+    Link::frame(Link::ALL, number($exceptConnection), data($data), $binary ? Link::BINARY : 0);
 }
 
 function join($connection, string $channel): void
@@ -57,6 +60,10 @@ function leave($connection, string $channel): void
 /** The connection is one of user $uid's from now on. */
 function bind($connection, $uid): void
 {
+    if ((string)$uid === '') { // the frame would unbind: the order is refused, in the words of the API
+        Link::order(['op' => 'bind', 'connection' => (string)number($connection), 'uid' => '']);
+        return;
+    }
     Link::frame(Link::BIND, number($connection), (string)$uid);
 }
 
@@ -110,6 +117,6 @@ function order(array $order): array
 
 function payload($data, bool $binary): array
 {
-    $text = text($data);
+    $text = data($data);
     return $binary || !\preg_match('//u', $text) ? ['data_base64' => \base64_encode($text)] : ['data' => $text];
 }
