@@ -29,7 +29,7 @@ var (
 	descQueue         = desc("queue_bytes", "Bytes that wait to be written to clients.")
 	descRefused       = desc("handshakes_refused_total", "Clients that were not let in.", "cause")
 	descPanics        = desc("callback_panics_total", "Callbacks that panicked.")
-	descLag           = desc("loop_lag_seconds", "Longest turn of a worker's loop since the last report.")
+	descLag           = desc("loop_lag_seconds", "Longest turn of a worker's loop in the last 5 to 10 seconds.")
 	descRestarts      = desc("worker_restarts_total", "Workers that died and were started again.")
 	descReloads       = desc("reloads_total", "Reloads by result.", "result")
 	descPause         = desc("reload_pause_seconds", "Longest pause of a connection in the last reload.")
