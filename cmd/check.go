@@ -110,6 +110,7 @@ func notes(cfg *config.Config) []string {
 	out = append(out, fewStreams(cfg)...)
 	out = append(out, cfg.Idle()...)
 	out = append(out, cfg.Unread()...)
+	out = append(out, cfg.Overridden()...)
 	out = append(out, cfg.Misspelt(os.Environ())...)
 	if cfg.DataTemporary {
 		out = append(out, fmt.Sprintf("data_dir is %s, for want of a place that lasts: set data_dir to keep the API key and webhooks that wait", cfg.DataDir))

@@ -212,6 +212,21 @@ func TestCheckNamesMisspeltVariables(t *testing.T) {
 	}
 }
 
+// TestCheckNamesVariables: what a variable puts in the place of a line is a note, and
+// named where the line would be right and the variable is not.
+func TestCheckNamesVariables(t *testing.T) {
+	sandbox(t)
+	write(t, "pushd.toml", okConfig)
+	t.Setenv("PUSHD_LISTEN", "127.0.0.1:0")
+	if code, out, errOut := run(t, "check"); code != 0 || !strings.Contains(out, "worker[0].listen: PUSHD_LISTEN of the environment counts") {
+		t.Errorf("exit %d, %q %q", code, out, errOut)
+	}
+	write(t, "pushd.toml", strings.Replace(okConfig, "routes", "redirect = \"https\"\nroutes", 1))
+	if code, out, errOut := run(t, "check"); code != 1 || !strings.Contains(out+errOut, "PUSHD_LISTEN, which counts for ") {
+		t.Errorf("exit %d, %q %q", code, out, errOut)
+	}
+}
+
 // TestCheckChannel prints what holds for a channel, and which line says so.
 func TestCheckChannel(t *testing.T) {
 	sandbox(t)

@@ -250,9 +250,13 @@ func (b *planner) group(at string, g master.Group, socket config.Socket, spec *g
 	if len(g.Listen) == 0 {
 		b.fail(at, errors.New("listens nowhere"))
 	}
+	atListen := at
+	if b.config.Override.Gave(g.Listen) {
+		atListen = "PUSHD_LISTEN, which counts for " + at
+	}
 	for _, addr := range g.Listen {
 		if err := config.CheckListen(addr); err != nil {
-			b.fail(at, err)
+			b.fail(atListen, err)
 		}
 		b.listener(addr, socket, s)
 	}
@@ -260,7 +264,7 @@ func (b *planner) group(at string, g master.Group, socket config.Socket, spec *g
 		b.fail(at, err)
 	}
 	if err := worker.CheckTLS(g.Listen, &s); err != nil {
-		b.fail(at, err)
+		b.fail(atListen, err)
 	}
 	b.slowChannels(at, &s)
 	g.Copies = b.copies(s.TLS)

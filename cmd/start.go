@@ -45,6 +45,9 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 	for _, note := range cfg.Misspelt(os.Environ()) {
 		fmt.Fprintf(c.err, "warning: %s\n", note)
 	}
+	for _, note := range cfg.Overridden() {
+		fmt.Fprintf(c.err, "note: %s\n", note)
+	}
 	if c.flags.Bool("daemon") {
 		return c.daemonize(cfg, path, sockets)
 	}

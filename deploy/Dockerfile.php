@@ -15,7 +15,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends php-cli \
  && rm -rf /var/lib/apt/lists/* \
  && mkdir -p /app /data /run/pushd && chown 65532:65532 /data /run/pushd
 COPY --from=build /src/bin/pushd /usr/local/bin/pushctl
-ENV PUSHD_DATA_DIR=/data PUSHD_RUNTIME_DIR=/run/pushd
+# Defaults, which PUSHD_* variables count before.
+ENV STATE_DIRECTORY=/data RUNTIME_DIRECTORY=/run/pushd
 USER 65532:65532
 WORKDIR /app
 VOLUME /data

@@ -54,7 +54,8 @@ type Config struct {
 	// or key.
 	places map[string]string
 
-	unread []string // see Unread
+	unread     []string // see Unread
+	overridden []string // see Overridden
 
 	// read has the names of the variables of the environment that were asked for,
 	// without "PUSHD_".
@@ -143,6 +144,8 @@ type Worker struct {
 	Handler     *Route // for what no route takes; nil = none
 	Routes      []Route
 	Settings    worker.Settings
+
+	listenAt, countAt string // where the file has them; "" = it does not
 
 	page     bool // Routes are the built-in ones
 	declared bool // by its program, see PHP: Name, Listen and Count mean nothing

@@ -371,6 +371,35 @@ func TestMisspelt(t *testing.T) {
 	}
 }
 
+// TestOverridden: what the file says and the environment says otherwise is named by its
+// line, once, without a value.
+func TestOverridden(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(secret, []byte("other-key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const text = "drain = \"9s\"\n[api]\nkey = \"the-key\"\n[broker]\nurl = \"nats://h:1,nats://g:1\"\n[[worker]]\nlisten = \"ws://127.0.0.1:1\"\ncount = 2\n"
+	for _, tc := range []struct {
+		env  func(string) string
+		want string
+	}{
+		{none, ""},
+		{env("PUSHD_DRAIN", "9s", "PUSHD_API_KEY", "the-key", "PUSHD_LISTEN", "ws://127.0.0.1:1", "PUSHD_COUNT", "2"), ""},
+		{env("PUSHD_WATCHDOG", "9s"), ""},
+		{env("PUSHD_DRAIN", "8s"), ":1: drain: PUSHD_DRAIN of"},
+		{env("PUSHD_API_KEY", "other-key"), ":3: api.key: PUSHD_API_KEY of"},
+		{env("PUSHD_API_KEY_FILE", secret), ":3: api.key: PUSHD_API_KEY_FILE of"},
+		{env("PUSHD_BROKER_URL", "nats://h:2"), ":5: broker.url: PUSHD_BROKER_URL of"},
+		{env("PUSHD_LISTEN", "127.0.0.1:2"), ":7: worker[0].listen: PUSHD_LISTEN of"},
+		{env("PUSHD_COUNT", "3"), ":8: worker[0].count: PUSHD_COUNT of"},
+	} {
+		notes := strings.Join(mustParse(t, text, tc.env).Overridden(), "\n")
+		if !strings.Contains(notes, tc.want) || strings.Contains(notes, "\n") || (notes == "") != (tc.want == "") || strings.Contains(notes, "-key") {
+			t.Errorf("%q, want %q", notes, tc.want)
+		}
+	}
+}
+
 func TestOverride(t *testing.T) {
 	c, err := Parse(Source{Getenv: env("PUSHD_LISTEN", "127.0.0.1:9000,unix:///tmp/a.sock", "PUSHD_COUNT", "3")}, "", nil)
 	if err != nil {

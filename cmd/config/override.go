@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -56,6 +57,13 @@ func withScheme(addr string, old []string) string {
 	return Scheme(old[0]) + "://" + addr
 }
 
+// Gave reports whether one of the addresses of a group is of PUSHD_LISTEN.
+func (o Override) Gave(listen []string) bool {
+	return slices.ContainsFunc(listen, func(addr string) bool {
+		return slices.ContainsFunc(o.Listen, func(given string) bool { return addr == given || strings.HasSuffix(addr, "://"+given) })
+	})
+}
+
 func byScheme(groups []Target, addr string) (out []Target) {
 	for _, g := range groups {
 		if len(*g.Listen) == 1 && Scheme((*g.Listen)[0]) == Scheme(addr) {
@@ -93,14 +101,30 @@ func (t *table) override() Override {
 	return o
 }
 
+// replaced notes what of a group stands in the file and counts no more.
+func (t *table) replaced(before, after Worker) {
+	if after.declared { // nothing of it counted before, see Unread
+		return
+	}
+	if before.listenAt != "" && !slices.Equal(before.Listen, after.Listen) {
+		t.overrides("PUSHD_LISTEN", value{before.Listen, before.listenAt, false}, "")
+	}
+	if before.countAt != "" && before.Count != after.Count {
+		t.overrides("PUSHD_COUNT", value{before.Count, before.countAt, false}, "")
+	}
+}
+
 // apply applies the override to the groups of the config.
 func (t *table) apply(c *Config) {
-	targets := make([]Target, len(c.Workers))
+	targets, before := make([]Target, len(c.Workers)), slices.Clone(c.Workers)
 	for i := range c.Workers {
 		targets[i] = Target{Listen: &c.Workers[i].Listen, Count: &c.Workers[i].Count}
 	}
 	if err := c.Override.Apply(targets); err != nil {
 		t.errs = append(t.errs, err)
+	}
+	for i, w := range c.Workers {
+		t.replaced(before[i], w)
 	}
 	for i := range c.Workers {
 		if c.Workers[i].declared { // the plan asks the program

@@ -70,6 +70,7 @@ func parse(s Source, file string, values map[string]any, r *reader) *Config {
 	t.done()
 	c.defaultChannels()
 	check(c, r)
+	c.overridden = r.notes
 	maps.Copy(c.places, r.files)
 	return c
 }
@@ -190,6 +191,7 @@ func (t *table) worker(c *Config, i int) Worker {
 		w.Listen[i] = t.absListen(addr)
 	}
 	t.integer("count", &w.Count)
+	w.listenAt, w.countAt = t.written("listen"), t.written("count")
 	t.str("user", &w.User)
 	t.str("group", &w.Group)
 	w.Handler = t.script(t.handler())

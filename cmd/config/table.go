@@ -21,6 +21,9 @@ type reader struct {
 	errs  Errors
 	files map[string]string // where copies of files come from, by name
 
+	notes      []string        // see Config.Overridden
+	overridden map[string]bool // those of notes
+
 	dataDir string // data_dir
 	cluster bool   // there is [broker] url
 }
@@ -66,6 +69,9 @@ func (t *table) get(key string) (value, bool) {
 	if t.prefix != "" {
 		name := t.prefix + strings.ToUpper(key)
 		if v := t.env(name); v != "" {
+			if filed, ok := t.filed(key); ok {
+				t.overrides(name, filed, v)
+			}
 			t.known[key] = true
 			return value{v, name, true}, true
 		}
@@ -87,6 +93,14 @@ func (t *table) where(key string) string {
 		return t.at(t.path)
 	}
 	return v.at
+}
+
+// written returns the place of a key in the file, "" if it is not there.
+func (t *table) written(key string) string {
+	if v, ok := t.filed(key); ok {
+		return v.at
+	}
+	return ""
 }
 
 func (t *table) str(key string, dst *string) {
@@ -138,6 +152,9 @@ func (t *table) secretFrom(key string, dst *string) (at string, ok bool) {
 	if err != nil {
 		t.fail(at, "%v", err)
 		return "", false
+	}
+	if filed, ok := t.filed(key); ok {
+		t.overrides(at, filed, text)
 	}
 	*dst = text
 	return at, true

@@ -1,5 +1,6 @@
 // Package kubernetes checks the manifests beside it against the types of the
-// Kubernetes API: a field that is misspelt, or not where it belongs, fails.
+// Kubernetes API, where a field that is misspelt, or not where it belongs, fails, and
+// starts the built program as they and the image say.
 package kubernetes
 
 import (
@@ -21,7 +22,9 @@ type object struct {
 	Metadata struct{ Name string }
 }
 
-func TestManifests(t *testing.T) {
+// manifests are all of them, by kind and name.
+func manifests(t *testing.T) map[string]any {
+	t.Helper()
 	raw, err := os.ReadFile("../pushd.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +53,11 @@ func TestManifests(t *testing.T) {
 		}
 		all[o.Kind+" "+o.Metadata.Name] = into
 	}
+	return all
+}
+
+func TestManifests(t *testing.T) {
+	all := manifests(t)
 	set := all["StatefulSet pushd"].(*apps.StatefulSet)
 	pod := set.Spec.Template
 	for _, s := range []map[string]string{set.Spec.Selector.MatchLabels, all["Service pushd"].(*core.Service).Spec.Selector,
