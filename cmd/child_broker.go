@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/brokerd"
-	"github.com/pushd/pushd/worker/channel"
 	"github.com/pushd/pushd/worker/order"
 )
 
@@ -41,18 +41,18 @@ func (c *child) runBroker() error {
 	}
 	return brokerd.Serve(brokerd.Process{ // which reports its own failures to the master
 		Control: c.control, Init: c.init, Settings: spec.Settings, URL: spec.BrokerURL, Prefix: spec.Prefix, Access: spec.Access, Node: spec.Node, Version: Version, Times: spec.Times,
-		AppsHash: appsHash(services, historical(rules, apps)),
-		Key:      key, Apps: apps, Services: services, ChannelRules: rules, Certs: c.certs, Reopen: redirect, Log: c.log,
+		AppsHash: appsHash(services, ofAll(apps, rules.Historical)), RulesHash: hash(ofAll(apps, rules.Text)),
+		Key: key, Apps: apps, Services: services, ChannelRules: rules, Certs: c.certs, Reopen: redirect, Log: c.log,
 	})
 }
 
-// appsHash is by what nodes see that they have not the same apps, or channels with
-// history of no app: 32 bits, enough to notice and too few to find a secret by. The order
-// of apps does not count, and how much history a node keeps is its own affair.
+// appsHash is by what nodes see that they have not the same apps, or other channels with
+// history. The order of apps does not count, and of the table [history] nothing. What
+// else rules of channels say has a hash of its own, which nodes of a version before lack.
 func appsHash(all worker.ServiceOptions, historical string) string {
-	sum := sha256.New()
+	var sum strings.Builder
 	if historical != "" {
-		fmt.Fprintf(sum, "%q", historical)
+		fmt.Fprintf(&sum, "%q", historical)
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		var list []string
@@ -61,16 +61,22 @@ func appsHash(all worker.ServiceOptions, historical string) string {
 		}
 		slices.Sort(list)
 		if name != worker.HistoryService && len(list) > 0 {
-			fmt.Fprintf(sum, "%q %q", name, list)
+			fmt.Fprintf(&sum, "%q %q", name, list)
 		}
 	}
-	return hex.EncodeToString(sum.Sum(nil)[:4])
+	return hash(sum.String())
 }
 
-// historical says which channels have a history, of no app and of each.
-func historical(rules channel.Rules, apps order.Apps) (text string) {
+// hash has 32 bits: enough to notice, and too few to find a secret by.
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:4])
+}
+
+// ofAll is what is said of the channels of each app, and of those of none.
+func ofAll(apps order.Apps, said func(app string) string) (text string) {
 	for _, app := range slices.Sorted(maps.Keys(apps)) {
-		text += rules.Historical(app)
+		text += said(app)
 	}
-	return text + rules.Historical("")
+	return text + said("")
 }

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/protocol/control"
 	"github.com/pushd/pushd/worker"
+	"github.com/pushd/pushd/worker/channel"
+	"github.com/pushd/pushd/worker/order"
 )
 
 // TestNodesWithOtherApps: what all nodes must agree on shows in a hash, in whatever order
@@ -33,6 +36,20 @@ func TestNodesWithOtherApps(t *testing.T) {
 	}
 	if appsHash(nil, "room") == appsHash(nil, "") {
 		t.Error("another channel with history does not show")
+	}
+	ten, hundred := 10, 100
+	base := channel.Rule{Match: "a*", App: "1", History: &hundred}
+	said := func(r channel.Rule) string { return hash(ofAll(order.Apps{"1": 0, "2": 0}, channel.Rules{r}.Text)) }
+	for what, change := range map[string]func(*channel.Rule){
+		"match": func(r *channel.Rule) { r.Match = "b*" }, "app": func(r *channel.Rule) { r.App = "2" }, "no app": func(r *channel.Rule) { r.App = "" },
+		"exact": func(r *channel.Rule) { r.Exact = true }, "history": func(r *channel.Rule) { r.History = &ten }, "no history": func(r *channel.Rule) { r.History = nil },
+		"age": func(r *channel.Rule) { r.Age = time.Minute }, "mode": func(r *channel.Rule) { r.Mode = channel.Latest }, "slow": func(r *channel.Rule) { r.Slow = channel.SlowClose },
+	} {
+		other := base
+		change(&other)
+		if said(other) == said(base) {
+			t.Errorf("another %s of [[channel]] does not show", what)
+		}
 	}
 	var out bytes.Buffer
 	tellNodes(&out, &master.Status{Nodes: []control.Node{{Node: "a", Self: true}, {Node: "b", OtherApps: true}, {Node: "c"}, {Node: "d\x1b[2J", OtherApps: true}}}, screen{})

@@ -204,7 +204,7 @@ type Node struct {
 	RTTMS       float64 `json:"rtt_ms,omitempty"` // 0 = not known
 	SilentS     int     `json:"silent_s"`         // since its last sign of life
 	URL         string  `json:"url"`              // server of the bus that its broker process hangs on
-	OtherApps   bool    `json:"other_apps"`       // its [[app]] differ from this node's
+	OtherApps   bool    `json:"other_apps"`       // its [[app]] or [[channel]] differ from this node's
 }
 
 // QueryConnections asks the broker process for a page of the connections of all nodes,

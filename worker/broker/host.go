@@ -36,10 +36,11 @@ type HostOptions struct {
 	Logger   *slog.Logger
 
 	// What this node says of itself to others on the same cluster.
-	Version  string
-	AppsHash string
-	Tenure   *control.Tenure // of the master; nil = it has none
-	Times    nodes.Times
+	Version   string
+	AppsHash  string
+	RulesHash string
+	Tenure    *control.Tenure // of the master; nil = it has none
+	Times     nodes.Times
 	// Keep, if not nil, gets what Tenure.Kept of the next process is to be, after
 	// each change. Called by one goroutine.
 	Keep func(json.RawMessage)

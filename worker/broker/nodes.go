@@ -52,7 +52,7 @@ type signs struct {
 
 func newSigns(o *HostOptions) *signs {
 	c := o.Client
-	self := nodes.Self{Name: c.o.Node, Epoch: c.id, Version: o.Version, Apps: o.AppsHash}
+	self := nodes.Self{Name: c.o.Node, Epoch: c.id, Version: o.Version, Apps: o.AppsHash, Rules: o.RulesHash}
 	if t := o.Tenure; t != nil {
 		self.Token, self.Age, self.Held = t.Token, time.Duration(t.AgeMS)*time.Millisecond, t.Held
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/api"
 	"github.com/pushd/pushd/worker/broker"
+	"github.com/pushd/pushd/worker/nodes"
 )
 
 // obey works on the master's messages, one after the other; only answers are heard
@@ -176,16 +177,16 @@ func (b *serving) nodes() []control.Node {
 	}
 	connections := b.connections()
 	all := b.host.Nodes()
-	apps := ""
+	var self nodes.Node
 	for _, n := range all {
 		if n.Self {
-			apps = n.Apps
+			self = n
 		}
 	}
 	for _, n := range all[:min(len(all), nodesListed)] {
 		list = append(list, control.Node{
 			Node: n.Name, Self: n.Self, State: string(n.State), Version: n.Version, Workers: len(n.Workers), Connections: connections[n.Name],
-			RTTMS: float64(n.RTT.Microseconds()) / 1000, SilentS: int(time.Since(n.Heard).Seconds()), URL: n.At, OtherApps: n.Apps != apps,
+			RTTMS: float64(n.RTT.Microseconds()) / 1000, SilentS: int(time.Since(n.Heard).Seconds()), URL: n.At, OtherApps: !n.Agrees(&self),
 		})
 	}
 	return list

@@ -71,6 +71,7 @@ type Process struct {
 	Node         string                // "" = the only one
 	Version      string                // of the program, for the other nodes
 	AppsHash     string                // of what all nodes must agree on, likewise
+	RulesHash    string                // of what is said of channels, likewise
 	Times        nodes.Times           // after which another node is lost, and forgotten
 	Key          string                // of the HTTP API
 	Apps         order.Apps            // that the API takes
@@ -185,7 +186,7 @@ func (b *serving) open() error {
 	}
 	b.host, err = broker.StartHost(broker.HostOptions{
 		Client: b.client, Options: b.Services, Channels: b.ChannelRules, Apps: channel.NewApps(slices.Collect(maps.Keys(b.Apps))), DataDir: b.Settings.DataDir, Logger: b.Log,
-		Version: b.Version, AppsHash: b.AppsHash, Tenure: b.Init.Tenure, Times: b.Times, OnConflict: b.giveUp,
+		Version: b.Version, AppsHash: b.AppsHash, RulesHash: b.RulesHash, Tenure: b.Init.Tenure, Times: b.Times, OnConflict: b.giveUp,
 		Keep: b.keep(), Busy: b.busy(),
 	})
 	if err != nil {

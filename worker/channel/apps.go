@@ -2,6 +2,7 @@ package channel
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -48,11 +49,7 @@ func (rules Rules) Ordered() func(name string) bool {
 // history. Where the text is the same, so are the channels.
 func (rules Rules) Historical(app string) string {
 	var b strings.Builder
-	for i := range rules {
-		r := &rules[i]
-		if r.App != app && (r.App != "" || !r.reaches(app+":")) {
-			continue
-		}
+	for r := range rules.reaching(app) {
 		switch {
 		case r.History != nil:
 			fmt.Fprintf(&b, "%q %t %t %t\n", r.Match, r.App != "", r.Exact, *r.History > 0)
@@ -61,6 +58,31 @@ func (rules Rules) Historical(app string) string {
 		}
 	}
 	return b.String()
+}
+
+// Text is all that is said of the channels of an app, "" = of none.
+func (rules Rules) Text(app string) string {
+	var b strings.Builder
+	for r := range rules.reaching(app) {
+		history := -1
+		if r.History != nil {
+			history = *r.History
+		}
+		fmt.Fprintf(&b, "%q %q %t %d %s %q %q\n", r.Match, r.App, r.Exact, history, r.Age, r.Mode, r.Slow)
+	}
+	return b.String()
+}
+
+// reaching are the rules that may be for channels of an app, "" = of none.
+func (rules Rules) reaching(app string) iter.Seq[*Rule] {
+	return func(yield func(*Rule) bool) {
+		for i := range rules {
+			r := &rules[i]
+			if (r.App == app || r.App == "" && r.reaches(app+":")) && !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // reaches reports whether a rule without an app may match a name on the bus that

@@ -132,12 +132,12 @@ func (o *other) take(s *Sign, now time.Time) (changed bool) {
 	if state != Leaving { // a word of a later version is no reason to miss a node
 		state = Ready
 	}
-	changed = changed || state != o.State || s.Version != o.Version || s.Apps != o.Apps ||
+	changed = changed || state != o.State || s.Version != o.Version || s.Apps != o.Apps || s.Rules != o.Rules ||
 		!slices.Equal(s.Workers, o.Workers) || !slices.Equal(s.Speaks, o.Speaks) || !maps.EqualFunc(s.Words, o.Words, bytes.Equal)
 	o.token, o.n = s.Token, s.N
 	o.Node = Node{
 		Name: s.Node, Epoch: s.Epoch, Version: s.Version, State: state, Workers: s.Workers,
-		Apps: s.Apps, Speaks: s.Speaks, RTT: o.RTT, Heard: now, Before: before, Words: s.Words,
+		Apps: s.Apps, Rules: s.Rules, Speaks: s.Speaks, RTT: o.RTT, Heard: now, Before: before, Words: s.Words,
 	}
 	o.At = s.At
 	return changed

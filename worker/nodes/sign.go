@@ -36,6 +36,7 @@ type Sign struct {
 	Version string   `json:"version,omitempty"`
 	Speaks  []string `json:"speaks,omitempty"` // what it knows beyond the first version with nodes
 	Apps    string   `json:"apps,omitempty"`   // hash of what all nodes must agree on
+	Rules   string   `json:"rules,omitempty"`  // likewise, of what is said of channels
 	Workers []string `json:"workers"`          // texts of their identities
 	At      string   `json:"at,omitempty"`     // server of the bus that it hangs on
 
@@ -83,7 +84,7 @@ func (s *Sign) check() error {
 	switch {
 	case len(s.Node) > longestName || !nodeName.MatchString(s.Node) || s.Epoch == 0:
 		return fmt.Errorf("%w: it has no name", errSign)
-	case len(s.Workers) > maxWorkers, len(s.Words) > maxWords, len(s.Speaks) > maxSpeaks, len(s.Version) > MaxWord, len(s.Apps) > MaxWord, len(s.At) > MaxWord:
+	case len(s.Workers) > maxWorkers, len(s.Words) > maxWords, len(s.Speaks) > maxSpeaks, len(s.Version) > MaxWord, len(s.Apps) > MaxWord, len(s.Rules) > MaxWord, len(s.At) > MaxWord:
 		return fmt.Errorf("%w: it is too long", errSign)
 	}
 	for _, w := range s.Workers {

@@ -40,13 +40,21 @@ type Node struct {
 	Version string
 	State   State
 	Workers []string // of a node that is lost: none
-	Apps    string
+	Apps    string   // hashes of what all nodes must agree on; "" = it says nothing of it
+	Rules   string
 	At      string
 	Speaks  []string
 	RTT     time.Duration // to its broker process and back; 0 = not known
 	Heard   time.Time     // its last sign
 	Before  time.Time     // the last sign of the process before this one; zero = none was heard
 	Words   map[string][]byte
+}
+
+// Agrees reports whether nothing shows that two nodes have other apps or channels. One
+// of an earlier version says less.
+func (n *Node) Agrees(with *Node) bool {
+	same := func(a, b string) bool { return a == "" || b == "" || a == b }
+	return same(n.Apps, with.Apps) && same(n.Rules, with.Rules)
 }
 
 // Table is what one node knows of all. It is not safe for use by several
@@ -75,18 +83,18 @@ type other struct {
 
 // Self is who a table belongs to.
 type Self struct {
-	Name, Version, Apps string
-	Epoch               uint64
-	Token               uint64
-	Age                 time.Duration // of the token
-	Held                bool          // processes with this token have served before: no need to ask for the name
-	Speaks              []string
+	Name, Version, Apps, Rules string
+	Epoch                      uint64
+	Token                      uint64
+	Age                        time.Duration // of the token
+	Held                       bool          // processes with this token have served before: no need to ask for the name
+	Speaks                     []string
 }
 
 // New makes a table in which this node is alone.
 func New(s Self, times Times, now time.Time) *Table {
 	t := &Table{times: times.withDefaults(), others: map[string]*other{}, born: now.Add(-s.Age), swept: now}
-	t.me = Sign{Node: s.Name, Epoch: s.Epoch, Token: s.Token, Version: s.Version, Apps: s.Apps, Speaks: s.Speaks, Workers: []string{}, State: Joining}
+	t.me = Sign{Node: s.Name, Epoch: s.Epoch, Token: s.Token, Version: s.Version, Apps: s.Apps, Rules: s.Rules, Speaks: s.Speaks, Workers: []string{}, State: Joining}
 	if s.Held {
 		t.me.State = Ready
 	}
@@ -179,7 +187,7 @@ func (t *Table) Nodes(now time.Time) []Node {
 	}
 	all = append(all, Node{
 		Name: t.me.Node, Self: true, Epoch: t.me.Epoch, Version: t.me.Version, State: t.me.State, Workers: t.me.Workers,
-		Apps: t.me.Apps, At: t.me.At, Speaks: t.me.Speaks, Heard: now, Words: t.me.Words,
+		Apps: t.me.Apps, Rules: t.me.Rules, At: t.me.At, Speaks: t.me.Speaks, Heard: now, Words: t.me.Words,
 	})
 	slices.SortFunc(all, func(a, b Node) int {
 		if a.Name < b.Name {
@@ -218,7 +226,7 @@ func (t *Table) Known() []Sign {
 	for _, name := range t.names() {
 		if o := t.others[name]; o.State == Ready || o.State == Quiet {
 			list = append(list, Sign{
-				Node: o.Name, Epoch: o.Epoch, Token: o.token, N: o.n, Version: o.Version, Speaks: o.Speaks, Apps: o.Apps, Workers: o.Workers, At: o.At,
+				Node: o.Name, Epoch: o.Epoch, Token: o.token, N: o.n, Version: o.Version, Speaks: o.Speaks, Apps: o.Apps, Rules: o.Rules, Workers: o.Workers, At: o.At,
 			})
 		}
 	}

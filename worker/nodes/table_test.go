@@ -36,6 +36,34 @@ func sweepTo(t *Table, from, to int) {
 	}
 }
 
+// TestAgrees: a node with other apps or channels is known by what it says, also after the
+// broker process was replaced; one of a version that says less of itself is not taken for one.
+func TestAgrees(t *testing.T) {
+	of := func(apps, rules string) *Table {
+		return New(Self{Name: "b", Epoch: 2, Token: 2, Held: true, Apps: apps, Rules: rules}, Times{}, start)
+	}
+	for _, c := range []struct {
+		apps, rules string
+		want        bool
+	}{{"x", "y", true}, {"z", "y", false}, {"x", "z", false}, {"x", "", true}, {"z", "", false}, {"", "", true}} {
+		a := New(Self{Name: "a", Epoch: 1, Token: 1, Held: true, Apps: "x", Rules: "y"}, Times{}, start)
+		a.Hear(sign(of("x", "y"), at(0)), at(0))
+		b := sign(of(c.apps, c.rules), at(500))
+		b.N = 2
+		if v := a.Hear(b, at(500)); (v == Old) != (c.apps == "x" && c.rules == "y") {
+			t.Errorf("%+v: told of as %v", c, v)
+		}
+		next := New(Self{Name: "a", Epoch: 3, Token: 1, Held: true, Apps: "x", Rules: "y"}, Times{}, at(600))
+		next.Restore(a.Known(), at(600))
+		for _, of := range []*Table{a, next} {
+			all := of.Nodes(at(600))
+			if len(all) != 2 || all[1].Agrees(&all[0]) != c.want {
+				t.Errorf("%+v: %+v", c, all)
+			}
+		}
+	}
+}
+
 func TestSilenceMakesQuietLostForgotten(t *testing.T) {
 	a, b := table("a", 1, 1), table("b", 2, 2)
 	b.SetWorkers([]string{"b/push/0/1"})
