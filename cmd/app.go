@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -141,6 +142,9 @@ func (p *Program) noCommand(verb string, commands []*cli.Command) error {
 			known[c.Name] = true
 		}
 	}
+	if p.isPHP(verb) {
+		return misusef("there is no command %q: did you mean `%s php %s start`?", verb, p.typed(), shellWord(verb))
+	}
 	if near := config.Nearest(verb, known); near != "" {
 		return misusef("there is no command %q: did you mean `%s %s`?", verb, p.typed(), near)
 	}
@@ -175,15 +179,18 @@ func (p *Program) otherFlag(command, flag string) string {
 func (p *Program) command(name, usage, args string, do verb, flags ...cli.Flag) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: args,
-		Flags: append(flags, commonFlags()...),
+		Flags: slices.Concat(flags, p.phpFlags(name), commonFlags()),
 		Action: func(c *cli.Context) error {
 			most := len(strings.Fields(args))
 			least := most - strings.Count(args, "[")
 			if n := c.Args().Len(); n < least || n > most {
 				if most == 0 {
+					if p.isPHP(c.Args().First()) {
+						return misusef("the verb of a PHP program stands behind its file: `%s php %s %s`", p.typed(), shellWord(c.Args().First()), name)
+					}
 					return misusef("%s takes no arguments, there is %q", name, c.Args().First())
 				}
-				return misusef("usage: %s %s %s, there are %d arguments", p.typed(), name, args, n)
+				return misusef("usage: %s %s %s, and not with %s", p.typed(), name, args, counted(n, "argument", "arguments"))
 			}
 			return do(&call{program: p, flags: c, out: c.App.Writer, err: c.App.ErrWriter})
 		},
@@ -219,11 +226,10 @@ func (c *call) source() config.Source {
 
 // config reads the config or fails.
 func (c *call) config() (*config.Config, error) {
-	cfg, err := config.Load(c.source())
+	cfg, err := c.program.load(c.source())
 	if err != nil {
 		return nil, invalid(err)
 	}
-	c.program.phpDefaults(cfg)
 	return cfg, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -28,7 +29,9 @@ func init() {
 	})
 	worker.RegisterHandler("test-panic", func(worker.Options) (worker.Handler, error) { panic("boom") })
 	worker.RegisterHandler("test-error", func(worker.Options) (worker.Handler, error) { return nil, errors.New("no database") })
-	worker.RegisterHandler("notify", func(worker.Options) (worker.Handler, error) { return &options{}, nil })
+	for _, stub := range []string{"notify", "script"} {
+		worker.RegisterHandler(stub, func(worker.Options) (worker.Handler, error) { return &options{}, nil })
+	}
 }
 
 // insideTest is the environment variable that keeps this binary, which commands
@@ -331,6 +334,66 @@ func TestOutputIsLost(t *testing.T) {
 	var errOut bytes.Buffer
 	if code := (&Program{Name: "pushd"}).execute([]string{"plan"}, full{syscall.EPIPE}, &errOut); code != exitOK || errOut.Len() > 0 {
 		t.Errorf("a reader that has left: exit %d, %q", code, errOut.String())
+	}
+}
+
+// TestPHPWords: what is typed beside the mark is told the line that was meant.
+func TestPHPWords(t *testing.T) {
+	sandbox(t)
+	write(t, "chat.php", "<?php")
+	t.Setenv("PUSHD_PHP", "/usr/bin/php9.9")
+	for line, want := range map[string][]string{
+		"php --help":                 {"--allow-root ", "pushd php --install FILE", "pushd php --uninstall "},
+		"php chat.php start --help":  {"--allow-root "},
+		"php --uninstal x":           {"did you mean `pushd php --uninstall`?"},
+		"php --allow-root chat.php":  {"pushd php FILE start --allow-root"},
+		"start chat.php":             {"`pushd php chat.php start`"},
+		"chat.php start":             {"did you mean `pushd php chat.php start`?"},
+		"php chat.php publish x":     {"publish CHANNEL DATA, and not with 1 argument\n"},
+		"php chat.php check":         {"PUSHD_PHP names /usr/bin/php9.9, which cannot be run: stat"},
+		"php --install chat.php":     {"PUSHD_PHP names /usr/bin/php9.9"},
+		"php chat.php status --help": {"--watch"},
+	} {
+		_, out, errOut := run(t, strings.Fields(line)...)
+		for _, w := range want {
+			if !strings.Contains(out+errOut, w) {
+				t.Errorf("%s: wants %q\n%s%s", line, w, out, errOut)
+			}
+		}
+		if strings.Contains(errOut, "apt-get") {
+			t.Errorf("%s: %s", line, errOut)
+		}
+	}
+}
+
+// TestPHPDoctor looks at what a start would listen on: a PHP program's API has no port. What
+// the program prints is a line of its own.
+func TestPHPDoctor(t *testing.T) {
+	sandbox(t)
+	write(t, "chat.php", "<?php")
+	write(t, "fake", "#!/bin/sh\nprintf 'plan: 1'\necho '{\"kind\":\"workerman\",\"groups\":[{\"name\":\"chat\",\"listen\":[\"websocket://127.0.0.1:0\"],\"count\":1}]}' >&3\n")
+	if err := os.Chmod("fake", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PUSHD_PHP", "./fake")
+	t.Setenv("PUSHD_ALLOW_ROOT", "1")
+	code, out, errOut := run(t, "php", "chat.php", "doctor", "--runtime-dir", "run")
+	if code != 0 || strings.Contains(out, ":2347") {
+		t.Errorf("doctor exits %d:\n%s%s", code, out, errOut)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stderr := os.Stderr
+	os.Stderr = w // where what the program prints goes
+	code, _, errOut = run(t, "php", "chat.php", "check", "--runtime-dir", "run")
+	os.Stderr = stderr
+	w.Close()
+	printed, err := io.ReadAll(r)
+	if code != 0 || string(printed) != "plan: 1\n" || err != nil {
+		t.Errorf("check exits %d with %s and prints %q, %v", code, errOut, printed, err)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // command from the master that still runs on an older version of it.
 func (c *call) dirs() (dirs []string, cfg *config.Config) {
 	src := c.source()
-	cfg, _ = config.Load(src)
+	cfg, _ = c.program.load(src)
 	if cfg == nil {
 		cfg = &config.Config{}
 	}

@@ -57,7 +57,7 @@ func doctor(c *call) error {
 // examine makes all findings. Without a valid config it looks at the machine
 // alone.
 func (c *call) examine(m machine) (out []finding) {
-	cfg, err := config.Load(c.source())
+	cfg, err := c.program.load(c.source())
 	var p *master.Plan
 	if err == nil {
 		p, err = c.program.makePlan(cfg)

@@ -3,13 +3,17 @@ package cmd
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
@@ -22,6 +26,7 @@ import (
 // Variables of a PHP program's pushd. They are in its environment, so that each
 // plan of its master finds them too.
 const (
+	phpRootFlag  = "--allow-root"
 	phpEnv       = "PUSHD_PHP"        // the binary
 	phpRootEnv   = "PUSHD_ALLOW_ROOT" // 1: the program may run as root
 	phpWatchEnv  = "PUSHD_WATCH"      // 1: a changed file reloads
@@ -48,6 +53,13 @@ status       Show its processes.
 connections  List its connections.
              Use mode -d to show them every second.
 All other commands of pushd can stand there too: %s help lists them.
+Flags:
+--allow-root   The program may run as root.
+`
+
+const phpInstallUsage = `Plain "php FILE start" can do the same:
+%[1]s --install FILE…    Of these programs.
+%[1]s --uninstall        Of none any more.
 `
 
 // php obeys `pushd php …`.
@@ -59,9 +71,10 @@ func (p *Program) php(args []string, out, errOut io.Writer) int {
 	switch args[0] {
 	case "--help", "-h":
 		fmt.Fprintf(out, phpUsage, p.typed()+" php FILE", p.typed())
+		fmt.Fprintf(out, phpInstallUsage, p.typed()+" php")
 		return exitOK
 	case "--install":
-		return p.report(phpInstall(args[1:], out), false, out, errOut)
+		return p.report(p.phpInstall(args[1:], out), false, out, errOut)
 	case "--uninstall":
 		return p.report(phpUninstall(out), false, out, errOut)
 	}
@@ -83,7 +96,7 @@ func (p *Program) forPHP(file string) (*Program, error) {
 		path = filepath.Join(master.WorkingDir(), path)
 	}
 	if info, err := os.Stat(path); err != nil && strings.HasPrefix(file, "-") {
-		return nil, misusef("flags come behind the file and its verb: %s php FILE start %s", p.typed(), file)
+		return nil, p.phpFlag(file)
 	} else if err != nil {
 		return nil, misusef("%v: name the file that starts the server: %s php FILE start", err, p.typed())
 	} else if info.IsDir() {
@@ -101,6 +114,14 @@ func (p *Program) forPHP(file string) (*Program, error) {
 	return &sub, nil
 }
 
+// phpFlag is the error of a flag where the file should be.
+func (p *Program) phpFlag(flag string) error {
+	if near := config.Nearest(flag, map[string]bool{"--help": true, "--install": true, "--uninstall": true}); near != "" {
+		return misusef("there is no flag %s: did you mean `%s php %s`?", flag, p.typed(), near)
+	}
+	return misusef("flags come behind the file and its verb: %s php FILE start %s", p.typed(), flag)
+}
+
 // phpInstance names the folders of a program, so that many can run on one
 // machine.
 func phpInstance(path string) string {
@@ -113,7 +134,7 @@ func phpInstance(path string) string {
 func phpRuns(p *Program, instance string) bool {
 	named := *p
 	named.instance = instance
-	cfg, _ := config.Load(named.source("", ""))
+	cfg, _ := named.load(named.source("", ""))
 	if cfg == nil {
 		return false
 	}
@@ -134,7 +155,7 @@ func (p *Program) phpWords(args []string, errOut io.Writer) ([]string, error) {
 			}
 		}
 	}
-	for flag, env := range map[string]string{"--allow-root": phpRootEnv, "--watch-files": phpWatchEnv} {
+	for flag, env := range map[string]string{phpRootFlag: phpRootEnv, "--watch-files": phpWatchEnv} {
 		if slices.Contains(args, flag) {
 			drop(flag, "")
 			os.Setenv(env, "1")
@@ -176,18 +197,42 @@ func (p *Program) prefix() []string {
 	return []string{"php", p.script.path}
 }
 
-// phpDefaults are what is different where PHP programs share a machine: none
-// has the API's port.
-func (p *Program) phpDefaults(cfg *config.Config) {
+// load reads a config. Where PHP programs share a machine none has the API's port.
+func (p *Program) load(src config.Source) (*config.Config, error) {
+	cfg, err := config.Load(src)
 	if p.script != nil && cfg != nil && cfg.File == "" && os.Getenv("PUSHD_API_LISTEN") == "" {
 		cfg.API.Listen = "unix://" + filepath.Join(cfg.RuntimeDir, "api.sock")
 	}
+	return cfg, err
+}
+
+// isPHP reports whether a word of the command line is the file of a PHP program.
+func (p *Program) isPHP(word string) bool { return !p.own() && strings.HasSuffix(word, ".php") }
+
+// phpFlags are those of the commands that may run the program. phpWords has taken them.
+func (p *Program) phpFlags(command string) []cli.Flag {
+	if p.script == nil || !slices.Contains([]string{"start", "restart", "reload", "check", "plan", "doctor"}, command) {
+		return nil
+	}
+	return []cli.Flag{&cli.BoolFlag{Name: strings.TrimPrefix(phpRootFlag, "--"), Usage: "the program may run as root"}}
+}
+
+// phpBinary is PHP as PUSHD_PHP names it, else the one in PATH.
+func phpBinary() (string, error) {
+	name := os.Getenv(phpEnv)
+	if name == "" {
+		return "php", nil
+	}
+	if _, err := exec.LookPath(name); err != nil {
+		return "", fmt.Errorf("%s names %s, which cannot be run: %w", phpEnv, name, errors.Unwrap(err))
+	}
+	return name, nil
 }
 
 // phpCommand is how the program is run. The files that PHP runs first are
 // written where the users of the program's processes can read them, and only
 // this user can write.
-func (p *Program) phpCommand(runtimeDir string) (*php.Command, error) {
+func (p *Program) phpCommand(binary, runtimeDir string) (*php.Command, error) {
 	dir := runtimeDir
 	if os.Geteuid() == 0 {
 		dir = "/run/pushd-php"
@@ -197,7 +242,7 @@ func (p *Program) phpCommand(runtimeDir string) (*php.Command, error) {
 		return nil, err
 	}
 	return &php.Command{
-		PHP: os.Getenv(phpEnv), File: p.script.path, Dir: master.WorkingDir(), Shim: first, Daemon: os.Getenv(phpDaemonEnv) != "",
+		PHP: binary, File: p.script.path, Dir: master.WorkingDir(), Shim: first, Daemon: os.Getenv(phpDaemonEnv) != "",
 	}, nil
 }
 
@@ -209,7 +254,11 @@ func (p *Program) phpPlan(out io.Writer) (*php.Program, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	c, err := p.phpCommand(dir)
+	binary, err := phpBinary()
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.phpCommand(binary, dir)
 	if err != nil {
 		return nil, err
 	}

@@ -24,13 +24,14 @@ import (
 const (
 	phpINI  = "99-pushd.ini" // read last, so that it sees what others have set
 	phpLead = "pushd-first.php"
+	phpShim = "pushd" // folder
 )
 
 // phpSays asks PHP for a line of its own.
 func phpSays(code string, flags ...string) (string, error) {
-	name := os.Getenv(phpEnv)
-	if name == "" {
-		name = "php"
+	name, err := phpBinary()
+	if err != nil {
+		return "", err
 	}
 	out, err := exec.Command(name, append(flags, "-r", code)...).Output()
 	if err != nil {
@@ -47,7 +48,7 @@ func phpConfD() (string, error) {
 	}
 	dirs := slices.DeleteFunc(filepath.SplitList(dir), func(s string) bool { return s == "" })
 	if len(dirs) == 0 {
-		return "", errors.New("this PHP reads no folder of ini files: use `pushd php FILE start`")
+		return "", errors.New("this PHP reads no folder of ini files: use `pushctl php FILE start`")
 	}
 	return dirs[len(dirs)-1], nil
 }
@@ -60,9 +61,9 @@ type phpLeads struct {
 	chained string // what was run first before, "" = nothing
 }
 
-func phpInstall(files []string, out io.Writer) error {
+func (p *Program) phpInstall(files []string, out io.Writer) error {
 	if len(files) == 0 {
-		return misusef("name the files that start your servers: pushd php --install /srv/chat/start.php")
+		return misusef("name the files that start your servers: %s php --install /srv/chat/start.php", p.typed())
 	}
 	confd, err := phpConfD()
 	if err != nil {
@@ -78,7 +79,8 @@ func phpInstall(files []string, out io.Writer) error {
 	if err := l.chain(); err != nil {
 		return err
 	}
-	first, err := php.Write(filepath.Join(confd, "pushd"))
+	shim := filepath.Join(confd, phpShim)
+	first, err := php.Write(shim)
 	if err != nil {
 		return err
 	}
@@ -90,11 +92,12 @@ func phpInstall(files []string, out io.Writer) error {
 		return fmt.Errorf("install: %w (run it as the user who may write there)", err)
 	}
 	ini := filepath.Join(confd, phpINI)
-	text := fmt.Sprintf("; written by `pushd php --install`, removed by `pushd php --uninstall`\nauto_prepend_file = %q\n", l.lead)
+	text := fmt.Sprintf("; written by `pushctl php --install`, removed by `pushctl php --uninstall`\nauto_prepend_file = %q\n", l.lead)
 	if err := os.WriteFile(ini, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("install: %w", err)
 	}
 	l.tell(out, ini, binary)
+	fmt.Fprintf(out, "wrote %s: what pushd has PHP run\n`%s php --uninstall` removes all three\n", shim, p.typed())
 	return nil
 }
 
@@ -137,13 +140,12 @@ func (l *phpLeads) tell(out io.Writer, ini, binary string) {
 	if l.chained != "" {
 		fmt.Fprintf(out, "%s, which was run first before, still is\n", l.chained)
 	}
-	fmt.Fprintln(out, "`pushd php --uninstall` removes both")
 }
 
 // phpLeadFile is what PHP runs before every program.
 func phpLeadFile(files []string, chained, binary, first string) []byte {
 	var b bytes.Buffer
-	b.WriteString("<?php\n// Written by `pushd php --install`.\n")
+	b.WriteString("<?php\n// Written by `pushctl php --install`.\n")
 	fmt.Fprintf(&b, "// chained: %s\n", chained)
 	for _, f := range files {
 		fmt.Fprintf(&b, "// file: %s\n", f)
@@ -191,7 +193,7 @@ func phpUninstall(out io.Writer) error {
 		return err
 	}
 	removed := false
-	for _, path := range []string{filepath.Join(confd, phpINI), filepath.Join(confd, phpLead), filepath.Join(confd, "pushd")} {
+	for _, path := range []string{filepath.Join(confd, phpINI), filepath.Join(confd, phpLead), filepath.Join(confd, phpShim)} {
 		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -20,7 +20,12 @@ func noContext() context.Context { return context.Background() }
 
 // phpGroups plans the groups of `pushd php FILE`.
 func (b *planner) phpGroups() {
-	c, err := b.program.phpCommand(b.config.RuntimeDir)
+	binary, err := phpBinary()
+	if err != nil {
+		b.errs = append(b.errs, err)
+		return
+	}
+	c, err := b.program.phpCommand(binary, b.config.RuntimeDir)
 	if err != nil {
 		b.errs = append(b.errs, err)
 		return
@@ -42,12 +47,12 @@ func (b *planner) phpWorker(w config.Worker, command []string, options map[strin
 	}
 	named := *b.program
 	named.script = &phpFile{typed: file, path: file}
-	c, err := named.phpCommand(b.config.RuntimeDir)
+	c, err := named.phpCommand(command[0], b.config.RuntimeDir)
 	if err != nil {
 		b.fail(w.At, err)
 		return
 	}
-	c.PHP, c.Dir = command[0], dir
+	c.Dir = dir
 	if len(w.Handler.Origins) == 0 {
 		w.Handler.Origins = []string{"*"}
 	}
@@ -78,7 +83,14 @@ func (b *planner) phpDeclared(w config.Worker, c *php.Command, options map[strin
 	}
 }
 
-var errPHPRoot = errors.New("a PHP program is not run as root: set $worker->user (user of www-data or one of its own), start it as that user, or say --allow-root")
+// errPHPRoot is of a program that would run as root. PUSHD_ALLOW_ROOT and the flag are not of one that a config names.
+func (b *planner) errPHPRoot() error {
+	allow := "say " + phpRootFlag
+	if b.program.script == nil {
+		allow = "set allow_root = true in [[worker]]"
+	}
+	return fmt.Errorf("a PHP program is not run as root: set $worker->user (www-data, or one of its own), start it as that user, or %s", allow)
+}
 
 // phpGroup is one group, in the words of a config. Its process is told what is
 // served of the whole program.
@@ -93,7 +105,8 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 		w.User, w.Group = g.User, g.Group
 	}
 	if os.Geteuid() == 0 && !root && (w.User == "" || w.User == "root") {
-		b.fail(w.At, errPHPRoot)
+		b.fail(w.At, b.errPHPRoot())
+		root = true // it is said
 	}
 	if g.TLS != nil {
 		if err := phpSecure(&w, c.Dir, g.TLS); err != nil {
@@ -117,7 +130,7 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 	for k, v := range env {
 		every[k] = v
 	}
-	all["script"], all["dir"], all["env"] = args, c.Dir, every
+	all["script"], all["dir"], all["env"], all["allow_root"] = args, c.Dir, every, root
 	if _, set := all["title"]; !set {
 		all["title"] = filepath.Base(c.File)
 	}

@@ -356,7 +356,7 @@ func TestPHPRefusesRoot(t *testing.T) {
 		t.Skip("this test is of root")
 	}
 	refused, _ := phpServer(t, phpRoom, "PUSHD_ALLOW_ROOT=")
-	if r := refused.Run("start", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, "not run as root: set $worker->user") {
+	if r := refused.Run("start", "-d"); r.Code != 1 || !strings.Contains(r.Stderr, "not run as root: set $worker->user") || strings.Contains(r.Stderr, "[[worker]]") {
 		t.Errorf("start exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	s, file := phpServer(t, strings.Replace(phpRoom, "Worker::runAll();", "$w->user = 'nobody'; Worker::runAll();", 1), "PUSHD_ALLOW_ROOT=")
@@ -395,8 +395,12 @@ func TestPHPInstall(t *testing.T) {
 		}
 		return string(out)
 	}
-	if out := typed(s.Binary, "php", "--install", file); !strings.Contains(out, file) || !strings.Contains(out, before+", which was run first before, still is") {
-		t.Errorf("install prints\n%s", out)
+	out := typed(s.Binary, "php", "--install", file)
+	written, _ := filepath.Glob(confd + "/*pushd*")
+	for _, want := range append(written, file, before+", which was run first before, still is", "php --uninstall` removes all three") {
+		if !strings.Contains(out, want) {
+			t.Errorf("install does not name %s:\n%s", want, out)
+		}
 	}
 	typed("php", file, "start", "-d")
 	c := s.Dial("/")

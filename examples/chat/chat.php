@@ -1,6 +1,6 @@
 <?php
 // The chat of every socket tutorial, as a Worker of websocket:// instead of
-// socket_create, socket_select and a handshake by hand: `pushd php chat.php start`.
+// socket_create, socket_select and a handshake by hand: `pushctl php chat.php start`.
 //
 // Pushd\broadcast reaches the clients of all processes; `foreach
 // ($worker->connections …)` would reach those of one, which is as good while

@@ -1,6 +1,6 @@
 <?php
 // A chat with names, rooms, private messages and a timer, for Workerman's API:
-// `pushd php start.php start`, then open index.html from the disk.
+// `pushctl php start.php start`, then open index.html from the disk.
 //
 // A client says {"type":"login","name":"Ann"}, {"type":"join","room":"tea"},
 // {"type":"say","text":"Hello"}, {"type":"to","name":"Bob","text":"psst"}.

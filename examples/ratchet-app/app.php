@@ -1,5 +1,5 @@
 <?php
-// Ratchet's App with a route and allowed origins: `pushd php app.php`.
+// Ratchet's App with a route and allowed origins: `pushctl php app.php`.
 if (is_file(__DIR__ . '/vendor/autoload.php')) {
     require __DIR__ . '/vendor/autoload.php';
 }

@@ -1,5 +1,5 @@
 <?php
-// Ratchet's tutorial with the sender's id: `pushd php pusher.php`.
+// Ratchet's tutorial with the sender's id: `pushctl php pusher.php`.
 if (is_file(__DIR__ . '/vendor/autoload.php')) {
     require __DIR__ . '/vendor/autoload.php';
 }

@@ -1,5 +1,5 @@
 <?php
-// Swoole's WebSocket tutorial: `pushd php server.php`. No extension is needed.
+// Swoole's WebSocket tutorial: `pushctl php server.php`. No extension is needed.
 
 $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 

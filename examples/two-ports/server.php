@@ -1,6 +1,6 @@
 <?php
 // Swoole's server with two ports, in its old names: browsers on a WebSocket, the
-// back end on a UDP port. `pushd php server.php`, then
+// back end on a UDP port. `pushctl php server.php`, then
 // `php push.php 1 2 "The lesson begins"`.
 
 $server = new swoole_websocket_server('0.0.0.0', 6552);

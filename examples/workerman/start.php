@@ -1,5 +1,5 @@
 <?php
-// Workerman's tutorial, as it runs on Workerman: `pushd php start.php start`.
+// Workerman's tutorial, as it runs on Workerman: `pushctl php start.php start`.
 //
 // With Workerman beside it (composer require workerman/workerman) plain
 // `php start.php start` runs it there.

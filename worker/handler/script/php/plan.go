@@ -179,7 +179,7 @@ func (c *Command) ask(ctx context.Context, out io.Writer) (*said, error) {
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		w.Close()
-		return nil, fmt.Errorf("run PHP: %w (Debian: apt-get install php-cli)", err)
+		return nil, fmt.Errorf("run PHP: %w%s", err, c.packaged())
 	}
 	w.Close()
 	answer := make(chan []byte, 1)
@@ -191,11 +191,20 @@ func (c *Command) ask(ctx context.Context, out io.Writer) (*said, error) {
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	r.SetReadDeadline(time.Now().Add(time.Second)) // somebody it has started may hold the other end
 	raw := <-answer
+	words.endLine(out)
 	var s said
 	if json.Unmarshal(raw, &s) == nil && len(raw) > 0 {
 		return &s, nil
 	}
 	return nil, c.silent(ctx, err, words.String())
+}
+
+// packaged says what gives one the PHP that nobody has named.
+func (c *Command) packaged() string {
+	if or(c.PHP, "php") == "php" {
+		return " (Debian: apt-get install php-cli)"
+	}
+	return ""
 }
 
 // silent is the error of a run that has said nothing.
@@ -223,6 +232,13 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.b = append(t.b[:0], t.b[len(t.b)-most:]...)
 	}
 	return len(p), nil
+}
+
+// endLine ends the line that was printed last, so that nobody goes on in it.
+func (t *tail) endLine(out io.Writer) {
+	if len(t.b) > 0 && t.b[len(t.b)-1] != '\n' {
+		io.WriteString(out, "\n")
+	}
 }
 
 func (t *tail) String() string { return strings.TrimSpace(string(bytes.ToValidUTF8(t.b, []byte("?")))) }

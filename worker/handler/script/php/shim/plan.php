@@ -176,7 +176,7 @@ final class Plan
             exit(1);
         }
         \pcntl_exec($pushd, \array_merge(['php', $file], $args));
-        \Pushd\say("pushd: $pushd cannot be run: " . \pcntl_strerror(\pcntl_get_last_error()) . " (`pushd php --install` again?)\n");
+        \Pushd\say("pushd: $pushd cannot be run: " . \pcntl_strerror(\pcntl_get_last_error()) . " (`pushctl php --install` again?)\n");
         exit(1);
     }
 }

@@ -633,7 +633,7 @@ namespace Swoole {
 
         public function shutdown()
         {
-            \Pushd\Program::once('shutdown', 'shutdown() does nothing: `pushd php FILE stop` does');
+            \Pushd\Program::once('shutdown', 'shutdown() does nothing: `pushctl php FILE stop` does');
             return false;
         }
 
