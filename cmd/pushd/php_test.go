@@ -164,6 +164,24 @@ func TestPHPStays(t *testing.T) {
 	phpAsk(c, "who", "2 ann 1")
 }
 
+// TestPHPSignalsParent: a program that watches its files, or is told to by a client, signals
+// its parent, which is the master as in Workerman: USR1 takes over new code, TERM stops.
+func TestPHPSignalsParent(t *testing.T) {
+	code := strings.Replace(phpRoom, "case 'all':", "case 'signal': posix_kill(posix_getppid(), (int)$arg); break;\n        case 'all':", 1)
+	s, file := phpServer(t, code)
+	s.MustRun("start", "-d")
+	master := s.Status().Master.PID
+	c := s.Dial("/")
+	phpAsk(c, "login ann", "hello ann")
+	phpWrite(t, file, strings.Replace(code, "VERSION = 1", "VERSION = 2", 1))
+	c.SendText(fmt.Sprintf("signal %d", syscall.SIGUSR1))
+	logged(t, s, "reload done")
+	phpAsk(c, "who", "2 ann 1")
+	c.SendText(fmt.Sprintf("signal %d", syscall.SIGTERM))
+	c.WantClose(1001)
+	s.AwaitGone(master)
+}
+
 // TestPHPRequestHeld: who waits for an answer while the program is replaced is told to come
 // back, and the log says so.
 func TestPHPRequestHeld(t *testing.T) {

@@ -24,7 +24,7 @@ const Calls = "stream_socket_server,socket_bind,socket_listen,socket_create_list
 
 // OwnCalls are PHP's functions that mean something else in a handler process, see
 // shim/own_calls.php. From PHP 8.1 on it has them switched off for that.
-const OwnCalls = "spl_object_id,spl_object_hash,property_exists,sleep,usleep,is_uploaded_file,move_uploaded_file"
+const OwnCalls = "spl_object_id,spl_object_hash,property_exists,sleep,usleep,is_uploaded_file,move_uploaded_file,posix_getppid"
 
 // Role is what a run of PHP is for.
 type Role string

@@ -1,7 +1,8 @@
 <?php
 // In a handler process PHP has these switched off (disable_functions), so that they can
 // mean something else: sleep() in coroutines, see Nap, those of uploads for forms that
-// pushd's classes have read, the others for connections. Their objects are gone after a callback unless the
+// pushd's classes have read, posix_getppid() for whoever signals the master, the others for
+// connections. Their objects are gone after a callback unless the
 // program holds them, and others in the process that comes next: what a program files by
 // spl_object_id($conn) it finds again since that is the number, and what has such a key
 // is seen and carried as all is that has numbers of connections. They have no properties
@@ -55,5 +56,11 @@ if (!\function_exists('move_uploaded_file')) {
     function move_uploaded_file(string $from, string $to): bool
     {
         return is_uploaded_file($from) && \Pushd\Uploads::move($from, $to);
+    }
+}
+if (!\function_exists('posix_getppid') && \extension_loaded('posix')) {
+    function posix_getppid(): int
+    {
+        return \Pushd\Program::parentPid();
     }
 }

@@ -20,6 +20,12 @@ abstract class Program
         return self::parent(self::parent(\getmypid()));
     }
 
+    /** posix_getppid(): the parent that a program knows is the master, which it asks for a reload by a signal; the worker obeys none. Never 0, which a kill takes for the group of who calls it. */
+    static function parentPid(): int
+    {
+        return Link::mine() && ($pid = self::masterPid()) ? $pid : (self::parent(\getmypid()) ?: \getmypid());
+    }
+
     /** Writes the master's number where the program wants it: `kill -USR1 $(cat FILE)` reloads. */
     protected static function pidFile(string $file): void
     {
