@@ -209,11 +209,22 @@ func commonFlags() []cli.Flag {
 // script that was not set: who asked for some would get all.
 func name(flag, usage string, aliases ...string) *cli.StringFlag {
 	return &cli.StringFlag{Name: flag, Aliases: aliases, Usage: usage, Action: func(_ *cli.Context, value string) error {
-		if value == "" {
-			return misusef("--%s is empty: leave it out, or name one", flag)
-		}
-		return nil
+		return named(flag, value)
 	}}
+}
+
+// names is a flag that may be given several times, and names something each time.
+func names(flag, usage string) *cli.StringSliceFlag {
+	return &cli.StringSliceFlag{Name: flag, Usage: usage, Action: func(_ *cli.Context, values []string) error {
+		return named(flag, values...)
+	}}
+}
+
+func named(flag string, values ...string) error {
+	if slices.Contains(values, "") {
+		return misusef("--%s is empty: leave it out, or name one", flag)
+	}
+	return nil
 }
 
 // json reports whether the answer is for a machine.

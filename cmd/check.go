@@ -15,6 +15,7 @@ import (
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/broker"
+	"github.com/pushd/pushd/worker/reactor"
 )
 
 // check validates the config without running any of it but the constructors of
@@ -111,7 +112,7 @@ func notes(cfg *config.Config) []string {
 	out = append(out, cfg.Idle()...)
 	out = append(out, cfg.Unread()...)
 	out = append(out, cfg.Overridden()...)
-	out = append(out, cfg.Misspelt(os.Environ())...)
+	out = append(out, misspeltVariables(cfg)...)
 	if cfg.DataTemporary {
 		out = append(out, fmt.Sprintf("data_dir is %s, for want of a place that lasts: set data_dir to keep the API key and webhooks that wait", cfg.DataDir))
 	}
@@ -122,6 +123,11 @@ func notes(cfg *config.Config) []string {
 		out = append(out, "drain = 0: a stop or restart cuts all clients at the same moment")
 	}
 	return out
+}
+
+// misspeltVariables are variables that are nearly ours, but that nobody reads.
+func misspeltVariables(cfg *config.Config) []string {
+	return cfg.Misspelt(os.Environ(), phpEnv, phpRootEnv, phpWatchEnv, reactor.FallbackEnv)
 }
 
 // deadEnds are routes of the handler pusher at which its clients find nothing: they

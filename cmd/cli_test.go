@@ -209,9 +209,15 @@ const misspelt = "PUSHD" + "_DRIAN"
 func TestCheckNamesMisspeltVariables(t *testing.T) {
 	sandbox(t)
 	write(t, "pushd.toml", okConfig)
-	t.Setenv(misspelt, "1s")
-	if code, out, errOut := run(t, "check"); code != 0 || !strings.Contains(out, "note: "+misspelt+": ") {
-		t.Errorf("exit %d, %q %q", code, out, errOut)
+	meant := map[string]string{misspelt: "DRAIN", "PUSHD" + "_ALLOW_ROT": "ALLOW_ROOT", "PUSHD" + "_WACH": "WATCH", "PUSHD" + "_PHPS": "PHP", "PUSHD" + "_REACTORS": "REACTOR"}
+	for name := range meant {
+		t.Setenv(name, "1s")
+	}
+	code, out, errOut := run(t, "check")
+	for name, want := range meant {
+		if code != 0 || !strings.Contains(out, "note: "+name+": ") || !strings.Contains(out, "PUSHD_"+want+"?") {
+			t.Errorf("%s: exit %d, %q %q", name, code, out, errOut)
+		}
 	}
 }
 
@@ -280,6 +286,7 @@ func TestMisuse(t *testing.T) {
 		{"connections", "--channel", ""}, {"connections", "--uid="}, {"connections", "--node", ""}, {"connections", "--worker", ""}, {"connections", "--ip", ""},
 		{"send", "x", "--uid", "", "--connection", "1"}, {"history", "news", "--app", ""}, {"history", "news", "--purge", "--follow"}, {"history", "news", "--purge", "--after", "a:1"},
 		{"check", "--channel", ""}, {"check", "-c", ""}, {"status", "--runtime-dir", ""}, {"token", "--uid", "1", "--route", ""}, {"token", "--uid", "1", "--secret-file", ""},
+		{"publish", "news", "x", "--except", ""}, {"publish", "news", "x", "--except", "a", "--except="}, {"history", "news", "--after", ""}, {"token", "--uid", "1", "--channel", ""},
 	} {
 		code, out, errOut := run(t, args...)
 		if code != exitMisuse {

@@ -42,7 +42,7 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 		return c.startAsDaemon(cfg, path, ready)
 	}
 	c.warnOfDescriptors()
-	for _, note := range cfg.Misspelt(os.Environ()) {
+	for _, note := range misspeltVariables(cfg) {
 		fmt.Fprintf(c.err, "warning: %s\n", note)
 	}
 	for _, note := range cfg.Overridden() {
