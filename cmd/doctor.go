@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -40,6 +41,11 @@ func (f finding) as(state, mend string, a []any) finding {
 // doctor looks at the machine and the config as a start would meet them, and
 // says how each fault is mended. It changes nothing.
 func doctor(c *call) error {
+	if cfg, _ := config.Load(c.source()); cfg != nil { // faults are told below
+		if uid := serversUser(cfg); uid != os.Geteuid() {
+			return c.doctorAs(uid, cfg)
+		}
+	}
 	findings := c.examine(thisMachine)
 	if c.json() {
 		if err := writeJSON(c.out, map[string]any{"ok": !failed(findings), "findings": findings}); err != nil {
@@ -57,6 +63,7 @@ func doctor(c *call) error {
 // examine makes all findings. Without a valid config it looks at the machine
 // alone.
 func (c *call) examine(m machine) (out []finding) {
+	out = append(out, fine("user", "all of this is as %s (%d) meets it", currentUser(), os.Geteuid()))
 	cfg, err := c.program.load(c.source())
 	var p *master.Plan
 	if err == nil {
@@ -95,7 +102,7 @@ func (c *call) examineConfig(cfg *config.Config, m machine) (out []finding) {
 	if data.State == stateFail && c.program.dataDir(cfg, former) == nil { // nothing needs it
 		data.State = stateWarn
 	}
-	out = append(out, folder("runtime_dir", cfg.RuntimeDir), data)
+	out = append(out, runtimeFolder(cfg), data)
 	out = append(out, keyFile(cfg)...)
 	if pid, ok := master.MasterPID(cfg.RuntimeDir); ok {
 		out = append(out, fine("ports", "pushd runs as pid %d and holds its ports", pid))

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -61,13 +62,30 @@ func folder(what, dir string, owners ...int) finding {
 	case !info.IsDir():
 		return fine(what, "%s is no folder", dir).fail("choose another %s", what)
 	case !slices.Contains(append(owners, os.Geteuid(), 0), owner):
-		return fine(what, "%s belongs to user %d, not to you (%d)", dir, owner, os.Geteuid()).fail("chown %d %s", os.Geteuid(), shellWord(dir))
+		return fine(what, "%s belongs to user %d, not to you (%d)", dir, owner, os.Geteuid()).fail("%s", owning(dir, owner))
 	case info.Mode().Perm()&0o002 != 0:
 		return fine(what, "%s can be written by everybody", dir).fail("chmod o-w %s", shellWord(dir))
 	case !writable(dir):
 		return fine(what, "%s cannot be written", dir).fail("chown %d %s", os.Geteuid(), shellWord(dir))
 	}
 	return fine(what, "%s", dir)
+}
+
+// owning is what is to be done about a folder of somebody else: root may be asking for him.
+func owning(dir string, owner int) string {
+	chown := fmt.Sprintf("chown %d %s", os.Geteuid(), shellWord(dir))
+	if os.Geteuid() == 0 {
+		return fmt.Sprintf("if pushd runs as user %d: do this as that user; if it runs as root: %s", owner, chown)
+	}
+	return chown
+}
+
+// runtimeFolder looks at runtime_dir.
+func runtimeFolder(cfg *config.Config) finding {
+	if unitMakes(cfg) {
+		return fine("runtime_dir", "%s will be made by the unit", cfg.RuntimeDir)
+	}
+	return folder("runtime_dir", cfg.RuntimeDir)
 }
 
 // folderToBe looks whether the start could make a folder.

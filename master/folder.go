@@ -136,6 +136,9 @@ func (d *Folder) Owns(info fs.FileInfo) bool {
 	return ok && (st.Uid == d.owner || st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
+// Owner is whom the folder belongs to.
+func (d *Folder) Owner() int { return int(d.owner) }
+
 // Open opens a file of the folder for reading.
 func (d *Folder) Open(name string) (*os.File, error) { return d.OpenFile(name, os.O_RDONLY, 0) }
 

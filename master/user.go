@@ -43,6 +43,10 @@ func credentialOf(userName, groupName string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}, nil
 }
 
+// CredentialOf returns what a process of that user is started with, who may be named by
+// number; nil means this process's own.
+func CredentialOf(userName string) (*syscall.Credential, error) { return credentialOf(userName, "") }
+
 // AsUser runs do with the rights that a process of that user and group has on
 // files, if this one may change to it; do stays on its goroutine.
 func AsUser(userName, groupName string, do func() error) error {
