@@ -412,7 +412,7 @@ func TestScriptStart(t *testing.T) {
 	python := `script = "python3 ` + filepath.Join(pushdtest.Root(t), "cmd/pushd/testdata/script/walker.py")
 	for _, x := range []struct{ start, more, words string }{
 		{"fails", "", "Parse error: syntax error, unexpected end of file in chat.php on line 7"},
-		{"never", "", "still loading"}, // in 10 s, longer than the master waits for who says nothing
+		{"never", "", `in PHP all up to the end of onWorkerStart, takes longer or waits (start = "1m" in [[worker]] gives it more); its last words: ["still loading"]`}, // in 10 s, longer than the master waits for who says nothing
 		{"shouts", "", "no frame begins like this"},
 		{"future", "", "version 7"},
 	} {

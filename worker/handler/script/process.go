@@ -85,11 +85,18 @@ func cannotStart(found, err error) error {
 func (h *handler) failed(p *proc, err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("the script was not ready in %s: it has not said READY; its last words: %q", time.Duration(h.o.Start), p.Words())
+		return fmt.Errorf("the script was not ready in %s: its start, in PHP all up to the end of onWorkerStart, takes longer or waits (start = \"1m\" in [[worker]] gives it more); %s", time.Duration(h.o.Start), said(p.Words()))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errPipe):
 		return fmt.Errorf("the script ended before it was ready: %s", p.Because())
 	}
-	return fmt.Errorf("the script was not ready: %w; its last words: %q", err, p.Words())
+	return fmt.Errorf("the script was not ready: %w; %s", err, said(p.Words()))
+}
+
+func said(words []string) string {
+	if len(words) == 0 {
+		return "it has printed nothing"
+	}
+	return fmt.Sprintf("its last words: %q", words)
 }
 
 // greet says CONFIG and waits for READY.

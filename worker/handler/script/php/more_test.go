@@ -144,6 +144,22 @@ Worker::runAll();
 	}
 }
 
+// TestStop: nobody comes behind a program that ends, so nothing is carried, nor said to be.
+func TestStop(t *testing.T) {
+	h := serve(t, program(t, `
+use Workerman\Worker;
+$w = new Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $uid) use ($w) { $w->uidConnections[$uid] = $c; };
+Worker::runAll();
+`), "start")
+	h.open(script.Open, 9, "")
+	h.message(9, "ann")
+	h.done()
+	if _, carried := h.stop(0); carried != nil || strings.Contains(h.log.String(), "carried over") {
+		t.Errorf("carried %q\n%s", carried, h.log)
+	}
+}
+
 // TestConnections asks for the list where connections are told late.
 func TestConnections(t *testing.T) {
 	h := serve(t, program(t, `

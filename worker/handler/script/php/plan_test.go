@@ -46,6 +46,14 @@ namespace { $w = new Workerman\Worker('lines://0.0.0.0:1'); Workerman\Worker::ru
 			`[{"count":1,"group":"","listen":["tcp://0.0.0.0:1"],"name":"start","user":""}]`},
 		{"unknown", `$w = new Workerman\Worker('lines://0.0.0.0:1'); Workerman\Worker::runAll();`,
 			`[{"count":1,"error":"lines://0.0.0.0:1: class Protocols\\Lines is not there","group":"","listen":["tcp://0.0.0.0:1"],"name":"start","user":""}]`},
+		{"no port", `$w = new Workerman\Worker('websocket://0.0.0.0'); Workerman\Worker::runAll();`,
+			`[{"count":1,"error":"websocket://0.0.0.0 names no port, as websocket://0.0.0.0:2346 does","group":"","listen":["websocket://0.0.0.0:0.0.0.0"],"name":"start","user":""}]`},
+		{"no port of IPv6", `$w = new Workerman\Worker('text://[::1]'); Workerman\Worker::runAll();`,
+			`[{"count":1,"error":"text://[::1] names no port, as text://[::1]:2346 does","group":"","listen":["text://[::1]"],"name":"start","user":""}]`},
+		{"a port", `$w = new Workerman\Worker('websocket://2346'); Workerman\Worker::runAll();`,
+			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:2346"],"name":"start","user":""}]`},
+		{"TLS by its name", `$w = new Workerman\Worker('wss://0.0.0.0:443'); Workerman\Worker::runAll();`,
+			`[{"count":1,"error":"wss://0.0.0.0:443: a Worker of websocket:// is behind TLS with $worker-\u003etransport = 'ssl' and ['ssl' =\u003e ['local_cert' =\u003e 'cert.pem', 'local_pk' =\u003e 'key.pem']] as its second argument","group":"","listen":["tcp://0.0.0.0:443"],"name":"start","user":""}]`},
 		{"ratchet", chatRatchet + `$s = Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Chat)), 8080); $s->run();`,
 			`[{"count":1,"group":"","listen":["websocket://0.0.0.0:8080"],"name":"start","user":""}]`},
 		{"named", chatRatchet + `
@@ -134,6 +142,8 @@ func TestNoPlan(t *testing.T) {
 		{"throws", `throw new Exception("no database");`, "error", "Uncaught Exception: no database in "},
 		{"memory", `$a = str_repeat('x', 1 << 40);`, "error", "Allowed memory size of"},
 		{"missing", `new GatewayWorker\Gateway('x://y');`, "error", "not supported by pushd: Pushd\\bind, join and sendToUid"},
+		{"gateway", `GatewayWorker\Lib\Gateway::sendToAll('x');`, "error", "Class \"GatewayWorker\\Lib\\Gateway\" not found in "},
+		{"gateway's words", `GatewayWorker\Lib\Gateway::sendToAll('x');`, "error", "(Pushd\\bind, join, sendToUid and publish do what Gateway does)"},
 		{"sockets", "\n\n$s = socket_create(AF_INET, SOCK_STREAM, 0);\nsocket_bind($s, '127.0.0.1', 8080);", "opens", "socket_bind"},
 		{"stream", `$s = stream_socket_server('tcp://127.0.0.1:0');`, "opens", "stream_socket_server"},
 		{"fork", `pcntl_fork();`, "opens", "pcntl_fork"},
@@ -148,6 +158,25 @@ func TestNoPlan(t *testing.T) {
 				t.Errorf("the call is at %q", at)
 			}
 		})
+	}
+}
+
+// TestPlanWarns of a certificate that nobody is shown.
+func TestPlanWarns(t *testing.T) {
+	worker := func(set string) string {
+		return `$w = new Workerman\Worker('websocket://0.0.0.0:443', ['ssl' => ['local_cert' => 'c.pem']]); ` + set + ` Workerman\Worker::runAll();`
+	}
+	swoole := func(more string) string {
+		return `$s = new Swoole\WebSocket\Server('0.0.0.0', 443, SWOOLE_PROCESS, SWOOLE_SOCK_TCP` + more + `);
+$s->set(['ssl_cert_file' => 'c.pem', 'ssl_key_file' => 'k.pem']); $s->on('message', function () {}); $s->start();`
+	}
+	const forgotten = "websocket://0.0.0.0:443 has a certificate, and its clients come in the clear: $worker->transport = 'ssl' is missing"
+	for code, words := range map[string]string{
+		worker(""): forgotten, worker(`$w->transport = 'ssl';`): "", swoole(""): "ssl_key_file (it needs SWOOLE_SOCK_TCP | SWOOLE_SSL)", swoole(" | SWOOLE_SSL"): "",
+	} {
+		if _, out := plan(t, program(t, code)); !strings.Contains(out, words) || words == "" && out != "" {
+			t.Errorf("%s\nprints %s", code, out)
+		}
 	}
 }
 

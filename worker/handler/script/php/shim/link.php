@@ -405,7 +405,9 @@ final class Link
                 self::$parted || $program->stop(($flags & self::SUCCESSOR) !== 0);
                 Outbox::leave();
                 Conns::settle();
-                Carry::give($program->roots(), ($flags & self::SUCCESSOR) !== 0);
+                if ($flags & self::SUCCESSOR) { // else nobody would have it
+                    Carry::give($program->roots());
+                }
         }
     }
 

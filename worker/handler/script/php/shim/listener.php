@@ -22,11 +22,12 @@ namespace Pushd {
             if ($worker->transport === 'ssl') {
                 self::checkTLS($name, $context['ssl'] ?? []);
             }
+            Scheme::warn($name, $worker->transport, $context);
             $this->udp = $worker->transport === 'udp';
             if (!isset(\Workerman\Worker::BUILD_IN_TRANSPORTS[$transport])) {
                 $worker->protocol = Scheme::protocol($scheme);
                 if ($worker->protocol === null) {
-                    throw new \RuntimeException("$name: " . Scheme::missing($scheme));
+                    throw new \RuntimeException("$name: " . Scheme::unheard($scheme));
                 }
             }
             $context['socket'] = ['so_reuseport' => 1, 'backlog' => 1024] + ($context['socket'] ?? []); // the process before may still have it

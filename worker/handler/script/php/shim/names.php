@@ -34,6 +34,7 @@ final class Names
 
     /** How PHP says that something of a library is not there => what there is. */
     const HINTS = [
+        '~Class "?(?:GatewayWorker\\\\Lib\\\\Gateway|GatewayClient\\\\Gateway)\b~i' => 'Pushd\bind, join, sendToUid and publish do what Gateway does',
         '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\Server~i' => 'bytes of TCP are on("connect") and on("receive") of Swoole\Server',
         '~Class "?(?:(?:Open)?Swoole\\\\Coroutine|Co)\\\\Http2?\\\\Server~i' => 'requests are on("request") of Swoole\Http\Server, a WebSocket is on("open") and on("message") of Swoole\WebSocket\Server',
         '~Class "?(?:Open)?Swoole\\\\Redis\\\\Server~i' => 'the protocol of Redis is not there: on("receive") of Swoole\Server gets its bytes',

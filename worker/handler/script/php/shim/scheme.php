@@ -30,6 +30,24 @@ final class Scheme
         return 'class ' . (\strncmp($scheme, '\\', 1) === 0 ? $scheme : 'Protocols\\' . \ucfirst($scheme)) . ' is not there';
     }
 
+    const SECURE = ['wss' => 'websocket', 'https' => 'http'];
+
+    /** The same of one that is listened on: TLS is no protocol there. */
+    static function unheard(string $scheme): string
+    {
+        $plain = self::SECURE[\strtolower($scheme)] ?? null;
+        return $plain === null ? self::missing($scheme)
+            : "a Worker of $plain:// is behind TLS with \$worker->transport = 'ssl' and ['ssl' => ['local_cert' => 'cert.pem', 'local_pk' => 'key.pem']] as its second argument";
+    }
+
+    /** A certificate is of no use where the transport is another: what was meant to be TLS is in the clear. */
+    static function warn(string $name, string $transport, array $context): void
+    {
+        if ($transport !== 'ssl' && isset($context['ssl']['local_cert'])) {
+            Program::once("clear $name", "$name has a certificate, and its clients come in the clear: \$worker->transport = 'ssl' is missing");
+        }
+    }
+
     /** As the scheme is written, since loaders of files mind the case, or as the class of `WebSocket://` is. */
     private static function in(string $namespace, string $scheme): ?string
     {

@@ -54,17 +54,21 @@ namespace Pushd {
             if ($native === '') {
                 $w->protocol = $class;
                 if ($w->protocol === null) {
-                    $g['error'] = "$socketName: " . Scheme::missing($scheme);
+                    $g['error'] = "$socketName: " . Scheme::unheard($scheme);
                 }
                 $native = $w->transport === 'udp' ? 'udp' : ($w->transport === 'unix' ? 'unix' : 'tcp');
             }
             $g['listen'] = ["$native://" . self::host($address)];
+            if ($native !== 'unix' && \strpos($address, '/') === false && !\preg_match('~(?:^\d+|:\w+)$~', $address)) {
+                $g['error'] = $g['error'] ?? "$socketName names no port, as $scheme://" . $address . ':2346 does';
+            }
             if (\in_array($native, ['websocket', 'text', 'frame'], true) && TcpConnection::$defaultMaxPackageSize !== TcpConnection::MAX_PACKAGE) { // else PHP cuts, and looks itself
                 $g['max_message'] = (int)TcpConnection::$defaultMaxPackageSize;
             }
             if (!isset(Worker::BUILD_IN_TRANSPORTS[$w->transport])) { // what was meant to be TLS would be in the clear
                 $g['error'] = "$socketName: there is no transport '$w->transport'";
             }
+            Scheme::warn($socketName, (string)$w->transport, $context);
             if ($w->transport === 'ssl') {
                 $ssl = $context['ssl'] ?? [];
                 $g['tls'] = ['cert' => (string)($ssl['local_cert'] ?? ''), 'key' => (string)($ssl['local_pk'] ?? $ssl['local_cert'] ?? '')];
