@@ -505,8 +505,11 @@ func TestSwooleSettings(t *testing.T) {
 			"reactor_num, dispatch_mode (one PHP process serves all connections); log_level (the log is pushd's); max_request (memory and max_messages of [[worker]]); " +
 				"enable_reuse_port (the sockets are pushd's); http_compression; worker_nun (not known)"},
 		{`['ssl_cert_file' => 'x', 'log_file' => 'x']`, "ssl_cert_file (it needs SWOOLE_SOCK_TCP | SWOOLE_SSL); log_file (has what is printed only with start -d)"},
+		{`['dispatch_func' => function () {}]`, "dispatch_func (one PHP process serves all connections)"},
+		{`['dispatch_func' => ['ArrayObject', 'getFlags']]`, "dispatch_func (one PHP process serves all connections)"},
 	} {
-		h := serve(t, program(t, fmt.Sprintf(`$s = new Swoole\Http\Server('127.0.0.1', 9601); $s->set(%s); $s->on('request', function () {}); $s->start();`, row.set)), "start")
+		h := serve(t, program(t, fmt.Sprintf(`set_error_handler(function ($n, $text) { throw new ErrorException($text); });
+$s = new Swoole\Http\Server('127.0.0.1', 9601); $s->set(%s); $s->on('request', function () {}); $s->start();`, row.set)), "start")
 		want := ""
 		if row.want != "" {
 			want = "pushd: keys of set() that do nothing here: " + row.want + "\n"

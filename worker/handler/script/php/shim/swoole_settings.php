@@ -56,7 +56,7 @@ final class SwooleSettings
             return null;
         }
         $why = self::WHY[$name] ?? null;
-        if ($why === self::ONE && (int)$value === 1 || $why === self::PINGS && $bytes || $why === self::TLS && $tls) {
+        if ($why === self::ONE && \is_scalar($value) && (int)$value === 1 || $why === self::PINGS && $bytes || $why === self::TLS && $tls) {
             return null;
         }
         return $why ?? (self::known($name) ? '' : 'not known');
