@@ -186,26 +186,63 @@ limits = { max_message = "256KiB" }`)
 // clients stay.
 func TestScriptWatch(t *testing.T) {
 	t.Parallel()
-	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: strings.Replace(walkerText(t, "", "watch = true"),
-		filepath.Join(pushdtest.Root(t), "cmd/pushd/testdata/script/walker.py"), "mine.py", 1)})
-	text, err := os.ReadFile(filepath.Join(pushdtest.Root(t), "cmd/pushd/testdata/script/walker.py"))
+	s, text, save := walkCopy(t, "watch = true")
+	a := s.Dial("/")
+	says(t, a, "word", "word")
+	first := s.idle()
+	save(newer(text))
+	pushdtest.Eventually(t, "the new code runs", func() bool { return s.idle().PID != first.PID })
+	says(t, a, "word", "new: word")
+}
+
+// TestScriptAsks: a program that asks for it is replaced by its code as it is now, and
+// serves on where that does not start.
+func TestScriptAsks(t *testing.T) {
+	t.Parallel()
+	s, text, save := walkCopy(t, `env = { WANTS = "open" }`)
+	a := s.Dial("/")
+	const asks = `call {"what":"replace"}`
+	first := s.idle()
+	save("this is no Python\n" + text)
+	says(t, a, asks, "answer 0 {}")
+	says(t, a, asks, "answer 0 {}") // meanwhile
+	pushdtest.Eventually(t, "the log says why not", func() bool {
+		return strings.Contains(s.Log(), "script is not replaced: the process before serves on")
+	})
+	says(t, a, "word", "word")
+	save(newer(text))
+	says(t, a, asks, "answer 0 {}")
+	pushdtest.Eventually(t, "the new code runs", func() bool { return s.idle().PID != first.PID })
+	says(t, a, "word", "new: word")
+	if one := s.idle(); one.Doubts+one.Strands != 0 {
+		t.Errorf("%+v", one)
+	}
+}
+
+// walkCopy is a server whose walker is a file of its own, the text of that, and what
+// replaces it.
+func walkCopy(t *testing.T, more string) (s scripted, text string, save func(string)) {
+	t.Helper()
+	walker := filepath.Join(pushdtest.Root(t), "cmd/pushd/testdata/script/walker.py")
+	s = scripted{pushdtest.Start(t, pushdtest.Options{Manual: true, Config: strings.Replace(walkerText(t, "", more), walker, "mine.py", 1)}), t}
+	raw, err := os.ReadFile(walker)
 	if err != nil {
 		t.Fatal(err)
 	}
-	save := func(text string) {
+	save = func(text string) {
+		t.Helper()
 		if err := os.WriteFile(filepath.Join(s.Dir, "mine.py"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	save(string(text))
+	save(string(raw))
 	s.MustRun("start", "-d") // comes back when the worker is ready, which then knows the file as it is
-	a := s.Dial("/")
-	says(t, a, "word", "word")
-	one := scripted{s, t}
-	first := one.idle()
-	save(strings.Replace(string(text), "frame(33, c, text.encode())", "frame(33, c, b'new: ' + text.encode())", 1))
-	pushdtest.Eventually(t, "the new code runs", func() bool { return one.idle().PID != first.PID })
-	says(t, a, "word", "new: word")
+	return s, string(raw), save
+}
+
+// newer is a walker whose answers tell it apart.
+func newer(walker string) string {
+	return strings.Replace(walker, "frame(33, c, text.encode())", "frame(33, c, b'new: ' + text.encode())", 1)
 }
 
 // TestScriptPausedIsTold: a process that follows a killed one hears of who was paused

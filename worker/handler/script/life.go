@@ -212,11 +212,26 @@ func (h *handler) renew(done func(control.Renewed, error)) {
 }
 
 // replace is Renew for reasons of our own.
-func (h *handler) replace() {
-	h.spawn(0, func(_ control.Renewed, err error) {
-		if err != nil && !errors.Is(err, errBusy) {
-			h.log.Error("script is not replaced: the process before serves on", "script", h.title(), "error", err.Error())
-		}
+func (h *handler) replace() { h.spawn(0, h.replaced) }
+
+// replaced says why a process is not, where nobody waits to be told.
+func (h *handler) replaced(_ control.Renewed, err error) {
+	if err != nil && !errors.Is(err, errBusy) {
+		h.log.Error("script is not replaced: the process before serves on", "script", h.title(), "error", err.Error())
+	}
+}
+
+// asked replaces a process that asks for it. What it asks until that is tried is the
+// same.
+func (h *handler) asked(p *proc) {
+	if p != h.cur || p.stopping || p.asked {
+		return
+	}
+	p.asked = true
+	h.log.Info("script process is replaced", "script", h.title(), "pid", p.PID, "because", "its program asks for it")
+	h.renew(func(r control.Renewed, err error) {
+		p.asked = false
+		h.replaced(r, err)
 	})
 }
 

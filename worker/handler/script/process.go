@@ -30,6 +30,7 @@ type proc struct {
 	timers   map[uint64]*worker.Timer
 	channels map[string]func()
 
+	asked    bool   // its program wants another in its place, which is tried
 	stopping bool   // has been sent STOP, or is to be replaced
 	clean    bool   // it has left as it was told
 	over     bool   // its end has been dealt with

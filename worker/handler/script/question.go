@@ -126,8 +126,11 @@ func (h *handler) call(p *proc, f wire.Frame) {
 		})
 	case q.What == "queue":
 		err = h.queue(p, number, q.Connection)
+	case q.What == "replace":
+		h.asked(p)
+		h.answer(p, number, struct{}{}, nil)
 	default:
-		err = errors.New("what: one of count, online, members, queue is needed")
+		err = errors.New("what: one of count, online, members, queue, replace is needed")
 	}
 	if err != nil {
 		h.answer(p, number, nil, err)

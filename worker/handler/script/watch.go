@@ -5,8 +5,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"github.com/pushd/pushd/protocol/control"
 )
 
 // watchEvery is how often `watch` looks at the files, maxWatched at how many.
@@ -84,9 +82,5 @@ func (h *handler) look(now map[string]stamp) {
 	}
 	maps.Copy(h.seen, now)
 	h.log.Info("script: a file has changed", "script", h.title())
-	h.renew(func(_ control.Renewed, err error) {
-		if err != nil {
-			h.log.Error("script is not replaced: the process before serves on", "script", h.title(), "error", err.Error())
-		}
-	})
+	h.renew(h.replaced)
 }
