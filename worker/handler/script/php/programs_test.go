@@ -199,3 +199,40 @@ Workerman\Worker::runAll();`), "start")
 	h.want()
 	h.says("0 are here")
 }
+
+// TestReplace: what would end the process for the sake of another asks for that one,
+// and the callback goes on.
+func TestReplace(t *testing.T) {
+	const workerman = `
+use Workerman\Worker;
+$w = new Worker('websocket://127.0.0.1:9601');
+$w->onMessage = function ($c, $data) { %s; $c->send('goes on'); };
+Worker::runAll();`
+	const swoole = `
+$s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
+$s->on('message', function ($s, $f) { $s->push($f->fd, json_encode(%s)); });
+$s->start();`
+	const ratchet = `
+class Chat extends Ratchet\Server\EchoServer {
+    function onMessage(Ratchet\ConnectionInterface $c, $m) { Ratchet\Server\IoServer::$pushdMade[0]->loop->stop(); $c->send('goes on'); }
+}
+Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Chat)), 9601)->run();`
+	for code, says := range map[string]string{
+		fmt.Sprintf(workerman, "Worker::stopAll(3, 'the log')"): "goes on",
+		fmt.Sprintf(workerman, "Worker::reloadAllWorkers()"):    "goes on",
+		fmt.Sprintf(swoole, "$s->reload()"):                     "true",
+		fmt.Sprintf(swoole, "[$s->reload(true), $s->reload()]"): "[true,true]",
+		fmt.Sprintf(swoole, "$s->stop()"):                       "true",
+		ratchet:                                                 "goes on",
+	} {
+		h := serve(t, program(t, code), "start")
+		h.open(script.Open, 1, "")
+		h.message(1, "x")
+		orders := slices.DeleteFunc(h.done(), func(o string) bool { return strings.HasPrefix(o, "HELD") })
+		asked := slices.Index(orders, `CALL 0 {"what":"replace"}`)
+		sent := slices.Index(orders, "SEND 1 "+says)
+		if asked < 0 || sent < asked {
+			t.Errorf("%s\n%q\n%s", code, orders, h.log)
+		}
+	}
+}

@@ -204,6 +204,27 @@ abstract class Program
         return self::$ready;
     }
 
+    /**
+     * Asks pushd for another process in the place of this one, whose callback goes on, as
+     * it does itself where the code of now does not start. False: nobody serves yet.
+     */
+    static function replace(): bool
+    {
+        if (!self::$ready) {
+            return false;
+        }
+        Link::frame(Link::CALL, 0, '{"what":"replace"}');
+        return true;
+    }
+
+    /** The same where the program wants to end: before it serves it does. */
+    static function leave($code = 0): void
+    {
+        if (!self::replace()) {
+            exit($code);
+        }
+    }
+
     /** Says what the program has loaded since: `watch` looks for changes of it, and so does the process that comes next. */
     static function loaded(): void
     {

@@ -120,9 +120,10 @@ namespace Pushd {
             $servers[0]->run();
         }
 
+        /** As Worker::stopAll(). */
         public function stop()
         {
-            exit(0);
+            Program::leave();
         }
     }
 }

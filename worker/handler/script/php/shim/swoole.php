@@ -626,9 +626,10 @@ namespace Swoole {
             return false;
         }
 
+        /** New code for this process, where it starts. */
         public function reload($only_reload_taskworker = false)
         {
-            exit(0);
+            return \Pushd\Program::replace();
         }
 
         public function shutdown()
@@ -637,9 +638,11 @@ namespace Swoole {
             return false;
         }
 
-        public function stop($workerId = -1)
+        /** Ends this process as soon as another is ready. */
+        public function stop($workerId = -1, $waitEvent = false)
         {
-            exit(0);
+            \Pushd\Program::leave();
+            return true;
         }
 
         public function getWorkerId()

@@ -179,17 +179,18 @@ namespace Workerman {
             return true;
         }
 
-        /** Ends this process; pushd starts the next one, and the connections stay. */
+        /** Ends this process as soon as another is ready, and the connections stay. */
         public static function stopAll($code = 0, $log = '')
         {
             if ($log !== '') {
                 self::log($log);
             }
-            exit($code);
+            \Pushd\Program::leave($code);
         }
 
         public static function reloadAllWorkers()
         {
+            \Pushd\Program::replace();
         }
 
         public static function resetStd()
