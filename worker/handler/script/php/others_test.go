@@ -343,7 +343,7 @@ $s = new swoole_websocket_server('0.0.0.0', 9501);
 $s->set([Constant::OPTION_WORKER_NUM => swoole_cpu_num() * 2, 'dispatch_mode' => SWOOLE_DISPATCH_UIDMOD, 'log_level' => SWOOLE_LOG_WARNING,
     'log_rotation' => SWOOLE_LOG_ROTATION_DAILY, 'hook_flags' => SWOOLE_HOOK_ALL, 'task_enable_coroutine' => true, 'task_worker_num' => 1]);
 $s->on(Constant::EVENT_MANAGER_START, function ($s) { echo "manager starts\n"; });
-$s->on(Constant::EVENT_PIPE_MESSAGE, function () {});
+$s->on(Constant::EVENT_WORKER_EXIT, function () {});
 $lock = new Swoole\Lock(SWOOLE_MUTEX);
 $count = new Swoole\Atomic\Long(1);
 $pair = stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
@@ -381,7 +381,7 @@ $s->start();`), "start")
 		t.Errorf("got %q", got)
 	}
 	h.says("manager starts")
-	h.says("on('pipemessage') is not called")
+	h.says("on('workerexit') is not called")
 }
 
 // TestOpenSwoole is a server as OpenSwoole's guide has it, by named arguments in PHP 8.

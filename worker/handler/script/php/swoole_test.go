@@ -282,6 +282,67 @@ $s->start();`), "start")
 	}
 }
 
+// TestSwoolePipe: what one of Swoole's processes sends another arrives after the callback,
+// with the number of who has sent it; what does not arrive is false.
+func TestSwoolePipe(t *testing.T) {
+	file := program(t, `
+$s = new Swoole\WebSocket\Server('127.0.0.1', 9601);
+$s->set(['worker_num' => 3, 'task_worker_num' => 2]);
+$process = new Swoole\Process(function ($process) use ($s) {
+    while (true) {
+        switch ($process->read()) {
+            case 'process': $s->sendMessage('here', 0); break;
+            case 'go': go(function () use ($s) { $s->sendMessage('here', 0); }); break;
+            case 'after': $s->after(1, function () use ($s) { $s->sendMessage('here', 0); }); break;
+        }
+    }
+});
+$s->addProcess($process);
+$s->on('pipeMessage', function ($s, $from, $data) {
+    Pushd\publish('x', "from $from " . json_encode($data));
+    $from === 0 && $s->sendMessage('back', 0); // as a task worker
+});
+$s->on('task', function ($s, $id, $worker, $data) {
+    $data === 'task' ? $s->sendMessage('here', $worker) : $s->finish(1);
+});
+$s->on('finish', function ($s) { $s->sendMessage('finished', 4); });
+$s->on('message', function ($s, $f) use ($process) {
+    [$to, $sent] = explode(' ', $f->data) + [1 => ''];
+    if (is_numeric($to)) $s->push(1, json_encode($s->sendMessage(json_decode($sent), (int)$to)));
+    elseif ($to === 'task' || $to === 'finish') $s->task($to);
+    else $process->write($to);
+});
+$s->start();`)
+	h := serve(t, file, "start")
+	h.open(script.Open, 1, "")
+	for _, row := range []struct {
+		message string
+		want    []string
+	}{
+		{"0 1", []string{"SEND 1 false"}},
+		{"2 1", []string{"SEND 1 false"}},
+		{"5 1", []string{"SEND 1 false"}},
+		{`3 {"a":1}`, []string{"SEND 1 true", `PUBLISH 0 x from 0 {"a":1}`, `PUBLISH 0 x from 3 "back"`}},
+		{"task", []string{`PUBLISH 0 x from 3 "here"`}},
+		{"finish", []string{`PUBLISH 0 x from 0 "finished"`, `PUBLISH 0 x from 4 "back"`}},
+		{"process", []string{`PUBLISH 0 x from 5 "here"`}},
+		{"go", []string{`PUBLISH 0 x from 5 "here"`}},
+		{"after", []string{`PUBLISH 0 x from 5 "here"`}},
+	} {
+		h.message(1, row.message)
+		got := h.done()
+		for len(got) < len(row.want) {
+			got = append(got, h.next())
+		}
+		if !slices.Equal(got, row.want) {
+			t.Errorf("%q: %q, want %q\n%s", row.message, got, row.want, h.log)
+		}
+	}
+	h.says("sendMessage(): can't send messages to self, at " + file + ":")
+	h.says("sendMessage(): worker_id[5] is invalid, at " + file + ":")
+	h.says("sendMessage() to worker 2 is false, and nobody gets it: one PHP process serves all connections, as worker 0")
+}
+
 // TestSwooleStats: what stats() counts in this process.
 func TestSwooleStats(t *testing.T) {
 	h := serve(t, program(t, `

@@ -16,8 +16,10 @@ final class Coroutine
     /** Somebody else may wake it: it is in Fibers::wait(). */
     public $waits = false;
     public $canceled = false;
-    /** Runs as long as the server does: no reload waits for it, and sleep() lets others run. */
+    /** Runs as long as the server does: no reload waits for it, and sleep() lets others run. So does what it begins. */
     public $aside = false;
+    /** As which of Swoole's processes it runs, see SwoolePipe. */
+    public $acts = 0;
     /** What runs at its end, the last one first. */
     public $deferred = [];
     /** What runs when it is gone. */
@@ -35,6 +37,10 @@ final class Coroutine
         $this->late = $late;
         $this->conn = $conn;
         $this->parent = $parent === null ? -1 : $parent->id;
+        if ($parent !== null) {
+            $this->aside = $parent->aside;
+            $this->acts = $parent->acts;
+        }
     }
 
     /** In its fiber: runs to the end. */

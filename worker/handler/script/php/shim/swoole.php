@@ -127,6 +127,7 @@ namespace Swoole {
     use Pushd\Names;
     use Pushd\Outbox;
     use Pushd\Packets;
+    use Pushd\SwoolePipe;
     use Pushd\Timers;
 
     class Timer
@@ -136,6 +137,7 @@ namespace Swoole {
         public static function tick($ms, $f, ...$args)
         {
             $id = 0;
+            $f = SwoolePipe::bound($f);
             $id = Timers::set($ms / 1000, static function () use ($f, $args, &$id) {
                 $f($id, ...$args);
             }, [], true);
@@ -146,6 +148,7 @@ namespace Swoole {
         public static function after($ms, $f, ...$args)
         {
             $id = 0;
+            $f = SwoolePipe::bound($f);
             $id = Timers::set($ms / 1000, static function () use ($f, $args, &$id) {
                 unset(self::$own[$id]);
                 $f(...$args);
@@ -200,7 +203,7 @@ namespace Swoole {
 
         public static function defer($f)
         {
-            Timers::add(0, $f, [], false);
+            Timers::add(0, SwoolePipe::bound($f), [], false);
             return true;
         }
 
@@ -520,7 +523,7 @@ namespace Swoole {
 
         public function defer($f)
         {
-            Timers::add(0, $f, [], false);
+            Timers::add(0, SwoolePipe::bound($f), [], false);
         }
 
         /** Runs after the callback that asks for it, in this process. */
@@ -555,9 +558,9 @@ namespace Swoole {
             $this->pushdTasks[$in] = $this->pushdTask = [$id, $finish];
             try {
                 if (\array_filter([$this->setting['task_enable_coroutine'] ?? 0, $this->setting['task_use_object'] ?? 0, $this->setting['task_object'] ?? 0])) {
-                    $result = $f($this, new Server\Task($this, $id, $task, $finish));
+                    $result = SwoolePipe::as(SwoolePipe::task($this), $f, $this, new Server\Task($this, $id, $task, $finish));
                 } else {
-                    $result = $f($this, $id, 0, $task);
+                    $result = SwoolePipe::as(SwoolePipe::task($this), $f, $this, $id, 0, $task);
                 }
             } finally {
                 unset($this->pushdTasks[$in]);
@@ -615,15 +618,14 @@ namespace Swoole {
         {
             $f = $f ?? $this->pushdOn['finish'] ?? null;
             if ($f) {
-                $f($this, $id, $data);
+                SwoolePipe::as(0, $f, $this, $id, $data);
             }
             return true;
         }
 
         public function sendMessage($message, $dst_worker_id)
         {
-            \Pushd\Program::once('sendMessage', 'sendMessage() does nothing: one process serves all connections');
-            return false;
+            return SwoolePipe::send($this, $message, (int)$dst_worker_id);
         }
 
         /** New code for this process, where it starts. */

@@ -12,7 +12,7 @@ final class SwooleEvents
     const NEEDS = ['websocket' => 'message', 'http' => 'request', 'tcp' => 'receive', 'udp' => 'packet'];
 
     /** What on() may have and is not called => why. */
-    const UNCALLED = ['managerstop' => self::OURS, 'workererror' => self::OURS, 'workerexit' => self::OURS, 'pipemessage' => self::OURS, 'beforeshutdown' => self::OURS,
+    const UNCALLED = ['managerstop' => self::OURS, 'workererror' => self::OURS, 'workerexit' => self::OURS, 'beforeshutdown' => self::OURS,
         'beforereload' => self::OURS, 'afterreload' => self::OURS, 'disconnect' => 'a client that only sends requests is not told of when it leaves'];
     const OURS = 'the processes are pushd\'s';
 

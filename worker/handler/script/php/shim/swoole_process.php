@@ -3,6 +3,8 @@ namespace Swoole;
 
 use Pushd\Fibers;
 use Pushd\Program;
+use Pushd\SwoolePipe;
+use Pushd\SwooleProgram;
 
 /**
  * Process is a function that runs beside the callbacks for as long as the server does. It
@@ -18,7 +20,7 @@ class Process
 
     public $pid = 0, $id = 0, $pipe = 0;
 
-    private $f, $there, $back, $timeout = -1;
+    private $f, $there, $back, $timeout = -1, $number; // see SwoolePipe
 
     public function __construct(callable $f, $redirect = false, $pipe = self::PIPE_WORKER, $coroutine = false)
     {
@@ -37,7 +39,9 @@ class Process
     /** @internal is its coroutine */
     public function pushdRun(): void
     {
-        Fibers::current()->aside = true;
+        $c = Fibers::current();
+        $c->aside = true;
+        $c->acts = $this->number = SwoolePipe::process(SwooleProgram::$all[0]) + $this->id;
         try {
             ($this->f)($this);
         } catch (\Pushd\TookTooLong $e) {
@@ -133,8 +137,7 @@ class Process
     {
         $this->there = $this->there ?? new Coroutine\Channel(self::WAITING);
         $this->back = $this->back ?? new Coroutine\Channel(self::WAITING);
-        $c = Fibers::current();
-        return ($c !== null && $c->aside) === $writes ? $this->back : $this->there;
+        return (SwoolePipe::acts() === $this->number) === $writes ? $this->back : $this->there;
     }
 
     public static function signal($signal, $f = null, $flags = 0)
