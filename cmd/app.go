@@ -146,7 +146,7 @@ func (p *Program) noCommand(verb string, commands []*cli.Command) error {
 		return misusef("there is no command %q: did you mean `%s php %s start`?", verb, p.typed(), shellWord(verb))
 	}
 	if near := config.Nearest(verb, known); near != "" {
-		return misusef("there is no command %q: did you mean `%s %s`?", verb, p.typed(), near)
+		return misusef("there is no command %q: did you mean `%s %s`?%s", verb, p.typed(), near, p.phpOwn())
 	}
 	return misusef("there is no command %q (`%s help` lists them)", verb, p.typed())
 }
@@ -156,7 +156,7 @@ func (p *Program) usageError(c *cli.Context, err error, _ bool) error {
 	if hint := p.otherFlag(c.Command.Name, flag); hint != "" {
 		return misuse{errors.New(hint)}
 	}
-	return misusef("%v (`%s --help` lists the flags)", err, c.Command.HelpName)
+	return misusef("%v (`%s --help` lists the flags)%s", err, c.Command.HelpName, p.phpOwn())
 }
 
 // otherFlag says what to type in the place of a flag that a command of
@@ -188,7 +188,7 @@ func (p *Program) command(name, usage, args string, do verb, flags ...cli.Flag) 
 					if p.isPHP(c.Args().First()) {
 						return misusef("the verb of a PHP program stands behind its file: `%s php %s %s`", p.typed(), shellWord(c.Args().First()), name)
 					}
-					return misusef("%s takes no arguments, there is %q", name, c.Args().First())
+					return misusef("%s takes no arguments, there is %q%s", name, c.Args().First(), p.phpOwn())
 				}
 				return misusef("usage: %s %s %s, and not with %s", p.typed(), name, args, counted(n, "argument", "arguments"))
 			}

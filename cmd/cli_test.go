@@ -360,6 +360,8 @@ func TestPHPWords(t *testing.T) {
 		"php chat.php check":         {"PUSHD_PHP names /usr/bin/php9.9, which cannot be run: stat"},
 		"php --install chat.php":     {"PUSHD_PHP names /usr/bin/php9.9"},
 		"php chat.php status --help": {"--watch"},
+		"php chat.php strat":         {"did you mean `pushd php chat.php start`? (arguments of the program's own stand behind --)"},
+		"php chat.php start 9000":    {`start takes no arguments, there is "9000" (arguments of the program's own stand behind --)`},
 	} {
 		_, out, errOut := run(t, strings.Fields(line)...)
 		for _, w := range want {
@@ -370,6 +372,39 @@ func TestPHPWords(t *testing.T) {
 		if strings.Contains(errOut, "apt-get") {
 			t.Errorf("%s: %s", line, errOut)
 		}
+	}
+}
+
+// TestPHPArguments: which words behind the file are ours, and which the program's.
+func TestPHPArguments(t *testing.T) {
+	p := &Program{Name: "pushd"}
+	for _, x := range []struct{ line, ours, own string }{
+		{"start -d", "start -d", ""},
+		{"start -d -- 9000", "start -d", "9000"},
+		{"-- 9000", "", "9000"},
+		{"9000", "", "9000"},
+		{"websocket:serve --port=9000 -d", "", "websocket:serve --port=9000 -d"},
+		{"--allow-root -d 9000 stop", "--allow-root -d", "9000 stop"},
+		{"-d --runtime-dir run 9000", "-d --runtime-dir run", "9000"},
+		{"--port=9000", "", "--port=9000"},
+		{"--port 9000", "", "--port 9000"},
+		{"strat", "strat", ""},
+		{"-d", "-d", ""},
+		{"--help", "--help", ""},
+		{"reload --all -- a -- b", "reload --all", "a -- b"},
+		{"publish news -- -5", "publish news -- -5", ""},
+	} {
+		ours, own := p.phpArguments(strings.Fields(x.line))
+		if strings.Join(ours, " ") != x.ours || strings.Join(own, " ") != x.own {
+			t.Errorf("%s: ours are %q, its own %q", x.line, ours, own)
+		}
+	}
+	named := map[string]bool{}
+	for _, own := range [][]string{nil, {"a"}, {"b"}, {"a", "b"}, {"a b"}} {
+		named[phpInstance("/srv/artisan", own)] = true
+	}
+	if len(named) != 5 || !named["php-artisan-95d19e5f"] {
+		t.Errorf("the folders are %v", named)
 	}
 }
 

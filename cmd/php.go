@@ -17,6 +17,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/protocol/script"
 	"github.com/pushd/pushd/worker/handler/script/php"
 )
 
@@ -35,8 +36,9 @@ const (
 
 // phpFile is the program of `pushd php FILE`.
 type phpFile struct {
-	typed string // as the command line has it
-	path  string // absolute, symbolic links kept: a deploy may lead it elsewhere
+	typed string   // as the command line has it
+	path  string   // absolute, symbolic links kept: a deploy may lead it elsewhere
+	args  []string // its own, behind the file
 }
 
 const phpUsage = `Usage: %s <command> [mode]
@@ -53,6 +55,7 @@ status       Show its processes.
 connections  List its connections.
              Use mode -d to show them every second.
 All other commands of pushd can stand there too: %s help lists them.
+Arguments of the program's own stand behind all that, and behind --.
 Flags:
 --allow-root   The program may run as root.
 `
@@ -78,19 +81,24 @@ func (p *Program) php(args []string, out, errOut io.Writer) int {
 	case "--uninstall":
 		return p.report(phpUninstall(out), false, out, errOut)
 	}
-	sub, err := p.forPHP(args[0])
+	words, own := p.phpArguments(args[1:])
+	sub, err := p.forPHP(args[0], own)
 	if err != nil {
 		return p.report(err, false, out, errOut)
 	}
-	rest, err := sub.phpWords(args[1:], errOut)
+	rest, err := sub.phpWords(words, errOut)
 	if err != nil || rest == nil {
 		return p.report(err, false, out, errOut)
 	}
 	return sub.execute(rest, out, errOut)
 }
 
-// forPHP is the program that a PHP file makes of pushd.
-func (p *Program) forPHP(file string) (*Program, error) {
+// forPHP is the program that a PHP file makes of pushd, with arguments of its own. They may
+// be in one word with the file, as in `script` of a config.
+func (p *Program) forPHP(file string, own []string) (*Program, error) {
+	if words, err := script.Split(file); err == nil && len(words) > 1 && !isFile(file) {
+		file, own = words[0], append(words[1:], own...)
+	}
 	path := file
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(master.WorkingDir(), path)
@@ -103,10 +111,10 @@ func (p *Program) forPHP(file string) (*Program, error) {
 		return nil, misusef("%s is a folder: name the file that starts the server", path)
 	}
 	sub := *p
-	sub.script = &phpFile{typed: file, path: path}
-	sub.instance = phpInstance(path)
+	sub.script = &phpFile{typed: file, path: path, args: own}
+	sub.instance = phpInstance(path, own)
 	if real, err := filepath.EvalSymlinks(path); err == nil && real != path { // it may have been started by the other name
-		other := phpInstance(real)
+		other := phpInstance(real, own)
 		if !phpRuns(&sub, sub.instance) && phpRuns(&sub, other) {
 			sub.instance = other
 		}
@@ -123,11 +131,11 @@ func (p *Program) phpFlag(flag string) error {
 }
 
 // phpInstance names the folders of a program, so that many can run on one
-// machine.
-func phpInstance(path string) string {
+// machine: of one file with other arguments, too.
+func phpInstance(path string, own []string) string {
 	base := strings.TrimSuffix(filepath.Base(path), ".php")
 	base = strings.Trim(regexp.MustCompile(`[^A-Za-z0-9_-]+`).ReplaceAllString(base, "-"), "-")
-	sum := sha256.Sum256([]byte(path))
+	sum := sha256.Sum256([]byte(strings.Join(append([]string{path}, own...), "\x00")))
 	return fmt.Sprintf("php-%.24s-%s", base, hex.EncodeToString(sum[:4]))
 }
 
@@ -166,6 +174,9 @@ func (p *Program) phpWords(args []string, errOut io.Writer) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		if found.Kind == "workerman" && len(p.script.args) > 0 {
+			return nil, misusef("a program of Workerman is told what to do: `%s start`", p.typed())
+		}
 		if found.Kind == "workerman" {
 			fmt.Fprintf(errOut, phpUsage, p.typed(), p.typed())
 			return nil, nil
@@ -194,7 +205,7 @@ func (p *Program) prefix() []string {
 	if p.script == nil {
 		return nil
 	}
-	return []string{"php", p.script.path}
+	return []string{"php", p.script.words(p.script.path)}
 }
 
 // load reads a config. Where PHP programs share a machine none has the API's port.
@@ -242,7 +253,7 @@ func (p *Program) phpCommand(binary, runtimeDir string) (*php.Command, error) {
 		return nil, err
 	}
 	return &php.Command{
-		PHP: binary, File: p.script.path, Dir: master.WorkingDir(), Shim: first, Daemon: os.Getenv(phpDaemonEnv) != "",
+		PHP: binary, File: p.script.path, Args: p.script.args, Dir: master.WorkingDir(), Shim: first, Daemon: os.Getenv(phpDaemonEnv) != "",
 	}, nil
 }
 

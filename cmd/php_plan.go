@@ -46,7 +46,7 @@ func (b *planner) phpWorker(w config.Worker, command []string, options map[strin
 		file = filepath.Join(dir, file)
 	}
 	named := *b.program
-	named.script = &phpFile{typed: file, path: file}
+	named.script = &phpFile{typed: file, path: file, args: withoutStart(command[2:])}
 	c, err := named.phpCommand(command[0], b.config.RuntimeDir)
 	if err != nil {
 		b.fail(w.At, err)
@@ -57,6 +57,18 @@ func (b *planner) phpWorker(w config.Worker, command []string, options map[strin
 		w.Handler.Origins = []string{"*"}
 	}
 	b.phpDeclared(w, c, options)
+}
+
+// withoutStart leaves out what Workerman's users write behind the file.
+func withoutStart(args []string) []string {
+	if len(args) == 0 || args[0] != "start" {
+		return args
+	}
+	args = args[1:]
+	if len(args) > 0 && args[0] == "-d" {
+		args = args[1:]
+	}
+	return args
 }
 
 // phpDeclared plans what a PHP program declares. What the file prints meanwhile
@@ -213,4 +225,4 @@ const phpMostBody = 32 << 20
 const phpMaxQueue = 4 << 20
 
 // phpTitle names the program where a command is hinted at.
-func (f *phpFile) title() string { return "php " + shellWord(strings.TrimSpace(f.typed)) }
+func (f *phpFile) title() string { return "php " + shellWord(strings.TrimSpace(f.words(f.typed))) }

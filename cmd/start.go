@@ -124,7 +124,7 @@ func (c *call) running(pid int, dir string) error {
 	}
 	name := ""
 	if c.program.script != nil {
-		name = c.program.script.typed + " is "
+		name = c.program.script.words(c.program.script.typed) + " is "
 	}
 	return fmt.Errorf("%salready running as pid %d in %s: use `%s reload`, `%s restart`, or another --runtime-dir",
 		name, pid, dir, c.program.typed(), c.program.typed())
@@ -180,6 +180,19 @@ func (c *call) announce(cfg *config.Config, s master.Started) {
 	for _, url := range pages(cfg, s) {
 		fmt.Fprintf(c.out, "open %s\n", url)
 	}
+	for _, address := range s.Chosen {
+		c.warnOfPort(address)
+	}
+}
+
+// warnOfPort is of a listener at port 0. Who has that out of a text, as a PHP program by (int),
+// wonders where it listens.
+func (c *call) warnOfPort(address string) {
+	why := ""
+	if c.program.script != nil {
+		why = "; (int) of a text that is no number is 0, and so is that of an argument that is not given"
+	}
+	fmt.Fprintf(c.err, "warning: the port of %s is a random one, and another at each start, since port 0 was asked for%s\n", clean(address), why)
 }
 
 // roomOf says how many connections each group takes, and which limit that is.

@@ -285,6 +285,7 @@ func (m *master) startedTable() Started {
 	for _, s := range m.slots {
 		if s.index == 0 {
 			t.Groups = append(t.Groups, StartedGroup{Name: s.unit.name, Listen: s.unit.shown()})
+			t.Chosen = append(t.Chosen, s.unit.chosen()...)
 		}
 		t.Groups[len(t.Groups)-1].Count++
 	}

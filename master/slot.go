@@ -55,6 +55,16 @@ func (u *unit) shown() []string {
 	return list
 }
 
+// chosen returns those of shown for which port 0 was asked.
+func (u *unit) chosen() (list []string) {
+	for _, l := range u.listen {
+		if shown := l.shown(l.address); l.address != busAddress && shown != l.address {
+			list = append(list, shown)
+		}
+	}
+	return list
+}
+
 // slot is the place of one process that should always run. It belongs to the
 // master's loop.
 type slot struct {

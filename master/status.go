@@ -145,6 +145,7 @@ type Started struct {
 	Groups     []StartedGroup
 	BrokerUser string   // "" = the master's
 	Broker     []string // listeners of the broker process, with the port that was bound
+	Chosen     []string // of the groups' listeners those whose port the system has chosen
 }
 
 // StartedGroup is one worker group of Started.

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/pushd/pushd/protocol/script"
 )
 
 // scriptKeys stand beside `script` in [[worker]]; they are the options of the
@@ -58,7 +60,7 @@ func (w *Worker) PHP() (command []string, options map[string]any) {
 	}
 	switch list := options["script"].(type) {
 	case string:
-		command = strings.Fields(list)
+		command, _ = script.Split(list) // the handler says what is wrong with it
 	case []any:
 		for _, word := range list {
 			text, _ := word.(string)

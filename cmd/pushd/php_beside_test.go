@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,4 +102,55 @@ func TestPHPSideBySide(t *testing.T) {
 	b.MustRun("reload")
 	phpAsk(bob, "who", "2 bob 1")
 	b.MustRun("stop")
+}
+
+// TestPHPArguments runs one file twice, with other arguments: each run has folders of its
+// own, and is reached by the same arguments. One that makes port 0 of a text is warned of.
+func TestPHPArguments(t *testing.T) {
+	const code = `<?php
+class Said extends Ratchet\Server\EchoServer { function onMessage(Ratchet\ConnectionInterface $c, $m) { global $argv; $c->send("$m " . implode(' ', array_slice($argv, 1))); } }
+$server = Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Said)), (int)$argv[1], '127.0.0.1');
+$server->run();`
+	env := []string{"PUSHD_RUNTIME_DIR=", "PUSHD_DATA_DIR=", "PUSHD_API_LISTEN=", "PUSHD_LISTEN=", "PUSHD_ALLOW_ROOT=1", "XDG_RUNTIME_DIR=" + t.TempDir()}
+	a, file := phpServer(t, code, env...)
+	b := pushdtest.Start(t, pushdtest.Options{Manual: true, Prefix: []string{"php", file}, Env: env})
+	run := func(p *pushdtest.Server, verb string, flags ...string) string {
+		t.Helper()
+		return p.MustRun(slices.Concat([]string{verb}, flags, []string{"--", fmt.Sprint(p.Port), "x y"})...)
+	}
+	clean := func(out string) {
+		_, after, _ := strings.Cut(out, "runtime dir ")
+		dir, _, _ := strings.Cut(after, ",")
+		t.Cleanup(func() { // as root they are outside the test's folders
+			os.RemoveAll(dir)
+			os.RemoveAll(strings.Replace(dir, "/run/", "/var/lib/", 1))
+		})
+	}
+	var clients []*pushdtest.Client
+	for _, p := range []*pushdtest.Server{a, b} {
+		out := run(p, "start", "-d")
+		clean(out)
+		if hint := fmt.Sprintf(" php '%s %d '\\''x y'\\''' stop` stops", file, p.Port); !strings.Contains(out, hint) {
+			t.Errorf("start does not hint at %s:\n%s", hint, out)
+		}
+		clients = append(clients, p.Dial("/"))
+	}
+	phpAsk(clients[0], "hi", fmt.Sprintf("hi %d x y", a.Port))
+	run(a, "reload")
+	phpAsk(clients[0], "hi", fmt.Sprintf("hi %d x y", a.Port))
+	run(a, "restart", "-d")
+	phpAsk(a.Dial("/"), "hi", fmt.Sprintf("hi %d x y", a.Port))
+	phpAsk(clients[1], "hi", fmt.Sprintf("hi %d x y", b.Port))
+	if r := a.Run("status"); r.Code != 1 {
+		t.Errorf("status without arguments exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	run(a, "stop")
+	run(b, "status")
+	run(b, "stop")
+	r := a.Run("-d", "nine")
+	clean(r.Stdout)
+	if r.Code != 0 || !strings.Contains(r.Stderr, "is a random one, and another at each start, since port 0 was asked for; (int)") {
+		t.Errorf("a port 0 exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	a.MustRun("stop", "--", "nine")
 }

@@ -583,11 +583,11 @@ listen = "websocket://{{metrics}}"
 routes = { "/echo" = "echo" }
 
 [[worker]]
-script     = "php start.php"
+script     = "php start.php start 'a port' {{port}}"
 allow_root = true
 limits     = { max_message = "1KiB" }
 `})
-	code := strings.Replace(phpRoom, "127.0.0.1:2346", fmt.Sprintf("127.0.0.1:%d", s.Port), 1)
+	code := strings.Replace(phpRoom, "127.0.0.1:2346'", "127.0.0.1:' . ($argv[1] === 'start' && $argv[2] === 'a port' ? $argv[3] : 0)", 1)
 	phpWrite(t, filepath.Join(s.Dir, "start.php"), strings.Replace(code, "$w->users = [];", "$w->users = []; $w->count = 2;", 1))
 	s.MustRun("start", "-d")
 	names := map[string]int{}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -205,6 +206,15 @@ func FuzzNext(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLine: what Line has made of words Split takes apart.
+func TestLine(t *testing.T) {
+	for _, words := range [][]string{{"php", "start.php"}, {"a b", "", "it's", `"`, "'\"'", "\t", "--x=y"}} {
+		if got, err := Split(Line(words)); err != nil || !slices.Equal(got, words) {
+			t.Errorf("%q is %q, %v of %q", words, got, err, Line(words))
+		}
+	}
 }
 
 // FuzzPayload: no payload makes a parser read past it.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	wire "github.com/pushd/pushd/protocol/script"
 	"github.com/pushd/pushd/worker"
 )
 
@@ -156,43 +157,12 @@ func (c *Command) UnmarshalJSON(b []byte) error {
 	var text string
 	var err error
 	if json.Unmarshal(b, &text) == nil {
-		list, err = split(text)
+		list, err = wire.Split(text)
 	} else if json.Unmarshal(b, &list) != nil {
 		err = errors.New("script: must be a string or a list of strings")
 	}
 	*c = list
 	return err
-}
-
-// split cuts text at blanks. A part in '…' or "…" is taken as it is.
-func split(text string) (out []string, err error) {
-	var word strings.Builder
-	quote, begun := rune(0), false
-	flush := func() {
-		if begun {
-			out = append(out, word.String())
-		}
-		word.Reset()
-		begun = false
-	}
-	for _, r := range text {
-		switch {
-		case r == quote && quote != 0:
-			quote = 0
-		case quote == 0 && (r == '\'' || r == '"'):
-			quote, begun = r, true
-		case quote == 0 && (r == ' ' || r == '\t' || r == '\n'):
-			flush()
-		default:
-			word.WriteRune(r)
-			begun = true
-		}
-	}
-	flush()
-	if quote != 0 {
-		err = fmt.Errorf("script: %q: a quote is not closed", text)
-	}
-	return out, err
 }
 
 // UnmarshalJSON reads a number or text.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,13 +27,15 @@ type Command struct {
 	PHP    string   // the binary, looked up in PATH; "" = php
 	Flags  []string // of PHP, before the file
 	File   string   // the program, absolute
+	Args   []string // the program's own, behind the file
 	Dir    string   // its working directory
 	Shim   string   // what Write has returned
 	Env    []string // "KEY=value"
 	Daemon bool     // echo goes where the program says, as when Workerman is a daemon
 
-	ini string // folder of ini files to be read in place of PHP's own, "" = those
-	off string // functions that a handler's PHP has switched off, once there was a plan
+	ini  string // folder of ini files to be read in place of PHP's own, "" = those
+	off  string // functions that a handler's PHP has switched off, once there was a plan
+	verb bool   // Workerman's verb is among the arguments, see verb.go
 }
 
 // Group is one Worker or server of a program.
@@ -99,23 +102,18 @@ type said struct {
 	Scanned   string `json:"scanned"`
 }
 
-// Plan runs the program for what it would listen on. What it prints goes to out.
-// The error has PHP's own words.
-func (c *Command) Plan(ctx context.Context, out io.Writer) (*Program, error) {
+// asked asks a program with the arguments that it has now. What it prints goes to out. It
+// is asked again where an extension is in the way.
+func (c *Command) asked(ctx context.Context, out io.Writer) (*said, error) {
 	for range 2 {
 		s, err := c.ask(ctx, out)
-		switch {
-		case err != nil:
-			return nil, err
-		case s.Extension != "":
-			fmt.Fprintf(out, "pushd: the extension %s is loaded in this PHP and has the classes that pushd brings: the program runs without it\n", s.Extension)
-			if err := c.without(s); err != nil {
-				return nil, err
-			}
-			continue
+		if err != nil || s.Extension == "" {
+			return s, err
 		}
-		c.off = s.off()
-		return c.judge(s)
+		fmt.Fprintf(out, "pushd: the extension %s is loaded in this PHP and has the classes that pushd brings: the program runs without it\n", s.Extension)
+		if err := c.without(s); err != nil {
+			return nil, err
+		}
 	}
 	return nil, fmt.Errorf("%s: PHP has the extension swoole compiled in: use another PHP (PUSHD_PHP names one)", c.File)
 }
@@ -134,7 +132,7 @@ func (c *Command) judge(s *said) (*Program, error) {
 	case s.Opens != "":
 		return nil, fmt.Errorf("%s calls %s(): it opens sockets of its own, which pushd cannot keep. %s", s.At, s.Opens, instead(s.Opens))
 	case s.Ended:
-		return nil, fmt.Errorf("%s: %s: is it the file that starts the server?", c.File, s.Error)
+		return nil, fmt.Errorf("%s: %s: is it the file that starts the server, and does it need arguments of its own (pushctl php FILE start -- ARGUMENT…)?", c.File, s.Error)
 	case s.Error != "":
 		return nil, fmt.Errorf("%s: %s", c.File, s.Error)
 	}
@@ -160,8 +158,6 @@ func instead(call string) string {
 
 // ask runs PHP once.
 func (c *Command) ask(ctx context.Context, out io.Writer) (*said, error) {
-	ctx, cancel := context.WithTimeout(ctx, Patience)
-	defer cancel()
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -263,11 +259,14 @@ func (c *Command) run(role Role) (args, env []string) {
 	if c.Daemon {
 		args = append(args, "-d", "pushd.daemon=1")
 	}
+	if name := c.name(); name != "" {
+		args = append(args, "-d", "pushd.name="+name)
+	}
 	if c.ini != "" {
 		args = append(args, "-c", filepath.Join(c.ini, "php.ini"))
 		env = append(env, "PHP_INI_SCAN_DIR="+filepath.Join(c.ini, "conf.d"))
 	}
-	return append(append(args, c.Flags...), c.File, "start"), env
+	return slices.Concat(args, c.Flags, []string{c.File}, c.words()), env
 }
 
 func or(s, other string) string {

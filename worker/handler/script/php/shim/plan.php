@@ -72,7 +72,7 @@ final class Plan
      */
     static function names(array $groups): array
     {
-        $file = \basename($_SERVER['SCRIPT_FILENAME'] ?? 'php', '.php');
+        $file = \get_cfg_var('pushd.name') ?: \basename($_SERVER['SCRIPT_FILENAME'] ?? 'php', '.php');
         $wanted = $names = $ports = [];
         foreach ($groups as $i => $group) {
             $wanted[$i] = self::allowed($group['name'] === '' || $group['name'] === 'none' ? $file : $group['name']);
