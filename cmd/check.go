@@ -3,18 +3,15 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/worker"
-	"github.com/pushd/pushd/worker/broker"
 	"github.com/pushd/pushd/worker/reactor"
 )
 
@@ -66,20 +63,6 @@ func (c *call) judge() (*config.Config, *master.Plan, error) {
 		return nil, nil, invalid(err)
 	}
 	return cfg, p, nil
-}
-
-// reachPatience is how long a NATS of one's own may take to let a check in.
-const reachPatience = 2 * time.Second
-
-// reachBus says why processes could not connect to the NATS of [broker] url.
-func reachBus(cfg *config.Config) error {
-	b := cfg.Broker
-	if b.URL == "" {
-		return nil
-	}
-	return broker.Reach(broker.Options{
-		ID: "check", Node: cfg.Cluster.Node, URL: b.URL, Prefix: b.Prefix, Access: b.Access, StartTimeout: reachPatience, Logger: slog.New(slog.DiscardHandler),
-	})
 }
 
 // former is the user of the broker process that runs, to which data_dir belongs

@@ -49,8 +49,8 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	if len(errs) > 0 {
 		return nil, cannotStart(errs)
 	}
-	if err := reachBus(cfg); err != nil {
-		remarks = append(remarks, remark{fmt.Sprintf("%s: a start would fail now: %v", cfg.Place("broker.url"), err), true, "start that server, or let this machine in"})
+	if err := c.program.reachBus(cfg, runs); err != nil {
+		remarks = append(remarks, remark{fmt.Sprintf("%s: a start would fail now: %v", cfg.Place("broker.url"), err), true, gettingIn(err)})
 	}
 	return append(append(remarks, inTheWay(cfg, busy, runs)...), c.roomForData(cfg)...), nil
 }

@@ -59,7 +59,7 @@ func (c *call) takeSockets(client *master.Client, cfg *config.Config, p *master.
 	if _, err = c.rehearse(cfg, p, old); err != nil {
 		return nil, nil, err
 	}
-	if err = reachBus(cfg); err != nil {
+	if err = c.program.reachBus(cfg, true); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", cfg.Place("broker.url"), err)
 	}
 	if refused != nil {

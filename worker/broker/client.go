@@ -66,16 +66,6 @@ func NewClient(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Reach says why a client of o could not start, nil if it can.
-func Reach(o Options) error {
-	c, err := NewClient(o)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	return c.Start(nil)
-}
-
 // randomID names a publisher. 64 random bits: two clients never share one.
 func randomID() uint64 {
 	var b [8]byte

@@ -109,12 +109,11 @@ type logRequest struct {
 
 // errLog is an error of the log's own making.
 var (
-	errNoJetStream = errors.New("this NATS has no JetStream: enable it there, or set [history] store to another")
-	errLost        = errors.New("messages that were read are not in the stream any more")
-	errRenewed     = errors.New("the stream has begun anew")
-	errSkipped     = errors.New("a message was skipped")
-	errBehind      = errors.New("the server that reads the stream here lacks what the others have")
-	errGone        = errors.New("messages were gone before they were read here")
+	errLost    = errors.New("messages that were read are not in the stream any more")
+	errRenewed = errors.New("the stream has begun anew")
+	errSkipped = errors.New("a message was skipped")
+	errBehind  = errors.New("the server that reads the stream here lacks what the others have")
+	errGone    = errors.New("messages were gone before they were read here")
 )
 
 // OpenLog opens the log of the cluster. With an error there is none; it may be
@@ -155,16 +154,11 @@ func streamName(prefix string) string {
 	}, prefix) + "_history"
 }
 
-// require fails if JetStream is known not to be there. No answer may mean that
-// its servers are on their way.
+// require fails if JetStream is known not to be there.
 func (l *sharedLog) require() error {
 	ctx, cancel := l.asks()
 	defer cancel()
-	_, err := l.js.AccountInfo(ctx)
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
-		return errNoJetStream
-	}
-	return nil
+	return lacksJetStream(ctx, l.js)
 }
 
 // asks bounds what is asked of JetStream, by time and by a refusal, which never answers.

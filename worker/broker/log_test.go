@@ -536,7 +536,7 @@ func TestNoJetStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.OpenLog(worker.SharedLogOptions{Channel: 1}, func(func()) {}); err != errNoJetStream {
+	if _, err := c.OpenLog(worker.SharedLogOptions{Channel: 1}, func(func()) {}); err != ErrNoJetStream {
 		t.Error(err)
 	}
 	nothing := worker.SharedLogOptions{Away: func(string) {}} // is kept here

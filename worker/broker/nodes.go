@@ -131,7 +131,7 @@ func (n *signs) take() error {
 }
 
 func (n *signs) conflict() error {
-	return fmt.Errorf("another pushd on this NATS is the node %q: give each its own name by [cluster] node", n.c.o.Node)
+	return nameTaken(n.c.o.Node)
 }
 
 // watchLink notices a bus that was away, be it only for a moment.

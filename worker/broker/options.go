@@ -62,9 +62,19 @@ type Access struct {
 	NKey        string `json:"nkey,omitempty"`        // seed of a user
 }
 
+// authorities are those of a file, which an error names as ErrCA.
+func authorities(file string) nats.Option {
+	return func(o *nats.Options) error {
+		if err := nats.RootCAs(file)(o); err != nil {
+			return fmt.Errorf("%w: %w", ErrCA, err)
+		}
+		return nil
+	}
+}
+
 func (a Access) options() (all []nats.Option) {
 	if a.CA != "" {
-		all = append(all, nats.RootCAs(a.CA))
+		all = append(all, authorities(a.CA))
 	}
 	if a.Cert != "" {
 		all = append(all, nats.ClientCert(a.Cert, a.CertKey))

@@ -30,7 +30,7 @@ func (r *rights) note(err error) {
 	defer r.mu.Unlock()
 	switch {
 	case strings.HasPrefix(subject, r.prefix+"."):
-		r.bus = fmt.Errorf("the user of NATS needs the rights to publish and to subscribe to %s.>: %s", r.prefix, says)
+		r.bus = fmt.Errorf("%w to publish and to subscribe to %s.>: %s", ErrRights, r.prefix, says)
 	case r.other != nil:
 		r.other(fmt.Errorf("the user of NATS has not the rights of a client of JetStream: %s", says))
 	}
