@@ -30,6 +30,7 @@ func (b *planner) phpGroups() {
 		b.errs = append(b.errs, err)
 		return
 	}
+	c.Alone = true
 	w := config.Worker{Settings: worker.DefaultSettings(), Handler: &config.Route{Handler: "script", Origins: []string{"*"}}}
 	w.Settings.Limits.MaxMessage, w.Settings.Limits.MaxBody, w.Settings.Limits.MaxQueue = phpMaxMessage, phpMaxBody, phpMaxQueue
 	b.phpDeclared(w, c, map[string]any{

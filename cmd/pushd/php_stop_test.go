@@ -1,8 +1,10 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
@@ -64,4 +66,37 @@ $s->start();`, "the server stops", 1001},
 			}
 		})
 	}
+}
+
+// TestPHPShutdown: a server of Swoole stops its pushd, where that is its own.
+func TestPHPShutdown(t *testing.T) {
+	const code = `<?php
+$s = new Swoole\WebSocket\Server('127.0.0.1', %d);
+$s->on('message', function ($s, $f) { $s->push($f->fd, json_encode($f->data === 'end' ? $s->shutdown() : [])); });
+$s->on('shutdown', function () { file_put_contents(__DIR__ . '/saved', 'shut down'); });
+$s->start();`
+	t.Run("alone", func(t *testing.T) {
+		t.Parallel()
+		s, file := phpServer(t, fmt.Sprintf(code, 9820))
+		s.MustRun("start", "-d")
+		c, master := s.Dial("/"), s.Status().Master.PID
+		phpAsk(c, "end", "true")
+		c.WantClose(1001)
+		s.AwaitGone(master)
+		if got, err := os.ReadFile(filepath.Join(filepath.Dir(file), "saved")); err != nil || string(got) != "shut down" {
+			t.Errorf("saved %q, %v\n%s", got, err, s.Log())
+		}
+	})
+	t.Run("in a config", func(t *testing.T) {
+		t.Parallel()
+		s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: "[[worker]]\nscript = \"php start.php\"\nallow_root = true\n"})
+		phpWrite(t, filepath.Join(s.Dir, "start.php"), fmt.Sprintf(code, s.Port))
+		s.MustRun("start", "-d")
+		c := s.Dial("/")
+		phpAsk(c, "end", "false")
+		phpAsk(c, "hi", "[]")
+		if !strings.Contains(s.Log(), "shutdown() does nothing: pushd has a config") {
+			t.Errorf("the log does not say why\n%s", s.Log())
+		}
+	})
 }

@@ -32,6 +32,7 @@ type Command struct {
 	Shim   string   // what Write has returned
 	Env    []string // "KEY=value"
 	Daemon bool     // echo goes where the program says, as when Workerman is a daemon
+	Alone  bool     // the server is of this program and no other: it may stop it
 
 	ini  string // folder of ini files to be read in place of PHP's own, "" = those
 	off  string // functions that a handler's PHP has switched off, once there was a plan
@@ -261,6 +262,9 @@ func (c *Command) run(role Role) (args, env []string) {
 	}
 	if name := c.name(); name != "" {
 		args = append(args, "-d", "pushd.name="+name)
+	}
+	if c.Alone {
+		args = append(args, "-d", "pushd.alone=1")
 	}
 	if c.ini != "" {
 		args = append(args, "-c", filepath.Join(c.ini, "php.ini"))

@@ -11,7 +11,7 @@ abstract class Program
     public static $serving;
 
     private static $once = [];
-    private static $ready = false;
+    private static $ready = false, $master = 0; // who that was at the start: an orphan has another parent
     private static $loaded = 0, $files = 0; // how many: with ours, and without
 
     /** The master is the parent of the worker process that is ours: `kill -USR1` of it reloads, `kill` stops. 0: not known. */
@@ -150,6 +150,7 @@ abstract class Program
     static function serve(Program $program): void
     {
         self::$serving = $program;
+        self::$master = self::masterPid();
         self::guard();
         Link::begin(static function () use ($program) {
             $ready = (string)\json_encode([
@@ -223,6 +224,22 @@ abstract class Program
         if (!self::replace()) {
             exit($code);
         }
+    }
+
+    /** Stops the server as `kill` of its master does, where it is of this program and no other; else it says why not. */
+    static function shutdown(): bool
+    {
+        $master = self::masterPid();
+        $why = !self::$ready ? 'nothing is served yet' : '';
+        if ($why === '' && !\get_cfg_var('pushd.alone')) {
+            $why = 'pushd has a config, which may serve more than this program: `pushctl stop` does';
+        } elseif ($why === '' && !($master === self::$master && \function_exists('posix_kill') && @\posix_kill($master, 15))) {
+            $why = 'the user of this process, or its PHP without the extension posix, has no signal for the master: `pushctl php FILE stop` does';
+        }
+        if ($why !== '') {
+            self::once('shutdown', "shutdown() does nothing: $why");
+        }
+        return $why === '';
     }
 
     /** Says what the program has loaded since: `watch` looks for changes of it, and so does the process that comes next. */

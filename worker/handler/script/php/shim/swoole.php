@@ -636,8 +636,7 @@ namespace Swoole {
 
         public function shutdown()
         {
-            \Pushd\Program::once('shutdown', 'shutdown() does nothing: `pushctl php FILE stop` does');
-            return false;
+            return \Pushd\Program::shutdown();
         }
 
         /** Ends this process as soon as another is ready. */
