@@ -142,6 +142,7 @@ func (c *call) ask(cfg *config.Config, method, path string, body io.Reader) ([]b
 	if cfg.API.Listen == "" {
 		return nil, fmt.Errorf("the API is off: set listen in the table [api]")
 	}
+	c.findAPI(cfg)
 	key, err := apiKey(cfg)
 	if err != nil {
 		return nil, err

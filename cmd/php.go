@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,16 +104,18 @@ func (p *Program) forPHP(file string, own []string) (*Program, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(master.WorkingDir(), path)
 	}
-	if info, err := os.Stat(path); err != nil && strings.HasPrefix(file, "-") {
+	sub := *p
+	sub.script = &phpFile{typed: file, path: path, args: own}
+	sub.instance = phpInstance(path, own)
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && phpRuns(&sub, sub.instance) {
+		return &sub, nil // removed or renamed: what runs of it can be looked at and stopped
+	} else if err != nil && strings.HasPrefix(file, "-") {
 		return nil, p.phpFlag(file)
 	} else if err != nil {
 		return nil, misusef("%v: name the file that starts the server: %s php FILE start", err, p.typed())
 	} else if info.IsDir() {
 		return nil, misusef("%s is a folder: name the file that starts the server", path)
 	}
-	sub := *p
-	sub.script = &phpFile{typed: file, path: path, args: own}
-	sub.instance = phpInstance(path, own)
 	if real, err := filepath.EvalSymlinks(path); err == nil && real != path { // it may have been started by the other name
 		other := phpInstance(real, own)
 		if !phpRuns(&sub, sub.instance) && phpRuns(&sub, other) {
@@ -212,9 +215,28 @@ func (p *Program) prefix() []string {
 func (p *Program) load(src config.Source) (*config.Config, error) {
 	cfg, err := config.Load(src)
 	if p.script != nil && cfg != nil && cfg.File == "" && os.Getenv("PUSHD_API_LISTEN") == "" {
-		cfg.API.Listen = "unix://" + filepath.Join(cfg.RuntimeDir, "api.sock")
+		cfg.API.Listen = "unix://" + phpSocket(cfg)
 	}
 	return cfg, err
+}
+
+// phpSocket is the API of a PHP program to which nobody gives another address.
+func phpSocket(cfg *config.Config) string { return filepath.Join(cfg.RuntimeDir, "api.sock") }
+
+// findAPI asks the master of a PHP program, which may have been started with another
+// PUSHD_API_LISTEN than this shell has.
+func (c *call) findAPI(cfg *config.Config) {
+	if _, err := os.Lstat(phpSocket(cfg)); cfg.API.Listen != "unix://"+phpSocket(cfg) || !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	client, err := c.dial()
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	if s, err := getStatus(client); err == nil && len(s.Broker.Listen) > 0 { // the API is the first
+		cfg.API.Listen = strings.TrimPrefix(s.Broker.Listen[0], "http://")
+	}
 }
 
 // isPHP reports whether a word of the command line is the file of a PHP program.

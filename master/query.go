@@ -217,7 +217,7 @@ func (m *master) brokerStatus() BrokerStatus {
 	if m.broker == nil {
 		return BrokerStatus{State: Stopped}
 	}
-	b := BrokerStatus{State: m.broker.state()}
+	b := BrokerStatus{State: m.broker.state(), Listen: m.broker.unit.shown()}
 	if p := m.broker.proc; p != nil {
 		b.PID = p.pid
 	} else if p := m.broker.booting; p != nil {

@@ -249,7 +249,7 @@ func TestWithoutBroker(t *testing.T) {
 	r.plan.Broker = nil
 	r.savePlan()
 	i := r.start()
-	if st := i.status(); st.Broker != (BrokerStatus{State: Stopped}) || st.Workers[0].State != Ready {
+	if st := i.status(); st.Broker.State != Stopped || st.Broker.PID != 0 || st.Workers[0].State != Ready {
 		t.Errorf("status: %+v", st)
 	}
 	i.stop()

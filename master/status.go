@@ -64,8 +64,9 @@ type MasterStatus struct {
 
 // BrokerStatus describes the broker process.
 type BrokerStatus struct {
-	PID   int   `json:"pid"` // 0 = none at the moment
-	State State `json:"state"`
+	PID    int      `json:"pid"` // 0 = none at the moment
+	State  State    `json:"state"`
+	Listen []string `json:"listen,omitempty"` // in the order of the plan, with the port that was bound
 }
 
 // ReloadStatus counts the reloads since the master started. One that several

@@ -349,11 +349,23 @@ func TestPHPWordsOfWorkerman(t *testing.T) {
 	if err != nil || string(pid) != fmt.Sprint(s.Status().Master.PID) {
 		t.Errorf("$pidFile has %q, %v", pid, err)
 	}
+	c := s.Command(context.Background(), "publish", "news", "hi")
+	c.Env = append(c.Env, "PUSHD_API_LISTEN=") // of the shell that has started it
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("publish: %v\n%s", err, out)
+	}
 	link := filepath.Join(s.Dir, "link.php")
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range [][]string{{"php", file, "status"}, {"php", "link.php", "status"}, {"php", file, "reload", "-g"}, {"php", file, "connections"}, {"php", file, "stop", "-g"}} {
+	for _, line := range [][]string{{"php", file, "status"}, {"php", "link.php", "status"}, {"php", file, "reload", "-g"}, {"php", file, "connections"}, {"rename"}, {"php", file, "status"}, {"php", file, "stop", "-g"}} {
+		if line[0] == "rename" { // what runs is found by the path that it was started with
+			phpMust(t, os.Rename(file, file+".old"))
+			if r := s.Run("reload"); r.Code != 1 || !strings.Contains(r.Stderr, "Could not open input file: "+file) {
+				t.Errorf("reload without the file exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
+			}
+			continue
+		}
 		c := s.Command(context.Background())
 		c.Args = append([]string{s.Binary}, line...)
 		if out, err := c.CombinedOutput(); err != nil {
