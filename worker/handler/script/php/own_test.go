@@ -5,95 +5,114 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/pushd/pushd/protocol/script"
 )
 
-const ownSettings = `
-use Workerman\Worker;
-class Chat {
-    function hello($c) { $this->guard($c); }
-    function guard($c) { $c->onWebSocketConnect = function ($c) { $c->headers = ['X-Hi: 1']; }; }
-}
-$w = new Worker('websocket://0.0.0.0:2346');
-$w->onConnect = [new Chat, 'hello'];
-$w->onWebSocketClose = function ($c) { Pushd\publish('x', 'goodbye'); };
+// TestCircleWithAClosure: users know the lobby, and it knows them and has a closure, a file or
+// a generator: that is each process's own, all else goes, in a time that does not grow with
+// the number of ways through the circle.
+func TestCircleWithAClosure(t *testing.T) {
+	const classes = `
+class User { public $c, $lobby, $n; function __construct($c, $lobby, $n) { $this->c = $c; $this->lobby = $lobby; $this->n = $n; } }
+class Log { public $to; function __construct() { $this->to = fopen('php://memory', 'w'); } function say($x) { fwrite($this->to, $x); } }
+class Lobby { public $in = [], $last; private $log; public $tag = 1; function __construct($log) { $this->log = $log; } function put($u) { $this->in[] = $u; $this->last = $u; } function log() { return $this->log; } }
+final class App { static $lobby; }
+`
+	for name, x := range map[string][3]string{
+		"closure":             {`$lobby = new Lobby(function () {});`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+		"closures":            {`$lobby = new Lobby(['a' => [function () {}]]);`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+		"file":                {`$lobby = new Lobby(fopen('php://memory', 'w'));`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+		"log":                 {`$lobby = new Lobby(new Log);`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+		"log in a global":     {`$log = new Log; $lobby = new Lobby($log);`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+		"generator":           {`$lobby = new Lobby((function () { yield 1; })());`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+		"without a name":      {`$lobby = new Lobby(new class { public $n = 1; });`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+		"static":              {`App::$lobby = new Lobby(function () {});`, `App::$lobby`, `App::$lobby->in`},
+		"in an array":         {`$all = ['lobby' => new Lobby(function () {})];`, `$GLOBALS['all']['lobby']`, `$GLOBALS['all']['lobby']->in`},
+		"in a changed array":  {`$all = ['lobby' => new Lobby(function () {})];`, `$GLOBALS['all']['lobby']`, `[$GLOBALS['all']['more'] = new User($c, $GLOBALS['all']['lobby'], 9)] + $GLOBALS['all']['lobby']->in`},
+		"of a connection":     {`$lobby = new Lobby(function () {});`, `$GLOBALS['lobby']`, `($c->users = $c->users ?: $GLOBALS['lobby']->in)`},
+		"in a storage":        {`$lobby = new Lobby(function () {}); $u = new SplObjectStorage;`, `$GLOBALS['lobby']`, `all($GLOBALS['u'], $GLOBALS['lobby']->in)`},
+		"opened in its start": {`$lobby = new Lobby(null); $w->onWorkerStart = function () { $GLOBALS['lobby']->__construct(fopen('php://memory', 'w')); };`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := classes + `
+function all($storage, $users) { foreach ($users as $u) { $storage[$u] = 1; } return iterator_to_array((function () use ($storage) { foreach ($storage as $u) yield $u; })()); }
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+` + x[0] + `
 $w->onMessage = function ($c, $data) {
-    switch ($data) {
-        case 'set': $c->maxSendBufferSize = 5000; $c->maxPackageSize = 20; break;
-        case 'get': $c->send("$c->maxSendBufferSize $c->maxPackageSize"); break;
-        case 'own': $c->onError = function () {}; break;
-        case 'timer': Workerman\Timer::add(0.001, function () use ($c) { $c->send('once'); }, [], false); break;
-        case 'context': $c->send(json_encode(isset($c->context->user))); break;
-        default: $c->send('got ' . strlen($data));
-    }
+    $lobby = ` + x[1] + `;
+    if ($data === 'put') { for ($i = 0; $i < 12; $i++) $lobby->put(new User($c, $lobby, $i)); }
+    $users = ` + x[2] + `;
+    $same = array_filter($users, function ($u) use ($lobby, $c) { return $u->lobby === $lobby && $u->c === $c; });
+    $c->send($data === 'put' ? 'done' : json_encode([count($same), count($lobby->in), $lobby->last === $lobby->in[11], $lobby->log() !== null]));
 };
-Worker::runAll();`
-
-// TestOwnRun: a class that extends Worker sets its callbacks in run(), as many do; one with a
-// process model of its own is refused by name.
-func TestOwnRun(t *testing.T) {
-	h := serve(t, program(t, `
-use Workerman\Worker;
-class ChatWorker extends Worker {
-    public function run() { $this->onMessage = [$this, 'say']; $this->onWorkerStart = function () { echo "started\n"; }; parent::run(); }
-    public function say($c, $data) { $c->send("said $data"); }
-}
-$w = new ChatWorker('websocket://0.0.0.0:2346');
-$w->reloadable = false;
-$w->onWorkerReload = function () { echo "told of the reload\n"; };
-Worker::runAll();`), "start")
-	h.says("started")
-	if !slices.Contains(h.welcome.Wants, script.WantReload) {
-		t.Errorf("what is not reloadable wants %q", h.welcome.Wants)
-	}
-	h.event(script.Frame{Op: script.Reload})
-	h.open(script.Open, 1, "")
-	h.message(1, "hi")
-	h.want("SEND 1 said hi")
-	h.says("told of the reload")
-	p, _ := plan(t, program(t, `
-namespace GatewayWorker { class Gateway extends \Workerman\Worker {} }
-namespace { $g = new GatewayWorker\Gateway('websocket://0.0.0.0:2346'); Workerman\Worker::runAll(); }`))
-	if got := fmt.Sprint(p["groups"]); !strings.Contains(got, `GatewayWorker\Gateway is not supported by pushd`) {
-		t.Error(got)
+Workerman\Worker::runAll();`
+			h, orders := moved(t, code, code)
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d [12,12,true,true]", uint64(big))) {
+				t.Errorf("%q\n%s", orders, h.log)
+			}
+		})
 	}
 }
 
-// TestOwnSettings: what a program sets on one connection holds, outlives the process where it
-// is a number, and otherwise makes the connection one of this process; what has ended does not.
-func TestOwnSettings(t *testing.T) {
-	file := program(t, ownSettings)
-	h := serve(t, file, "start")
-	if !slices.Contains(h.welcome.Wants, script.WantHandshake) {
-		t.Errorf("a helper sets onWebSocketConnect, and handshakes are not asked for: %q", h.welcome.Wants)
+// TestOwnIsGone: whom an object of the start knows that the new code does not make, and that
+// cannot be without what was each process's own, is closed.
+func TestOwnIsGone(t *testing.T) {
+	const code = `
+class Room { public $in = []; private $log; function __construct() { $this->log = function () {}; } }
+$rooms = [new Room, new Room];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) {
+    if ($data === 'put') { $GLOBALS['rooms'][] = 1; $GLOBALS['rooms'][1]->in[$c->id] = $c; }
+    $c->send('done');
+};
+Workerman\Worker::runAll();`
+	h, orders := moved(t, code, strings.Replace(code, ", new Room", "", 1))
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
 	}
-	h.openAt(script.Handshake, 1, "", "websocket://0.0.0.0:2346", "/", head)
-	h.want("ACCEPT/101 1 X-Hi: 1")
-	h.open(script.Open, 1, "")
-	h.message(1, "context")
-	h.want("SEND 1 false")
-	h.message(1, "set")
-	h.want(`SESSION 1 {"maxSendBufferSize":5000,"maxPackageSize":20}`)
-	h.message(1, "timer")
-	orders := h.done()
-	for !slices.Contains(orders, "HELD 1") { // when the timer has run, and its closure is gone
-		orders = append(orders, h.next())
+	h.says("$log is of each process, and the new code's start makes no such object there")
+}
+
+// TestWhoKnowsIsGone: an object that only knows the hub can go, with those in the hub staying.
+func TestWhoKnowsIsGone(t *testing.T) {
+	const code = `
+class Cron { public $hub; function __construct($hub) { $this->hub = $hub; } }
+class Hub { public $users = [], $cron; function put($c) { $this->users[$c->id] = $c; } }
+class Holder { static $all = []; }
+$hub = new Hub;
+/*A*/
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+/*B*/
+$w->onMessage = function ($c, $data) use ($hub) {
+    if ($data === 'put') { $hub->put($c); $c->send('done'); return; }
+    $c->send('in ' . count($hub->users));
+};
+Workerman\Worker::runAll();`
+	for name, x := range map[string][4]string{
+		"a global":        {"/*A*/", "$cron = new Cron($hub);", "", "$cron was not taken over, and who is in what it knows stays"},
+		"one of two":      {"/*A*/", "$a = new Cron($hub); $b = new Cron($hub);", "$a = new Cron($hub);", "stays"},
+		"one of an array": {"/*A*/", "$jobs = [new Cron($hub), new Cron($hub)];", "$jobs = [new Cron($hub)];", "stays"},
+		"of the Worker":   {"/*B*/", "$w->cron = new Cron($hub);", "", "stays"},
+		"a static":        {"/*A*/", "Holder::$all = new Cron($hub);", "", ""},
+		"a class":         {"/*A*/", "$cron = new Cron($hub);", "class Other {} $cron = new Other;", "stays"},
+		"a property":      {"/*A*/", "$hub->cron = new Cron($hub);", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, h, orders := movedFrom(t, strings.Replace(code, x[0], x[1], 1), strings.Replace(code, x[0], x[2], 1))
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+				t.Errorf("%q\n%s", orders, h.log)
+			}
+			if !strings.Contains(h.log.String(), x[3]) {
+				t.Errorf("the log is %s", h.log)
+			}
+		})
 	}
-	if !slices.Equal(orders, []string{"HELD+1 1", "SEND 1 once", "HELD 1"}) {
-		t.Errorf("%q", orders)
-	}
-	h.closed(1)
-	h.want("PUBLISH 0 x goodbye")
-	h = serve(t, file, "start")
-	for id := uint64(1); id <= 2; id++ {
-		h.open(script.Resume, id, `{"maxSendBufferSize":5000,"maxPackageSize":20}`)
-	}
-	h.message(1, "get")
-	h.message(1, "own")
-	h.message(1, "less than 20 bytes")
-	h.message(2, "more than 20 bytes, one")
-	h.want("SEND 1 5000 20", "SEND 1 got 18", "END/1009 2 message too long", "HELD+1 1")
-	h.event(script.Frame{Op: script.Close, Conn: 1, Aux: 1006})
-	h.want()
+	t.Run("its class", func(t *testing.T) {
+		t.Parallel()
+		_, h, orders := movedFrom(t, strings.Replace(code, "/*A*/", "$cron = new Cron($hub);", 1), strings.NewReplacer("/*A*/", "$cron = new Job($hub);", "class Cron", "class Job").Replace(code))
+		if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+			t.Errorf("%q\n%s", orders, h.log)
+		}
+	})
 }

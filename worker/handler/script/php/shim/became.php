@@ -36,6 +36,9 @@ final class Became
             }
         }
         self::ofArray($props, Carry::DEPTH);
+        foreach (Places::$became as $there) { // one that only wiring has is in none of these places
+            self::of($there);
+        }
         return self::$seen;
     }
 

@@ -59,7 +59,8 @@ final class Beside
         return $values;
     }
 
-    private static function says(string $class): bool
+    /** Whether a class says itself what of its objects is written. */
+    static function says(string $class): bool
     {
         if (!isset(self::$own[$class])) {
             self::$own[$class] = false;

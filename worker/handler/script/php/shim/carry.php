@@ -86,15 +86,17 @@ final class Carry
         foreach (Refs::cut($roots, $out) as $place => $values) {
             foreach ($values as $name => $list) {
                 $value = $out[$place][$name];
-                if (\is_array($list) && (Part::whole($value) || Entries::cut($value) && Part::whole($value))) {
+                if (\is_array($list) && (Part::whole($value) || Own::cut($out) && Part::whole($value) || Entries::cut($value) && Part::whole($value))) {
                     \array_push($refs, ...$list);
-                } elseif (\is_array($list) && $place !== Props::PLACE && $part = Part::of($value)) {
+                } elseif (\is_array($list) && $place !== Props::PLACE && $part = Part::ofAll($value)) {
                     $out[$place][$name] = $part;
                     \array_push($refs, ...\array_filter($list, static function ($ref) {
                         return Part::whole($ref[0]);
                     }));
+                    Stuck::over();
                 } else {
                     unset($out[$place][$name]);
+                    Stuck::over();
                     $shown = $place === Wiring::PLACE ? \strtok($name, "\0") : '$' . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
                     $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
                     Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? Part::why($value) : $list));
@@ -111,6 +113,8 @@ final class Carry
             $all[''][$name] = $list;
         }
         $text = \serialize($all);
+        Part::forget();
+        Own::back();
         Refs::back();
         return $text;
     }
@@ -241,6 +245,7 @@ final class Carry
         unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME], $all[''][Heirs::NAME], $all[''][Beside::PLACE]);
         $all[Props::PLACE] = $props;
         $all[Beside::PLACE] = $beside;
+        Lost::begin();
         Gone::out($all);
         $props = $all[Props::PLACE];
         Beside::put($all[Beside::PLACE]);
@@ -250,7 +255,6 @@ final class Carry
         $roots = Owners::found($program->roots(), $program->callbacks(), $names);
         Starts::roots($roots);
         Heirs::receive($made);
-        Lost::begin();
         $wired = $all[Wiring::PLACE] ?? [];
         unset($all[Wiring::PLACE]);
         Joined::$on = (bool)Conns::$open;
@@ -270,7 +274,7 @@ final class Carry
         Joined::over();
         Became::everywhere($roots, $all, $props);
         Lost::settle($roots, $all, $props);
-        $unmade = Unmade::out($roots, $all, $props, $starts, Refs::mend($roots, $refs, $program->roots()));
+        $unmade = Unmade::out($roots, $all, $props, $starts, Refs::mend($roots, $refs, $program->roots()) + Own::without($made));
         Living::are($starts) && Living::keep([$all, $props], Places::$became + $unmade);
         Living::clear();
         Props::receive($props, self::$there);
@@ -281,25 +285,32 @@ final class Carry
         }
     }
 
-    /** Closes all who are in a value: nobody knows what the program knew of them. */
-    static function end($v, int $depth): void
+    /** Closes all who are in a value, but for what is in an object of the start that has its place: nobody knows what the program knew of them. False: nobody is. */
+    static function end($v, int $depth): bool
     {
         $seen = [];
-        self::endIn($v, $depth, $seen);
+        return self::endIn($v, $depth, $seen);
     }
 
-    /** @param array $seen object id => at which depth it was looked at */
-    private static function endIn($v, int $depth, array &$seen): void
+    /** @param array $seen object id => at which depth it was looked at; whether somebody was in it */
+    private static function endIn($v, int $depth, array &$seen): bool
     {
+        $is = false;
         if ($id = Conns::isOne($v) ? $v->pushdId() : self::number($v)) {
             Link::end($id, 1012, 'restart');
-        } elseif ($depth > 0 && (\is_array($v) || \is_object($v) && ($seen[\spl_object_id($v)] ?? 0) < $depth)) {
+            return true;
+        }
+        if ($depth > 0 && (\is_array($v) || \is_object($v) && !Places::hasPlace($v) && ($seen[\spl_object_id($v)] ?? 0) < $depth)) {
             \is_object($v) && $seen[\spl_object_id($v)] = $depth;
             foreach (\is_array($v) ? $v : self::contents($v) ?? [] as $k => $x) {
-                ($id = self::number($k)) && Link::end($id, 1012, 'restart');
-                self::endIn($x, $depth - 1, $seen);
+                if ($id = self::number($k)) {
+                    Link::end($id, 1012, 'restart');
+                    $is = true;
+                }
+                $is = self::endIn($x, $depth - 1, $seen) || $is;
             }
         }
+        return $is;
     }
 
     /** place => name => value, out of what text has made of it. */

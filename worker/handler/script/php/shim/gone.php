@@ -196,7 +196,7 @@ final class Gone
         self::$found++;
         self::$left++;
         Program::once("gone $class $shown", "objects of $class in $shown were not taken over, and those who were in them are closed with 1012: $why");
-        Carry::end($v, Carry::DEPTH);
+        Lost::leaves($v);
     }
 
     private static function ofArray(array &$list, string $shown): void
@@ -281,7 +281,7 @@ final class Gone
             $is = self::in($o, $shown);
             if (self::in($with, $shown) || $is) {
                 $v->detach($o);
-                Carry::end([$o, $with], Carry::DEPTH);
+                Lost::leaves([$o, $with]);
             } elseif (self::$found > $n) {
                 $o === $was || $v->detach($was);
                 $v[$o] = $with;

@@ -12,13 +12,13 @@ final class Heirs
 
     const BEGINS = 1000; // that the next process is told of
 
-    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are wiring, what it began with] of each, and what all of these classes began with. */
+    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are the new code's, what it began with, names of those that were taken out] of each, and what all of these classes began with. */
     static function give(array $out): array
     {
         $all = [];
         Made::each($out, static function (object $o, array $_, object $as) use (&$all): bool {
             if ($paths = Made::still($o)) {
-                $all[] = [$as, $paths, $as instanceof Part || Carry::has($o), Made::isAlone($o), Wiring::of($o, $paths[0]), Made::beginOf($o)];
+                $all[] = [$as, $paths, $as instanceof Part || Carry::has($o), Made::isAlone($o), \array_merge(Wiring::of($o, $paths[0]), $own = Own::names($o)), Made::beginOf($o), $own];
             }
             return true;
         });

@@ -203,8 +203,8 @@ final class Joined
     private static function clash(string $name, $there, $value)
     {
         self::$clashes[] = "\$$name";
-        Carry::end($there, Carry::DEPTH);
-        Carry::end($value, Carry::DEPTH);
+        Lost::leaves($there);
+        Lost::leaves($value);
         return $there;
     }
 }

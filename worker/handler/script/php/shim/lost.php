@@ -3,11 +3,13 @@ namespace Pushd;
 
 /**
  * Lost is what was carried and has no place in the new code. Who is in it is closed, unless
- * it is an object that has gone to another place as well: that shows once all is put.
+ * it is an object that has gone to another place as well, or is in an object of the start that
+ * it knows and that has its place: that shows once all is put.
  */
 final class Lost
 {
-    private static $all = []; // [what the log calls it, the value, why]
+    private static $all = []; // [what the log calls it, the value, why, whether it is no part of what has its place]
+    private static $leaves = []; // values of which the log has been told
     private static $takes = false;
 
     /** Until settle() what is lost may be elsewhere, too. */
@@ -19,10 +21,20 @@ final class Lost
     /** @param bool $whole it is no part of what has its place */
     static function note(string $shown, $value, string $why, bool $whole = true): void
     {
-        if ($whole && self::$takes && \is_object($value)) {
-            self::$all[] = [$shown, $value, $why];
+        if (self::$takes) {
+            self::$all[] = [$shown, $value, $why, $whole];
         } else {
             self::end($shown, $value, $why);
+        }
+    }
+
+    /** The same of what has been left out, and of which the log has been told. */
+    static function leaves($value): void
+    {
+        if (self::$takes) {
+            self::$leaves[] = $value;
+        } else {
+            Carry::end($value, Carry::DEPTH);
         }
     }
 
@@ -31,19 +43,22 @@ final class Lost
     {
         self::$takes = false;
         $known = self::$all ? Became::known($roots, $all, $props) : [];
-        foreach (self::$all as [$shown, $value, $why]) {
-            if (Became::last($value) !== $value || isset($known[\spl_object_id($value)])) {
+        foreach (self::$all as [$shown, $value, $why, $whole]) {
+            if ($whole && \is_object($value) && (Became::last($value) !== $value || isset($known[\spl_object_id($value)]))) {
                 Program::once("lost $shown", "$shown was not taken over, but is in another place, too, and who is in it stays: $why");
             } else {
                 self::end($shown, $value, $why);
             }
         }
-        self::$all = [];
+        foreach (self::$leaves as $value) {
+            Carry::end($value, Carry::DEPTH);
+        }
+        self::$all = self::$leaves = [];
     }
 
     private static function end(string $shown, $value, string $why): void
     {
-        Program::once("lost $shown", "$shown was not taken over, and those who were in it are closed with 1012: $why");
-        Carry::end($value, Carry::DEPTH);
+        $is = Carry::end($value, Carry::DEPTH);
+        Program::once("lost $shown", "$shown was not taken over, and " . ($is ? 'those who were in it are closed with 1012' : 'who is in what it knows stays') . ": $why");
     }
 }

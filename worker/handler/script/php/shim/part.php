@@ -14,19 +14,37 @@ final class Part
     private $made;                   // a map that new code has not, as it is made
     public static $classes = []; // those that whole has met: name => true
 
-    private static $seen = [], $maps = []; // object id => Part of it: a map in two places is one
+    private static $seen = [];   // object id => true, of the value at hand
+    private static $wholes = []; // object id => true: those that are known to go as they are
+    private static $parts = [];  // object id => Part of it, null: there is none. One in two places is one
 
-    /** Whether a value can be carried as it is. */
+    /** Whether a value can be carried as it is, and so can all that is in it. */
     static function whole($v): bool
     {
+        if (\is_object($v) && isset(self::$wholes[\spl_object_id($v)])) {
+            return true;
+        }
         $is = self::why($v) === '';
-        $is && Beside::keep();
+        if ($is) {
+            Beside::keep();
+            self::$wholes += self::$seen;
+        }
         return $is;
+    }
+
+    /** All is written. */
+    static function forget(): void
+    {
+        self::$wholes = self::$parts = [];
+        Stuck::over();
     }
 
     /** Why a value cannot be carried as it is, "" if it can. */
     static function why($v): string
     {
+        if (($why = Stuck::why($v)) !== null) {
+            return $why;
+        }
         self::$seen = [];
         Beside::begin();
         try {
@@ -67,10 +85,19 @@ final class Part
     }
 
     /** The part of an object or array, null where nothing in it that knows connections can go. */
-    static function of($o, int $depth = Carry::DEPTH): ?self
+    static function ofAll($v): ?self
     {
+        Stuck::look($v);
+        return self::of($v, Carry::DEPTH);
+    }
+
+    private static function of($o, int $depth): ?self
+    {
+        if (\is_object($o) && \array_key_exists($id = \spl_object_id($o), self::$parts)) {
+            return self::$parts[$id];
+        }
         if ($o instanceof \WeakMap) {
-            return self::ofMap($o);
+            return self::$parts[$id] = self::ofMap($o);
         }
         if ($depth === 0 || !\is_array($o) && (!\is_object($o) || Carry::contents($o) === null || !Places::ofProgram($o))) {
             return null;
@@ -79,6 +106,7 @@ final class Part
         if (\is_object($o)) {
             $part->class = \get_class($o);
             $part->of = $o;
+            self::$parts[$id] = $part; // who is in it may know it
         }
         foreach (\is_object($o) ? Places::properties($o) : $o as $name => $v) {
             $own = self::whole($v) ? $v : ($v !== $o && Carry::has($v) ? self::of($v, $depth - 1) : null);
@@ -88,17 +116,16 @@ final class Part
                 $part->lacks[$name] = true;
             }
         }
-        return Carry::has($part->values) ? $part : null;
+        if (!Carry::has($part->values)) {
+            $part = null;
+        }
+        return \is_object($o) ? self::$parts[$id] = $part : $part;
     }
 
     /** Of a map, the connections in it with what can go. */
     private static function ofMap(\WeakMap $map): ?self
     {
-        $part = self::$maps[\spl_object_id($map)] ?? new self();
-        if ($part->of === $map) {
-            return $part;
-        }
-        self::$maps[\spl_object_id($map)] = $part;
+        $part = new self();
         $part->class = 'WeakMap';
         $part->of = $map;
         $part->values = \array_filter(Weak::pairs($map), static function (array $pair) {
@@ -157,20 +184,19 @@ final class Part
     /** What has been carried is not in the object any more. */
     function drop(): void
     {
-        foreach ($this->values as $name => $v) {
-            if ($this->of instanceof \WeakMap) {
-                unset($this->of[$v[0]]);
+        [$of, $values, $this->of, $this->values] = [$this->of, $this->values, null, []];
+        foreach ($values as $name => $v) {
+            if ($of instanceof \WeakMap) {
+                unset($of[$v[0]]);
                 continue;
             }
             try {
                 $v instanceof self && $v->drop();
-                $this->of !== null && ($v instanceof self ? $v->class === '' : Carry::has($v)) && Places::set($this->of, $name, null);
+                $of !== null && ($v instanceof self ? $v->class === '' : Carry::has($v)) && Places::set($of, $name, null);
             } catch (\Throwable $e) { // a property that may not be empty
                 Carry::clear($v);
             }
         }
-        $this->of = null;
-        $this->values = [];
     }
 
     public function __serialize(): array

@@ -235,6 +235,12 @@ final class Places
         return isset(self::$taken[\spl_object_id($there)]);
     }
 
+    /** Whether an object is one of the start, or has gone into one. */
+    static function hasPlace(object $o): bool
+    {
+        return isset(self::$became[\spl_object_id($o)]) || self::isTaken($o) || Made::has($o);
+    }
+
     /** What has gone into an object that was there is that one from then on. */
     static function became($value)
     {

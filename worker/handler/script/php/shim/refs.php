@@ -13,6 +13,7 @@ final class Refs
     const NAME = 'pushd refs';
 
     private static $known = [];  // object id => [place, name in it, what Made knows of it], name null: what is there itself
+    private static $stays = [];  // object id => true: it is known not to be carried
     private static $seen = [];   // object id => true
     private static $list = [];   // of the value at hand: [object, class that has the property, property, place, name, what Made knows of what was there]
     private static $stuck = '';  // of the value at hand: what cannot be taken out, and why
@@ -40,7 +41,7 @@ final class Refs
                 $all[$place][$name] = self::$stuck ?: self::$list;
             }
         }
-        self::$known = self::$seen = self::$list = [];
+        self::$known = self::$stays = self::$seen = self::$list = [];
         return $all;
     }
 
@@ -55,8 +56,15 @@ final class Refs
         self::$before = [];
     }
 
+    /** The class that has a property, and its name. @param string $key as in (array): "\0CLASS\0name", "\0*\0name" or the name */
+    static function property(object $o, string $key): array
+    {
+        $parts = \explode("\0", $key);
+        return [isset($parts[2]) && $parts[1] !== '*' ? $parts[1] : \get_class($o), \end($parts)];
+    }
+
     /** Runs as code of a class, which sees its private properties. */
-    private static function as(string $class, object $o, \Closure $f): void
+    static function as(string $class, object $o, \Closure $f): void
     {
         ($o instanceof \stdClass ? $f : \Closure::bind($f, null, $class))($o);
     }
@@ -88,13 +96,12 @@ final class Refs
             if (!\is_object($value) || !isset(self::$known[$id = \spl_object_id($value)])) {
                 continue;
             }
-            if (self::$known[$id][1] !== null && Part::whole($value)) {
+            if (self::$known[$id][1] !== null && !isset(self::$stays[$id]) && Part::whole($value)) {
                 unset(self::$known[$id]);
                 continue;
             }
-            $parts = \explode("\0", (string)$key); // "\0CLASS\0name", "\0*\0name" or the name
-            $name = \end($parts);
-            $class = isset($parts[2]) && $parts[1] !== '*' ? $parts[1] : \get_class($o);
+            self::$stays[$id] = true;
+            [$class, $name] = self::property($o, (string)$key);
             try {
                 self::as($class, $o, static function (object $o) use ($name) {
                     unset($o->$name);

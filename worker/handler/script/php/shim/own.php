@@ -1,0 +1,88 @@
+<?php
+namespace Pushd;
+
+/**
+ * Own is what each process has of its own in the objects that its start makes, as the log or the
+ * database of a room: properties that cannot be carried and know no connections. While the rest
+ * is written they are taken out, so all who know such an object can go as they are. It goes into
+ * the one that the start of the new code makes there, which has its own (heirs.php).
+ */
+final class Own
+{
+    private static $cut;         // object id => names of the properties; null: nobody has looked
+    private static $before = []; // what was taken out: [object, class that has it, name, value]
+
+    /** Takes them out, once; false: there are none. */
+    static function cut(array $out): bool
+    {
+        if (self::$cut === null) {
+            self::$cut = [];
+            Stuck::look($out);
+            Made::each($out, static function (object $o): bool {
+                Made::still($o) && Stuck::why($o) !== null && self::of($o);
+                return true;
+            });
+            Stuck::over();
+        }
+        return self::$cut !== [];
+    }
+
+    /** The names of those that have been taken out of an object. */
+    static function names(object $o): array
+    {
+        return self::$cut[\spl_object_id($o)] ?? [];
+    }
+
+    /** Puts them back: destructors may ask for them. */
+    static function back(): void
+    {
+        foreach (self::$before as [$o, $class, $name, $value]) {
+            Refs::as($class, $o, static function (object $o) use ($name, $value) {
+                $o->$name = $value;
+            });
+        }
+        self::$cut = null;
+        self::$before = [];
+    }
+
+    private static function of(object $o): void
+    {
+        if (Beside::says(\get_class($o)) || \method_exists($o, '__set') || \method_exists($o, '__unset')) {
+            return;
+        }
+        foreach ((array)$o as $key => $value) {
+            if (!self::stays($value)) {
+                continue;
+            }
+            [$class, $name] = Refs::property($o, (string)$key);
+            try {
+                Refs::as($class, $o, static function (object $o) use ($name) {
+                    unset($o->$name);
+                });
+                self::$before[] = [$o, $class, $name, $value];
+                self::$cut[\spl_object_id($o)][] = $name;
+            } catch (\Error $e) { // it is readonly: a part of the object goes
+            }
+        }
+    }
+
+    private static function stays($value): bool
+    {
+        return (\is_object($value) || \is_array($value) ? Stuck::why($value) !== null : $value !== null && !\is_scalar($value)) && !Carry::has($value);
+    }
+
+    /**
+     * What has come of objects of the start, and has not gone into one of this start.
+     * @param array $told as Heirs has given it; @return array object id => why it cannot be without
+     */
+    static function without(array $told): array
+    {
+        $lost = [];
+        foreach ($told[0] ?? [] as $one) {
+            if (!empty($one[6]) && !$one[0] instanceof \__PHP_Incomplete_Class && !isset(Places::$became[\spl_object_id($one[0])])) {
+                $lost[\spl_object_id($one[0])] = "\${$one[6][0]} is of each process, and the new code's start makes no such object there";
+            }
+        }
+        return $lost;
+    }
+}
