@@ -246,12 +246,14 @@ final class Fibers
         return true;
     }
 
-    /** Lets what is suspended come to its end; a connection that a longer one has is held. */
+    /** Lets what is queued run, and what is suspended come to its end; a connection that a longer one has is held. */
     static function finish(): void
     {
-        $limit = (Link::$config['callback_ms'] ?? 0) / 2000;
-        $limit = Timers::now() + ($limit > 0 ? \min($limit, self::PATIENCE) : self::PATIENCE);
-        while (($until = \min($limit, self::patience())) > 0 && Loop::wakes($until)) {
+        $half = (Link::$config['callback_ms'] ?? 0) / 2000 ?: self::PATIENCE;
+        $end = Timers::now() + $half;
+        Queued::run($end);
+        $limit = Timers::now() + \min($half, self::PATIENCE);
+        while (!Link::$hurry && ($until = \min($limit, self::patience())) > 0 && Loop::wakes($until)) {
             Link::flush();
             Loop::turn(\min($until, Timers::$next ?? $until));
             Conns::settle();
@@ -259,6 +261,7 @@ final class Fibers
                 break;
             }
         }
+        Queued::run($end);
     }
 
     /** Until when something that is suspended has time; 0: nothing is. */

@@ -30,6 +30,8 @@ final class Link
     public static $stopped = false;
     /** This process is being replaced: what is closed now is not. */
     public static $leaving = false;
+    /** pushd finds that the end of this process takes too long: only what it hands on has time. */
+    public static $hurry = false;
     public static $config = [];
 
     /** Bytes of the longest payload that pushd takes; a longer one would be the end of this process. */
@@ -235,6 +237,7 @@ final class Link
     /** pushd finds that this takes too long: the callback ends by an exception, but not within a frame. */
     static function interrupt(): void
     {
+        self::$hurry = self::$stopped;
         if (!self::$busy || \getmypid() !== self::$pid) {
             return;
         }
@@ -403,6 +406,8 @@ final class Link
                 self::$leaving = true;
                 self::$current = 0;
                 self::$parted || $program->stop(($flags & self::SUCCESSOR) !== 0);
+                Queued::run(Timers::now() + Fibers::PATIENCE); // what that has queued
+                Queued::lost();
                 Outbox::leave();
                 Conns::settle();
                 if ($flags & self::SUCCESSOR) { // else nobody would have it

@@ -22,7 +22,7 @@ final class Timers
     /** The same for the program. What its start sets the new code sets again, and so what is set by that. */
     static function set(float $seconds, $f, array $args, bool $again): int
     {
-        $id = self::add($seconds, $f, $args, $again);
+        $id = $seconds <= 0 && !$again ? Queued::add($f, $args) : self::add($seconds, $f, $args, $again);
         self::$set[$id] = Program::isReady() && !self::$start;
         return $id;
     }
@@ -51,6 +51,7 @@ final class Timers
     {
         $had = isset(self::$list[$id]);
         unset(self::$list[$id], self::$set[$id]);
+        Queued::drop($id);
         if (!self::$list) {
             self::$heap = self::$next = null;
         }
@@ -65,6 +66,7 @@ final class Timers
     static function clear(): void
     {
         self::$list = self::$set = [];
+        Queued::clear();
         self::$heap = self::$next = null;
     }
 
@@ -88,6 +90,7 @@ final class Timers
                 self::push($id, $at + $every > $now ? $at + $every : $now + $every);
             } else {
                 unset(self::$list[$id], self::$set[$id]);
+                Queued::drop($id);
             }
             try {
                 Link::$busy = true;

@@ -10,6 +10,8 @@ abstract class Program
     /** @var Program what this process serves */
     public static $serving;
 
+    const FATAL = \E_ERROR | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_USER_ERROR | \E_RECOVERABLE_ERROR;
+
     private static $once = [];
     private static $ready = false, $master = 0; // who that was at the start: an orphan has another parent
     private static $loaded = 0, $files = 0; // how many: with ours, and without
@@ -288,10 +290,10 @@ abstract class Program
             }
             \ini_set('memory_limit', '-1');
             Link::poison();
-            Link::$leaving = true;
-            Conns::settle();
-            Carry::give(self::$serving->roots());
-            Link::bye();
+            Link::$current = 0;
+            $last = $GLOBALS['pushd leaves'] = new Leaves();
+            (\error_get_last()['type'] ?? 0) & self::FATAL || Fibers::finish();
+            $last->handOn();
         });
         if (!\function_exists('pcntl_async_signals')) {
             return;
@@ -301,6 +303,16 @@ abstract class Program
             \pcntl_signal($signal, \SIG_IGN);
         }
         \pcntl_signal(\SIGUSR2, [Link::class, 'interrupt'], false);
+    }
+
+    /** Hands on what this process has: a callback has ended it. */
+    static function handOn(): void
+    {
+        Queued::lost();
+        Link::$leaving = true;
+        Conns::settle();
+        Carry::give(self::$serving->roots());
+        Link::bye();
     }
 
     /** A mistake in a callback: PHP's own words, with the stack. */
@@ -326,6 +338,26 @@ abstract class Program
             self::$once[$key] = true;
             \Pushd\say("pushd: $text\n");
         }
+    }
+}
+
+/** Leaves hands on also where what was queued has said exit: after that PHP runs destructors alone, those of the last globals first. */
+final class Leaves
+{
+    private $done = false;
+
+    public function handOn(): void
+    {
+        if (!$this->done) {
+            $this->done = true;
+            unset($GLOBALS['pushd leaves']);
+            Program::handOn();
+        }
+    }
+
+    public function __destruct()
+    {
+        $this->handOn();
     }
 }
 

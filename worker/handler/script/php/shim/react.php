@@ -79,7 +79,7 @@ namespace Pushd {
 
         public function futureTick($f)
         {
-            Timers::add(0, $f, [], false);
+            Queued::add($f);
         }
 
         public function addReadStream($stream, $f)

@@ -127,6 +127,7 @@ namespace Swoole {
     use Pushd\Names;
     use Pushd\Outbox;
     use Pushd\Packets;
+    use Pushd\Queued;
     use Pushd\SwoolePipe;
     use Pushd\Timers;
 
@@ -203,7 +204,7 @@ namespace Swoole {
 
         public static function defer($f)
         {
-            Timers::add(0, SwoolePipe::bound($f), [], false);
+            Queued::add(SwoolePipe::bound($f));
             return true;
         }
 
@@ -523,7 +524,7 @@ namespace Swoole {
 
         public function defer($f)
         {
-            Timers::add(0, SwoolePipe::bound($f), [], false);
+            Queued::add(SwoolePipe::bound($f));
         }
 
         /** Runs after the callback that asks for it, in this process. */
@@ -534,9 +535,9 @@ namespace Swoole {
             }
             $id = self::$tasks++;
             $copy = \serialize($data);
-            Timers::add(0, function () use ($id, $copy, $finishCallback) {
+            Queued::add(function () use ($id, $copy, $finishCallback) {
                 $this->pushdTask($id, $copy, $finishCallback);
-            }, [], false);
+            });
             return $id;
         }
 

@@ -2,6 +2,7 @@
 namespace Swoole\Coroutine;
 
 use Pushd\Fibers;
+use Pushd\Queued;
 use Pushd\Timers;
 
 /** Channel is a queue of values between coroutines: who pops of an empty one, or pushes to a full one, waits. */
@@ -172,9 +173,9 @@ class Barrier
     {
         $c = $this->waits;
         if ($c !== null) { // PHP before 8.4 cannot switch fibers here
-            Timers::add(0, static function () use ($c) {
+            Queued::add(static function () use ($c) {
                 Fibers::wake($c);
-            }, [], false);
+            });
         }
     }
 }

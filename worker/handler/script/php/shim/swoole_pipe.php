@@ -84,9 +84,9 @@ final class SwoolePipe
         }
         $from = self::acts();
         $copy = \is_string($message) ? null : \serialize($message);
-        Timers::add(0, static function () use ($server, $from, $to, $message, $copy) {
+        Queued::add(static function () use ($server, $from, $to, $message, $copy) {
             self::as($to, $server->pushdOn['pipemessage'], $server, $from, $copy === null ? $message : \unserialize($copy));
-        }, [], false);
+        });
         return true;
     }
 

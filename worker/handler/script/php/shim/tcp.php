@@ -174,14 +174,14 @@ namespace Workerman\Connection {
         {
             $id = $this->pushdId;
             if ($asks) {
-                \Pushd\Timers::add(0, static function () use ($id, $data) {
+                \Pushd\Queued::add(static function () use ($id, $data) {
                     if (\Pushd\Conns::isOpen($id)) {
                         $c = \Pushd\Conns::get($id);
                         if ($f = $c->onWebSocketPong ?? $c->worker->onWebSocketPong ?? null) {
                             $f($c, $data);
                         }
                     }
-                }, [], false);
+                });
             }
             return true;
         }
