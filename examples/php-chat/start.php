@@ -51,7 +51,12 @@ $worker->onMessage = function ($connection, $data) {
             Pushd\sendToUid((string)($message['name'] ?? ''), json_encode(['type' => 'private', 'from' => $connection->name, 'text' => $message['text'] ?? '']));
             break;
         case 'who':
-            $names = array_column(Pushd\members('room:' . $connection->room), 'uid');
+            try {
+                $members = Pushd\members('room:' . $connection->room);
+            } catch (Pushd\Incomplete $e) { // not all have answered
+                $members = $e->partial;
+            }
+            $names = array_column($members, 'uid');
             sort($names);
             $connection->send(json_encode(['type' => 'who', 'names' => $names]));
             break;

@@ -98,6 +98,41 @@ Worker::runAll();
 	}
 }
 
+// TestWordsIncomplete: who is there is not told apart from who is not where a process has not
+// answered, or none was asked: that is an exception, with what is known.
+func TestWordsIncomplete(t *testing.T) {
+	h := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) {
+    foreach (['isOnline', 'members'] as $what) {
+        try { $c->send(json_encode(("Pushd\\$what")(42))); }
+        catch (Pushd\Incomplete $e) { $c->send($e->getMessage() . ' ' . json_encode($e->partial)); }
+    }
+};
+Workerman\Worker::runAll();`), "start")
+	h.open(script.Open, 9, "")
+	h.message(9, "go")
+	h.message(9, "go")
+	h.tick()
+	for i, x := range []struct {
+		flags  byte
+		answer string
+		want   string
+	}{
+		{0, `{"online":{"42":1},"complete":false}`, "pushd: isOnline() is not known: a process has not answered in time 1"},
+		{0, `{"members":[{"connection":9}],"total":1,"complete":false}`, `pushd: members() is not known: a process has not answered in time [{"connection":9}]`},
+		{1, `{"error":"broker is away"}`, "pushd: isOnline() is not known: broker is away 0"},
+		{1, `{"error":"broker is away"}`, "pushd: members() is not known: broker is away []"},
+	} {
+		for !strings.HasPrefix(h.next(), "CALL") {
+		}
+		h.event(script.Frame{Op: script.Answer, Flags: x.flags, Conn: uint64(i + 1), Payload: []byte(x.answer)})
+		if got := h.next(); got != "SEND 9 "+x.want {
+			t.Errorf("got %q, want %q", got, x.want)
+		}
+	}
+}
+
 // TestWordsRefused: what cannot be said as JSON is an exception that names it, on every way
 // out, and nothing goes out in its place. Workerman's send() takes scalars as strings.
 func TestWordsRefused(t *testing.T) {

@@ -6,7 +6,8 @@ namespace Pushd;
  * the names of the HTTP API. A connection is its object, or its number. Data that
  * is no string, nor an object that says what it is as one, goes out as JSON.
  * publish and broadcast, join, leave, bind, unbind, sendToUid, sendTo and kick
- * return at once; members, isOnline and order wait for the answer.
+ * return at once; members, isOnline and order wait for the answer, and where not all have
+ * answered members and isOnline throw Incomplete.
  */
 
 function number($connection): int
@@ -93,16 +94,17 @@ function kick($uid, int $code = 1000, string $reason = ''): void
 /** The connections of a channel in all processes: [['connection' => number, 'uid' => …], …]. */
 function members(string $channel, int $limit = 1000): array
 {
-    $answer = Link::ask(['what' => 'members', 'channel' => $channel, 'limit' => $limit]);
-    return \array_map(static function ($m) {
-        return (array)$m;
-    }, $answer['members'] ?? []);
+    return Incomplete::unless('members', ['what' => 'members', 'channel' => $channel, 'limit' => $limit], static function (array $answer) {
+        return $answer['members'] ?? [];
+    });
 }
 
 /** How many connections a user has in all processes; 0: none. */
 function isOnline($uid): int
 {
-    return (int)(Link::ask(['what' => 'online', 'uids' => [(string)$uid]])['online'][(string)$uid] ?? 0);
+    return Incomplete::unless('isOnline', ['what' => 'online', 'uids' => [(string)$uid]], static function (array $answer) use ($uid) {
+        return (int)($answer['online'][(string)$uid] ?? 0);
+    });
 }
 
 /** Any order of the HTTP API, ['op' => 'publish', …], and its answer; a wrong one throws. */
