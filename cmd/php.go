@@ -63,6 +63,7 @@ Flags:
 
 const phpInstallUsage = `Plain "php FILE start" can do the same:
 %[1]s --install FILE…    Of these programs.
+%[1]s --uninstall FILE…  Of these no more.
 %[1]s --uninstall        Of none any more.
 `
 
@@ -80,7 +81,7 @@ func (p *Program) php(args []string, out, errOut io.Writer) int {
 	case "--install":
 		return p.report(p.phpInstall(args[1:], out), false, out, errOut)
 	case "--uninstall":
-		return p.report(phpUninstall(out), false, out, errOut)
+		return p.report(phpUninstall(args[1:], out), false, out, errOut)
 	}
 	words, own := p.phpArguments(args[1:])
 	sub, err := p.forPHP(args[0], own)
@@ -100,10 +101,7 @@ func (p *Program) forPHP(file string, own []string) (*Program, error) {
 	if words, err := script.Split(file); err == nil && len(words) > 1 && !isFile(file) {
 		file, own = words[0], append(words[1:], own...)
 	}
-	path := file
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(master.WorkingDir(), path)
-	}
+	path := phpPath(file)
 	sub := *p
 	sub.script = &phpFile{typed: file, path: path, args: own}
 	sub.instance = phpInstance(path, own)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pushd/pushd/master"
 	"github.com/pushd/pushd/worker/handler/script/php"
 )
 
@@ -80,16 +81,9 @@ func (p *Program) phpInstall(files []string, out io.Writer) error {
 		return err
 	}
 	shim := filepath.Join(confd, phpShim)
-	first, err := php.Write(shim)
+	binary, err := l.write(shim)
 	if err != nil {
 		return err
-	}
-	binary, err := programPath()
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(l.lead, phpLeadFile(l.files, l.chained, binary, first), 0o644); err != nil {
-		return fmt.Errorf("install: %w (run it as the user who may write there)", err)
 	}
 	ini := filepath.Join(confd, phpINI)
 	text := fmt.Sprintf("; written by `pushctl php --install`, removed by `pushctl php --uninstall`\nauto_prepend_file = %q\n", l.lead)
@@ -101,21 +95,59 @@ func (p *Program) phpInstall(files []string, out io.Writer) error {
 	return nil
 }
 
-// add takes further programs in, by their real names.
+// add takes further programs in, by the names that are typed, as forPHP does: what a
+// symlink leads to is another file after the next deployment.
 func (l *phpLeads) add(files []string) error {
 	for _, f := range files {
-		abs, err := filepath.Abs(f)
-		if err == nil {
-			abs, err = filepath.EvalSymlinks(abs)
-		}
-		if err != nil {
+		path := phpPath(f)
+		if _, err := os.Stat(path); err != nil {
 			return misuse{err}
 		}
-		if !slices.Contains(l.files, abs) {
-			l.files = append(l.files, abs)
+		if !slices.Contains(l.files, path) {
+			l.files = append(l.files, path)
 		}
 	}
 	return nil
+}
+
+// drop takes programs out: those of these names, else those that the names lead to.
+func (l *phpLeads) drop(files []string) error {
+	for _, f := range files {
+		path := phpPath(f)
+		i := slices.Index(l.files, path)
+		if real, err := filepath.EvalSymlinks(path); i < 0 && err == nil {
+			i = slices.Index(l.files, real)
+		}
+		if i < 0 {
+			return misusef("%s is not installed; these are: %s", path, strings.Join(l.files, ", "))
+		}
+		l.files = slices.Delete(l.files, i, i+1)
+	}
+	return nil
+}
+
+// phpPath is a file's name from the root on, through the symlinks that are typed.
+func phpPath(file string) string {
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(master.WorkingDir(), file)
+	}
+	return file
+}
+
+// write writes the file that PHP runs first, and what that needs below shim; binary is
+// what it becomes.
+func (l *phpLeads) write(shim string) (binary string, err error) {
+	first, err := php.Write(shim)
+	if err != nil {
+		return "", err
+	}
+	if binary, err = programPath(); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(l.lead, phpLeadFile(l.files, l.chained, binary, first), 0o644); err != nil {
+		return "", fmt.Errorf("install: %w (run it as the user who may write there)", err)
+	}
+	return binary, nil
 }
 
 // chain finds out what PHP runs first already.
@@ -150,16 +182,42 @@ func phpLeadFile(files []string, chained, binary, first string) []byte {
 	for _, f := range files {
 		fmt.Fprintf(&b, "// file: %s\n", f)
 	}
-	b.WriteString("if (PHP_SAPI === 'cli' && get_cfg_var('pushd.role') === false && in_array(realpath($_SERVER['SCRIPT_FILENAME'] ?? ''), [\n")
+	b.WriteString(phpFinds)
 	for _, f := range files {
 		fmt.Fprintf(&b, "    %s,\n", phpString(f))
 	}
-	fmt.Fprintf(&b, "], true)) {\n    define('PUSHD_BINARY', %s);\n    putenv('PUSHD_PHP=' . PHP_BINARY);\n    require %s;\n}\n", phpString(binary), phpString(first))
+	fmt.Fprintf(&b, "]);\nif (defined('PUSHD_FILE')) {\n    define('PUSHD_BINARY', %s);\n    putenv('PUSHD_PHP=' . PHP_BINARY);\n    require %s;\n}\n", phpString(binary), phpString(first))
 	if chained != "" {
 		fmt.Fprintf(&b, "require %s;\n", phpString(chained))
 	}
 	return b.Bytes()
 }
+
+// phpFinds says which of the programs is run: the one of the name that is typed, else one
+// that is the same file. A shell says in PWD by which symlinks it is where it is.
+const phpFinds = `(static function (array $files) {
+    $typed = (string)($_SERVER['SCRIPT_FILENAME'] ?? '');
+    $real = realpath($typed);
+    if (PHP_SAPI !== 'cli' || get_cfg_var('pushd.role') !== false || $real === false) {
+        return;
+    }
+    $pwd = (string)getenv('PWD');
+    $dir = realpath($pwd) === getcwd() ? $pwd : getcwd();
+    $parts = [];
+    $full = $typed[0] === '/' ? $typed : "$dir/$typed";
+    foreach (explode('/', $full) as $part) {
+        if ($part === '..') {
+            array_pop($parts);
+        } elseif ($part !== '' && $part !== '.') {
+            $parts[] = $part;
+        }
+    }
+    $same = array_keys(array_combine($files, array_map('realpath', $files)), $real, true);
+    if ($same) {
+        define('PUSHD_FILE', current(array_intersect([$full, '/' . implode('/', $parts)], $same)) ?: $same[0]);
+    }
+})([
+`
 
 func phpString(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
@@ -187,10 +245,28 @@ func phpInstalled(lead string) (*phpLeads, error) {
 	return l, nil
 }
 
-func phpUninstall(out io.Writer) error {
+// phpUninstall takes these programs out, without files all. With the last of them all
+// that was written goes.
+func phpUninstall(files []string, out io.Writer) error {
 	confd, err := phpConfD()
 	if err != nil {
 		return err
+	}
+	if len(files) > 0 {
+		l, err := phpInstalled(filepath.Join(confd, phpLead))
+		if err != nil {
+			return err
+		}
+		if err := l.drop(files); err != nil {
+			return err
+		}
+		if len(l.files) > 0 {
+			if _, err := l.write(filepath.Join(confd, phpShim)); err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "wrote %s: these are left: %s\n", l.lead, strings.Join(l.files, ", "))
+			return nil
+		}
 	}
 	removed := false
 	for _, path := range []string{filepath.Join(confd, phpINI), filepath.Join(confd, phpLead), filepath.Join(confd, phpShim)} {

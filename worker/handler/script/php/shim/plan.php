@@ -170,7 +170,8 @@ final class Plan
     {
         $pushd = \defined('PUSHD_BINARY') ? \constant('PUSHD_BINARY') : '';
         $args = $_SERVER['argv'] ?? [];
-        $file = (string)\realpath((string)\array_shift($args));
+        \array_shift($args);
+        $file = \defined('PUSHD_FILE') ? \constant('PUSHD_FILE') : (string)\realpath($_SERVER['SCRIPT_FILENAME']);
         if (!\function_exists('pcntl_exec')) {
             \Pushd\say("pushd: this PHP has no pcntl_exec: type `$pushd php $file " . \implode(' ', $args) . "`\n");
             exit(1);
