@@ -183,7 +183,7 @@ limits = { max_message = "256KiB" }`)
 }
 
 // TestScriptWatch: with watch a file that is saved is the code from then on, and
-// clients stay.
+// clients stay. What is saved while the code before does not get ready does not wait for that.
 func TestScriptWatch(t *testing.T) {
 	t.Parallel()
 	s, text, save := walkCopy(t, "watch = true")
@@ -193,6 +193,15 @@ func TestScriptWatch(t *testing.T) {
 	save(newer(text))
 	pushdtest.Eventually(t, "the new code runs", func() bool { return s.idle().PID != first.PID })
 	says(t, a, "word", "new: word")
+	began := filepath.Join(s.Dir, "began")
+	save("import time\nopen(" + strconv.Quote(began) + ", 'w')\ntime.sleep(3600)\n")
+	pushdtest.Eventually(t, "code that never gets ready has begun", func() bool { _, err := os.Stat(began); return err == nil })
+	save(text)
+	pushdtest.Eventually(t, "the code that is saved then runs", func() bool {
+		a.SendText("word")
+		_, got, err := a.Next(pushdtest.Timeout)
+		return err == nil && string(got) == "word"
+	})
 }
 
 // TestScriptAsks: a program that asks for it is replaced by its code as it is now, and
@@ -224,7 +233,7 @@ func TestScriptAsks(t *testing.T) {
 func walkCopy(t *testing.T, more string) (s scripted, text string, save func(string)) {
 	t.Helper()
 	walker := filepath.Join(pushdtest.Root(t), "cmd/pushd/testdata/script/walker.py")
-	s = scripted{pushdtest.Start(t, pushdtest.Options{Manual: true, Config: strings.Replace(walkerText(t, "", more), walker, "mine.py", 1)}), t}
+	s = scripted{pushdtest.Start(t, pushdtest.Options{Manual: true, Config: strings.NewReplacer(`"1m"`, `"10m"`, walker, "mine.py").Replace(walkerText(t, "", more))}), t}
 	raw, err := os.ReadFile(walker)
 	if err != nil {
 		t.Fatal(err)

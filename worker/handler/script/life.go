@@ -1,6 +1,7 @@
 package script
 
 import (
+	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -137,10 +138,26 @@ func (h *handler) spawn(after time.Duration, ready func(control.Renewed, error))
 	h.backoff = h.w.After(after, func() {
 		h.backoff = nil
 		setup := h.setup()
+		ctx, cut := context.WithCancel(context.Background())
+		h.cut = cut
 		if err := h.w.Go(func() {
-			p, err := h.launch(setup)
-			_ = h.w.Post(func() { h.launched(p, err, ready) })
+			p, err := h.launch(ctx, setup)
+			_ = h.w.Post(func() {
+				h.cut = nil
+				if ctx.Err() == nil {
+					cut()
+					h.launched(p, err, ready)
+					return
+				}
+				if p != nil {
+					p.KillAll()
+					p.Close()
+				}
+				h.starting = false
+				h.spawn(0, ready)
+			})
 		}); err != nil {
+			cut()
 			h.launched(nil, err, ready)
 		}
 	})

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ type poison struct {
 
 // launch starts a process and waits until it is ready. It blocks, for Start at
 // most. Any goroutine.
-func (h *handler) launch(setup wire.Config) (*proc, error) {
+func (h *handler) launch(ctx context.Context, setup wire.Config) (*proc, error) {
 	var lines lineLog
 	lines.init(h)
 	c, err := child.Start(child.Spec{
@@ -62,6 +63,7 @@ func (h *handler) launch(setup wire.Config) (*proc, error) {
 		return nil, cannotStart(h.o.find(), err)
 	}
 	lines.pid.Store(int64(c.PID))
+	defer context.AfterFunc(ctx, c.KillAll)()
 	p := &proc{Process: c, born: time.Now(), timers: map[uint64]*worker.Timer{}, channels: map[string]func(){}}
 	if err := p.greet(setup, time.Duration(h.o.Start)); err != nil {
 		c.KillAll()

@@ -17,6 +17,7 @@
 package script
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,7 @@ type handler struct {
 	cur      *proc         // gets the events; nil: there is none
 	starting bool          // the next one is being started, or is to be
 	backoff  *worker.Timer // until it is; nil: launch runs
+	cut      func()        // ends the process that launch waits for, so that it is begun again; nil: none
 	leaving  bool          // the worker stops: no process follows
 	births   int
 	seen     map[string]stamp // with `watch`: the program's files
@@ -131,7 +133,7 @@ func (h *handler) OnWorkerStarting(w *worker.Worker, ready func(error)) {
 	setup := h.setup()
 	longer := w.Every(time.Second, w.StillStarting) // until launch is over, which has Start
 	if err := w.Go(func() {
-		p, err := h.launch(setup)
+		p, err := h.launch(context.Background(), setup)
 		_ = w.Post(func() {
 			longer.Stop()
 			ready(h.started(p, err))

@@ -65,8 +65,9 @@ func (h *handler) glance() {
 	})
 }
 
-// look compares files as they are now with what has been seen of them. While a
-// process starts, nobody knows which state it has read: that is seen when it has.
+// look compares files as they are now with what has been seen of them. A process that
+// starts may have read what was: it is begun again, be it that it would never get ready.
+// While one takes over, that waits.
 func (h *handler) look(now map[string]stamp) {
 	changed := false
 	for name, is := range now {
@@ -76,11 +77,16 @@ func (h *handler) look(now map[string]stamp) {
 		}
 		changed = changed || known && was != is
 	}
-	starting := h.starting && h.backoff == nil || h.cur != nil && h.cur.stopping
+	starting := h.starting && h.backoff == nil && h.cut == nil || h.cur != nil && h.cur.stopping
 	if !changed || starting || h.leaving || h.exported != nil {
 		return
 	}
 	maps.Copy(h.seen, now)
+	if h.cut != nil {
+		h.log.Info("script: a file has changed, the process that starts is begun again", "script", h.title())
+		h.cut()
+		return
+	}
 	h.log.Info("script: a file has changed", "script", h.title())
 	h.renew(h.replaced)
 }
