@@ -142,59 +142,71 @@ func (h *handler) report(p *proc, doubts, held int) {
 
 // doubt ends the connections of which nobody knows what became of their last
 // event, and lets the events wait that the process had not begun: those that it
-// has not read, and those behind the one that it says to die of.
+// has not read, and those behind the one that it says to die of. Of a connection in
+// doubt nothing waits but its end.
 func (h *handler) doubt(p *proc) (n int) {
 	under, waits := h.under, h.next
 	h.under, h.next = nil, nil
 	read := len(under) - max(p.Unread()-h.beside, 0)
 	i, end := 0, 0
-	seen := map[uint64]bool{}
+	ends := map[uint64]bool{}
+	wait := func(f wire.Frame, whole []byte) {
+		if f.Op == wire.Close || !ends[f.Conn] {
+			h.next = append(h.next, whole...)
+		}
+	}
 	each(under, func(f wire.Frame, whole []byte) {
 		end += len(whole)
 		switch at := i; {
-		case end > read:
-			h.next = append(h.next, whole...)
-		case p.poison == nil || at == p.poison.done:
-			if h.doubtful(p, f) && !seen[f.Conn] {
-				seen[f.Conn] = true
+		case end > read, p.poison != nil && at > p.poison.done:
+			wait(f, whole)
+		case (p.poison == nil || at == p.poison.done) && p.doubts(f.Op):
+			if h.doubtful(p, f) && !ends[f.Conn] {
 				n++
 			}
-		case at > p.poison.done:
-			h.next = append(h.next, whole...)
+			ends[f.Conn] = true
 		}
 		i++
 	})
-	h.next = append(h.next, waits...)
+	each(waits, wait)
 	h.lost.doubts += uint64(n)
 	return n
 }
 
-// doubtful ends the connection of an event that may or may not have been worked
-// on.
-func (h *handler) doubtful(p *proc, f wire.Frame) bool {
-	switch f.Op {
-	case wire.Message, wire.Open:
-		if c := h.clients.Find(h.w, f.Conn); c != nil {
-			h.cost(p, c, 1011, aRefusal)
-			return true
-		}
-	case wire.Close:
-		if p.poison != nil { // else each that follows would die of it
-			h.ended[f.Conn] = true
-		}
-	case wire.Request:
-		if q := h.requests[f.Conn]; q != nil {
-			q.fail(nethttp.StatusBadGateway)
-			return true
-		}
-	case wire.Handshake:
-		if s := h.shakes[f.Conn]; s != nil {
-			delete(h.shakes, f.Conn)
-			s.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
-			return true
-		}
+// doubts reports whether an event ends a connection where nobody knows what became of it.
+func (p *proc) doubts(op wire.Op) bool {
+	switch op {
+	case wire.Message, wire.Open, wire.Request, wire.Handshake:
+		return true
+	case wire.Resume, wire.Full, wire.Drain, wire.Close: // they may be told again, but not where a process has died of it
+		return p.poison != nil
 	}
 	return false
+}
+
+// doubtful ends the connection of an event that may or may not have been worked
+// on; whether it was there.
+func (h *handler) doubtful(p *proc, f wire.Frame) bool {
+	q, s, c := h.requests[f.Conn], h.shakes[f.Conn], h.clients.Find(h.w, f.Conn)
+	switch {
+	case f.Op == wire.Request:
+		if q != nil {
+			q.fail(nethttp.StatusBadGateway)
+		}
+		return q != nil
+	case s != nil:
+		delete(h.shakes, f.Conn)
+		s.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
+		return true
+	case f.Op == wire.Resume, f.Op == wire.Close: // the next process would die of it too
+		delete(h.gone, f.Conn)
+		if h.ended[f.Conn] = true; c != nil {
+			c.Close(1011, aRefusal)
+		}
+	case c != nil:
+		h.cost(p, c, 1011, aRefusal)
+	}
+	return c != nil
 }
 
 // disappoint ends the requests and handshakes that a process has taken along. Who asked one

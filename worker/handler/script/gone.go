@@ -44,10 +44,16 @@ func (h *handler) tellGone(n uint64) {
 	h.next = wire.AppendOpen(h.next, op, n, h.gone[n])
 }
 
-// part gives a connection that has ended the session that the process has set meanwhile.
+// part is an order about a connection that has ended: the process may have set its session
+// meanwhile, or have closed it and told its program so.
 func (h *handler) part(f wire.Frame) {
 	for _, gone := range []map[uint64]wire.Opening{h.gone, h.goneUnder} {
-		if o, is := gone[f.Conn]; is && len(f.Payload) <= wire.MaxSession {
+		o, is := gone[f.Conn]
+		switch {
+		case !is:
+		case f.Op == wire.End:
+			delete(gone, f.Conn)
+		case f.Op == wire.Session && len(f.Payload) <= wire.MaxSession:
 			o.Session = bytes.Clone(f.Payload)
 			gone[f.Conn] = o
 		}

@@ -33,7 +33,7 @@ func (h *handler) obey(p *proc, f wire.Frame) {
 	case wire.Send, wire.End, wire.Pause, wire.GoOn, wire.Session, wire.Join, wire.Leave, wire.Bind:
 		if c := h.clients.Find(h.w, f.Conn); c != nil {
 			err = h.about1(p, c, f)
-		} else if f.Op == wire.Session {
+		} else {
 			h.part(f)
 		}
 	case wire.Many:

@@ -466,8 +466,20 @@ final class Link
 
     private static function drop(int $at, int $n): void
     {
+        self::$done += self::$current || self::isBeside($at) ? 0 : 1; // one of a batch that is done before its time
         self::$in = \substr_replace(self::$in, '', $at, $n);
-        self::$done += self::$current ? 0 : 1; // one of a batch that is done before its time
+    }
+
+    /** Whether what is at an offset came behind a batch that is still to be done: then it is of none. */
+    private static function isBeside(int $end): bool
+    {
+        for ($at = self::$at; $at < $end; $at += self::HEADER + $h['l']) {
+            $h = self::header($at);
+            if ($h['o'] === self::TICK) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** Asks pushd something and waits for the answer, an object of JSON; other events wait meanwhile. */
@@ -545,9 +557,10 @@ final class Link
         return [\substr($data, 2, $n), \substr($data, 2 + $n)];
     }
 
-    /** This process dies of the callback that runs; those of the batch before it are done. */
+    /** This process dies of the callback that runs; those of the batch before it are done. What was to be said behind it, that a client is let in, is not. */
     static function poison(): void
     {
+        self::$first = null;
         if (self::$current) {
             self::frame(self::POISON, self::$current, \pack('V', self::$done));
         }

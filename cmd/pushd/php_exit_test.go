@@ -1,0 +1,161 @@
+package main_test
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/cmd/pushdtest"
+)
+
+// phpLogs writes what happens, a word each.
+const phpLogs = `<?php
+function ev($s) { file_put_contents(__DIR__ . '/events', "$s ", FILE_APPEND); }
+function dies($how) {
+    if ($how === 'exit') exit(1);
+    if ($how === 'die') die('not allowed');
+    if ($how === 'fatal') eval('class A {} class A {}');
+}
+`
+
+// phpDoors are programs that let clients in, in each way that there is; ?how is what they die of.
+var phpDoors = map[string]string{
+	"workerman": `$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onConnect = function ($c) { ev('connect'); };
+$w->onWebSocketConnect = function ($c) { dies($_GET['how'] ?? ''); };
+$w->onMessage = function ($c, $data) { ev($data); $c->send($data); };
+Workerman\Worker::runAll();`,
+	"connect": `$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onConnect = function ($c) { ev('connect'); $c->onWebSocketConnect = function () { dies($_GET['how'] ?? ''); }; };
+$w->onMessage = function ($c, $data) { ev($data); $c->send($data); };
+Workerman\Worker::runAll();`,
+	"swoole": `$s = new Swoole\WebSocket\Server('127.0.0.1', 2346);
+$s->on('beforeHandshakeResponse', function ($s, $q, $r) { ev('connect'); dies($q->get['how'] ?? ''); });
+$s->on('message', function ($s, $f) { ev($f->data); $s->push($f->fd, $f->data); });
+$s->start();`,
+	"swoole decides": `$s = new Swoole\WebSocket\Server('127.0.0.1', 2346);
+$s->on('handshake', function ($q, $r) { ev('connect'); $r->status(101); $r->end(); dies($q->get['how'] ?? ''); });
+$s->on('message', function ($s, $f) { ev($f->data); $s->push($f->fd, $f->data); });
+$s->start();`,
+	"ratchet": `class Room implements Ratchet\MessageComponentInterface {
+    function onOpen(Ratchet\ConnectionInterface $c) { ev('connect'); parse_str($c->httpRequest->getUri()->getQuery(), $q); dies($q['how'] ?? ''); }
+    function onMessage(Ratchet\ConnectionInterface $c, $data) { ev($data); $c->send($data); }
+    function onClose(Ratchet\ConnectionInterface $c) {}
+    function onError(Ratchet\ConnectionInterface $c, Exception $e) {}
+}
+class Gate implements Ratchet\Http\HttpServerInterface {
+    private $in;
+    function __construct($in) { $this->in = $in; }
+    function onOpen(Ratchet\ConnectionInterface $c, ?Psr\Http\Message\RequestInterface $r = null) { $this->in->onOpen($c, $r); }
+    function onMessage(Ratchet\ConnectionInterface $c, $data) { $this->in->onMessage($c, $data); }
+    function onClose(Ratchet\ConnectionInterface $c) { $this->in->onClose($c); }
+    function onError(Ratchet\ConnectionInterface $c, Exception $e) { $this->in->onError($c, $e); }
+}
+Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Gate(new Ratchet\WebSocket\WsServer(new Room))), 2346)->run();`,
+}
+
+// TestPHPDiesAtTheDoor: a client whose handshake the program has not come to the end of
+// does not come in, whatever ended it, and nobody else dies of it.
+func TestPHPDiesAtTheDoor(t *testing.T) {
+	for name, code := range phpDoors {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, file := phpServer(t, phpLogs+code)
+			s.MustRun("start", "-d")
+			want := ""
+			for _, how := range []string{"exit", "die", "fatal", ""} {
+				c := pushdtest.Handshake(t, s.Address(), "/?how="+how)
+				want += "connect "
+				switch status := c.Response.StatusCode; {
+				case how == "":
+					phpAsk(c, "hi", "hi")
+					want += "hi "
+				case status != http.StatusServiceUnavailable && !(name == "swoole decides" && status == http.StatusSwitchingProtocols):
+					t.Errorf("%s: the answer is %d", how, status)
+				}
+			}
+			if got := phpEvents(t, file); got != want {
+				t.Errorf("%q has happened, want %q\n%s", got, want, s.Log())
+			}
+		})
+	}
+}
+
+// phpEvents are what a program has written.
+func phpEvents(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "events"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		phpMust(t, err)
+	}
+	return string(text)
+}
+
+// TestPHPExits: a callback that ends the process is the last one of its connection but
+// onClose, which comes once, and nothing of it stays; others do.
+func TestPHPExits(t *testing.T) {
+	const workerman = `$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onConnect = function ($c) { ev('connect'); };
+$w->onMessage = function ($c, $data) use ($w) {
+    ev($data);
+    if ($data === 'ends') $c->close();
+    if ($data === 'stays') { usleep(300000); posix_kill(getmypid(), 9); }
+    dies($data === 'ends' ? 'exit' : $data);
+    $c->send((string)count($w->connections));
+};
+$w->onClose = function ($c) { ev('close'); };
+`
+	for _, x := range []struct {
+		name, setup, path string
+		say               []string
+		leaves            bool
+		want              string
+	}{
+		{"exit", "", "/", []string{"a", "exit", "b", "c"}, false, "connect a exit close "},
+		{"exit, left", "", "/", []string{"a", "exit", "b", "c"}, true, "connect a exit close "},
+		{"fatal", "", "/", []string{"fatal", "b", "c"}, false, "connect fatal close "},
+		{"closed", "", "/", []string{"ends", "b", "c"}, true, "connect ends close "},
+		{"opened", `$w->onWebSocketConnected = function () { dies($_GET['how'] ?? ''); };`, "/?how=exit", []string{"b", "c"}, false, "connect close "},
+		{"resumed", `$w->onResume = function () { if (!is_file(__DIR__ . '/old')) return; ev('resume'); exit; }; $w->onWorkerStart = function () { if (Pushd\Link::$config['births'] > 1) touch(__DIR__ . '/old'); };`,
+			"/", []string{"exit", "b"}, false, "connect exit resume "},
+		{"killed, left", "", "/", []string{"stays", "b", "c"}, true, "connect stays close "},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			s, file := phpServer(t, phpLogs+workerman+x.setup+"\nWorkerman\\Worker::runAll();")
+			s.MustRun("start", "-d")
+			c := s.Dial(x.path)
+			if x.say[0] == "stays" { // else the process reads it all at once
+				c.SendText("stays")
+				x.say = x.say[1:]
+				pushdtest.Eventually(t, "it stays", func() bool { return strings.HasSuffix(phpEvents(t, file), "stays ") })
+			}
+			var all []byte
+			for _, text := range x.say {
+				all = append(all, pushdtest.Frame(pushdtest.OpText, []byte(text))...)
+			}
+			if _, err := c.Conn.Write(all); err != nil {
+				t.Fatal(err)
+			}
+			if x.leaves {
+				c.Close()
+			} else {
+				for op := byte(0); op != pushdtest.OpClose; {
+					var err error
+					if op, _, err = c.Next(pushdtest.Timeout); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			pushdtest.Eventually(t, "the end is told", func() bool { return strings.HasPrefix(phpEvents(t, file), x.want) })
+			phpAsk(s.Dial("/"), "hi", "1")
+			if got := phpEvents(t, file); got != x.want+"connect hi " {
+				t.Errorf("%q has happened, want %q\n%s", got, x.want, s.Log())
+			}
+		})
+	}
+}
