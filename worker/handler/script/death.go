@@ -148,7 +148,7 @@ func (h *handler) doubt(p *proc) (n int) {
 	under, waits := h.under, h.next
 	h.under, h.next = nil, nil
 	read := len(under) - max(p.Unread()-h.beside, 0)
-	i, end := 0, 0
+	i, end, deadly := 0, 0, p.deadly(under)
 	ends := map[uint64]bool{}
 	wait := func(f wire.Frame, whole []byte) {
 		if f.Op == wire.Close || !ends[f.Conn] {
@@ -158,9 +158,9 @@ func (h *handler) doubt(p *proc) (n int) {
 	each(under, func(f wire.Frame, whole []byte) {
 		end += len(whole)
 		switch at := i; {
-		case end > read, p.poison != nil && at > p.poison.done:
+		case end > read, p.poison != nil && at > deadly:
 			wait(f, whole)
-		case (p.poison == nil || at == p.poison.done) && p.doubts(f.Op):
+		case (p.poison == nil || at == deadly) && p.doubts(f.Op):
 			if h.doubtful(p, f) && !ends[f.Conn] {
 				n++
 			}
@@ -171,6 +171,23 @@ func (h *handler) doubt(p *proc) (n int) {
 	each(waits, wait)
 	h.lost.doubts += uint64(n)
 	return n
+}
+
+// deadly is which event of a batch the process says to die of: the last one of the connection
+// up to there. It may have counted answers that came before their time.
+func (p *proc) deadly(batch []byte) (at int) {
+	if p.poison == nil {
+		return 0
+	}
+	i := 0
+	at = p.poison.done
+	each(batch, func(f wire.Frame, _ []byte) {
+		if i <= p.poison.done && f.Conn == p.poison.conn && p.doubts(f.Op) {
+			at = i
+		}
+		i++
+	})
+	return at
 }
 
 // doubts reports whether an event ends a connection where nobody knows what became of it.

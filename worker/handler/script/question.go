@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	wire "github.com/pushd/pushd/protocol/script"
@@ -13,7 +14,7 @@ import (
 
 // answer answers a question of the process p.
 func (h *handler) answer(p *proc, number uint64, v any, err error) {
-	if number == 0 || p != h.cur {
+	if number == 0 || p.over {
 		if err != nil {
 			h.note("an order is refused", wire.Frame{Op: wire.Order}, err)
 		}
@@ -32,9 +33,10 @@ func (h *handler) answer(p *proc, number uint64, v any, err error) {
 
 // aside sends what make appends to the events to come. A callback that waits for
 // an answer is not done with its batch before that is there: so in the middle of
-// one it goes out at once, of no batch.
+// one it goes out at once, of no batch; and to a process that is still to take over,
+// which may ask from a timer, and would be late for what it is to take over.
 func (h *handler) aside(p *proc, make func()) {
-	if p != h.cur || len(h.under) == 0 && !h.awaits() {
+	if p == h.cur && len(h.under) == 0 && !h.awaits() {
 		make()
 		h.kick()
 		return
@@ -43,7 +45,9 @@ func (h *handler) aside(p *proc, make func()) {
 	h.next = nil
 	make()
 	p.link.Write(h.next)
-	h.beside += len(h.next)
+	if p == h.cur {
+		h.beside += len(h.next)
+	}
 	h.next = waiting
 }
 
@@ -67,6 +71,11 @@ func (h *handler) question(p *proc, f wire.Frame) error {
 		err := h.order(f.Payload)
 		h.answer(p, f.Conn, struct{}{}, err)
 	case wire.AskOpens:
+		if p != h.cur { // it has nobody yet, and is told when it takes over
+			p.welcome.Wants = append(slices.DeleteFunc(p.welcome.Wants, func(w string) bool { return w == wire.WantLater }), wire.WantOpen)
+			h.answer(p, f.Conn, struct{}{}, nil)
+			return nil
+		}
 		h.wants[wire.WantOpen] = true
 		delete(h.wants, wire.WantLater)
 		if h.awaits() { // then all are told who are there at its end
