@@ -159,3 +159,29 @@ $w->onClose = function ($c) { ev('close'); };
 		})
 	}
 }
+
+// TestPHPMemory: a callback that uses up the memory costs one connection, also by one text
+// that grows, of which PHP has two for a moment.
+func TestPHPMemory(t *testing.T) {
+	s, _ := phpServer(t, `<?php
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->users = [];
+$w->onMessage = function ($c, $data) use ($w) {
+    $w->users[$c->id] = $c;
+    if ($data === 'list') for ($x = [];;) $x[] = new stdClass;
+    if ($data === 'text') for ($x = '';;) $x .= str_repeat('x', 1 << 20);
+    $c->send((string)count($w->users));
+};
+$w->onClose = function ($c) use ($w) { unset($w->users[$c->id]); };
+Workerman\Worker::runAll();
+`)
+	s.MustRun("start", "-d")
+	other := s.Dial("/")
+	phpAsk(other, "hi", "1")
+	for _, how := range []string{"list", "text"} {
+		c := s.Dial("/")
+		c.SendText(how)
+		c.WantClose(1011)
+		phpAsk(other, "hi", "1")
+	}
+}

@@ -27,7 +27,7 @@ type Options struct {
 	Queue       Size              `json:"queue"`        // bytes of events that it has not done, then its clients wait; default 1 MiB
 	Callback    Duration          `json:"callback"`     // how long a batch may take; default 5 s
 	Start       Duration          `json:"start"`        // until it is ready; default 10 s
-	Memory      Size              `json:"memory"`       // bytes; at it the process is replaced, at 1.5 times it gets no more; default 256 MiB, 0 = no limit
+	Memory      Size              `json:"memory"`       // bytes; at it the process is replaced, at most() it gets no more; default 256 MiB, 0 = no limit
 	MaxMessages int               `json:"max_messages"` // after so many the process is replaced; default 0 = never
 	AfterCrash  string            `json:"after_crash"`  // "close-held" (default), or "keep": those that only the dead process knew stay
 	Title       string            `json:"title"`        // names it in logs; default: the second word of script, else the first
@@ -102,6 +102,15 @@ func (o *Options) check() error {
 		return bad("script", "neither it nor dir can contain a zero byte")
 	}
 	return nil
+}
+
+// most is how many bytes the kernel gives a process, 0 for no limit: a language with a limit of
+// its own meets that first, and can say what it leaves. A text that grows may be there twice.
+func (o *Options) most() int64 {
+	if o.Memory == 0 {
+		return 0
+	}
+	return 2*int64(o.Memory) + 64<<20
 }
 
 // find looks for the program and its working directory as the start of it will.

@@ -65,7 +65,7 @@ def do(c, text):
     elif word == 'eat':
         x = []
         while True:
-            x.append(bytearray(1 << 20))
+            x.append(bytearray(8 << 20))
     elif word == 'grow':
         global fat
         fat = bytearray(int(rest) << 20)

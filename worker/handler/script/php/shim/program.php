@@ -276,8 +276,8 @@ abstract class Program
     /** What is done when a callback ends the process, hangs, or uses up the memory. */
     private static function guard(): void
     {
-        if (\ini_get('memory_limit') === '-1') {
-            \ini_set('memory_limit', '256M'); // without a limit PHP ends without a word
+        if (\in_array(\ini_get('memory_limit'), ['-1', '256M'], true)) { // without a limit PHP ends without a word, and so it does at the kernel's
+            @\ini_set('memory_limit', (string)((Link::$config['memory'] ?? 0) ?: '256M'));
         }
         \register_shutdown_function(static function () { // without the program: it may go before this
             if (Link::$stopped || !Link::mine()) {
