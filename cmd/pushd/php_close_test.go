@@ -81,7 +81,7 @@ $s->on('message', fn ($s, $f) => $s->disconnect($f->fd, (int)$f->data, 'why'));
 $s->start();
 `)
 	s.MustRun("start", "-d")
-	for code, want := range map[string]int{"1000": 1000, "4999": 4999, "0": 1000, "999": 1011, "2999": 1011, "5000": 1011, "66536": 1011, "-1": 1011} {
+	for code, want := range map[string]int{"1000": 1000, "4999": 4999, "0": 1000, "999": 1011, "1005": 1011, "1006": 1011, "1015": 1011, "2999": 1011, "5000": 1011, "66536": 1011, "-1": 1011} {
 		c := s.Dial("/")
 		c.SendText(code)
 		c.WantClose(want)

@@ -163,10 +163,14 @@ func (h *handler) held(p *proc, f wire.Frame) error {
 	return nil
 }
 
-// closeCode is 1000 where none is given. Which may be sent Conn.Close says.
+// closeCode is 1000 where none is given. Which others may be sent Conn.Close says, to which
+// these mean a frame without a code.
 func closeCode(code uint16) int {
-	if code == 0 {
+	switch code {
+	case 0:
 		return 1000
+	case 1005, 1006, 1015:
+		return 1011
 	}
 	return int(code)
 }
