@@ -97,7 +97,8 @@ func beside(t *testing.T, file, name string, before *script.Before) *host {
 	must(t, err)
 	ours.Close()
 	h := &host{t: t, socket: conn, in: script.NewReader(conn, script.FromHandler), log: printed(filepath.Join(t.TempDir(), "log")), ended: make(chan struct{})}
-	h.cmd = exec.Command("php", append(php.Args(shim(t), php.Handler), "-d", "disable_functions="+php.OwnCalls, file, "start")...)
+	h.cmd = exec.Command("php", append(php.Args(shim(t), php.Handler), "-d", "disable_functions="+php.OwnCalls, "-d", "memory_limit=256M", file, "start")...)
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it does not outlive a test that has run out of time
 	h.cmd.ExtraFiles = []*os.File{theirs}
 	log, err := os.OpenFile(string(h.log), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	must(t, err)

@@ -235,3 +235,68 @@ Workerman\Worker::runAll();`), "start")
 	h.stop(script.Successor)
 	h.says("carried over: 2 Room in $rooms\n")
 }
+
+// TestHubBecomesTheCallbacks: an object that others know is the same to them once it is the
+// object of the callbacks, which it was not before, and when it is none any more.
+func TestHubBecomesTheCallbacks(t *testing.T) {
+	const classes = `
+class User { public $c, $hub; function __construct($c, $hub) { $this->c = $c; $this->hub = $hub; } }
+class Hub {
+    public $users = []; private static $one; private $log;
+    function __construct() { self::$one = $this; }
+    static function one() { return self::$one; }
+    function message($c, $data) {
+        if ($data === 'put') { $this->users[] = new User($c, $this); $this->users[] = new User($c, $this); $c->send('done'); return; }
+        $c->send('hub ' . json_encode([$this->users[0]->hub === $this, $this->users[1]->hub === $this, self::$one === $this]));
+    }
+}
+$hub = new Hub;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+`
+	ways := map[string]string{
+		"closure": `$w->onMessage = function ($c, $data) use ($hub) { $hub->message($c, $data); };`,
+		"method":  `$w->onMessage = [$hub, 'message'];`,
+		"static":  `unset($hub); $w->onMessage = function ($c, $data) { Hub::one()->message($c, $data); };`,
+		"named":   `$w->onMessage = $hub->message(...);`,
+	}
+	for from, a := range ways {
+		for to, b := range ways {
+			t.Run(from+" to "+to, func(t *testing.T) {
+				t.Parallel()
+				_, h, orders := movedFrom(t, classes+a+"\nWorkerman\\Worker::runAll();", classes+b+"\nWorkerman\\Worker::runAll();")
+				if !slices.Contains(orders, fmt.Sprintf("SEND %d hub [true,true,true]", uint64(big))) {
+					t.Errorf("%q\n%s", orders, h.log)
+				}
+			})
+		}
+	}
+}
+
+// TestRoomPutInFront: rooms of a list are found by what they began with also where the class
+// has another property since, or one less.
+func TestRoomPutInFront(t *testing.T) {
+	const code = `
+class Room { public $in = []; public $name; /*MORE*/ public $plan = 'old'; function __construct($name) { $this->name = $name; } }
+$rooms = [/*FRONT*/ new Room('lobby'), new Room('game')];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) {
+    if ($data === 'put') { $GLOBALS['rooms'][1]->in[$c->id] = $c; $c->send('done'); return; }
+    $c->send(implode(' ', array_map(function ($r) { return "$r->name:" . count($r->in); }, $GLOBALS['rooms'])));
+};
+Workerman\Worker::runAll();`
+	front := []string{"/*FRONT*/", "new Room('vip'),"}
+	for name, edit := range map[string][]string{
+		"alone":              front,
+		"and a new property": append(front[:2:2], "/*MORE*/", "public int $topic = 1;"),
+		"and one less":       append(front[:2:2], "public $plan = 'old';", ""),
+		"and another value":  append(front[:2:2], "'old'", "'new'"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, h, orders := movedFrom(t, code, strings.NewReplacer(edit...).Replace(code))
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d vip:0 lobby:0 game:1", uint64(big))) {
+				t.Errorf("%q\n%s", orders, h.log)
+			}
+		})
+	}
+}

@@ -84,7 +84,8 @@ final class Became
         $o = self::last($o);
         if (!isset(self::$seen[$id = \spl_object_id($o)])) {
             self::$seen[$id] = true;
-            ($inside = Carry::contents($o)) && self::inside($o, $inside);
+            $own = isset(Places::$owners[$id]) && !Places::isServer($o); // the object of the callbacks, which was none of them before
+            ($inside = Carry::contents($o) ?? ($own ? (array)$o : null)) && self::inside($o, $inside);
         }
         return self::last($o);
     }

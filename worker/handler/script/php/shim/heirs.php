@@ -12,7 +12,7 @@ final class Heirs
 
     const BEGINS = 1000; // that the next process is told of
 
-    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are the new code's, what it began with, names of those that were taken out] of each, and what all of these classes began with. */
+    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are the new code's, what it began with, names of those that were taken out] of each, and [class, what it began with] of all of these classes. */
     static function give(array $out): array
     {
         $all = [];
@@ -22,8 +22,19 @@ final class Heirs
             }
             return true;
         });
-        $classes = \array_flip(\array_map([self::class, 'classOf'], \array_column($all, 0)));
-        return $all ? [$all, \array_slice(Made::beginsOf($classes), 0, self::BEGINS)] : [];
+        return $all ? [$all, \array_slice(self::begun(\array_flip(\array_map([self::class, 'classOf'], \array_column($all, 0)))), 0, self::BEGINS)] : [];
+    }
+
+    /** [class, what it began with] of each object of the start. @param ?array $classes class => anything; null: of all */
+    private static function begun(?array $classes = null): array
+    {
+        $all = [];
+        foreach (Made::begun() as $o) {
+            if ($classes === null || isset($classes[\get_class($o)])) {
+                $all[] = [\get_class($o), Made::beginOf($o)];
+            }
+        }
+        return $all;
     }
 
     /** What has come of the start before. */
@@ -70,25 +81,63 @@ final class Heirs
     /** Who goes into which: by names, then in lists who began with the same plain values, then who is in the same place of a list, and who is alone of its class. */
     private static function pairs(array $list, array $before, array $places, array $here): \Generator
     {
-        $begun = Made::begun();
-        $before = \array_count_values($before);
+        $tells = self::tells($before = \array_filter($before, 'is_array'), self::begun());
+        $begun = [];
+        foreach (Made::begun() as $o) {
+            $text = self::text($tells, \get_class($o), Made::beginOf($o));
+            $begun[$text] = isset($begun[$text]) ? false : $o;
+        }
+        $before = \array_count_values(\array_map(static function (array $one) use ($tells): string {
+            return self::text($tells, ...$one);
+        }, $before));
+        unset($before[''], $begun['']);
         for ($round = 0; $round < 3; $round++) {
-            foreach ($list as $k => [$o, $paths, , $alone, , $text]) {
+            foreach ($list as $k => [$o, $paths, , $alone, , $values]) {
                 $class = self::classOf($o);
+                $text = self::text($tells, $class, $values);
                 if ($round === 1) {
-                    $there = $text !== '' && ($before[$text] ?? 0) === 1 ? $begun[$text] ?? null : null;
+                    $there = ($before[$text] ?? 0) === 1 ? ($begun[$text] ?? false ?: null) : null;
                 } else {
                     $there = Made::find($class, \array_filter($paths, static function (string $path) use ($round): bool {
                         return (\strpos($path, "\0#") === false) === ($round === 0);
                     }), $places) ?? ($round === 2 && $alone ? Made::only($class, $here) : null);
                 }
-                $as = $there !== null && $round === 2 ? Made::beginOf($there) : '';
+                $as = $there !== null && $round === 2 ? self::text($tells, $class, Made::beginOf($there)) : '';
                 if ($there !== null && ($as === $text || !isset($before[$as]))) { // else another one began as this
                     unset($list[$k]);
                     yield $k => $there;
                 }
             }
         }
+    }
+
+    /** Which plain values tell objects of a class apart: those that both codes begin with, and not all with the same. @param array $before, $here [class, what it began with] of each; gives class => property => true */
+    private static function tells(array $before, array $here): array
+    {
+        $of = [[], []]; // class => property => value => true
+        foreach ([$before, $here] as $k => $all) {
+            foreach ($all as [$class, $values]) {
+                foreach ($values as $name => $v) {
+                    $of[$k][$class][$name][$v] = true;
+                }
+            }
+        }
+        $tells = [];
+        foreach ($of[1] as $class => $names) {
+            foreach (\array_intersect_key($names, $of[0][$class] ?? []) as $name => $values) {
+                if (\count($values) > 1 || \count($of[0][$class][$name]) > 1) {
+                    $tells[$class][$name] = true;
+                }
+            }
+        }
+        return $tells;
+    }
+
+    /** What tells an object by what it began with, "" if nothing does. */
+    private static function text(array $tells, string $class, $values): string
+    {
+        $same = \is_array($values) ? \array_intersect_key($values, $tells[$class] ?? []) : []; // of pushd before it was a text
+        return $same ? "$class\0" . \serialize($same) : '';
     }
 
     private static function into(object $there, object $o): void

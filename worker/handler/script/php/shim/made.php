@@ -15,7 +15,7 @@ final class Made
     private static $stays = [];   // object id => those of its paths where it is still
     private static $lists = [];   // path => what is in it now, of the places that have been looked at
     private static $counts = [];  // class => how many
-    private static $begins = [];  // object id => class and plain values that it began with
+    private static $begins = [];  // object id => property => what tells the plain value that it began with
     private static $left, $seen;
 
     /** The program's start is over. */
@@ -65,7 +65,9 @@ final class Made
             return \is_scalar($v) && $v !== '';
         });
         if ($plain) {
-            self::$begins[\spl_object_id($o)] = \md5(\get_class($o) . "\0" . \serialize($plain));
+            self::$begins[\spl_object_id($o)] = \array_map(static function ($v): string {
+                return \substr(\md5(\serialize($v)), 0, 12);
+            }, $plain);
         }
     }
 
@@ -211,28 +213,16 @@ final class Made
         return self::$counts[\get_class($o)] === 1;
     }
 
-    /** What tells an object of the start by its class and the plain values that it began with; '': it had none. */
-    static function beginOf(object $o): string
+    /** Which plain values an object of the start began with: property => what tells the value. */
+    static function beginOf(object $o): array
     {
-        return self::$begins[\spl_object_id($o)] ?? '';
+        return self::$begins[\spl_object_id($o)] ?? [];
     }
 
-    /** What the objects of these classes began with. @param array $classes class => anything */
-    static function beginsOf(array $classes): array
-    {
-        return \array_values(\array_filter(self::$begins, static function (int $id) use ($classes): bool {
-            return ($o = self::byID($id)) !== null && isset($classes[\get_class($o)]);
-        }, \ARRAY_FILTER_USE_KEY));
-    }
-
-    /** Who began with what, as beginOf() => object; what two began with tells nobody. */
+    /** The objects that began with plain values. */
     static function begun(): array
     {
-        $all = [];
-        foreach (self::$begins as $id => $text) {
-            $all[$text] = isset($all[$text]) ? false : self::byID($id) ?? false;
-        }
-        return \array_filter($all);
+        return \array_filter(\array_map([self::class, 'byID'], \array_keys(self::$begins)));
     }
 
     private static function byID(int $id): ?object
