@@ -13,6 +13,7 @@ final class Made
     private static $objects = []; // path => WeakReference
     private static $paths = [];   // object id => paths
     private static $stays = [];   // object id => those of its paths where it is still
+    private static $going = [];   // object id => it is in what is carried
     private static $lists = [];   // path => what is in it now, of the places that have been looked at
     private static $counts = [];  // class => how many
     private static $begins = [];  // object id => property => what tells the plain value that it began with
@@ -71,6 +72,22 @@ final class Made
         }
     }
 
+    /** The objects that the start has made and that are there still, by their ids; not those that stay() has found in what is carried. */
+    static function rest(): \Generator
+    {
+        foreach (self::$paths as $id => $paths) {
+            if (!isset(self::$going[$id]) && ($o = self::$objects[$paths[0]]->get())) {
+                yield $id => $o;
+            }
+        }
+    }
+
+    /** What is in a value, by the keys that paths have. */
+    static function within($v): array
+    {
+        return self::keyed(\is_object($v) ? self::inside($v) : (\is_array($v) ? $v : []));
+    }
+
     /** Whether the start has made an object, as that of the next process will. */
     static function has(object $o): bool
     {
@@ -91,7 +108,7 @@ final class Made
         foreach (Places::all($roots) as $place => $values) {
             self::$lists[$place] = $values;
         }
-        self::each($out, static function (object $o, array $paths): bool {
+        self::$going = self::each($out, static function (object $o, array $paths): bool {
             self::$stays[\spl_object_id($o)] = \array_values(\array_filter($paths, static function (string $path) use ($o): bool {
                 return self::at($path) === $o;
             }));
@@ -118,13 +135,12 @@ final class Made
     {
         if (!isset(self::$lists[$path])) {
             $v = \strpos($path, "\0") === false ? [] : self::at($path);
-            $list = \is_object($v) ? self::inside($v) : (\is_array($v) ? $v : []);
-            self::$lists[$path] = self::keyed($list);
+            self::$lists[$path] = self::within($v);
         }
         return self::$lists[$path];
     }
 
-    private static function inside(object $o): array
+    static function inside(object $o): array
     {
         $inside = Carry::contents($o);
         return $inside !== null && Places::ofProgram($o) ? Places::properties($o) : (array)$inside;
@@ -156,12 +172,15 @@ final class Made
     /**
      * Calls f with each object of the start that is in values, once.
      * @param callable $f (object, paths, the same or its Part): whether to look into it
+     * @return array the ids of all objects that are in values
      */
-    static function each(array $values, callable $f): void
+    static function each(array $values, callable $f): array
     {
         self::$seen = [];
         self::collect($values, $f);
+        $seen = self::$seen;
         self::$seen = null;
+        return $seen;
     }
 
     private static function collect($v, callable $f): void

@@ -5,7 +5,8 @@ namespace Pushd;
  * Plain are the numbers and texts that a program has beside its connections, and arrays of
  * them: a counter, a score, who is online. They are those of the new code: the next process
  * may have to read them anew, they may be written out already, or stand for a timer that
- * ends. So a reload names those that callbacks have changed.
+ * ends. So a reload names those that callbacks have changed, and of objects and what has some
+ * what Marks sees.
  */
 final class Plain
 {
@@ -33,12 +34,13 @@ final class Plain
             }
             foreach (\array_diff_key($values, $carried[$place] ?? []) as $name => $value) {
                 $known = \array_key_exists($name, self::$start[$place] ?? []);
-                if ($known && self::is($value) && $value !== self::$start[$place][$name] && !self::isOurs($roots[$place] ?? \substr($place, 2), $name)) {
+                $changed = $known && self::is($value) ? $value !== self::$start[$place][$name] : Marks::isChanged((string)$place, (string)$name, self::$start[$place][$name] ?? null, $value);
+                if ($changed && !self::isOurs($roots[$place] ?? \substr($place, 2), $name)) {
                     $names[($class === '' ? '' : "$class::") . '$' . $name] = true;
                 }
             }
         }
-        $names = \array_keys($names);
+        $names = \array_keys($names + Marks::changed($roots, self::NAMED + 1));
         return \count($names) <= self::NAMED ? $names : \array_merge(\array_slice($names, 0, self::NAMED), ['…']);
     }
 
@@ -48,7 +50,7 @@ final class Plain
         return \strpos((string)(new \ReflectionClass($class))->getFileName(), '/vendor/') !== false;
     }
 
-    private static function is($v, &$left = self::MOST): bool
+    static function is($v, &$left = self::MOST): bool
     {
         if (!\is_array($v)) {
             return $v === null || \is_scalar($v) || $v instanceof \UnitEnum;

@@ -15,7 +15,7 @@ if (\PHP_SAPI !== 'cli' || \defined('Pushd\ROLE')) {
 \define('Pushd\ROLE', (string)\get_cfg_var('pushd.role'));
 
 foreach ([
-    'link', 'ends', 'outbox', 'flyweight', 'identity', 'conns', 'heads', 'ids', 'callbacks', 'props', 'counted', 'weak', 'numbers', 'loop', 'queued', 'coroutine', 'fibers', 'nap', 'json', 'incomplete', 'words', 'program', 'changed', 'carry', 'lists', 'beside', 'gone', 'unmade', 'living', 'part', 'entries', 'stuck', 'own', 'plain', 'refs', 'places', 'made', 'wiring', 'heirs', 'became', 'joined', 'lost', 'owners', 'captured', 'starts', 'plan', 'names',
+    'link', 'ends', 'outbox', 'flyweight', 'identity', 'conns', 'heads', 'ids', 'callbacks', 'props', 'counted', 'weak', 'numbers', 'loop', 'queued', 'coroutine', 'fibers', 'nap', 'json', 'incomplete', 'words', 'program', 'changed', 'carry', 'lists', 'beside', 'gone', 'unmade', 'living', 'part', 'entries', 'stuck', 'own', 'plain', 'marks', 'refs', 'places', 'made', 'wiring', 'heirs', 'became', 'joined', 'lost', 'owners', 'captured', 'starts', 'plan', 'names',
     'forget', 'everyone', 'listed', 'tcp', 'handshake', 'stream', 'datagrams', 'scheme', 'listener', 'async', 'protocols', 'raw', 'held', 'workerman', 'workerman_program', 'workerman_around',
     'react', 'ratchet', 'ratchet_shake', 'ratchet_program', 'ratchet_around', 'swoole', 'swoole_go', 'swoole_mime', 'swoole_http', 'swoole_shared', 'swoole_columns', 'swoole_table', 'swoole_events', 'swoole_pipe', 'swoole_program',
 ] as $file) {

@@ -170,6 +170,7 @@ abstract class Program
         Plain::begin($program->roots());
         Starts::begin($program->roots());
         Made::begin($program->roots());
+        Marks::begin($program->roots());
         Conns::settle();
         Forget::program();
         Link::first();
