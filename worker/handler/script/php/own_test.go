@@ -116,3 +116,42 @@ Workerman\Worker::runAll();`
 		}
 	})
 }
+
+// TestMapsOfObjects: a WeakMap of the program's own objects is what it was, be it in a global,
+// in a static, or in an object of the start that those know.
+func TestMapsOfObjects(t *testing.T) {
+	for name, x := range map[string][2]string{
+		"a global": {`$score = new WeakMap;`, `$GLOBALS['score']`},
+		"a static": {`App::$score = new WeakMap;`, `App::$score`},
+		"a room's": {`$room = new Room;`, `$GLOBALS['room']->score`},
+		"wiring's": {`$all = ['room' => new Room]; $room = $all['room'];`, `$GLOBALS['all']['room']->score`},
+		"typed":    {`$room = new Typed;`, `$GLOBALS['room']->score`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := `
+class App { static $score; }
+class Room { public $score; function __construct() { $this->score = new WeakMap; } }
+class Typed { public WeakMap $score; private $log; function __construct() { $this->score = new WeakMap; $this->log = function () {}; } }
+class User { public $c, $room; function __construct($c) { $this->c = $c; $this->room = $GLOBALS['room'] ?? null; } }
+` + x[0] + `
+$users = [];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) {
+    $score = ` + x[1] + `;
+    if ($data === 'put') {
+        foreach ([1, 2] as $n) { $u = $GLOBALS['users'][] = new User($c); $score[$u] = ['n' => $n, 'by' => $GLOBALS['users'][0]]; }
+        $c->send('done');
+        return;
+    }
+    $u = $GLOBALS['users'][1];
+    $c->send('score ' . json_encode([count($score), $score[$u]['n'] ?? 0, ($score[$u]['by'] ?? 0) === $GLOBALS['users'][0], $u->room === ($GLOBALS['room'] ?? null)]));
+};
+Workerman\Worker::runAll();`
+			_, h, orders := movedFrom(t, code, code)
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d score [2,2,true,true]", uint64(big))) {
+				t.Errorf("%q\n%s", orders, h.log)
+			}
+		})
+	}
+}

@@ -21,7 +21,7 @@ final class Carry
     private static $seen = [];  // object id => at which depth it was looked at
 
     /** Hands over; what cannot be is left where it is, so that who is held there shows. */
-    static function give(array $roots, bool $follows = true): void
+    static function give(array $roots): void
     {
         $shared = Shared::give();
         $rest = Packets::give();
@@ -50,7 +50,7 @@ final class Carry
         }
         $text = self::text($roots, $out);
         $names = self::named(\array_diff_key($out, [Props::PLACE => true]));
-        $stay = $follows ? Plain::changed($roots, $out) : [];
+        $stay = Plain::changed($roots, $out);
         $paused = Packets::paused();
         $heads = Heads::give();
         if ($out || $shared || $rest || $paused || $heads) {
@@ -58,14 +58,14 @@ final class Carry
             Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest, $heads]));
         }
         $values = $_ = $heads = null;
-        $follows && Living::are(Part::$classes) && Living::keep($out);
+        Living::are(Part::$classes) && Living::keep($out);
         self::drop($roots, $out);
         Conns::unhold(Living::clear());
         Packets::given($rest);
         $out = $rest = null;
         Numbers::look(false);
         $stranded = Conns::stranded();
-        if ($n = $follows ? Timers::ofCallbacks() : 0) {
+        if ($n = Timers::ofCallbacks()) {
             $stranded[] = "$n timers that callbacks have set end with this process";
         }
         if ($names || $stay || $stranded) {
@@ -142,6 +142,7 @@ final class Carry
     /** What has been carried is not here any more: who is held still is held elsewhere. */
     private static function drop(array $roots, array &$out): void
     {
+        Own::drop();
         Props::drop($out[Props::PLACE] ?? []);
         unset($out[Props::PLACE]);
         self::$seen = $made = [];
@@ -270,6 +271,7 @@ final class Carry
             }
         }
         Heirs::take($made, $wired, $roots, $program->roots());
+        Heirs::maps($made);
         Starts::over();
         Joined::over();
         Became::everywhere($roots, $all, $props);

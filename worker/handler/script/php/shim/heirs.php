@@ -12,13 +12,13 @@ final class Heirs
 
     const BEGINS = 1000; // that the next process is told of
 
-    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are the new code's, what it began with, names of those that were taken out] of each, and [class, what it began with] of all of these classes. */
+    /** What the next process is told of what is carried: [object, where the start made it, whether it knows connections, whether it is the only one of its class, names of its properties that are the new code's, what it began with, names of those that were taken out, parts of the maps among these] of each, and [class, what it began with] of all of these classes. */
     static function give(array $out): array
     {
         $all = [];
         Made::each($out, static function (object $o, array $_, object $as) use (&$all): bool {
             if ($paths = Made::still($o)) {
-                $all[] = [$as, $paths, $as instanceof Part || Carry::has($o), Made::isAlone($o), \array_merge(Wiring::of($o, $paths[0]), $own = Own::names($o)), Made::beginOf($o), $own];
+                $all[] = [$as, $paths, $as instanceof Part || Carry::has($o), Made::isAlone($o), \array_merge(Wiring::of($o, $paths[0]), $own = Own::names($o)), Made::beginOf($o), $own, Own::maps($o)];
             }
             return true;
         });
@@ -71,6 +71,17 @@ final class Heirs
             isset($told[$id]) && !isset($done[$id]) && !isset(Places::$became[$id]) && Lost::note(\strtok((string)$name, "\0"), $o, 'the new code has no ' . self::classOf($o) . ' there');
         }
         Wiring::over();
+    }
+
+    /** Fills the maps of the objects that something has gone into. */
+    static function maps(array $told): void
+    {
+        foreach ($told[0] ?? [] as $one) {
+            $there = Places::$became[\spl_object_id($one[0])] ?? null;
+            foreach ($there ? $one[7] ?? [] : [] as $name => $part) {
+                Places::set($there, $name, $part);
+            }
+        }
     }
 
     private static function classOf(object $o): string

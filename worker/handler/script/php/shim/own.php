@@ -10,6 +10,8 @@ namespace Pushd;
 final class Own
 {
     private static $cut;         // object id => names of the properties; null: nobody has looked
+    private static $maps = [];   // object id => name => WeakMap that was taken out: what is in it goes beside
+    private static $parts = [];  // of these maps
     private static $before = []; // what was taken out: [object, class that has it, name, value]
 
     /** Takes them out, once; false: there are none. */
@@ -33,6 +35,23 @@ final class Own
         return self::$cut[\spl_object_id($o)] ?? [];
     }
 
+    /** What of the maps that were taken out of an object can go: name => Part. */
+    static function maps(object $o): array
+    {
+        $maps = \array_filter(\array_map([Part::class, 'ofMap'], self::$maps[\spl_object_id($o)] ?? []));
+        \array_push(self::$parts, ...\array_values($maps));
+        return $maps;
+    }
+
+    /** What has been carried is not in the maps any more. */
+    static function drop(): void
+    {
+        foreach (self::$parts as $part) {
+            $part->drop();
+        }
+        self::$parts = [];
+    }
+
     /** Puts them back: destructors may ask for them. */
     static function back(): void
     {
@@ -42,7 +61,7 @@ final class Own
             });
         }
         self::$cut = null;
-        self::$before = [];
+        self::$before = self::$maps = [];
     }
 
     private static function of(object $o): void
@@ -61,6 +80,9 @@ final class Own
                 });
                 self::$before[] = [$o, $class, $name, $value];
                 self::$cut[\spl_object_id($o)][] = $name;
+                if ($value instanceof \WeakMap) {
+                    self::$maps[\spl_object_id($o)][$name] = $value;
+                }
             } catch (\Error $e) { // it is readonly: a part of the object goes
             }
         }
@@ -68,7 +90,7 @@ final class Own
 
     private static function stays($value): bool
     {
-        return (\is_object($value) || \is_array($value) ? Stuck::why($value) !== null : $value !== null && !\is_scalar($value)) && !Carry::has($value);
+        return $value instanceof \WeakMap || (\is_object($value) || \is_array($value) ? Stuck::why($value) !== null : $value !== null && !\is_scalar($value)) && !Carry::has($value);
     }
 
     /**

@@ -122,14 +122,14 @@ final class Part
         return \is_object($o) ? self::$parts[$id] = $part : $part;
     }
 
-    /** Of a map, the connections in it with what can go. */
-    private static function ofMap(\WeakMap $map): ?self
+    /** Of a map, what in it can go: who is in it alone is in nothing. */
+    static function ofMap(\WeakMap $map): ?self
     {
         $part = new self();
         $part->class = 'WeakMap';
         $part->of = $map;
         $part->values = \array_filter(Weak::pairs($map), static function (array $pair) {
-            return Conns::isOne($pair[0]) && self::whole($pair);
+            return self::whole($pair);
         });
         return $part->values ? $part : null;
     }

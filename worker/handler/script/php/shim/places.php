@@ -173,7 +173,7 @@ final class Places
             self::becomes($value, $there); // it is put once
             if ($there instanceof \WeakMap) {
                 foreach ($value->values as [$key, $v]) {
-                    $there[$key] = self::became($v);
+                    $there[self::became($key)] = self::became($v);
                 }
             } else {
                 self::fill($there, Joined::properties($there, Wiring::without($value, $value->values)));
