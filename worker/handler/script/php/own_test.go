@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
 )
 
 // TestCircleWithAClosure: users know the lobby, and it knows them and has a closure, a file or
@@ -153,5 +155,46 @@ Workerman\Worker::runAll();`
 				t.Errorf("%q\n%s", orders, h.log)
 			}
 		})
+	}
+}
+
+// TestOneOfManyHasAClosure: it is closed, and all others stay in the maps of an object that
+// the start makes, with an entry of the start's own.
+func TestOneOfManyHasAClosure(t *testing.T) {
+	const code = `
+class User { public $n, $c, $then; function __construct($n, $c = null) { $this->n = $n; $this->c = $c; } }
+class Chat {
+    public array $users = []; public array $online = []; private $handlers;
+    function __construct() { $this->users['bot'] = new User('bot'); $this->handlers = ['put' => [$this, 'put'], 'get' => function () {}]; }
+    function put($c, $how) { $n = "u$c->id"; $this->users[$n] = new User($n, $c); $this->online[$n] = $c; if ($how === 'hold') $this->users[$n]->then = function () {}; }
+}
+$chat = new Chat;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) use ($chat) {
+    if ($data !== 'get') { $chat->put($c, $data); $c->send('done'); return; }
+    $c->send('in ' . json_encode([count($chat->users), count($chat->online)]));
+};
+Workerman\Worker::runAll();`
+	h := serve(t, program(t, code), "start")
+	ids := []uint64{big, big + 1, big + 2}
+	for i, how := range []string{"put", "put", "hold"} {
+		h.open(script.Open, ids[i], "")
+		h.message(ids[i], how)
+	}
+	h.done()
+	_, carried := h.stop(script.Successor)
+	_, data, err := script.ParseCarry(carried)
+	must(t, err)
+	next := serve(t, program(t, code), "start")
+	next.write(script.AppendCarry(nil, script.Carried, ids, data))
+	for _, id := range ids {
+		next.open(script.Resume, id, "")
+	}
+	orders := next.done()
+	next.message(big, "get")
+	orders = append(orders, next.done()...)
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big+2))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) ||
+		!slices.Contains(orders, fmt.Sprintf("SEND %d in [3,3]", uint64(big))) {
+		t.Errorf("%q\n%s", orders, next.log)
 	}
 }

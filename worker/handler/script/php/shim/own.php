@@ -70,7 +70,7 @@ final class Own
             return;
         }
         foreach ((array)$o as $key => $value) {
-            if (!self::stays($value)) {
+            if (!self::stays($o, $value)) {
                 continue;
             }
             [$class, $name] = Refs::property($o, (string)$key);
@@ -88,9 +88,26 @@ final class Own
         }
     }
 
-    private static function stays($value): bool
+    private static function stays(object $o, $value): bool
     {
-        return $value instanceof \WeakMap || (\is_object($value) || \is_array($value) ? Stuck::why($value) !== null : $value !== null && !\is_scalar($value)) && !Carry::has($value);
+        if ($value instanceof \WeakMap) {
+            return true;
+        }
+        $stuck = \is_object($value) || \is_array($value) ? Stuck::why($value) !== null : $value !== null && !\is_scalar($value);
+        return $stuck && !Carry::has(\is_array($value) ? self::beyond($o, $value) : $value);
+    }
+
+    /** What an array has but for the object itself, as [$this, 'login'] among closures. */
+    private static function beyond(object $o, array $list): array
+    {
+        foreach ($list as $k => $v) {
+            if ($v === $o) {
+                unset($list[$k]);
+            } elseif (\is_array($v)) {
+                $list[$k] = self::beyond($o, $v);
+            }
+        }
+        return $list;
     }
 
     /**

@@ -161,11 +161,11 @@ final class Part
     {
         $map = !$there || Joined::joins($there);
         if (!\is_array($there) || !$map && \array_diff_key($this->lacks, $there)) {
-            throw new \Exception('only a part of this array could be carried, and the new code has none there with ' . \implode(', ', \array_keys($this->lacks)));
+            throw new NoPlace('only a part of this array could be carried, and the new code has none there with ' . \implode(', ', \array_keys($this->lacks)));
         }
         foreach (Joined::properties($there, $this->values) as $name => $v) {
             $old = $there[$name] ?? null;
-            if ($map && $old === null && $v instanceof self && $v->class !== '' && $v->class !== 'WeakMap') {
+            if ($old === null && $v instanceof self && $v->class !== '' && $v->class !== 'WeakMap') {
                 Lost::note("a $v->class in a map", $v, 'it has a closure, an open file or a database');
                 continue;
             }

@@ -168,7 +168,7 @@ final class Places
         }
         if ($value instanceof Part) {
             if (!\is_object($there) || \get_class($there) !== $value->class) {
-                throw new \Exception("only a part of this $value->class could be carried, and the new code has none there");
+                throw new NoPlace("only a part of this $value->class could be carried, and the new code has none there");
             }
             self::becomes($value, $there); // it is put once
             if ($there instanceof \WeakMap) {
@@ -209,7 +209,7 @@ final class Places
         foreach ($values as $name => $v) {
             try {
                 self::set($there, $name, $v);
-            } catch (NoPlace | \Error $e) {
+            } catch (\Throwable $e) { // the others have their place
                 $lost = Starts::lose(Owners::kind($there), $name, $v, $e->getMessage(), true);
                 $lost || $e instanceof NoPlace || $e instanceof \TypeError || // readonly: it is new code's
                     Program::once("into $name", "\$$name stays as new code has it: " . $e->getMessage());
