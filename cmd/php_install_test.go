@@ -12,7 +12,7 @@ import (
 // that leads elsewhere since the last deployment is the same program.
 func TestPHPInstall(t *testing.T) {
 	if _, err := exec.LookPath("php"); err != nil {
-		t.Skip("there is no PHP")
+		t.Fatal("this test needs PHP: apt-get install php-cli")
 	}
 	dir := sandbox(t)
 	confd := filepath.Join(dir, "conf.d")

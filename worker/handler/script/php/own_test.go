@@ -22,6 +22,7 @@ final class App { static $lobby; }
 	for name, x := range map[string][3]string{
 		"closure":             {`$lobby = new Lobby(function () {});`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
 		"closures":            {`$lobby = new Lobby(['a' => [function () {}]]);`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
+		"handlers":            {`$lobby = new Lobby(null); $lobby->__construct([[$lobby, 'put'], function () {}]);`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
 		"file":                {`$lobby = new Lobby(fopen('php://memory', 'w'));`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
 		"log":                 {`$lobby = new Lobby(new Log);`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
 		"log in a global":     {`$log = new Log; $lobby = new Lobby($log);`, `$GLOBALS['lobby']`, `$GLOBALS['lobby']->in`},
@@ -123,11 +124,12 @@ Workerman\Worker::runAll();`
 // in a static, or in an object of the start that those know.
 func TestMapsOfObjects(t *testing.T) {
 	for name, x := range map[string][2]string{
-		"a global": {`$score = new WeakMap;`, `$GLOBALS['score']`},
-		"a static": {`App::$score = new WeakMap;`, `App::$score`},
-		"a room's": {`$room = new Room;`, `$GLOBALS['room']->score`},
-		"wiring's": {`$all = ['room' => new Room]; $room = $all['room'];`, `$GLOBALS['all']['room']->score`},
-		"typed":    {`$room = new Typed;`, `$GLOBALS['room']->score`},
+		"a global":  {`$score = new WeakMap;`, `$GLOBALS['score']`},
+		"a static":  {`App::$score = new WeakMap;`, `App::$score`},
+		"a room's":  {`$room = new Room;`, `$GLOBALS['room']->score`},
+		"wiring's":  {`$all = ['room' => new Room]; $room = $all['room'];`, `$GLOBALS['all']['room']->score`},
+		"typed":     {`$room = new Typed;`, `$GLOBALS['room']->score`},
+		"a timer's": {`$room = new Typed; $w->onWorkerStart = function () { $room = $GLOBALS['room']; Workerman\Timer::add(60, function () use ($room) {}); };`, `$GLOBALS['room']->score`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -136,13 +138,14 @@ class App { static $score; }
 class Room { public $score; function __construct() { $this->score = new WeakMap; } }
 class Typed { public WeakMap $score; private $log; function __construct() { $this->score = new WeakMap; $this->log = function () {}; } }
 class User { public $c, $room; function __construct($c) { $this->c = $c; $this->room = $GLOBALS['room'] ?? null; } }
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
 ` + x[0] + `
 $users = [];
-$w = new Workerman\Worker('websocket://0.0.0.0:9501');
 $w->onMessage = function ($c, $data) {
     $score = ` + x[1] + `;
     if ($data === 'put') {
-        foreach ([1, 2] as $n) { $u = $GLOBALS['users'][] = new User($c); $score[$u] = ['n' => $n, 'by' => $GLOBALS['users'][0]]; }
+        $score[$c] = 1;
+        foreach ([1, 2] as $n) { $u = $GLOBALS['users'][] = new User($c); $score[$u] = ['n' => $n, 'by' => $GLOBALS['users'][0], 'c' => $c]; }
         $c->send('done');
         return;
     }
@@ -151,7 +154,7 @@ $w->onMessage = function ($c, $data) {
 };
 Workerman\Worker::runAll();`
 			_, h, orders := movedFrom(t, code, code)
-			if !slices.Contains(orders, fmt.Sprintf("SEND %d score [2,2,true,true]", uint64(big))) {
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d score [3,2,true,true]", uint64(big))) {
 				t.Errorf("%q\n%s", orders, h.log)
 			}
 		})
