@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/pushd/pushd/protocol/script"
 )
 
 // TestCircleWithAClosure: users know the lobby, and it knows them and has a closure, a file or
@@ -178,26 +176,8 @@ $w->onMessage = function ($c, $data) use ($chat) {
     $c->send('in ' . json_encode([count($chat->users), count($chat->online)]));
 };
 Workerman\Worker::runAll();`
-	h := serve(t, program(t, code), "start")
-	ids := []uint64{big, big + 1, big + 2}
-	for i, how := range []string{"put", "put", "hold"} {
-		h.open(script.Open, ids[i], "")
-		h.message(ids[i], how)
-	}
-	h.done()
-	_, carried := h.stop(script.Successor)
-	_, data, err := script.ParseCarry(carried)
-	must(t, err)
-	next := serve(t, program(t, code), "start")
-	next.write(script.AppendCarry(nil, script.Carried, ids, data))
-	for _, id := range ids {
-		next.open(script.Resume, id, "")
-	}
-	orders := next.done()
-	next.message(big, "get")
-	orders = append(orders, next.done()...)
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big+2))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) ||
-		!slices.Contains(orders, fmt.Sprintf("SEND %d in [3,3]", uint64(big))) {
-		t.Errorf("%q\n%s", orders, next.log)
+	h, next, closed, told := movedMany(t, code, "put", "also put", "hold")
+	if !slices.Equal(closed, []string{"hold"}) || len(told) != 1 || !strings.HasSuffix(told[0], " in [3,3]") {
+		t.Errorf("%q %q\n%s%s", closed, told, h.log, next.log)
 	}
 }

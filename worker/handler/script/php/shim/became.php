@@ -110,10 +110,10 @@ final class Became
             }
             return;
         }
-        if (Lists::contents($o) !== null && self::ofArray($inside, Carry::DEPTH)) {
-            Lists::fill($o, $inside);
+        if (($list = Lists::contents($o)) !== null && self::ofArray($list, Carry::DEPTH)) {
+            Lists::fill($o, $list);
         }
-        foreach (Places::ofProgram($o) ? (array)$o : [] as $key => $v) {
+        foreach (Places::ofProgram($o) ? Places::vars($o) : [] as $key => $v) {
             if (self::in($v, Carry::DEPTH) && !self::assign($o, (string)$key, $v)) {
                 self::anew($o);
                 return;

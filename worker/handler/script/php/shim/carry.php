@@ -85,8 +85,9 @@ final class Carry
         Made::stay($roots, $out);
         foreach (Refs::cut($roots, $out) as $place => $values) {
             foreach ($values as $name => $list) {
+                $goes = \is_array($list) && self::goes($out, (string)$place, (string)$name);
                 $value = $out[$place][$name];
-                if (\is_array($list) && (Part::whole($value) || Own::cut($out) && Part::whole($value) || Entries::cut($value) && Part::whole($value))) {
+                if ($goes) {
                     \array_push($refs, ...$list);
                 } elseif (\is_array($list) && $place !== Props::PLACE && $part = Part::ofAll($value)) {
                     $out[$place][$name] = $part;
@@ -97,6 +98,7 @@ final class Carry
                 } else {
                     unset($out[$place][$name]);
                     Stuck::over();
+                    Apart::stays($value);
                     $shown = $place === Wiring::PLACE ? \strtok($name, "\0") : '$' . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
                     $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
                     Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? Part::why($value) : $list));
@@ -115,8 +117,17 @@ final class Carry
         $text = \serialize($all);
         Part::forget();
         Own::back();
+        Apart::over();
         Refs::back();
         return $text;
+    }
+
+    /** Whether a value can go, maybe without what is each process's own and what cannot. */
+    private static function goes(array &$out, string $place, string $name): bool
+    {
+        return Part::whole($out[$place][$name])
+            || Own::cut($out) && Part::whole($out[$place][$name])
+            || Apart::cut($out) && Part::whole($out[$place][$name]);
     }
 
     /** What the log calls them: where two have one name, by whose it is. */
@@ -145,8 +156,9 @@ final class Carry
         Own::drop();
         Props::drop($out[Props::PLACE] ?? []);
         unset($out[Props::PLACE]);
-        self::$seen = $made = [];
-        self::madeAtStart($out, self::DEPTH + 2, $made);
+        self::$seen = $empty = [];
+        self::toEmpty($out, self::DEPTH + 2, $empty, (bool)Apart::left());
+        $empty = Apart::left() ? Apart::toEmpty($empty) : $empty;
         foreach ($out as $place => &$values) {
             foreach ($values as $name => &$value) {
                 try {
@@ -158,7 +170,7 @@ final class Carry
                 $value = null;
             }
         }
-        foreach ($made as $weak) {
+        foreach ($empty as $weak) {
             ($o = $weak->get()) && self::clear($o);
         }
     }
@@ -166,19 +178,20 @@ final class Carry
     /**
      * The objects in it that the start of the next process makes, too: they go into those, so
      * whoever has one here still, as a closure, has the one of the next process there.
+     * @param bool $all all objects in it
      */
-    private static function madeAtStart($v, int $depth, array &$made): void
+    private static function toEmpty($v, int $depth, array &$empty, bool $all): void
     {
         if (\is_object($v)) {
             if (isset(self::$seen[$id = \spl_object_id($v)])) {
                 return;
             }
             self::$seen[$id] = true;
-            Made::has($v) && $made[$id] = \WeakReference::create($v);
+            ($all || Made::has($v)) && !Conns::isOne($v) && $empty[$id] = \WeakReference::create($v);
             $v = $v instanceof Part ? $v->values : self::contents($v);
         }
         foreach ($depth > 0 && \is_array($v) ? $v : [] as $x) {
-            \is_scalar($x) || self::madeAtStart($x, $depth - 1, $made);
+            \is_scalar($x) || self::toEmpty($x, $depth - 1, $empty, $all);
         }
     }
 
@@ -197,7 +210,8 @@ final class Carry
             }
             return;
         }
-        foreach (Places::into($v, null) ? [] : Places::properties($v) as $name => $x) {
+        Places::into($v, null);
+        foreach (Places::properties($v) as $name => $x) {
             try {
                 self::has($x) && Places::set($v, $name, \is_array($x) ? [] : null);
             } catch (\Throwable $e) {
@@ -382,7 +396,9 @@ final class Carry
         if ($v instanceof \__PHP_Incomplete_Class) {
             return (array)$v;
         }
-        return Lists::contents($v) ?? (Places::ofProgram($v) ? (array)$v : null);
+        $list = Lists::contents($v);
+        $own = Places::ofProgram($v) ? Places::vars($v) : null;
+        return $list === null || !$own ? $list ?? $own : $list + ["\0own" => $own]; // a class of the program's that is a list, and has properties
     }
 
     /**

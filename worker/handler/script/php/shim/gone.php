@@ -223,9 +223,9 @@ final class Gone
         if ($v instanceof \WeakMap) {
             self::ofMap($v, $inside, $shown);
         } elseif ($v instanceof \SplObjectStorage) {
-            self::ofStorage($v, $inside, $shown);
-        } elseif (Lists::contents($v) !== null) {
-            self::ofList($v, $inside, $shown);
+            self::ofStorage($v, Lists::contents($v), $shown);
+        } elseif (($list = Lists::contents($v)) !== null) {
+            self::ofList($v, $list, $shown);
         }
         foreach ($inside !== null && Places::ofProgram($v) ? Places::properties($v) : [] as $name => $x) {
             $n = self::$found;

@@ -143,7 +143,7 @@ final class Made
     static function inside(object $o): array
     {
         $inside = Carry::contents($o);
-        return $inside !== null && Places::ofProgram($o) ? Places::properties($o) : (array)$inside;
+        return $inside !== null && Places::ofProgram($o) ? Places::properties($o) + (Lists::contents($o) ?? []) : (array)$inside;
     }
 
     /** The arrays and objects in a list, by the keys that paths have: "#KIND NTH" of what has a number, as a list's begin anew where one is taken out. */

@@ -49,7 +49,7 @@ final class Numbers
         foreach (Places::all(Program::$serving->roots()) as $values) {
             self::in($values, Carry::DEPTH + 1);
         }
-        self::in(Entries::left(), Carry::DEPTH + 1);
+        self::in(Apart::left(), Carry::DEPTH + 1);
         foreach (Shared::each($given) as $one) {
             if ($one instanceof \Swoole\Table) {
                 self::in($one->pushdContent(), Carry::DEPTH);

@@ -69,23 +69,32 @@ final class Own
         if (Beside::says(\get_class($o)) || \method_exists($o, '__set') || \method_exists($o, '__unset')) {
             return;
         }
-        foreach ((array)$o as $key => $value) {
+        foreach (Places::vars($o) as $key => $value) {
             if (!self::stays($o, $value)) {
                 continue;
             }
-            [$class, $name] = Refs::property($o, (string)$key);
-            try {
-                Refs::as($class, $o, static function (object $o) use ($name) {
-                    unset($o->$name);
-                });
-                self::$before[] = [$o, $class, $name, $value];
-                self::$cut[\spl_object_id($o)][] = $name;
+            if ($name = self::cutOut($o, (string)$key)) {
+                self::$before[] = [$o, $name[0], $name[1], $value];
                 if ($value instanceof \WeakMap) {
-                    self::$maps[\spl_object_id($o)][$name] = $value;
+                    self::$maps[\spl_object_id($o)][$name[1]] = $value;
                 }
-            } catch (\Error $e) { // it is readonly: a part of the object goes
             }
         }
+    }
+
+    /** Takes a property out of an object of the start. @return string[] the class that has it and its name, [] if it is readonly: a part of the object goes */
+    static function cutOut(object $o, string $key): array
+    {
+        [$class, $name] = Refs::property($o, $key);
+        try {
+            Refs::as($class, $o, static function (object $o) use ($name) {
+                unset($o->$name);
+            });
+        } catch (\Error $e) {
+            return [];
+        }
+        self::$cut[\spl_object_id($o)][] = $name;
+        return [$class, $name];
     }
 
     private static function stays(object $o, $value): bool

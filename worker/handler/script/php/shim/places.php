@@ -68,11 +68,18 @@ final class Places
         return self::$classes;
     }
 
-    /** All properties of an object, private ones too. */
+    /** All properties of an object by the names that (array) has for them; of one of PHP's collections not what is in it. */
+    static function vars(object $o): array
+    {
+        $vars = \get_mangled_object_vars($o);
+        return $o instanceof \SplFixedArray ? \array_filter($vars, 'is_string', \ARRAY_FILTER_USE_KEY) : $vars;
+    }
+
+    /** The same by name, private ones too. */
     static function properties(object $object): array
     {
         $values = [];
-        foreach ((array)$object as $name => $value) {
+        foreach (self::vars($object) as $name => $value) {
             $values[($at = \strrpos($name, "\0")) === false ? $name : \substr($name, $at + 1)] = $value;
         }
         return $values;
@@ -198,7 +205,8 @@ final class Places
         }
         if ($list) {
             Joined::contents($there, $value);
-        } else {
+        }
+        if ($value !== null && self::ofProgram($there)) {
             self::fill($there, Joined::properties($there, Wiring::without($value, self::properties($value))));
         }
         return true;

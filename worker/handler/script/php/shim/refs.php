@@ -92,7 +92,7 @@ final class Refs
     /** @param bool $top it is the value itself, which goes into the object that the new code has there */
     private static function cutOf(object $o, bool $top): void
     {
-        foreach ((array)$o as $key => $value) {
+        foreach (Places::vars($o) as $key => $value) {
             if (!\is_object($value) || !isset(self::$known[$id = \spl_object_id($value)])) {
                 continue;
             }

@@ -93,7 +93,7 @@ final class Starts
             self::$seen[$id] = true;
             if ((new \ReflectionObject($v))->isUserDefined()) {
                 self::note(Owners::kind($v), Places::properties($v), $depth);
-                return;
+                $inside = Lists::contents($v) ?? [];
             }
             $v = $inside;
         }
@@ -207,7 +207,7 @@ final class Starts
             }
             self::$seen[$id] = true;
             $class = Owners::kind($v);
-            foreach (isset($gone[$class]) ? \array_intersect_key((array)$v, $gone[$class]) : [] as $name => $value) {
+            foreach (isset($gone[$class]) ? \array_intersect_key(Places::vars($v), $gone[$class]) : [] as $name => $value) {
                 \strpos((string)$name, "\0") === 0 && self::down($v, $name, $value);
             }
             foreach (isset($gone[$class]) ? \array_intersect_key(Places::properties($v), $gone[$class]) : [] as $name => $value) {

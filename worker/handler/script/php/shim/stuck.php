@@ -8,30 +8,51 @@ namespace Pushd;
  */
 final class Stuck
 {
-    private static $why = [];  // object id => what serialize would say of it
-    private static $seen = []; // object id => true
-    private static $in = [];   // object id => ids of the objects that have it
+    const OPEN = 'it has an open file or stream';
+
+    private static $why = [];   // object id => what serialize would say of it
+    private static $seen = [];  // object id => the object
+    private static $in = [];    // id => ids of what has it => whether as a property, not in a list; an array in a list has one, too, below 0
+    private static $knows = []; // ids of what knows connections => true
+    private static $lose = [];  // ids of what has something that is taken out of it => true
+    private static $arrays = 0; // arrays in lists that have an id
+    private static $apart = false;
 
     /** Looks through a value; what is known of others is forgotten. Until it changes, why() knows of what is in it. */
     static function look($v): void
     {
-        self::$why = self::$seen = self::$in = [];
-        self::walk($v, 0);
-        for ($next = \array_keys(self::$why); $next;) {
-            $id = \array_pop($next);
-            foreach (self::$in[$id] ?? [] as $of) {
-                if (!isset(self::$why[$of])) {
-                    self::$why[$of] = self::$why[$id];
-                    $next[] = $of;
-                }
+        self::begin(false);
+        self::walk($v, 0, true);
+        self::spread(self::$why);
+        self::$seen = self::$in = [];
+    }
+
+    /**
+     * The same where what is in a list, or in a property of an object of the start, can be taken
+     * out of it, if it knows connections and callbacks have made it: who has it is not stuck then.
+     * @param array $out place => name => value
+     * @return object[] those that something is to be taken out of
+     */
+    static function apart(array $out): array
+    {
+        self::begin(true);
+        foreach ($out as $values) {
+            foreach ($values as $v) {
+                self::walk($v, 0, true);
             }
         }
-        self::$seen = self::$in = [];
+        self::$apart = false;
+        self::spread(self::$knows);
+        self::$apart = true;
+        self::spread(self::$why);
+        $of = \array_intersect_key(self::$seen, self::$lose);
+        self::$seen = self::$in = self::$lose = [];
+        return $of;
     }
 
     static function over(): void
     {
-        self::$why = [];
+        self::$why = self::$knows = [];
     }
 
     /** Why a value cannot be written, by the last look; null: it has found no reason. */
@@ -44,35 +65,108 @@ final class Stuck
             if ((\is_object($x) || \is_array($x)) && ($why = self::why($x)) !== null) {
                 return $why;
             }
+            if (\is_resource($x)) {
+                return self::OPEN;
+            }
         }
         return null;
     }
 
-    /** @param int $of the object that has it, 0 = none */
-    private static function walk($v, int $of): void
+    /** Whether an object can be taken out of a list. One without connections, or of the start, may be the code's own: it stays where it is. */
+    static function leaves(object $o): bool
+    {
+        return isset(self::$why[$id = \spl_object_id($o)], self::$knows[$id]) && !Made::has($o);
+    }
+
+    private static function begin(bool $apart): void
+    {
+        self::$why = self::$seen = self::$in = self::$knows = self::$lose = [];
+        self::$arrays = 0;
+        self::$apart = $apart;
+    }
+
+    /** What is so of an object or array is so of what has it. */
+    private static function spread(array &$what): void
+    {
+        for ($next = \array_keys($what); $next;) {
+            $id = \array_pop($next);
+            foreach (self::$in[$id] ?? [] as $of => $tied) {
+                if (self::$apart && self::isFree($id, $of, $tied)) {
+                    self::$lose[self::owner($of)] = true;
+                } elseif (!isset($what[$of])) {
+                    $what[$of] = $what[$id];
+                    $next[] = $of;
+                }
+            }
+        }
+    }
+
+    private static function isFree(int $id, int $of, bool $tied): bool
+    {
+        if (!isset(self::$knows[$id]) || $id > 0 && Made::has(self::$seen[$id])) {
+            return false;
+        }
+        return $tied ? $of > 0 && Made::still(self::$seen[$of]) : $id > 0 || self::hasArrays($of);
+    }
+
+    /** Whether the new code's start has no arrays of its own where those of an object are. */
+    private static function hasArrays(int $of): bool
+    {
+        return ($o = self::$seen[self::owner($of)] ?? null) && (!Made::has($o) || $of > 0 && Lists::contents($o) !== null);
+    }
+
+    /** The object that an array is in. */
+    private static function owner(int $id): int
+    {
+        while ($id < 0) {
+            $id = \key(self::$in[$id]);
+        }
+        return $id;
+    }
+
+    /** @param int $of what has it, 0 = none; @param bool $tied as a property, not in a list */
+    private static function walk($v, int $of, bool $tied): void
     {
         if (\is_object($v)) {
             $id = \spl_object_id($v);
-            self::$in[$id][] = $of;
+            self::$in[$id][$of] = $tied || (self::$in[$id][$of] ?? false);
             if (!isset(self::$seen[$id])) {
-                self::$seen[$id] = true;
+                self::$seen[$id] = $v;
                 self::inside($v, $id);
             }
         } elseif (\is_array($v)) {
-            foreach ($v as $x) {
-                \is_scalar($x) || self::walk($x, $of);
+            if (self::$apart && !$tied) {
+                self::$in[--self::$arrays] = [$of => false];
+                $of = self::$arrays;
             }
+            self::all($v, $of);
         } elseif ($v !== null && !\is_scalar($v) && $of) {
-            self::$why[$of] = 'it has an open file or stream';
+            self::$why[$of] = self::OPEN;
+        } elseif (self::$apart && Carry::number($v)) {
+            self::$knows[$of] = true;
+        }
+    }
+
+    private static function all(array $list, int $of, bool $tied = false): void
+    {
+        foreach ($list as $k => $x) {
+            if (self::$apart && Carry::number($k)) {
+                self::$knows[$of] = true;
+            }
+            self::$apart || !\is_scalar($x) and self::walk($x, $of, $tied);
         }
     }
 
     private static function inside(object $o, int $id): void
     {
+        if (Conns::isOne($o)) {
+            self::$knows[$id] = true;
+        }
         if (Conns::isOne($o) || $o instanceof \UnitEnum || !$o instanceof \Closure && !$o instanceof \WeakMap && Carry::contents($o) === null && Places::ofProgram($o)) {
             return;
         }
         if (Beside::says(\get_class($o))) { // what it leaves out stops nobody
+            self::$apart && Carry::has($o) && self::$knows[$id] = true;
             return;
         }
         $list = Lists::contents($o);
@@ -84,7 +178,8 @@ final class Stuck
             }
             return;
         }
-        self::walk(Places::ofProgram($o) ? \array_merge(\array_values((array)$o), $list ?? []) : $list, $id);
+        self::all($o instanceof \SplObjectStorage && self::$apart ? \array_chunk($list, 2) : $list ?? [], $id);
+        Places::ofProgram($o) && self::all(\array_values(Places::vars($o)), $id, true);
     }
 
     /** Whether only serialize knows: of a class of PHP's own, or with a parent of such, or without a name. */

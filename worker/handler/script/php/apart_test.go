@@ -1,0 +1,180 @@
+package php_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pushd/pushd/protocol/script"
+)
+
+// movedMany hands over clients, of which each has said a word, and gives whom that closes, by
+// who is held by the process before, and what the others are told then.
+func movedMany(t *testing.T, code string, words ...string) (h, next *host, closed []string, told []string) {
+	t.Helper()
+	h = serve(t, program(t, code), "start")
+	id := func(i int) uint64 { return big + uint64(i) }
+	for i := range words {
+		h.open(script.Open, id(i), "")
+	}
+	for i, word := range words {
+		h.message(id(i), word)
+	}
+	bound := h.done()
+	orders, carried := h.stop(script.Successor)
+	bound = append(bound, orders...)
+	var data []byte
+	if carried != nil {
+		var err error
+		_, data, err = script.ParseCarry(carried)
+		must(t, err)
+	}
+	var stay []uint64
+	for i, word := range words {
+		held := 0
+		for _, o := range bound {
+			switch o {
+			case fmt.Sprintf("HELD+1 %d", id(i)):
+				held++
+			case fmt.Sprintf("HELD %d", id(i)):
+				held--
+			}
+		}
+		if held > 0 {
+			closed = append(closed, word)
+		} else {
+			stay = append(stay, id(i))
+		}
+	}
+	next = serve(t, program(t, code), "start")
+	if carried != nil {
+		next.write(script.AppendCarry(nil, script.Carried, stay, data))
+	}
+	for _, id := range stay {
+		next.open(script.Resume, id, "")
+	}
+	for _, o := range next.done() {
+		for i, word := range words {
+			if strings.HasPrefix(o, fmt.Sprintf("END/1012 %d ", id(i))) {
+				closed = append(closed, word)
+			}
+		}
+	}
+	for _, id := range stay {
+		next.message(id, "get")
+	}
+	slices.Sort(closed)
+	return h, next, slices.Compact(closed), next.done()
+}
+
+// TestWhoIsInIt: what cannot go costs those who are in it, and not those whom it only knows.
+func TestWhoIsInIt(t *testing.T) {
+	const classes = `
+class Person { public $c, $n, $friends = [], $then; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
+class Room { public $n, $in = [], $then, $hall; }
+class Hall { public $rooms = [], $leader, $others = []; }
+$hall = new Hall;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) use ($hall) {
+    if ($data === 'get') {
+        $c->send($c->p->n . ' ' . json_encode(array_map('count', array_column($hall->rooms, 'in', 'n'))) . gettype($hall->leader) . count($hall->others) . count($c->p->friends));
+        return;
+    }
+    $c->p = new Person($c, $data);
+    put($hall, $c->p, $data);
+};
+%s
+Workerman\Worker::runAll();`
+	for name, x := range map[string]struct {
+		put          string
+		closed, told []string
+	}{
+		"a room":      {`$r = $hall->rooms[$data[0]] = $hall->rooms[$data[0]] ?? new Room; $r->hall = $hall; $r->n = $data[0]; $r->in[] = $p; if ($data === 'a2') { $r->then = function () {}; }`, []string{"a1", "a2", "a3"}, []string{`b1 {"b":1}NULL00`}},
+		"a leader":    {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; $r->in[] = $p; if ($data === 'a2') { $hall->leader = $p; $p->then = function () {}; }`, []string{"a2"}, []string{`a1 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
+		"a friend":    {`$hall->others[] = $p; foreach ($hall->others as $o) { $o->friends = $hall->others; } if ($data === 'b1') { $hall->others[1]->then = function () {}; $hall->others[1]->friends = []; }`, []string{"a2"}, []string{`a1 []NULL33`, `a3 []NULL33`, `b1 []NULL33`}},
+		"his friends": {`$hall->others[] = $p; if ($data === 'a2') { $p->then = function () {}; $p->friends = [$hall->others[0]]; }`, []string{"a1", "a2"}, []string{`a3 []NULL30`, `b1 []NULL30`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, next, closed, told := movedMany(t, fmt.Sprintf(classes, `function put($hall, $p, $data) { `+x.put+` }`), "a1", "a2", "a3", "b1")
+			if !slices.Equal(closed, x.closed) {
+				t.Errorf("closed: %q\n%s", closed, h.log)
+			}
+			for _, want := range x.told {
+				if !slices.ContainsFunc(told, func(o string) bool { return strings.HasSuffix(o, " "+want) }) {
+					t.Errorf("no %q in %q\n%s", want, told, next.log)
+				}
+			}
+		})
+	}
+}
+
+// TestOneCostsHimAlone: a player with a closure is closed at a reload, and nobody else of his
+// team, though each of them knows the team and it knows all: in whatever they are.
+func TestOneCostsHimAlone(t *testing.T) {
+	const code = `
+class Log { private $to; function __construct() { $this->to = fopen('php://memory', 'w'); } }
+class Player { public $c, $n, $then, $team, $friends = []; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
+class Team { public $in = [], $last, $rounds = [[], []], $set; function __construct() { $this->set = new SplObjectStorage; }
+    function put($p, $k) { $this->in[$k] = $p; } function all() { return $this->in; } }
+class InStorage extends Team { function put($p, $k) { $this->set[$p] = $k; } function all() { foreach ($this->set as $p) { $all[] = $p; } return $all; } }
+class AsValue extends Team { function put($p, $k) { $this->set[$p->c] = ['p' => $p]; } function all() { foreach ($this->set as $c) { $all[] = $this->set[$c]['p'] ?? null; } return array_filter($all); } }
+class Deep extends Team { function put($p, $k) { $this->rounds[1]['a'][$k] = $p; } function all() { return $this->rounds[1]['a']; } }
+class InQueue extends Team { private $queue; function put($p, $k) { $this->queue = $this->queue ?: new SplQueue; $this->queue[] = $p; } function all() { return iterator_to_array($this->queue); } }
+class Many extends SplObjectStorage { public $rooms = []; function put($p, $k) { $this->attach($p); $this->rooms[$k] = $p; } function all() { return $this->rooms; } }
+final class App { static $teams = []; }
+%s
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) use (&$teams, $all) {
+    if ($data === 'get') {
+        $p = player($c);
+        $c->send($p->n . ' ' . count($p->team->all()) . ' ' . (in_array($p, $p->team->all(), true) ? 'in' : 'out') . ' ' . ($p->team === team() ? 'one' : 'two'));
+        return;
+    }
+    $p = new Player($c, $data);
+    $p->team = team();
+    put($c, $p);
+    $p->team->put($p, "$data $c->id");
+    if ($data === 'bad') { bad($p); }
+};
+Workerman\Worker::runAll();`
+	const ofStart, made = `$all = new %s; $teams = []; function team() { return $GLOBALS['all']; } `, `$all = null; $teams = []; function team() { return $GLOBALS['teams']['red'] = $GLOBALS['teams']['red'] ?? new %s; } `
+	const ofConnection, inArray = `function player($c) { return $c->player; } function put($c, $p) { $c->player = $p; } `,
+		`$players = []; function player($c) { return $GLOBALS['players'][$c->id]; } function put($c, $p) { $GLOBALS['players'][$c->id] = $p; } `
+	const inStatic = `function player($c) { return App::$teams[$c->id]['p']; } function put($c, $p) { App::$teams[$c->id] = ['p' => $p]; } `
+	bad := map[string]string{
+		"closure":  `function bad($p) { $p->then = function () {}; }`,
+		"closures": `function bad($p) { $p->then = ['hit' => [function () {}]]; }`,
+		"file":     `function bad($p) { $p->then = fopen('php://memory', 'w'); }`,
+		"log":      `function bad($p) { $p->then = new Log; }`,
+	}
+	for name, x := range map[string][2]string{
+		"array":                       {ofStart, "Team"},
+		"array, made later":           {made, "Team"},
+		"storage":                     {ofStart, "InStorage"},
+		"storage, made later":         {made, "InStorage"},
+		"filed with, made later":      {made, "AsValue"},
+		"arrays in arrays":            {ofStart, "Deep"},
+		"queue, made later":           {made, "InQueue"},
+		"a storage's own, made later": {made, "Many"},
+		"a storage's own":             {ofStart, "Many"},
+	} {
+		for why, bad := range bad {
+			for where, put := range map[string]string{"of the connection": ofConnection, "in an array": inArray, "in a static array": inStatic} {
+				t.Run(name+"/"+why+"/"+where, func(t *testing.T) {
+					t.Parallel()
+					h, next, closed, told := movedMany(t, fmt.Sprintf(code, fmt.Sprintf(x[0], x[1])+put+bad), "ann", "bad", "bob")
+					if !slices.Equal(closed, []string{"bad"}) {
+						t.Errorf("closed: %q\n%s", closed, h.log)
+					}
+					for i, name := range map[int]string{0: "ann", 2: "bob"} {
+						if want := fmt.Sprintf("SEND %d %s 2 in one", big+uint64(i), name); !slices.Contains(told, want) {
+							t.Errorf("no %q in %q\n%s", want, told, next.log)
+						}
+					}
+				})
+			}
+		}
+	}
+}
