@@ -36,7 +36,7 @@ final class Part
     static function forget(): void
     {
         self::$wholes = self::$parts = [];
-        Stuck::over();
+        Stuck::forget();
     }
 
     /** Why a value cannot be carried as it is, "" if it can. */

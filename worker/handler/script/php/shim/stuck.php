@@ -11,6 +11,7 @@ final class Stuck
     const OPEN = 'it has an open file or stream';
 
     private static $why = [];   // object id => what serialize would say of it
+    private static $stays = []; // the same, of those that stay though all has been taken out that can be
     private static $seen = [];  // object id => the object
     private static $in = [];    // id => ids of what has it => whether as a property, not in a list; an array in a list has one, too, below 0
     private static $knows = []; // ids of what knows connections => true
@@ -45,6 +46,7 @@ final class Stuck
         self::spread(self::$knows);
         self::$apart = true;
         self::spread(self::$why);
+        self::$stays = self::$why;
         $of = \array_intersect_key(self::$seen, self::$lose);
         self::$seen = self::$in = self::$lose = [];
         return $of;
@@ -55,13 +57,19 @@ final class Stuck
         self::$why = self::$knows = [];
     }
 
+    /** All is written. */
+    static function forget(): void
+    {
+        self::$why = self::$knows = self::$stays = [];
+    }
+
     /** Why a value cannot be written, by the last look; null: it has found no reason. */
     static function why($v): ?string
     {
         if (\is_object($v)) {
-            return self::$why[\spl_object_id($v)] ?? null;
+            return self::$why[$id = \spl_object_id($v)] ?? self::$stays[$id] ?? null;
         }
-        foreach (self::$why && \is_array($v) ? $v : [] as $x) {
+        foreach ((self::$why || self::$stays) && \is_array($v) ? $v : [] as $x) {
             if ((\is_object($x) || \is_array($x)) && ($why = self::why($x)) !== null) {
                 return $why;
             }
