@@ -68,6 +68,56 @@ func movedMany(t *testing.T, code string, words ...string) (h, next *host, close
 	return h, next, slices.Compact(closed), next.done()
 }
 
+// TestCloseOfWhoCannotGo: the close callback of who is closed for a property that cannot go has
+// what is left of it, which leads to where the client is to be taken out.
+func TestCloseOfWhoCannotGo(t *testing.T) {
+	for name, x := range map[string][2]string{
+		"object":    {`$c->p = new Player($c, $hall); $c->p->then = function () {};`, `$c->p`},
+		"its log":   {`$c->p = new Player($c, $hall); $c->p->then = new Log;`, `$c->p`},
+		"array":     {`$c->p = ['of' => new Player($c, $hall), 'then' => function () {}];`, `$c->p['of']`},
+		"in arrays": {`$c->p = new Player($c, $hall); $c->p->all = [[$c->p], function () {}];`, `$c->p`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := `
+class Log { private $to; function __construct() { $this->to = fopen('php://memory', 'w'); } }
+class Player { public $c, $n = 'joe', $hall, $then, $all; function __construct($c, $hall) { $this->c = $c; $this->hall = $hall; } }
+class Hall { public $names = [], $log; function __construct() { $this->log = function () {}; } }
+$hall = new Hall;
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) use ($hall) {
+    if ($data === 'bad') { ` + x[0] + ` $hall->names['joe'] = 1; }
+    $c->send(implode(',', array_keys($hall->names)) . '.');
+    $hall->names[$data] = $c;
+};
+$w->onClose = function ($c) use ($hall) { $p = ` + x[1] + `; if ($p->hall === $hall && $p->c === $c && $p->then === null && $hall->log) unset($hall->names[$p->n]); };
+Workerman\Worker::runAll();`
+			h := serve(t, program(t, code), "start")
+			h.open(script.Open, big, "")
+			h.open(script.Open, big+1, "")
+			h.message(big, "ann")
+			h.message(big+1, "bad")
+			bound := h.done()
+			orders, carried := h.stop(script.Successor)
+			if bound = append(bound, orders...); !slices.Contains(bound, fmt.Sprintf("HELD+1 %d", big+1)) || slices.Contains(bound, fmt.Sprintf("HELD %d", big+1)) {
+				t.Errorf("%q\n%s", bound, h.log)
+			}
+			_, data, err := script.ParseCarry(carried)
+			must(t, err)
+			next := serve(t, program(t, code), "start")
+			next.write(script.AppendCarry(nil, script.Carried, []uint64{big, big + 1}, data))
+			next.open(script.Resume, big, "")
+			next.open(script.Resume, big+1, "")
+			next.done()
+			next.closed(big + 1)
+			next.message(big, "get")
+			if told := next.done(); !slices.Contains(told, fmt.Sprintf("SEND %d ann,bad.", uint64(big))) {
+				t.Errorf("%q\n%s", told, next.log)
+			}
+		})
+	}
+}
+
 // TestWhoIsInIt: what cannot go costs those who are in it, and not those whom it only knows.
 func TestWhoIsInIt(t *testing.T) {
 	const classes = `

@@ -54,7 +54,7 @@ final class Carry
         $paused = Packets::paused();
         $heads = Heads::give();
         if ($out || $shared || $rest || $paused || $heads) {
-            $ids = \array_keys(self::$conns + $rest + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []));
+            $ids = \array_keys(self::$conns + $rest + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []) + Husk::ids());
             Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest, $heads]));
         }
         $values = $_ = $heads = null;
@@ -99,6 +99,7 @@ final class Carry
                     unset($out[$place][$name]);
                     Stuck::over();
                     Apart::stays($value);
+                    $place === Props::PLACE && \is_array($list) && Husk::later($name, $value, $list);
                     $shown = $place === Wiring::PLACE ? \strtok($name, "\0") : '$' . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
                     $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
                     Program::once("carry $place $shown", "$shown cannot be carried over: " . (\is_array($list) ? Part::why($value) : $list));
@@ -111,12 +112,14 @@ final class Carry
         $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
         $starts = $out ? Starts::give($roots, $all, Part::$classes) : [];
         $made = $out ? Heirs::give($out) : [];
-        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $out[Props::PLACE] ?? [], Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Beside::PLACE => Beside::give()]) as $name => $list) {
+        $props = ($out[Props::PLACE] ?? []) + Husk::all($refs);
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $props, Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Beside::PLACE => Beside::give()]) as $name => $list) {
             $all[''][$name] = $list;
         }
         $text = \serialize($all);
         Part::forget();
         Own::back();
+        Husk::back();
         Apart::over();
         Refs::back();
         return $text;

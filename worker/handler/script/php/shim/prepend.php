@@ -46,6 +46,7 @@ foreach ([
     'living',
     'part',
     'apart',
+    'husk',
     'stuck',
     'own',
     'plain',
