@@ -228,7 +228,7 @@ func (f *fakeChild) query(m control.Message) {
 	n := len(f.conns)
 	f.mu.Unlock()
 	switch q.What {
-	case "stats":
+	case "stats", control.QueryClients:
 		_ = f.ctl.Send(control.TypeAnswer, m.ID, map[string]any{"connections": n, "messages_in": 7, "opened": 9})
 	case control.QueryServices:
 		_ = f.ctl.Send(control.TypeAnswer, m.ID, []control.ServiceState{{Service: "history", Says: "away"}})

@@ -243,10 +243,11 @@ func (m *master) settle(g *generation, surplus []*slot) {
 func (r *reload) step(ctx context.Context, s *slot, u *unit) error {
 	r.progress(u, s, "start")
 	begin := time.Now()
+	was := r.m.servedBy(ctx, s)
 	if done, err := r.renew(ctx, s, u, begin); done || err != nil {
 		return err
 	}
-	e, err := r.m.replace(ctx, s, u)
+	e, err := r.m.replace(ctx, s, u, was)
 	if err != nil {
 		return failedAt(u, s, err)
 	}
@@ -258,16 +259,20 @@ func (r *reload) step(ctx context.Context, s *slot, u *unit) error {
 func (r *reload) remove(ctx context.Context, s *slot) {
 	r.progress(s.unit, s, "drain")
 	begin := time.Now()
-	var old, heir *process
-	r.m.do(func() { s.discard(); old = s.proc; heir = r.m.heirOf(s) })
+	was := r.m.servedBy(ctx, s)
+	var heir *process
+	r.m.do(func() { s.discard(); heir = r.m.heirOf(s) })
 	var e exchange
-	if old != nil {
-		var moved control.Exported
+	if was.p != nil {
+		var before clients
 		if heir != nil {
-			moved = r.m.bequeath(ctx, old, heir)
+			before = r.m.clientsOf(ctx, heir)
+			e.moved = r.m.bequeath(ctx, was.p, heir)
 		}
-		e = r.m.retire(ctx, old)
-		e.moved = moved
+		r.m.retire(ctx, was, &e)
+		if heir != nil {
+			e.drained += r.m.closedIn(ctx, heir, before)
+		}
 	}
 	r.through(s.unit, s, e, begin)
 }

@@ -2,7 +2,6 @@ package master
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -18,15 +17,16 @@ const (
 // exchange is what became of one slot's processes.
 type exchange struct {
 	oldPID, newPID int // 0 = none
-	drained        int // connections that the old process had to close
+	drained        int // connections that ended with the old process, or with its program
 	moved          control.Exported
 	scripts        []control.Renewed // of a process that stays
 }
 
 // replace puts a process of u in the place of the one that s has, if any. Until
 // the new one is ready the old one serves; then its clients move. A new process
-// that fails is killed and the old one goes on. It runs on the verbs' goroutine.
-func (m *master) replace(ctx context.Context, s *slot, u *unit) (exchange, error) {
+// that fails is killed and the old one goes on. was is what served when the reload came to
+// the slot. It runs on the verbs' goroutine.
+func (m *master) replace(ctx context.Context, s *slot, u *unit, was served) (exchange, error) {
 	next, err := m.boot(ctx, s, u)
 	if err != nil {
 		return exchange{}, err
@@ -42,7 +42,7 @@ func (m *master) replace(ctx context.Context, s *slot, u *unit) (exchange, error
 		if e.moved, err = m.move(ctx, old, next); err != nil {
 			return exchange{}, err
 		}
-		m.connectionsOf(ctx, next) // a last look: one that is dead by now is found so by exchange
+		was.left(&e, m.clientsOf(ctx, next).Connections) // also a last look: one that is dead by now is found so by exchange
 	case next.heir:
 		m.disinherit(ctx, next)
 	}
@@ -53,9 +53,9 @@ func (m *master) replace(ctx context.Context, s *slot, u *unit) (exchange, error
 		return exchange{}, lostWith(err, e.moved.Moved)
 	}
 	if old != nil {
-		left := m.retire(ctx, old)
-		e.oldPID, e.drained = left.oldPID, left.drained
+		m.retire(ctx, was, &e)
 	}
+	e.drained += m.closedIn(ctx, next, clients{})
 	return e, ctx.Err()
 }
 
@@ -118,11 +118,11 @@ func (s *slot) suspend() *process {
 }
 
 // retire lets a worker go that has been replaced or is no longer wanted.
-func (m *master) retire(ctx context.Context, p *process) exchange {
-	e := exchange{oldPID: p.pid, drained: m.connectionsOf(ctx, p)}
+func (m *master) retire(ctx context.Context, was served, e *exchange) {
+	p := was.p
+	e.oldPID, e.drained = p.pid, was.cost(m.clientsOf(ctx, p), e.moved)
 	drain := time.Duration(p.unit.drainMS) * time.Millisecond
 	m.dismiss(ctx, p, control.Stop{Code: codeReload, Reason: "reload", DrainMS: p.unit.drainMS}, drain+m.t.leave)
-	return e
 }
 
 // dismiss stops a process and returns when it is gone, killed if it says nothing for
@@ -138,15 +138,4 @@ func (m *master) await(ctx context.Context, p *process, bound time.Duration) {
 	}
 	p.log.Warn("process did not leave in time and is killed", "bound", bound)
 	p.destroy()
-}
-
-// connectionsOf asks a worker how many clients it has.
-func (m *master) connectionsOf(ctx context.Context, p *process) int {
-	ctx, cancel := context.WithTimeout(ctx, m.t.query)
-	defer cancel()
-	var n struct{ Connections int }
-	if raw, err := p.ask(ctx, control.TypeQuery, control.Query{What: "stats"}); err == nil {
-		_ = json.Unmarshal(raw, &n) // a report's number, no more
-	}
-	return n.Connections
 }

@@ -39,6 +39,7 @@ type callbacks struct {
 	clients        *Clients
 	script         func() ScriptStats
 	renew          func(done func(control.Renewed, error))
+	settle         func(done func())
 }
 
 // ofWorker returns the callbacks that are fields of w.
@@ -109,6 +110,9 @@ func (cb *callbacks) ofProcess(h Handler) {
 		Renew(done func(control.Renewed, error))
 	}); ok {
 		cb.renew = i.Renew
+	}
+	if i, ok := h.(interface{ Settle(done func()) }); ok {
+		cb.settle = i.Settle
 	}
 }
 

@@ -160,6 +160,17 @@ func (l *loop) snapshot() Stats {
 	return s
 }
 
+// snapshotOfClients is for control.QueryClients: it looks at each connection.
+func (l *loop) snapshotOfClients() Stats {
+	s := l.snapshot()
+	for _, c := range l.conns.all {
+		if c.stage != stageOpen || c.has(flagDead|flagEnd) {
+			s.Ending++
+		}
+	}
+	return s
+}
+
 // date returns the Date header of this second.
 func (l *loop) date() string {
 	if s := seconds(l.now) + 1; l.counts.dateAt != s {

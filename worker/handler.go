@@ -68,6 +68,7 @@ import (
 //	Clients() *Clients
 //	Script() ScriptStats
 //	Renew(done func(control.Renewed, error))
+//	Settle(done func())
 type Handler any
 
 // NewFunc makes a handler from the options of its route. It runs once per

@@ -331,6 +331,10 @@ func (s *serving) question(m control.Message) {
 		s.send(answer)
 		return
 	}
+	if q.What == control.QuerySettled {
+		s.settled(m.ID)
+		return
+	}
 	s.l.post(func() {
 		data, err := s.l.query(q.What, q.Args)
 		if answer.Body = data; err != nil {

@@ -19,6 +19,8 @@ func (l *loop) query(what string, args json.RawMessage) (json.RawMessage, error)
 	switch what {
 	case "stats":
 		return json.Marshal(l.snapshot())
+	case control.QueryClients:
+		return json.Marshal(l.snapshotOfClients())
 	case "connections":
 		return answerTo(args, l.listConns)
 	case "channels":

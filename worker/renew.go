@@ -46,3 +46,27 @@ func (s *serving) renewScripts(id uint64) {
 		})
 	})
 }
+
+// settled answers with numbers of clients once the programs are done with what they have taken
+// over. An import that has told its numbers may not have ended yet: they wait for that too.
+func (s *serving) settled(id uint64) {
+	s.l.post(func() {
+		open := 1
+		one := func() {
+			if open--; open > 0 {
+				return
+			}
+			m := control.Message{Type: control.TypeAnswer, ID: id}
+			m.Body, _ = json.Marshal(s.l.snapshotOfClients()) // plain values only
+			go s.send(m)
+		}
+		_ = s.l.each(func(r *route) error {
+			if r.settle != nil {
+				open++
+				r.settle(one)
+			}
+			return nil
+		})
+		one()
+	})
+}

@@ -27,20 +27,24 @@ Workerman\Worker::runAll();
 // it once, though the client answers no goodbye and the next process of the program serves
 // when it goes.
 func TestPHPClosedOnce(t *testing.T) {
-	s, _ := phpServer(t, phpOnce)
-	s.MustRun("start", "-d")
-	old, user := s.Dial("/"), s.Dial("/")
-	phpAsk(old, "ann", "here: ann")
-	phpAsk(user, "ann", "here: ann")
-	if out := s.MustRun("reload"); !strings.Contains(out, "0 asked to come back") {
-		t.Errorf("a client that is closed already is counted: %s", out)
-	}
-	phpAsk(user, "who", "here: ann")
-	old.Close()
-	pushdtest.Eventually(t, "the old one is gone", func() bool { return s.Status().Connections() == 1 })
-	phpAsk(user, "who", "here: ann")
-	if n := strings.Count(s.Log(), "gone ann"); n != 1 {
-		t.Errorf("onClose has run %d times:\n%s", n, s.Log())
+	for _, verb := range [][]string{{"reload"}, {"reload", "--all"}} {
+		t.Run(strings.Join(verb, " "), func(t *testing.T) {
+			s, _ := phpServer(t, phpOnce)
+			s.MustRun("start", "-d")
+			old, user := s.Dial("/"), s.Dial("/")
+			phpAsk(old, "ann", "here: ann")
+			phpAsk(user, "ann", "here: ann")
+			if out := s.MustRun(verb...); !strings.Contains(out, "0 asked to come back") {
+				t.Errorf("a client that is closed already is counted: %s", out)
+			}
+			phpAsk(user, "who", "here: ann")
+			old.Close()
+			pushdtest.Eventually(t, "the old one is gone", func() bool { return s.Status().Connections() == 1 })
+			phpAsk(user, "who", "here: ann")
+			if n := strings.Count(s.Log(), "gone ann"); n != 1 {
+				t.Errorf("onClose has run %d times:\n%s", n, s.Log())
+			}
+		})
 	}
 }
 
@@ -55,21 +59,40 @@ $w->onMessage = function ($c, $how) {
     if ($how === 'hold') $GLOBALS['held'][] = function () use ($c) {};
     $c->send('ok');
 };
+$w->count = 1;
 Workerman\Worker::runAll();
 `
-	s, file := phpServer(t, code)
-	s.MustRun("start", "-d")
-	named, held, free := s.Dial("/"), s.Dial("/"), s.Dial("/")
-	phpAsk(named, "name", "ok")
-	phpAsk(held, "hold", "ok")
-	phpAsk(free, "", "ok")
-	phpWrite(t, file, strings.ReplaceAll(code, "names", "people"))
-	if out := s.MustRun("reload"); !strings.Contains(out, "2 asked to come back") {
-		t.Errorf("two are closed:\n%s\n%s", out, s.Log())
+	const fewer = "$w->count = 1;"
+	for _, x := range []struct{ name, before, verb string }{
+		{"the program alone", "", ""},
+		{"workers too", "", "--all"},
+		{"one worker less", "$w->count = 2;", ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			code := strings.Replace(code, fewer, x.before, 1)
+			s, file := phpServer(t, code)
+			s.MustRun("start", "-d")
+			named, held, free := s.Dial("/"), s.Dial("/"), s.Dial("/")
+			phpAsk(named, "name", "ok")
+			phpAsk(held, "hold", "ok")
+			phpAsk(free, "", "ok")
+			code = strings.ReplaceAll(code, "names", "people")
+			if x.before != "" {
+				code = strings.Replace(code, x.before, fewer, 1)
+			}
+			phpWrite(t, file, code)
+			verb := []string{"reload"}
+			if x.verb != "" {
+				verb = append(verb, x.verb)
+			}
+			if out := s.MustRun(verb...); !strings.Contains(out, "2 asked to come back") {
+				t.Errorf("two are closed:\n%s\n%s", out, s.Log())
+			}
+			named.WantClose(1012)
+			held.WantClose(1012)
+			phpAsk(free, "", "ok")
+		})
 	}
-	named.WantClose(1012)
-	held.WantClose(1012)
-	phpAsk(free, "", "ok")
 }
 
 // TestPHPCloseCodes: one that clients take for a broken protocol becomes 1011, and the

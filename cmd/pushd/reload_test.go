@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pushd/pushd/cmd/pushdtest"
 )
 
@@ -115,6 +117,21 @@ func TestReloadWithoutTheRoute(t *testing.T) {
 	gone.WantClose(1012)
 	stays.SendText("still here")
 	stays.WantText("still here")
+}
+
+// TestReloadOfOneThatStands: the clients of a worker that does not answer end with it, and
+// are counted, those of the other move.
+func TestReloadOfOneThatStands(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: stalling})
+	_, inSlot := crowd(t, s, "/echo")
+	here := s.Status().Workers // the master has heard of all
+	signal(t, here[0].PID, unix.SIGSTOP)
+	r := reload(t, s)
+	if !r.OK || r.Drained != len(inSlot[0]) || r.Moved != len(inSlot[1]) || r.Slots[0].OldPID != here[0].PID {
+		t.Errorf("%+v, of %d and %d", r, len(inSlot[0]), len(inSlot[1]))
+	}
+	echoes(t, inSlot[1], "after")
 }
 
 // TestBrokenConfigThenGood: a reload that fails touches nobody, the next one moves all.

@@ -230,6 +230,14 @@ type ServiceState struct {
 // question has none.
 const QueryRecords = "records"
 
+// QueryClients asks a worker for its "stats" and how many connections are about to end,
+// QuerySettled for the same once its handlers are done with what hand-overs have brought.
+// A worker of an earlier version knows neither.
+const (
+	QueryClients = "clients"
+	QuerySettled = "settled"
+)
+
 // Records is that question, and its answer.
 type Records struct {
 	Version     int `json:"version"`

@@ -18,6 +18,7 @@ import (
 // the master knows (state, restarts) it is an entry of `status --json`.
 type Stats struct {
 	Connections  int      `json:"connections"`
+	Ending       int      `json:"ending,omitempty"`  // of them those that are about to end; in control.QueryClients alone
 	Limit        int      `json:"connections_limit"` // max_connections, or what the descriptors allow
 	AcceptPaused bool     `json:"accept_paused"`     // there is no place left; the state is "full"
 	QueueBytes   int64    `json:"queue_bytes"`

@@ -279,17 +279,24 @@ func (h *handler) succeed(old, next *proc, done func(control.Renewed, error)) {
 // onceTakenIn runs f once the process is done with what it was told of the one before, or
 // is over: by then it has closed those whom its code has no place for.
 func (h *handler) onceTakenIn(f func()) {
-	if len(h.passed) == 0 {
+	if len(h.passed) == 0 && !h.awaits() {
 		f()
 		return
 	}
 	h.taken = append(h.taken, f)
 }
 
+// Settle runs done once the program has taken in what hand-overs have brought.
+func (h *handler) Settle(done func()) { h.onceTakenIn(done) }
+
 // takenIn says that nothing of what was carried is under way any more.
 func (h *handler) takenIn() {
+	h.passed = nil
+	if h.awaits() {
+		return
+	}
 	list := h.taken
-	h.passed, h.taken = nil, nil
+	h.taken = nil
 	for _, f := range list {
 		f()
 	}

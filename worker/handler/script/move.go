@@ -101,6 +101,9 @@ func (h *handler) OnImported(_ *worker.Worker, carry []byte) {
 	} else { // the next process gets it all
 		h.next, h.packed = append(h.packed, h.next...), nil
 	}
+	if len(h.passed) == 0 {
+		h.takenIn()
+	}
 	h.hold(holdMove, false)
 }
 
