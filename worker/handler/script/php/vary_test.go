@@ -165,6 +165,46 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// TestUpgradeByHand: what a protocol that the program has put there keeps in websocketType
+// is the connection's, also where it is what pushd's own WebSocket has anyway.
+func TestUpgradeByHand(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "start.php")
+	must(t, os.WriteFile(file, []byte(`<?php
+namespace Protocols {
+    class Framed {
+        static function input($b, $c) { $c->websocketType = $c->websocketType ?? "\x81"; return strlen($b); }
+        static function decode($b, $c) { return $b; }
+        static function encode($b, $c) { return bin2hex($c->websocketType) . $b; }
+    }
+}
+namespace {
+    $w = new Workerman\Worker('tcp://0.0.0.0:2346');
+    $w->onMessage = function ($c, $data) {
+        if ($data === 'up') { $c->protocol = Protocols\Framed::class; Protocols\Framed::input($data, $c); }
+        if ($data === 'binary') $c->websocketType = "\x82";
+        $c->send(" $data");
+    };
+    Workerman\Worker::runAll();
+}`), 0o644))
+	h := serve(t, file, "start")
+	h.bytes(script.Open, 1, "")
+	session := ""
+	for _, x := range []struct{ come, want string }{{"plain", "SEND 1  plain"}, {"up", "SEND 1 81 up"}, {"text", "SEND 1 81 text"}, {"binary", "SEND 1 82 binary"}} {
+		h.message(1, x.come)
+		got := h.done()
+		if len(got) == 0 || got[0] != x.want {
+			t.Fatalf("%q: got %q, want %q\n%s", x.come, got, x.want, h.log)
+		}
+		if x.come == "up" {
+			session, _ = strings.CutPrefix(got[len(got)-1], "SESSION 1 ")
+		}
+	}
+	h = serve(t, file, "start")
+	h.bytes(script.Resume, 1, session)
+	h.message(1, "again")
+	h.want("SEND 1 81 again")
+}
+
 // TestUpgradeText: so does pushd's own text, where the program does that.
 func TestUpgradeText(t *testing.T) {
 	h := serve(t, program(t, `

@@ -391,7 +391,7 @@ namespace Workerman\Connection {
                 return;
             }
             if (!isset(self::OWN[$name]) || $this->isBuried()) {
-                $this->flySet($name, $name === 'websocketType' && $value === self::TEXT ? null : $value); // which it is anyway
+                $this->flySet($name, $name === 'websocketType' && $value === $this->property($name) ? null : $value); // which it is anyway
                 return;
             }
             $own = &\Pushd\Conns::own($this->pushdId);
