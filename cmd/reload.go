@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/pushd/pushd/master"
+	"github.com/pushd/pushd/worker"
 )
 
 // reload replaces what runs by what is on disk and reports what happened.
@@ -24,7 +27,7 @@ func reload(c *call) error {
 	report, err := client.ReloadWith(context.Background(), master.ReloadOptions{All: c.flags.Bool("all")}, progress)
 	done()
 	if err != nil {
-		return reloadFailed(err)
+		return c.reloadFailed(err)
 	}
 	if c.json() {
 		return writeJSON(c.out, report)
@@ -34,22 +37,55 @@ func reload(c *call) error {
 }
 
 // failedReload is a refused reload with its place, and the object for --json.
-type failedReload struct{ *master.ReloadError }
+type failedReload struct {
+	*master.ReloadError
+	serves string // who does now
+}
 
 func (e failedReload) Error() string {
 	place := ""
 	if e.Worker != "" {
 		place = " at " + slotText(e.Worker, e.Slot)
 	}
-	return fmt.Sprintf("reload failed%s, the old code keeps serving: %v", place, e.ReloadError)
+	return fmt.Sprintf("reload failed%s, %s: %v", place, e.serves, e.ReloadError)
 }
 
-func reloadFailed(err error) error {
+func (c *call) reloadFailed(err error) error {
 	var refused *master.ReloadError
-	if errors.As(err, &refused) {
-		return failedReload{refused}
+	if !errors.As(err, &refused) {
+		return fmt.Errorf("reload: %w", err)
 	}
-	return fmt.Errorf("reload: %w", err)
+	return failedReload{refused, c.serves()}
+}
+
+// serves says who does after a reload that has failed: where no process was before, its
+// program not starting for one, there is no old code.
+func (c *call) serves() string {
+	all, away := 0, []string{}
+	if client, err := c.dial(); err == nil {
+		defer client.Close()
+		if s, err := getStatus(client); err == nil {
+			all, away = len(s.Workers), idle(s)
+		}
+	}
+	switch {
+	case len(away) == 0:
+		return "the old code keeps serving"
+	case len(away) == all:
+		return "and nobody serves: no process was running that could go on"
+	}
+	return "the old code keeps serving, but not at " + strings.Join(away, ", ") + ", where no process was running"
+}
+
+// idle returns the slots without a process, or with a program beside it that has none.
+func idle(s *master.Status) (list []string) {
+	for _, w := range s.Workers {
+		away := func(p worker.ScriptStats) bool { return p.PID == 0 }
+		if w.PID == 0 || slices.ContainsFunc(statsOf(w).Scripts, away) {
+			list = append(list, slotText(w.Name, w.Slot))
+		}
+	}
+	return list
 }
 
 // progress returns what is called at each step of a reload: a line that

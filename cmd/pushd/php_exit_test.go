@@ -185,3 +185,39 @@ Workerman\Worker::runAll();
 		phpAsk(other, "hi", "1")
 	}
 }
+
+// TestPHPNobodyServes: a reload that fails says so where PHP has died and does not start, and
+// that the old code serves where it does.
+func TestPHPNobodyServes(t *testing.T) {
+	const code = `<?php
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onWorkerStart = function () {};
+$w->onMessage = function ($c, $data) { if ($data === 'exit') exit(1); $c->send($data); };
+Workerman\Worker::runAll();
+`
+	for name, broken := range map[string]string{
+		"no code":          "<?php this is none",
+		"it does not work": strings.Replace(code, "onWorkerStart = function () {", "onWorkerStart = function () { exit(3);", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, file := phpServer(t, code)
+			s.MustRun("start", "-d")
+			c := s.Dial("/")
+			phpAsk(c, "here", "here")
+			phpWrite(t, file, broken)
+			if r := s.Run("reload"); r.Code != 1 || !strings.Contains(r.Stderr, "the old code keeps serving: ") {
+				t.Errorf("%+v", r)
+			}
+			phpAsk(c, "here", "here")
+			c.SendText("exit")
+			c.WantClose(1011)
+			logged(t, s, "script does not start")
+			if r := s.Run("reload"); r.Code != 1 || !strings.Contains(r.Stderr, "nobody serves") || strings.Contains(r.Stderr, "keeps serving") {
+				t.Errorf("%+v", r)
+			}
+			phpWrite(t, file, code)
+			s.MustRun("reload")
+			phpAsk(s.Dial("/"), "here", "here")
+		})
+	}
+}
