@@ -19,6 +19,11 @@ func TestReact(t *testing.T) {
 		"factory": `$loop = React\EventLoop\Factory::create();
 			$server = new Ratchet\Server\IoServer(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Clock($loop))), new React\Socket\Server('0.0.0.0:8080', $loop), $loop);
 			$loop->run();`,
+		"listen": `$loop = React\EventLoop\Factory::create();
+			$socket = new React\Socket\Server($loop);
+			$server = new Ratchet\Server\IoServer(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Clock($loop))), $socket, $loop);
+			$socket->listen(8080, '0.0.0.0');
+			$loop->run();`,
 		"loop": `$server = new Ratchet\Server\IoServer(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Clock(React\EventLoop\Loop::get()))), new React\Socket\SocketServer('0.0.0.0:8080'), React\EventLoop\Loop::get());
 			$server->run();`,
 	} {
@@ -52,12 +57,24 @@ class Clock extends Ratchet\Server\EchoServer {
 	if got := fmt.Sprint(p["error"]); !strings.Contains(got, "this program has made none") {
 		t.Error(got)
 	}
-	p, _ = plan(t, program(t, `
-new Ratchet\Server\IoServer(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Ratchet\Server\EchoServer)),
-	new React\Socket\SecureServer(new React\Socket\Server('0.0.0.0:8443', React\EventLoop\Loop::get()), React\EventLoop\Loop::get(), ['local_cert' => 'c.pem', 'local_pk' => 'k.pem']));
-React\EventLoop\Loop::run();`))
-	if got := fmt.Sprint(p["groups"]); !strings.Contains(got, "cert:c.pem key:k.pem") {
-		t.Errorf("a secure server: %v", p)
+	const nowhere = `$loop = React\EventLoop\Loop::get();
+$socket = new React\Socket\Server($loop);
+`
+	const secure = `$socket = new React\Socket\SecureServer($socket, $loop, ['local_cert' => 'c.pem', 'local_pk' => 'k.pem']);
+`
+	const ipv6 = "listen:[websocket://[::1]:8443]"
+	for _, x := range []struct{ name, code, key, want string }{
+		{"secure", `$loop = React\EventLoop\Loop::get(); $socket = new React\Socket\Server('0.0.0.0:8443', $loop);` + secure, "groups", "cert:c.pem key:k.pem"},
+		{"secure, as of old", nowhere + secure + `$socket->listen(8443, '::1');`, "groups", ipv6 + " name:start tls:map[cert:c.pem key:k.pem]"},
+		{"secure, the inner one listens", nowhere + `$socket->listen(8443, '[::1]');` + secure, "groups", ipv6 + " name:start tls:map[cert:c.pem key:k.pem]"},
+		{"nowhere", nowhere, "error", "listens nowhere"},
+	} {
+		p, _ := plan(t, program(t, x.code+`
+new Ratchet\Server\IoServer(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Ratchet\Server\EchoServer)), $socket, $loop);
+$loop->run();`))
+		if got := fmt.Sprint(p[x.key]); !strings.Contains(got, x.want) {
+			t.Errorf("%s: %v", x.name, p)
+		}
 	}
 }
 

@@ -105,13 +105,12 @@ namespace Ratchet\Server {
         /** @internal what the program has made, for $loop->run() */
         public static $pushdMade = [];
 
-        private $listen, $tls = [], $shares;
+        private $shares;
 
         public function __construct($app, $socket, $loop = null)
         {
             $this->app = $app;
-            $this->listen = \is_object($socket) ? $socket->pushdListen : (string)$socket;
-            $this->tls = \is_object($socket) ? $socket->pushdContext : [];
+            $this->socket = $socket;
             $this->shares = $loop !== null;
             $this->loop = \Pushd\ReactLoop::one();
             self::$pushdMade[] = $this;
@@ -119,7 +118,9 @@ namespace Ratchet\Server {
 
         public static function factory($component, $port = 80, $address = '0.0.0.0')
         {
-            return new static($component, \strpos($address, ':') === false ? "$address:$port" : '[' . \trim($address, '[]') . "]:$port");
+            $socket = new \React\Socket\Server(\Pushd\ReactLoop::one());
+            $socket->listen($port, $address);
+            return new static($component, $socket);
         }
 
         /** Serves, with all others that the program has made on the same loop. */
@@ -144,7 +145,11 @@ namespace Ratchet\Server {
             for ($inner = $this->app; $inner !== null; $inner = \Pushd\RatchetRoute::under($inner)) {
                 $scheme = $inner instanceof \Ratchet\Http\HttpServerInterface ? 'websocket' : $scheme;
             }
-            return new \Pushd\RatchetServer($scheme, $this->listen, [new \Pushd\RatchetRoute('*', $this->app, ['*'], null)], $this->tls);
+            $address = $this->socket->pushdAddress();
+            if ($address === '') {
+                throw new \Error('IoServer: its React\Socket\Server listens nowhere: $socket->listen(8080, "0.0.0.0") says where');
+            }
+            return new \Pushd\RatchetServer($scheme, $address, [new \Pushd\RatchetRoute('*', $this->app, ['*'], null)], $this->socket->pushdContext);
         }
     }
 

@@ -165,16 +165,30 @@ namespace React\Socket {
     /** SocketServer is the address that an IoServer is given: pushd listens there. */
     class SocketServer
     {
-        public $pushdListen, $pushdContext = [];
+        public $pushdListen = '', $pushdContext = [];
 
-        /** Behind the address are a loop and a context, in the order of that class or by name. */
+        /** Behind the address are a loop and a context, in the order of that class or by name. In place of an address the loop, as of old: then listen() says it. */
         public function __construct($uri, ...$more)
         {
+            if (\is_object($uri)) {
+                return;
+            }
             $this->pushdListen = \preg_match('/^\d+$/', (string)$uri) ? "127.0.0.1:$uri" : (string)\preg_replace('~^\w+://~', '', (string)$uri);
             $context = \array_merge([], ...\array_values(\array_filter($more, 'is_array')));
             if (\strncmp((string)$uri, 'tls://', 6) === 0) {
                 $this->pushdContext = $context['tls'] ?? $context;
             }
+        }
+
+        public function listen($port, $host = '127.0.0.1')
+        {
+            $this->pushdListen = (\strpos($host, ':') === false ? $host : '[' . \trim($host, '[]') . ']') . ":$port";
+        }
+
+        /** @internal where pushd is to listen; '': nobody has said it */
+        public function pushdAddress(): string
+        {
+            return $this->pushdListen;
         }
 
         public function on($event, $f)
@@ -186,10 +200,19 @@ namespace React\Socket {
 
         public function getAddress()
         {
-            return "tcp://$this->pushdListen";
+            return 'tcp://' . $this->pushdAddress();
+        }
+
+        public function getPort()
+        {
+            return (int)\substr((string)\strrchr($this->pushdAddress(), ':'), 1);
         }
 
         public function close()
+        {
+        }
+
+        public function shutdown()
         {
         }
     }
@@ -204,10 +227,17 @@ namespace React\Socket {
 
     class SecureServer extends SocketServer
     {
+        private $pushdTcp;
+
         public function __construct($tcp, ...$more)
         {
-            parent::__construct($tcp->pushdListen);
+            $this->pushdTcp = $tcp;
             $this->pushdContext = \array_merge([], ...\array_values(\array_filter($more, 'is_array')));
+        }
+
+        public function pushdAddress(): string
+        {
+            return $this->pushdListen ?: $this->pushdTcp->pushdAddress();
         }
     }
 }
