@@ -118,6 +118,9 @@ func (l *phpLeads) drop(files []string) error {
 		if real, err := filepath.EvalSymlinks(path); i < 0 && err == nil {
 			i = slices.Index(l.files, real)
 		}
+		if len(l.files) == 0 {
+			return misusef("%s is not installed, and no other one is", path)
+		}
 		if i < 0 {
 			return misusef("%s is not installed; these are: %s", path, strings.Join(l.files, ", "))
 		}
@@ -197,7 +200,7 @@ func phpLeadFile(files []string, chained, binary, first string) []byte {
 // that is the same file. A shell says in PWD by which symlinks it is where it is.
 const phpFinds = `(static function (array $files) {
     $typed = (string)($_SERVER['SCRIPT_FILENAME'] ?? '');
-    $real = realpath($typed);
+    $real = $typed === '' ? false : realpath($typed); // '': it is read from standard input
     if (PHP_SAPI !== 'cli' || get_cfg_var('pushd.role') !== false || $real === false) {
         return;
     }

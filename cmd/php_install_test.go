@@ -49,7 +49,11 @@ func TestPHPInstall(t *testing.T) {
 			t.Fatalf("the file that PHP runs first is %s", lead)
 		}
 		write(t, filepath.Join(confd, "says.php"), at+"echo defined('PUSHD_FILE') ? PUSHD_FILE : '', \"\\n\";")
-		cmd := exec.Command("php", "-n", "-d", "auto_prepend_file="+filepath.Join(confd, "says.php"), file)
+		cmd := exec.Command("php", "-n", "-d", "display_errors=1", "-d", "auto_prepend_file="+filepath.Join(confd, "says.php"), file)
+		if file == "" {
+			cmd.Args = cmd.Args[:len(cmd.Args)-1]
+			cmd.Stdin = strings.NewReader("<?php")
+		}
 		cmd.Dir = filepath.Join(dir, in) // and PWD
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -72,6 +76,7 @@ func TestPHPInstall(t *testing.T) {
 		{"r1", "start.php", ""},
 		{"other", "l.php", "other/l.php"},
 		{"other", "start.php", "other/l.php"},
+		{"current", "", ""}, // a program that is read from standard input
 	} {
 		if got := takes(x.in, x.file); got != x.want {
 			t.Errorf("in %q: php %s is taken for %q, want %q", x.in, x.file, got, x.want)
@@ -88,6 +93,9 @@ func TestPHPInstall(t *testing.T) {
 		t.Errorf("uninstall of what is not: exit %d, %q", code, errOut)
 	}
 	install("--uninstall", "current/start.php")
+	if code, _, errOut := run(t, "php", "--uninstall", "other/l.php"); code != exitMisuse || !strings.Contains(errOut, "other/l.php is not installed, and no other one is") {
+		t.Errorf("uninstall where none is: exit %d, %q", code, errOut)
+	}
 	if left, _ := filepath.Glob(confd + "/*pushd*"); len(left) > 0 {
 		t.Errorf("with the last one goes all: %q is left", left)
 	}

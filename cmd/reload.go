@@ -47,7 +47,11 @@ func (e failedReload) Error() string {
 	if e.Worker != "" {
 		place = " at " + slotText(e.Worker, e.Slot)
 	}
-	return fmt.Sprintf("reload failed%s, %s: %v", place, e.serves, e.ReloadError)
+	serves := e.serves
+	if e.Done > 0 {
+		serves = counted(e.Done, "process has", "processes have") + " the new code, elsewhere " + serves
+	}
+	return fmt.Sprintf("reload failed%s, %s: %v", place, serves, e.ReloadError)
 }
 
 func (c *call) reloadFailed(err error) error {

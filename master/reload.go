@@ -64,7 +64,10 @@ func (m *master) reloadForAll() {
 		err = r.upgrade(r.next.program, waiters) // the new version tells that the reload is done
 	}
 	if err != nil {
-		m.log.Error("reload failed; what it had not reached serves on", "error", err)
+		if f := (*ReloadError)(nil); errors.As(err, &f) {
+			f.Done = r.done
+		}
+		m.log.Error("reload failed; what it had not reached serves on", "error", err, "replaced", r.done)
 	} else {
 		m.log.Info("reload done", "slots", len(r.report.Slots), "drained", r.report.Drained, "took", time.Since(start).Round(time.Millisecond))
 	}

@@ -121,7 +121,7 @@ func TestFailedReloads(t *testing.T) {
 			good := r.read("plan")
 			c.break_(r)
 			e := i.failedReload()
-			if e.Step != c.step || e.Slot != c.slot || !strings.Contains(e.Error(), c.want) || (e.Worker == "push") != (c.step == "load handlers" || c.step == "start") {
+			if e.Step != c.step || e.Slot != c.slot || !strings.Contains(e.Error(), c.want) || e.Done != c.replaced || (e.Worker == "push") != (c.step == "load handlers" || c.step == "start") {
 				t.Errorf("reload: %+v: %v", *e, e)
 			}
 			for n, w := range i.status().Workers {

@@ -405,13 +405,13 @@ func TestStatusJSON(t *testing.T) {
 }
 
 func TestReloadErrorJSON(t *testing.T) {
-	e := &ReloadError{Worker: "push", Slot: 2, Step: "load handlers", Lost: 3, Err: errors.New("no such handler")}
+	e := &ReloadError{Worker: "push", Slot: 2, Step: "load handlers", Lost: 3, Done: 2, Err: errors.New("no such handler")}
 	data, err := json.Marshal(e)
-	if want := `{"ok":false,"error":"load handlers: no such handler","worker":"push","slot":2,"step":"load handlers","lost":3}`; err != nil || string(data) != want {
+	if want := `{"ok":false,"error":"load handlers: no such handler","worker":"push","slot":2,"step":"load handlers","lost":3,"replaced":2}`; err != nil || string(data) != want {
 		t.Errorf("%s, %v", data, err)
 	}
 	var back ReloadError
-	if err := json.Unmarshal(data, &back); err != nil || back.Error() != e.Error() || back.Worker != "push" || back.Lost != 3 {
+	if err := json.Unmarshal(data, &back); err != nil || back.Error() != e.Error() || back.Worker != "push" || back.Lost != 3 || back.Done != 2 {
 		t.Errorf("read back: %+v, %v", back, err)
 	}
 }

@@ -208,12 +208,13 @@ func (s *ReloadStatus) add(r *ReloadReport) {
 }
 
 // ReloadError says why a reload was given up; what it had not reached serves
-// on unchanged.
+// on unchanged, what it had replaced serves with the new code.
 type ReloadError struct {
 	Worker string // "" = before any slot
 	Slot   int
 	Step   string // e.g. "plan", "bind", "start", "load handlers", or a step of the hand-over as "canary"
 	Lost   int    // connections that had moved to the new process and ended with it
+	Done   int    // processes that had been replaced before, and keep the new code
 	Err    error
 }
 
@@ -228,11 +229,12 @@ type reloadFailure struct {
 	Slot   int    `json:"slot"`
 	Step   string `json:"step"`
 	Lost   int    `json:"lost"`
+	Done   int    `json:"replaced"`
 }
 
 // MarshalJSON gives the object of a failed `reload --json`.
 func (e *ReloadError) MarshalJSON() ([]byte, error) {
-	return json.Marshal(reloadFailure{Error: e.Error(), Worker: e.Worker, Slot: e.Slot, Step: e.Step, Lost: e.Lost})
+	return json.Marshal(reloadFailure{Error: e.Error(), Worker: e.Worker, Slot: e.Slot, Step: e.Step, Lost: e.Lost, Done: e.Done})
 }
 
 // UnmarshalJSON reads what MarshalJSON has written.
@@ -241,7 +243,7 @@ func (e *ReloadError) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return err
 	}
-	*e = ReloadError{f.Worker, f.Slot, f.Step, f.Lost, errors.New(strings.TrimPrefix(f.Error, f.Step+": "))}
+	*e = ReloadError{f.Worker, f.Slot, f.Step, f.Lost, f.Done, errors.New(strings.TrimPrefix(f.Error, f.Step+": "))}
 	return nil
 }
 

@@ -71,7 +71,7 @@ func says(t *testing.T, c *pushdtest.Client, text, answer string) {
 // script is the part of `status --json` that is about programs.
 type script struct {
 	PID, Births, Batches, Waiting, Told, Bound int
-	State                                      string
+	State, Title                               string
 	RSSBytes                                   int64 `json:"rss_bytes"`
 	Doubts                                     int   `json:"closed_in_doubt"`
 	Strands                                    int   `json:"closed_held"`
@@ -460,4 +460,21 @@ func readAll(t *testing.T, resp *http.Response) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// TestScriptTitle: a program has the name that the config gives it, else the one that it says.
+func TestScriptTitle(t *testing.T) {
+	t.Parallel()
+	for want, more := range map[string]string{
+		"the walker": `env = { WANTS = "title" }`,
+		"of ours":    "title = \"of ours\"\n" + `env = { WANTS = "title" }`,
+	} {
+		s := walk(t, "", more)
+		if got := s.idle().Title; got != want {
+			t.Errorf("%q is called %q", want, got)
+		}
+		if out := s.MustRun("status"); !strings.Contains(out, want) {
+			t.Errorf("status has no %q:\n%s", want, out)
+		}
+	}
 }

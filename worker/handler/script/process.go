@@ -133,6 +133,9 @@ var errPipe = errors.New("the other end is closed")
 
 // attach connects a process that is ready with the loop.
 func (h *handler) attach(p *proc) error {
+	if p.welcome.Title != "" {
+		h.calls.Store(&p.welcome.Title)
+	}
 	link, err := h.w.Link(p.Socket, p.rest, func(b []byte) int { return h.take(p, b) }, func(error) { h.linkEnded(p) })
 	if err != nil {
 		p.KillAll()
@@ -189,10 +192,13 @@ func (l *lineLog) line(stream, text string) {
 	l.h.log.Info(text, "script", l.h.title(), "pid", l.pid.Load(), "stream", stream)
 }
 
-// title names the program in logs.
+// title names the program in logs. Any goroutine may call it.
 func (h *handler) title() string {
 	if h.o.Title != "" {
 		return h.o.Title
+	}
+	if calls := h.calls.Load(); calls != nil {
+		return *calls
 	}
 	if len(h.o.Script) > 1 {
 		return h.o.Script[1]

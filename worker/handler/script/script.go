@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	wire "github.com/pushd/pushd/protocol/script"
@@ -47,7 +48,8 @@ type handler struct {
 	cut      func()        // ends the process that launch waits for, so that it is begun again; nil: none
 	leaving  bool          // the worker stops: no process follows
 	births   int
-	seen     map[string]stamp // with `watch`: the program's files
+	calls    atomic.Pointer[string] // what the last program that was ready calls itself; any goroutine may read it
+	seen     map[string]stamp       // with `watch`: the program's files
 	deaths   deaths
 	bereft   bool // the last process was killed, and what it had is lost
 	deadly   int  // processes in a row that have died of what was carried

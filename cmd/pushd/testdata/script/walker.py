@@ -240,7 +240,7 @@ if 'catch' in wants:  # as a shim does: out of the callback, and on
 if os.environ.get('BROKEN') and os.path.exists(os.environ['BROKEN']):
     print('broken: ' + open(os.environ['BROKEN']).read(), file=sys.stderr)
     sys.exit(1)
-frame(32, 0, json.dumps({'version': 1, 'wants': [w for w in wants if w in ('open', 'later', 'close', 'full', 'handshake', 'head', 'request')]}).encode())
+frame(32, 0, json.dumps({'version': 1, 'title': 'the walker' if 'title' in wants else '', 'wants': [w for w in wants if w in ('open', 'later', 'close', 'full', 'handshake', 'head', 'request')]}).encode())
 data = bytearray()
 while True:
     flush()
