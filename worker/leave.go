@@ -3,6 +3,7 @@ package worker
 import (
 	"encoding/json"
 	"math/rand/v2"
+	nethttp "net/http"
 	"time"
 
 	"github.com/pushd/pushd/protocol/control"
@@ -157,18 +158,31 @@ func (l *loop) disperse(code int, reason string, drain time.Duration) {
 		left := end - l.now
 		switch {
 		case left > 0 && c.has(flagHeld): // an answer under way has time to end
-			l.after(left, func() { l.closeConn(c, code, reason, nil) })
+			l.after(left, func() { l.sendAway(c, code, reason) })
 			return
 		case left <= 0 || !c.open():
-			l.closeConn(c, code, reason, nil)
+			l.sendAway(c, code, reason)
 			return
 		}
-		l.after(time.Duration(rand.Int64N(int64(left))), func() { l.closeConn(c, code, reason, nil) })
+		l.after(time.Duration(rand.Int64N(int64(left))), func() { l.sendAway(c, code, reason) })
 	}
 	for _, c := range l.conns.snapshot() {
 		l.progress.Add(1)
 		l.parting(c)
 	}
+}
+
+// sendAway closes a client, since the process ends. Who waits for an answer that has not
+// begun is told so, and that he may come back.
+func (l *loop) sendAway(c *Conn, code int, reason string) {
+	if c.has(flagHeld) && c.more != nil && c.more.held != nil {
+		if w, ok := c.more.held.answer.(*Response); ok && !w.started {
+			w.header = nethttp.Header{"Retry-After": {"1"}}
+			w.fail(nethttp.StatusServiceUnavailable, "the server stops")
+			return
+		}
+	}
+	l.closeConn(c, code, reason, nil)
 }
 
 // report tells the master all that this process has counted. Nothing is counted

@@ -1,8 +1,10 @@
 package main_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -182,33 +184,105 @@ func TestPHPSignalsParent(t *testing.T) {
 	s.AwaitGone(master)
 }
 
-// TestPHPRequestHeld: who waits for an answer while the program is replaced is told to come
-// back, and the log says so.
-func TestPHPRequestHeld(t *testing.T) {
-	s, _ := phpServer(t, `<?php
-$s = new Swoole\Http\Server('127.0.0.1', 9501);
+// phpHolders are programs that let who asks for / wait, and have begun with an answer of /begun.
+var phpHolders = map[string]string{
+	"swoole": `$s = new Swoole\Http\Server('127.0.0.1', 9501);
 $held = [];
-$s->on('request', function ($request, $response) use (&$held) { $held[] = $response; echo "it waits\n"; });
-$s->start();`)
-	s.MustRun("start", "-d")
-	type answer struct {
-		resp *http.Response
-		err  error
+$s->on('request', function ($q, $response) use (&$held) {
+    holds($q->server['request_uri'], function ($text) use ($response) { $response->write($text); });
+    $held[] = $response;
+});
+$s->start();`,
+	"ratchet": `class Room implements Ratchet\Http\HttpServerInterface {
+    public $held = [];
+    function onOpen(Ratchet\ConnectionInterface $c, ?Psr\Http\Message\RequestInterface $r = null) {
+        holds($r->getUri()->getPath(), function ($text) use ($c) { $c->send("HTTP/1.1 200 OK\r\n\r\n$text"); });
+        $this->held[] = $c;
+    }
+    function onMessage(Ratchet\ConnectionInterface $c, $data) {}
+    function onClose(Ratchet\ConnectionInterface $c) {}
+    function onError(Ratchet\ConnectionInterface $c, Exception $e) {}
+}
+Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Room), 2346)->run();`,
+	"workerman": `$w = new Workerman\Worker('http://127.0.0.1:2346');
+$w->onMessage = function ($c, $r) {
+    holds($r->path(), function ($text) use ($c) { $c->send(new Workerman\Protocols\Http\Response(200, ['Content-Type' => 'text/event-stream'], $text)); });
+    Workerman\Timer::add(600, function () use ($c) { $c->send('late'); }, [], false);
+};
+Workerman\Worker::runAll();`,
+	"workerman, in a map": `$w = new Workerman\Worker('http://127.0.0.1:2346');
+$w->held = [];
+$w->onMessage = function ($c, $r) use ($w) {
+    holds($r->path(), function ($text) use ($c) { $c->send(new Workerman\Protocols\Http\Response(200, ['Content-Type' => 'text/event-stream'], $text)); });
+    $w->held[$c->id] = $c;
+};
+Workerman\Worker::runAll();`,
+}
+
+// TestPHPRequestHeld: who waits for an answer when the process of the program ends is told so,
+// to come back where it was told to, and the log says so; where the answer had begun it is cut.
+func TestPHPRequestHeld(t *testing.T) {
+	for _, x := range []struct {
+		name, how string
+		status    int
+	}{
+		{"swoole", "reload", 503}, {"swoole", "stop", 503}, {"swoole", "kill", 502},
+		{"ratchet", "reload --all", 503}, {"ratchet", "stop", 503},
+		{"workerman", "reload", 503}, {"workerman", "reload --all", 503}, {"workerman", "stop", 503}, {"workerman", "kill", 502},
+		{"workerman, in a map", "reload, reload --all, stop", 503}, // kept until then
+	} {
+		t.Run(x.name+", "+x.how, func(t *testing.T) {
+			t.Parallel()
+			s, _ := phpServer(t, `<?php
+function holds($path, $begin) {
+    if ($path === '/kill') posix_kill(getmypid(), 9);
+    if ($path === '/begun') $begin("data: 1\n\n");
+    echo "$path waits\n";
+}
+`+phpHolders[x.name])
+			s.MustRun("start", "-d")
+			waits, begun := phpGet(t, s, "/"), phpGet(t, s, "/begun")
+			logged(t, s, "\n/ waits\n")
+			logged(t, s, "/begun waits\n")
+			for _, how := range strings.Split(x.how, ", ") {
+				if how == "kill" {
+					phpGet(t, s, "/kill")
+				} else {
+					s.MustRun(strings.Fields(how)...)
+				}
+			}
+			all := waits()
+			resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(all)), nil)
+			phpMust(t, err)
+			if resp.StatusCode != x.status || (resp.Header.Get("Retry-After") == "1") != (x.status == 503) {
+				t.Errorf("%q", all)
+			}
+			if all := begun(); !strings.HasPrefix(all, "HTTP/1.1 200") || strings.Contains(all, "HTTP/1.1 50") {
+				t.Errorf("begun: %q", all)
+			}
+			if x.how == "reload" {
+				logged(t, s, "status=503")
+			}
+		})
 	}
-	got := make(chan answer, 1)
-	go func() {
-		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", s.Port))
-		got <- answer{resp, err}
-	}()
-	logged(t, s, "it waits")
-	s.MustRun("reload")
-	a := <-got
-	phpMust(t, a.err)
-	a.resp.Body.Close()
-	if a.resp.StatusCode != 503 || a.resp.Header.Get("Retry-After") != "1" {
-		t.Errorf("%d %v", a.resp.StatusCode, a.resp.Header)
+}
+
+// phpGet asks for a path, and gives what comes until the end of the connection.
+func phpGet(t *testing.T, s *pushdtest.Server, path string) (all func() string) {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Address())
+	phpMust(t, err)
+	t.Cleanup(func() { c.Close() })
+	phpMust(t, c.SetDeadline(time.Now().Add(pushdtest.Timeout)))
+	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path)
+	phpMust(t, err)
+	return func() string {
+		text, err := io.ReadAll(c)
+		if err != nil {
+			t.Errorf("%s: %q, %v", path, text, err)
+		}
+		return string(text)
 	}
-	logged(t, s, "requests=1 status=503")
 }
 
 // TestPHPCoroutines: a callback sleeps and others run, also while the program is

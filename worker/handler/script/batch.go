@@ -1,6 +1,7 @@
 package script
 
 import (
+	nethttp "net/http"
 	"time"
 
 	wire "github.com/pushd/pushd/protocol/script"
@@ -80,6 +81,7 @@ func (h *handler) done(p *proc, number uint64) {
 	}
 	h.under, h.goneUnder, h.greets = nil, nil, 0
 	h.takenIn()
+	h.tellExcused(nethttp.StatusServiceUnavailable)
 	h.farewell.done(number)
 	if last := p.last; last != nil {
 		p.last = nil

@@ -81,7 +81,7 @@ func (h *handler) over(p *proc) {
 	case p.carry != nil: // with what it was given
 		h.carried = append(h.carried, p.carry)
 	case len(h.passed) > 0:
-		h.passAgain()
+		h.passAgain(p)
 	}
 	h.takenIn()
 	p.clean = p.stopping && len(h.under) == 0 && p.why == ""
@@ -91,6 +91,7 @@ func (h *handler) over(p *proc) {
 	p.Close()
 	h.disappoint(p)
 	h.report(p, doubts, h.strand(p))
+	h.tellExcused(p.status())
 	switch {
 	case p.then != nil:
 		p.then()
@@ -105,7 +106,7 @@ const given = 3
 
 // passAgain keeps for the next process what the dead one was given, unless too many have
 // died of it: only that knew these connections.
-func (h *handler) passAgain() {
+func (h *handler) passAgain(p *proc) {
 	if h.deadly++; h.deadly < given {
 		h.carried = append(h.carried, h.passed...)
 		return
@@ -115,6 +116,7 @@ func (h *handler) passAgain() {
 		conns, _, err := wire.ParseCarry(payload)
 		for i := range conns.Len() {
 			if c := h.clients.Find(h.w, conns.At(i)); c != nil && err == nil && h.o.AfterCrash != keepHeld {
+				h.excuse(c, p.status())
 				h.dismiss(c, 1012, restart)
 				n++
 			}
@@ -235,18 +237,11 @@ func (h *handler) disappoint(p *proc) {
 			waits[f.Conn] = true
 		}
 	})
-	status, cut := nethttp.StatusBadGateway, 0
-	if p.clean {
-		status = nethttp.StatusServiceUnavailable
-	}
 	for n, q := range h.requests {
 		if !waits[n] && !q.whole {
-			q.fail(status)
-			cut++
+			q.fail(p.status())
+			h.excused++
 		}
-	}
-	if cut > 0 {
-		h.log.Warn("requests that the script process has not answered are answered for it, or cut where the answer had begun", "script", h.title(), "pid", p.PID, "requests", cut, "status", status)
 	}
 	for n, s := range h.shakes {
 		if !waits[n] {
@@ -276,7 +271,7 @@ func (h *handler) strand(p *proc) (n int) {
 		}
 	}
 	for _, c := range list {
-		if len(list) <= spreadMin || h.exported != nil { // a timer would not go along
+		if len(list) <= spreadMin || h.exported != nil || h.waits(c) { // a timer would not go along
 			h.cost(p, c, 1012, restart)
 			continue
 		}
@@ -292,7 +287,16 @@ func (h *handler) cost(p *proc, c *worker.Conn, code uint16, reason string) {
 	if _, known := h.told[c.Number()]; known && !h.ended[c.Number()] && p.said() {
 		h.parts(c, code, reason)
 	}
+	h.excuse(c, p.status())
 	h.dismiss(c, int(code), reason)
+}
+
+// status is what the requests get that a process has left without an answer.
+func (p *proc) status() int {
+	if p.clean {
+		return nethttp.StatusServiceUnavailable
+	}
+	return nethttp.StatusBadGateway
 }
 
 // said reports whether a process has said what it leaves, be it nothing.

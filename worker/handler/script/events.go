@@ -95,6 +95,7 @@ func (h *handler) OnMessage(c *worker.Conn, m worker.Message) {
 		return
 	}
 	h.count()
+	h.asks(c, m.Data)
 	h.tell(c, wire.Open)
 	f := wire.Frame{Op: wire.Message, Conn: c.Number(), Payload: m.Data}
 	if m.Binary {
@@ -143,6 +144,7 @@ func (h *handler) OnClose(c *worker.Conn, err error) {
 	}
 	delete(h.ended, n)
 	delete(h.fresh, n)
+	delete(h.askers, n)
 }
 
 // ended tells how a connection has ended, in close codes.

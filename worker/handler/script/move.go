@@ -41,6 +41,7 @@ func (h *handler) luggage() (b []byte) {
 	if list := h.acquainted(); len(list) > 0 {
 		b = wire.AppendCarry(b, wire.Leaving, list, nil)
 	}
+	b = h.appendAsked(b)
 	for n := range h.fresh {
 		b = wire.Frame{Op: wire.Open, Conn: n}.Append(b)
 	}
@@ -66,6 +67,10 @@ func (h *handler) unpack(b []byte) {
 				for i := range conns.Len() {
 					h.known = append(h.known, conns.At(i))
 				}
+			}
+		case f.Op == wire.Request:
+			if conns, _, err := wire.ParseCarry(f.Payload); err == nil {
+				h.unpackAsked(conns)
 			}
 		case f.Op == wire.Open && len(f.Payload) == 0:
 			h.fresh[f.Conn] = true
@@ -180,7 +185,11 @@ func (f *farewell) done(number uint64) {
 
 // OnWorkerLeaving lets a program that wants to speak to its clients before they are sent
 // away. It has done with them then: nothing more of them is read.
-func (h *handler) OnWorkerLeaving(_ *worker.Worker, ready func()) {
+func (h *handler) OnWorkerLeaving(_ *worker.Worker, said func()) {
+	ready := func() {
+		h.excuseAll()
+		said()
+	}
 	if h.cur == nil || h.cur.stopping || h.exported != nil || !h.wants[wire.WantLeaving] {
 		ready()
 		return

@@ -3,6 +3,7 @@ package script
 import (
 	"errors"
 	"fmt"
+	nethttp "net/http"
 	"net/netip"
 	"time"
 
@@ -78,6 +79,7 @@ func (h *handler) about1(p *proc, c *worker.Conn, f wire.Frame) error {
 	case wire.End:
 		if len(h.passed) > 0 && f.Aux == 1012 && !h.ended[f.Conn] { // what was carried of it has no place in the new code
 			h.lost.held++
+			h.excuse(c, nethttp.StatusServiceUnavailable)
 		}
 		h.endedBy(p, c)
 		c.Close(closeCode(f.Aux), reason(f.Payload))

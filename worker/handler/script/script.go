@@ -11,6 +11,7 @@
 //	orders.go   what the program wants is done
 //	process.go  a process starts, and is connected
 //	life.go     it takes over, is told to leave, has had its time
+//	asked.go    who has asked by HTTP that the program reads itself
 //	gone.go     who has left while no process could be told
 //	death.go    it dies or hangs, and what becomes of those that it knew
 //	move.go     connections go to another worker process, and what it carries with them
@@ -65,6 +66,8 @@ type handler struct {
 	line     []byte                  // reused: of the handshake of one that is told of later
 	ended    map[uint64]bool         // connections that a process has ended, until they are gone: another one is not told of them
 	requests map[uint64]*request
+	askers   map[uint64]uint64 // connections that have asked => messages they had been sent then
+	excused  int               // requests answered for the program, and not in the log yet
 	shakes   map[uint64]*shake
 
 	goneUnder map[uint64]wire.Opening // the same of under
@@ -108,7 +111,7 @@ func New(o worker.Options) (worker.Handler, error) {
 	}
 	return &handler{
 		o: opts, wants: map[string]bool{}, told: map[uint64]told{}, fresh: map[uint64]bool{}, ended: map[uint64]bool{},
-		requests: map[uint64]*request{}, shakes: map[uint64]*shake{},
+		requests: map[uint64]*request{}, askers: map[uint64]uint64{}, shakes: map[uint64]*shake{},
 	}, nil
 }
 
