@@ -301,6 +301,7 @@ func (a *adopter) revive() {
 	for _, s := range m.allSlots() {
 		m.pickUp(s)
 	}
+	m.complete = true
 	m.rosterChanged()
 	m.saveState()
 }

@@ -95,6 +95,7 @@ type master struct {
 	stopping   *StopOptions // nil = not stopping
 	rostered   chan struct{}
 	tenure     tenure
+	complete   bool // a start is over, see rosterChanged
 	frozen     bool // the master is about to execute its new version: no process may come
 }
 

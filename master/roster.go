@@ -14,12 +14,13 @@ const rosterBound = 2 * time.Second
 
 // rosterChanged tells the broker process which workers are alive: those that
 // became ready and have not ended, draining ones included; and which groups there
-// are. The channel rostered is closed once the broker process has acknowledged the
-// list. It runs on the loop.
+// are. Until all that a start has begun are ready it is told nothing: a list that lacks
+// those who serve by then would pass for that of all. The channel rostered is closed once
+// the broker process has acknowledged the list. It runs on the loop.
 func (m *master) rosterChanged() {
 	settled := make(chan struct{})
 	m.rostered = settled
-	if m.broker == nil {
+	if m.broker == nil || !m.complete && m.stopping == nil {
 		close(settled)
 		return
 	}

@@ -234,7 +234,11 @@ func (m *master) bootAll() error {
 			return err
 		}
 	}
-	return m.bootSlots(workers)
+	if err := m.bootSlots(workers); err != nil {
+		return err
+	}
+	m.do(func() { m.complete = true; m.rosterChanged() })
+	return nil
 }
 
 // bootSlots starts all of slots at once and returns at the first failure.

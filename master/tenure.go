@@ -37,5 +37,9 @@ func newTenure() tenure {
 // inherit is what a broker process is told of the one before it. It runs on the loop.
 func (m *master) inherit() *control.Tenure {
 	t := &m.tenure
-	return &control.Tenure{Token: t.Token, AgeMS: time.Since(t.Drawn).Milliseconds(), Held: t.Held, Kept: t.Kept, Workers: m.workerNames()}
+	told := &control.Tenure{Token: t.Token, AgeMS: time.Since(t.Drawn).Milliseconds(), Held: t.Held, Kept: t.Kept}
+	if m.complete { // else they are not known, rather than none
+		told.Workers = m.workerNames()
+	}
+	return told
 }

@@ -1,6 +1,9 @@
 package main_test
 
 import (
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,4 +45,42 @@ Workerman\Worker::runAll();`)
 			}
 		})
 	}
+}
+
+// TestPHPAsksAtTheStart: while a process is still being started, those that serve already
+// do not know who is there, and say so; once it is over they do.
+func TestPHPAsksAtTheStart(t *testing.T) {
+	s, file := phpServer(t, phpLogs+`
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->count = 2;
+$w->onWorkerStart = function ($w) { while ($w->id === 1 && !is_file(__DIR__ . '/go')) usleep(1000); };
+$w->onMessage = function ($c, $data) {
+    Pushd\bind($c, 'u');
+    try {
+        $c->send($data === 'members' ? count(Pushd\members('room')) . ' there' : Pushd\isOnline('u') . ' online');
+    } catch (Pushd\Incomplete $e) {
+        $c->send('nobody knows');
+    }
+};
+Workerman\Worker::runAll();`)
+	start := s.Command(t.Context(), "start", "-d")
+	if err := start.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pushdtest.Eventually(t, "the port is open", func() bool {
+		c, err := net.Dial("tcp", s.Address())
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	c := s.Dial("/")
+	phpAsk(c, "online", "nobody knows")
+	phpAsk(c, "members", "nobody knows")
+	phpMust(t, os.WriteFile(filepath.Join(filepath.Dir(file), "go"), nil, 0o644))
+	if err := start.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	phpAsk(c, "online", "1 online")
+	phpAsk(c, "members", "0 there")
 }

@@ -116,8 +116,8 @@ type Tenure struct {
 
 	Kept json.RawMessage `json:"kept,omitempty"` // of the process before: the nodes that it knew
 	// Workers are those that live, as in Roster, which follows once this process
-	// serves: until then it says and waits for these. A master of an earlier version
-	// does not say them: nil.
+	// serves: until then it says and waits for these. At a start, until all are ready, and
+	// for a master of an earlier version nil: not known.
 	Workers []string `json:"workers"`
 }
 
