@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pushd/pushd/cmd/pushdtest"
 )
@@ -218,6 +219,39 @@ Workerman\Worker::runAll();
 			phpWrite(t, file, code)
 			s.MustRun("reload")
 			phpAsk(s.Dial("/"), "here", "here")
+		})
+	}
+}
+
+// TestPHPSaysWhyItDied: the log has what a process has printed since its last event, and not
+// what has nothing to do with its end.
+func TestPHPSaysWhyItDied(t *testing.T) {
+	const code = `<?php
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onMessage = function ($c, $data) {
+    if ($data === 'talk') echo "nice weather\n";
+    if ($data === 'reason') echo "the disk is full\n";
+    if ($data === 'exit' || $data === 'reason') exit(1);
+    $c->send($data);
+};
+Workerman\Worker::runAll();
+`
+	for how, want := range map[string]string{
+		"exit":   `error="it ended with status 1, and has said nothing"`,
+		"reason": `error="it ended with status 1: the disk is full"`,
+	} {
+		t.Run(how, func(t *testing.T) {
+			s, _ := phpServer(t, code)
+			s.MustRun("start", "-d")
+			c := s.Dial("/")
+			phpAsk(c, "talk", "talk")
+			logged(t, s, "nice weather")
+			for said := time.Now(); time.Since(said) < 200*time.Millisecond; { // it is no death that was not seen yet
+				phpAsk(c, "more", "more")
+			}
+			c.SendText(how)
+			c.WantClose(1011)
+			logged(t, s, want)
 		})
 	}
 }

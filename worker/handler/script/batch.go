@@ -54,6 +54,7 @@ func (h *handler) dispatch() {
 	h.next, h.spare = h.spare[:0], nil
 	h.goneUnder, h.gone = h.gone, nil
 	h.since = time.Now()
+	h.forget()
 	h.cur.link.Write(h.under[h.early:])
 	h.early, h.beside, h.greets, h.greeting = 0, 0, h.greeting, 0
 	h.guard()
@@ -63,8 +64,17 @@ func (h *handler) dispatch() {
 // works on the one half of a long greeting while the other is written.
 func (h *handler) ahead() {
 	if len(h.next)-h.early >= enough && h.ready() {
+		h.forget()
 		h.cur.link.Write(h.next[h.early:])
 		h.early = len(h.next)
+	}
+}
+
+// forget lets go of what the process has printed before the batch that it gets now: it has
+// not died of that. It may have of what it has printed just now.
+func (h *handler) forget() {
+	if h.early == 0 { // else it is at the batch already
+		h.cur.Forget(time.Now().Add(-hearTime))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,7 +40,7 @@ type Process struct {
 	exit   string
 
 	mu   sync.Mutex
-	tail []string
+	tail []words
 }
 
 // Start starts it. An error is one before there was a process.
@@ -140,11 +141,21 @@ func (p *Process) Close() {
 // Hangup ends a socket for both ends, whoever has duplicates of it.
 func Hangup(f *os.File) { hangup(f, true) }
 
-// Words returns the last lines of its output.
-func (p *Process) Words() []string {
+// Words returns the last lines of its output that are not forgotten.
+func (p *Process) Words() (list []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return append([]string(nil), p.tail...)
+	for _, w := range p.tail {
+		list = append(list, w.line)
+	}
+	return list
+}
+
+// Forget lets go of lines that came before t.
+func (p *Process) Forget(t time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tail = slices.DeleteFunc(p.tail, func(w words) bool { return w.at.Before(t) })
 }
 
 // Because is Exit with its last words.

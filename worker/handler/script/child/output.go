@@ -94,14 +94,20 @@ func (p *Process) note(line string) {
 	if len(p.tail) == tailLines {
 		p.tail = slices.Delete(p.tail, p.least(), p.least()+1)
 	}
-	p.tail = append(p.tail, line)
+	p.tail = append(p.tail, words{time.Now(), line})
+}
+
+// words are a line and when it came.
+type words struct {
+	at   time.Time
+	line string
 }
 
 // least is the line that is missed least: the outermost call of a stack, of which the
 // first line says what has happened, else the oldest.
 func (p *Process) least() int {
 	for i := len(p.tail) - 1; i > 0; i-- {
-		if frame.MatchString(p.tail[i]) {
+		if frame.MatchString(p.tail[i].line) {
 			return i
 		}
 	}
