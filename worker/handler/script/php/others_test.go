@@ -206,7 +206,7 @@ func TestHints(t *testing.T) {
 		{`(new Swoole\Server('0.0.0.0'))->heartbeat();`, "ping_interval"},
 		{`(new Swoole\Atomic)->wait();`, "one process serves"},
 		{`Swoole\Timer::info(1);`, "pushd's Swoole does not have it"},
-		{`SWOOLE_TRACE_ALL;`, "pushd's Swoole does not have it"},
+		{`SWOOLE_HTTP2_TYPE_DATA;`, "pushd's Swoole does not have it"},
 		{`swoole_async_readfile('x', 'y');`, "pushd's Swoole does not have it"},
 		{`new PHPSocketIO\SocketIO(2120);`, "composer install"},
 		{`new GlobalData\Client('127.0.0.1:2207');`, "composer install"},
@@ -399,6 +399,49 @@ $s->start();`), "start")
 	}
 	h.says("manager starts")
 	h.says("on('workerexit') is not called")
+}
+
+// TestSwooleConstants: all that a set() may have is there, by the names of Swoole and of OpenSwoole, with their values.
+func TestSwooleConstants(t *testing.T) {
+	p, out := plan(t, program(t, `
+use OpenSwoole\Constant;
+$s = new OpenSwoole\WebSocket\Server('0.0.0.0', 9501);
+$s->set(['log_rotation' => Constant::LOG_ROTATION_DAILY, 'trace_flags' => Constant::TRACE_ALL, 'ssl_protocols' => Constant::SSL_TLSv1_3 | Constant::SSL_TLSv1_2]);
+$s->on('message', function () {});
+$got = [Constant::LOG_ROTATION_EVERY_MINUTE, Constant::TRACE_CARES, Constant::TLSv1_2_SERVER_METHOD, Constant::UNIX_DGRAM, Constant::OPTION_REACTOR_TYPE,
+    SWOOLE_LOG_ROTATION_MONTHLY, SWOOLE_TRACE_ALL, SWOOLE_TRACE_CO_SQLITE, SWOOLE_HOOK_STREAM_SELECT, SWOOLE_HOOK_PDO_SQLITE, SWOOLE_HOOK_ALL, SWOOLE_DISPATCH_CONCURRENT_LB,
+    SWOOLE_DISPATCH_RESULT_CLOSE_CONNECTION, SWOOLE_TASK_NOREPLY, SWOOLE_SSLv23_CLIENT_METHOD, SWOOLE_TLSv1_1_METHOD, SWOOLE_SSL_DTLS, SWOOLE_IPC_SOCKET, SWOOLE_CORO_END, SWOOLE_EXIT_IN_SERVER,
+    OPENSWOOLE_LOG_INFO, OPENSWOOLE_HOOK_ALL, OpenSwoole\Server::TASK_COROUTINE, OpenSwoole\Server::IPC_MSGQUEUE, OpenSwoole\WebSocket\Server::WEBSOCKET_OPCODE_PONG, OpenSwoole\Lock::MUTEX];
+$want = [4, 1073741824, 13, 6, 'reactor_type', 1, PHP_INT_MAX, 34359738368, 128, 524288, 2147481599, 10, -2, 128, 5, 9, 128, 3, 3, 4, 2, 2147481599, 32, 2, 10, 3];
+if (PHP_VERSION_ID >= 80100) {
+    $got[] = OpenSwoole\Runtime::HOOK_NATIVE_CURL;
+    $want[] = 4096;
+}
+if ($got !== $want) {
+    exit(json_encode($got));
+}
+$s->start();`))
+	if got := fmt.Sprint(p["groups"]); !strings.Contains(got, "[websocket://0.0.0.0:9501]") {
+		t.Errorf("%v\n%s", p, out)
+	}
+}
+
+// TestSwooleServerAsJSON: it has the public properties, of the program's own too, and its ports theirs.
+func TestSwooleServerAsJSON(t *testing.T) {
+	h := serve(t, program(t, `
+class Chat extends Swoole\WebSocket\Server { public $room = 'hall'; protected $secret = 1; }
+$s = new Chat('0.0.0.0', 9501);
+$s->listen('127.0.0.1', 9502, SWOOLE_SOCK_TCP);
+$s->set(['worker_num' => 2]);
+$s->on('message', function ($s, $frame) {
+    $got = json_decode(json_encode($s), true);
+    $ports = array_map(function ($port) { return $port['port'] . (isset($port['ports']) ? ' and ports' : ''); }, $got['ports']);
+    $s->push($frame->fd, json_encode([$got['host'], $got['port'], $got['setting'], $got['room'], $ports, array_values(preg_grep('/pushd|secret/', array_keys($got)))]));
+});
+$s->start();`), "start")
+	h.open(script.Open, 1, "")
+	h.message(1, "x")
+	h.want(`SEND 1 ["0.0.0.0",9501,{"worker_num":2},"hall",["9501","9502"],[]]`)
 }
 
 // TestOpenSwoole is a server as OpenSwoole's guide has it, by named arguments in PHP 8.

@@ -1,22 +1,35 @@
 <?php
 namespace {
-    // What programs name; the rest of Swoole's some 400 is for what is not here.
+    // What programs name, and all that set() may have; the rest of Swoole's some 400 is for what is not here.
     foreach ([
         'SWOOLE_' => ['BASE' => 1, 'PROCESS' => 2, 'SOCK_TCP' => 1, 'SOCK_UDP' => 2, 'SOCK_TCP6' => 3, 'SOCK_UDP6' => 4, 'SOCK_UNIX_STREAM' => 5, 'SOCK_UNIX_DGRAM' => 6,
             'TCP' => 1, 'UDP' => 2, 'TCP6' => 3, 'UDP6' => 4, 'UNIX_STREAM' => 5, 'UNIX_DGRAM' => 6, 'SOCK_SYNC' => false, 'SOCK_ASYNC' => true,
             'SSL' => 512, 'SYNC' => 2048, 'ASYNC' => 1024, 'KEEP' => 4096, 'VERSION' => '4.8.13', 'VERSION_ID' => 40813, 'MAJOR_VERSION' => 4, 'MINOR_VERSION' => 8,
             'RELEASE_VERSION' => 13, 'EVENT_READ' => 512, 'EVENT_WRITE' => 1024, 'RWLOCK' => 1, 'FILELOCK' => 2, 'MUTEX' => 3, 'SEM' => 4, 'SPINLOCK' => 5,
-            'WORKER_BUSY' => 1, 'WORKER_IDLE' => 2, 'WORKER_EXIT' => 3, 'TIMER_MIN_MS' => 1],
+            'WORKER_BUSY' => 1, 'WORKER_IDLE' => 2, 'WORKER_EXIT' => 3, 'TIMER_MIN_MS' => 1, 'TIMER_MIN_SEC' => 0.001, 'TIMER_MAX_MS' => \PHP_INT_MAX, 'TIMER_MAX_SEC' => \PHP_INT_MAX / 1000,
+            'EXTRA_VERSION' => '', 'DEBUG' => false, 'USE_SHORTNAME' => true, 'DEFAULT_MAX_CORO_NUM' => 100000, 'IOV_MAX' => 1024,
+            'DTLS_CLIENT_METHOD' => 15, 'DTLS_SERVER_METHOD' => 16],
         'SWOOLE_LOG_' => ['DEBUG' => 0, 'TRACE' => 1, 'INFO' => 2, 'NOTICE' => 3, 'WARNING' => 4, 'ERROR' => 5, 'NONE' => 6,
             'ROTATION_SINGLE' => 0, 'ROTATION_MONTHLY' => 1, 'ROTATION_DAILY' => 2, 'ROTATION_HOURLY' => 3, 'ROTATION_EVERY_MINUTE' => 4],
-        'SWOOLE_DISPATCH_' => ['ROUND' => 1, 'FDMOD' => 2, 'IDLE_WORKER' => 3, 'IPMOD' => 4, 'UIDMOD' => 5, 'USERFUNC' => 6, 'STREAM' => 7, 'CO_CONN_LB' => 8, 'CO_REQ_LB' => 9],
+        'SWOOLE_TRACE_' => ['SERVER' => 1 << 1, 'CLIENT' => 1 << 2, 'BUFFER' => 1 << 3, 'CONN' => 1 << 4, 'EVENT' => 1 << 5, 'WORKER' => 1 << 6, 'MEMORY' => 1 << 7, 'REACTOR' => 1 << 8,
+            'PHP' => 1 << 9, 'HTTP' => 1 << 10, 'HTTP2' => 1 << 11, 'EOF_PROTOCOL' => 1 << 12, 'LENGTH_PROTOCOL' => 1 << 13, 'CLOSE' => 1 << 14, 'WEBSOCKET' => 1 << 15, 'WEBSOCEKT' => 1 << 15,
+            'REDIS_CLIENT' => 1 << 16, 'MYSQL_CLIENT' => 1 << 17, 'HTTP_CLIENT' => 1 << 18, 'AIO' => 1 << 19, 'SSL' => 1 << 20, 'NORMAL' => 1 << 21, 'CHANNEL' => 1 << 22, 'TIMER' => 1 << 23,
+            'SOCKET' => 1 << 24, 'COROUTINE' => 1 << 25, 'CONTEXT' => 1 << 26, 'CO_HTTP_SERVER' => 1 << 27, 'TABLE' => 1 << 28, 'CO_CURL' => 1 << 29, 'CARES' => 1 << 30, 'ZLIB' => 1 << 31,
+            'CO_PGSQL' => 1 << 32, 'CO_ODBC' => 1 << 33, 'CO_ORACLE' => 1 << 34, 'CO_SQLITE' => 1 << 35, 'ALL' => \PHP_INT_MAX],
+        'SWOOLE_DISPATCH_' => ['ROUND' => 1, 'FDMOD' => 2, 'IDLE_WORKER' => 3, 'IPMOD' => 4, 'UIDMOD' => 5, 'USERFUNC' => 6, 'STREAM' => 7, 'CO_CONN_LB' => 8, 'CO_REQ_LB' => 9, 'CONCURRENT_LB' => 10,
+            'RESULT_DISCARD_PACKET' => -1, 'RESULT_CLOSE_CONNECTION' => -2, 'RESULT_USERFUNC_FALLBACK' => -3],
+        'SWOOLE_TASK_' => ['TMPFILE' => 1, 'SERIALIZE' => 2, 'NONBLOCK' => 4, 'CALLBACK' => 8, 'WAITALL' => 16, 'COROUTINE' => 32, 'PEEK' => 64, 'NOREPLY' => 128],
+        'SWOOLE_CORO_' => ['INIT' => 0, 'WAITING' => 1, 'RUNNING' => 2, 'END' => 3, 'MAX_NUM_LIMIT' => \PHP_INT_MAX],
+        'SWOOLE_EXIT_IN_' => ['COROUTINE' => 2, 'SERVER' => 4],
         'SWOOLE_CHANNEL_' => ['OK' => 0, 'TIMEOUT' => -1, 'CLOSED' => -2, 'CANCELED' => -3],
-        'SWOOLE_IPC_' => ['NONE' => 0, 'UNSOCK' => 1, 'UNIXSOCK' => 1, 'MSGQUEUE' => 2, 'PREEMPTIVE' => 3],
-        'SWOOLE_HOOK_' => ['TCP' => 2, 'UDP' => 4, 'UNIX' => 8, 'UDG' => 16, 'SSL' => 32, 'TLS' => 64, 'STREAM_FUNCTION' => 128, 'FILE' => 256, 'SLEEP' => 512, 'PROC' => 1024,
-            'CURL' => 2048, 'NATIVE_CURL' => 4096, 'BLOCKING_FUNCTION' => 8192, 'SOCKETS' => 16384, 'STDIO' => 32768, 'ALL' => 2147481599],
-        'SWOOLE_SSL_' => ['SSLv2' => 2, 'SSLv3' => 4, 'TLSv1' => 8, 'TLSv1_1' => 16, 'TLSv1_2' => 32, 'TLSv1_3' => 64],
-        'SWOOLE_TLS' => ['_METHOD' => 0, '_SERVER_METHOD' => 4, 'v1_2_METHOD' => 12, 'v1_2_SERVER_METHOD' => 13],
-        'SWOOLE_SSLv23_' => ['METHOD' => 0, 'SERVER_METHOD' => 4],
+        'SWOOLE_IPC_' => ['NONE' => 0, 'UNSOCK' => 1, 'UNIXSOCK' => 1, 'MSGQUEUE' => 2, 'PREEMPTIVE' => 3, 'SOCKET' => 3],
+        'SWOOLE_HOOK_' => ['TCP' => 2, 'UDP' => 4, 'UNIX' => 8, 'UDG' => 16, 'SSL' => 32, 'TLS' => 64, 'STREAM_FUNCTION' => 128, 'STREAM_SELECT' => 128, 'FILE' => 256, 'SLEEP' => 512, 'PROC' => 1024,
+            'CURL' => 2048, 'NATIVE_CURL' => 4096, 'BLOCKING_FUNCTION' => 8192, 'SOCKETS' => 16384, 'STDIO' => 32768, 'PDO_PGSQL' => 65536,
+            'PDO_ODBC' => 131072, 'PDO_ORACLE' => 262144, 'PDO_SQLITE' => 524288, 'ALL' => 2147481599],
+        'SWOOLE_SSL_' => ['SSLv2' => 2, 'SSLv3' => 4, 'TLSv1' => 8, 'TLSv1_1' => 16, 'TLSv1_2' => 32, 'TLSv1_3' => 64, 'DTLS' => 128],
+        'SWOOLE_TLS' => ['_METHOD' => 0, '_SERVER_METHOD' => 4, '_CLIENT_METHOD' => 5, 'v1_METHOD' => 6, 'v1_SERVER_METHOD' => 7, 'v1_CLIENT_METHOD' => 8, 'v1_1_METHOD' => 9,
+            'v1_1_SERVER_METHOD' => 10, 'v1_1_CLIENT_METHOD' => 11, 'v1_2_METHOD' => 12, 'v1_2_SERVER_METHOD' => 13, 'v1_2_CLIENT_METHOD' => 14],
+        'SWOOLE_SSLv' => ['3_METHOD' => 1, '3_SERVER_METHOD' => 2, '3_CLIENT_METHOD' => 3, '23_METHOD' => 0, '23_SERVER_METHOD' => 4, '23_CLIENT_METHOD' => 5],
         'SWOOLE_WEBSOCKET_FLAG_' => ['FIN' => 1, 'COMPRESS' => 2, 'RSV1' => 4, 'RSV2' => 8, 'RSV3' => 16, 'MASK' => 32],
     ] + \array_merge(...\array_map(static function ($pushdPrefix) {
         return [
@@ -27,10 +40,12 @@ namespace {
         ];
     }, ['WEBSOCKET_', 'SWOOLE_WEBSOCKET_'])) as $pushdPrefix => $pushdNames) {
         foreach ($pushdNames as $pushdName => $pushdValue) {
-            \defined($pushdPrefix . $pushdName) || \define($pushdPrefix . $pushdName, $pushdValue);
+            foreach ($pushdPrefix[0] === 'S' ? ['', 'OPEN'] : [''] as $pushdOpen) {
+                \defined($pushdOpen . $pushdPrefix . $pushdName) || \define($pushdOpen . $pushdPrefix . $pushdName, $pushdValue);
+            }
         }
     }
-    unset($pushdPrefix, $pushdNames, $pushdName, $pushdValue);
+    unset($pushdPrefix, $pushdNames, $pushdName, $pushdValue, $pushdOpen);
 
     if (!\function_exists('swoole_timer_tick')) {
         function swoole_timer_tick($ms, $f, ...$args)
@@ -224,7 +239,7 @@ namespace Swoole {
 
     /** Server is the server itself, or one more port of it. */
     #[\AllowDynamicProperties]
-    class Server
+    class Server implements \JsonSerializable
     {
         public $host, $port, $type, $mode, $setting = [], $ports = [], $worker_id = 0, $worker_pid = 0, $master_pid = 0, $manager_pid = 0, $taskworker = false, $ssl = false;
         public $connections;
@@ -237,7 +252,10 @@ namespace Swoole {
         /** @internal what cuts the bytes of this port into packets; null: nothing does */
         public $pushdPackets;
 
-        const SIMPLE_MODE = 1, POOL_MODE = 2; // OpenSwoole's
+        // OpenSwoole's
+        const SIMPLE_MODE = 1, POOL_MODE = 2, IPC_UNSOCK = 1, IPC_MSGQUEUE = 2, IPC_PREEMPTIVE = 3, STATS_DEFAULT = 0, STATS_JSON = 1, STATS_OPENMETRICS = 2,
+            DISPATCH_RESULT_DISCARD_PACKET = -1, DISPATCH_RESULT_CLOSE_CONNECTION = -2, DISPATCH_RESULT_USERFUNC_FALLBACK = -3, WORKER_BUSY = 1, WORKER_IDLE = 2, WORKER_EXIT = 3,
+            TASK_TMPFILE = 1, TASK_SERIALIZE = 2, TASK_NONBLOCK = 4, TASK_CALLBACK = 8, TASK_WAITALL = 16, TASK_COROUTINE = 32, TASK_PEEK = 64, TASK_NOREPLY = 128;
         const BUFFER = 2097152; // bytes that wait for a client, then send and push return false
 
         /** @internal the class of ours, of its further ports too */
@@ -299,6 +317,23 @@ namespace Swoole {
                 $this->$name = &$live->$name;
             }
             unset($this->connections);
+        }
+
+        /** Its public properties, as Swoole's has them: those of a port are without the ports. */
+        #[\ReturnTypeWillChange]
+        public function jsonSerialize()
+        {
+            $ports = \array_map(static function ($port) {
+                return \array_diff_key($port->pushdPublic(), ['ports' => 1]);
+            }, $this->ports);
+            return ['ports' => $ports, 'connections' => new \stdClass()] + $this->pushdPublic();
+        }
+
+        private function pushdPublic(): array
+        {
+            return \array_filter((array)$this, static function ($name) {
+                return \strncmp((string)$name, "\0", 1) !== 0 && \strncmp((string)$name, 'pushd', 5) !== 0;
+            }, \ARRAY_FILTER_USE_KEY);
         }
 
         public function &__get($name)
@@ -740,6 +775,14 @@ namespace Swoole\WebSocket {
     class Server extends \Swoole\Http\Server
     {
         const PUSHD_OF = self::class;
+
+        // OpenSwoole's
+        const WEBSOCKET_STATUS_CONNECTION = 1, WEBSOCKET_STATUS_HANDSHAKE = 2, WEBSOCKET_STATUS_ACTIVE = 3, WEBSOCKET_STATUS_CLOSING = 4,
+            WEBSOCKET_OPCODE_CONTINUATION = 0, WEBSOCKET_OPCODE_TEXT = 1, WEBSOCKET_OPCODE_BINARY = 2, WEBSOCKET_OPCODE_CLOSE = 8, WEBSOCKET_OPCODE_PING = 9, WEBSOCKET_OPCODE_PONG = 10,
+            WEBSOCKET_FLAG_FIN = 1, WEBSOCKET_FLAG_COMPRESS = 2, WEBSOCKET_FLAG_RSV1 = 4, WEBSOCKET_FLAG_RSV2 = 8, WEBSOCKET_FLAG_RSV3 = 16, WEBSOCKET_FLAG_MASK = 32,
+            WEBSOCKET_CLOSE_NORMAL = 1000, WEBSOCKET_CLOSE_GOING_AWAY = 1001, WEBSOCKET_CLOSE_PROTOCOL_ERROR = 1002, WEBSOCKET_CLOSE_DATA_ERROR = 1003, WEBSOCKET_CLOSE_STATUS_ERROR = 1005,
+            WEBSOCKET_CLOSE_ABNORMAL = 1006, WEBSOCKET_CLOSE_MESSAGE_ERROR = 1007, WEBSOCKET_CLOSE_POLICY_ERROR = 1008, WEBSOCKET_CLOSE_MESSAGE_TOO_BIG = 1009,
+            WEBSOCKET_CLOSE_EXTENSION_MISSING = 1010, WEBSOCKET_CLOSE_SERVER_ERROR = 1011, WEBSOCKET_CLOSE_TLS = 1015;
 
         public function push($fd, $data, $opcode = 1, $flags = 1)
         {

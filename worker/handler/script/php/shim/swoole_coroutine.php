@@ -211,6 +211,10 @@ namespace Swoole {
 
     class Runtime
     {
+        // OpenSwoole's
+        const HOOK_TCP = 2, HOOK_UDP = 4, HOOK_UNIX = 8, HOOK_UDG = 16, HOOK_SSL = 32, HOOK_TLS = 64, HOOK_STREAM_FUNCTION = 128, HOOK_STREAM_SELECT = 128, HOOK_FILE = 256, HOOK_SLEEP = 512,
+            HOOK_PROC = 1024, HOOK_CURL = 2048, HOOK_NATIVE_CURL = 4096, HOOK_BLOCKING_FUNCTION = 8192, HOOK_SOCKETS = 16384, HOOK_STDIO = 32768, HOOK_ALL = 2147481599;
+
         private static $flags = 0;
 
         public static function enableCoroutine($flags = \SWOOLE_HOOK_ALL, $more = \SWOOLE_HOOK_ALL)

@@ -249,6 +249,8 @@ namespace Swoole {
     /** Lock is always free: callbacks of one process run one after the other. */
     class Lock
     {
+        const RWLOCK = 1, FILELOCK = 2, MUTEX = 3, SEM = 4, SPINLOCK = 5; // OpenSwoole's
+
         public $errCode = 0;
 
         public function __construct($type = \SWOOLE_MUTEX, $file = '')
