@@ -21,7 +21,7 @@ CONNECTIONS ?= 1000000
 # also wait: two packages at once leave a fifth of two cores idle.
 TEST       := $(GO) run ./cmd/pushdtest/report -o bin/test.log -- -p $$(($$(nproc) + 1))
 
-.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-pinned bench-million bench-reload bench-returns bench-sse bench-tls bench-php bench-cluster lint dist clean
+.PHONY: build install start smoke test test-full deps check race fuzz bench bench-go bench-heap bench-peers bench-pinned bench-million bench-reload bench-returns bench-sse bench-tls bench-php bench-carry bench-cluster lint dist clean
 
 build: pushd ## bin/pushd, its second name bin/pushctl, and bin/pushbench
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushbench ./cmd/pushbench
@@ -85,7 +85,7 @@ bench: build bench-go ## pushd alone, and the packages' benchmarks: under five m
 	./bin/pushbench compare --only pushd --rounds 1
 
 bench-go: ## the packages' benchmarks; no test depends on them
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+	$(GO) test -run '^$$' -bench . -skip '^BenchmarkReload$$' -benchmem -benchtime $(BENCHTIME) ./...
 
 bench-heap: ## live heap of an idle connection by allocation site
 	$(GO) test ./worker -count=1 -run TestIdleHeap -v -args -heap
@@ -110,6 +110,9 @@ bench-tls: build bin/peers ## clients behind TLS beside those in the clear, and 
 
 bench-php: build ## PHP programs on pushd beside Workerman, whose vendor/autoload.php is WORKERMAN, with the reach: fifteen minutes
 	./bin/pushbench php --workerman "$(WORKERMAN)"
+
+bench-carry: ## what a reload of PHP takes to write and to take over 8,000 clients, by what programs keep of them, and whether it grows faster than they do: three to six minutes
+	$(GO) test ./worker/handler/script/php -count=1 -timeout 30m -run '^$$' -bench '^BenchmarkReload$$' -benchtime 2x
 
 bench-cluster: ## three nodes on a NATS cluster, at full size: calls, cuts, deaths, reloads
 	PUSHD_TEST_FULL=1 $(GO) test -count=1 -timeout 90m -v ./cmd/pushdtest/cluster

@@ -26,7 +26,7 @@ const patience = 60 * time.Second
 // host is what a worker is to a PHP program, written by the contract: it sends
 // events and reads orders, one frame after the other.
 type host struct {
-	t       *testing.T
+	t       testing.TB
 	cmd     *exec.Cmd
 	socket  net.Conn
 	out     []byte // written by flush
@@ -53,7 +53,7 @@ func (p printed) String() string {
 }
 
 // shim writes the PHP files once per test.
-func shim(t *testing.T) string {
+func shim(t testing.TB) string {
 	t.Helper()
 	first, err := php.Write(t.TempDir())
 	must(t, err)
@@ -61,7 +61,7 @@ func shim(t *testing.T) string {
 }
 
 // program writes a PHP program.
-func program(t *testing.T, code string) string {
+func program(t testing.TB, code string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "start.php")
 	must(t, os.WriteFile(file, []byte("<?php\n"+code), 0o644))
@@ -70,7 +70,7 @@ func program(t *testing.T, code string) string {
 
 // serve starts a program as a handler and waits until it is ready. name is that
 // of the group, "start" unless the program names one.
-func serve(t *testing.T, file, name string) *host {
+func serve(t testing.TB, file, name string) *host {
 	t.Helper()
 	h := begin(t, file, name)
 	f, err := h.in.Next()
@@ -82,13 +82,13 @@ func serve(t *testing.T, file, name string) *host {
 	return h
 }
 
-func begin(t *testing.T, file, name string) *host {
+func begin(t testing.TB, file, name string) *host {
 	t.Helper()
 	return beside(t, file, name, nil)
 }
 
 // beside starts a program that is to take the place of another process.
-func beside(t *testing.T, file, name string, before *script.Before) *host {
+func beside(t testing.TB, file, name string, before *script.Before) *host {
 	t.Helper()
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	must(t, err)
@@ -255,9 +255,15 @@ func words(f script.Frame) string {
 }
 
 // done ends the batch and returns the orders that came before its DONE.
-func (h *host) done() (orders []string) {
+func (h *host) done() []string {
 	h.t.Helper()
 	h.tick()
+	return h.answers()
+}
+
+// answers returns the orders that come before the batch's DONE.
+func (h *host) answers() (orders []string) {
+	h.t.Helper()
 	for {
 		o := h.next()
 		if o == fmt.Sprintf("DONE %d", h.batch) {
@@ -369,7 +375,7 @@ func (h *host) await(what string, ok func() bool) {
 }
 
 // plan runs a program for its plan.
-func plan(t *testing.T, file string, more ...string) (map[string]any, string) {
+func plan(t testing.TB, file string, more ...string) (map[string]any, string) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	must(t, err)
@@ -390,7 +396,7 @@ func plan(t *testing.T, file string, more ...string) (map[string]any, string) {
 	return p, out.String()
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -82,7 +82,7 @@ final class Apart
                 return;
             }
             self::$seen[$id] = true;
-            $list = Lists::contents($v) !== null;
+            $list = Lists::is($v);
             $v = $inside;
         } else {
             $list = true;

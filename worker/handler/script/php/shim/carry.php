@@ -307,26 +307,34 @@ final class Carry
     /** Closes all who are in a value, but for what is in an object of the start that has its place: nobody knows what the program knew of them. False: nobody is. */
     static function end($v, int $depth): bool
     {
-        $seen = [];
-        return self::endIn($v, $depth, $seen);
-    }
-
-    /** @param array $seen object id => at which depth it was looked at; whether somebody was in it */
-    private static function endIn($v, int $depth, array &$seen): bool
-    {
         $is = false;
-        if ($id = Conns::isOne($v) ? $v->pushdId() : self::number($v)) {
-            Link::end($id, 1012, 'restart');
-            return true;
-        }
-        if ($depth > 0 && (\is_array($v) || \is_object($v) && !Places::hasPlace($v) && ($seen[\spl_object_id($v)] ?? 0) < $depth)) {
-            \is_object($v) && $seen[\spl_object_id($v)] = $depth;
-            foreach (\is_array($v) ? $v : self::contents($v) ?? [] as $k => $x) {
-                if ($id = self::number($k)) {
+        $seen = [];
+        for ($now = [$v]; $now; $now = $next, $depth--) { // the nearest first, so that nothing is looked through again from nearer by
+            $next = [];
+            foreach ($now as $v) {
+                if ($id = Conns::isOne($v) ? $v->pushdId() : self::number($v)) {
                     Link::end($id, 1012, 'restart');
                     $is = true;
+                } elseif ($depth > 0 && (\is_array($v) || \is_object($v) && !isset($seen[\spl_object_id($v)]) && !Places::hasPlace($v))) {
+                    \is_object($v) && $seen[\spl_object_id($v)] = $v;
+                    $is = self::endIn(\is_array($v) ? $v : self::contents($v) ?? [], $next) || $is;
                 }
-                $is = self::endIn($x, $depth - 1, $seen) || $is;
+            }
+        }
+        return $is;
+    }
+
+    /** Closes who is a key of a list; what is in it and may have others is next. */
+    private static function endIn(array $list, array &$next): bool
+    {
+        $is = false;
+        foreach ($list as $k => $x) {
+            if ($id = self::number($k)) {
+                Link::end($id, 1012, 'restart');
+                $is = true;
+            }
+            if (\is_array($x) || \is_object($x) || self::number($x)) {
+                $next[] = $x;
             }
         }
         return $is;

@@ -15,7 +15,7 @@ final class Gone
     private static $bare = []; // class, in small letters => true: its __wakeup refuses, and its objects are made without it
     private static $made = []; // object id of what unserialize made for one of those => [that, the object or null]
     private static $found;     // so many have been left out, or made
-    private static $left;      // so many have been left out
+    private static $left;      // those that have been left out
     private static $others = []; // object id => why: those that unserialize could make
 
     /** All of a text that can be had; throws where unserialize does not say which class it is. */
@@ -130,21 +130,23 @@ final class Gone
     {
         self::$others = $others;
         self::$seen = self::$made = [];
-        self::$found = self::$left = 0;
+        self::$found = 0;
+        self::$left = [];
         foreach ($all as $place => $values) {
             foreach ($values as $name => $value) {
                 $n = self::$found;
-                $left = self::$left;
+                $left = \count(self::$left);
                 $id = $place === Props::PLACE ? (int)$name : 0;
                 if (self::in($value, '$' . ($id ? \explode(' ', $name, 2)[1] : $name))) {
                     unset($all[$place][$name]);
                 } elseif (self::$found > $n) {
                     $all[$place][$name] = $value;
                 }
-                $id && self::$left > $left && Link::end($id, 1012, 'restart');
+                $id && \count(self::$left) > $left && Link::end($id, 1012, 'restart');
             }
         }
-        self::$seen = self::$others = self::$made = [];
+        self::$left && Lost::leaves(...self::$left); // at once: many may know each other
+        self::$seen = self::$others = self::$made = self::$left = [];
     }
 
     /** Whether a value is one; those that are in it are taken out of it. */
@@ -194,9 +196,8 @@ final class Gone
     private static function leave(object $v, string $class, string $shown, string $why): void
     {
         self::$found++;
-        self::$left++;
+        self::$left[] = $v;
         Program::once("gone $class $shown", "objects of $class in $shown were not taken over, and those who were in them are closed with 1012: $why");
-        Lost::leaves($v);
     }
 
     private static function ofArray(array &$list, string $shown): void
@@ -275,18 +276,17 @@ final class Gone
     /** @param array $inside object, what is filed with it, the next object … */
     private static function ofStorage(\SplObjectStorage $v, array $inside, string $shown): void
     {
+        $n = self::$found;
+        $rest = [];
         foreach (\array_chunk($inside, 2) as [$o, $with]) {
-            $n = self::$found;
-            $was = $o;
             $is = self::in($o, $shown);
             if (self::in($with, $shown) || $is) {
-                $v->detach($o);
-                Lost::leaves([$o, $with]);
-            } elseif (self::$found > $n) {
-                $o === $was || $v->detach($was);
-                $v[$o] = $with;
+                self::$left[] = [$o, $with];
+            } else {
+                \array_push($rest, $o, $with);
             }
         }
+        self::$found === $n || Lists::fill($v, $rest); // detach of many, the first first, takes PHP time by the square of their number
     }
 
     private static function ofList(object $v, array $inside, string $shown): void

@@ -18,6 +18,13 @@ final class Lists
         return ($class = self::heap($v)) ? self::call($class, '__debugInfo', $v)["\0$class\0heap"] ?? [] : null;
     }
 
+    /** Whether it is one, whatever is in it. */
+    static function is(object $v): bool
+    {
+        return $v instanceof \SplObjectStorage || $v instanceof \SplDoublyLinkedList || $v instanceof \ArrayObject || $v instanceof \ArrayIterator
+            || $v instanceof \SplFixedArray || self::heap($v) !== null;
+    }
+
     /** The class of PHP's that a heap is of: PHP before 8.5 serializes none. */
     static function heap(object $v): ?string
     {

@@ -57,7 +57,7 @@ final class Living
     {
         $ids = [];
         foreach (self::$kept as $o) {
-            Lists::contents($o) === null || Lists::fill($o, []);
+            Lists::is($o) && Lists::fill($o, []);
             for ($r = new \ReflectionObject($o); $r; $r = $r->getParentClass()) {
                 \Closure::bind(static function () use ($o): void {
                     foreach (\get_object_vars($o) as $name => $_) {

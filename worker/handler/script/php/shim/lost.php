@@ -29,12 +29,12 @@ final class Lost
     }
 
     /** The same of what has been left out, and of which the log has been told. */
-    static function leaves($value): void
+    static function leaves(...$values): void
     {
         if (self::$takes) {
-            self::$leaves[] = $value;
+            \array_push(self::$leaves, ...$values);
         } else {
-            Carry::end($value, Carry::DEPTH);
+            Carry::end($values, Carry::DEPTH + 1);
         }
     }
 
@@ -43,16 +43,19 @@ final class Lost
     {
         self::$takes = false;
         $known = self::$all ? Became::known($roots, $all, $props) : [];
+        $rest = self::$leaves; // looked through at once: many may know each other
+        $told = [];
         foreach (self::$all as [$shown, $value, $why, $whole]) {
             if ($whole && \is_object($value) && (Became::last($value) !== $value || isset($known[\spl_object_id($value)]))) {
                 Program::once("lost $shown", "$shown was not taken over, but is in another place, too, and who is in it stays: $why");
+            } elseif (isset($told[$shown])) {
+                $rest[] = $value;
             } else {
+                $told[$shown] = true;
                 self::end($shown, $value, $why);
             }
         }
-        foreach (self::$leaves as $value) {
-            Carry::end($value, Carry::DEPTH);
-        }
+        Carry::end($rest, Carry::DEPTH + 1);
         self::$all = self::$leaves = [];
     }
 

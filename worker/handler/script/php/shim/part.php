@@ -99,7 +99,7 @@ final class Part
         if ($o instanceof \WeakMap) {
             return self::$parts[$id] = self::ofMap($o);
         }
-        if ($depth === 0 || !\is_array($o) && (!\is_object($o) || Carry::contents($o) === null || Lists::contents($o) !== null || !Places::ofProgram($o))) {
+        if ($depth === 0 || !\is_array($o) && (!\is_object($o) || Carry::contents($o) === null || Lists::is($o) || !Places::ofProgram($o))) {
             return null;
         }
         $part = new self();

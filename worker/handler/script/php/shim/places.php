@@ -190,7 +190,7 @@ final class Places
         if (!\is_object($there) || $value !== null && (!\is_object($value) || \get_class($value) !== \get_class($there)) || Conns::isOne($there)) {
             return false;
         }
-        $list = Lists::contents($there) !== null;
+        $list = Lists::is($there);
         if (!$list && ($value === null || !self::ofProgram($there))) {
             return false;
         }

@@ -120,7 +120,7 @@ final class Stuck
     /** Whether the new code's start has no arrays of its own where those of an object are. */
     private static function hasArrays(int $of): bool
     {
-        return ($o = self::$seen[self::owner($of)] ?? null) && (!Made::has($o) || $of > 0 && Lists::contents($o) !== null);
+        return ($o = self::$seen[self::owner($of)] ?? null) && (!Made::has($o) || $of > 0 && Lists::is($o));
     }
 
     /** The object that an array is in. */
