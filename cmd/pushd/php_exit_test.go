@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -252,6 +254,34 @@ Workerman\Worker::runAll();
 			c.SendText(how)
 			c.WantClose(1011)
 			logged(t, s, want)
+		})
+	}
+}
+
+// TestPHPTakesAlong: what PHP has started ends with it, be its worker replaced, too, or not.
+func TestPHPTakesAlong(t *testing.T) {
+	const code = `<?php
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onMessage = function ($c) { $c->send(exec('sleep 600 > /dev/null 2>&1 & echo $!')); };
+Workerman\Worker::runAll();
+`
+	for _, verb := range [][]string{{"reload"}, {"reload", "--all"}, {"stop"}} {
+		t.Run(strings.Join(verb, " "), func(t *testing.T) {
+			s, _ := phpServer(t, code)
+			s.MustRun("start", "-d")
+			c := s.Dial("/")
+			c.SendText("start one")
+			_, text, err := c.Next(pushdtest.Timeout)
+			phpMust(t, err)
+			child, err := strconv.Atoi(string(text))
+			phpMust(t, err)
+			t.Cleanup(func() {
+				if t.Failed() {
+					_ = syscall.Kill(child, syscall.SIGKILL)
+				}
+			})
+			s.MustRun(verb...)
+			pushdtest.Eventually(t, "it has ended", func() bool { return strings.Contains("Z", state(child)) })
 		})
 	}
 }

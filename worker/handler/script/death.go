@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	nethttp "net/http"
+	"slices"
 	"syscall"
 	"time"
 
@@ -66,6 +67,7 @@ func (h *handler) over(p *proc) {
 		return
 	}
 	p.over = true
+	h.lingers(p)
 	for _, t := range p.timers {
 		t.Stop()
 	}
@@ -97,6 +99,14 @@ func (h *handler) over(p *proc) {
 		p.then()
 	case !h.leaving:
 		h.respawn(p)
+	}
+}
+
+// lingers remembers a process that has said all and is about to end.
+func (h *handler) lingers(p *proc) {
+	h.behind = slices.DeleteFunc(h.behind, func(p *proc) bool { return p.exited })
+	if !p.exited {
+		h.behind = append(h.behind, p)
 	}
 }
 

@@ -204,6 +204,11 @@ func (h *handler) OnWorkerLeaving(_ *worker.Worker, said func()) {
 // what it says is read here.
 func (h *handler) OnWorkerStop(*worker.Worker) {
 	h.leaving = true
+	for _, p := range h.behind { // it would end with this process, and what it has started would not
+		if !p.exited {
+			p.KillAll()
+		}
+	}
 	p := h.cur
 	if p == nil || p.link == nil {
 		return

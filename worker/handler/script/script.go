@@ -91,6 +91,7 @@ type handler struct {
 	heir      bool     // the first of them is still to come
 	importing int      // hand-overs to this worker process under way
 	exported  func(carry []byte)
+	behind    []*proc // they have said all, and may not have ended
 	farewell  farewell
 	noted     rateLimit
 }
