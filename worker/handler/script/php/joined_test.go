@@ -39,6 +39,8 @@ func TestJoined(t *testing.T) {
 		{"objects of one room", games + `$GLOBALS['games'] = [];`, `$g = $GLOBALS['games']['x'] ?? ($GLOBALS['games']['x'] = new Game); $g->players[$c->id] = $c; $c->game = $g`, `[\count($GLOBALS['games']['x']->players), $c->game === $GLOBALS['games']['x']]`, `[2,true]`, ""},
 		{"objects of the start", games + `$GLOBALS['rooms'] = [new Game, 'x' => new Game];`, `foreach ($GLOBALS['rooms'] as $r) $r->players[] = $c`, `[\count($GLOBALS['rooms']), \count($GLOBALS['rooms'][0]->players), \count($GLOBALS['rooms']['x']->players)]`, `[2,2,2]`, ""},
 		{"objects of the start, and more", games + `$GLOBALS['rooms'] = [new Game];`, `$GLOBALS['rooms'][0]->players[] = $c; $GLOBALS['rooms'][] = new Game; $GLOBALS['rooms'][1]->players[] = $c`, `[\count($GLOBALS['rooms']), \count($GLOBALS['rooms'][0]->players), \count($GLOBALS['rooms'][1]->players)]`, `[3,2,1]`, ""},
+		{"by number, one of the start, which callbacks have replaced", games + `$GLOBALS['rooms'] = [5 => new Game];`, `$g = $GLOBALS['rooms'][5] = new Game; $g->players[] = $c`, `\count($GLOBALS['rooms'][5]->players)`, `2`, ""},
+		{"one of the start, which callbacks have replaced and changed", games + `$GLOBALS['rooms'] = ['x' => new Game];`, `$g = $GLOBALS['rooms']['x'] = new Game; $g->players[] = $c; $g->board = $name`, `[\count($GLOBALS['rooms']['x']->players), $GLOBALS['rooms']['x']->board]`, `[2,"a"]`, ""},
 		{"property of a connection", chat, `$c->other = new Chat; $c->other->log = null; $c->other->topic = $name`, `$c->other->topic`, `"a"`, ""},
 		{"only one has any", `$GLOBALS['users'] = [];`, `$name === 'b' && $GLOBALS['users'][$name] = $c`, `\array_keys($GLOBALS['users'])`, `["b"]`, ""},
 		{"one key", `$GLOBALS['users'] = [];`, `$GLOBALS['users']['u1'] = $c`, ``, ``, "$users['u1']: those who were in it are closed with 1012"},
@@ -65,21 +67,7 @@ function main() {
     Workerman\Worker::runAll();
 }
 main();`)
-			next := serve(t, file, "start")
-			for i, name := range []string{"a", "b"} {
-				id := big + uint64(i)
-				h := serve(t, file, "start")
-				h.open(script.Open, id, "")
-				h.message(id, name)
-				h.done()
-				if _, carried := h.stop(script.Successor); carried != nil {
-					_, data, err := script.ParseCarry(carried)
-					must(t, err)
-					next.write(script.AppendCarry(nil, script.Carried, []uint64{id}, data))
-				}
-				next.open(script.Resume, id, "")
-			}
-			orders := next.done()
+			next, orders := joined(t, file, []string{"a"}, []string{"b"})
 			for i := range uint64(2) {
 				if closed := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", big+i)); closed != (x.says != "") {
 					t.Errorf("connection %d is closed: %v\n%s", i, closed, next.log)
@@ -94,6 +82,70 @@ main();`)
 			next.message(big, "get")
 			if orders = next.done(); !slices.Contains(orders, fmt.Sprintf("SEND %d has %s", uint64(big), x.want)) {
 				t.Errorf("%q, want %s\n%s", orders, x.want, next.log)
+			}
+		})
+	}
+}
+
+// joined has one process go on for others, each with clients of which each has said a word.
+func joined(t *testing.T, file string, words ...[]string) (next *host, orders []string) {
+	t.Helper()
+	next = serve(t, file, "start")
+	id := uint64(big)
+	for _, words := range words {
+		h := serve(t, file, "start")
+		var ids []uint64
+		for _, word := range words {
+			h.open(script.Open, id, "")
+			h.message(id, word)
+			ids = append(ids, id)
+			id++
+		}
+		h.done()
+		if _, carried := h.stop(script.Successor); carried != nil {
+			_, data, err := script.ParseCarry(carried)
+			must(t, err)
+			next.write(script.AppendCarry(nil, script.Carried, ids, data))
+		}
+		for _, id := range ids {
+			next.open(script.Resume, id, "")
+		}
+	}
+	return next, next.done()
+}
+
+// TestJoinedSpares: a clash costs those who are in either, but not who is in an object that
+// they know and that has its place.
+func TestJoinedSpares(t *testing.T) {
+	for name, x := range map[string][2]string{
+		"one of the start":   {`$hall = new Room;`, `$data !== 'b'`},
+		"one that both have": {`$hall = null;`, `true`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			next, orders := joined(t, program(t, `
+class Room { public $in = []; }
+class Game { public $c, $board, $hall; }
+$games = [];
+`+x[0]+`
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) {
+    global $games, $hall;
+    if ($data === 'get') { $c->send('with ' . count($hall->in)); return; }
+    if (`+x[1]+`) { $hall = $hall ?: new Room; $hall->in[$c->id] = $c; }
+    if ($data === 'c') { return; }
+    $g = $games['x'] = new Game;
+    $g->c = $c; $g->board = $data; $g->hall = $data === 'b' ? null : $hall;
+};
+Workerman\Worker::runAll();`), []string{"a", "c"}, []string{"b"})
+			for i, want := range []bool{true, false, true} {
+				if closed := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", big+i)); closed != want {
+					t.Errorf("connection %d is closed: %v\n%s", i, closed, next.log)
+				}
+			}
+			next.message(big+1, "get")
+			if orders := next.done(); !slices.ContainsFunc(orders, func(o string) bool { return strings.HasPrefix(o, fmt.Sprintf("SEND %d with ", uint64(big+1))) }) {
+				t.Errorf("%q\n%s", orders, next.log)
 			}
 		})
 	}
