@@ -122,6 +122,9 @@ class P { private One $one; public readonly One $same; public $any; function __c
 			`global $all, $later, $empty; foreach ($later = all() as $x) $x->put($fd); foreach ($all as $x) $x->put($fd); foreach ($empty as $x) $x->names[$fd] = 1`, `global $all, $later, $empty; foreach (array_merge($all, $later) as $x) { if (!$x->has($fd)) return false; } return isset($empty[0]->names[$fd], $empty[1]->names[$fd])`, ``},
 		{"code that throws", `class L extends ArrayObject { function getIterator(): Iterator { throw new Exception('no'); } } class S extends SplObjectStorage { function __serialize(): array { throw new Exception('no'); } } ` +
 			`$l = new L([1]); $s = new S; $users = [];`, `$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`, ``},
+		{"a property that may not be set", `class Strict { public $first = 0, $odd, $loose = false, $users = []; function __construct() { unset($this->odd); } function __set($n, $v) { if (!$this->loose) throw new Exception('no'); $this->$n = $v; } } $strict = new Strict;`,
+			`global $strict; $strict->loose = true; $strict->odd = 7; $strict->loose = false; $strict->first = 1; $strict->users[$fd] = 1`,
+			`global $strict; return isset($strict->users[$fd]) && $strict->first === 1 && !isset($strict->odd) && strpos(file_get_contents('/proc/self/fd/2'), '$odd stays as new code has it: no')`, ``},
 		{"closures in what the server was given", `class Hub { public $users = []; public $say; function __construct() { $this->say = function () { return 'here'; }; } }`,
 			`$server->hub->users[$fd] = 1; $server->hall['users'][$fd] = 1`, `return isset($server->hub->users[$fd], $server->hall['users'][$fd]) && ($server->hub->say)() === 'here' && $server->hall['say']() === 'here'`,
 			`$server->hub = new Hub; $server->hall = ['users' => [], 'say' => $server->hub->say];`},
