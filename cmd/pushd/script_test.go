@@ -405,6 +405,51 @@ func TestScriptPoison(t *testing.T) {
 	}
 }
 
+// TestScriptPoisonSlow: a process that says that it dies of a client's being full, or of that
+// all is sent to him, takes him along; one that says nothing takes nobody.
+func TestScriptPoisonSlow(t *testing.T) {
+	for _, x := range []struct {
+		at, does string
+		closed   int // connections
+	}{{"full", "poison", 1}, {"drain", "poison", 1}, {"full", "die", 0}, {"drain", "die", 0}} {
+		t.Run(x.at+" "+x.does, func(t *testing.T) {
+			t.Parallel()
+			s := walk(t, "", `limits = { max_queue = "4MiB" }
+max_messages = 0
+env = { WANTS = "full", AT = "`+x.at+`", DOES = "`+x.does+`" }`)
+			slow, other := s.Dial("/"), s.Dial("/")
+			says(t, other, "here", "here")
+			n := uint64(0)
+			pushdtest.Eventually(t, "much waits", func() bool { // for who reads nothing, by steps far below the queue
+				n++
+				slow.SendText("much 262144")
+				pushdtest.Eventually(t, "it has arrived", func() bool { return s.Status().Workers[0].MessagesIn > n })
+				s.idle() // a message in the batch that is the last would be in doubt
+				return s.Status().Workers[0].QueueBytes >= 2<<20 || s.scripts()[0].Births > 1
+			})
+			if x.closed > 0 {
+				if code := closed(t, slow); code != 1011 {
+					t.Errorf("he is closed with %d", code)
+				}
+				_ = slow.Conn.Close()
+			} else {
+				for range n {
+					slow.Read()
+				}
+			}
+			pushdtest.Eventually(t, "another process is there", func() bool { return s.scripts()[0].Births > 1 })
+			if x.closed == 0 {
+				says(t, slow, "here", "here")
+			}
+			says(t, other, "here", "here")
+			pushdtest.Eventually(t, "who is in doubt has gone", func() bool { return s.Status().Connections() == 2-x.closed })
+			if one := s.idle(); one.Doubts != x.closed {
+				t.Errorf("%+v", one)
+			}
+		})
+	}
+}
+
 // TestScriptStart: what does not get ready is an error of the start, with the
 // program's own words.
 func TestScriptStart(t *testing.T) {

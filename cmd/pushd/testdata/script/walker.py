@@ -4,7 +4,7 @@ import json, os, signal, socket, struct, sys, time
 
 start = sys.argv[1] if len(sys.argv) > 1 else ''
 wants = os.environ.get('WANTS', '').split()
-OPEN, MESSAGE, CLOSE, PACKET, RESUME, TICK, STOP, REQUEST, CARRIED, HANDSHAKE, CHANNEL, ANSWER, ALARM = 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16
+OPEN, MESSAGE, CLOSE, FULL, DRAIN, PACKET, RESUME, TICK, STOP, REQUEST, CARRIED, HANDSHAKE, CHANNEL, ANSWER, ALARM = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16
 pushd = socket.socket(fileno=3)
 out, events, carried, seen, sessions, heads, pair = bytearray(), 0, b'', [], {}, {}, []
 
@@ -137,6 +137,8 @@ def do(c, text):
     elif word == 'subscribe':
         frame(50, 0, rest.encode(), 1)
         frame(33, c, b'subscribed')
+    elif word == 'much':
+        frame(33, c, bytes(int(rest)), 1)
     elif word == 'echo':
         frame(33, c, rest.encode())
     else:
@@ -158,6 +160,11 @@ def event(op, flags, aux, c, payload):
     elif op == CLOSE:
         sessions.pop(c, None)
         seen.append('close:%d' % aux)
+    elif op in (FULL, DRAIN):
+        word = 'full' if op == FULL else 'drain'
+        seen.append(word)
+        if os.environ.get('AT') == word:
+            do(c, os.environ['DOES'])
     elif op == PACKET:
         remote, local, data = payload.split(b'\0', 2)
         frame(56, 0, remote + b'\0' + local + b'\0' + b'got ' + data)
