@@ -501,6 +501,31 @@ Workerman\Worker::runAll();
 	h.want("MANY 0 1 1 12345678", "HELD 1", "SEND 1 drain 1")
 }
 
+// TestFullFails: a callback of a slow client that throws costs him the connection, and of
+// one that ends the process pushd is told whose it was.
+func TestFullFails(t *testing.T) {
+	for _, op := range []script.Op{script.Full, script.Drain} {
+		h := serve(t, program(t, `
+$w = new Workerman\Worker('websocket://0.0.0.0:2346');
+$w->onMessage = function ($c, $data) { $c->how = $data; };
+$w->onBufferFull = $w->onBufferDrain = function ($c) { if ($c->how === 'exit') exit; throw new Exception('slow'); };
+Workerman\Worker::runAll();
+`), "start")
+		for id, how := range map[uint64]string{1: "throw", 2: "exit"} {
+			h.open(script.Open, id, "")
+			h.message(id, how)
+		}
+		h.done()
+		h.event(script.Frame{Op: op, Conn: 1})
+		h.want("END/1011 1 internal error")
+		h.event(script.Frame{Op: op, Conn: 2})
+		h.tick()
+		if got := h.next(); got != "POISON 2 0" {
+			t.Errorf("%s: %q\n%s", op, got, h.log)
+		}
+	}
+}
+
 // TestInner has a listener of PHP's own and a client of it in one program.
 func TestInner(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
