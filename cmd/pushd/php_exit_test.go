@@ -19,7 +19,8 @@ import (
 const phpLogs = `<?php
 function ev($s) { file_put_contents(__DIR__ . '/events', "$s ", FILE_APPEND); }
 function dies($how) {
-    if ($how === 'exit') exit(1);
+    if ($how === 'asks') Pushd\members('room'); // which lets in who is at the door
+    if ($how === 'exit' || $how === 'asks') exit(1);
     if ($how === 'die') die('not allowed');
     if ($how === 'fatal') eval('class A {} class A {}');
 }
@@ -62,7 +63,8 @@ Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Gate(new Ratche
 }
 
 // TestPHPDiesAtTheDoor: a client whose handshake the program has not come to the end of
-// does not come in, whatever ended it, and nobody else dies of it.
+// does not come in, whatever ended it, and nobody else dies of it. One that was let in before
+// is closed.
 func TestPHPDiesAtTheDoor(t *testing.T) {
 	for name, code := range phpDoors {
 		t.Run(name, func(t *testing.T) {
@@ -70,13 +72,18 @@ func TestPHPDiesAtTheDoor(t *testing.T) {
 			s, file := phpServer(t, phpLogs+code)
 			s.MustRun("start", "-d")
 			want := ""
-			for _, how := range []string{"exit", "die", "fatal", ""} {
+			for _, how := range []string{"exit", "die", "fatal", "asks", ""} {
 				c := pushdtest.Handshake(t, s.Address(), "/?how="+how)
 				want += "connect "
 				switch status := c.Response.StatusCode; {
 				case how == "":
 					phpAsk(c, "hi", "hi")
 					want += "hi "
+				case how == "asks":
+					if status != http.StatusSwitchingProtocols {
+						t.Fatalf("%s: the answer is %d", how, status)
+					}
+					c.WantClose(1011)
 				case status != http.StatusServiceUnavailable && !(name == "swoole decides" && status == http.StatusSwitchingProtocols):
 					t.Errorf("%s: the answer is %d", how, status)
 				}
