@@ -49,6 +49,31 @@ func TestSecondServerIsToldTheWayOut(t *testing.T) {
 	}
 }
 
+// TestStartNotes: what is probably not meant is said at the start, once: a variable in place
+// of what the file says, one that nobody reads, and a port that the system has chosen.
+func TestStartNotes(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Env: []string{"PUSHD_DRAIN=0s", "PUSHD_DRIAN=1s"},
+		Config: "drain = \"9s\"\n[[worker]]\nlisten = [\"websocket://127.0.0.1:{{port}}\", \"text://127.0.0.1:0\"]\nhandler = \"echo\"\n"})
+	r := s.Run("start", "-d")
+	if r.Code != 0 {
+		t.Fatalf("exit %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	var chosen string
+	for _, word := range strings.Fields(r.Stdout) {
+		if strings.HasPrefix(word, "text://127.0.0.1:") {
+			chosen = word
+		}
+	}
+	said := strings.Split(strings.TrimSpace(r.Stderr), "\n")
+	for i, want := range []string{"warning: PUSHD_DRIAN: ", "note: " + s.Config + ":1: drain: PUSHD_DRAIN of the environment counts in its place",
+		"warning: the port of " + chosen + " is a random one, and another at each start, since port 0 was asked for"} {
+		if len(said) != 3 || said[i] != want && (i > 0 || !strings.HasPrefix(said[i], want)) {
+			t.Errorf("%q is said, want %q as the %d. line; it runs at %q", said, want, i+1, chosen)
+		}
+	}
+}
+
 // TestStatusHasColours on a terminal, unless it is told not to.
 func TestStatusHasColours(t *testing.T) {
 	t.Parallel()

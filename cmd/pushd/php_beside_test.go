@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -104,15 +105,17 @@ func TestPHPSideBySide(t *testing.T) {
 	b.MustRun("stop")
 }
 
-// TestPHPArguments runs one file twice, with other arguments: each run has folders of its
-// own, and is reached by the same arguments. One that makes port 0 of a text is warned of.
-func TestPHPArguments(t *testing.T) {
-	const code = `<?php
+// phpSaid listens on the port that is its first argument, and answers with them all.
+const phpSaid = `<?php
 class Said extends Ratchet\Server\EchoServer { function onMessage(Ratchet\ConnectionInterface $c, $m) { global $argv; $c->send("$m " . implode(' ', array_slice($argv, 1))); } }
 $server = Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Ratchet\WebSocket\WsServer(new Said)), (int)$argv[1], '127.0.0.1');
 $server->run();`
+
+// TestPHPArguments runs one file twice, with other arguments: each run has folders of its
+// own, and is reached by the same arguments. One that makes port 0 of a text is warned of.
+func TestPHPArguments(t *testing.T) {
 	env := []string{"PUSHD_RUNTIME_DIR=", "PUSHD_DATA_DIR=", "PUSHD_API_LISTEN=", "PUSHD_LISTEN=", "PUSHD_ALLOW_ROOT=1", "XDG_RUNTIME_DIR=" + t.TempDir()}
-	a, file := phpServer(t, code, env...)
+	a, file := phpServer(t, phpSaid, env...)
 	b := pushdtest.Start(t, pushdtest.Options{Manual: true, Prefix: []string{"php", file}, Env: env})
 	run := func(p *pushdtest.Server, verb string, flags ...string) string {
 		t.Helper()
@@ -153,4 +156,18 @@ $server->run();`
 		t.Errorf("a port 0 exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	a.MustRun("stop", "--", "nine")
+}
+
+// TestPHPArgumentsOfConfig: what stands behind the file in a config is the program's own.
+func TestPHPArgumentsOfConfig(t *testing.T) {
+	for _, line := range []string{`"php artisan websocket:serve {{port}} 'x y'"`, `["php", "artisan", "websocket:serve", "{{port}}", "x y"]`} {
+		s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: "[[worker]]\nscript = " + line + "\nallow_root = true\n"})
+		phpWrite(t, filepath.Join(s.Dir, "artisan"), strings.Replace(phpSaid, "$argv[1]", "$argv[2]", 1))
+		s.MustRun("start", "-d")
+		c := s.Dial("/")
+		said := fmt.Sprintf("hi websocket:serve %d x y", s.Port)
+		phpAsk(c, "hi", said)
+		s.MustRun("reload")
+		phpAsk(c, "hi", said)
+	}
 }

@@ -487,9 +487,13 @@ func TestPHPInstall(t *testing.T) {
 	s, file := phpServer(t, phpRoom, "PHP_INI_SCAN_DIR="+confd)
 	other := filepath.Join(t.TempDir(), "other.php")
 	phpWrite(t, other, "<?php echo $before, ' ', class_exists('Workerman\\Worker', false) ? 'changed' : 'as it was', \"\\n\";")
+	server := filepath.Join(t.TempDir(), "server.php")
+	phpWrite(t, server, phpSaid)
 	typed := func(args ...string) string {
 		t.Helper()
-		c := s.Command(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
+		defer cancel()
+		c := s.Command(ctx)
 		path, err := exec.LookPath(args[0])
 		phpMust(t, err)
 		c.Path, c.Args = path, args
@@ -518,6 +522,12 @@ func TestPHPInstall(t *testing.T) {
 		t.Errorf("another program prints %q", out)
 	}
 	typed("php", file, "stop")
+	typed(s.Binary, "php", "--install", server)
+	typed("php", server, "-d", fmt.Sprint(s.Port), "x y")
+	phpAsk(s.Dial("/"), "hi", fmt.Sprintf("hi %d x y", s.Port))
+	typed("php", server, "reload", "--", fmt.Sprint(s.Port), "x y")
+	phpAsk(s.Dial("/"), "hi", fmt.Sprintf("hi %d x y", s.Port))
+	typed("php", server, "stop", "--", fmt.Sprint(s.Port), "x y")
 	typed(s.Binary, "php", "--uninstall")
 	if left, _ := filepath.Glob(confd + "/*"); len(left) != 1 {
 		t.Errorf("left are %q", left)
