@@ -158,9 +158,11 @@ func TestPHPArguments(t *testing.T) {
 	a.MustRun("stop", "--", "nine")
 }
 
-// TestPHPArgumentsOfConfig: what stands behind the file in a config is the program's own.
+// TestPHPArgumentsOfConfig: what stands behind the file in a config is the program's own,
+// but for the words of Workerman's users.
 func TestPHPArgumentsOfConfig(t *testing.T) {
-	for _, line := range []string{`"php artisan websocket:serve {{port}} 'x y'"`, `["php", "artisan", "websocket:serve", "{{port}}", "x y"]`} {
+	for _, line := range []string{`"php artisan websocket:serve {{port}} 'x y'"`, `["php", "artisan", "websocket:serve", "{{port}}", "x y"]`,
+		`"php artisan start -d websocket:serve {{port}} 'x y'"`} {
 		s := pushdtest.Start(t, pushdtest.Options{Manual: true, Config: "[[worker]]\nscript = " + line + "\nallow_root = true\n"})
 		phpWrite(t, filepath.Join(s.Dir, "artisan"), strings.Replace(phpSaid, "$argv[1]", "$argv[2]", 1))
 		s.MustRun("start", "-d")
