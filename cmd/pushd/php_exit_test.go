@@ -31,24 +31,28 @@ var phpDoors = map[string]string{
 	"workerman": `$w = new Workerman\Worker('websocket://127.0.0.1:2346');
 $w->onConnect = function ($c) { ev('connect'); };
 $w->onWebSocketConnect = function ($c) { dies($_GET['how'] ?? ''); };
+$w->onClose = function () { ev('close'); };
 $w->onMessage = function ($c, $data) { ev($data); $c->send($data); };
 Workerman\Worker::runAll();`,
 	"connect": `$w = new Workerman\Worker('websocket://127.0.0.1:2346');
 $w->onConnect = function ($c) { ev('connect'); $c->onWebSocketConnect = function () { dies($_GET['how'] ?? ''); }; };
+$w->onClose = function () { ev('close'); };
 $w->onMessage = function ($c, $data) { ev($data); $c->send($data); };
 Workerman\Worker::runAll();`,
 	"swoole": `$s = new Swoole\WebSocket\Server('127.0.0.1', 2346);
 $s->on('beforeHandshakeResponse', function ($s, $q, $r) { ev('connect'); dies($q->get['how'] ?? ''); });
+$s->on('close', function () { ev('close'); });
 $s->on('message', function ($s, $f) { ev($f->data); $s->push($f->fd, $f->data); });
 $s->start();`,
 	"swoole decides": `$s = new Swoole\WebSocket\Server('127.0.0.1', 2346);
 $s->on('handshake', function ($q, $r) { ev('connect'); $r->status(101); $r->end(); dies($q->get['how'] ?? ''); });
+$s->on('close', function () { ev('close'); });
 $s->on('message', function ($s, $f) { ev($f->data); $s->push($f->fd, $f->data); });
 $s->start();`,
 	"ratchet": `class Room implements Ratchet\MessageComponentInterface {
     function onOpen(Ratchet\ConnectionInterface $c) { ev('connect'); parse_str($c->httpRequest->getUri()->getQuery(), $q); dies($q['how'] ?? ''); }
     function onMessage(Ratchet\ConnectionInterface $c, $data) { ev($data); $c->send($data); }
-    function onClose(Ratchet\ConnectionInterface $c) {}
+    function onClose(Ratchet\ConnectionInterface $c) { ev('close'); }
     function onError(Ratchet\ConnectionInterface $c, Exception $e) {}
 }
 class Gate implements Ratchet\Http\HttpServerInterface {
@@ -64,7 +68,7 @@ Ratchet\Server\IoServer::factory(new Ratchet\Http\HttpServer(new Gate(new Ratche
 
 // TestPHPDiesAtTheDoor: a client whose handshake the program has not come to the end of
 // does not come in, whatever ended it, and nobody else dies of it. One that was let in before
-// is closed.
+// is closed. The next process is told of the end of him.
 func TestPHPDiesAtTheDoor(t *testing.T) {
 	for name, code := range phpDoors {
 		t.Run(name, func(t *testing.T) {
@@ -84,8 +88,13 @@ func TestPHPDiesAtTheDoor(t *testing.T) {
 						t.Fatalf("%s: the answer is %d", how, status)
 					}
 					c.WantClose(1011)
+					want += "close "
+					pushdtest.Eventually(t, "the end is told", func() bool { return phpEvents(t, file) == want })
 				case status != http.StatusServiceUnavailable && !(name == "swoole decides" && status == http.StatusSwitchingProtocols):
 					t.Errorf("%s: the answer is %d", how, status)
+				default:
+					want += "close "
+					pushdtest.Eventually(t, "the end is told", func() bool { return phpEvents(t, file) == want })
 				}
 			}
 			if got := phpEvents(t, file); got != want {
@@ -291,4 +300,20 @@ Workerman\Worker::runAll();
 			pushdtest.Eventually(t, "it has ended", func() bool { return strings.Contains("Z", state(child)) })
 		})
 	}
+}
+
+// TestPHPDiesAtTheDoorInAMap: who is in a map by then is told of by onClose, as he was set.
+func TestPHPDiesAtTheDoorInAMap(t *testing.T) {
+	s, file := phpServer(t, phpLogs+`
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->users = [];
+$w->onConnect = function ($c) use ($w) { ev('connect'); $c->name = 'ann'; $w->users[$c->id] = $c; };
+$w->onWebSocketConnect = function ($c) { dies($_GET['how'] ?? ''); };
+$w->onClose = function ($c) use ($w) { unset($w->users[$c->id]); ev("close-$c->name"); };
+$w->onMessage = function ($c, $data) use ($w) { $c->send(count($w->users) . ' ' . count($w->connections)); };
+Workerman\Worker::runAll();`)
+	s.MustRun("start", "-d")
+	pushdtest.Handshake(t, s.Address(), "/?how=exit")
+	pushdtest.Eventually(t, "the end is told", func() bool { return phpEvents(t, file) == "connect close-ann " })
+	phpAsk(s.Dial("/"), "", "1 1")
 }

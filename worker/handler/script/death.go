@@ -224,8 +224,7 @@ func (h *handler) doubtful(p *proc, f wire.Frame) bool {
 		}
 		return q != nil
 	case s != nil:
-		delete(h.shakes, f.Conn)
-		s.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
+		h.lockOut(p, f.Conn, s)
 		return true
 	case f.Op == wire.Resume, f.Op == wire.Close: // the next process would die of it too
 		delete(h.gone, f.Conn)
@@ -255,10 +254,19 @@ func (h *handler) disappoint(p *proc) {
 	}
 	for n, s := range h.shakes {
 		if !waits[n] {
-			delete(h.shakes, n)
-			s.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
+			h.lockOut(p, n, s)
 		}
 	}
+}
+
+// lockOut refuses a client in whose handshake a process has ended. The program may have made
+// something of him there, so the next process hears of his end, as in cost.
+func (h *handler) lockOut(p *proc, n uint64, s *shake) {
+	delete(h.shakes, n)
+	if c := h.clients.Find(h.w, n); c != nil && p.said() {
+		h.parts(c, 1006, "")
+	}
+	s.Refuse(nethttp.StatusServiceUnavailable, aRefusal)
 }
 
 // strand closes the connections of which a dead process had something that
