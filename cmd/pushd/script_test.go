@@ -372,36 +372,44 @@ callback = "500ms"`)
 }
 
 // TestScriptPoison: a process that says of what it dies takes one connection
-// along, and those behind it in the batch are served by the next one.
+// along, or nobody, and those behind it in the batch are served by the next one.
 func TestScriptPoison(t *testing.T) {
 	t.Parallel()
-	s := walk(t, "", `env = { WANTS = "open" }`)
-	var list []*pushdtest.Client
-	for range 5 {
-		c := s.Dial("/")
-		says(t, c, "here", "here")
-		list = append(list, c)
-	}
-	s.idle()
-	list[0].SendText("sleep 0.5") // meanwhile the others come together
-	for i, c := range list[1:] {
-		text := "echo " + strconv.Itoa(i+1)
-		if i == 1 {
-			text = "poison"
-		}
-		c.SendText(text)
-		pushdtest.Eventually(t, "it has arrived", func() bool { return s.Status().Workers[0].MessagesIn >= uint64(7+i) })
-	}
-	list[0].WantText("slept")
-	list[1].WantText("1")
-	if code := closed(t, list[2]); code != 1011 {
-		t.Errorf("the poison: %d", code)
-	}
-	list[3].WantText("3")
-	list[4].WantText("4")
-	says(t, list[0], "get", "")
-	if one := s.idle(); one.Doubts != 1 {
-		t.Errorf("%+v", one)
+	for word, doubts := range map[string]int{"poison": 1, "nobody": 0} {
+		t.Run(word, func(t *testing.T) {
+			t.Parallel()
+			s := walk(t, "", `env = { WANTS = "open" }`)
+			var list []*pushdtest.Client
+			for range 5 {
+				c := s.Dial("/")
+				says(t, c, "here", "here")
+				list = append(list, c)
+			}
+			s.idle()
+			list[0].SendText("sleep 0.5") // meanwhile the others come together
+			for i, c := range list[1:] {
+				text := "echo " + strconv.Itoa(i+1)
+				if i == 1 {
+					text = word
+				}
+				c.SendText(text)
+				pushdtest.Eventually(t, "it has arrived", func() bool { return s.Status().Workers[0].MessagesIn >= uint64(7+i) })
+			}
+			list[0].WantText("slept")
+			list[1].WantText("1")
+			if doubts == 0 {
+				list[2].WantText("soon")
+				says(t, list[2], "here", "here")
+			} else if code := closed(t, list[2]); code != 1011 {
+				t.Errorf("the poison: %d", code)
+			}
+			list[3].WantText("3")
+			list[4].WantText("4")
+			says(t, list[0], "get", "")
+			if one := s.idle(); one.Doubts != doubts {
+				t.Errorf("%+v", one)
+			}
+		})
 	}
 }
 

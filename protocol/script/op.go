@@ -39,7 +39,7 @@ const (
 	Session   Op = 38 // what is kept with a connection, in place of what was
 	All       Op = 39 // to all of the group, in all processes, but connection; flag Binary
 	Done      Op = 40 // the batch of that number is done
-	Poison    Op = 41 // this process dies of the callback of a connection; payload u32: events of the batch that are done
+	Poison    Op = 41 // this process dies of the callback of a connection, or of nobody's; payload u32: events of the batch that are done
 	Held      Op = 42 // the program holds the connection, flag On, or does not any more; 0: those of the payload, see ParseHeld
 	Carry     Op = 43 // for the successor, as in AppendCarry; opaque
 	Bye       Op = 44 // all is said: the worker closes

@@ -172,13 +172,15 @@ func (h *handler) doubt(p *proc) (n int) {
 		switch at := i; {
 		case end > read, p.poison != nil && at > deadly:
 			wait(f, whole)
-		case (p.poison == nil || at == deadly) && p.doubts(f.Op):
+		case (p.poison == nil || at == deadly && f.Conn == p.poison.conn) && p.doubts(f.Op):
 			if h.doubtful(p, f) && !ends[f.Conn] {
 				n++
 			}
 			ends[f.Conn] = true
 		}
-		i++
+		if f.Op != wire.Answer {
+			i++
+		}
 	})
 	each(waits, wait)
 	h.lost.doubts += uint64(n)
@@ -186,10 +188,13 @@ func (h *handler) doubt(p *proc) (n int) {
 }
 
 // deadly is which event of a batch the process says to die of: the last one of the connection
-// up to there. It may have counted answers that came before their time.
+// up to there, as it may have counted answers; of nobody's, the last one that it has begun.
 func (p *proc) deadly(batch []byte) (at int) {
 	if p.poison == nil {
 		return 0
+	}
+	if p.poison.conn == 0 {
+		return p.poison.done - 1
 	}
 	i := 0
 	at = p.poison.done
@@ -197,7 +202,9 @@ func (p *proc) deadly(batch []byte) (at int) {
 		if i <= p.poison.done && f.Conn == p.poison.conn && p.doubts(f.Op) {
 			at = i
 		}
-		i++
+		if f.Op != wire.Answer {
+			i++
+		}
 	})
 	return at
 }

@@ -47,8 +47,8 @@ type proc struct {
 
 // poison is whose callback a process dies of.
 type poison struct {
-	conn uint64
-	done int // events of the batch before
+	conn uint64 // 0: nobody's, as a timer's
+	done int    // events of the batch before, without answers
 }
 
 // launch starts a process and waits until it is ready. It blocks, for Start at

@@ -49,6 +49,10 @@ def do(c, text):
     elif word == 'poison':  # dies of this one, and says so
         frame(41, c, struct.pack('<I', events - 1))
         die()
+    elif word == 'nobody':  # dies of no connection, as of a timer: what it has begun is done
+        frame(33, c, b'soon')
+        frame(41, 0, struct.pack('<I', events))
+        die()
     elif word == 'last':  # the same, and says what it leaves
         frame(41, c, struct.pack('<I', events - 1))
         carry()

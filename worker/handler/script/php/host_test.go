@@ -347,6 +347,21 @@ func (h *host) stop(flags byte) (orders []string, carried []byte) {
 	}
 }
 
+// lastWords are the orders of a process that ends by itself.
+func (h *host) lastWords() (orders []string) {
+	h.t.Helper()
+	for {
+		switch o := h.next(); o {
+		case "BYE 0":
+			return orders
+		case "EOF":
+			h.t.Fatalf("PHP has ended without a goodbye, after %q\n%s", orders, h.log)
+		default:
+			orders = append(orders, o)
+		}
+	}
+}
+
 // says waits until words stand in what PHP has printed.
 func (h *host) says(words string) {
 	h.t.Helper()

@@ -163,14 +163,7 @@ func TestMistakes(t *testing.T) {
 			h.message(1, how)
 			h.message(2, "count")
 			h.tick()
-			var got []string
-			for {
-				o := h.next()
-				if o == "BYE 0" {
-					break
-				}
-				got = append(got, o)
-			}
+			got := h.lastWords()
 			// What is said of the message at fault may stand before or behind
 			// what is said of others, but before what is carried.
 			at := slices.Index(got, "POISON 1 4")

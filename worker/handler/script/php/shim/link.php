@@ -18,6 +18,7 @@ final class Link
     const MAIN = [self::TICK, self::LEAVING, self::STOP, self::CARRIED, self::HANDSHAKE, self::ALARM];
     /** What is of the connection that it names. */
     const OWNED = [self::OPEN, self::RESUME, self::MESSAGE, self::CLOSE, self::FULL, self::DRAIN];
+    const TAKEN = 0; // no op of pushd's: an event that was done before its turn
     const BINARY = 1, ON = 1, SUCCESSOR = 1, MORE = 1, WHOLE = 1;
     const HEADER = 16;
     const READ = 262144; // bytes read at once, and written before a turn is over
@@ -39,7 +40,7 @@ final class Link
 
     private static $socket, $pid = 0, $in = '', $at = 0, $out = '';
     public static $questions = 0; // asked so far
-    private static $done = 0; // events of this batch that are done
+    private static $begun = 0; // events of this batch that have begun, without answers
     private static $parted = false; // the program has had its last words
     private static $writing = false, $late = false, $first;
     // Sends of one string to many, one after the other, become one frame.
@@ -62,7 +63,6 @@ final class Link
         while (($config = self::take(self::CONFIG, 0)) === null && self::read());
         self::$config = (array)\json_decode((string)$config, true);
         self::$most = (int)(self::$config['max_reply'] ?? self::$most);
-        self::$done = 0;
     }
 
     static function socket()
@@ -287,8 +287,10 @@ final class Link
                 break;
             }
             self::$at = $from + $l;
-            if (Ends::hides($h['o'], $h['c'])) {
-                self::$done++;
+            if ($h['o'] !== self::ANSWER) {
+                self::$begun++;
+            }
+            if ($h['o'] === self::TAKEN || Ends::hides($h['o'], $h['c'])) {
                 continue;
             }
             $id = self::$current = $h['c'];
@@ -302,7 +304,7 @@ final class Link
                     self::$current = 0;
                     Conns::settle();
                     self::frame(self::DONE, $id);
-                    self::$done = -1;
+                    self::$begun = 0;
                     self::$stopped = self::$leaving;
                 } else {
                     self::event($program, $h['o'], $id, \substr(self::$in, $from, $l), $h['f'], $h['a']);
@@ -312,7 +314,6 @@ final class Link
                 self::failed($program, $h['o'], $id, $e);
             }
             self::$current = 0;
-            self::$done++;
         }
     }
 
@@ -441,7 +442,7 @@ final class Link
         for ($at = self::$at; ($h = self::header($at)) !== null; $at += self::HEADER + $h['l']) {
             if ($h['o'] === $op && $h['c'] === $id) {
                 $data = \substr(self::$in, $at + self::HEADER, $h['l']);
-                self::drop($at, self::HEADER + $h['l']);
+                self::$in = \substr_replace(self::$in, '', $at, self::HEADER + $h['l']);
                 return $data;
             }
         }
@@ -462,24 +463,6 @@ final class Link
     static function pending(): bool
     {
         return self::header(self::$at) !== null;
-    }
-
-    private static function drop(int $at, int $n): void
-    {
-        self::$done += self::$current || self::isBeside($at) ? 0 : 1; // one of a batch that is done before its time
-        self::$in = \substr_replace(self::$in, '', $at, $n);
-    }
-
-    /** Whether what is at an offset came behind a batch that is still to be done: then it is of none. */
-    private static function isBeside(int $end): bool
-    {
-        for ($at = self::$at; $at < $end; $at += self::HEADER + $h['l']) {
-            $h = self::header($at);
-            if ($h['o'] === self::TICK) {
-                return true;
-            }
-        }
-        return false;
     }
 
     /** Asks pushd something and waits for the answer, an object of JSON; other events wait meanwhile. */
@@ -514,6 +497,7 @@ final class Link
             $h = self::header($at);
             $from = $h['o'] === self::TICK ? $at + self::HEADER : $from; // what the callback's own batch has comes in its turn
         }
+        $beside = $from > self::$at; // then they are of no batch; else their place in it counts
         while ($from < $end) {
             $h = self::header($from);
             $n = self::HEADER + $h['l'];
@@ -522,8 +506,13 @@ final class Link
                 continue;
             }
             self::told($h['c'], \substr(self::$in, $from + self::HEADER, $h['l']), $h['a']);
-            self::drop($from, $n);
-            $end -= $n;
+            if ($beside) {
+                self::$in = \substr_replace(self::$in, '', $from, $n);
+                $end -= $n;
+            } else {
+                self::$in[$from + 4] = \chr(self::TAKEN);
+                $from += $n;
+            }
         }
     }
 
@@ -557,13 +546,14 @@ final class Link
         return [\substr($data, 2, $n), \substr($data, 2 + $n)];
     }
 
-    /** This process dies of the callback that runs; those of the batch before it are done. What was to be said behind it, that a client is let in, is not. */
+    /**
+     * This process dies of the callback that runs: of its connection, or of nobody, as in a timer. What of the
+     * batch has not begun is for the next one. What was to be said behind it, that a client is let in, is not.
+     */
     static function poison(): void
     {
         self::$first = null;
-        if (self::$current) {
-            self::frame(self::POISON, self::$current, \pack('V', self::$done));
-        }
+        self::frame(self::POISON, self::$current, \pack('V', self::$current ? self::$begun - 1 : self::$begun));
     }
 
     /**
