@@ -37,6 +37,7 @@ namespace Pushd {
                 $data = (string)\substr($data, $n);
                 if ($message !== false) {
                     $f($c, $message);
+                    Forked::back();
                 }
             }
         }

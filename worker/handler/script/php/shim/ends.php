@@ -50,6 +50,7 @@ final class Ends
             $code = self::$later[$id];
             unset(self::$later[$id]);
             self::tell($id, $code);
+            Forked::back();
         }
     }
 

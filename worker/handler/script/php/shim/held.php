@@ -38,6 +38,7 @@ final class Held
             Conns::dirty($id);
             if ($data !== null) {
                 $deliver($data);
+                Forked::back();
             }
         }
     }

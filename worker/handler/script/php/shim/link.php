@@ -72,6 +72,9 @@ final class Link
 
     static function frame(int $op, int $id = 0, string $data = '', int $flags = 0, int $aux = 0): void
     {
+        if (Forked::refuses($op)) {
+            return;
+        }
         if (self::$n) {
             self::merge();
         }
@@ -90,21 +93,26 @@ final class Link
         Program::once('long', "$bytes bytes in one piece are more than pushd takes, " . self::$most . ': they are not sent');
     }
 
-    static function send(int $id, string $data, int $flags = 0): void
+    /** Whether it goes. */
+    static function send(int $id, string $data, int $flags = 0): bool
     {
         if (($data !== self::$same || $flags !== self::$sameFlags || self::$n === self::$room) && !self::another($data, $flags)) {
-            return;
+            return false;
         }
         if (Counted::$on) {
             Counted::add($id, 1, \strlen($data));
         }
         self::$ids[] = $id;
         self::$n++;
+        return true;
     }
 
     /** From here on this is what is sent; false: it cannot be. */
     private static function another(string $data, int $flags): bool
     {
+        if (Forked::refuses(self::SEND)) {
+            return false;
+        }
         if (self::$n) {
             self::merge();
         }
@@ -213,7 +221,7 @@ final class Link
 
     private static function write(): void
     {
-        if (\getmypid() !== self::$pid) { // a child of the program: the link is not its own
+        if (!self::mine()) { // what its parent has said is its parent's to write
             self::$out = '';
             return;
         }
@@ -301,6 +309,7 @@ final class Link
                 } elseif ($h['o'] === self::MESSAGE) {
                     $program->message($id, \substr(self::$in, $from, $l), $h['f']);
                 } elseif ($h['o'] === self::TICK) {
+                    Forked::back(null, true);
                     self::$current = 0;
                     Conns::settle();
                     self::frame(self::DONE, $id);
@@ -314,12 +323,14 @@ final class Link
                 self::failed($program, $h['o'], $id, $e);
             }
             self::$current = 0;
+            Forked::back();
         }
     }
 
     /** A callback threw: that costs one connection, as a panic of a Go handler does. */
     private static function failed(Program $program, int $op, int $id, \Throwable $e): void
     {
+        Forked::back($e);
         $cured = $program->cures($id, $e);
         self::$busy = false;
         if ($cured) {
@@ -421,7 +432,7 @@ final class Link
     static function end(int $id, int $code = 1000, string $reason = ''): void
     {
         $code = $code & ~0xffff ? 0xffff : $code;
-        if (!self::$leaving && !Outbox::ends($id, $code, $reason)) {
+        if (!self::$leaving && !Forked::refuses(self::END) && !Outbox::ends($id, $code, $reason)) {
             self::endNow($id, $code, $reason);
         }
     }
@@ -471,6 +482,7 @@ final class Link
         if (!Program::isReady()) {
             throw new \Exception('pushd: a question has no answer before the start is over: ask it in a timer or a callback');
         }
+        self::own();
         $id = ++self::$questions;
         self::frame($op, $id, Json::of($question));
         self::flush();
@@ -485,6 +497,7 @@ final class Link
     /** From here on pushd tells of each connection; those that are there are known when it returns. */
     static function askOpens(): void
     {
+        self::own();
         $id = ++self::$questions;
         self::frame(self::ASK_OPENS, $id);
         self::flush();
@@ -566,6 +579,14 @@ final class Link
         self::flush();
         \stream_set_timeout(self::$socket, 2);
         while (@\fread(self::$socket, self::READ) !== '' && !\feof(self::$socket));
+    }
+
+    /** What comes is read by the process that pushd has started alone. */
+    private static function own(): void
+    {
+        if (!self::mine()) {
+            throw new \Exception('pushd: a child of pcntl_fork() has no answer from pushd: ask before, in the parent');
+        }
     }
 
     /** Whether this is the process that pushd has started, and not a child of it. */

@@ -96,9 +96,11 @@ final class Timers
                 Link::$busy = true;
                 $f instanceof \Fiber ? $f->resume(...$args) : Fibers::call($f, ...$args);
             } catch (\Throwable $e) {
+                Forked::back($e);
                 Program::uncaught($e);
             }
             Link::$busy = self::$start = false;
+            Forked::back();
         }
         self::$next = self::$heap === null || self::$heap->isEmpty() ? null : self::$heap->top()[1];
     }
@@ -134,6 +136,7 @@ final class Loop
     static function run(Program $program): void
     {
         while (!Link::$stopped) {
+            Forked::back(null, true);
             Link::flush();
             $pushd = true;
             if (Timers::$next !== null || self::$read || self::$write) {
@@ -214,9 +217,11 @@ final class Loop
             Link::$busy = true;
             Fibers::call($f, $stream);
         } catch (\Throwable $e) {
+            Forked::back($e);
             Program::uncaught($e);
         }
         Link::$busy = false;
+        Forked::back();
     }
 
     /** Sleeps without missing timers or streams; what pushd has waits, as events of a program come one by one. */

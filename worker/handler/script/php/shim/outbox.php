@@ -68,7 +68,7 @@ final class Outbox
      */
     static function send(int $id, string $data, int $flags, int $limit): ?bool
     {
-        if ((self::$bytes[$id] ?? 0) >= $limit) {
+        if ((self::$bytes[$id] ?? 0) >= $limit || Forked::refuses(Link::SEND)) {
             return false;
         }
         if ((self::$sent[$id] ?? 0) >= self::$most && !isset(self::$full[$id])) {

@@ -16,6 +16,7 @@ if (\PHP_SAPI !== 'cli' || \defined('Pushd\ROLE')) {
 
 foreach ([
     'link',
+    'forked',
     'ends',
     'outbox',
     'flyweight',

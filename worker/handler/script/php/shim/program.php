@@ -163,7 +163,9 @@ abstract class Program
             Link::frame(Link::READY, 0, $ready);
         });
         Shared::$starts = true;
+        Forked::look(self::files());
         $program->start();
+        Forked::back(null, true);
         Shared::$starts = false;
         Shared::begin($program->roots());
         Weak::on();
@@ -262,6 +264,7 @@ abstract class Program
     {
         self::$loaded = \count(\get_included_files());
         $files = self::files();
+        Forked::look($files);
         self::$files = \count($files);
         return $files;
     }

@@ -195,6 +195,7 @@ final class Packets
                 $message = $codec !== null ? $codec::decode($message, $c) : $message;
                 if ($f = $c->onMessage) {
                     $f($c, $message);
+                    Forked::back();
                 }
             }
         } finally {

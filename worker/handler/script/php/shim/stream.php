@@ -202,7 +202,9 @@ namespace Pushd {
             try {
                 try {
                     $f($this->face ?? $this, ...$args);
+                    Forked::back();
                 } catch (\Throwable $e) {
+                    Forked::back($e);
                     $this->error($e);
                 }
             } catch (\Throwable $e) {

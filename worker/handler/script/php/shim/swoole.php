@@ -410,8 +410,7 @@ namespace Swoole {
         protected function pushdSend(int $fd, string $data, int $flags): bool
         {
             if (Outbox::free($fd, \strlen($data))) {
-                Link::send($fd, $data, $flags);
-                return true;
+                return Link::send($fd, $data, $flags);
             }
             if (\strlen($data) > Link::$most && \Pushd\SwooleProgram::port(Conns::told($fd, 1))->pushdSpeaks !== 'tcp') { // bytes go in pieces, a message cannot
                 Link::tooLong(\strlen($data));

@@ -109,6 +109,7 @@ final class SwoolePackets
                 }
                 $from = 0;
                 $deliver(Packets::cut($id, $n));
+                Forked::back();
             }
         } finally {
             Packets::settle($id);

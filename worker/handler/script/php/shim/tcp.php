@@ -163,8 +163,7 @@ namespace Workerman\Connection {
                 $flags = $type === "\x82" || $type === "\xc2" ? \Pushd\Link::BINARY : 0;
             }
             if (\Pushd\Outbox::free($this->pushdId, \strlen($data))) {
-                \Pushd\Link::send($this->pushdId, $data, $flags);
-                return true;
+                return \Pushd\Link::send($this->pushdId, $data, $flags);
             }
             return $this->sendMuch($data, $flags);
         }
