@@ -100,3 +100,71 @@ $s->start();`
 		}
 	})
 }
+
+// TestPHPEndsAlone: a process that ends takes no other along, whatever its program asks for
+// in a destructor, at its exit or in the callback of its end.
+func TestPHPEndsAlone(t *testing.T) {
+	const swoole = `<?php
+class Game {
+    public $server;
+    function __construct() {
+        $this->server = new Swoole\WebSocket\Server('127.0.0.1', 9820);
+        $this->server->on('message', [$this, 'onMessage']);
+        $this->server->on('workerStop', [$this, 'ask']);
+    }
+    function onMessage($s, $f) {
+        $guard = new Guard($s);
+        if ($f->data === 'exit') exit;
+        if ($f->data === 'fatal') $a = str_repeat('x', 1 << 40);
+        $guard->s = null;
+        $s->push($f->fd, $f->data);
+    }
+    function ask() { %s; }
+    function __destruct() { $this->ask(); }
+}
+class Guard { public $s; function __construct($s) { $this->s = $s; } function __destruct() { if ($this->s) { $this->s->shutdown(); $this->s->reload(); } } }
+$game = new Game;
+register_shutdown_function([$game, 'ask']);
+$game->server->start();`
+	const workerman = `<?php
+use Workerman\Worker;
+$w = new Worker('websocket://127.0.0.1:2346');
+class Game {
+    function onMessage($c, $data) { if ($data === 'exit') exit; if ($data === 'fatal') $a = str_repeat('x', 1 << 40); $c->send($data); }
+    function ask() { %s; }
+    function __destruct() { $this->ask(); }
+}
+$game = new Game;
+register_shutdown_function([$game, 'ask']);
+$w->onMessage = [$game, 'onMessage'];
+$w->onWorkerStop = [$game, 'ask'];
+Worker::runAll();`
+	for name, code := range map[string]string{
+		"shutdown":   fmt.Sprintf(swoole, "$this->server->shutdown(); $this->server->reload()"),
+		"master_pid": fmt.Sprintf(swoole, "Swoole\\Process::kill($this->server->master_pid, 15)"),
+		"stopAll":    fmt.Sprintf(workerman, "Worker::stopAll(); Worker::reloadAllWorkers()"),
+		"parent":     fmt.Sprintf(workerman, "if (get_cfg_var('pushd.role') === 'handler') posix_kill(posix_getppid(), SIGTERM)"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := phpServer(t, code)
+			s.MustRun("start", "-d")
+			stays := s.Dial("/")
+			phpAsk(stays, "hi", "hi")
+			births := func() int { return scripted{s, t}.idle().Births }
+			began := births()
+			s.MustRun("reload")
+			phpAsk(stays, "reloaded", "reloaded")
+			for _, how := range []string{"exit", "fatal"} {
+				c := s.Dial("/")
+				c.SendText(how)
+				c.WantClose(1011)
+				phpAsk(stays, "after "+how, "after "+how)
+			}
+			if now := births(); now != began+3 {
+				t.Errorf("%d processes in the place of three\n%s", now-began, s.Log())
+			}
+			s.MustRun("stop")
+		})
+	}
+}

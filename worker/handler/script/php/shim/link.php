@@ -27,6 +27,8 @@ final class Link
     public static $current = 0;
     /** A callback of the program runs: pushd may interrupt it. */
     public static $busy = false;
+    /** This process ends: what it asks for now, to stop or to reload, is not done. */
+    public static $ends = false;
     /** No more frames are taken: pushd has said so, or the process ends. */
     public static $stopped = false;
     /** This process is being replaced: what is closed now is not. */
@@ -411,11 +413,13 @@ final class Link
                 break;
             case self::LEAVING: // its clients are still there
                 self::$parted = true;
+                Program::end();
                 $program->stop(false);
                 break;
             case self::STOP:
                 Fibers::finish();
                 self::$leaving = true;
+                Program::end();
                 self::$current = 0;
                 self::$parted || $program->stop(($flags & self::SUCCESSOR) !== 0);
                 Queued::run(Timers::now() + Fibers::PATIENCE); // what that has queued

@@ -108,4 +108,5 @@ if (ROLE === 'plan') {
     Plan::begin();
 } elseif (ROLE === 'handler') {
     require __DIR__ . '/own_calls.php';
+    Program::watchEnd();
 }

@@ -12,6 +12,9 @@ abstract class Program
 
     const FATAL = \E_ERROR | \E_CORE_ERROR | \E_COMPILE_ERROR | \E_USER_ERROR | \E_RECOVERABLE_ERROR;
 
+    const ENDS = 'this process ends';
+    const NOBODY = 2147483647; // is no process: the kernel's numbers have 22 bits
+
     private static $once = [];
     private static $ready = false, $master = 0; // who that was at the start: an orphan has another parent
     private static $loaded = 0, $files = 0; // how many: with ours, and without
@@ -22,9 +25,12 @@ abstract class Program
         return self::parent(self::parent(\getmypid()));
     }
 
-    /** posix_getppid(): the parent that a program knows is the master, which it asks for a reload by a signal; the worker obeys none. Never 0, which a kill takes for the group of who calls it. */
+    /** posix_getppid(): the parent that a program knows is the master, which it asks for a reload by a signal; the worker obeys none. Never 0, which a kill takes for the group of who calls it. A process that ends has nobody to ask. */
     static function parentPid(): int
     {
+        if (Link::$ends) {
+            return self::NOBODY;
+        }
         return Link::mine() && ($pid = self::masterPid()) ? $pid : (self::parent(\getmypid()) ?: \getmypid());
     }
 
@@ -148,6 +154,11 @@ abstract class Program
     {
     }
 
+    /** This process ends. */
+    function ends(): void
+    {
+    }
+
     /** Serves, and ends the process. */
     static function serve(Program $program): void
     {
@@ -180,6 +191,7 @@ abstract class Program
         self::$ready = true;
         Loop::run($program);
         Link::$stopped = true;
+        self::end(); // pushd may be gone without a word
         Timers::clear();
         Link::bye();
         exit(0);
@@ -219,8 +231,37 @@ abstract class Program
         if (!self::$ready) {
             return false;
         }
-        Link::frame(Link::CALL, 0, '{"what":"replace"}');
+        if (Link::$ends) {
+            self::once('ends', self::ENDS . ': a stop or reload that its program asks for is not done');
+        } elseif (!self::later('replace')) {
+            Link::frame(Link::CALL, 0, '{"what":"replace"}');
+        }
         return true;
+    }
+
+    /** Whether a destructor asks. PHP runs those on the way out of an exit, too, so what one asks for is done behind the callback, if the process is there then. */
+    private static function later(string $what): bool
+    {
+        if (!\in_array('__destruct', \array_column(\debug_backtrace(\DEBUG_BACKTRACE_IGNORE_ARGS), 'function'), true)) {
+            return false;
+        }
+        Timers::add(0, [self::class, $what], [], false);
+        return true;
+    }
+
+    /** The program runs from here on: when it ends, none of what it does at its end stops or reloads the server. */
+    static function watchEnd(): void
+    {
+        \register_shutdown_function([self::class, 'end']); // before those of the program
+    }
+
+    /** From here on this process ends. */
+    static function end(): void
+    {
+        Link::$ends = true;
+        if (self::$serving) {
+            self::$serving->ends();
+        }
     }
 
     /** The same where the program wants to end: before it serves it does. */
@@ -235,7 +276,10 @@ abstract class Program
     static function shutdown(): bool
     {
         $master = self::masterPid();
-        $why = !self::$ready ? 'nothing is served yet' : '';
+        $why = !self::$ready ? 'nothing is served yet' : (Link::$ends ? self::ENDS : '');
+        if ($why === '' && self::later('shutdown')) {
+            return true;
+        }
         if ($why === '' && !\get_cfg_var('pushd.alone')) {
             $why = 'pushd has a config, which may serve more than this program: `pushctl stop` does';
         } elseif ($why === '' && !($master === self::$master && \function_exists('posix_kill') && @\posix_kill($master, 15))) {

@@ -383,5 +383,10 @@ namespace Pushd {
                 self::noPidFile((string)($this->server->setting['pid_file'] ?? ''));
             }
         }
+
+        public function ends(): void
+        {
+            $this->server->master_pid = $this->server->manager_pid = self::NOBODY;
+        }
     }
 }
