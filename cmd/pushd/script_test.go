@@ -310,6 +310,40 @@ max_messages = 0`)
 	}
 }
 
+// TestScriptLongSession: a session that is too long takes the one before away, and the
+// process alone knows its connection then.
+func TestScriptLongSession(t *testing.T) {
+	t.Parallel()
+	s := walk(t, "", `env = { WANTS = "names" }`)
+	a, b, c := s.Dial("/"), s.Dial("/"), s.Dial("/")
+	for _, x := range []*pushdtest.Client{a, b, c} {
+		says(t, x, "set admin", "set")
+	}
+	says(t, a, "set "+strings.Repeat("x", 65001), "set")
+	says(t, c, "set "+strings.Repeat("x", 65000), "set")
+	unixKill(t, ask(t, b, "pid"))
+	if code := closed(t, a); code != 1012 {
+		t.Errorf("it is closed with %d", code)
+	}
+	says(t, b, "get", "admin")
+	says(t, c, "get", strings.Repeat("x", 65000))
+	if log := s.Log(); !strings.Contains(log, "a session has 65001 bytes, and 65000 at most") || !strings.Contains(log, "closed_held=1") {
+		t.Errorf("the log:\n%s", log)
+	}
+}
+
+// unixKill kills the process of a number in digits.
+func unixKill(t *testing.T, pid string) {
+	t.Helper()
+	n, err := strconv.Atoi(pid)
+	if err == nil {
+		err = unix.Kill(n, unix.SIGKILL)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // closed reads until the close frame and returns its code, 0 for an end without.
 func closed(t *testing.T, c *pushdtest.Client) int {
 	t.Helper()

@@ -53,8 +53,10 @@ func (h *handler) part(f wire.Frame) {
 		case !is:
 		case f.Op == wire.End:
 			delete(gone, f.Conn)
-		case f.Op == wire.Session && len(f.Payload) <= wire.MaxSession:
-			o.Session = bytes.Clone(f.Payload)
+		case f.Op == wire.Session:
+			if o.Session = nil; len(f.Payload) <= wire.MaxSession {
+				o.Session = bytes.Clone(f.Payload)
+			}
 			gone[f.Conn] = o
 		}
 	}

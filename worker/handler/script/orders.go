@@ -90,16 +90,24 @@ func (h *handler) about1(p *proc, c *worker.Conn, f wire.Frame) error {
 		c.ResumeRead()
 		h.mark(p, c, toldPaused, false)
 	case wire.Session:
-		if len(f.Payload) > wire.MaxSession {
-			return worker.ErrSessionFull
-		}
-		return c.Set(sessionKey, string(f.Payload))
+		return h.session(p, c, f.Payload)
 	case wire.Join, wire.Leave:
 		return member(c, f)
 	case wire.Bind:
 		return bind(c, string(f.Payload))
 	}
 	return nil
+}
+
+// session keeps a session. One that is too long takes the former one away, which holds no
+// more: only the process knows the connection then.
+func (h *handler) session(p *proc, c *worker.Conn, text []byte) error {
+	if len(text) > wire.MaxSession {
+		h.mark(p, c, toldHeld, true)
+		_ = c.Set(sessionKey, "")
+		return fmt.Errorf("a session has %d bytes, and %d at most: its connection is held by the process from now on", len(text), wire.MaxSession)
+	}
+	return c.Set(sessionKey, string(text))
 }
 
 // bind takes the names that the API takes too: nobody could send to another one.

@@ -22,7 +22,6 @@ $w->onMessage = function ($c, $data) use ($w) {
         case 'of another': $c->id = 2; break;
         case 'object': $c->id = (object)['name' => 'ann']; break;
         case 'back': $c->id = (int)array_search($c, $w->connections, true); break;
-        case 'large': $c->id = 'ann'; $c->much = str_repeat('x', 70000); break;
         case 'hold': $w->held[] = $c; break;
         case 'hold, set': $w->held[0]->id = 'bob'; break;
         case 'drop': $w->held = []; break;
@@ -39,7 +38,6 @@ Worker::runAll();`
 		{"text", `["616e6e","ann"]`, `{"pushd.id":"ann"}`},
 		{"bytes", `["ff",null]`, `"YToxOntzOjg6InB1c2hkLmlkIjtzOjE6Iv8iO30="`},
 		{"of another", `["",2]`, `{"pushd.id":2}`},
-		{"large", `["616e6e","ann"]`, `{"pushd.id":"ann"}`},
 	} {
 		t.Run(row.set, func(t *testing.T) {
 			h := serve(t, file, "start")

@@ -140,10 +140,10 @@ $server->start();`), "start")
 	h.want("SEND 1 <a\r\n>", "SEND 2 <\x00\x00\x00\x03\r\na>")
 }
 
-// TestPacketsBesideMuch: properties too large for a session do not cost what the
-// protocol has there, and what has come behind a pause is given to the next process.
+// TestPacketsBesideMuch: what has come of a packet, or behind a pause, is given to the next
+// process, also beside properties too large for a session.
 func TestPacketsBesideMuch(t *testing.T) {
-	h := serve(t, program(t, `
+	file := program(t, `
 namespace Protocols {
     class Lines {
         static function input($b, $c) { $at = strpos($b, ';'); return $at === false ? 0 : $at + 1; }
@@ -153,23 +153,28 @@ namespace Protocols {
 }
 namespace {
     $w = new Workerman\Worker('lines://0.0.0.0:2346');
-    $w->onMessage = function ($c, $data) { if ($data === 'big') $c->big = str_repeat('x', 65100); if ($data === 'pause') $c->pauseRecv(); };
+    $w->onMessage = function ($c, $data) { if ($data === 'big') $c->big = str_repeat('x', 65100); if ($data === 'pause') $c->pauseRecv(); if ($data === 'one' || $data === 'hello') $c->send($data); };
     Workerman\Worker::runAll();
-}`), "start")
+}`)
+	h := serve(t, file, "start")
 	h.bytes(script.Open, 1, "")
 	h.bytes(script.Open, 2, "")
 	h.message(1, "big;he")
-	h.want(`SESSION 1 {"pushd.rest":"he"}`)
-	h.message(1, "llo;")
-	h.want("SESSION 1")
+	h.want("HELD+1 1")
 	h.message(2, "pause;one;")
 	h.want("PAUSE 2", `SESSION 2 {"pushd.rest":"one;"}`)
 	_, carried := h.stop(script.Successor)
-	ids, _, err := script.ParseCarry(carried)
+	ids, data, err := script.ParseCarry(carried)
 	must(t, err)
-	if ids.Len() != 1 || ids.At(0) != 2 {
+	if ids.Len() != 2 {
 		t.Errorf("%d connections go along", ids.Len())
 	}
+	h = serve(t, file, "start")
+	h.write(script.AppendCarry(nil, script.Carried, []uint64{1, 2}, data))
+	h.bytes(script.Resume, 1, "")
+	h.bytes(script.Resume, 2, `{"pushd.rest":"one;"}`)
+	h.message(1, "llo;")
+	h.want("SEND 2 one", "SEND 1 hello", "SESSION 1", "SESSION 2", "HELD+1 1")
 }
 
 // TestPacketsWithoutEnd: a protocol class that waits for ever does not fill the memory.

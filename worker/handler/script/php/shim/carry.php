@@ -53,16 +53,18 @@ final class Carry
         $stay = Plain::changed($roots, $out);
         $paused = Packets::paused();
         $heads = Heads::give();
-        if ($out || $shared || $rest || $paused || $heads) {
-            $ids = \array_keys(self::$conns + $rest + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []) + Husk::ids());
-            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, Conns::sessions($ids), $shared, $rest, $heads]));
+        $large = Large::give();
+        if ($out || $shared || $rest || $paused || $heads || $large) {
+            $ids = \array_keys(self::$conns + $rest + $large + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []) + Husk::ids());
+            Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, $large + Conns::sessions($ids), $shared, $rest, $heads]));
         }
         $values = $_ = $heads = null;
         Living::are(Part::$classes) && Living::keep($out);
         self::drop($roots, $out);
         Conns::unhold(Living::clear());
         Packets::given($rest);
-        $out = $rest = null;
+        Large::given($large);
+        $out = $rest = $large = null;
         Numbers::look(false);
         $stranded = Conns::stranded();
         if ($n = Timers::ofCallbacks()) {
@@ -300,6 +302,9 @@ final class Carry
         $refs = $props = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {
             $program->close($id, 1006);
+            Conns::forget($id);
+        }
+        foreach (\array_diff_key($sessions, self::$there) as $id => $_) {
             Conns::forget($id);
         }
     }

@@ -27,7 +27,6 @@ final class Conns
     private static $turn = [];  // id => object, until the batch is over
     private static $weak = [];  // id => WeakReference of those that the program holds
     public static $held = [];   // id => true: pushd knows that only this process can find it
-    private static $large = []; // id => true: pushd's own part of its session does not fit
     private static $released = []; // id => true: an object of one that is held is gone, as with a timer that has ended
     private static $list; // what all() has made, until somebody comes or goes, or the batch is over
     private static $used = [], $dirty = [], $last = [], $gone = [];
@@ -195,6 +194,7 @@ final class Conns
         self::unlist();
         if ($session !== '') {
             self::$vars[$id] = $session;
+            Large::restore($id, $session);
             if ($session[0] === '"' || \strpos($session, Session::OURS) !== false) {
                 self::restoreOurs($id, self::vars($id));
             }
@@ -256,17 +256,18 @@ final class Conns
             if (isset(self::$dirty[$id])) {
                 $text = Session::encode($vars, $pure);
                 Props::note($id, !$pure || isset(self::$own[$id]) && Props::own($id));
-                if (\strlen($text) > self::SESSION) {
-                    Program::once('session', 'the properties of a connection are larger than 65,000 bytes: a reload does not keep them');
+                if ($large = \strlen($text) > self::SESSION) {
+                    Program::once('session', 'a connection has more than 65,000 bytes of properties: a reload carries them, 16 MiB of all such connections, and when PHP is killed it is closed');
+                    Large::note($id, true); // before what pushd has is taken away
                     $pure = false;
-                    $last = self::saveOwn($id, $vars, $last);
-                } elseif ($text !== $last && !isset(self::$gone[$id])) {
+                    $text = '';
+                }
+                if ($text !== $last && !isset(self::$gone[$id])) {
                     Link::frame(Link::SESSION, $id, $text);
                     $last = $text;
                 }
-                if (isset(self::$large[$id]) && \strlen($text) <= self::SESSION) {
-                    unset(self::$large[$id]);
-                    self::recheck($id);
+                if (!$large) {
+                    Large::note($id, false);
                 }
             }
             unset($vars);
@@ -280,28 +281,6 @@ final class Conns
             }
         }
         self::$used = self::$dirty = [];
-    }
-
-    /**
-     * The properties of a connection are too large for its session: what pushd's own
-     * classes have among them, as the protocol and half a packet, goes there alone.
-     * Where that is too large, too, the connection is one of this process.
-     */
-    private static function saveOwn(int $id, array $vars, string $last): string
-    {
-        $own = \array_filter($vars, static function ($name) {
-            return \strncmp((string)$name, Session::OURS, 6) === 0;
-        }, \ARRAY_FILTER_USE_KEY);
-        $pure = true;
-        $text = Session::encode($own, $pure);
-        if (\strlen($text) > self::SESSION) {
-            self::$large[$id] = true;
-            self::recheck($id);
-        } elseif (($own || \strpos($last, Session::OURS) !== false || ($last[0] ?? '') === '"') && $text !== $last && !isset(self::$gone[$id])) {
-            Link::frame(Link::SESSION, $id, $text);
-            return $text;
-        }
-        return $last;
     }
 
     /**
@@ -411,7 +390,7 @@ final class Conns
             if ($c) {
                 $c->bury(\is_array(self::$vars[$id] ?? []) ? self::$vars[$id] ?? [] : Session::decode(self::$vars[$id]), self::$open[$id] ?? '');
             }
-            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], self::$large[$id], Fibers::$of[$id]);
+            unset(self::$open[$id], self::$vars[$id], self::$own[$id], self::$weak[$id], self::$held[$id], self::$last[$id], Large::$of[$id], Fibers::$of[$id]);
             Props::forget($id);
             Ids::forget($id);
             Listed::forget($id);
@@ -427,7 +406,7 @@ final class Conns
         $texts = [];
         foreach ($ids as $id) {
             $text = \is_string(self::$vars[$id] ?? null) ? self::$vars[$id] : self::$last[$id] ?? '';
-            if ($text !== '') {
+            if ($text !== '' && !isset(Large::$of[$id])) {
                 $texts[$id] = $text;
             }
         }
@@ -438,18 +417,19 @@ final class Conns
     static function stranded(): array
     {
         \gc_collect_cycles();
-        $n = $slow = 0;
+        $n = $slow = $large = 0;
         foreach (self::$weak as $id => $w) {
             $n += $w->get() !== null ? 1 : 0;
         }
         self::recheckAll(self::$weak);
-        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved + Numbers::$found + Props::$of + self::$large as $id => $_) {
+        foreach (self::$own + Outbox::all() + Fibers::$of + Packets::$unsaved + Numbers::$found + Props::$of + Large::$of as $id => $_) {
             if (self::bound($id) && (self::$weak[$id] ?? null) === null) {
-                Outbox::waiting($id) > 0 ? $slow++ : $n++;
+                Outbox::waiting($id) > 0 ? $slow++ : (isset(Large::$of[$id]) ? $large++ : $n++);
             }
         }
         return \array_merge($n ? ["$n connections are in closures or objects that only this process has: they are closed with 1012"] : [],
-            $slow ? ["$slow slow clients have more to be sent than pushd has room for: they are closed with 1012"] : []);
+            $slow ? ["$slow slow clients have more to be sent than pushd has room for: they are closed with 1012"] : [],
+            $large ? ["$large connections have properties beyond the 16 MiB that go along of those with more than 65,000 bytes each: they are closed with 1012"] : []);
     }
 
     /** Their objects are held by nothing that counts. */
@@ -487,10 +467,10 @@ final class Conns
         return self::bound($id) || isset(self::$weak[$id]) && self::$weak[$id]->get() !== null;
     }
 
-    /** Whether coroutines, closures of its own as callbacks, unless the program can set them again, what has come of a packet, its number in an array, an object set on it, or what waits for it make a connection one of this process. */
+    /** Whether coroutines, closures of its own as callbacks, unless the program can set them again, what has come of a packet, much or an object set on it, its number in an array, or what waits for it make a connection one of this process. */
     private static function bound(int $id): bool
     {
-        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(self::$large[$id]) || isset(Numbers::$found[$id]) || isset(Props::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && isset(self::$own[$id]) && Callbacks::areClosures(self::$own[$id]);
+        return isset(Fibers::$of[$id]) || isset(Packets::$unsaved[$id]) || isset(Large::$of[$id]) || isset(Numbers::$found[$id]) || isset(Props::$of[$id]) || Outbox::waiting($id) > 0 || !self::$resumes && isset(self::$own[$id]) && Callbacks::areClosures(self::$own[$id]);
     }
 
     /** Whether a value is, or contains, a connection of pushd's. */

@@ -7,7 +7,7 @@ final class Session
     const OURS = 'pushd.'; // what names begin with that are not the program's
 
     /** What of the properties can travel, as JSON; $pure becomes false when something cannot. */
-    static function encode(array $vars, &$pure): string
+    static function encode(array $vars, &$pure = true): string
     {
         foreach ($vars as $name => $value) {
             if ($value === null) {
@@ -21,13 +21,21 @@ final class Session
             return '';
         }
         $text = \json_encode($vars, \JSON_UNESCAPED_UNICODE | \JSON_UNESCAPED_SLASHES | \JSON_PRESERVE_ZERO_FRACTION);
-        return $text !== false ? $text : '"' . \base64_encode(\serialize($vars)) . '"'; // bytes that are no UTF-8
+        $text = $text !== false ? $text : '"' . \base64_encode(\serialize($vars)) . '"'; // bytes that are no UTF-8
+        if (\strlen($text) <= Conns::SESSION) {
+            return $text;
+        }
+        $raw = \serialize($vars); // which adds a few bytes to each value, and nothing to those of a text
+        return \strlen($raw) < \strlen($text) ? $raw : $text;
     }
 
     static function decode(string $text): array
     {
         if ($text === '') {
             return [];
+        }
+        if ($text[0] === 'a') {
+            return (array)\unserialize($text, ['allowed_classes' => false]);
         }
         if ($text[0] === '"') {
             return (array)\unserialize(\base64_decode($text), ['allowed_classes' => false]);

@@ -22,6 +22,7 @@ foreach ([
     'flyweight',
     'identity',
     'conns',
+    'large',
     'heads',
     'ids',
     'callbacks',
