@@ -12,6 +12,7 @@ import (
 
 	"github.com/pushd/pushd/cmd/config"
 	"github.com/pushd/pushd/protocol/certs"
+	"github.com/pushd/pushd/protocol/script"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/handler/script/php"
 )
@@ -83,7 +84,7 @@ func (b *planner) phpDeclared(w config.Worker, c *php.Command, options map[strin
 	groups := make([]config.Worker, len(found.Groups))
 	targets := make([]config.Target, len(found.Groups))
 	for i, g := range found.Groups {
-		groups[i] = b.phpGroup(w, c, g, found.Served(), options)
+		groups[i] = b.phpGroup(w, c, g, found, options)
 		targets[i] = config.Target{Listen: &groups[i].Listen, Count: &groups[i].Count}
 	}
 	if len(b.config.Workers) < 2 { // else it is for those that the config describes
@@ -107,7 +108,7 @@ func (b *planner) errPHPRoot() error {
 
 // phpGroup is one group, in the words of a config. Its process is told what is
 // served of the whole program.
-func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served string, options map[string]any) config.Worker {
+func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, of *php.Program, options map[string]any) config.Worker {
 	w.At = fmt.Sprintf("%s: worker %q", c.File, g.Name)
 	root, _ := options["allow_root"].(bool)
 	w.Name, w.Listen, w.Count = g.Name, g.Listen, g.Count
@@ -138,7 +139,10 @@ func (b *planner) phpGroup(w config.Worker, c *php.Command, g php.Group, served 
 	args, env := c.Handler()
 	all := maps.Clone(options)
 	mine, _ := options["env"].(map[string]any)
-	every := map[string]any{php.ServedEnv: served}
+	every := map[string]any{php.ServedEnv: of.Served()}
+	if g.Name != of.Groups[0].Name { // one start of the program, one first process
+		every[script.RunEnv] = script.RunNext
+	}
 	maps.Copy(every, mine)
 	for k, v := range env {
 		every[k] = v

@@ -183,7 +183,7 @@ func (m *master) introduce(s *slot, u *unit) control.Init {
 	hello := control.Init{
 		Version: control.Version, Role: u.role, Name: u.name, Slot: s.index,
 		Generation: u.generation, DrainMS: u.drainMS, Spec: u.spec, Standby: u.standby,
-		Heir: u.role == control.RoleWorker && s.proc != nil,
+		Heir: u.role == control.RoleWorker && s.proc != nil, Restarts: s.restarts,
 	}
 	if u.role == control.RoleBroker {
 		hello.Tenure = m.inherit()

@@ -26,6 +26,7 @@ type loop struct {
 	slot       int
 	generation int
 	heir       bool   // connections of another process will come
+	first      bool   // it was started with the master
 	begun      bool   // OnWorkerStart of all handlers was called
 	getsOn     func() // tells the master that the start takes longer
 	identity   string // text of the control.Identity

@@ -128,7 +128,7 @@ func newLoop(w *Worker, p Process) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{
-		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, heir: p.Init.Heir, broker: bus.PartsOf(p.Broker),
+		w: w, log: p.Log, slot: p.Init.Slot, generation: p.Init.Generation, heir: p.Init.Heir, first: p.Init.Generation <= 1 && p.Init.Restarts == 0, broker: bus.PartsOf(p.Broker),
 		identity: p.Init.Identity().On(p.Node).String(),
 		proxies:  p.TrustedProxies, hub: hub.New[*Conn](),
 		recall: recall{apps: p.Apps, ordered: w.ChannelRules.Ordered(), shared: w.Services.SharedHistory()},

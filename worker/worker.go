@@ -134,6 +134,10 @@ func (w *Worker) Slot() int { return w.loop.slot }
 // goroutine.
 func (w *Worker) Generation() int { return w.loop.generation }
 
+// First reports whether this process was started with the master: no reload has
+// made it, and there was none before it that has died. Any goroutine may ask.
+func (w *Worker) First() bool { return w.loop.first }
+
 // Heir reports whether this process was started to take the connections of
 // another one over: OnImport runs, if not at once. Any goroutine.
 func (w *Worker) Heir() bool { return w.loop.heir }

@@ -97,6 +97,8 @@ type Init struct {
 	// TypeImport follows, and what was carried comes before all else.
 	Heir bool `json:"heir,omitempty"`
 
+	// Restarts is how often the process of this slot has died since the master started.
+	Restarts int `json:"restarts,omitempty"`
 	// FormerUID is the user of the broker process before, 0 = root's or none.
 	FormerUID int `json:"former_uid,omitempty"`
 	// Tenure is for a broker process: the node's right to its name. A master that

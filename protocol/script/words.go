@@ -5,6 +5,17 @@ import (
 	"fmt"
 )
 
+// RunEnv is the variable by which a program knows, before it has read anything, which of its
+// runs this is. What it empties for a start, as a table of who is online, is for RunFirst alone.
+const RunEnv = "STARTED_BY_PUSHD"
+
+// What RunEnv says.
+const (
+	RunLook  = "look"  // it is asked what it would listen on, and ends
+	RunFirst = "first" // the first process of a start: number 0 of its group, before any client
+	RunNext  = "next"  // all others: those beside it, and those that take the place of another
+)
+
 // Config is what a worker says first, as JSON in a Setup frame.
 type Config struct {
 	Version    int    `json:"version"`     // of the wire that the worker speaks, Version

@@ -137,9 +137,14 @@ func (o *Options) find() error {
 	return nil
 }
 
-// environment returns Env as "KEY=value".
-func (o *Options) environment() (out []string) {
-	for k, v := range o.Env {
+// environment returns Env as "KEY=value", behind which run this is, unless Env says that.
+func (h *handler) environment(setup wire.Config) []string {
+	run := wire.RunNext
+	if h.w.First() && setup.Slot == 0 && setup.Births == 1 {
+		run = wire.RunFirst
+	}
+	out := []string{wire.RunEnv + "=" + run}
+	for k, v := range h.o.Env {
 		out = append(out, k+"="+v)
 	}
 	return out

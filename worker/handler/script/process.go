@@ -57,7 +57,7 @@ func (h *handler) launch(ctx context.Context, setup wire.Config) (*proc, error) 
 	var lines lineLog
 	lines.init(h)
 	c, err := child.Start(child.Spec{
-		Args: h.o.Script, Dir: h.o.Dir, Env: h.o.environment(), Memory: h.o.most(), Line: lines.line,
+		Args: h.o.Script, Dir: h.o.Dir, Env: h.environment(setup), Memory: h.o.most(), Line: lines.line,
 	})
 	if err != nil {
 		return nil, cannotStart(h.o.find(), err)

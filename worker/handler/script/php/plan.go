@@ -73,6 +73,9 @@ type Program struct {
 // the server: no script gets such variables.)
 const ServedEnv = "SERVED_BY_PUSHD"
 
+// lookEnv tells a program that it is only asked, as RunEnv and RunLook of protocol/script have it.
+const lookEnv = "STARTED_BY_PUSHD=look"
+
 // Served is what a program has declared, as JSON for shim/plan.php: names,
 // addresses and counts.
 func (p *Program) Served() string {
@@ -166,7 +169,7 @@ func (c *Command) ask(ctx context.Context, out io.Writer) (*said, error) {
 	defer r.Close()
 	args, env := c.run(Plan)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Env, cmd.ExtraFiles = c.Dir, append(Environment(os.Environ()), append(c.Env, env...)...), []*os.File{w}
+	cmd.Dir, cmd.Env, cmd.ExtraFiles = c.Dir, slices.Concat(Environment(os.Environ()), c.Env, env, []string{lookEnv}), []*os.File{w}
 	var words tail
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(out, &words), io.MultiWriter(out, &words)
 	cmd.SysProcAttr = attributes()

@@ -15,6 +15,17 @@ import (
 	"github.com/pushd/pushd/worker/handler/script/php"
 )
 
+// TestByHand: a file that is typed by hand, where it is installed, comes to runAll() before it
+// becomes pushd, and knows that this is not its start.
+func TestByHand(t *testing.T) {
+	first, err := php.Write(t.TempDir())
+	must(t, err)
+	out, err := exec.Command("php", "-d", "auto_prepend_file="+first, program(t, `exit(getenv('STARTED_BY_PUSHD'));`)).CombinedOutput()
+	if string(out) != "look" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 // TestPlan compares what programs say that they would listen on.
 func TestPlan(t *testing.T) {
 	for _, x := range []struct{ name, code, want string }{

@@ -13,6 +13,9 @@ if (\PHP_SAPI !== 'cli' || \defined('Pushd\ROLE')) {
     return;
 }
 \define('Pushd\ROLE', (string)\get_cfg_var('pushd.role'));
+if (ROLE === '') {
+    \putenv('STARTED_BY_PUSHD=look'); // what comes before runAll() runs here, too
+}
 
 foreach ([
     'link',
