@@ -118,6 +118,60 @@ Workerman\Worker::runAll();`
 	}
 }
 
+// TestCloseComesFirst: who is closed for what he has, or is in, has his close callback before anybody
+// else's event, and finds himself where he was; what he leaves there is taken out behind it.
+func TestCloseComesFirst(t *testing.T) {
+	const code = `
+class User { public $c, $n, $then, $room; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
+class Room { public $in = [], $all, $then; function __construct() { $this->all = new SplObjectStorage; } }
+$hall = new Room; $log = [];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) use ($hall) {
+    if ($data === 'get') { $c->send(json_encode([$GLOBALS['log'], seen($hall)])); return; }
+    $u = $c->u = new User($c, $data);
+    put($hall, $u);
+    if ($data === 'bad') { $u->then = function () {}; }
+};
+$w->onClose = function ($c) use ($hall) { $GLOBALS['log'][] = $c->u->n . ($c->u->c === $c) . gettype($c->u->then); leave($hall, $c->u); };
+Workerman\Worker::runAll();
+`
+	for name, x := range map[string]struct{ put, seen, leave, want string }{
+		"searched for":     {`$hall->in[] = $u;`, `return array_column($hall->in, 'n');`, `$i = array_search($u, $hall->in, true); unset($hall->in[$i]); $hall->in = array_values($hall->in);`, `[["bad1NULL"],["ann","bob"]]`},
+		"spliced":          {`$hall->in[] = $u;`, `return array_column($hall->in, 'n');`, `array_splice($hall->in, array_search($u, $hall->in, true), 1);`, `[["bad1NULL"],["ann","bob"]]`},
+		"a record":         {`$hall->in[$u->n] = ['user' => $u, 'since' => 1];`, `foreach ($hall->in as $n => $r) $all[] = $n . $r['user']->n . $r['since']; return $all;`, `unset($hall->in[$u->n]);`, `[["bad1NULL"],["annann1","bobbob1"]]`},
+		"detached":         {`$hall->all[$u] = [1];`, `foreach ($hall->all as $u) $all[] = $u->n; return $all;`, `if (!isset($hall->all[$u])) exit(1); $hall->all->detach($u);`, `[["bad1NULL"],["ann","bob"]]`},
+		"stays":            {`$hall->in[] = $u; $hall->all[$u] = $u;`, `$all = []; foreach ($hall->all as $u) $all[] = $u->n; return [array_keys($hall->in), $all];`, ``, `[["bad1NULL"],[[0,1],["ann","bob"]]]`},
+		"stays in records": {`$hall->in[] = ['user' => $u, 'since' => 1];`, `return [array_keys($hall->in), array_map('count', $hall->in)];`, ``, `[["bad1NULL"],[[0,1],[2,2]]]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := `function put($hall, $u) { ` + x.put + ` } function seen($hall) { ` + x.seen + ` } function leave($hall, $u) { ` + x.leave + ` }` + code
+			h := serve(t, program(t, code), "start")
+			ids := []uint64{big, big + 1, big + 2}
+			for i, word := range []string{"ann", "bad", "bob"} {
+				h.open(script.Open, ids[i], "")
+				h.message(ids[i], word)
+			}
+			h.done()
+			_, carried := h.stop(script.Successor)
+			_, data, err := script.ParseCarry(carried)
+			must(t, err)
+			next := serve(t, program(t, code), "start")
+			next.write(script.AppendCarry(nil, script.Carried, ids, data))
+			for _, id := range ids {
+				next.open(script.Resume, id, "")
+			}
+			next.message(ids[1], "get") // nobody hears it
+			next.message(ids[0], "get")
+			next.closed(ids[1])
+			told := slices.DeleteFunc(next.done(), func(o string) bool { return strings.HasPrefix(o, "HELD") })
+			if !slices.Equal(told, []string{fmt.Sprintf("SEND %d %s", ids[0], x.want)}) {
+				t.Errorf("%q\n%s%s", told, h.log, next.log)
+			}
+		})
+	}
+}
+
 // TestWhoIsInIt: what cannot go costs those who are in it, and not those whom it only knows.
 func TestWhoIsInIt(t *testing.T) {
 	const classes = `

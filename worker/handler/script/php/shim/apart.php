@@ -2,183 +2,239 @@
 namespace Pushd;
 
 /**
- * Apart is what cannot go and is in what can: a user with a closure in the list of his team, a
- * room with an open file, what is filed with a connection. It is taken out and stays in this
- * process. That costs those in it alone, though each may know all others.
+ * Apart is what cannot go as it is and is in what can: a user with a closure in the list of his
+ * team, a room with an open file. It goes without that, and costs those in it their connection.
+ * The new code has their close callbacks before anything else happens, so that these find all
+ * where it was; what is in lists of the program then still is taken out.
  */
 final class Apart
 {
-    private static $left = []; // holds its connections as long as there is this process
-    private static $some;      // whether there is any in what goes now; null: nobody has looked
-    private static $lists, $seen;
+    /** The name among the globals by which it goes. */
+    const NAME = 'pushd apart';
 
-    /** Takes it out, once; false: there is none. */
+    private static $stuck = [];  // object id => the object, of what goes now
+    private static $ids = [];    // numbers of the connections that are closed => anything
+    private static $some;        // whether there is any in what goes now; null: nobody has looked
+    private static $before = []; // what was taken out of objects: [object, class that has it, name, value]
+
+    public static $waits = false; // close callbacks are to run
+    private static $ends = [];    // of these connections: number => anything
+    private static $rest = [];    // [WeakReferences, roots, place => name => anything] of what has come
+
+    /** Makes what cannot go such that it can, once; false: there is none. */
     static function cut(array &$out): bool
     {
         if (self::$some === null) {
-            $before = \count(self::$left);
-            $from = Stuck::apart($out);
+            [self::$stuck, $from] = Stuck::apart($out);
             foreach ($out as $place => $values) {
                 foreach ($values as $name => $v) {
-                    if (\is_array($v)) {
-                        $out[$place][$name] = self::without($v, $place === Props::PLACE ? 'a property of a connection' : "\$$name", false);
+                    if ($place === Props::PLACE && \is_object($v) && isset(self::$stuck[\spl_object_id($v)])) {
+                        self::$ids[(int)$name] = true;
                     }
                 }
             }
+            foreach (self::$stuck as $o) {
+                self::inIt($o);
+                Program::once('apart ' . Owners::kind($o), 'a ' . Owners::kind($o) . ' cannot be carried over: ' . Stuck::why($o));
+            }
+            \array_map([self::class, 'strip'], self::$stuck);
             \array_map([self::class, 'of'], $from);
-            Stuck::over();
-            self::$some = \count(self::$left) > $before;
+            self::$some = self::$stuck || $from;
+            Stuck::rest($out);
         }
         return self::$some;
+    }
+
+    /** What the next process is told: the objects, and whom they cost the connection. */
+    static function give(): array
+    {
+        return self::$stuck || self::$ids ? [\array_values(self::$stuck), \array_keys(self::$ids)] : [];
     }
 
     /** All is written. */
     static function over(): void
     {
+        foreach (self::$before as [$o, $class, $name, $value]) {
+            Refs::as($class, $o, static function (object $o) use ($name, $value) {
+                $o->$name = $value;
+            });
+        }
         self::$some = null;
+        self::$stuck = self::$before = [];
     }
 
-    /** A value stays as it is. */
-    static function stays($v): void
-    {
-        self::$left[] = $v;
-    }
-
-    /** All that has stayed. */
+    /** The connections that this process ends with: number => anything. */
     static function left(): array
     {
-        return self::$left;
+        return self::$ids;
     }
 
-    /**
-     * Which objects that have gone are not to hold their connections here: those of the start, and
-     * whom what has stayed only knows, as a user his team. Who is in a list of it, as in a room, was in it.
-     * @param \WeakReference[] $gone by object ids
-     */
-    static function toEmpty(array $gone): array
+    /** What the process before has told. @param array $roots by its places; @param array $all place => name => anything */
+    static function take(array $told, array $roots, array $all, array $props): void
     {
-        self::$lists = self::$seen = [];
-        foreach (self::$left as $v) {
-            self::listed($v, false, $gone);
-        }
-        self::$seen = [];
-        self::reach(self::$left);
-        $empty = \array_filter($gone, static function (\WeakReference $weak): bool {
-            $o = $weak->get();
-            return $o && (Made::has($o) || isset(self::$seen[$id = \spl_object_id($o)]) && !isset(self::$lists[$id]));
+        $objects = \array_filter(\array_map([Became::class, 'last'], $told[0]), static function (object $o): bool {
+            return !Places::hasPlace($o) && !$o instanceof \__PHP_Incomplete_Class;
         });
-        self::$lists = self::$seen = null;
-        return $empty;
+        self::$waits = true;
+        self::$ends += \array_flip($told[1]);
+        self::$rest[] = [\array_map([\WeakReference::class, 'create'], $objects), $roots, \array_map(static function (array $values): array {
+            return \array_fill_keys(\array_keys($values), null);
+        }, $all)];
     }
 
-    private static function listed($v, bool $list, array $gone): void
+    /** All connections have been told: the close callbacks run, and what is in lists then still is taken out. */
+    static function part(): void
     {
-        if (\is_object($v)) {
-            if (isset($gone[$id = \spl_object_id($v)])) {
-                $list && self::$lists[$id] = true;
-                return;
-            }
-            if (isset(self::$seen[$id]) || ($inside = Carry::contents($v)) === null) {
-                return;
-            }
-            self::$seen[$id] = true;
-            $list = Lists::is($v);
-            $v = $inside;
-        } else {
-            $list = true;
+        self::$waits = false;
+        foreach (self::$ends as $id => $_) {
+            Ends::part($id, 1012);
         }
-        foreach (\is_array($v) ? $v : [] as $x) {
-            \is_scalar($x) || self::listed($x, $list, $gone);
+        foreach (self::$rest as [$weak, $roots, $all]) {
+            $ids = [];
+            foreach ($weak as $w) {
+                ($o = $w->get()) && $ids[\spl_object_id($o)] = true;
+            }
+            $o = null;
+            $ids && Unmade::leave($roots, $all, $ids);
+        }
+        self::$ends = self::$rest = [];
+    }
+
+    /** Notes who is in an object: connections of its own, those in its lists, and whose objects are there. */
+    private static function inIt(object $o): void
+    {
+        foreach (Lists::contents($o) ?? [] as $k => $x) {
+            self::note($k, true);
+            self::note($x, true);
+        }
+        foreach (Places::ofProgram($o) ? Places::vars($o) : [] as $x) {
+            self::note($x, false);
         }
     }
 
-    private static function reach($v): void
+    private static function note($v, bool $list): void
     {
-        if (\is_object($v)) {
-            if (isset(self::$seen[$id = \spl_object_id($v)]) || ($v = Carry::contents($v)) === null) {
-                return;
+        if (\is_array($v)) {
+            foreach ($v as $k => $x) {
+                self::note($k, true);
+                self::note($x, true);
             }
-            self::$seen[$id] = true;
-        }
-        foreach (\is_array($v) ? $v : [] as $x) {
-            \is_scalar($x) || self::reach($x);
+        } elseif (!\is_object($v) || Conns::isOne($v)) {
+            ($id = \is_object($v) ? $v->pushdId() : Carry::number($v)) && self::$ids[$id] = true;
+        } elseif (Lists::contents($v) !== null && !Places::ofProgram($v)) {
+            self::inIt($v);
+        } elseif ($list && !isset(self::$stuck[\spl_object_id($v)])) {
+            foreach (Places::ofProgram($v) && Carry::contents($v) !== null ? Places::vars($v) : [] as $x) {
+                \is_array($x) || \is_object($x) && !Conns::isOne($x) || self::note($x, false);
+            }
         }
     }
 
-    private static function of(object $o): void
+    /** Takes out of an object what cannot be written. */
+    private static function strip(object $o): void
     {
-        $before = \count(self::$left);
-        $kind = Owners::kind($o);
-        if ($o instanceof \SplObjectStorage) {
-            $rest = self::pairs(\array_chunk(Lists::contents($o), 2), "a $kind");
-        } elseif (($rest = Lists::contents($o)) !== null) {
-            $rest = self::without($rest, "a $kind", true);
-        }
-        if (\count(self::$left) > $before) {
-            Lists::fill($o, $rest);
+        if (($list = Lists::contents($o)) !== null) {
+            self::fill($o, $list, false);
         }
         foreach (Places::ofProgram($o) ? Places::vars($o) : [] as $key => $v) {
-            if (\is_array($v)) {
-                self::ofArray($o, (string)$key, $v);
-            } elseif (\is_object($v) && Made::still($o) && Stuck::leaves($v) && $name = Own::cutOut($o, (string)$key)) {
-                self::take($v, "\$$name[1] of a $kind");
+            $rest = \is_array($v) ? self::without($v, false) : $v;
+            if (self::can($v)) {
+                continue;
+            }
+            [$class, $name] = Refs::property($o, (string)$key);
+            try {
+                Refs::as($class, $o, static function (object $o) use ($name, $rest) {
+                    if (\is_array($rest)) {
+                        $o->$name = $rest;
+                    } else {
+                        unset($o->$name);
+                    }
+                });
+                self::$before[] = [$o, $class, $name, $v];
+            } catch (\Error $e) { // it is readonly
             }
         }
     }
 
-    private static function ofArray(object $o, string $key, array $list): void
+    /** An object that can go, and has lists with arrays that cannot. */
+    private static function of(object $o): void
     {
-        [$class, $name] = Refs::property($o, $key);
-        $before = \count(self::$left);
-        $rest = self::without($list, "\$$name of a " . Owners::kind($o), !Made::has($o));
-        try {
-            \count(self::$left) > $before && Refs::as($class, $o, static function (object $o) use ($name, $rest) {
-                $o->$name = $rest;
-            });
-        } catch (\Error $e) { // it is readonly
+        if (($list = Lists::contents($o)) !== null) {
+            self::fill($o, $list, true);
         }
-    }
-
-    /** @param string $in what the log calls the list; @param bool $arrays whether arrays in it leave, too: the new code's start has none there */
-    private static function without(array $list, string $in, bool $arrays): array
-    {
-        foreach ($list as $k => $v) {
+        foreach (Places::ofProgram($o) && !Made::has($o) ? Places::vars($o) : [] as $key => $v) {
             if (\is_array($v) && Stuck::why($v) !== null) {
-                $list[$k] = $v = self::without($v, $in, $arrays);
+                [$class, $name] = Refs::property($o, (string)$key);
+                try {
+                    $rest = self::without($v, true);
+                    Refs::as($class, $o, static function (object $o) use ($name, $rest) {
+                        $o->$name = $rest;
+                    });
+                } catch (\Error $e) { // it is readonly
+                }
             }
-            if (\is_object($v) ? Stuck::leaves($v) : $arrays && self::leaves($v)) {
+        }
+    }
+
+    /** Of a list what can go. @param bool $whole an array in it that cannot leaves it, and who is in that is closed; else what in it cannot */
+    private static function without(array $list, bool $whole): array
+    {
+        $dense = \array_keys($list) === \range(0, \count($list) - 1);
+        $n = \count($list);
+        foreach ($list as $k => $v) {
+            if (self::can($v)) {
+                continue;
+            }
+            $v = \is_array($v) ? self::without($v, $whole) : $v;
+            if (\is_array($v) && (!$whole || self::can($v) || !Carry::has($v))) {
+                $list[$k] = $v;
+            } elseif (\is_array($v) || !$whole) {
                 unset($list[$k]);
-                self::take($v, $in);
+                $whole && self::takeOut($v);
             }
         }
-        return $list;
+        return $dense && \count($list) < $n ? \array_values($list) : $list;
     }
 
-    /** Of an SplObjectStorage: object, what is filed with it, the next object … */
-    private static function pairs(array $pairs, string $in): array
+    private static function fill(object $o, array $list, bool $whole): void
     {
+        if (!$o instanceof \SplObjectStorage) {
+            Lists::fill($o, self::without($list, $whole));
+            return;
+        }
         $rest = [];
-        foreach ($pairs as [$o, $with]) {
-            $with = \is_array($with) && Stuck::why($with) !== null ? self::without($with, $in, true) : $with;
-            if (self::leaves([$o, $with])) {
-                self::take([$o, $with], $in);
+        foreach (\array_chunk($list, 2) as $pair) {
+            $with = \is_array($pair[1]) ? self::without($pair[1], $whole) : $pair[1];
+            if (self::can([$pair[0], $with])) {
+                \array_push($rest, $pair[0], $with);
+            } elseif ($whole && Carry::has($pair)) {
+                self::takeOut($pair);
+            } elseif (self::can($pair[0])) {
+                \array_push($rest, $pair[0], null);
             } else {
-                \array_push($rest, $o, $with);
+                \array_push($rest, ...$pair);
             }
         }
-        return $rest;
+        Lists::fill($o, $rest);
     }
 
-    /** An array that has no connections may be the code's own. */
-    private static function leaves($v): bool
+    private static function takeOut(array $v): void
     {
-        return \is_array($v) && Stuck::why($v) !== null && Carry::has($v);
+        self::note($v, true);
+        Program::once('apart array', 'what is filed in a list cannot be carried over: ' . Stuck::why($v));
     }
 
-    private static function take($v, string $in): void
+    /** Whether a value can be written, once the objects that are stuck are. */
+    private static function can($v): bool
     {
-        self::$left[] = $v;
-        $what = \is_object($v) ? 'a ' . Owners::kind($v) : 'what is filed';
-        Program::once("apart $in $what", "$what in $in cannot be carried over, and who is in it is closed: " . Stuck::why($v));
+        if (\is_array($v)) {
+            foreach ($v as $x) {
+                if (!self::can($x)) {
+                    return false;
+                }
+            }
+            return true;
+        }
+        return \is_object($v) ? isset(self::$stuck[\spl_object_id($v)]) || Stuck::why($v) === null : $v === null || \is_scalar($v);
     }
 }

@@ -100,7 +100,6 @@ final class Carry
                 } else {
                     unset($out[$place][$name]);
                     Stuck::over();
-                    Apart::stays($value);
                     $place === Props::PLACE && \is_array($list) && Husk::later($name, $value, $list);
                     $shown = $place === Wiring::PLACE ? \strtok($name, "\0") : '$' . ($place === Props::PLACE ? \ltrim(\explode(' ', $name, 2)[1], Callbacks::METHOD) : $name);
                     $shown = ['$context' => 'the context of a connection', '$' . Packets::OWN => 'the protocol that a connection was given'][$shown] ?? $shown;
@@ -115,9 +114,10 @@ final class Carry
         $starts = $out ? Starts::give($roots, $all, Part::$classes) : [];
         $made = $out ? Heirs::give($out) : [];
         $props = ($out[Props::PLACE] ?? []) + Husk::all($refs);
-        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $props, Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Beside::PLACE => Beside::give()]) as $name => $list) {
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $props, Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Apart::NAME => Apart::give(), Beside::PLACE => Beside::give()]) as $name => $list) {
             $all[''][$name] = $list;
         }
+        SharedArrays::apart($all);
         $text = \serialize($all);
         Part::forget();
         Own::back();
@@ -161,9 +161,8 @@ final class Carry
         Own::drop();
         Props::drop($out[Props::PLACE] ?? []);
         unset($out[Props::PLACE]);
-        self::$seen = $empty = [];
-        self::toEmpty($out, self::DEPTH + 2, $empty, (bool)Apart::left());
-        $empty = Apart::left() ? Apart::toEmpty($empty) : $empty;
+        self::$seen = $made = [];
+        self::madeAtStart($out, self::DEPTH + 2, $made);
         foreach ($out as $place => &$values) {
             foreach ($values as $name => &$value) {
                 try {
@@ -175,7 +174,7 @@ final class Carry
                 $value = null;
             }
         }
-        foreach ($empty as $weak) {
+        foreach ($made as $weak) {
             ($o = $weak->get()) && self::clear($o);
         }
     }
@@ -183,20 +182,19 @@ final class Carry
     /**
      * The objects in it that the start of the next process makes, too: they go into those, so
      * whoever has one here still, as a closure, has the one of the next process there.
-     * @param bool $all all objects in it
      */
-    private static function toEmpty($v, int $depth, array &$empty, bool $all): void
+    private static function madeAtStart($v, int $depth, array &$made): void
     {
         if (\is_object($v)) {
             if (isset(self::$seen[$id = \spl_object_id($v)])) {
                 return;
             }
             self::$seen[$id] = true;
-            ($all || Made::has($v)) && !Conns::isOne($v) && $empty[$id] = \WeakReference::create($v);
+            Made::has($v) && $made[$id] = \WeakReference::create($v);
             $v = $v instanceof Part ? $v->values : self::contents($v);
         }
         foreach ($depth > 0 && \is_array($v) ? $v : [] as $x) {
-            \is_scalar($x) || self::toEmpty($x, $depth - 1, $empty, $all);
+            \is_scalar($x) || self::madeAtStart($x, $depth - 1, $made);
         }
     }
 
@@ -262,7 +260,8 @@ final class Carry
         $starts = $all[''][Starts::NAME] ?? [];
         $beside = $all[''][Beside::PLACE] ?? [];
         $made = $all[''][Heirs::NAME] ?? [];
-        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME], $all[''][Heirs::NAME], $all[''][Beside::PLACE]);
+        $apart = $all[''][Apart::NAME] ?? [];
+        unset($all[''][Refs::NAME], $all[''][Props::PLACE], $all[''][Owners::NAME], $all[''][Starts::NAME], $all[''][Heirs::NAME], $all[''][Apart::NAME], $all[''][Beside::PLACE]);
         $all[Props::PLACE] = $props;
         $all[Beside::PLACE] = $beside;
         Lost::begin();
@@ -298,6 +297,7 @@ final class Carry
         $unmade = Unmade::out($roots, $all, $props, $starts, Refs::mend($roots, $refs, $program->roots()) + Own::without($made));
         Living::are($starts) && Living::keep([$all, $props], Places::$became + $unmade);
         Living::clear();
+        $apart && Apart::take($apart, $roots, $all, $props);
         Props::receive($props, self::$there);
         $refs = $props = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {

@@ -54,6 +54,15 @@ final class Ends
         }
     }
 
+    /** pushd closes a connection that is in what came without what it had: its program is told now, and of nothing of it from then on. */
+    static function part(int $id, int $code): void
+    {
+        if (isset(Conns::$open[$id]) && Conns::isOpen($id) && !isset(self::$all[$id])) {
+            self::$all[$id] = true;
+            self::tell($id, $code);
+        }
+    }
+
     /** No CLOSE will come: the client had not come in. */
     static function drop(int $id): void
     {

@@ -16,6 +16,7 @@ final class Gone
     private static $made = []; // object id of what unserialize made for one of those => [that, the object or null]
     private static $found;     // so many have been left out, or made
     private static $left;      // those that have been left out
+    private static $ends = true; // who is in one is closed
     private static $others = []; // object id => why: those that unserialize could make
 
     /** All of a text that can be had; throws where unserialize does not say which class it is. */
@@ -125,9 +126,10 @@ final class Gone
         return '';
     }
 
-    /** Takes them out of place => name => value; where a connection had one, it is closed. @param array $others object id => why it is to go, too */
-    static function out(array &$all, array $others = []): void
+    /** Takes them out of place => name => value; where a connection had one, it is closed. @param array $others object id => why it is to go, too; @param bool $ends whether who is in one is closed */
+    static function out(array &$all, array $others = [], bool $ends = true): void
     {
+        self::$ends = $ends;
         self::$others = $others;
         self::$seen = self::$made = [];
         self::$found = 0;
@@ -142,15 +144,15 @@ final class Gone
                 } elseif (self::$found > $n) {
                     $all[$place][$name] = $value;
                 }
-                $id && \count(self::$left) > $left && Link::end($id, 1012, 'restart');
+                $ends && $id && \count(self::$left) > $left && Link::end($id, 1012, 'restart');
             }
         }
-        self::$left && Lost::leaves(...self::$left); // at once: many may know each other
+        $ends && self::$left && Lost::leaves(...self::$left); // at once: many may know each other
         self::$seen = self::$others = self::$made = self::$left = [];
     }
 
     /** Whether a value is one; those that are in it are taken out of it. */
-    private static function in(&$v, string $shown): bool
+    private static function in(&$v, string $shown, bool $list = false): bool
     {
         if ($v instanceof \__PHP_Incomplete_Class) {
             $class = (string)((array)$v)['__PHP_Incomplete_Class_Name'];
@@ -167,7 +169,12 @@ final class Gone
             return true;
         }
         if (\is_array($v)) {
+            $n = \count($v);
             self::ofArray($v, $shown);
+            if ($list && !self::$ends && \count($v) < $n && self::isRecord($v)) { // ['user' => …, 'since' => …]
+                self::$found++;
+                return true;
+            }
         } elseif (\is_object($v) && !isset(self::$seen[\spl_object_id($v)])) {
             self::$seen[\spl_object_id($v)] = true;
             self::ofObject($v, $shown);
@@ -197,19 +204,30 @@ final class Gone
     {
         self::$found++;
         self::$left[] = $v;
-        Program::once("gone $class $shown", "objects of $class in $shown were not taken over, and those who were in them are closed with 1012: $why");
+        self::$ends && Program::once("gone $class $shown", "objects of $class in $shown were not taken over, and those who were in them are closed with 1012: $why");
+    }
+
+    /** Whether an array has what is no object by names: nobody can use it without one of the others. */
+    private static function isRecord(array $v): bool
+    {
+        return \is_string(\array_key_first($v)) && \array_filter($v, 'is_object') !== $v;
     }
 
     private static function ofArray(array &$list, string $shown): void
     {
+        $count = \count($list);
+        $dense = !self::$ends && $list && \array_key_last($list) === $count - 1 && \array_key_first($list) === 0;
         foreach ($list as $k => $x) {
             $n = self::$found;
-            if (self::in($x, $shown)) {
+            if (self::in($x, $shown, true)) {
                 unset($list[$k]);
-                Carry::end([$k => 0], 1);
+                self::$ends && Carry::end([$k => 0], 1);
             } elseif (self::$found > $n) {
                 $list[$k] = $x;
             }
+        }
+        if ($dense && \count($list) < $count) {
+            $list = \array_values($list);
         }
     }
 
@@ -228,15 +246,15 @@ final class Gone
         } elseif (($list = Lists::contents($v)) !== null) {
             self::ofList($v, $list, $shown);
         }
-        foreach ($inside !== null && Places::ofProgram($v) ? Places::properties($v) : [] as $name => $x) {
+        foreach ($inside !== null && Places::ofProgram($v) ? Places::vars($v) : [] as $key => $x) {
             $n = self::$found;
             $was = $x;
             $is = self::in($x, $shown);
             try {
                 if ($is) {
-                    self::less($v, $name);
+                    self::less($v, \substr((string)$key, (int)\strrpos("\0$key", "\0")));
                 } elseif (self::$found > $n && (\is_array($x) || $x !== $was)) {
-                    Places::set($v, $name, $x);
+                    Became::assign($v, (string)$key, $x);
                 }
             } catch (\Throwable $e) { // readonly: those in it are closed
             }
@@ -251,7 +269,7 @@ final class Gone
         }
         $type = $r ? $r->getProperty($name)->getType() : null;
         if (!$type || $type->allowsNull()) {
-            Places::set($o, $name, null);
+            Became::assign($o, $name, null);
             return;
         }
         \Closure::bind(static function () use ($o, $name): void {
@@ -266,7 +284,7 @@ final class Gone
             $n = self::$found;
             if (self::in($x, $shown)) {
                 unset($v[$key]);
-                Carry::end($key, 1);
+                self::$ends && Carry::end($key, 1);
             } elseif (self::$found > $n) {
                 $v[$key] = $x;
             }
@@ -280,7 +298,7 @@ final class Gone
         $rest = [];
         foreach (\array_chunk($inside, 2) as [$o, $with]) {
             $is = self::in($o, $shown);
-            if (self::in($with, $shown) || $is) {
+            if (self::in($with, $shown, true) || $is) {
                 self::$left[] = [$o, $with];
             } else {
                 \array_push($rest, $o, $with);
@@ -301,7 +319,7 @@ final class Gone
     {
         foreach ($pairs as $k => $pair) {
             if (\count($pair) < 2) {
-                Carry::end($pair, 1);
+                self::$ends && Carry::end($pair, 1);
                 unset($pairs[$k]);
             }
         }

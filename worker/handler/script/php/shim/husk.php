@@ -21,6 +21,7 @@ final class Husk
     /** name => what can go of it. @param array $refs gets what Refs is to mend in them */
     static function all(array &$refs): array
     {
+        Stuck::look(\array_column(self::$later, 0));
         $all = self::fit(\array_filter(\array_map([self::class, 'of'], \array_column(self::$later, 0, 2))));
         foreach ($all as $name => $_) {
             \array_push($refs, ...self::$later[$name][1]);

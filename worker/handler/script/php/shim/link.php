@@ -290,6 +290,10 @@ final class Link
     static function dispatch(Program $program): void
     {
         while (!self::$stopped && \strlen(self::$in) - self::$at >= self::HEADER) {
+            if (Apart::$waits && \ord(self::$in[self::$at + 4]) !== self::RESUME) {
+                Apart::part();
+                continue; // it may have read on
+            }
             $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, self::$at);
             $l = $h['l'];
             $from = self::$at + self::HEADER;

@@ -45,6 +45,7 @@ final class Lists
             $v->setSize(\max([$v->getSize() - 1, ...\array_keys($inside)]) + 1);
             self::each('SplFixedArray', 'offsetSet', $v, $inside + \array_fill(0, $v->getSize(), null));
         } elseif ($v instanceof \ArrayIterator) {
+            $inside = \iterator_to_array(self::all($inside)); // what contents() gives is its own table, and is emptied with it
             foreach (self::contents($v) as $k => $_) {
                 self::call('ArrayIterator', 'offsetUnset', $v, $k);
             }
@@ -66,6 +67,11 @@ final class Lists
         foreach ($inside as $k => $x) {
             self::call($class, $method, $v, $k, $x);
         }
+    }
+
+    private static function all(array $list): \Generator
+    {
+        yield from $list;
     }
 
     private static function heapOf(string $class, object $v, array $inside): void

@@ -51,6 +51,7 @@ foreach ([
     'living',
     'part',
     'apart',
+    'shared_arrays',
     'husk',
     'stuck',
     'own',

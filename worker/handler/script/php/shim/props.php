@@ -112,6 +112,18 @@ final class Props
         Conns::dirty($id);
     }
 
+    /** Some are other values from now on, or none. */
+    static function change(array $before, array $now): void
+    {
+        foreach ($before as $key => $value) {
+            [$id, $name] = \explode(' ', $key, 2);
+            if ($name[0] !== "\0" && ($now[$key] ?? null) !== $value) {
+                Conns::vars((int)$id)[$name] = $now[$key] ?? null;
+                Conns::dirty((int)$id);
+            }
+        }
+    }
+
     static function forget(int $id): void
     {
         unset(self::$of[$id], self::$come[$id]);

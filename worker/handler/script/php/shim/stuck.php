@@ -29,10 +29,10 @@ final class Stuck
     }
 
     /**
-     * The same where what is in a list, or in a property of an object of the start, can be taken
-     * out of it, if it knows connections and callbacks have made it: who has it is not stuck then.
+     * The same where what is in a list, or in a property of an object of the start, costs nobody
+     * but those in it, if it knows connections and callbacks have made it: who has it is not stuck then.
      * @param array $out place => name => value
-     * @return object[] those that something is to be taken out of
+     * @return object[][] those that are stuck so, by ids, and those that have lists with such arrays
      */
     static function apart(array $out): array
     {
@@ -46,15 +46,23 @@ final class Stuck
         self::spread(self::$knows);
         self::$apart = true;
         self::spread(self::$why);
-        self::$stays = self::$why;
-        $of = \array_intersect_key(self::$seen, self::$lose);
+        $stuck = \array_filter(\array_intersect_key(self::$seen, self::$why), [self::class, 'leaves']);
+        $of = \array_diff_key(\array_intersect_key(self::$seen, self::$lose), $stuck);
         self::$seen = self::$in = self::$lose = [];
-        return $of;
+        return [$stuck, $of];
     }
 
     static function over(): void
     {
         self::$why = self::$knows = [];
+    }
+
+    /** Looks once more, and knows to the end what cannot be written still: many values may have that. */
+    static function rest(array $out): void
+    {
+        self::look($out);
+        self::$stays = self::$why;
+        self::over();
     }
 
     /** All is written. */
@@ -80,10 +88,10 @@ final class Stuck
         return null;
     }
 
-    /** Whether an object can be taken out of a list. One without connections, or of the start, may be the code's own: it stays where it is. */
-    static function leaves(object $o): bool
+    /** Whether an object is one of those. One without connections, or of the start, may be the code's own; one in a place of its own goes into the new code's. */
+    private static function leaves(object $o): bool
     {
-        return isset(self::$why[$id = \spl_object_id($o)], self::$knows[$id]) && !Made::has($o);
+        return isset(self::$knows[$id = \spl_object_id($o)]) && !Made::has($o) && self::$in[$id] !== [0 => true];
     }
 
     private static function begin(bool $apart): void

@@ -24,7 +24,7 @@ final class Unmade
             }
         }
         self::$lacks && self::look([$all, $props]);
-        self::$found && self::leave($roots, $all, $props);
+        self::$found && self::less($roots, $all, $props, true);
         $found = self::$found;
         self::$lacks = self::$found = self::$seen = [];
         return $found;
@@ -77,7 +77,17 @@ final class Unmade
         }
     }
 
-    private static function leave(array $roots, array $all, array &$props): void
+    /** Takes objects out of what is in places now, and ends nobody. @param array $all place => name => anything; @param array $found object ids */
+    static function leave(array $roots, array $all, array $found): void
+    {
+        $props = $before = Props::all();
+        self::$found = $found;
+        self::less($roots, $all, $props, false);
+        self::$found = [];
+        Props::change($before, $props);
+    }
+
+    private static function less(array $roots, array $all, array &$props, bool $ends): void
     {
         $now = [];
         foreach ($all as $place => $values) {
@@ -86,7 +96,7 @@ final class Unmade
             }
         }
         $left = $now + [Props::PLACE => $props];
-        Gone::out($left, self::$found);
+        Gone::out($left, self::$found, $ends);
         $props = $left[Props::PLACE];
         foreach ($now as $place => $values) {
             foreach ($values as $name => $v) {
