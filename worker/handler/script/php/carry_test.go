@@ -123,6 +123,19 @@ class P { private One $one; public readonly One $same; public $any; function __c
 		{"arrays that objects share", `class P { public $n; public $all = []; function __construct($n) { $this->n = $n; } } class H { public $in = []; } $h = new H; $h->in = [new P(1), new P(2), new P(3)]; foreach ($h->in as $p) get_object_vars($p); $later = []; function fill($x) { foreach ($x as $p) $p->all = $x; }`,
 			`global $h, $later; $h->in[0]->fd = $fd; fill($h->in); foreach ([4, 5, 6] as $i) $later[] = new P($i); $later[0]->fd = $fd; foreach ($later as $p) get_object_vars($p); fill($later)`,
 			`global $h, $later; foreach ([$h->in, $later] as $all) foreach ($all as $p) { if ($p->all !== $all) return false; } return count($h->in) === 3 && count($later) === 3 && $h->in[0]->fd === $fd`, ``},
+		{"lists with what is readonly", `class Hub { public $rooms = []; } trait T { public $names = []; private int $n = 0; function knows() { global $hub; return $this->hub === $hub && $this->in === $hub && count($this->names) === 1 && $this->n === 1 && $this->names[0]->room === $this; } } class P { public $fd; public $room; }` +
+			` abstract class Base extends SplObjectStorage { function __construct(public readonly Hub $hub) {} } class S extends Base { use T; public $in; function put($p) { $this[$this->names[] = $p] = ++$this->n; $this->in = $this->hub; } function has($p) { return $this[$p] === 1; } }` +
+			` class A extends ArrayObject { use T; public $in; function __construct(public readonly Hub $hub) { $this->setFlags(ArrayObject::ARRAY_AS_PROPS); } function put($p) { $this['p'] = $this->names[] = $p; $this->n++; $this->in = $this->hub; } function has($p) { return $this['p'] === $p && $this->getFlags() === ArrayObject::ARRAY_AS_PROPS; } }` +
+			` class Q extends SplQueue { use T; public $in; function __construct(public readonly Hub $hub) { $this->setIteratorMode(SplQueue::IT_MODE_DELETE); } function put($p) { $this[] = $this->names[] = $p; $this->n++; $this->in = $this->hub; } function has($p) { return $this[0] === $p && $this->getIteratorMode() & SplQueue::IT_MODE_DELETE; } }` +
+			` class F extends SplFixedArray { use T; public $in; function __construct(public readonly Hub $hub) { parent::__construct(2); } function put($p) { $this[1] = $this->names[] = $p; $this->n++; $this->in = $this->hub; } function has($p) { return $this[1] === $p && count($this) === 2; } }` +
+			` class H extends SplPriorityQueue { use T; public $in; function __construct(public readonly Hub $hub) { $this->__wakeup(); } function __wakeup() { $this->setExtractFlags(3); } function put($p) { $this->insert($this->names[] = $p, 7); $this->n++; $this->in = $this->hub; } function has($p) { return $this->top() === ['data' => $p, 'priority' => 7]; } }` +
+			` abstract class Mid { function __construct(public readonly Hub $hub) {} } class O extends Mid { use T; public $in; function put($p) { $this->names[] = $p; $this->n++; $this->in = $this->hub; } function has($p) { return true; } } $hub = new Hub;`,
+			`global $hub; foreach (['S', 'A', 'Q', 'F', 'H', 'O'] as $class) { $r = $hub->rooms[$class] = new $class($hub); $p = new P; $p->fd = $fd; $p->room = $r; $r->put($p); }`,
+			`global $hub; foreach ($hub->rooms as $r) { if (!$r->knows() || $r->names[0]->fd !== $fd || !$r->has($r->names[0])) return false; } return count($hub->rooms) === 6`, ``},
+		{"lists that callbacks make", `class S extends SplObjectStorage { public $fds = []; private $more; function put($fd) { $this->fds[$fd] = $this->more[$fd] = 1; $this[(object)['fd' => $fd]] = 1; } function has($fd) { return count($this) === 1 && isset($this->fds[$fd], $this->more[$fd]); } }` +
+			` class Hub { public $lobby; public ?S $typed = null; public readonly S $once; static $of; function all() { return [$GLOBALS['room'], $this->lobby, $this->typed, $this->once, self::$of]; } } $room = null; $hub = new Hub;`,
+			`global $hub, $room; $room = new S; $hub->lobby = new S; $hub->typed = new S; Hub::$of = new S; (function () { $this->once = new S; })->call($hub); foreach ($hub->all() as $s) $s->put($fd)`,
+			`foreach ($GLOBALS['hub']->all() as $s) { if (!$s->has($fd)) return false; } return true`, ``},
 		{"code that throws", `class L extends ArrayObject { function getIterator(): Iterator { throw new Exception('no'); } } class S extends SplObjectStorage { function __serialize(): array { throw new Exception('no'); } } ` +
 			`$l = new L([1]); $s = new S; $users = [];`, `$GLOBALS['users'][$fd] = 1`, `return isset($GLOBALS['users'][$fd])`, ``},
 		{"a property that may not be set", `class Strict { public $first = 0, $odd, $loose = false, $users = []; function __construct() { unset($this->odd); } function __set($n, $v) { if (!$this->loose) throw new Exception('no'); $this->$n = $v; } } $strict = new Strict;`,
@@ -432,6 +445,9 @@ enum Mood { case Glad; case Sad; }
 class Topic { public array $x = []; public Mood $mood = Mood::Glad; public $fd; function __unserialize(array $d): void { foreach ($d as $k => $v) $this->$k = $v; } }
 class Hot extends Topic { }
 class Plain { public array $x = []; public $mood; public $fd; function __construct() { $this->mood = Mood::Glad; } }
+class Held extends SplObjectStorage { public array $x = []; public $fd; }
+class Hub { } $hub = new Hub;
+class Near extends SplQueue { public array $x = []; public $fd; public readonly Hub $hub; function __construct() { $this->hub = $GLOBALS['hub']; } function in($fd) { $this[] = $fd; } }
 class Opens { public array $x = []; public $mood; public $fd; function __sleep() { return ['x']; } function __wakeup() { } }
 class Fine { private $topic; public $topics; function __construct($t = null) { $this->topic = $t; $this->topics = [$t]; } function clean() { return !$this->topic && !array_filter($this->topics); } }
 class Keeps { public $fd, $all; function __construct($t) { $this->all = [$t, new Fine]; } function __sleep() { $this->all['fd'] = $this->fd; return ['fd']; } function n() { return count($this->all) - 1; } }
@@ -445,7 +461,7 @@ function put($fd) {
     $all['storage'][new Fine] = $t; $all['storage'][$t] = 1; $all['storage'][new Fine] = 1;
     $all['queue'][] = $t; $all['queue'][] = new Fine; $all['heap']->insert($t, 1); $all['heap']->insert(new Fine, 1); $all['keeps']->fd = $fd;
     $part['users'] = ['a' => [$fd => 1, 'topic' => $t]];
-    if (IN) { $in[] = $t; $t->fd = $fd; }
+    if (IN) { $in[] = $t; $t instanceof Near ? $t->in($fd) : $t->fd = $fd; }
     return 'done';
 }
 function get($fd) {
@@ -456,6 +472,10 @@ $server->start();`
 	for _, x := range []struct{ name, kind, old, new, says string }{
 		{"class", "Topic", "Topic", "Theme", "objects of Topic in $all were not taken over, and those who were in them are closed with 1012: the new code has no class Topic"},
 		{"type", "Plain", "class Plain { public array $x = []", "class Plain { public ?int $x = null", "Cannot assign array to property Plain::$x of type ?int"},
+		{"type in a collection", "Held", "SplObjectStorage { public array $x = []", "SplObjectStorage { public ?int $x = null", "Cannot assign array to property Held::$x of type ?int"},
+		{"type beside what is readonly", "Near", "SplQueue { public array $x = []", "SplQueue { public self|int|null $x = null", "Cannot assign array to property Near::$x of type"},
+		{"another collection", "Held", "Held extends SplObjectStorage", "Held extends ArrayObject", "closed with 1012: Held is a kind of ArrayObject in the new code, and was none"},
+		{"a collection now", "Plain", "class Plain {", "class Plain extends SplQueue {", "closed with 1012: Plain is a kind of SplDoublyLinkedList in the new code, and was none"},
 		{"case", "Plain", "Glad", "Merry", "Mood\\Glad in $all"},
 		{"case in a typed property", "Topic", "Glad", "Merry", "objects of Topic in $all were not taken over, and those who were in them are closed with 1012: the new code"},
 		{"enum", "Plain", "Mood", "Humour", "Mood\\Glad in $all"},

@@ -124,14 +124,18 @@ final class Became
     /** One with a readonly property that has to be another: one like it, with that. */
     private static function anew(object $o): void
     {
+        if (Typed::why($o, Typed::of(\get_class($o))) !== '') {
+            return; // it is left out (Unmade)
+        }
         self::$anew[] = $o; // so that nobody gets its id
         $new = (new \ReflectionClass($o))->newInstanceWithoutConstructor();
         Places::$became[\spl_object_id($o)] = $new;
         self::$seen[\spl_object_id($new)] = true;
-        foreach ((array)$o as $key => $v) {
+        foreach (Places::vars($o) as $key => $v) {
             self::in($v, Carry::DEPTH);
             self::assign($new, (string)$key, $v);
         }
+        Lists::copy($o, $new); // at last: a heap's compare() may need the properties
     }
 
     /** @param string $key "\0CLASS\0name", "\0*\0name" or the name; false: it is readonly */
@@ -153,7 +157,7 @@ final class Became
                 $of->$name = $v;
                 return true;
             }
-            $p = $r->getProperty($name);
+            $p = new \ReflectionProperty($r->getProperty($name)->class, $name); // only that class may begin a readonly one
             $p->setAccessible(true);
             $p->isStatic() ? $p->setValue(null, $v) : $p->setValue($of, $v);
             return true;

@@ -96,8 +96,8 @@ final class Gone
             $message = "the new code does not have what its $m[2] was";
         }
         $bare = $m ? self::$bare && !\method_exists($class, '__wakeup') : self::thrower($said, ['__wakeup']) !== '';
-        $new = [];
-        foreach ($class === '' || \strncmp($class, 'Pushd\\', 6) === 0 ? [] : self::classes($text) as $one) {
+        $new = self::ofOthers($text, $m ? '' : $class);
+        foreach ($new || $class === '' || \strncmp($class, 'Pushd\\', 6) === 0 ? [] : self::classes($text) as $one) {
             if (\is_a($one, $class, true)) {
                 $new[\strtolower($one)] = $message;
                 $bare && !self::restores($one) && self::$bare[\strtolower($one)] = true;
@@ -107,6 +107,19 @@ final class Gone
         $n = \count(self::$why);
         self::$why += $new;
         return \count(self::$why) > $n;
+    }
+
+    /** Those whose objects were no collection of PHP's, or another one: $class is PHP's own, and would not have what they had. */
+    private static function ofOthers(string $text, string $class): array
+    {
+        $new = [];
+        $form = $class === 'SplObjectStorage' ? '2:\{i:0;a:' : '[34]:\{i:0;i:';
+        foreach (isset(Lists::PARTS[$class]) ? self::classes($text) : [] as $one) {
+            if (\is_subclass_of($one, $class) && !\preg_match('/O:\d+:"' . \preg_quote($one) . "\":$form/", $text)) {
+                $new[\strtolower($one)] = "$one is a kind of $class in the new code, and was none";
+            }
+        }
+        return \array_diff_key($new, self::$why);
     }
 
     /** Whether a class says itself what is written of it: what its __wakeup does has to be done. */
@@ -269,7 +282,7 @@ final class Gone
         }
         $type = $r ? $r->getProperty($name)->getType() : null;
         if (!$type || $type->allowsNull()) {
-            Became::assign($o, $name, null);
+            Became::assign($o, $name, null); // not into it: what is in the property stays as it is
             return;
         }
         \Closure::bind(static function () use ($o, $name): void {

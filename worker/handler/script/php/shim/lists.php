@@ -4,10 +4,13 @@ namespace Pushd;
 /** Lists are PHP's own collections: what is in one, and how it gets that, without a call of what a class of the program's has made of them. */
 final class Lists
 {
+    /** Where those that serialize themselves have what is in them; their properties are behind that. */
+    const PARTS = ['SplObjectStorage' => 0, 'SplDoublyLinkedList' => 1, 'ArrayObject' => 1, 'ArrayIterator' => 1];
+
     /** What is in one: of an SplObjectStorage object, what is filed with it, the next object …; null: it is none. */
     static function contents(object $v): ?array
     {
-        foreach (['SplObjectStorage' => 0, 'SplDoublyLinkedList' => 1, 'ArrayObject' => 1, 'ArrayIterator' => 1] as $class => $part) {
+        foreach (self::PARTS as $class => $part) {
             if ($v instanceof $class) { // no foreach, which would move the one that the program is in
                 return (array)(self::call($class, '__serialize', $v)[$part] ?? []);
             }
@@ -18,17 +21,34 @@ final class Lists
         return ($class = self::heap($v)) ? self::call($class, '__debugInfo', $v)["\0$class\0heap"] ?? [] : null;
     }
 
-    /** Whether it is one, whatever is in it. */
-    static function is(object $v): bool
+    /** Whether it is one, whatever is in it. @param object|string $v a class is one, too */
+    static function is($v): bool
     {
-        return $v instanceof \SplObjectStorage || $v instanceof \SplDoublyLinkedList || $v instanceof \ArrayObject || $v instanceof \ArrayIterator
-            || $v instanceof \SplFixedArray || self::heap($v) !== null;
+        foreach (self::PARTS + ['SplFixedArray' => 0, 'SplHeap' => 0, 'SplPriorityQueue' => 0] as $class => $_) {
+            if (\is_a($v, $class, true)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** The class of PHP's that a heap is of: PHP before 8.5 serializes none. */
     static function heap(object $v): ?string
     {
         return $v instanceof \SplHeap ? 'SplHeap' : ($v instanceof \SplPriorityQueue ? 'SplPriorityQueue' : null);
+    }
+
+    /** A new one, with its properties, gets what is in one of its class, and how that is gone through. */
+    static function copy(object $from, object $to): void
+    {
+        foreach (self::PARTS as $class => $part) {
+            if ($from instanceof $class) {
+                self::call($class, '__unserialize', $to, [$part + 1 => []] + self::call($class, '__serialize', $from));
+                return;
+            }
+        }
+        $from instanceof \SplPriorityQueue && $to->setExtractFlags($from->getExtractFlags());
+        self::is($from) && self::fill($to, self::contents($from));
     }
 
     /** It has this and nothing else from now on. */

@@ -209,7 +209,7 @@ final class Places
         if ($value !== null && self::ofProgram($there)) {
             self::fill($there, Joined::properties($there, Wiring::without($value, self::properties($value))));
         }
-        return true;
+        return $value !== null || !self::ofProgram($there); // one of the program's may have connections in its properties, too
     }
 
     private static function fill(object $there, array $values): void

@@ -48,6 +48,7 @@ foreach ([
     'beside',
     'gone',
     'unmade',
+    'typed',
     'living',
     'part',
     'apart',

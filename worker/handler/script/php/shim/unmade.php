@@ -4,29 +4,36 @@ namespace Pushd;
 /**
  * Unmade are objects that were carried and lack what only the constructor of the new code's class
  * sets: a typed property that the class did not have before and that has no default; or what the
- * new code does not have for them (Refs). Nobody could use them, so they are left out like those that are Gone. What has gone into an object that the
+ * new code does not have for them (Refs); or whose property has another type there (Typed). Nobody could use them, so they are left out like those that are Gone. What has gone into an object that the
  * new code has made is none.
  */
 final class Unmade
 {
     private static $lacks = []; // class => properties that are new and that nothing but its code sets
+    private static $typed = []; // class => properties that may be of another type
     private static $found = []; // object id => what it lacks
     private static $seen = [];
 
     /** Takes them out of where place => name => value, and what Props has, is now. @param array $starts class => names that it had before => anything; @param array $found object id => why: those that are known; @return array the same of all */
     static function out(array $roots, array $all, array &$props, array $starts, array $found): array
     {
-        self::$lacks = self::$seen = [];
+        self::$lacks = self::$typed = self::$seen = [];
         self::$found = $found;
         foreach ($starts as $class => $names) {
-            if ($class !== '' && \strpbrk($class, ': ') === false && \class_exists($class) && $new = self::added(new \ReflectionClass($class), $names)) {
+            if ($class === '' || \strpbrk($class, ': ') !== false || !\class_exists($class)) {
+                continue;
+            }
+            if ($new = self::added(new \ReflectionClass($class), $names)) {
                 self::$lacks[\strtolower($class)] = $new;
             }
+            if ($typed = Typed::of($class)) {
+                self::$typed[\strtolower($class)] = $typed;
+            }
         }
-        self::$lacks && self::look([$all, $props]);
+        (self::$lacks || self::$typed) && self::look([$all, $props]);
         self::$found && self::less($roots, $all, $props, true);
         $found = self::$found;
-        self::$lacks = self::$found = self::$seen = [];
+        self::$lacks = self::$typed = self::$found = self::$seen = [];
         return $found;
     }
 
@@ -54,7 +61,7 @@ final class Unmade
                 return;
             }
             self::$seen[$id] = true;
-            isset(Places::$became[$id]) || self::one($v, self::$lacks[\strtolower(\get_class($v))] ?? []);
+            isset(Places::$became[$id]) || self::one($v, \strtolower(\get_class($v)));
             $v = $v instanceof Part ? $v->values : $inside;
         }
         foreach (\is_array($v) ? $v : [] as $x) {
@@ -62,10 +69,13 @@ final class Unmade
         }
     }
 
-    /** @param \ReflectionProperty[] $lacks */
-    private static function one(object $o, array $lacks): void
+    private static function one(object $o, string $class): void
     {
-        foreach ($lacks as $name => $p) {
+        if ($why = Typed::why($o, self::$typed[$class] ?? [])) {
+            self::$found[\spl_object_id($o)] = $why;
+            return;
+        }
+        foreach (self::$lacks[$class] ?? [] as $name => $p) {
             if (!$p->isInitialized($o)) {
                 self::$found[\spl_object_id($o)] = "\$$name is new in the new code, and only a constructor sets it";
                 return;
