@@ -15,6 +15,7 @@ final class Apart
     private static $stuck = [];  // object id => the object, of what goes now
     private static $ids = [];    // numbers of the connections that are closed => anything
     private static $some;        // whether there is any in what goes now; null: nobody has looked
+    private static $seen = [];   // ids of objects that are known beside those, or have been looked at
     private static $before = []; // what was taken out of objects: [object, class that has it, name, value]
 
     public static $waits = false; // close callbacks are to run
@@ -33,12 +34,15 @@ final class Apart
                     }
                 }
             }
+            self::$seen = [];
+            self::look($out);
             foreach (self::$stuck as $o) {
                 self::inIt($o);
                 Program::once('apart ' . Owners::kind($o), 'a ' . Owners::kind($o) . ' cannot be carried over: ' . Stuck::why($o));
             }
             \array_map([self::class, 'strip'], self::$stuck);
             \array_map([self::class, 'of'], $from);
+            self::$seen = [];
             self::$some = self::$stuck || $from;
             Stuck::rest($out);
         }
@@ -97,10 +101,25 @@ final class Apart
             $o = null;
             $ids && Unmade::leave($roots, $all, $ids);
         }
+        self::$rest && \gc_collect_cycles(); // who knew each other is in no WeakMap then
         self::$ends = self::$rest = [];
     }
 
-    /** Notes who is in an object: connections of its own, those in its lists, and whose objects are there. */
+    /** Which objects are known without those that are stuck. */
+    private static function look($v): void
+    {
+        if (\is_object($v)) {
+            if (isset(self::$seen[$id = \spl_object_id($v)]) || isset(self::$stuck[$id]) || ($v = Carry::contents($v)) === null) {
+                return;
+            }
+            self::$seen[$id] = true;
+        }
+        foreach (\is_array($v) ? $v : [] as $x) {
+            \is_scalar($x) || self::look($x);
+        }
+    }
+
+    /** Notes who is in an object: connections of its own, those in its lists and in what only it knows, and whose objects are in its lists. */
     private static function inIt(object $o): void
     {
         foreach (Lists::contents($o) ?? [] as $k => $x) {
@@ -121,10 +140,13 @@ final class Apart
             }
         } elseif (!\is_object($v) || Conns::isOne($v)) {
             ($id = \is_object($v) ? $v->pushdId() : Carry::number($v)) && self::$ids[$id] = true;
-        } elseif (Lists::contents($v) !== null && !Places::ofProgram($v)) {
+        } elseif (isset(self::$stuck[$id = \spl_object_id($v)]) || Carry::contents($v) === null || $v instanceof \WeakMap) {
+            return;
+        } elseif (!isset(self::$seen[$id]) || Lists::is($v) && !Places::ofProgram($v)) {
+            self::$seen[$id] = true;
             self::inIt($v);
-        } elseif ($list && !isset(self::$stuck[\spl_object_id($v)])) {
-            foreach (Places::ofProgram($v) && Carry::contents($v) !== null ? Places::vars($v) : [] as $x) {
+        } elseif ($list) {
+            foreach (Places::vars($v) as $x) {
                 \is_array($x) || \is_object($x) && !Conns::isOne($x) || self::note($x, false);
             }
         }

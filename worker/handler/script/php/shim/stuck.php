@@ -37,9 +37,9 @@ final class Stuck
     static function apart(array $out): array
     {
         self::begin(true);
-        foreach ($out as $values) {
+        foreach ($out as $place => $values) {
             foreach ($values as $v) {
-                self::walk($v, 0, true);
+                self::walk($v, 0, $place !== Props::PLACE || !\is_object($v));
             }
         }
         self::$apart = false;
