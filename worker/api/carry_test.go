@@ -147,6 +147,7 @@ type halting struct {
 	net.Conn
 	whole, part int // so many writes, and so many bytes of the next, go out at once
 	may         chan struct{}
+	halts       atomic.Bool // it waits for that
 }
 
 func (c *halting) Write(b []byte) (int, error) {
@@ -155,6 +156,7 @@ func (c *halting) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	}
 	n, err := c.Conn.Write(b[:min(c.part, len(b))])
+	c.halts.Store(true)
 	<-c.may
 	c.part = 0
 	if err == nil {
@@ -189,7 +191,7 @@ func TestTLSWhileTheProcessLeaves(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			here, there := newLobby(t, secure), newLobby(t, secure)
-			raw := &halting{dial(t, "tcp", here.addr), c.whole, c.part, make(chan struct{})}
+			raw := &halting{Conn: dial(t, "tcp", here.addr), whole: c.whole, part: c.part, may: make(chan struct{})}
 			client := tls.Client(raw, &tls.Config{RootCAs: ca.Pool(), ServerName: "x"})
 			in := bufio.NewReader(client)
 			ask := func() { _, _ = io.WriteString(client, request) }
@@ -205,6 +207,7 @@ func TestTLSWhileTheProcessLeaves(t *testing.T) {
 			default:
 				go ask()
 			}
+			testkit.Eventually(t, "the client has its answer, or waits for nothing", func() bool { return c.whole != 1 || raw.halts.Load() })
 			testkit.Eventually(t, "as much is read as was sent", func() bool { return here.read.Load() >= int64(c.part) && (c.whole == 0 || here.read.Load() > 0) })
 			testkit.Eventually(t, "it is accepted", func() bool {
 				here.st.api.doors.mu.Lock()

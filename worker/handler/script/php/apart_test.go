@@ -177,6 +177,7 @@ func TestWhoIsInIt(t *testing.T) {
 	const classes = `
 class Person { public $c, $n, $friends = [], $then; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
 class Room { public $n, $in = [], $then, $hall; }
+class Heap extends SplMinHeap { public $n, $in = [], $log; }
 class Hall { public $rooms = [], $leader, $others = []; }
 $hall = new Hall;
 $w = new Workerman\Worker('websocket://0.0.0.0:9501');
@@ -194,10 +195,11 @@ Workerman\Worker::runAll();`
 		put          string
 		closed, told []string
 	}{
-		"a room":      {`$r = $hall->rooms[$data[0]] = $hall->rooms[$data[0]] ?? new Room; $r->hall = $hall; $r->n = $data[0]; $r->in[] = $p; if ($data === 'a2') { $r->then = function () {}; }`, []string{"a1", "a2", "a3"}, []string{`b1 {"b":1}NULL00`}},
-		"a leader":    {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; $r->in[] = $p; if ($data === 'a2') { $hall->leader = $p; $p->then = function () {}; }`, []string{"a2"}, []string{`a1 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
-		"a friend":    {`$hall->others[] = $p; foreach ($hall->others as $o) { $o->friends = $hall->others; } if ($data === 'b1') { $hall->others[1]->then = function () {}; $hall->others[1]->friends = []; }`, []string{"a2"}, []string{`a1 []NULL33`, `a3 []NULL33`, `b1 []NULL33`}},
-		"his friends": {`$hall->others[] = $p; if ($data === 'a2') { $p->then = function () {}; $p->friends = [$hall->others[0]]; }`, []string{"a1", "a2"}, []string{`a3 []NULL30`, `b1 []NULL30`}},
+		"a room":             {`$r = $hall->rooms[$data[0]] = $hall->rooms[$data[0]] ?? new Room; $r->hall = $hall; $r->n = $data[0]; $r->in[] = $p; if ($data === 'a2') { $r->then = function () {}; }`, []string{"a1", "a2", "a3"}, []string{`b1 {"b":1}NULL00`}},
+		"a leader":           {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; $r->in[] = $p; if ($data === 'a2') { $hall->leader = $p; $p->then = function () {}; }`, []string{"a2"}, []string{`a1 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
+		"a friend":           {`$hall->others[] = $p; foreach ($hall->others as $o) { $o->friends = $hall->others; } if ($data === 'b1') { $hall->others[1]->then = function () {}; $hall->others[1]->friends = []; }`, []string{"a2"}, []string{`a1 []NULL33`, `a3 []NULL33`, `b1 []NULL33`}},
+		"a heap with a file": {`if (!isset($hall->rooms['h'])) { $hall->rooms['h'] = new Heap; $hall->rooms['h']->n = 'h'; } $hall->rooms['h']->in[] = $p; if ($data === 'a2') { $hall->rooms['h']->log = fopen('php://memory', 'w'); }`, []string{"a1", "a2", "a3", "b1"}, nil},
+		"his friends":        {`$hall->others[] = $p; if ($data === 'a2') { $p->then = function () {}; $p->friends = [$hall->others[0]]; }`, []string{"a1", "a2"}, []string{`a3 []NULL30`, `b1 []NULL30`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -226,6 +228,7 @@ class InStorage extends Team { function put($p, $k) { $this->set[$p] = $k; } fun
 class AsValue extends Team { function put($p, $k) { $this->set[$p->c] = ['p' => $p]; } function all() { foreach ($this->set as $c) { $all[] = $this->set[$c]['p'] ?? null; } return array_filter($all); } }
 class Deep extends Team { function put($p, $k) { $this->rounds[1]['a'][$k] = $p; } function all() { return $this->rounds[1]['a']; } }
 class InQueue extends Team { private $queue; function put($p, $k) { $this->queue = $this->queue ?: new SplQueue; $this->queue[] = $p; } function all() { return iterator_to_array($this->queue); } }
+class Heap extends SplMinHeap { public $n, $log; private $h; function put($p, $k) { $this->h[$k] = $p; $this->insert(0); } function all() { return $this->h; } }
 class Many extends SplObjectStorage { public $rooms = []; function put($p, $k) { $this->attach($p); $this->rooms[$k] = $p; } function all() { return $this->rooms; } }
 final class App { static $teams = []; }
 %s
@@ -262,6 +265,7 @@ Workerman\Worker::runAll();`
 		"arrays in arrays":            {ofStart, "Deep"},
 		"queue, made later":           {made, "InQueue"},
 		"a storage's own, made later": {made, "Many"},
+		"a heap's own, made later":    {made, "Heap"},
 		"a storage's own":             {ofStart, "Many"},
 	} {
 		for why, bad := range bad {

@@ -71,7 +71,8 @@ final class Part
             }
             self::$seen[$id] = true;
             self::$classes[\get_class($v)] = true;
-            $v = Beside::of($v) ?? Carry::contents($v) ?? [];
+            $beside = Beside::of($v);
+            $v = (Lists::heap($v) ? null : $beside) ?? Carry::contents($v) ?? []; // a heap's own properties are in its text
         }
         if (!\is_array($v)) {
             return true;
