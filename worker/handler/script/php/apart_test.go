@@ -195,11 +195,13 @@ Workerman\Worker::runAll();`
 		put          string
 		closed, told []string
 	}{
-		"a room":             {`$r = $hall->rooms[$data[0]] = $hall->rooms[$data[0]] ?? new Room; $r->hall = $hall; $r->n = $data[0]; $r->in[] = $p; if ($data === 'a2') { $r->then = function () {}; }`, []string{"a1", "a2", "a3"}, []string{`b1 {"b":1}NULL00`}},
-		"a leader":           {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; $r->in[] = $p; if ($data === 'a2') { $hall->leader = $p; $p->then = function () {}; }`, []string{"a2"}, []string{`a1 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
-		"a friend":           {`$hall->others[] = $p; foreach ($hall->others as $o) { $o->friends = $hall->others; } if ($data === 'b1') { $hall->others[1]->then = function () {}; $hall->others[1]->friends = []; }`, []string{"a2"}, []string{`a1 []NULL33`, `a3 []NULL33`, `b1 []NULL33`}},
-		"a heap with a file": {`if (!isset($hall->rooms['h'])) { $hall->rooms['h'] = new Heap; $hall->rooms['h']->n = 'h'; } $hall->rooms['h']->in[] = $p; if ($data === 'a2') { $hall->rooms['h']->log = fopen('php://memory', 'w'); }`, []string{"a1", "a2", "a3", "b1"}, nil},
-		"his friends":        {`$hall->others[] = $p; if ($data === 'a2') { $p->then = function () {}; $p->friends = [$hall->others[0]]; }`, []string{"a1", "a2"}, []string{`a3 []NULL30`, `b1 []NULL30`}},
+		"a room":                  {`$r = $hall->rooms[$data[0]] = $hall->rooms[$data[0]] ?? new Room; $r->hall = $hall; $r->n = $data[0]; $r->in[] = $p; if ($data === 'a2') { $r->then = function () {}; }`, []string{"a1", "a2", "a3"}, []string{`b1 {"b":1}NULL00`}},
+		"what only it knows":      {`$hall->others[] = $p; if ($data[0] === 'a') { $r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->hall = $r->hall ?? new Room; $r->hall->in[] = $p; $r->then = function () {}; }`, []string{"a1", "a2", "a3"}, []string{`b1 []NULL40`}},
+		"on the connection alone": {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; if ($data === 'a2') { $p->friends = [$r]; $p->then = function () {}; } else { $r->in[] = $p; }`, []string{"a2"}, []string{`a1 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
+		"a leader":                {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; $r->in[] = $p; if ($data === 'a2') { $hall->leader = $p; $p->then = function () {}; }`, []string{"a2"}, []string{`a1 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
+		"a friend":                {`$hall->others[] = $p; foreach ($hall->others as $o) { $o->friends = $hall->others; } if ($data === 'b1') { $hall->others[1]->then = function () {}; $hall->others[1]->friends = []; }`, []string{"a2"}, []string{`a1 []NULL33`, `a3 []NULL33`, `b1 []NULL33`}},
+		"a heap with a file":      {`if (!isset($hall->rooms['h'])) { $hall->rooms['h'] = new Heap; $hall->rooms['h']->n = 'h'; } $hall->rooms['h']->in[] = $p; if ($data === 'a2') { $hall->rooms['h']->log = fopen('php://memory', 'w'); }`, []string{"a1", "a2", "a3", "b1"}, nil},
+		"his friends":             {`$hall->others[] = $p; if ($data === 'a2') { $p->then = function () {}; $p->friends = [$hall->others[0]]; }`, []string{"a1", "a2"}, []string{`a3 []NULL30`, `b1 []NULL30`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,9 +3,8 @@ namespace Pushd;
 
 /**
  * Apart is what cannot go as it is and is in what can: a user with a closure in the list of his
- * team, a room with an open file. It goes without that, and costs those in it their connection.
- * The new code has their close callbacks before anything else happens, so that these find all
- * where it was; what is in lists of the program then still is taken out.
+ * team, a room with an open file. It goes without that, and costs those in it their connection
+ * (Parting).
  */
 final class Apart
 {
@@ -17,10 +16,6 @@ final class Apart
     private static $some;        // whether there is any in what goes now; null: nobody has looked
     private static $seen = [];   // ids of objects that are known beside those, or have been looked at
     private static $before = []; // what was taken out of objects: [object, class that has it, name, value]
-
-    public static $waits = false; // close callbacks are to run
-    private static $ends = [];    // of these connections: number => anything
-    private static $rest = [];    // [WeakReferences, roots, place => name => anything] of what has come
 
     /** Makes what cannot go such that it can, once; false: there is none. */
     static function cut(array &$out): bool
@@ -58,11 +53,7 @@ final class Apart
     /** All is written. */
     static function over(): void
     {
-        foreach (self::$before as [$o, $class, $name, $value]) {
-            Refs::as($class, $o, static function (object $o) use ($name, $value) {
-                $o->$name = $value;
-            });
-        }
+        Refs::restore(self::$before);
         self::$some = null;
         self::$stuck = self::$before = [];
     }
@@ -71,38 +62,6 @@ final class Apart
     static function left(): array
     {
         return self::$ids;
-    }
-
-    /** What the process before has told. @param array $roots by its places; @param array $all place => name => anything */
-    static function take(array $told, array $roots, array $all, array $props): void
-    {
-        $objects = \array_filter(\array_map([Became::class, 'last'], $told[0]), static function (object $o): bool {
-            return !Places::hasPlace($o) && !$o instanceof \__PHP_Incomplete_Class;
-        });
-        self::$waits = true;
-        self::$ends += \array_flip($told[1]);
-        self::$rest[] = [\array_map([\WeakReference::class, 'create'], $objects), $roots, \array_map(static function (array $values): array {
-            return \array_fill_keys(\array_keys($values), null);
-        }, $all)];
-    }
-
-    /** All connections have been told: the close callbacks run, and what is in lists then still is taken out. */
-    static function part(): void
-    {
-        self::$waits = false;
-        foreach (self::$ends as $id => $_) {
-            Ends::part($id, 1012);
-        }
-        foreach (self::$rest as [$weak, $roots, $all]) {
-            $ids = [];
-            foreach ($weak as $w) {
-                ($o = $w->get()) && $ids[\spl_object_id($o)] = true;
-            }
-            $o = null;
-            $ids && Unmade::leave($roots, $all, $ids);
-        }
-        self::$rest && \gc_collect_cycles(); // who knew each other is in no WeakMap then
-        self::$ends = self::$rest = [];
     }
 
     /** Which objects are known without those that are stuck. */
@@ -152,8 +111,8 @@ final class Apart
         }
     }
 
-    /** Takes out of an object what cannot be written. */
-    private static function strip(object $o): void
+    /** Takes out of an object what cannot be written; over() puts it back. */
+    static function strip(object $o): void
     {
         if (($list = Lists::contents($o)) !== null) {
             self::fill($o, $list, false);
@@ -199,7 +158,7 @@ final class Apart
     }
 
     /** Of a list what can go. @param bool $whole an array in it that cannot leaves it, and who is in that is closed; else what in it cannot */
-    private static function without(array $list, bool $whole): array
+    static function without(array $list, bool $whole): array
     {
         $dense = \array_keys($list) === \range(0, \count($list) - 1);
         $n = \count($list);

@@ -117,11 +117,10 @@ final class Carry
         foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $props, Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Apart::NAME => Apart::give(), Beside::PLACE => Beside::give()]) as $name => $list) {
             $all[''][$name] = $list;
         }
-        SharedArrays::apart($all);
+        SharedArrays::separate($all);
         $text = \serialize($all);
         Part::forget();
         Own::back();
-        Husk::back();
         Apart::over();
         Refs::back();
         return $text;
@@ -297,7 +296,7 @@ final class Carry
         $unmade = Unmade::out($roots, $all, $props, $starts, Refs::mend($roots, $refs, $program->roots()) + Own::without($made));
         Living::are($starts) && Living::keep([$all, $props], Places::$became + $unmade);
         Living::clear();
-        $apart && Apart::take($apart, $roots, $all, $props);
+        $apart && Parting::take($apart, $roots, $all);
         Props::receive($props, self::$there);
         $refs = $props = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {

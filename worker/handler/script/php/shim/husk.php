@@ -9,7 +9,6 @@ namespace Pushd;
 final class Husk
 {
     private static $later = [];  // name, as Props has it => [value, what Refs has of it, name]
-    private static $before = []; // what was taken out: [object, class that has it, name, value]
     private static $ids = [];    // of the connections: number => true
 
     /** A property cannot go. What is left of it is looked at when all that can has been found. */
@@ -52,45 +51,12 @@ final class Husk
     private static function of($v)
     {
         if (\is_array($v)) {
-            return \array_filter($v, [self::class, 'can']);
+            return Apart::without($v, false);
         }
         if (!\is_object($v) || Carry::contents($v) === null || !Places::ofProgram($v)) {
             return null;
         }
-        self::strip($v);
+        Apart::strip($v);
         return $v;
-    }
-
-    /** Puts it back: this process ends with it. */
-    static function back(): void
-    {
-        foreach (self::$before as [$o, $class, $name, $value]) {
-            Refs::as($class, $o, static function (object $o) use ($name, $value) {
-                $o->$name = $value;
-            });
-        }
-        self::$before = [];
-    }
-
-    private static function strip(object $o): void
-    {
-        foreach (Places::vars($o) as $key => $value) {
-            if (self::can($value)) {
-                continue;
-            }
-            [$class, $name] = Refs::property($o, (string)$key);
-            try {
-                Refs::as($class, $o, static function (object $o) use ($name) {
-                    unset($o->$name);
-                });
-                self::$before[] = [$o, $class, $name, $value];
-            } catch (\Error $e) { // it is readonly
-            }
-        }
-    }
-
-    private static function can($v): bool
-    {
-        return $v === null || \is_scalar($v) || (\is_array($v) || \is_object($v)) && Stuck::why($v) === null;
     }
 }

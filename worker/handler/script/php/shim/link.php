@@ -290,8 +290,8 @@ final class Link
     static function dispatch(Program $program): void
     {
         while (!self::$stopped && \strlen(self::$in) - self::$at >= self::HEADER) {
-            if (Apart::$waits && \ord(self::$in[self::$at + 4]) !== self::RESUME) {
-                Apart::part();
+            if (Parting::$waits && \ord(self::$in[self::$at + 4]) !== self::RESUME) {
+                Parting::begin();
                 continue; // it may have read on
             }
             $h = \unpack('Vl/Co/Cf/va/Pc', self::$in, self::$at);

@@ -55,11 +55,7 @@ final class Own
     /** Puts them back: destructors may ask for them. */
     static function back(): void
     {
-        foreach (self::$before as [$o, $class, $name, $value]) {
-            Refs::as($class, $o, static function (object $o) use ($name, $value) {
-                $o->$name = $value;
-            });
-        }
+        Refs::restore(self::$before);
         self::$cut = null;
         self::$before = self::$maps = [];
     }
@@ -83,7 +79,7 @@ final class Own
     }
 
     /** Takes a property out of an object of the start. @return string[] the class that has it and its name, [] if it is readonly: a part of the object goes */
-    static function cutOut(object $o, string $key): array
+    private static function cutOut(object $o, string $key): array
     {
         [$class, $name] = Refs::property($o, $key);
         try {

@@ -52,6 +52,7 @@ foreach ([
     'living',
     'part',
     'apart',
+    'parting',
     'shared_arrays',
     'husk',
     'stuck',

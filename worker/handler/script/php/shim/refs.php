@@ -48,12 +48,18 @@ final class Refs
     /** Puts them back: destructors may ask for them. */
     static function back(): void
     {
-        foreach (self::$before as [$o, $class, $name, $value]) {
+        self::restore(self::$before);
+        self::$before = [];
+    }
+
+    /** Gives objects what was taken out of them. @param array $before [object, class that has the property, property, value] of each */
+    static function restore(array $before): void
+    {
+        foreach ($before as [$o, $class, $name, $value]) {
             self::as($class, $o, static function (object $o) use ($name, $value) {
                 $o->$name = $value;
             });
         }
-        self::$before = [];
     }
 
     /** The class that has a property, and its name. @param string $key as in (array): "\0CLASS\0name", "\0*\0name" or the name */

@@ -11,7 +11,7 @@ final class SharedArrays
     private static $seen; // object id => true
 
     /** @param array $all place => name => value */
-    static function apart(array &$all): void
+    static function separate(array &$all): void
     {
         self::$seen = [];
         foreach ($all as $place => $values) {
