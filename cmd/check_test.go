@@ -520,9 +520,7 @@ func TestOneServerADataDir(t *testing.T) {
 	}
 	s.MustRun("reload")
 	s.MustRun("restart", "-d")
-	if err := syscall.Kill(s.Status().Master.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	s.Kill(s.Status().Master.PID)
 	s.MustRun("start", "-d")
 	s.MustRun("stop")
 	second.MustRun("start", "-d")
