@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,6 +76,41 @@ func setInherited(fd int, is bool) error {
 	}
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, flag)
 	return err
+}
+
+// sigaction is the kernel's: the handler comes first wherever pushd runs, and
+// what follows is only kept.
+type sigaction struct {
+	handler uintptr
+	rest    [7]uintptr
+}
+
+// sigIgn as a handler makes the kernel drop the signal (SIG_IGN).
+const sigIgn = 1
+
+// ignoreInKernel makes the kernel drop sigs, now and in a program that is executed,
+// while the runtime is still ready for those that are on their way to a handler.
+// What it returns puts back what was.
+func ignoreInKernel(sigs []os.Signal) (restore func()) {
+	old := make(map[syscall.Signal]*sigaction)
+	for _, s := range sigs {
+		if sig, ok := s.(syscall.Signal); ok {
+			old[sig] = new(sigaction)
+			setAction(sig, &sigaction{handler: sigIgn}, old[sig])
+		}
+	}
+	return func() {
+		for sig, action := range old {
+			setAction(sig, action, nil)
+		}
+	}
+}
+
+// setAction is rt_sigaction, which fails only for signals that do not exist.
+func setAction(sig syscall.Signal, action, old *sigaction) {
+	const maskSize = 8 // bytes of the kernel's signal set
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig),
+		uintptr(unsafe.Pointer(action)), uintptr(unsafe.Pointer(old)), maskSize, 0, 0)
 }
 
 // forkUnprivileged is syscall.ForkExec for a process that, with all that it will

@@ -66,9 +66,25 @@ func (m *master) listen() {
 // that ask for a reload or a new log are ignored, and the new program looks by
 // itself whether there is something to do (lookAgain); those that ask for a
 // stop have their default effect: without a master the workers drain and leave.
-func (m *master) deafen() {
-	signal.Ignore(syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
+// The caller undoes it if the program was not replaced. Both run on the loop.
+//
+// signal.Ignore would not do: it stops the runtime from handling a signal first
+// and tells the kernel then, and one that comes between ends the process
+// (runtime.sigignore and sigfwdgo, Go 1.26).
+func (m *master) deafen() (undo func()) {
+	asks := m.from.heeded(syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
+	restore := ignoreInKernel(asks)
+	late := make(chan os.Signal, len(asks)) // for those that a thread has been given already
+	signal.Notify(late, asks...)
 	signal.Stop(m.signals)
+	return func() {
+		restore()
+		m.listen()
+		signal.Stop(late)
+		for len(late) > 0 {
+			m.onSignal(<-late)
+		}
+	}
 }
 
 // onSignal acts on a signal to the master.

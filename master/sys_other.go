@@ -31,6 +31,7 @@ func setName(string)                                     {}
 func newSealed(string, []byte) (*os.File, error)         { return nil, errLinuxOnly }
 func newShared(string, int64) (*os.File, error)          { return nil, errLinuxOnly }
 func newMemory(string, []byte) (*os.File, error)         { return nil, errLinuxOnly }
+func ignoreInKernel([]os.Signal) (restore func())        { return func() {} }
 func setInherited(int, bool) error                       { return errLinuxOnly }
 func openProcess(pid int, start uint64) (*handle, error) { return nil, errLinuxOnly }
 

@@ -171,8 +171,7 @@ func (u *upgrade) execute(begin time.Time) error {
 	if !m.srv.allStand() {
 		return errRestless
 	}
-	m.deafen()
-	defer m.listen()
+	defer m.deafen()()
 	for len(m.signals) > 0 {
 		m.onSignal(<-m.signals)
 	}
