@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -92,6 +93,42 @@ Workerman\Worker::runAll();
 			held.WantClose(1012)
 			phpAsk(free, "", "ok")
 		})
+	}
+}
+
+// TestPHPClosedByAndBy: where a reload costs many their connection they are closed over some
+// seconds. One that replaces the workers too leaves nobody open whom the program has taken leave of.
+func TestPHPClosedByAndBy(t *testing.T) {
+	s, _ := phpServer(t, `<?php
+class Player { public $c, $then; function __construct($c) { $this->c = $c; $this->then = function () {}; } }
+class Hall { static $in = []; }
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onMessage = function ($c, $data) {
+    if ($data === 'in') Hall::$in[$c->id] = $c->player = new Player($c);
+    $c->send(count(Hall::$in) . ' are in');
+};
+$w->onClose = function ($c) { echo "gone\n"; unset(Hall::$in[$c->id]); };
+Workerman\Worker::runAll();
+`)
+	s.MustRun("start", "-d")
+	const many = 60
+	in, free := make([]*pushdtest.Client, many), s.Dial("/")
+	for i := range in {
+		in[i] = s.Dial("/")
+		phpAsk(in[i], "in", fmt.Sprintf("%d are in", i+1))
+	}
+	if out := s.MustRun("reload"); !strings.Contains(out, fmt.Sprintf("%d asked to come back", many)) {
+		t.Errorf("the reload costs %d:\n%s", many, out)
+	}
+	s.MustRun("reload", "--all")
+	for _, c := range in {
+		c.WantClose(1012)
+		c.Conn.Close()
+	}
+	phpAsk(free, "", "0 are in")
+	pushdtest.Eventually(t, "they are gone", func() bool { return s.Status().Connections() == 1 })
+	if n := strings.Count(s.Log(), "gone\n"); n != many {
+		t.Errorf("onClose has run %d times for %d clients:\n%s", n, many, s.Log())
 	}
 }
 

@@ -68,5 +68,5 @@ Worker::runAll();
 
 func logged(t *testing.T, s *pushdtest.Server, words string) {
 	t.Helper()
-	pushdtest.Eventually(t, words, func() bool { return strings.Contains(s.Log(), words) })
+	pushdtest.Eventually(t, words, func() bool { return strings.Contains("\n"+s.Log(), words) }) // a line may be the first
 }

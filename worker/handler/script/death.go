@@ -300,6 +300,7 @@ func (h *handler) strand(p *proc) (n int) {
 			h.cost(p, c, 1012, restart)
 			continue
 		}
+		h.spread[c.Number()] = c
 		c.After(time.Duration(rand.Int64N(int64(spread))), func() { h.dismiss(c, 1012, restart) })
 	}
 	h.lost.held += uint64(len(list))
@@ -331,7 +332,16 @@ func (p *proc) said() bool { return p.clean || p.poison != nil || p.carry != nil
 // the connection by then, hears nothing of it.
 func (h *handler) dismiss(c *worker.Conn, code int, reason string) {
 	h.ended[c.Number()] = true
+	delete(h.spread, c.Number())
 	c.Close(code, reason)
+}
+
+// dismissAll closes those at once whose end was spread: they are about to go to another
+// worker process, and its timer would not.
+func (h *handler) dismissAll() {
+	for _, c := range h.spread {
+		h.dismiss(c, 1012, restart)
+	}
 }
 
 // goOn lets a connection be read again that a dead process has paused.

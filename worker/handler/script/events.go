@@ -143,6 +143,7 @@ func (h *handler) OnClose(c *worker.Conn, err error) {
 		h.kick()
 	}
 	delete(h.ended, n)
+	delete(h.spread, n)
 	delete(h.fresh, n)
 	delete(h.askers, n)
 }

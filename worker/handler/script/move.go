@@ -18,6 +18,7 @@ import (
 func (h *handler) OnExport(_ *worker.Worker, ready func(carry []byte)) {
 	h.exported = ready
 	h.hold(holdMove, true)
+	h.dismissAll()
 	if h.cur == nil {
 		h.depart()
 		return

@@ -65,6 +65,7 @@ type handler struct {
 	head     []byte                  // of the handshake that is being answered
 	line     []byte                  // reused: of the handshake of one that is told of later
 	ended    map[uint64]bool         // connections that a process has ended, until they are gone: another one is not told of them
+	spread   map[uint64]*worker.Conn // of which a process had what nobody else has: each is closed by a timer
 	requests map[uint64]*request
 	askers   map[uint64]uint64 // connections that have asked => messages they had been sent then
 	excused  int               // requests answered for the program, and not in the log yet
@@ -112,7 +113,7 @@ func New(o worker.Options) (worker.Handler, error) {
 	}
 	return &handler{
 		o: opts, wants: map[string]bool{}, told: map[uint64]told{}, fresh: map[uint64]bool{}, ended: map[uint64]bool{},
-		requests: map[uint64]*request{}, askers: map[uint64]uint64{}, shakes: map[uint64]*shake{},
+		spread: map[uint64]*worker.Conn{}, requests: map[uint64]*request{}, askers: map[uint64]uint64{}, shakes: map[uint64]*shake{},
 	}, nil
 }
 
