@@ -97,7 +97,7 @@ Workerman\Worker::runAll();
 }
 
 // TestPHPClosedByAndBy: where a reload costs many their connection they are closed over some
-// seconds. One that replaces the workers too leaves nobody open whom the program has taken leave of.
+// seconds, and the program hears no more of them. One that replaces the workers too leaves nobody open whom the program has taken leave of.
 func TestPHPClosedByAndBy(t *testing.T) {
 	s, _ := phpServer(t, `<?php
 class Player { public $c, $then; function __construct($c) { $this->c = $c; $this->then = function () {}; } }
@@ -120,6 +120,10 @@ Workerman\Worker::runAll();
 	if out := s.MustRun("reload"); !strings.Contains(out, fmt.Sprintf("%d asked to come back", many)) {
 		t.Errorf("the reload costs %d:\n%s", many, out)
 	}
+	for _, c := range in {
+		c.SendText("in") // for nobody
+	}
+	phpAsk(free, "", "0 are in")
 	s.MustRun("reload", "--all")
 	for _, c := range in {
 		c.WantClose(1012)
