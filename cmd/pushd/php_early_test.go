@@ -23,11 +23,11 @@ func TestPHPAsksEarly(t *testing.T) {
 			s, file := phpServer(t, phpLogs+`
 $w = new Workerman\Worker('websocket://127.0.0.1:2346');
 $w->onWorkerStart = function ($w) {
-    if (Pushd\Link::$config['births'] > 1) Workerman\Timer::add(0.001, function () use ($w) { ev('asks'); ev(`+question+`); }, [], false);
+    if (Pushd\Link::$config['births'] > 1) Workerman\Timer::add(0.001, function () use ($w) { $n = `+question+`; ev('asked'); ev($n); }, [], false);
 };
 $w->onMessage = function ($c, $data) {
     ev($data);
-    while ($data === 'busy' && !strpos(file_get_contents(__DIR__ . '/events'), 'asks')) usleep(1000);
+    while ($data === 'busy' && !strpos(file_get_contents(__DIR__ . '/events'), 'asked')) usleep(1000);
     $c->send($data);
 };
 Workerman\Worker::runAll();`)
@@ -40,7 +40,7 @@ Workerman\Worker::runAll();`)
 			}
 			c.WantText("busy")
 			phpAsk(c, "hi", "hi")
-			if log := s.Log(); strings.Contains(log, "too long") || phpEvents(t, file) != "busy asks 0 hi " {
+			if log := s.Log(); strings.Contains(log, "too long") || phpEvents(t, file) != "busy asked 0 hi " {
 				t.Errorf("%q\n%s", phpEvents(t, file), log)
 			}
 		})
