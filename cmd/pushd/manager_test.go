@@ -113,7 +113,6 @@ func TestServiceManager(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("it ended with %v", err)
 	}
-	if now, _ := m.states(); now != states+" STOPPING=1" {
-		t.Errorf("the manager was told %s", now)
-	}
+	states += " STOPPING=1"
+	pushdtest.Eventually(t, "the manager is told: "+states, func() bool { now, _ := m.states(); return now == states })
 }

@@ -122,7 +122,7 @@ $w->onConnect = function ($c) { ev('connect'); };
 $w->onMessage = function ($c, $data) use ($w) {
     ev($data);
     if ($data === 'ends') $c->close();
-    if ($data === 'stays') { usleep(300000); posix_kill(getmypid(), 9); }
+    if ($data === 'stays') { while (!is_file(__DIR__ . '/left')) usleep(1000); posix_kill(getmypid(), 9); }
     dies($data === 'ends' ? 'exit' : $data);
     $c->send((string)count($w->connections));
 };
@@ -162,6 +162,7 @@ $w->onClose = function ($c) { ev('close'); };
 			}
 			if x.leaves {
 				c.Close()
+				phpWrite(t, filepath.Join(filepath.Dir(file), "left"), "")
 			} else {
 				for op := byte(0); op != pushdtest.OpClose; {
 					var err error

@@ -79,15 +79,19 @@ type script struct {
 	Holds                                      int
 }
 
+// scripts are all of them: a new worker that is late with its numbers has none yet.
 func (s scripted) scripts() (list []script) {
 	s.t.Helper()
-	var st struct{ Workers []struct{ Scripts []script } }
-	if err := json.Unmarshal([]byte(s.MustRun("status", "--json")), &st); err != nil {
-		s.t.Fatal(err)
-	}
-	for _, w := range st.Workers {
-		list = append(list, w.Scripts...)
-	}
+	pushdtest.Eventually(s.t, "the status tells of the program", func() bool {
+		var st struct{ Workers []struct{ Scripts []script } }
+		if err := json.Unmarshal([]byte(s.MustRun("status", "--json")), &st); err != nil {
+			s.t.Fatal(err)
+		}
+		for _, w := range st.Workers {
+			list = append(list, w.Scripts...)
+		}
+		return len(list) > 0
+	})
 	return list
 }
 

@@ -440,7 +440,7 @@ func conns(addr string) bool {
 
 func TestEndingCertificateIsToldOf(t *testing.T) {
 	s := newSecureAPI(t, "100ms")
-	s.ca.Write(s.file("cert.pem"), s.file("key.pem"), 5*24*time.Hour+time.Minute, "push.example.com")
+	s.ca.Write(s.file("cert.pem"), s.file("key.pem"), 5*24*time.Hour+time.Hour, "push.example.com")
 	const says = "expires in 5 days"
 	if out := s.MustRun("check"); !strings.Contains(out, says) || !strings.Contains(out, "api.tls") {
 		t.Errorf("check:\n%s", out)
