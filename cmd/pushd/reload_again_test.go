@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -115,6 +116,8 @@ func inKiB(bytes []int64) (list []int64) {
 func TestReloadPromises(t *testing.T) {
 	bench := exec.Command(pushdtest.Build(t, "cmd/pushbench"), "reloads", "--json",
 		"--pushd", pushdtest.Build(t, "cmd/pushd"), "-n", "4000", "--times", "2", "--row", "2")
+	var said bytes.Buffer
+	bench.Stderr = &said
 	out, _ := bench.Output() // a missed reach is an error
 	var table struct {
 		Promises []struct {
@@ -124,7 +127,7 @@ func TestReloadPromises(t *testing.T) {
 		}
 	}
 	if err := json.Unmarshal(out, &table); err != nil || len(table.Promises) != 15 {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s%s", err, said.String(), out)
 	}
 	for _, p := range table.Promises {
 		switch {
@@ -133,5 +136,5 @@ func TestReloadPromises(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	t.Logf("%s", out)
+	t.Logf("%s%s", said.String(), out)
 }

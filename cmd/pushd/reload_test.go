@@ -123,7 +123,7 @@ func TestReloadWithoutTheRoute(t *testing.T) {
 // are counted, those of the other move.
 func TestReloadOfOneThatStands(t *testing.T) {
 	t.Parallel()
-	s := pushdtest.Start(t, pushdtest.Options{Config: stalling})
+	s := pushdtest.Start(t, pushdtest.Options{Config: strings.Replace(stalling, `"2s"`, `"10s"`, 1)}) // the reload has to come to it before the watchdog does
 	_, inSlot := crowd(t, s, "/echo")
 	here := s.Status().Workers // the master has heard of all
 	signal(t, here[0].PID, unix.SIGSTOP)

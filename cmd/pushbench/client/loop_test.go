@@ -210,7 +210,7 @@ func TestTimersRunInOrder(t *testing.T) {
 	var order []int
 	start := Now()
 	for _, ms := range []int{30, 10, 20} {
-		l.After(time.Duration(ms)*time.Millisecond, func() { order = append(order, ms) })
+		l.At(start+int64(time.Duration(ms)*time.Millisecond), func() { order = append(order, ms) })
 	}
 	l.After(40*time.Millisecond, l.Stop)
 	if err := l.Run(); err != nil {
