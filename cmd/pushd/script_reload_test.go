@@ -135,8 +135,9 @@ env = { DIES = "{{dir}}/dies", WANTS = "open" }`)
 	if err := os.WriteFile(filepath.Join(s.Dir, "dies"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.renew()
-	pushdtest.Eventually(t, "the one after it is there", func() bool { return s.scripts()[0].Births == before.Births+3 })
+	if r := s.renew(); !r.OK || r.Slots[0].Scripts[0].Closed != 0 || s.scripts()[0].Births != before.Births+3 {
+		t.Errorf("the one after it is there: %+v", r)
+	}
 	says(t, b, "carried", "the map")
 	says(t, a, "here", "here")
 	if one := s.idle(); one.Births != before.Births+3 || one.Doubts+one.Strands != 0 || one.Told != 42 {
@@ -147,7 +148,9 @@ env = { DIES = "{{dir}}/dies", WANTS = "open" }`)
 	if err := os.WriteFile(filepath.Join(s.Dir, "dies"), []byte("always"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.renew()
+	if r := s.renew(); !r.OK || r.Slots[0].Scripts[0].Closed != 42 {
+		t.Errorf("they cost 42: %+v", r)
+	}
 	for _, c := range []*pushdtest.Client{a, b} {
 		if code := closed(t, c); code != 1012 {
 			t.Errorf("who was carried to those that die was closed with %d", code)

@@ -233,9 +233,14 @@ func (h *handler) replace() { h.spawn(0, h.replaced) }
 
 // replaced says why a process is not, where nobody waits to be told.
 func (h *handler) replaced(_ control.Renewed, err error) {
-	if err != nil && !errors.Is(err, errBusy) {
-		h.log.Error("script is not replaced: the process before serves on", "script", h.title(), "error", err.Error())
+	if err == nil || errors.Is(err, errBusy) {
+		return
 	}
+	what := "script is not replaced: the process before serves on"
+	if h.cur == nil { // it has died meanwhile
+		what = "script is not replaced, and nobody serves"
+	}
+	h.log.Error(what, "script", h.title(), "error", err.Error())
 }
 
 // asked replaces a process that asks for it. What it asks until that is tried is the
@@ -267,8 +272,12 @@ func (h *handler) succeed(old, next *proc, done func(control.Renewed, error)) {
 			"pause", pause.Round(100*time.Microsecond).String())
 		h.onceTakenIn(func() {
 			if done != nil {
+				pid := next.PID
+				if h.cur != nil { // another one, where that has died of it
+					pid = h.cur.PID
+				}
 				done(control.Renewed{
-					Title: h.title(), OldPID: old.PID, NewPID: next.PID,
+					Title: h.title(), OldPID: old.PID, NewPID: pid,
 					PauseMS: float64(pause.Microseconds()) / 1000, Closed: int(h.lost.held + h.lost.doubts - before),
 				}, nil)
 			}
@@ -276,10 +285,10 @@ func (h *handler) succeed(old, next *proc, done func(control.Renewed, error)) {
 	})
 }
 
-// onceTakenIn runs f once the process is done with what it was told of the one before, or
-// is over: by then it has closed those whom its code has no place for.
+// onceTakenIn runs f once a process is done with what it was told of the one before, or that
+// is given up: by then those are closed whom its code has no place for.
 func (h *handler) onceTakenIn(f func()) {
-	if len(h.passed) == 0 && !h.awaits() {
+	if len(h.passed) == 0 && !h.isToTakeIn() {
 		f()
 		return
 	}
@@ -289,10 +298,13 @@ func (h *handler) onceTakenIn(f func()) {
 // Settle runs done once the program has taken in what hand-overs have brought.
 func (h *handler) Settle(done func()) { h.onceTakenIn(done) }
 
+// isToTakeIn reports whether there is, or will be, something for a process to take in.
+func (h *handler) isToTakeIn() bool { return h.awaits() || len(h.carried) > 0 }
+
 // takenIn says that nothing of what was carried is under way any more.
 func (h *handler) takenIn() {
 	h.passed = nil
-	if h.awaits() {
+	if h.isToTakeIn() {
 		return
 	}
 	list := h.taken
