@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 )
 
 func reloadsCommand() *cli.Command {
@@ -121,13 +122,22 @@ func (p *promises) with(workers int, stage func(*ownServer) error) error {
 	return stage(s)
 }
 
-// freeAddress is one of this machine at which nobody listens.
+// freeAddress is one of this machine at which nobody listens. Until the end of this
+// process a socket stays bound to its port that does not listen: a server that sets
+// SO_REUSEADDR, as servers do, gets it, and nobody by chance.
 func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, &unix.SockaddrInet4{}))
 	}
-	return ln.Addr().String(), ln.Close()
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", at.(*unix.SockaddrInet4).Port), nil
 }
 
 // run runs a command of the server's.
@@ -172,6 +182,7 @@ func (p *promises) loadBy(way string, s *ownServer, times int, flags ...string) 
 // reloadOutcome is the part of `reload --json` that is judged.
 type reloadOutcome struct {
 	OK    bool
+	Error string
 	Pause struct{ P99, Max float64 } `json:"pause_ms"`
 	Slots []struct {
 		Moved      int
@@ -194,6 +205,7 @@ func (p *promises) underLoad(s *ownServer) error {
 		p99, longest = max(p99, o.Pause.P99), max(longest, o.Pause.Max)
 		if !o.OK {
 			failed++
+			_, _ = fmt.Fprintf(p.App.ErrWriter, "a reload failed: %s\n", o.Error)
 		}
 	}
 	open, _ := r.Numbers.Get("connections")

@@ -286,6 +286,23 @@ func clientsOf(t *testing.T, port int) (n, waiting int) {
 	return n, waiting
 }
 
+// hasClient reports whether a process of the server has the connection of a client's
+// port, which may have ended.
+func hasClient(t *testing.T, port, client int) bool {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) > 3 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) && strings.HasSuffix(f[2], fmt.Sprintf(":%04X", client)) && (f[3] == "01" || f[3] == "08") {
+			return true
+		}
+	}
+	return false
+}
+
 // TestScriptHeld: those of whom the program has said that only it knows them are
 // closed when it ends without carrying them, and nobody else is.
 func TestScriptHeld(t *testing.T) {

@@ -287,7 +287,7 @@ func TestScriptHTTP(t *testing.T) {
 // next process answers, and what it had said of itself is in the log.
 func TestScriptDies(t *testing.T) {
 	t.Parallel()
-	s := walk(t, "", `callback = "3s"
+	s := walk(t, "", `callback = "10s"
 memory = "64MiB"
 max_messages = 0`)
 	a, b := s.Dial("/"), s.Dial("/")
@@ -366,7 +366,7 @@ func closed(t *testing.T, c *pushdtest.Client) int {
 func TestScriptMistakes(t *testing.T) {
 	t.Parallel()
 	s := walk(t, "", `env = { WANTS = "catch" }
-callback = "500ms"`)
+callback = "3s"`)
 	a, b := s.Dial("/"), s.Dial("/")
 	says(t, b, "here", "here")
 	pid := ask(t, a, "pid")
