@@ -77,22 +77,27 @@ func (l *loop) due(c *Conn) {
 	case c.stage != stageOpen:
 		l.destroy(c, nil)
 	case c.has(flagHeader) && !c.transport.requests: // its proxy has not said who it is
-		l.destroy(c, ErrHandshake)
+		if !l.unheard(c) {
+			l.destroy(c, ErrHandshake)
+		}
 	case c.transport.due != nil:
 		c.transport.due(c)
 	}
 }
 
 // unheard reports whether the client has sent something that we have not read
-// yet, and if so gives us time to: a loop that was stopped or busy for long finds
-// its deadlines passed before it sees the answers that came in time.
+// yet, and if so gives us time to.
 func (l *loop) unheard(c *Conn) bool {
-	if c.has(flagMuted) || !c.sock.Unread() {
+	if !c.spoke() {
 		return false
 	}
 	l.expect(c, time.Second)
 	return true
 }
+
+// spoke reports whether there is something to read: a loop that was stopped or busy
+// for long finds its deadlines passed before it sees the answers that came in time.
+func (c *Conn) spoke() bool { return !c.has(flagMuted) && c.sock.Unread() }
 
 // beatFrom starts the heartbeat of a connection. The first ping comes up to a
 // tenth early, so that clients that came together are not pinged together.

@@ -136,7 +136,7 @@ const shakePatience = 2 * time.Second
 func (x *secure) giveWay(l *loop) {
 	for i, n := 0, len(x.queue); n > 0 && i < l.conns.len(); i++ {
 		c := l.conns.all[i]
-		if s := c.shaking(); s != nil && s.wants && l.now-s.since > shakePatience && !c.has(flagDead) {
+		if s := c.shaking(); s != nil && s.wants && l.now-s.since > shakePatience && !c.has(flagDead) && !c.spoke() {
 			l.refused("timeout", c.peer(), "limits.tls_handshakes: others wait, and the client has not answered in 2 s")
 			l.destroy(c, ErrHandshake)
 			n--

@@ -246,14 +246,38 @@ func TestBusyIsAlive(t *testing.T) {
 // A client whose answer lies in the socket has not been silent, however late
 // the loop looks at its deadline.
 func TestUnreadIsHeard(t *testing.T) {
-	s := serve(t, New("websocket://127.0.0.1:0"))
+	w := New("websocket://127.0.0.1:0", "text://127.0.0.1:0", anyWSS)
+	w.Limits.TLSHandshakes = 1
+	s := serve(t, w)
 	l := s.w.loop
+	silent := func(c *Conn) {
+		c.lastRecv -= uint32((w.PingInterval + w.PingTimeout).Seconds()) + 1
+		c.set(flagPinged)
+		l.due(c)
+	}
+	stalled := func() *client {
+		conn := stallTLS(t, s.addrs[2])
+		s.eventually("it is asked for more", func() bool {
+			return l.conns.len() == 1 && l.conns.all[0].shaking() != nil && l.conns.all[0].shaking().wants
+		})
+		return &client{t: t, conn: conn}
+	}
 	for name, x := range map[string]struct {
 		dial  func() *client
 		bytes []byte
+		late  func(c *Conn) // its time is over
 	}{
-		"pong":    {func() *client { return connect(t, s.addrs[0], "/") }, mask(0x8a, nil)},
-		"request": {func() *client { return dial(t, s.addrs[0]) }, []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")},
+		"pong":    {func() *client { return connect(t, s.addrs[0], "/") }, mask(0x8a, nil), silent},
+		"request": {func() *client { return dial(t, s.addrs[0]) }, []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), silent},
+		"a proxy's header": {func() *client { return dial(t, s.addrs[1]) }, fmt.Appendf(nil, headerOf, 1), func(c *Conn) {
+			c.set(flagHeader)
+			l.due(c)
+		}},
+		"a handshake that others wait for": {stalled, []byte{22}, func(c *Conn) {
+			c.shaking().since = l.now - shakePatience - 1
+			l.secure.queue = []*shaking{{c: c}}
+			l.secure.giveWay(l)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := x.dial()
@@ -261,17 +285,15 @@ func TestUnreadIsHeard(t *testing.T) {
 			dead := [2]bool{}
 			s.on(func() {
 				c := l.conns.all[0]
-				c.lastRecv -= uint32((l.w.PingInterval + l.w.PingTimeout).Seconds()) + 1
-				c.set(flagPinged)
 				client.write(x.bytes)
 				for end := time.Now().Add(patience); !c.sock.Unread() && time.Now().Before(end); {
 					time.Sleep(time.Millisecond)
 				}
-				l.due(c)
+				x.late(c)
 				dead[0] = c.has(flagDead)
 				var b [100]byte
 				_, _ = unix.Read(c.sock.FD(), b[:])
-				l.due(c)
+				x.late(c)
 				dead[1] = c.has(flagDead)
 			})
 			if dead != [2]bool{false, true} {
