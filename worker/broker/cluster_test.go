@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker"
 )
@@ -50,10 +51,10 @@ func serverOf(t *testing.T, file string) *server.Server {
 // TestServersInTheOrderOfTheURL: the first is taken, when it is gone the second,
 // and the first again once it has been back for a while.
 func TestServersInTheOrderOfTheURL(t *testing.T) {
-	first, second := serverAt(t, "127.0.0.1:-1", ""), serverAt(t, "127.0.0.1:-1", "")
-	at := func(s *server.Server) string { return s.Addr().String() }
-	a := at(first)
-	c, err := NewClient(Options{ID: "x", Node: "n", URL: "nats://u:hunter2@" + a + ", nats://" + at(second), Logger: quiet()})
+	a, b := pushdtest.FreeAddr(t), pushdtest.FreeAddr(t) // nobody else comes by the first one's while that is away
+	first := serverAt(t, a, "")
+	serverAt(t, b, "")
+	c, err := NewClient(Options{ID: "x", Node: "n", URL: "nats://u:hunter2@" + a + ", nats://" + b, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func TestServersInTheOrderOfTheURL(t *testing.T) {
 	hangs("on the first", a)
 	first.Shutdown()
 	first.WaitForShutdown()
-	hangs("on the second", at(second))
+	hangs("on the second", b)
 	patient(t, c, message("room", "by the second"))
 	serverAt(t, a, "")
 	hangs("on the first again", a)

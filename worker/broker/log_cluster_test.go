@@ -2,7 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 )
 
@@ -26,8 +26,8 @@ func newNATSCluster(t testing.TB) *natsCluster {
 	var routes []*url.URL
 	for i := range c.options {
 		c.options[i] = &server.Options{
-			ServerName: fmt.Sprint("s", i), Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true, MaxPayload: MaxEnvelope,
-			JetStream: true, StoreDir: t.TempDir(), Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: freePort(t)},
+			ServerName: fmt.Sprint("s", i), Host: "127.0.0.1", Port: pushdtest.FreePort(t), NoSigs: true, NoLog: true, MaxPayload: MaxEnvelope,
+			JetStream: true, StoreDir: t.TempDir(), Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: pushdtest.FreePort(t)},
 		}
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", c.options[i].Cluster.Port)})
 	}
@@ -44,15 +44,6 @@ func newNATSCluster(t testing.TB) *natsCluster {
 		return slices.ContainsFunc(c.servers[:], func(s *server.Server) bool { return s.JetStreamIsLeader() })
 	})
 	return c
-}
-
-func freePort(t testing.TB) int {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }
 
 func (c *natsCluster) start(i int) {

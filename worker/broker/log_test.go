@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/worker"
 	"github.com/pushd/pushd/worker/history"
@@ -214,9 +215,12 @@ func TestVersionsAskOnce(t *testing.T) {
 	for i := range uint64(n) {
 		a.must("room", "next", &worker.Order{Version: 2 + i})
 	}
+	if err := nc.Flush(); err != nil { // what was asked has come before its end
+		t.Fatal(err)
+	}
 	asked := map[string]int{}
 	for {
-		m, err := heard.NextMsg(time.Second)
+		m, err := heard.NextMsg(time.Millisecond)
 		if err != nil {
 			break
 		}
@@ -276,8 +280,8 @@ func TestSharedLog(t *testing.T) {
 // TestSharedLogBeginsAnew: a stream that has lost what was read, that somebody
 // has deleted, or that is full of other people's words.
 func TestSharedLogBeginsAnew(t *testing.T) {
-	dir := t.TempDir()
-	ns := jetStream(t, dir, server.RANDOM_PORT)
+	dir, port := t.TempDir(), pushdtest.FreePort(t)
+	ns := jetStream(t, dir, port)
 	url := ns.ClientURL()
 	f := follow(t, url, "a")
 	f.isLive()
@@ -302,15 +306,12 @@ func TestSharedLogBeginsAnew(t *testing.T) {
 	second := f.start.Epoch
 
 	// The server goes down, and comes back with a store of before.
-	port := strings.TrimPrefix(url, "nats://127.0.0.1:")
 	ns.Shutdown()
 	ns.WaitForShutdown()
-	var n int
-	fmt.Sscan(port, &n)
 	if got := f.say("room", "lost", nil); !errors.Is(got.err, worker.ErrUnavailable) {
 		t.Errorf("without a server: %+v", got)
 	}
-	jetStream(t, t.TempDir(), n)
+	jetStream(t, t.TempDir(), port)
 	f.until("the third epoch", func() bool { return f.begins == 3 && f.start.Epoch != second && f.live && f.away == "" })
 	f.must("room", "four", nil)
 	f.has("room four")
@@ -354,22 +355,20 @@ func TestSomebodyChangesTheStream(t *testing.T) {
 // TestSharedLogGoesOn: a server that comes back with all that it had, and one
 // who was away meanwhile.
 func TestSharedLogGoesOn(t *testing.T) {
-	dir := t.TempDir()
-	ns := jetStream(t, dir, server.RANDOM_PORT)
+	dir, port := t.TempDir(), pushdtest.FreePort(t)
+	ns := jetStream(t, dir, port)
 	url := ns.ClientURL()
 	f := follow(t, url, "a")
 	f.isLive()
 	f.must("room", "one", nil)
 	f.has("room one")
-	var n int
-	fmt.Sscan(strings.TrimPrefix(url, "nats://127.0.0.1:"), &n)
 	ns.Shutdown()
 	ns.WaitForShutdown()
 	testkit.Eventually(t, "away", func() bool { return !f.c.link.up() })
 	if got := f.say("room", "lost", nil); !errors.Is(got.err, worker.ErrUnavailable) {
 		t.Errorf("without a server: %+v", got)
 	}
-	jetStream(t, dir, n)
+	jetStream(t, dir, port)
 	testkit.Eventually(t, "back", func() bool { return f.say("room", "two", nil).err == nil })
 	f.has("room one", "room two")
 	if f.begins != 1 {

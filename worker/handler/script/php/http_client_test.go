@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/protocol/script"
 )
 
@@ -51,9 +52,6 @@ func TestHTTPClient(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes clients, and says nothing
 	must(t, err)
 	defer silent.Close()
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	nobody.Close()
 	garbage, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer garbage.Close()
@@ -85,7 +83,7 @@ $s->on('message', function ($s, $f) {
     }
     $s->push($f->fd, "$c->statusCode " . (strlen($c->body) > 200 ? strlen($c->body) : $c->body) . " $c->errMsg");
 });
-$s->start();`, port(plain.Listener.Addr()), port(secure.Listener.Addr()), port(silent.Addr()), port(nobody.Addr()), port(garbage.Addr())))
+$s->start();`, port(plain.Listener.Addr()), port(secure.Listener.Addr()), port(silent.Addr()), pushdtest.FreePort(t), port(garbage.Addr())))
 	must(t, os.WriteFile(filepath.Join(filepath.Dir(file), "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600))
 	h := serve(t, file, "start")
 	h.open(script.Open, 1, "")

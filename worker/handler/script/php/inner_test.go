@@ -15,17 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/protocol/script"
 )
-
-// freePort is one that nobody listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // certificate writes one for 127.0.0.1 beside a program, c.pem and k.pem, and returns who trusts it.
 func certificate(t *testing.T, file string) *x509.CertPool {
@@ -55,7 +47,7 @@ func dial(t *testing.T, port int) net.Conn {
 // TestInnerTLS: a Worker made in onWorkerStart speaks TLS where it says so, and
 // nothing else; who does not come to the end of a handshake holds up nobody.
 func TestInnerTLS(t *testing.T) {
-	port := freePort(t)
+	port := pushdtest.FreePort(t)
 	file := program(t, fmt.Sprintf(`
 use Workerman\Worker;
 $w = new Worker('websocket://0.0.0.0:2346');

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/protocol/script"
 )
 
@@ -319,10 +320,7 @@ Workerman\Worker::runAll();`, ln.Addr())), "start")
 // TestClientFails: who is not connected to is closed behind onError, unless that connects
 // anew.
 func TestClientFails(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	address := ln.Addr().String()
-	ln.Close()
+	address := pushdtest.FreeAddr(t) // held, and nobody listens
 	h := serve(t, program(t, fmt.Sprintf(`
 $w = new Workerman\Worker('websocket://0.0.0.0:2346');
 $w->onWorkerStart = function () {
@@ -528,10 +526,7 @@ Workerman\Worker::runAll();
 
 // TestInner has a listener of PHP's own and a client of it in one program.
 func TestInner(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
-	must(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	port := pushdtest.FreePort(t)
 	h := serve(t, program(t, fmt.Sprintf(`
 use Workerman\Worker;
 use Workerman\Connection\AsyncTcpConnection;
@@ -583,10 +578,7 @@ Worker::runAll();
 func TestSchemes(t *testing.T) {
 	for _, scheme := range []string{"JsonLines", "jsonLines", `\\App\\LineProto`} {
 		t.Run(scheme, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
-			must(t, err)
-			port := l.Addr().(*net.TCPAddr).Port
-			l.Close()
+			port := pushdtest.FreePort(t)
 			file := program(t, fmt.Sprintf(`
 use Workerman\Worker;
 use Workerman\Connection\AsyncTcpConnection;

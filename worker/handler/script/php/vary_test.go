@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/protocol/script"
 )
 
@@ -265,10 +266,7 @@ Workerman\Worker::runAll();`)
 // TestInnerWebSocket: a Worker of WebSocket that is made in onWorkerStart works
 // without a Workerman of the program's own.
 func TestInnerWebSocket(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
-	must(t, err)
-	address := l.Addr().String()
-	l.Close()
+	address := pushdtest.FreeAddr(t)
 	serve(t, program(t, fmt.Sprintf(`
 $w = new Workerman\Worker('websocket://0.0.0.0:2346');
 $w->onWorkerStart = function () {
