@@ -396,8 +396,9 @@ func (shout) Input(b []byte, _ int) (int, error)       { return strings.IndexByt
 func (shout) Decode(p []byte) ([]byte, error)          { return p[:len(p)-1], nil }
 func (shout) Encode(dst []byte, payload []byte) []byte { return append(append(dst, payload...), '!') }
 
+func init() { protocol.Register("shout", shout{}) }
+
 func TestOwnProtocol(t *testing.T) {
-	protocol.Register("shout", shout{})
 	w := New("shout://127.0.0.1:0")
 	w.OnMessage = func(c *Conn, m Message) { _ = c.Send(m) }
 	s := serve(t, w)

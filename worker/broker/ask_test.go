@@ -29,8 +29,9 @@ func TestGatherReachesEveryWorkerAndOneself(t *testing.T) {
 	}
 	for round, all := range [][]string{roster, append(roster, "push/2/1")} {
 		h.SetRoster(all)
+		wait := []time.Duration{time.Minute, 2 * time.Second}[round]
 		got := make(chan []worker.Answer, 1)
-		if err := clients[0].Gather(worker.BusQuery{What: "stats"}, 2*time.Second, func(a []worker.Answer, complete bool) {
+		if err := clients[0].Gather(worker.BusQuery{What: "stats"}, wait, func(a []worker.Answer, complete bool) {
 			if complete != (round == 0) {
 				t.Errorf("round %d: complete %v", round, complete)
 			}

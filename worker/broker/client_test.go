@@ -112,7 +112,7 @@ func TestAnswersAndQueries(t *testing.T) {
 	asker.SetRoster([]string{"push.x/0/1", "push.x/1/1"})
 	ask := func(group string, want ...string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 		defer cancel()
 		var from []string
 		all, err := asker.Collect(ctx, worker.BusQuery{What: "stats", Args: []byte(`{"x":1}`)}, Who{Group: group}, func(a worker.Answer) {
@@ -201,12 +201,12 @@ func TestExternalCluster(t *testing.T) {
 	}
 	ns.Start()
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(10 * time.Second) {
+	if !ns.ReadyForConnections(testkit.Patience) {
 		t.Fatal("external server not ready")
 	}
 	var out testkit.Log
 	o := Options{
-		ID: "push/0/1", Prefix: "other", StartTimeout: 300 * time.Millisecond,
+		ID: "push/0/1", Prefix: "other",
 		Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	start := func(url string, in worker.Inbox) (*Client, error) {
@@ -232,6 +232,7 @@ func TestExternalCluster(t *testing.T) {
 	if err := c.Publish(message("c", string(make([]byte, 5000)))); !errors.Is(err, worker.ErrTooLarge) {
 		t.Errorf("over the cluster's max_payload: %v", err)
 	}
+	o.StartTimeout = 300 * time.Millisecond // nobody lets it in
 	for _, url := range []string{
 		"nats://pushd:wrong-hunter2@" + addr, "nats://u:hunter2@127.0.0.1:1", "http://u:hunter2@" + addr, "nats://u:hunter2@%zz",
 	} {

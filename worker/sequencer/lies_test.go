@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -92,7 +91,7 @@ type nats struct {
 }
 
 func startNATS(t testing.TB) *nats {
-	n := &nats{t: t, dir: t.TempDir(), port: server.RANDOM_PORT}
+	n := &nats{t: t, dir: t.TempDir(), port: pushdtest.FreePort(t)}
 	n.start()
 	t.Cleanup(func() { n.stop() })
 	return n
@@ -111,7 +110,6 @@ func (n *nats) start() {
 	if !n.run.ReadyForConnections(pushdtest.Timeout) {
 		n.t.Fatal("NATS does not start")
 	}
-	n.port = n.run.Addr().(*net.TCPAddr).Port
 }
 
 func (n *nats) stop() {
@@ -296,16 +294,16 @@ func nodes(t *testing.T, store string) (list []node, bus *nats) {
 }
 
 // nodesOf is nodes that keep as much of a room.
-func nodesOf(t *testing.T, store, history string) (list []node, bus *nats) {
+func nodesOf(t *testing.T, store, history string, env ...string) (list []node, bus *nats) {
 	text := strings.Replace(strings.Replace(config, "history = 100", history, 1), "[[channel]]", "[history]\nstore = \""+store+"\"\n[[channel]]", 1)
 	if store != "jetstream" {
-		return []node{{start(t, text), text}}, nil
+		return []node{{start(t, text, env...), text}}, nil
 	}
 	bus = startNATS(t)
 	text = strings.Replace(text, "[history]", "[history]\nreplicas = 1", 1)
 	for i := range 2 {
 		text := fmt.Sprintf("[broker]\nurl = \"nats://127.0.0.1:%d\"\n[cluster]\nnode = \"n%d\"\n%s", bus.port, i, text)
-		list = append(list, node{start(t, text), text})
+		list = append(list, node{start(t, text, env...), text})
 	}
 	return list, bus
 }

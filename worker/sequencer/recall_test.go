@@ -25,8 +25,8 @@ count = 2
 routes = { "/r" = "recall" }
 `
 
-func start(t *testing.T, config string) *pushdtest.Server {
-	return pushdtest.Start(t, pushdtest.Options{Package: "worker/sequencer/testdata/recall", Config: config})
+func start(t *testing.T, config string, env ...string) *pushdtest.Server {
+	return pushdtest.Start(t, pushdtest.Options{Package: "worker/sequencer/testdata/recall", Config: config, Env: env})
 }
 
 // client is one of the handler recall.

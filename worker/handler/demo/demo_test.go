@@ -163,7 +163,7 @@ func TestNobodyWatchesNobodyIsAsked(t *testing.T) {
 }
 
 func TestFeedWhileTheBrokerIsStopped(t *testing.T) {
-	s := pushdtest.Start(t, pushdtest.Options{Config: config})
+	s := pushdtest.Start(t, pushdtest.Options{Config: config, Env: []string{"PUSHD_WATCHDOG=0"}}) // which would end who stands still
 	feed, echo := s.Dial("/"), s.Dial("/echo")
 	next(t, feed)
 	broker := s.Status().Broker.PID

@@ -66,7 +66,8 @@ func twoNodes(t *testing.T, which, more string) (s [2]*pushdtest.Server, hooks *
 	for i := range s {
 		s[i] = pushdtest.Start(t, pushdtest.Options{
 			Config: strings.Replace(config, "client_events", `webhooks = [ { url = "`+endpoint.URL+`"`+which+` } ]`+"\n"+more+"client_events", 1),
-			Env:    []string{"PUSHD_BROKER_URL=" + url, fmt.Sprintf("PUSHD_CLUSTER_NODE=n%d", i)},
+			Env: []string{"PUSHD_BROKER_URL=" + url, fmt.Sprintf("PUSHD_CLUSTER_NODE=n%d", i),
+				"PUSHD_WATCHDOG=0"}, // which would end who stands still
 		})
 	}
 	return s, hooks
