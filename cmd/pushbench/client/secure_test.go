@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 )
 
 // echoes is a wss server that sends each message back, and counts resumptions.
-func echoes(t *testing.T, change func(*tls.Config)) (target *Target, resumed *int) {
+func echoes(t *testing.T, change func(*tls.Config)) (target *Target, resumed *atomic.Int32) {
 	t.Helper()
 	cert, key := testkit.NewCA(t).Issue(time.Hour, []string{"127.0.0.1"})
 	pair, err := tls.X509KeyPair(cert, key)
@@ -24,14 +25,14 @@ func echoes(t *testing.T, change func(*tls.Config)) (target *Target, resumed *in
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{pair}}
 	change(config)
-	resumed = new(int)
+	resumed = new(atomic.Int32)
 	target = listen(t, func(c net.Conn) {
 		s := tls.Server(c, config)
 		if _, err := ws.Upgrade(s); err != nil {
 			return
 		}
 		if s.ConnectionState().DidResume {
-			*resumed++
+			resumed.Add(1)
 		}
 		for {
 			data, op, err := wsutil.ReadClientData(s)
@@ -89,8 +90,8 @@ func TestSecure(t *testing.T) {
 			if got := strings.Join(h.events, "\n"); got != strings.Join(append(append(one, one...), one...), "\n") {
 				t.Errorf("%s", got)
 			}
-			if *resumed != 2 || known != 2 {
-				t.Errorf("%d of 3 connections were resumed, not 2; the client says %d", *resumed, known)
+			if n := resumed.Load(); n != 2 || known != 2 {
+				t.Errorf("%d of 3 connections were resumed, not 2; the client says %d", n, known)
 			}
 		})
 	}
