@@ -175,8 +175,9 @@ Workerman\Worker::runAll();
 // TestWhoIsInIt: what cannot go costs those who are in it, and not those whom it only knows.
 func TestWhoIsInIt(t *testing.T) {
 	const classes = `
-class Person { public $c, $n, $friends = [], $then; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
-class Room { public $n, $in = [], $then, $hall; }
+class Person { public $c, $n, $friends = [], $then, $friend; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
+class Room { public $n, $in = [], $then, $hall; public ?Person $host = null; }
+class Duel { public $n, $in = []; public Person $host; }
 class Heap extends SplMinHeap { public $n, $in = [], $log; }
 class Hall { public $rooms = [], $leader, $others = []; }
 $hall = new Hall;
@@ -199,6 +200,9 @@ Workerman\Worker::runAll();`
 		"what only it knows":      {`$hall->others[] = $p; if ($data[0] === 'a') { $r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->hall = $r->hall ?? new Room; $r->hall->in[] = $p; $r->then = function () {}; }`, []string{"a1", "a2", "a3"}, []string{`b1 []NULL40`}},
 		"on the connection alone": {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; if ($data === 'a2') { $p->friends = [$r]; $p->then = function () {}; } else { $r->in[] = $p; }`, []string{"a2"}, []string{`a1 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
 		"a leader":                {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; $r->in[] = $p; if ($data === 'a2') { $hall->leader = $p; $p->then = function () {}; }`, []string{"a2"}, []string{`a1 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
+		"a room's host":           {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Room; $r->n = 'r'; $r->in[] = $p; $r->host = $r->host ?? $p; if ($data === 'a1') { $p->then = function () {}; }`, []string{"a1"}, []string{`a2 {"r":3}NULL00`, `a3 {"r":3}NULL00`, `b1 {"r":3}NULL00`}},
+		"a host that has to be":   {`$r = $hall->rooms['r'] = $hall->rooms['r'] ?? new Duel; $r->n = 'r'; $r->in[] = $p; $r->host = $r->host ?? $p; if ($data === 'a1') { $p->then = function () {}; }`, []string{"a1", "a2", "a3", "b1"}, nil},
+		"a row of partners":       {`if ($last = end($hall->others)) { $last->friend = $p; } $hall->others[] = $p; if ($data === 'b1') { $p->then = function () {}; }`, []string{"b1"}, []string{`a1 []NULL30`, `a2 []NULL30`, `a3 []NULL30`}},
 		"a friend":                {`$hall->others[] = $p; foreach ($hall->others as $o) { $o->friends = $hall->others; } if ($data === 'b1') { $hall->others[1]->then = function () {}; $hall->others[1]->friends = []; }`, []string{"a2"}, []string{`a1 []NULL33`, `a3 []NULL33`, `b1 []NULL33`}},
 		"a heap with a file":      {`if (!isset($hall->rooms['h'])) { $hall->rooms['h'] = new Heap; $hall->rooms['h']->n = 'h'; } $hall->rooms['h']->in[] = $p; if ($data === 'a2') { $hall->rooms['h']->log = fopen('php://memory', 'w'); }`, []string{"a1", "a2", "a3", "b1"}, nil},
 		"his friends":             {`$hall->others[] = $p; if ($data === 'a2') { $p->then = function () {}; $p->friends = [$hall->others[0]]; }`, []string{"a1", "a2"}, []string{`a3 []NULL30`, `b1 []NULL30`}},

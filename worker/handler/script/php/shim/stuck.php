@@ -13,9 +13,10 @@ final class Stuck
     private static $why = [];   // object id => what serialize would say of it
     private static $stays = []; // the same, of those that stay though all has been taken out that can be
     private static $seen = [];  // object id => the object
-    private static $in = [];    // id => ids of what has it => whether as a property, not in a list; an array in a list has one, too, below 0
+    private static $in = [];    // id => ids of what has it => whether as a property that needs it, not as in a list; an array in a list has one, too, below 0
     private static $knows = []; // ids of what knows connections => true
     private static $lose = [];  // ids of what has something that is taken out of it => true
+    private static $lacks = []; // "class property" => whether it may be null
     private static $arrays = 0; // arrays in lists that have an id
     private static $apart = false;
 
@@ -29,8 +30,9 @@ final class Stuck
     }
 
     /**
-     * The same where what is in a list, or in a property of an object of the start, costs nobody
-     * but those in it, if it knows connections and callbacks have made it: who has it is not stuck then.
+     * The same where what knows connections and was made by callbacks costs nobody but those in
+     * it: in a list, in a property of an object of the start, or, if it is of one client, in one
+     * that may be null. Who has it is not stuck then.
      * @param array $out place => name => value
      * @return object[][] those that are stuck so, by ids, and those that have lists with such arrays
      */
@@ -140,7 +142,7 @@ final class Stuck
         return $id;
     }
 
-    /** @param int $of what has it, 0 = none; @param bool $tied as a property, not in a list */
+    /** @param int $of what has it, 0 = none; @param bool $tied as a property that needs it, not as in a list */
     private static function walk($v, int $of, bool $tied): void
     {
         if (\is_object($v)) {
@@ -163,13 +165,13 @@ final class Stuck
         }
     }
 
-    private static function all(array $list, int $of, bool $tied = false): void
+    private static function all(array $list, int $of): void
     {
         foreach ($list as $k => $x) {
             if (self::$apart && Carry::number($k)) {
                 self::$knows[$of] = true;
             }
-            self::$apart || !\is_scalar($x) and self::walk($x, $of, $tied);
+            self::$apart || !\is_scalar($x) and self::walk($x, $of, false);
         }
     }
 
@@ -195,7 +197,33 @@ final class Stuck
             return;
         }
         self::all($o instanceof \SplObjectStorage && self::$apart ? \array_chunk($list, 2) : $list ?? [], $id);
-        Places::ofProgram($o) && self::all(\array_values(Places::vars($o)), $id, true);
+        foreach (Places::ofProgram($o) ? Places::vars($o) : [] as $key => $x) {
+            \is_scalar($x) || self::walk($x, $id, !self::$apart || !self::isSomebody($x) || !self::mayLack($o, (string)$key));
+            self::$apart && Carry::number($x) && self::$knows[$id] = true;
+        }
+    }
+
+    /** Whether an object is of one client: his connection is a property of it. */
+    private static function isSomebody($v): bool
+    {
+        foreach (\is_object($v) && Places::ofProgram($v) ? Places::vars($v) : [] as $x) {
+            if (Conns::isOne($x) || Carry::number($x)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether a property may be null once who is in it has left. */
+    private static function mayLack(object $o, string $key): bool
+    {
+        [$class, $name] = Refs::property($o, $key);
+        $at = "$class $name";
+        if (!isset(self::$lacks[$at])) {
+            $p = \property_exists($class, $name) ? new \ReflectionProperty($class, $name) : null;
+            self::$lacks[$at] = !$p || !($p->getType() && !$p->getType()->allowsNull()) && !(\PHP_VERSION_ID >= 80100 && $p->isReadOnly());
+        }
+        return self::$lacks[$at];
     }
 
     /** Whether only serialize knows: of a class of PHP's own, or with a parent of such, or without a name. */
