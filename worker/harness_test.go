@@ -26,7 +26,7 @@ import (
 )
 
 // patience bounds every wait of these tests; none of them measures time.
-const patience = 30 * time.Second
+const patience = testkit.Patience
 
 // testBus carries publications between the workers of a test. Each gets all of
 // them, in one order.

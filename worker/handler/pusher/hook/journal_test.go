@@ -27,6 +27,7 @@ func TestRestart(t *testing.T) {
 	events, want := numbered(50)
 	q, _ := mustOpen(t, dir, appOf(r.url), timing{hold: time.Hour, first: time.Millisecond, longest: time.Millisecond, giveUp: time.Hour, answer: patience, maxBytes: 1 << 20})
 	q.Add("1", events[:25]...)
+	at := time.Now()
 	q.Add("1", vacated("gone"), vacated("back"))
 	waits(t, q, 27)
 	if err := q.Close(); err != nil {
@@ -34,7 +35,7 @@ func TestRestart(t *testing.T) {
 	}
 	r.behave(nil)
 	again := quick
-	again.hold = 3 * time.Second
+	again.hold = time.Since(at) + 3*time.Second
 	q, _ = mustOpen(t, dir, appOf(r.url), again)
 	q.Add("1", events[25:]...)
 	q.Add("1", occupied("back"))

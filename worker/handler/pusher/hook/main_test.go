@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushd/pushd/cmd/pushdtest"
 	"github.com/pushd/pushd/cmd/pushdtest/testkit"
 	"github.com/pushd/pushd/protocol/pusher"
 	"go.uber.org/goleak"
@@ -85,16 +86,18 @@ type body struct {
 	Events []Event
 }
 
+// newReceiver is at an address that stays its own when it stops.
 func newReceiver(t testing.TB) *receiver {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return receive(t, pushdtest.FreeAddr(t))
+}
+
+func receive(t testing.TB, address string) *receiver {
+	t.Helper()
+	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return receive(t, ln)
-}
-
-func receive(t testing.TB, ln net.Listener) *receiver {
 	r := &receiver{t: t, url: "http://" + ln.Addr().String() + "/hooks", open: map[net.Conn]bool{}}
 	s := &httptest.Server{Listener: ln, Config: &http.Server{Handler: r, ConnState: r.state}}
 	s.Start()
