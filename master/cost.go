@@ -67,12 +67,27 @@ type served struct {
 }
 
 // servedBy asks the process of a slot. It runs on the verbs' goroutine.
-func (m *master) servedBy(ctx context.Context, s *slot) (was served) {
-	m.do(func() { was.p = s.proc })
-	if was.p != nil {
-		was.clients = m.clientsOf(ctx, was.p)
+func (m *master) servedBy(ctx context.Context, s *slot) served {
+	var p *process
+	m.do(func() { p = s.proc })
+	return m.serves(ctx, p)
+}
+
+func (m *master) serves(ctx context.Context, p *process) (is served) {
+	if is.p = p; p != nil {
+		is.clients = m.clientsOf(ctx, p)
 	}
-	return was
+	return is
+}
+
+// succeeded returns what serves by now: that of before, or p, nil = none, which is in its
+// place since it has died. Its clients are counted then.
+func (m *master) succeeded(ctx context.Context, was served, p *process, e *exchange) served {
+	if p == was.p {
+		return was
+	}
+	was.left(e, 0)
+	return m.serves(ctx, p)
 }
 
 // cost returns how many connections the process takes with it that it still had, and how
@@ -84,14 +99,14 @@ func (w served) cost(now clients, moved control.Exported) int {
 	return max(now.Connections-now.Ending, 0) + max(now.closed()-w.closed(), 0)
 }
 
-// left counts the clients of a process that has died before it was told to leave. It has
-// said no numbers: what has moved is there, in the next process.
+// left counts the clients of a process that has died before it was told to leave, once. It
+// has said no numbers: what has moved is there, in the next process.
 func (w served) left(e *exchange, there int) {
-	if w.p == nil || !w.p.isGone() {
+	if w.p == nil || !w.p.isGone() || w.p.pid == e.oldPID {
 		return
 	}
 	if e.moved.Moved == 0 {
 		e.moved.Moved = min(there, w.Connections)
 	}
-	e.oldPID, e.drained = w.p.pid, w.cost(clients{}, e.moved)
+	e.oldPID, e.drained = w.p.pid, e.drained+w.cost(clients{}, e.moved)
 }

@@ -45,3 +45,70 @@ func TestHeirOfOneThatDies(t *testing.T) {
 	}
 	i.stop()
 }
+
+// TestAnotherServesMeanwhile: what serves when a new process is ready need not be what
+// served when the reload came to the slot. It is told to leave, whatever it is, and the
+// clients of one that has died in the reload are counted.
+func TestAnotherServesMeanwhile(t *testing.T) {
+	for name, c := range map[string]struct{ before, none bool }{
+		"it dies before the reload":              {before: true},
+		"it dies in the reload":                  {},
+		"it dies in the reload, and none serves": {none: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 1)
+			i := r.start()
+			old := i.worker(0).PID
+			dialPeer(t, r.addr).ask("who")
+			awaiting := func(n int) {
+				t.Helper()
+				testkit.Eventually(t, "it waits", func() bool { return strings.Count(r.read("awaiting"), "\n") == n })
+			}
+			r.behave("worker", "await="+r.path("respawned"))
+			if c.before {
+				kill(t, old, syscall.SIGKILL)
+				awaiting(1)
+			}
+			r.behave("next", "await="+r.path("go-on"))
+			r.plan.Workers[0].Spec = r.spec("next", "")
+			r.savePlan()
+			type result struct {
+				report *ReloadReport
+				err    error
+			}
+			reloaded := make(chan result, 1)
+			go func() {
+				report, err := i.client.Reload(ctxFor(t), nil)
+				reloaded <- result{report, err}
+			}()
+			if !c.before {
+				awaiting(1)
+				kill(t, old, syscall.SIGKILL)
+			}
+			awaiting(2)
+			last, stopped := old, ""
+			if !c.none {
+				r.write("respawned", "")
+				testkit.Eventually(t, "another one serves", func() bool { w := i.worker(0); return w.State == Ready && w.PID != old })
+				last, stopped = i.worker(0).PID, "push/0/1 code=1012 graceful=false drain=200\n"
+			}
+			r.write("go-on", "")
+			got := <-reloaded
+			if got.err != nil {
+				t.Fatal(got.err)
+			}
+			w := i.worker(0)
+			if s := got.report.Slots[0]; w.State != Ready || s.OldPID != last || s.NewPID != w.PID || r.read("stop") != stopped {
+				t.Errorf("%+v serves, the report is %+v, stopped were %q; %d was there before", w, s, r.read("stop"), last)
+			}
+			if want := map[bool]int{true: 0, false: 1}[c.before]; got.report.Drained != want {
+				t.Errorf("%d clients were counted, want %d", got.report.Drained, want)
+			}
+			if n := len(r.processes()); n != 3 { // master, broker process, worker
+				t.Errorf("%d processes", n)
+			}
+			i.stop()
+		})
+	}
+}

@@ -263,10 +263,10 @@ func (r *reload) remove(ctx context.Context, s *slot) {
 	r.progress(s.unit, s, "drain")
 	begin := time.Now()
 	was := r.m.servedBy(ctx, s)
-	var heir *process
-	r.m.do(func() { s.discard(); heir = r.m.heirOf(s) })
+	var p, heir *process
+	r.m.do(func() { s.discard(); p, heir = s.proc, r.m.heirOf(s) })
 	var e exchange
-	if was.p != nil {
+	if was = r.m.succeeded(ctx, was, p, &e); was.p != nil {
 		var before clients
 		if heir != nil {
 			before = r.m.clientsOf(ctx, heir)

@@ -34,6 +34,7 @@ func (m *master) replace(ctx context.Context, s *slot, u *unit, was served) (exc
 	e := exchange{newPID: next.pid}
 	var old *process
 	m.do(func() { old = m.accompany(s, next) })
+	was = m.succeeded(ctx, was, old, &e)
 	if err := m.settleRoster(m.t.query); err != nil {
 		next.log.Warn("reload goes on without the broker process", "error", err)
 	}
@@ -52,8 +53,8 @@ func (m *master) replace(ctx context.Context, s *slot, u *unit, was served) (exc
 		m.resume(before)
 		return exchange{}, lostWith(err, e.moved.Moved)
 	}
-	if old != nil {
-		m.retire(ctx, was, &e)
+	if old != nil && old.pid != e.oldPID { // else it has died, and is counted
+		m.retire(ctx, m.succeeded(ctx, was, old, &e), &e)
 	}
 	e.drained += m.closedIn(ctx, next, clients{})
 	return e, ctx.Err()
@@ -120,7 +121,7 @@ func (s *slot) suspend() *process {
 // retire lets a worker go that has been replaced or is no longer wanted.
 func (m *master) retire(ctx context.Context, was served, e *exchange) {
 	p := was.p
-	e.oldPID, e.drained = p.pid, was.cost(m.clientsOf(ctx, p), e.moved)
+	e.oldPID, e.drained = p.pid, e.drained+was.cost(m.clientsOf(ctx, p), e.moved)
 	drain := time.Duration(p.unit.drainMS) * time.Millisecond
 	m.dismiss(ctx, p, control.Stop{Code: codeReload, Reason: "reload", DrainMS: p.unit.drainMS}, drain+m.t.leave)
 }
