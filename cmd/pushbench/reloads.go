@@ -193,8 +193,10 @@ type reloadOutcome struct {
 // underLoad is the first line of the table and the pauses.
 func (p *promises) underLoad(s *ownServer) error {
 	n := p.Int("connections")
-	r, outcomes, err := p.load(s, p.Int("times"), "--idle", strconv.Itoa(max(n-3100, 0)), "--echoes", "1000", "--echo-rate", "2000",
-		"--channels", "2", "--members", "1000", "--publish-rate", "20", "--connect-rate", "200", "--slow", "100", "--every", "500ms")
+	share := func(of int) int { return max(of*min(n, 15_000)/15_000, 1) } // of fewer connections as many as of 15,000
+	echoes, members, slow := share(1000), share(1000), share(100)
+	r, outcomes, err := p.load(s, p.Int("times"), "--idle", strconv.Itoa(n-echoes-2*members-slow), "--echoes", strconv.Itoa(echoes), "--echo-rate", strconv.Itoa(share(2000)),
+		"--channels", "2", "--members", strconv.Itoa(members), "--publish-rate", "20", "--connect-rate", strconv.Itoa(share(200)), "--slow", strconv.Itoa(slow), "--every", "500ms")
 	if err != nil {
 		return err
 	}

@@ -111,6 +111,11 @@ func TestHostilePeers(t *testing.T) {
 				if !knows() {
 					t.Fatal("the server has never known the peer")
 				}
+				defer func() {
+					if t.Failed() {
+						t.Logf("it has the port %d of\n%s", port, s.MustRun("connections", "--json"))
+					}
+				}()
 				began := time.Now()
 				pushdtest.Eventually(t, "it is gone", func() bool { return !knows() })
 				if took := time.Since(began); took > enough {
