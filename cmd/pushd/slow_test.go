@@ -24,7 +24,7 @@ routes = { "/echo" = "echo", "/chat" = "chat" }
 `
 
 // slowFlags let 10 of 20 members read 500 bytes a second of some 600 KB/s.
-var slowFlags = []string{"--channels", "1", "--members", "10", "--slow", "10", "--slow-bytes", "500", "--size", "8192", "--publish-rate", "80", "--talk-rate", "0", "--drain", "3s"}
+var slowFlags = []string{"--channels", "1", "--members", "10", "--slow", "10", "--slow-bytes", "500", "--size", "8192", "--publish-rate", "80", "--talk-rate", "0", "--drain", "60s"}
 
 // TestSlowReaders: each policy bounds what waits for them, and the others are
 // served as if they were not there.
