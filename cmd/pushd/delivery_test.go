@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -51,6 +50,10 @@ type listed struct {
 	TLS  string
 }
 
+// addr is the client's. The port alone may be another client's too, as those of pushbench
+// come from addresses of their own.
+func (l listed) addr() string { return fmt.Sprintf("%s:%d", l.IP, l.Port) }
+
 // listing asks for all connections.
 func listing(t *testing.T, s *pushdtest.Server, filter string) []listed {
 	t.Helper()
@@ -93,16 +96,16 @@ func call(s *pushdtest.Server, via *http.Client, method, path string, body, answ
 // crowd connects two clients to each process; those of slot 0 come first.
 func crowd(t *testing.T, s *pushdtest.Server, path string) (all []*member, inSlot [2][]*member) {
 	t.Helper()
-	byPort := map[int]*member{}
+	byAddr := map[string]*member{}
 	for slot, clients := range s.DialEach(path, 2) {
 		for _, c := range clients {
 			m := &member{Client: c, Slot: slot}
-			byPort[c.Conn.LocalAddr().(*net.TCPAddr).Port] = m
+			byAddr[c.Conn.LocalAddr().String()] = m
 			inSlot[slot] = append(inSlot[slot], m)
 		}
 	}
 	for _, l := range listing(t, s, "") {
-		if m := byPort[l.Port]; m != nil && l.Slot == m.Slot {
+		if m := byAddr[l.addr()]; m != nil && l.Slot == m.Slot {
 			m.ID = l.ID
 		}
 	}

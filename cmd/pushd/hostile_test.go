@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,21 +100,16 @@ func TestHostilePeers(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				port := play(t, s).LocalAddr().(*net.TCPAddr).Port
+				addr := play(t, s).LocalAddr().String()
 				knows := func() bool {
-					for _, c := range listing(t, s, "") {
-						if c.Port == port {
-							return true
-						}
-					}
-					return false
+					return slices.ContainsFunc(listing(t, s, ""), func(c listed) bool { return c.addr() == addr })
 				}
 				if !knows() {
 					t.Fatal("the server has never known the peer")
 				}
 				defer func() {
 					if t.Failed() {
-						t.Logf("it has the port %d of\n%s", port, s.MustRun("connections", "--json"))
+						t.Logf("it is %s of\n%s", addr, s.MustRun("connections", "--json"))
 					}
 				}()
 				began := time.Now()
