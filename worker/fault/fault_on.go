@@ -5,6 +5,8 @@ package fault
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,4 +100,18 @@ func Point(point string) {
 	for pid == os.Getpid() && unix.Signal(signal) == unix.SIGKILL {
 		time.Sleep(time.Second) // it comes at once, but nothing must happen before it
 	}
+	for pid != os.Getpid() && unix.Signal(signal) == unix.SIGSTOP && moves(pid) {
+		time.Sleep(time.Millisecond) // the same
+	}
+}
+
+// moves reports whether a thread of a process has not stopped yet: the signal reaches
+// them one by one, and on a busy machine late.
+func moves(pid int) bool {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	return slices.ContainsFunc(tasks, func(task string) bool {
+		stat, _ := os.ReadFile(task)
+		_, rest, found := strings.Cut(string(stat), ") ")
+		return found && !strings.HasPrefix(rest, "T")
+	})
 }
