@@ -235,6 +235,7 @@ class AsValue extends Team { function put($p, $k) { $this->set[$p->c] = ['p' => 
 class Deep extends Team { function put($p, $k) { $this->rounds[1]['a'][$k] = $p; } function all() { return $this->rounds[1]['a']; } }
 class InQueue extends Team { private $queue; function put($p, $k) { $this->queue = $this->queue ?: new SplQueue; $this->queue[] = $p; } function all() { return iterator_to_array($this->queue); } }
 class Heap extends SplMinHeap { public $n, $log; private $h; function put($p, $k) { $this->h[$k] = $p; $this->insert(0); } function all() { return $this->h; } }
+class Ranked extends SplPriorityQueue { private $rule; function __construct() { $this->rule = function ($a, $b) { return $b <=> $a; }; } function compare($a, $b): int { return ($this->rule)($a, $b); } function put($p, $k) { $this->insert($p, $k); } function all() { for ($x = clone $this; !$x->isEmpty();) { $all[] = $x->extract(); } return $all; } }
 class Many extends SplObjectStorage { public $rooms = []; function put($p, $k) { $this->attach($p); $this->rooms[$k] = $p; } function all() { return $this->rooms; } }
 final class App { static $teams = []; }
 %s
@@ -273,6 +274,7 @@ Workerman\Worker::runAll();`
 		"a storage's own, made later": {made, "Many"},
 		"a heap's own, made later":    {made, "Heap"},
 		"a storage's own":             {ofStart, "Many"},
+		"queue with a rule":           {ofStart, "Ranked"},
 	} {
 		for why, bad := range bad {
 			for where, put := range map[string]string{"of the connection": ofConnection, "in an array": inArray, "in a static array": inStatic} {

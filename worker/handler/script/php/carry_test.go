@@ -77,6 +77,18 @@ func TestCarryPlaces(t *testing.T) {
 		{"heaps", `class Top extends SplHeap { function compare($a, $b): int { return $a[0] <=> $b[0]; } } class P { public $q, $fd, $h; } $waiting = new SplPriorityQueue; $users = []; class R { public readonly Top $top; function __construct() { $this->top = new Top; } } $r = new R;`,
 			`global $waiting, $users, $r; $p = $users[$fd] = new P; $p->q = $waiting; $p->fd = $fd; $p->h = new SplMinHeap; $p->h->insert($fd); $p->h->insert(5); $waiting->insert($fd, 2); $waiting->insert($p, [3]); $r->top->insert([1, $fd]); $r->top->insert([2, $p])`,
 			`global $waiting, $users, $r; $p = $users[$fd]; return $p->q === $waiting && count($waiting) === 2 && $waiting->extract() === $p && $waiting->extract() === $fd && $p->h->extract() === 5 && $p->h->extract() === $fd && $r->top->extract() === [2, $p] && $r->top->extract() === [1, $fd]`, ``},
+		{"heaps with a rule from the start", `class Top extends SplHeap { function __construct(private Closure $cmp) {} protected function compare($a, $b): int { return ($this->cmp)($a, $b); } } class Elo extends SplPriorityQueue { function __construct(private ?Closure $cmp = null) {} function compare($a, $b): int { return ($this->cmp)($a, $b); } } class Bag extends SplObjectStorage { function __construct(public Closure $say) {} }
+class Hub { public Top $top; public $elo, $bag; } $rule = fn($a, $b) => $b <=> $a; $bids = new Top(fn($a, $b) => $b[0] <=> $a[0]); $hub = new Hub; $hub->top = new Top($rule); $hub->elo = new Elo($rule); $hub->bag = new Bag(fn() => 'here'); class P { public $in, $fd; }`,
+			`global $bids, $hub; $p = new P; $p->in = [$bids, $hub->top, $hub->elo]; $p->fd = $fd; foreach ([3, 1, 2] as $n) { $bids->insert([$n, $p]); $hub->top->insert("$n-$fd"); $hub->top->insert($fd + $n - 3); $hub->elo->insert($n === 1 ? $p : $fd, $n); } $hub->bag[$p] = $fd`,
+			`global $bids, $hub; [$n, $p] = $bids->extract(); return $n === 1 && $p->fd === $fd && $p->in === [$bids, $hub->top, $hub->elo] && count($bids) === 2 && count($hub->top) === 6 && $hub->elo->extract() === $p && count($hub->elo) === 2 && $hub->bag[$p] === $fd && ($hub->bag->say)() === 'here'`, ``},
+		{"heap whose rule asks for what the start has made", `class Rule { public $users = [], $up; function __construct() { $this->up = fn() => 1; } } class By extends SplHeap { public $rule; function compare($a, $b): int { return ($this->rule->up)() * ($a <=> $b); } } $rule = new Rule; $lots = [];`,
+			`global $rule, $lots; $rule->users[$fd] = 1; $lots['vase'] = new By; $lots['vase']->rule = $rule; foreach ([$fd - 1, $fd, $fd - 2] as $n) $lots['vase']->insert($n)`,
+			`global $rule, $lots; return $lots['vase']->rule === $rule && count($lots['vase']) === 3 && $lots['vase']->extract() === $fd && $lots['vase']->extract() === $fd - 1`, ``},
+		{"heap whose rule has thrown", `class By extends SplHeap { public $no = false; function compare($a, $b): int { if ($this->no) throw new Exception('no'); return $a <=> $b; } } $by = new By;`,
+			`global $by; $by->insert($fd); $by->no = true; try { $by->insert(1); } catch (Exception $e) {}`, `return count($GLOBALS['by']) === 2`, ``},
+		{"how queues give what is in them", `class Elo extends SplPriorityQueue { public $n = 1; function setExtractFlags($f): int { throw new Exception('no'); } } $lots = $users = [];`,
+			`global $lots, $users; $lots = [new SplPriorityQueue, new SplPriorityQueue, new SplDoublyLinkedList, new ArrayObject([$fd], ArrayObject::ARRAY_AS_PROPS, 'RecursiveArrayIterator'), new Elo]; $lots[0]->setExtractFlags(SplPriorityQueue::EXTR_BOTH); $lots[1]->setExtractFlags(SplPriorityQueue::EXTR_PRIORITY); $lots[2]->setIteratorMode(SplDoublyLinkedList::IT_MODE_LIFO); $lots[2][] = $fd; foreach ([0, 1, 4] as $i) $lots[$i]->insert($fd, 7)`,
+			`global $lots; return $lots[0]->top() === ['data' => $fd, 'priority' => 7] && $lots[1]->top() === 7 && $lots[2]->getIteratorMode() === SplDoublyLinkedList::IT_MODE_LIFO && $lots[3]->getFlags() === ArrayObject::ARRAY_AS_PROPS && $lots[3]->getIteratorClass() === 'RecursiveArrayIterator' && $lots[4]->top() === $fd`, ``},
 		{"own __sleep for a cache", `class P { public $name = 'none', $said = 'no'; protected $room; private $fd; private $in = []; function __construct($fd) { $this->fd = $fd; $this->in['a'] = [$fd => 1]; $this->name = 'ann'; $this->room = new P2; $this->room->all[] = $this; } function __sleep() { return ['name']; } function __wakeup() { $this->said = 'yes'; } function get($fd) { return [$this->name, $this->said, $this->fd, $this->in, $this->room->all] === ['ann', 'yes', $fd, ['a' => [$fd => 1]], [$this]]; } } class P2 { public $all; } $users = [];`,
 			`$GLOBALS['users'][$fd] = new P($fd)`, `return $GLOBALS['users'][$fd]->get($fd)`, ``},
 		{"own __serialize for a cache", `class P implements Serializable { public $name, $fd, $log; private readonly P2 $room; function __construct($fd) { $this->fd = $fd; $this->log = function () {}; $this->room = new P2; $this->room->all[] = $this; } function __serialize(): array { return ['n' => 'ann']; } function __unserialize(array $d): void { $this->name = $d['n']; } function serialize() {} function unserialize($d) {} function get() { return [$this->name, $this->fd, $this->room->all[0] === $this]; } } class P2 { public $all; } $users = [];`,
@@ -518,6 +530,21 @@ Workerman\Worker::runAll();`
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("objects of User in $user were not taken over")
+}
+
+// TestCarryNoHeap: who is in a heap that is none in the new code is closed, also where that has its rule from the start.
+func TestCarryNoHeap(t *testing.T) {
+	code := `
+class Bids extends SplPriorityQueue { public $rule, $n = 0; function __construct() { $this->rule = fn($a, $b) => $a <=> $b; } function compare($a, $b): int { return ($this->rule)($a, $b); } }
+$bids = new Bids; $all = [];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) use ($bids, &$all) { $bids->insert($c, 1); $all[] = $bids; $c->send('done'); };
+Workerman\Worker::runAll();`
+	h, orders := moved(t, code, strings.NewReplacer(" extends SplPriorityQueue", "", "$bids->insert($c, 1);", "").Replace(code))
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		t.Errorf("%q\n%s", orders, h.log)
+	}
+	h.says("what is in a Bids was not taken over, and those who were in it are closed with 1012: it is no heap in the new code")
 }
 
 // TestCarryTwice: of two by one name the log says whose each is.

@@ -180,7 +180,7 @@ final class Apart
     private static function fill(object $o, array $list, bool $whole): void
     {
         if (!$o instanceof \SplObjectStorage) {
-            Lists::fill($o, self::without($list, $whole));
+            Lists::heap($o) ? Lists::later($o, self::without($list, $whole)) : Lists::fill($o, self::without($list, $whole));
             return;
         }
         $rest = [];

@@ -4,12 +4,13 @@ namespace Pushd;
 /**
  * Beside is what of an object goes beside its text, as serialize may leave it out: what knows
  * connections in one whose class says itself what is written (its __sleep is for a cache, where
- * no connection can be), and what is in a heap.
+ * no connection can be), and what is in a heap and how a queue gives it.
  */
 final class Beside
 {
     /** Their place among what is carried. */
     const PLACE = 'pushd beside';
+    const FLAGS = "\0flags"; // of a queue, in place of the name of a property
 
     private static $all = [];  // "NAME of CLASS" => [object, name of the property, value] of each
     private static $look = []; // the same, of the value that is looked at
@@ -46,15 +47,15 @@ final class Beside
     /** What of an object goes beside it; null: serialize has all of it. */
     static function of(object $o): ?array
     {
-        if ($class = Lists::heap($o)) {
-            $values = \method_exists($class, '__serialize') ? [] : ['' => Lists::contents($o)]; // PHP 8.5 has it
+        if (Lists::heap($o)) {
+            $values = ['' => Lists::contents($o)] + ($o instanceof \SplPriorityQueue ? [self::FLAGS => Lists::flags($o)] : []);
         } elseif (Places::ofProgram($o) && Carry::contents($o) !== null && self::says(\get_class($o))) {
             $values = \array_filter(Places::properties($o), [Carry::class, 'has']);
         } else {
             return null;
         }
         foreach ($values as $name => $value) {
-            self::$look[($name === '' ? 'heap' : $name) . ' of ' . Owners::kind($o)][\spl_object_id($o)] = [$o, $name, $value];
+            self::$look[($name === '' ? 'heap' : \ltrim($name, "\0")) . ' of ' . Owners::kind($o)][\spl_object_id($o)] = [$o, $name, $value];
         }
         return $values;
     }
@@ -88,7 +89,13 @@ final class Beside
     private static function one(object $o, string $name, $value): void
     {
         try {
-            $name === '' ? Lists::fill($o, $value) : Places::set($o, $name, $value);
+            if ($name === '') {
+                Lists::heap($o) ? Lists::later($o, $value) : Lost::note('what is in a ' . Owners::kind($o), $value, 'it is no heap in the new code');
+            } elseif ($name === self::FLAGS) {
+                Lists::flags($o, $value);
+            } else {
+                Places::set($o, $name, $value);
+            }
         } catch (NoPlace | \Error $e) {
             Starts::lose(Owners::kind($o), $name, $value, $e->getMessage());
         }

@@ -122,6 +122,7 @@ final class Carry
         Part::forget();
         Own::back();
         Apart::over();
+        Lists::forget();
         Refs::back();
         return $text;
     }
@@ -295,6 +296,7 @@ final class Carry
         Lost::settle($roots, $all, $props);
         $unmade = Unmade::out($roots, $all, $props, $starts, Refs::mend($roots, $refs, $program->roots()) + Own::without($made));
         Living::are($starts) && Living::keep([$all, $props], Places::$became + $unmade);
+        Lists::settle();
         Living::clear();
         $apart && Parting::take($apart, $roots, $all);
         Props::receive($props, self::$there);

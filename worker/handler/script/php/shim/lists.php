@@ -7,6 +7,8 @@ final class Lists
     /** Where those that serialize themselves have what is in them; their properties are behind that. */
     const PARTS = ['SplObjectStorage' => 0, 'SplDoublyLinkedList' => 1, 'ArrayObject' => 1, 'ArrayIterator' => 1];
 
+    private static $later = []; // object id => [heap, what comes into it]
+
     /** What is in one: of an SplObjectStorage object, what is filed with it, the next object …; null: it is none. */
     static function contents(object $v): ?array
     {
@@ -18,7 +20,10 @@ final class Lists
         if ($v instanceof \SplFixedArray) {
             return self::call('SplFixedArray', 'toArray', $v);
         }
-        return ($class = self::heap($v)) ? self::call($class, '__debugInfo', $v)["\0$class\0heap"] ?? [] : null;
+        if ($class = self::heap($v)) {
+            return self::$later[\spl_object_id($v)][1] ?? self::call($class, '__debugInfo', $v)["\0$class\0heap"] ?? [];
+        }
+        return null;
     }
 
     /** Whether it is one, whatever is in it. @param object|string $v a class is one, too */
@@ -32,7 +37,7 @@ final class Lists
         return false;
     }
 
-    /** The class of PHP's that a heap is of: PHP before 8.5 serializes none. */
+    /** The class of PHP's that a heap is of: PHP before 8.5 serializes none, so what is in one is in Beside. */
     static function heap(object $v): ?string
     {
         return $v instanceof \SplHeap ? 'SplHeap' : ($v instanceof \SplPriorityQueue ? 'SplPriorityQueue' : null);
@@ -47,8 +52,46 @@ final class Lists
                 return;
             }
         }
-        $from instanceof \SplPriorityQueue && $to->setExtractFlags($from->getExtractFlags());
-        self::is($from) && self::fill($to, self::contents($from));
+        $from instanceof \SplPriorityQueue && self::flags($to, self::flags($from));
+        if (self::heap($from)) {
+            self::later($to, self::contents($from));
+        } elseif (self::is($from)) {
+            self::fill($to, self::contents($from));
+        }
+    }
+
+    /** What extract() gives of a queue, by PHP's numbers. */
+    static function flags(\SplPriorityQueue $v, ?int $flags = null): int
+    {
+        $flags === null || self::call('SplPriorityQueue', 'setExtractFlags', $v, $flags);
+        return self::call('SplPriorityQueue', 'getExtractFlags', $v);
+    }
+
+    /** A heap has this, but for PHP itself, until settle() or forget(): its compare() may ask for what is taken out while it is carried, and only the new code's has. */
+    static function later(object $heap, array $inside): void
+    {
+        self::$later[\spl_object_id($heap)] = [$heap, $inside];
+    }
+
+    /** All is written. */
+    static function forget(): void
+    {
+        self::$later = [];
+    }
+
+    /** All is put: heaps that have gone into no other get what is in them. */
+    static function settle(): void
+    {
+        $all = self::$later;
+        self::$later = [];
+        foreach (\array_diff_key($all, Places::$became) as [$heap, $inside]) {
+            try {
+                self::fill($heap, $inside);
+            } catch (\Throwable $e) {
+                self::fill($heap, []);
+                Lost::note('what is in a ' . Owners::kind($heap), $inside, $e->getMessage());
+            }
+        }
     }
 
     /** It has this and nothing else from now on. */
@@ -77,6 +120,8 @@ final class Lists
             foreach ($inside as $x) {
                 self::call('SplDoublyLinkedList', 'push', $v, $x);
             }
+        } elseif (isset(self::$later[\spl_object_id($v)])) {
+            self::later($v, $inside);
         } elseif ($class = self::heap($v)) {
             self::heapOf($class, $v, $inside);
         }
@@ -96,8 +141,12 @@ final class Lists
 
     private static function heapOf(string $class, object $v, array $inside): void
     {
-        while (!$v->isEmpty()) {
-            self::call($class, 'extract', $v);
+        while (!self::call($class, 'isEmpty', $v)) {
+            try {
+                self::call($class, 'extract', $v);
+            } catch (\Throwable $e) { // of its compare(), which has no say in this
+                self::call($class, 'recoverFromCorruption', $v);
+            }
         }
         foreach ($inside as $x) {
             if ($class === 'SplHeap') {

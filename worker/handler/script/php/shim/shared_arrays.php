@@ -54,7 +54,7 @@ final class SharedArrays
             return;
         }
         self::$seen[$id] = true;
-        $list = Lists::contents($o) ?? [];
+        $list = Lists::heap($o) ? [] : Lists::contents($o) ?? []; // what is in a heap is in Beside
         if ($list && self::in($list) && \array_filter($list, 'is_array')) {
             Lists::fill($o, $list);
         }
