@@ -269,6 +269,8 @@ $server->start();`
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("only a part of this array could be carried, and the new code has none there with say")
+	h, _ = moved(t, strings.Replace(code, "'say' => function () {}", "'all' => [[$f->fd, function () {}]]", 1), code)
+	h.says("only a part of this array could be carried, and the new code has none there with what cannot go")
 
 	// What a __sleep leaves out has connections, and cannot go.
 	code = `

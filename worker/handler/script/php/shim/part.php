@@ -162,7 +162,7 @@ final class Part
     {
         $map = !$there || Joined::joins($there);
         if (!\is_array($there) || !$map && \array_diff_key($this->lacks, $there)) {
-            throw new NoPlace('only a part of this array could be carried, and the new code has none there with ' . \implode(', ', \array_keys($this->lacks)));
+            throw new NoPlace('only a part of this array could be carried, and the new code has none there with ' . (\implode(', ', \array_keys($this->lacks)) ?: 'what cannot go, as a closure, an open file or a database'));
         }
         foreach (Joined::properties($there, $this->values) as $name => $v) {
             $old = $there[$name] ?? null;
