@@ -172,6 +172,60 @@ Workerman\Worker::runAll();
 	}
 }
 
+// TestCloseFindsWhatTheStartMade: the close callback of who is closed for what cannot go finds the
+// new code's objects where its own refer to those that the start makes.
+func TestCloseFindsWhatTheStartMade(t *testing.T) {
+	const code = `
+class Stats { public $last; function __invoke($u) { $this->last = $u; } }
+class Bus { public $heard = []; public readonly array $all; function __construct(...$all) { $this->all = $all; } function fire($u) { foreach ($this->all as $f) $f($u); $this->heard[] = $u->n; } }
+class User { public $c, $n, $room; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
+class Room { public $in = [], $then; private Bus $bus; function __construct(Bus $bus) { $this->bus = $bus; } function enter($u) { $this->in[] = $u; $u->room = $this; $this->bus->fire($u); }
+    function leave($u) { array_splice($this->in, array_search($u, $this->in, true), 1); $this->bus->fire($u); } }
+$users = []; $left = []; $room = null;
+$bus = new Bus(new Stats, function () {});
+$app = (object)['bus' => new Bus(function () {})];
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) use (&$users, $bus, &$left) {
+    if ($data === 'get') { $c->send(json_encode([$left, count($users), $bus === $GLOBALS['bus']])); return; }
+    if ($data !== 'sees') { %s }
+};
+$w->onClose = function ($c) use (&$users, $bus, &$left) { $u = %s; $u->room->leave($u); $left[] = $u->n . end($bus->heard); unset($users[$c->id]); };
+Workerman\Worker::runAll();`
+	for name, x := range map[string][2]string{
+		"in a list":                      {`($GLOBALS['room'] = $GLOBALS['room'] ?: new Room($bus))->enter($users[$c->id] = new User($c, $data));`, `$users[$c->id]`},
+		"of the connection":              {`$c->u = $users[$c->id] = new User($c, $data); ($GLOBALS['room'] = $GLOBALS['room'] ?: new Room($bus))->enter($c->u);`, `$c->u`},
+		"of the connection, a room each": {`$c->u = new User($c, $data); (new Room($bus))->enter($c->u);`, `$c->u`},
+		"a room with nobody":             {`$c->n = $data; $c->r = new Room($GLOBALS['app']->bus);`, `new User($c, $c->n); $u->room = $c->r; $bus = $GLOBALS['app']->bus`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := fmt.Sprintf(code, x[0], x[1])
+			h := serve(t, program(t, code), "start")
+			ids := []uint64{big, big + 1, big + 2}
+			for i, word := range []string{"ann", "bob", "sees"} {
+				h.open(script.Open, ids[i], "")
+				h.message(ids[i], word)
+			}
+			h.done()
+			_, carried := h.stop(script.Successor)
+			_, data, err := script.ParseCarry(carried)
+			must(t, err)
+			next := serve(t, program(t, code), "start")
+			next.write(script.AppendCarry(nil, script.Carried, ids, data))
+			for _, id := range ids {
+				next.open(script.Resume, id, "")
+			}
+			next.closed(ids[0])
+			next.closed(ids[1]) // who is closed already is not heard of
+			next.message(ids[2], "get")
+			told := next.done()
+			if want := fmt.Sprintf(`SEND %d [["annann","bobbob"],0,true]`, ids[2]); !slices.Contains(told, want) {
+				t.Errorf("%q\n%s%s", told, h.log, next.log)
+			}
+		})
+	}
+}
+
 // TestWhoIsInIt: what cannot go costs those who are in it, and not those whom it only knows.
 func TestWhoIsInIt(t *testing.T) {
 	const classes = `

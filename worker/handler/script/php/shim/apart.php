@@ -15,6 +15,7 @@ final class Apart
     private static $ids = [];    // numbers of the connections that are closed => anything
     private static $some;        // whether there is any in what goes now; null: nobody has looked
     private static $seen = [];   // ids of objects that are known beside those, or have been looked at
+    private static $refs = [];   // object id => what of it is the start's, as Refs has it
     private static $before = []; // what was taken out of objects: [object, class that has it, name, value]
 
     /** Makes what cannot go such that it can, once; false: there is none. */
@@ -44,10 +45,19 @@ final class Apart
         return self::$some;
     }
 
-    /** What the next process is told: the objects, and whom they cost the connection. */
-    static function give(): array
+    /** What the next process is told: the objects, and whom they cost the connection. @param array $refs gets what Refs is to mend in them */
+    static function give(array &$refs): array
     {
+        foreach (self::$stuck as $o) {
+            \array_push($refs, ...self::refs($o));
+        }
         return self::$stuck || self::$ids ? [\array_values(self::$stuck), \array_keys(self::$ids)] : [];
+    }
+
+    /** What Refs is to mend in an object: what is the start's was taken out of it, too, and a close callback may need that. */
+    static function refs(object $o): array
+    {
+        return self::$refs[\spl_object_id($o)] ?? [];
     }
 
     /** All is written. */
@@ -55,7 +65,7 @@ final class Apart
     {
         Refs::restore(self::$before);
         self::$some = null;
-        self::$stuck = self::$before = [];
+        self::$stuck = self::$before = self::$refs = [];
     }
 
     /** The connections that this process ends with: number => anything. */
@@ -132,6 +142,9 @@ final class Apart
                     }
                 });
                 self::$before[] = [$o, $class, $name, $v];
+                if (\is_object($v) && Made::has($v)) {
+                    self::$refs[\spl_object_id($o)][] = [$o, $class, $name, Owners::kind($v) . ' of the start', null, Made::of($v)];
+                }
             } catch (\Error $e) { // it is readonly
             }
         }

@@ -113,8 +113,9 @@ final class Carry
         $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
         $starts = $out ? Starts::give($roots, $all, Part::$classes) : [];
         $made = $out ? Heirs::give($out) : [];
+        $apart = Apart::give($refs);
         $props = ($out[Props::PLACE] ?? []) + Husk::all($refs);
-        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $props, Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Apart::NAME => Apart::give(), Beside::PLACE => Beside::give()]) as $name => $list) {
+        foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $props, Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Apart::NAME => $apart, Beside::PLACE => Beside::give()]) as $name => $list) {
             $all[''][$name] = $list;
         }
         SharedArrays::separate($all);

@@ -22,8 +22,8 @@ final class Husk
     {
         Stuck::look(\array_column(self::$later, 0));
         $all = self::fit(\array_filter(\array_map([self::class, 'of'], \array_column(self::$later, 0, 2))));
-        foreach ($all as $name => $_) {
-            \array_push($refs, ...self::$later[$name][1]);
+        foreach ($all as $name => $v) {
+            \array_push($refs, ...self::$later[$name][1], ...(\is_object($v) ? Apart::refs($v) : []));
         }
         self::$later = [];
         self::$ids = Props::ids($all);
