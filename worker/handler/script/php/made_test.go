@@ -96,6 +96,58 @@ foreach (` + names + ` as $name) { App::$all[] = new Hall($name); }` +
 	}
 }
 
+// TestListeners: a list with closures, in which only objects of the start know connections, as that
+// of a bus, is the new code's, as is all that callbacks have made of it: who knows the bus stays.
+func TestListeners(t *testing.T) {
+	const code = `
+class Stats { public $last, $n = 0; function __invoke($u) { $this->last = $u; $this->n++; } }
+class User { public $rooms = []; public object $c; public string $n; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
+class Room { public $in = []; private Bus $bus; function __construct(Bus $bus) { $this->bus = $bus; }
+    function enter($u) { $this->in[] = $u; $u->rooms[] = $this; $this->bus->fire($u); } function bus() { return $this->bus; } }
+class App { public $users = [], $room; }
+$app = new App;
+%s
+$bus = new Bus; $bus->on(new Stats); $bus->on(function ($u) {});
+$w = new Workerman\Worker('websocket://0.0.0.0:9501');
+$w->onMessage = function ($c, $data) use ($app, $bus) {
+    if ($data !== 'get') {
+        $app->room = $app->room ?: new Room($bus);
+        $app->room->enter($app->users[$c->id] = new User($c, $data));
+        return;
+    }
+    $u = $app->users[$c->id];
+    $s = stats($bus);
+    $bus->fire($u);
+    $c->send($u->n . count($app->room->in) . ($u->rooms[0] === $app->room ? 'in' : 'out') . ($app->room->bus() === $bus ? 'one' : 'two') . ($s->last === $u ? $s->n : $s->n . '?'));
+};
+Workerman\Worker::runAll();`
+	for name, bus := range map[string]string{
+		"as they were":     `class Bus { private $l = []; function on($f) { $this->l[] = $f; } function fire($u) { foreach ($this->l as $f) $f($u); } function all() { return $this->l; } } function stats($bus) { return $bus->all()[0]; }`,
+		"sorted later":     `class Bus { private $l = [], $sorted; function on($f) { $this->l[-count($this->l)][] = $f; } function fire($u) { if (!$this->sorted) { $l = $this->l; krsort($l); $this->sorted['enter'] = array_merge(...$l); } foreach ($this->sorted['enter'] as $f) $f($u); } function all() { return $this->l; } } function stats($bus) { return $bus->all()[0][0]; }`,
+		"one more later":   `class Bus { private $l = []; function on($f) { $this->l[] = $f; } function fire($u) { $this->on(function () {}); foreach ($this->l as $f) $f($u); } function all() { return $this->l; } } function stats($bus) { return $bus->all()[0]; }`,
+		"a storage":        `class Bus { private $l; function on($f) { $this->l = $this->l ?: new SplObjectStorage; $this->l[$f] = 1; } function fire($u) { foreach ($this->l as $f) $f($u); } function all() { return $this->l; } } function stats($bus) { foreach ($bus->all() as $f) return $f; }`,
+		"a queue":          `class Bus { private $l; function on($f) { $this->l = $this->l ?: new SplPriorityQueue; $this->l->insert($f, -count($this->l)); } function fire($u) { foreach (clone $this->l as $f) $f($u); } function all() { return clone $this->l; } } function stats($bus) { return $bus->all()->extract(); }`,
+		"static":           `class Bus { static $l = []; function on($f) { self::$l[] = $f; } function fire($u) { foreach (self::$l as $f) $f($u); } } function stats() { return Bus::$l[0]; }`,
+		"static, and more": `class Bus { static $l = []; function on($f) { self::$l[] = $f; } function fire($u) { $this->on(function () {}); foreach (self::$l as $f) $f($u); } } function stats() { return Bus::$l[0]; }`,
+		"global, and more": `$l = []; class Bus { function on($f) { $GLOBALS['l'][] = $f; } function fire($u) { foreach ($GLOBALS['l'] as $f) $f($u); $this->on(function () {}); } } function stats() { return $GLOBALS['l'][0]; }`,
+		"of an object":     `class Listeners { public $all = [], $log; function __construct() { $this->log = fopen('php://memory', 'w'); } } class Bus { private $l; function on($f) { $this->l = $this->l ?: new Listeners; $this->l->all['enter'][] = $f; } function fire($u) { foreach ($this->l->all['enter'] as $f) $f($u); } function all() { return $this->l->all['enter']; } } function stats($bus) { return $bus->all()[0]; }`,
+		"with its method":  `class Bus { private $l = []; function on($f) { $this->l['enter'] = $this->l['enter'] ?? [[$this, 'first']]; $this->l['enter'][] = $f; } function first($u) {} function fire($u) { foreach ($this->l['enter'] as $f) $f($u); } function all() { return $this->l['enter']; } } function stats($bus) { return $bus->all()[1]; }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, next, closed, told := movedMany(t, fmt.Sprintf(code, bus), "ann", "bob", "eve")
+			if closed != nil {
+				t.Errorf("closed: %q\n%s%s", closed, h.log, next.log)
+			}
+			for i, name := range []string{"ann", "bob", "eve"} {
+				if want := fmt.Sprintf("SEND %d %s3inone%d", big+uint64(i), name, i+4); !slices.Contains(told, want) {
+					t.Errorf("no %q in %q\n%s", want, told, next.log)
+				}
+			}
+		})
+	}
+}
+
 // TestWrapped: an object of a callback that another one has around it now, or no more.
 func TestWrapped(t *testing.T) {
 	const classes = `
@@ -128,8 +180,8 @@ func TestReplaced(t *testing.T) {
 class Game { public $in = []; public $n; function __construct($n) { $this->n = $n; } }
 class Reg { static $i; public $in = []; static function i() { return self::$i = self::$i ?? new self; } }
 class Chat {
-    public $waiting, $games = [], $free = [], $busy = [], $queue, $halls, $kept;
-    function __construct() { $this->waiting = new Game(1); Reg::i(); $this->free = [new Game('a'), new Game('b')]; $this->queue = new SplQueue; $this->queue[] = new Game('q'); $this->halls = new SplObjectStorage; $this->halls->attach(new Game('h')); $this->halls->attach(new Game('i')); }
+    public $waiting, $games = [], $free = [], $busy = [], $queue, $halls, $kept, $by;
+    function __construct() { $this->waiting = new Game(1); Reg::i(); $this->by = ['now' => null, 'f' => function () {}]; $this->free = [new Game('a'), new Game('b')]; $this->queue = new SplQueue; $this->queue[] = new Game('q'); $this->halls = new SplObjectStorage; $this->halls->attach(new Game('h')); $this->halls->attach(new Game('i')); }
     function message($c, $data) { if ($data === 'put') { $this->put($c); $c->send('done'); } else { $c->send('says ' . json_encode($this->get($c))); } }
     function put($c) { PUT; }
     function get($c) { return GET; }
@@ -156,6 +208,8 @@ Workerman\Worker::runAll();`
 			`[count($this->queue), $this->busy[0]->n, count($this->busy[0]->in)]`, `[0,"q",1]`},
 		"taken out of a storage": {`foreach ($this->halls as $h) { break; } $h->in[$c->id] = $c; $this->halls->detach($h); $this->busy[] = $h`,
 			`[count($this->halls), $this->busy[0]->n, count($this->busy[0]->in)]`, `[1,"h",1]`},
+		"named, beside a closure": {`$this->by['now'] = $this->free[1]; $this->free[1]->in[$c->id] = $c`,
+			`[count($this->by), count($this->by['now']->in), $this->by['now'] === $this->free[1]]`, `[2,1,true]`},
 		"taken out of a storage with clients": {`foreach ($this->halls as $h) { break; } $this->halls->detach($h); foreach ($this->halls as $h) { $h->in[$c->id] = $c; }`,
 			`[count($this->halls), array_sum(array_map(function ($h) { return count($h->in); }, iterator_to_array($this->halls, false)))]`, `[1,1]`},
 	} {

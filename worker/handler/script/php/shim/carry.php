@@ -85,6 +85,7 @@ final class Carry
     {
         $refs = [];
         Made::stay($roots, $out);
+        Wiring::leave($out);
         foreach (Refs::cut($roots, $out) as $place => $values) {
             foreach ($values as $name => $list) {
                 $goes = \is_array($list) && self::goes($out, (string)$place, (string)$name);

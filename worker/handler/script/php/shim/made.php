@@ -117,6 +117,12 @@ final class Made
         self::$lists = [];
     }
 
+    /** The objects that stay() has found where the start made them. */
+    static function staying(): array
+    {
+        return \array_filter(\array_map([self::class, 'byID'], \array_keys(\array_filter(self::$stays))));
+    }
+
     /** Those of an object's paths where it is still. */
     static function still(object $o): array
     {

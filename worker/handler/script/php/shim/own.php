@@ -3,9 +3,10 @@ namespace Pushd;
 
 /**
  * Own is what each process has of its own in the objects that its start makes, as the log or the
- * database of a room: properties that cannot be carried and know no connections. While the rest
- * is written they are taken out, so all who know such an object can go as they are. It goes into
- * the one that the start of the new code makes there, which has its own (heirs.php).
+ * database of a room: properties that cannot be carried and know no connections, or are lists that
+ * stay (Wiring::leave). While the rest is written they are taken out, so all who know such an object
+ * can go as they are. It goes into the one that the start of the new code makes there, which has its
+ * own (heirs.php).
  */
 final class Own
 {
@@ -66,7 +67,7 @@ final class Own
             return;
         }
         foreach (Places::vars($o) as $key => $value) {
-            if (!self::stays($o, $value)) {
+            if (!Wiring::isLeft($o, Refs::property($o, (string)$key)[1]) && !self::stays($o, $value)) {
                 continue;
             }
             if ($name = self::cutOut($o, (string)$key)) {

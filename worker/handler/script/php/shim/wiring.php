@@ -13,6 +13,7 @@ final class Wiring
 
     private static $arrays = []; // path => [what it is like, WeakReferences of the objects in it]
     private static $came = [];   // path of a list that callbacks have changed, in this process or one before => true
+    private static $left = [];   // object id => names of properties that stay => true
     private static $own = [];    // id of what has come => names of its properties that are wiring
 
     /** @param array $objects those of the start, path => WeakReference: all are known by now */
@@ -118,6 +119,76 @@ final class Wiring
             return false;
         });
         return $all;
+    }
+
+    /**
+     * Leaves lists with closures, in which nobody but objects of the start knows connections, as of
+     * the listeners of a bus, where they are, whether callbacks have changed them or not: they are
+     * each code's own, and those objects go for themselves.
+     */
+    static function leave(array &$out): void
+    {
+        self::$left = $lists = [];
+        foreach (\array_diff_key($out, [self::PLACE => true, Props::PLACE => true]) as $place => $values) {
+            foreach ($values as $name => $v) {
+                if (self::stays($v, "$place\0$name")) {
+                    $lists[] = $v;
+                    unset($out[$place][$name]);
+                }
+            }
+        }
+        foreach (Made::staying() as $o) {
+            foreach (Places::properties($o) as $name => $v) {
+                if (self::stays($v, Made::paths($o)[0] . "\0$name")) {
+                    $lists[] = $v;
+                    self::$left[\spl_object_id($o)][$name] = true;
+                }
+            }
+        }
+        if ($lists) {
+            $out[self::PLACE] = self::objects(\array_merge(\array_values($out[self::PLACE] ?? []), $lists));
+        }
+        $out = \array_filter($out);
+    }
+
+    /** Whether a property of an object of the start is such a list. */
+    static function isLeft(object $o, string $name): bool
+    {
+        return isset(self::$left[\spl_object_id($o)][$name]);
+    }
+
+    private static function stays($v, string $path): bool
+    {
+        $stuck = false;
+        return !(\is_object($v) && Places::ofProgram($v)) && ($list = self::elements($v)) !== null && self::ofStart($list, $path, Carry::DEPTH, $stuck) && $stuck;
+    }
+
+    /** @param ?string $path where the start made it, as one under a name is where callbacks have put it; null: in a list; @param bool $stuck there is something that cannot go */
+    private static function ofStart(array $list, ?string $path, int $depth, bool &$stuck): bool
+    {
+        foreach ($list as $k => $v) {
+            $at = $path === null || \is_int($k) ? null : "$path\0$k";
+            if (Carry::number($k) || Carry::number($v)) {
+                return false;
+            }
+            if (\is_array($v)) {
+                if ($depth === 0 || !self::ofStart($v, $at, $depth - 1, $stuck)) {
+                    return false;
+                }
+            } elseif (\is_object($v) && Places::ofProgram($v) && $paths = Made::still($v)) {
+                if ($at !== null && !\in_array($at, $paths, true)) {
+                    return false;
+                }
+            } elseif (\is_object($v)) {
+                if (Carry::has($v)) {
+                    return false;
+                }
+                $stuck = $stuck || !Places::ofProgram($v) && !Part::whole($v);
+            } else {
+                $stuck = $stuck || $v !== null && !\is_scalar($v);
+            }
+        }
+        return true;
     }
 
     /** What the log calls them. @param string[] $names as objects() gives them */
