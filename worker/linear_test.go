@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -159,12 +160,15 @@ func TestTextsOfARecordAreLinear(t *testing.T) {
 		must(t, c.Set(fmt.Sprint(i), "some value"))
 	}
 	record := c.appendRecord(nil)
-	n := allocated(func() {
-		a, err := parseRecord(l, record)
-		if err != nil || a.c.Get("999") != "some value" || a.c.more.texts != c.more.texts {
-			t.Errorf("%v, %+v", err, a.c.more)
-		}
-	})
+	n := uint64(math.MaxUint64)
+	for range 5 { // what other goroutines ask for is counted too: the least is ours
+		n = min(n, allocated(func() {
+			a, err := parseRecord(l, record)
+			if err != nil || a.c.Get("999") != "some value" || a.c.more.texts != c.more.texts {
+				t.Errorf("%v, %+v", err, a.c.more)
+			}
+		}))
+	}
 	if n > uint64(16*len(record)) {
 		t.Errorf("%d bytes are allocated for a record of %d", n, len(record))
 	}
