@@ -23,12 +23,13 @@ type repeats struct {
 const maxCulprits = 64
 
 // panicked tells of a panic, to be called by what has recovered from it, and closes the
-// connection that it happened to.
+// connection that it happened to. Its timers end now: the client may take long to answer.
 func (l *loop) panicked(callback string, c *Conn, r any, stack []byte) {
 	l.panics.Add(1)
 	l.logPanic(callback, c, fmt.Sprint(r), callers(), stack)
-	if c != nil {
+	if c != nil && !c.has(flagMoving) {
 		l.closeConn(c, 1011, internalError, ErrPanic)
+		l.stopTimers(c)
 	}
 }
 

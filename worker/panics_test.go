@@ -86,6 +86,11 @@ func TestPanicOfTimer(t *testing.T) {
 		c := connect(t, s.addrs[0], "/")
 		c.text(timer)
 		c.wantClose(1011)
+		s.on(func() {
+			if c := w.loop.conns.all[0]; c.more != nil && len(c.more.timers) > 0 {
+				t.Error("it goes on until the client has answered")
+			}
+		})
 		c.conn.Close()
 		s.eventually("OnClose", func() bool { return errors.Is(ended, ErrPanic) })
 		s.on(func() { ended = nil })
