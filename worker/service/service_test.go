@@ -38,9 +38,12 @@ func panics(fn func()) (text string) {
 	return ""
 }
 
-func TestRegister(t *testing.T) {
+func init() { // once, however often the tests run
 	service.Register("test.picky", func() service.Service { return picky{} })
 	service.Register("test.also", func() service.Service { return picky{} })
+}
+
+func TestRegister(t *testing.T) {
 	if names := service.Names(); !slices.IsSorted(names) || !slices.Contains(names, "test.picky") {
 		t.Errorf("names: %q", names)
 	}
