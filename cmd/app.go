@@ -73,6 +73,9 @@ func (p *Program) report(err error, asJSON bool, out, errOut io.Writer) int {
 		return exitOK
 	case errors.Is(err, errTold):
 		return exitFailed
+	case p.ready != nil:
+		sayWhyNot(p.ready, err)
+		return exitFailed
 	case errors.As(err, &m):
 		fmt.Fprintf(errOut, "%s: %s\n", p.Name, cleanLines(err.Error()))
 		return exitMisuse

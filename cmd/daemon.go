@@ -77,7 +77,8 @@ func givenSockets() (sockets []master.Socket, err error) {
 	return sockets, nil
 }
 
-// startAsDaemon is the master of `start -d`, in a session of its own.
+// startAsDaemon is the master of `start -d`, in a session of its own. Why it fails
+// goes to the command by report, as all that such a process refuses.
 func (c *call) startAsDaemon(cfg *config.Config, path string, ready *os.File) (err error) {
 	o := c.options(cfg, path)
 	o.LogFile = daemonLog(c.program, cfg)
@@ -91,13 +92,12 @@ func (c *call) startAsDaemon(cfg *config.Config, path string, ready *os.File) (e
 		}
 		ready.Close()
 	}
-	err = c.explain(master.Run(context.Background(), o), cfg)
-	if err != nil {
-		fmt.Fprintf(ready, "%s%q\n", sayFailed, err.Error()) // nobody reads it once it was ready
-		return errTold
-	}
-	return nil
+	return c.explain(master.Run(context.Background(), o), cfg)
 }
+
+// sayWhyNot tells the command that started this daemon why it ends; once it was ready
+// nobody reads that.
+func sayWhyNot(ready *os.File, err error) { fmt.Fprintf(ready, "%s%q\n", sayFailed, err.Error()) }
 
 // daemonLog is where a daemon logs to when the config names no file.
 func daemonLog(p *Program, cfg *config.Config) string {
@@ -119,26 +119,54 @@ func (c *call) daemonize(cfg *config.Config, path string, sockets []master.Socke
 	d.Stderr, d.ExtraFiles = w, []*os.File{w}
 	give(d, sockets)
 	d.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	interrupted := make(chan os.Signal, 1) // caught from before there is a daemon, which would outlive us
+	signal.Notify(interrupted, master.Heeded(syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)...)
 	err = d.Start()
 	w.Close()
 	if err != nil {
+		signal.Stop(interrupted)
 		return fmt.Errorf("start daemon: %w", err)
 	}
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, master.Heeded(syscall.SIGINT, syscall.SIGTERM)...)
-	defer signal.Stop(interrupted)
-	go func() {
-		if s, ok := <-interrupted; ok && s != nil {
-			d.Process.Signal(syscall.SIGTERM)
-		}
-	}()
+	enough := passOn(interrupted, d.Process)
 	started, err := awaitReady(r)
-	if err != nil {
+	stopped := enough()
+	if err != nil || stopped {
 		d.Wait()
-		return err
+		return notStarted(err, stopped, d.ProcessState)
 	}
 	d.Process.Release()
 	return c.tellDaemon(cfg, started)
+}
+
+// passOn stops the daemon at the first signal. enough ends that, and says whether one came.
+func passOn(signals chan os.Signal, daemon *os.Process) (enough func() bool) {
+	came := make(chan bool, 1)
+	go func() {
+		_, ok := <-signals
+		if ok {
+			daemon.Signal(syscall.SIGTERM) // it may have ended by itself
+		}
+		came <- ok
+	}()
+	return func() bool {
+		signal.Stop(signals)
+		close(signals)
+		return <-came
+	}
+}
+
+// errMute is of a daemon that has said neither that it is ready nor why not.
+var errMute = errors.New("start failed: the daemon ended without a word")
+
+// notStarted is why there is no daemon: what it has said, else what is known of its end.
+func notStarted(err error, stopped bool, end *os.ProcessState) error {
+	switch {
+	case stopped && (err == nil || errors.Is(err, errMute)): // the signal came before it listened, or when it had become ready
+		return errors.New("start failed: stopped before it was ready")
+	case err == errMute:
+		return fmt.Errorf("%w: %s", err, end)
+	}
+	return err
 }
 
 func (c *call) tellDaemon(cfg *config.Config, s master.Started) error {
@@ -170,7 +198,10 @@ func awaitReady(r io.Reader) (s master.Started, err error) {
 			noise.WriteString(line)
 		}
 		if err != nil {
-			return s, fmt.Errorf("start failed: the daemon ended without a word: %s", strings.TrimSpace(noise.String()))
+			if crash := strings.TrimSpace(noise.String()); crash != "" {
+				return s, fmt.Errorf("%w: %s", errMute, crash)
+			}
+			return s, errMute
 		}
 	}
 }

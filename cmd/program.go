@@ -43,6 +43,7 @@ type Program struct {
 	script    *phpFile // the PHP program that it runs, see `pushd php`
 	instance  string   // names the default folders; "" = Name
 	inherited []int    // descriptors of whoever has started this process
+	ready     *os.File // of a daemon: where the command hears of it that started it
 }
 
 // Main is pushd with the handlers that the program has imported. It does not
@@ -67,6 +68,7 @@ func (p Program) Main() {
 	if os.Getenv(master.TakeoverEnv) != "" {
 		os.Exit(takeOver(&p))
 	}
+	p.ready = readyPipe()
 	os.Exit(p.execute(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -38,7 +38,7 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 	if err != nil {
 		return err
 	}
-	if ready := readyPipe(); ready != nil {
+	if ready := c.program.ready; ready != nil {
 		return c.startAsDaemon(cfg, path, ready)
 	}
 	c.warnOfDescriptors()

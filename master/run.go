@@ -88,7 +88,7 @@ func run(ctx context.Context, o Options, t timing) error {
 	if err != nil {
 		return err
 	}
-	return m.run(ctx, first)
+	return m.run(ctx, early, first)
 }
 
 // prepareFirst makes everything that can fail before a process is spawned.
@@ -123,8 +123,9 @@ func (m *master) prepareFirst(ctx context.Context) (*generation, error) {
 	return g, nil
 }
 
-// run is the part of the master's life in which there are processes.
-func (m *master) run(ctx context.Context, first *generation) error {
+// run is the part of the master's life in which there are processes. The end of early is a
+// signal that came before the loop listened for any.
+func (m *master) run(ctx, early context.Context, first *generation) error {
 	ln, err := m.listenControl()
 	if err != nil {
 		first.discard()
@@ -132,6 +133,9 @@ func (m *master) run(ctx context.Context, first *generation) error {
 	}
 	return m.govern(ctx, newServer(m, ln), func() error {
 		m.do(func() { m.install(first) })
+		if early.Err() != nil {
+			return errInterrupted
+		}
 		return m.start()
 	})
 }

@@ -3,6 +3,8 @@
 package master
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -53,4 +55,27 @@ func goDeaf(t *testing.T) {
 	}
 	ask()
 	testkit.Eventually(t, "the next one is heard", func() bool { return len(m.signals) > 0 })
+}
+
+// TestSignalBeforeTheLoopListens ends the start, as one that comes sooner or later does.
+func TestSignalBeforeTheLoopListens(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	early, came := context.WithCancel(ctx)
+	came()
+	m := newMaster(Options{RuntimeDir: t.TempDir(), Announce: func(Started) {
+		t.Error("it is ready")
+		cancel()
+	}}, defaultTiming)
+	var err error
+	if m.dir, err = makeFolder(m.o.RuntimeDir); err != nil {
+		t.Fatal(err)
+	}
+	defer m.dir.Close()
+	program, err := openProgram("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.run(ctx, early, &generation{number: 1, plan: &Plan{}, program: program}); !errors.Is(err, errInterrupted) {
+		t.Errorf("run returns %v", err)
+	}
 }

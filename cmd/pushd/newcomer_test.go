@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,6 +46,33 @@ func TestSecondServerIsToldTheWayOut(t *testing.T) {
 			if !strings.Contains(said, want) {
 				t.Errorf("with %q no %q in: %s", x.env, want, said)
 			}
+		}
+	}
+}
+
+// TestDaemonRefuses by the pipe to the command that has started it, and writes nothing: whoever
+// has come first, what is wrong was not so when the command looked.
+func TestDaemonRefuses(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Config: reloadConfig})
+	for _, x := range []struct{ arg, want string }{
+		{"--json=false", fmt.Sprintf("failed \"already running as pid %d in ", s.Status().Master.PID)},
+		{"--runtime-dir=/proc/nowhere", `failed "start failed: `},
+		{"--nonsense", `failed "`},
+	} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := s.Command(t.Context(), "start", x.arg)
+		c.Env = append(c.Env, "PUSHD_READY_FD=3")
+		c.ExtraFiles = []*os.File{w}
+		out, err := c.CombinedOutput()
+		w.Close()
+		said, _ := io.ReadAll(r)
+		r.Close()
+		if err == nil || len(out) > 0 || !strings.HasPrefix(string(said), x.want) {
+			t.Errorf("%s: %v, it says %q and writes %q", x.arg, err, said, out)
 		}
 	}
 }

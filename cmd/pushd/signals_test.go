@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -178,4 +180,54 @@ func TestReopen(t *testing.T) {
 	if _, err := os.Stat(log); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestStartIsInterrupted at any moment from the daemon's first on: `start -d` then says so, and
+// leaves no server behind.
+func TestStartIsInterrupted(t *testing.T) {
+	t.Parallel()
+	s := pushdtest.Start(t, pushdtest.Options{Manual: true, // it never becomes ready
+		Config: "[[worker]]\nlisten = \"websocket://127.0.0.1:{{port}}\"\ncount = 1\nallow_root = true\nscript = \"sleep 1000\"\n"})
+	begun := map[string]func(pid int) bool{
+		"born": func(pid int) bool { return len(childrenOf(pid)) > 0 },
+		"locked": func(int) bool {
+			owner, _ := os.ReadFile(filepath.Join(s.Dir, "run", "pushd.lock"))
+			return len(owner) > 0
+		},
+		"heard": func(int) bool { _, err := os.Lstat(filepath.Join(s.Dir, "run", "control.sock")); return err == nil },
+		"boots": func(int) bool { return len(s.Processes()) >= 4 }, // the command, the master, the broker process, the worker
+	}
+	for round := range 6 {
+		for when, reached := range begun {
+			sig := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT}[round%3]
+			ctx, cancel := context.WithTimeout(context.Background(), pushdtest.Timeout)
+			c := s.Command(ctx, "start", "-d")
+			var said bytes.Buffer
+			c.Stderr = &said
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for !reached(c.Process.Pid) && ctx.Err() == nil { // without a pause: some moments are short
+			}
+			signalMaster(t, c.Process.Pid, sig)
+			_ = c.Wait()
+			cancel()
+			if got := said.String(); c.ProcessState.ExitCode() != 1 || got != "pushd: start failed: stopped before it was ready\n" {
+				t.Fatalf("%s when it is %s: %s %q", sig, when, c.ProcessState, got)
+			}
+			if left := s.Processes(); len(left) > 0 {
+				t.Fatalf("%s when it is %s leaves %v", sig, when, left)
+			}
+		}
+	}
+}
+
+// childrenOf are the processes that a thread of pid has started.
+func childrenOf(pid int) (all []string) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		pids, _ := os.ReadFile(list) // the thread may be gone
+		all = append(all, strings.Fields(string(pids))...)
+	}
+	return all
 }
