@@ -43,6 +43,9 @@ type failedReload struct {
 }
 
 func (e failedReload) Error() string {
+	if e.Step == master.StepInterrupted { // no code serves on
+		return "reload failed: " + e.ReloadError.Error()
+	}
 	place := ""
 	if e.Worker != "" {
 		place = " at " + slotText(e.Worker, e.Slot)

@@ -19,4 +19,8 @@ func TestFailedReload(t *testing.T) {
 			t.Errorf("%d: %q", done, err)
 		}
 	}
+	err := failedReload{&master.ReloadError{Step: master.StepInterrupted, Done: 1, Err: errors.New("the master stops")}, "the old code keeps serving"}
+	if err.Error() != "reload failed: interrupted: the master stops" {
+		t.Errorf("%q", err)
+	}
 }

@@ -99,7 +99,7 @@ func (s *server) reload(t *talk, args json.RawMessage) bool {
 		}
 	}) || refused {
 		t.reload = nil
-		return t.say(answer{Done: true, Error: "the master is stopping"})
+		return t.say(reloadAnswer(nil, interrupted(0)))
 	}
 	return s.awaitReload(t)
 }

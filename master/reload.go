@@ -63,12 +63,16 @@ func (m *master) reloadForAll() {
 		m.log.Info("slots are renewed", "slots", len(r.report.Slots), "drained", r.report.Drained, "took", time.Since(start).Round(time.Millisecond))
 		err = r.upgrade(r.next.program, waiters) // the new version tells that the reload is done
 	}
-	if err != nil {
+	switch {
+	case err != nil && m.verbs.Err() != nil:
+		m.log.Info("reload given up: the master stops", "error", err, "replaced", r.done)
+		err = interrupted(r.done)
+	case err != nil:
 		if f := (*ReloadError)(nil); errors.As(err, &f) {
 			f.Done = r.done
 		}
 		m.log.Error("reload failed; what it had not reached serves on", "error", err, "replaced", r.done)
-	} else {
+	default:
 		m.log.Info("reload done", "slots", len(r.report.Slots), "drained", r.report.Drained, "took", time.Since(start).Round(time.Millisecond))
 	}
 	r.report.OK = err == nil
@@ -79,6 +83,12 @@ func (m *master) reloadForAll() {
 		w.result(&r.report, err)
 	}
 	debug.FreeOSMemory() // plans and reports are gone, and the next may be weeks away
+}
+
+// interrupted is the error of every reload that a stop falls into or comes before: what it
+// fails at then, a program or a process that is ended, is none of theirs.
+func interrupted(done int) *ReloadError {
+	return &ReloadError{Step: StepInterrupted, Done: done, Err: errors.New("the master stops")}
 }
 
 // reload is one run of the verb, on Run's goroutine.

@@ -207,6 +207,9 @@ func (s *ReloadStatus) add(r *ReloadReport) {
 	s.PauseMaxMS = r.Pause.Max
 }
 
+// StepInterrupted is the Step of a reload that a stop falls into: no code serves on.
+const StepInterrupted = "interrupted"
+
 // ReloadError says why a reload was given up; what it had not reached serves
 // on unchanged, what it had replaced serves with the new code.
 type ReloadError struct {

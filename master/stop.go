@@ -2,7 +2,6 @@ package master
 
 import (
 	"context"
-	"errors"
 	"syscall"
 	"time"
 
@@ -47,7 +46,7 @@ func (m *master) shutdown(startErr error) {
 		workers, others = m.leave()
 	})
 	for _, w := range waiters {
-		w.result(nil, errors.New("the master is stopping"))
+		w.result(nil, interrupted(0))
 	}
 	if startErr != nil {
 		o, drainMS = StopOptions{}, 0
