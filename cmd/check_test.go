@@ -240,9 +240,13 @@ func TestFullDisk(t *testing.T) {
 	// The file system is of this command alone, and no more than it holds is written.
 	c := exec.CommandContext(ctx, "unshare", "-m", "sh", "-c", `
 mount -t tmpfs -o size=512k,mode=700 tmpfs "$0" && mountpoint -q "$0" || exit 1
-export PUSHD_RUNTIME_DIR="$0/run" PUSHD_DATA_DIR="$0/data"
+mkdir "$0/log" && mount -t tmpfs -o size=64k,mode=700 tmpfs "$0/log" || exit 1
+export PUSHD_RUNTIME_DIR="$0/run" PUSHD_DATA_DIR="$0/data" PUSHD_LOG_FILE="$0/log/of"
 look() { echo "--- $1"; "$PROGRAM" -c "$CONFIG" check; echo "check $?"; "$PROGRAM" -c "$CONFIG" doctor; echo "doctor $?"; }
+head -c 600k /dev/zero >"$0/log/fill"
+look unlogged
 "$PROGRAM" -c "$CONFIG" start -d && mkdir -p "$0/data"
+rm "$0/log/fill"
 head -c 600k /dev/zero >"$0/fill"
 look running
 "$PROGRAM" -c "$CONFIG" stop
@@ -257,10 +261,12 @@ look empty
 		t.Fatalf("%v: %s", err, out)
 	}
 	parts := strings.Split(string(out), "--- ")
-	if len(parts) != 4 {
+	if len(parts) != 5 {
 		t.Fatalf("%s", out)
 	}
+	const unlogged = "PUSHD_LOG_FILE: no space left on device at "
 	for i, want := range [][]string{
+		{"note: " + unlogged, "check 0", "warn  start        " + unlogged, "doctor 0", "\nwarning: " + unlogged},
 		{"note: PUSHD_RUNTIME_DIR: a restart would fail now: ", "check 0", "fail  start        PUSHD_RUNTIME_DIR: a restart would fail now", "df -h", "doctor 1"},
 		{"note: PUSHD_RUNTIME_DIR: a start would fail now: ", "check 0", "fail  start        PUSHD_RUNTIME_DIR: a start would fail now", "warn  start        PUSHD_DATA_DIR", "doctor 1"},
 		{"doctor 0"},
@@ -271,8 +277,8 @@ look empty
 			}
 		}
 	}
-	if strings.Contains(parts[3], "would fail") {
-		t.Errorf("with room: %s", parts[3])
+	if strings.Contains(parts[4], "would fail") || strings.Contains(strings.Join(parts[2:], ""), unlogged) {
+		t.Errorf("with room: %s", parts[2:])
 	}
 }
 

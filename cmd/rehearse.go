@@ -52,7 +52,8 @@ func (c *call) rehearse(cfg *config.Config, p *master.Plan, taken []master.Socke
 	if err := c.program.reachBus(cfg, runs); err != nil {
 		remarks = append(remarks, remark{fmt.Sprintf("%s: a start would fail now: %v", cfg.Place("broker.url"), err), true, gettingIn(err)})
 	}
-	return append(append(remarks, inTheWay(cfg, busy, runs)...), c.roomForData(cfg)...), nil
+	remarks = append(append(remarks, inTheWay(cfg, busy, runs)...), roomForLog(cfg)...)
+	return append(remarks, c.roomForData(cfg)...), nil
 }
 
 // inTheWay says what would keep a start from getting through. What the pushd that runs
@@ -76,6 +77,14 @@ func inTheWay(cfg *config.Config, busy []master.Obstacle, runs bool) (remarks []
 }
 
 const makingRoom = "make room: df -h, and df -i for the number of files"
+
+// roomForLog says that lines of the log are lost, since its disk is full.
+func roomForLog(cfg *config.Config) []remark {
+	if cfg.LogFile == "" || master.Room(cfg.LogFile) == nil {
+		return nil
+	}
+	return []remark{{fmt.Sprintf("%s: %v at %s: lines are lost until there is room", cfg.Place("log_file"), syscall.ENOSPC, cfg.LogFile), false, makingRoom}}
+}
 
 // roomForData says that nothing can be written into data_dir, since the disk is full.
 func (c *call) roomForData(cfg *config.Config) []remark {

@@ -48,6 +48,9 @@ func (c *call) startWith(cfg *config.Config, sockets []master.Socket) error {
 	for _, note := range cfg.Overridden() {
 		fmt.Fprintf(c.err, "note: %s\n", note)
 	}
+	for _, r := range roomForLog(cfg) {
+		fmt.Fprintf(c.err, "warning: %s\n", r.says)
+	}
 	if c.flags.Bool("daemon") {
 		return c.daemonize(cfg, path, sockets)
 	}

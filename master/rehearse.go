@@ -157,7 +157,7 @@ func Writable(dir string) error {
 }
 
 // Room says why not even a small file could be made in dir, or in the folder that
-// it would be made in: the disk is full.
+// it would be made in: the disk is full. A file is as good as its folder.
 func Room(dir string) error {
 	var s unix.Statfs_t
 	err := unix.Statfs(dir, &s)
