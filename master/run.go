@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -76,8 +75,8 @@ func run(ctx context.Context, o Options, t timing) error {
 		return err
 	}
 	// From here to the start of the loop any signal just ends the preparations.
-	early, stop := signal.NotifyContext(ctx, m.from.heeded(syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)...)
-	defer stop()
+	early, heard := untilSignal(ctx, m.from.heeded(syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)...)
+	defer heard()
 	first, err := m.prepareFirst(early)
 	if early.Err() != nil {
 		if err == nil {
@@ -88,7 +87,7 @@ func run(ctx context.Context, o Options, t timing) error {
 	if err != nil {
 		return err
 	}
-	return m.run(ctx, early, first)
+	return m.run(ctx, heard, first)
 }
 
 // prepareFirst makes everything that can fail before a process is spawned.
@@ -123,9 +122,9 @@ func (m *master) prepareFirst(ctx context.Context) (*generation, error) {
 	return g, nil
 }
 
-// run is the part of the master's life in which there are processes. The end of early is a
-// signal that came before the loop listened for any.
-func (m *master) run(ctx, early context.Context, first *generation) error {
+// run is the part of the master's life in which there are processes. heard says whether a
+// signal came before the loop listened for any.
+func (m *master) run(ctx context.Context, heard func() bool, first *generation) error {
 	ln, err := m.listenControl()
 	if err != nil {
 		first.discard()
@@ -133,7 +132,7 @@ func (m *master) run(ctx, early context.Context, first *generation) error {
 	}
 	return m.govern(ctx, newServer(m, ln), func() error {
 		m.do(func() { m.install(first) })
-		if early.Err() != nil {
+		if heard() {
 			return errInterrupted
 		}
 		return m.start()

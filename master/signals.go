@@ -1,9 +1,11 @@
 package master
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -52,6 +54,24 @@ func (d *disposition) hungUp() bool { return d.Terminal && !hasTerminal() }
 func hasTerminal() bool {
 	s, err := readStat(os.Getpid())
 	return err == nil && s.tty != 0
+}
+
+// untilSignal returns a context that ends at the first of sigs. heard ends the listening and
+// says whether one came; when others listen before it is called, none is lost in between.
+func untilSignal(ctx context.Context, sigs ...os.Signal) (until context.Context, heard func() bool) {
+	until, cancel := context.WithCancel(ctx)
+	signals, came := make(chan os.Signal, 1), make(chan bool, 1)
+	signal.Notify(signals, sigs...)
+	go func() {
+		_, ok := <-signals
+		cancel()
+		came <- ok
+	}()
+	return until, sync.OnceValue(func() bool {
+		signal.Stop(signals) // what has been sent so far has arrived then
+		close(signals)
+		return <-came
+	})
 }
 
 // listen makes signals arrive at the loop.

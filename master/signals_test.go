@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -57,11 +58,10 @@ func goDeaf(t *testing.T) {
 	testkit.Eventually(t, "the next one is heard", func() bool { return len(m.signals) > 0 })
 }
 
-// TestSignalBeforeTheLoopListens ends the start, as one that comes sooner or later does.
+// TestSignalBeforeTheLoopListens ends the start, as one that comes sooner or later does, and
+// also one of just then.
 func TestSignalBeforeTheLoopListens(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	early, came := context.WithCancel(ctx)
-	came()
 	m := newMaster(Options{RuntimeDir: t.TempDir(), Announce: func(Started) {
 		t.Error("it is ready")
 		cancel()
@@ -75,7 +75,14 @@ func TestSignalBeforeTheLoopListens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.run(ctx, early, &generation{number: 1, plan: &Plan{}, program: program}); !errors.Is(err, errInterrupted) {
+	_, heard := untilSignal(ctx, syscall.SIGHUP)
+	runtime.LockOSThread() // which has it when the call returns
+	err = syscall.Tgkill(os.Getpid(), syscall.Gettid(), syscall.SIGHUP)
+	runtime.UnlockOSThread()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.run(ctx, heard, &generation{number: 1, plan: &Plan{}, program: program}); !errors.Is(err, errInterrupted) {
 		t.Errorf("run returns %v", err)
 	}
 }
