@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,7 +51,8 @@ func TestPHPClosedOnce(t *testing.T) {
 }
 
 // TestPHPSaysWhoLeaves: a reload counts those whom it closes, be it since a closure holds them
-// in the old process, or since the new code has no place for what they were in.
+// in the old process, or since the new code has no place for what they were in. Their close
+// callbacks do not wait for their clients.
 func TestPHPSaysWhoLeaves(t *testing.T) {
 	const code = `<?php
 $names = $held = [];
@@ -58,8 +60,9 @@ $w = new Workerman\Worker('websocket://127.0.0.1:2346');
 $w->onMessage = function ($c, $how) {
     if ($how === 'name') $GLOBALS['names'][$c->id] = $c;
     if ($how === 'hold') $GLOBALS['held'][] = function () use ($c) {};
-    $c->send('ok');
+    $c->send($how === 'who' ? count($c->worker->connections) . ' here' : 'ok');
 };
+$w->onClose = function () { echo "onClose\n"; };
 $w->count = 1;
 Workerman\Worker::runAll();
 `
@@ -88,6 +91,10 @@ Workerman\Worker::runAll();
 			}
 			if out := s.MustRun(verb...); !strings.Contains(out, "2 asked to come back") {
 				t.Errorf("two are closed:\n%s\n%s", out, s.Log())
+			}
+			phpAsk(free, "who", "1 here") // who is closed has not answered that
+			if n := strings.Count(s.Log(), "onClose\n"); n != 2 {
+				t.Errorf("onClose has run %d times for two:\n%s", n, s.Log())
 			}
 			named.WantClose(1012)
 			held.WantClose(1012)
@@ -134,6 +141,87 @@ Workerman\Worker::runAll();
 	if n := strings.Count(s.Log(), "gone\n"); n != many {
 		t.Errorf("onClose has run %d times for %d clients:\n%s", n, many, s.Log())
 	}
+}
+
+// TestPHPExitInClose: a close callback that ends the process, as the program takes leave of those whom
+// a reload costs their connection or as they go by themselves, is told once, and so are all others, in their order.
+func TestPHPExitInClose(t *testing.T) {
+	const code = phpLogs + `
+class Player { public $c, $n, $then; function __construct($c, $n) { $this->c = $c; $this->n = $n; } }
+class Hall { static $in = []; }
+$w = new Workerman\Worker('websocket://127.0.0.1:2346');
+$w->onMessage = function ($c, $data) {
+    [$what, $n] = explode(' ', "$data ");
+    if ($what === 'in') { $c->n = $n; Hall::$in[$n] = new Player($c, $n); if (CUT) Hall::$in[$n]->then = function () {}; }
+    $c->send(count(Hall::$in) . ' in');
+};
+$w->onClose = function ($c) {
+    ev($c->n);
+    if (LATE) unset(Hall::$in[$c->n]);
+    if ($c->n === '2') exit;
+    unset(Hall::$in[$c->n]);
+};
+Workerman\Worker::runAll();
+`
+	for _, x := range []struct {
+		name, verb string
+		n          int
+		out        bool // of the list, before the process ends
+	}{
+		{"reload", "reload", 5, true},
+		{"reload, in the list still", "reload", 5, false},
+		{"workers too", "reload --all", 5, true},
+		{"closed by and by", "reload", 60, true},
+		{"they leave", "", 5, true},
+		{"they leave, in the list still", "", 5, false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			s, file := phpServer(t, strings.NewReplacer("CUT", fmt.Sprint(x.verb != ""), "LATE", fmt.Sprint(x.out)).Replace(code))
+			s.MustRun("start", "-d")
+			free, in, want := s.Dial("/"), make([]*pushdtest.Client, x.n), ""
+			for i := range in {
+				in[i] = s.Dial("/")
+				phpAsk(in[i], fmt.Sprintf("in %d", i), fmt.Sprintf("%d in", i+1))
+				want += fmt.Sprintf("%d ", i)
+			}
+			if x.verb != "" {
+				s.MustRun(strings.Fields(x.verb)...)
+				for _, c := range in {
+					c.SendText("in late") // for nobody
+				}
+			} else {
+				for i, c := range in {
+					c.Close()
+					pushdtest.Eventually(t, "the end is told", func() bool { return strings.Count(phpEvents(t, file), " ") > i })
+				}
+			}
+			pushdtest.Eventually(t, "all ends are told", func() bool { return strings.Count(phpEvents(t, file), " ") >= x.n })
+			left := 0
+			if x.verb == "" && !x.out {
+				left = 1
+			}
+			phpAsk(free, "", fmt.Sprintf("%d in", left))
+			for _, c := range in {
+				c.Conn.Close()
+			}
+			pushdtest.Eventually(t, "they are gone", func() bool { return s.Status().Connections() == 1 })
+			phpAsk(free, "", fmt.Sprintf("%d in", left))
+			got := phpEvents(t, file)
+			if x.n > 50 { // some of them may go before the next process is there
+				got, want = phpSorted(got), phpSorted(want)
+			}
+			if got != want {
+				t.Errorf("onClose of %s\nwant        %s\n%s", got, want, s.Log())
+			}
+		})
+	}
+}
+
+func phpSorted(words string) string {
+	list := strings.Fields(words)
+	slices.Sort(list)
+	return strings.Join(list, " ")
 }
 
 // TestPHPCloseCodes: one that clients take for a broken protocol becomes 1011, and the

@@ -94,6 +94,9 @@ func (h *handler) OnMessage(c *worker.Conn, m worker.Message) {
 		h.packet(c, m)
 		return
 	}
+	if h.strange(c.Number()) { // it is closed by and by
+		return
+	}
 	h.count()
 	h.asks(c, m.Data)
 	h.tell(c, wire.Open)
@@ -174,8 +177,11 @@ func (h *handler) about(c *worker.Conn, op wire.Op) {
 
 // strange reports whether a connection is one that a process before this one has ended.
 func (h *handler) strange(n uint64) bool {
+	if !h.ended[n] {
+		return false
+	}
 	_, known := h.told[n]
-	return h.ended[n] && !known
+	return !known
 }
 
 // tell makes sure that the process knows the connection. op is what is said of

@@ -44,8 +44,8 @@ func (h *handler) tellGone(n uint64) {
 	h.next = wire.AppendOpen(h.next, op, n, h.gone[n])
 }
 
-// part is an order about a connection that has ended: the process may have set its session
-// meanwhile, or have closed it and told its program so.
+// part is an order about a connection that has ended, or is about to: the process may have set
+// its session meanwhile, or have closed it and told its program so.
 func (h *handler) part(f wire.Frame) {
 	for _, gone := range []map[uint64]wire.Opening{h.gone, h.goneUnder} {
 		o, is := gone[f.Conn]

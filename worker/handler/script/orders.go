@@ -32,10 +32,9 @@ func (h *handler) obey(p *proc, f wire.Frame) {
 	case wire.Held:
 		err = h.held(p, f)
 	case wire.Send, wire.End, wire.Pause, wire.GoOn, wire.Session, wire.Join, wire.Leave, wire.Bind:
+		h.part(f)
 		if c := h.clients.Find(h.w, f.Conn); c != nil {
 			err = h.about1(p, c, f)
-		} else {
-			h.part(f)
 		}
 	case wire.Many:
 		err = h.many(f)
@@ -77,6 +76,10 @@ func (h *handler) about1(p *proc, c *worker.Conn, f wire.Frame) error {
 	case wire.Send:
 		return c.Send(message(f.Flags, f.Payload))
 	case wire.End:
+		if f.Aux == 1012 && h.spread[f.Conn] != nil { // by and by, as for all whom that process has cost their connection
+			h.endedBy(p, c)
+			return nil
+		}
 		if len(h.passed) > 0 && f.Aux == 1012 && !h.ended[f.Conn] { // what was carried of it has no place in the new code
 			h.lost.held++
 			h.excuse(c, nethttp.StatusServiceUnavailable)

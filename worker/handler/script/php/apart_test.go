@@ -165,7 +165,7 @@ Workerman\Worker::runAll();
 			next.message(ids[0], "get")
 			next.closed(ids[1])
 			told := slices.DeleteFunc(next.done(), func(o string) bool { return strings.HasPrefix(o, "HELD") })
-			if !slices.Equal(told, []string{fmt.Sprintf("SEND %d %s", ids[0], x.want)}) {
+			if !slices.Equal(told, []string{fmt.Sprintf("END/1012 %d service restart", ids[1]), fmt.Sprintf("SEND %d %s", ids[0], x.want)}) {
 				t.Errorf("%q\n%s%s", told, h.log, next.log)
 			}
 		})

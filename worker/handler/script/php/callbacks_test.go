@@ -63,7 +63,7 @@ func TestMethodsAsCallbacks(t *testing.T) {
 		})
 	}
 	h, orders := moved(t, ownCallback(`[$this, 'later']`), strings.ReplaceAll(ownCallback(`[$this, 'later']`), "later(", "latest("))
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 }
@@ -91,7 +91,7 @@ func TestFunctionsAsCallbacks(t *testing.T) {
 			next.want("SEND 1 " + row.says)
 			gone := serve(t, program(t, strings.NewReplacer("function named(", "function renamed(", "function all(", "function each(", set, "null").Replace(ownCallback(set))), "start")
 			gone.open(script.Resume, 1, row.session)
-			gone.want("END/1012 1 restart")
+			gone.want("END/1012 1 service restart")
 			gone.says("which connections have as their onMessage: they are closed with 1012")
 		})
 	}

@@ -240,7 +240,7 @@ $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', function ($server, $f) { require_once '` + late + `'; Late::$users[$f->fd] = 1; $server->push($f->fd, 'done'); });
 $server->start();`
 	h, orders := moved(t, code, code)
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("$users was not taken over")
@@ -253,7 +253,7 @@ $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', function ($server, $f) { global $room; $room = new Room; $room->log = function () {}; $room->users[$f->fd] = 1; $server->push($f->fd, 'done'); });
 $server->start();`
 	h, orders = moved(t, code, code)
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("only a part of this Room could be carried")
@@ -265,7 +265,7 @@ $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', function ($server, $f) { global $rooms; $rooms['hall'] = ['users' => [$f->fd], 'say' => function () {}]; $server->push($f->fd, 'done'); });
 $server->start();`
 	h, orders = moved(t, code, code)
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("only a part of this array could be carried, and the new code has none there with say")
@@ -280,7 +280,7 @@ $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', function ($server, $f) { global $users; $users[1] = new User; $users[1]->in = [$f->fd, function () {}]; $server->push($f->fd, 'done'); });
 $server->start();`
 	h, orders = moved(t, code, code)
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("a User in a map was not taken over, and those who were in it are closed with 1012")
@@ -314,7 +314,7 @@ $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', function ($server, $f) { global $hall; for ($i = 0; $i < 50; $i++) { $p = new Player; $p->hall = $hall; $p->fd = $f->fd; $hall->players[] = $hall->byName["p$i"] = $p; } $server->push($f->fd, 'done'); });
 $server->start();`
 	h, orders = moved(t, code, strings.ReplaceAll(code, "$hall = new Hall", "$hall = []"))
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 
@@ -324,7 +324,7 @@ $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', function ($server, $f) { R::$users[$f->fd] = 1; $server->push($f->fd, 'done'); });
 $server->start();`
 	h, orders = moved(t, code, strings.ReplaceAll(code, "$users", "$people"))
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 }
@@ -370,7 +370,7 @@ $server = new Swoole\WebSocket\Server('0.0.0.0', 9501);
 $server->on('message', [new Chat, 'message']);
 $server->start();`
 			old, h, orders := movedFrom(t, code, strings.ReplaceAll(code, x.old, x.new))
-			if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))); ends != (x.says != "") {
+			if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))); ends != (x.says != "") {
 				t.Errorf("closed: %v\n%s\n%s", ends, old.log, h.log)
 			}
 			if !strings.Contains(h.log.String(), x.says) {
@@ -393,7 +393,7 @@ Workerman\Worker::runAll();`), "start")
 	orders := h.done()
 	h.message(big+1, "")
 	orders = append(orders, h.done()...)
-	if want := []string{fmt.Sprintf("END/1012 %d restart", uint64(big)), fmt.Sprintf("SEND %d here", uint64(big+1))}; !slices.Equal(orders, want) {
+	if want := []string{fmt.Sprintf("END/1012 %d service restart", uint64(big)), fmt.Sprintf("SEND %d here", uint64(big+1))}; !slices.Equal(orders, want) {
 		t.Errorf("%q, want %q", orders, want)
 	}
 	h.says("the 1 connections that were in it are closed with 1012")
@@ -408,7 +408,7 @@ $w->onMessage = function ($c) use ($w) { $w->users[$c->id] = $c; $c->send('done'
 Workerman\Worker::runAll();`
 	for _, property := range []string{"users", "members"} {
 		_, h, orders := movedFrom(t, code, strings.NewReplacer("Chat", "Talk", "users", property).Replace(code))
-		ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big)))
+		ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big)))
 		said := strings.Contains(h.log.String(), "$users was not taken over")
 		if lost := property != "users"; ends != lost || said != lost {
 			t.Errorf("%s: %q\n%s", property, orders, h.log)
@@ -443,7 +443,7 @@ Workerman\Worker::runAll();`
 		h, orders := moved(t, version(`class Base { private`+in+`} class Room extends Base {}`), version(after))
 		want := fmt.Sprintf("SEND %d in 1", uint64(big))
 		if !stays {
-			want = fmt.Sprintf("END/1012 %d restart", uint64(big))
+			want = fmt.Sprintf("END/1012 %d service restart", uint64(big))
 		}
 		if !slices.Contains(orders, want) || strings.Contains(h.log.String(), "$in of Room was not taken over") == stays {
 			t.Errorf("%s: %q\n%s", after, orders, h.log)
@@ -502,7 +502,7 @@ $server->start();`
 			for _, in := range []string{"true", "false"} {
 				before := strings.NewReplacer("KIND", x.kind, "IN", in).Replace(code)
 				old, h, orders := movedFrom(t, before, strings.ReplaceAll(before, x.old, x.new))
-				if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))); ends != (in == "true" && !alone) {
+				if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))); ends != (in == "true" && !alone) {
 					t.Errorf("in one: %s, closed: %v\n%s\n%s", in, ends, old.log, h.log)
 				}
 				want := "has 111111111 clean"
@@ -528,7 +528,7 @@ $w = new Workerman\Worker('websocket://0.0.0.0:9501');
 $w->onMessage = function ($c, $data) { $c->user = new User; $c->send('done'); };
 Workerman\Worker::runAll();`
 	h, orders := moved(t, code, strings.ReplaceAll(code, "User", "Member"))
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("objects of User in $user were not taken over")
@@ -543,7 +543,7 @@ $w = new Workerman\Worker('websocket://0.0.0.0:9501');
 $w->onMessage = function ($c, $data) use ($bids, &$all) { $bids->insert($c, 1); $all[] = $bids; $c->send('done'); };
 Workerman\Worker::runAll();`
 	h, orders := moved(t, code, strings.NewReplacer(" extends SplPriorityQueue", "", "$bids->insert($c, 1);", "").Replace(code))
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("what is in a Bids was not taken over, and those who were in it are closed with 1012: it is no heap in the new code")
@@ -597,7 +597,7 @@ function main() {
 }
 main();`
 			old, h, orders := movedFrom(t, code, strings.ReplaceAll(code, x.old, x.new))
-			want := fmt.Sprintf("END/1012 %d restart", uint64(big))
+			want := fmt.Sprintf("END/1012 %d service restart", uint64(big))
 			if x.says != "" {
 				want = fmt.Sprintf("SEND %d has %s", uint64(big), x.says)
 			}

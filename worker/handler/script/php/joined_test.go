@@ -69,7 +69,7 @@ function main() {
 main();`)
 			next, orders := joined(t, file, []string{"a"}, []string{"b"})
 			for i := range uint64(2) {
-				if closed := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", big+i)); closed != (x.says != "") {
+				if closed := slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", big+i)); closed != (x.says != "") {
 					t.Errorf("connection %d is closed: %v\n%s", i, closed, next.log)
 				}
 			}
@@ -139,7 +139,7 @@ $w->onMessage = function ($c, $data) {
 };
 Workerman\Worker::runAll();`), []string{"a", "c"}, []string{"b"})
 			for i, want := range []bool{true, false, true} {
-				if closed := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", big+i)); closed != want {
+				if closed := slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", big+i)); closed != want {
 					t.Errorf("connection %d is closed: %v\n%s", i, closed, next.log)
 				}
 			}

@@ -79,7 +79,7 @@ foreach (` + names + ` as $name) { App::$all[] = new Hall($name); }` +
 			for _, o := range orders {
 				if text, ok := strings.CutPrefix(o, fmt.Sprintf("SEND %d ", uint64(big))); ok {
 					said = append(said, text)
-				} else if o == fmt.Sprintf("END/1012 %d restart", uint64(big)) {
+				} else if o == fmt.Sprintf("END/1012 %d service restart", uint64(big)) {
 					said = append([]string{"END"}, said...)
 				}
 			}
@@ -166,7 +166,7 @@ Workerman\Worker::runAll();`
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, h, orders := movedFrom(t, x[0], x[1])
-			if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 				t.Errorf("%q\n%s", orders, h.log)
 			}
 		})
@@ -267,7 +267,7 @@ Workerman\Worker::runAll();`
 	orders := h.done()
 	h.message(big+1, "get")
 	orders = append(orders, h.done()...)
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) || !slices.Contains(orders, fmt.Sprintf("SEND %d a 1", uint64(big+1))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) || !slices.Contains(orders, fmt.Sprintf("SEND %d a 1", uint64(big+1))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("$b was not taken over, and those who were in it are closed with 1012: the new code has one object where two were")

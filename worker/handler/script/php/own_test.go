@@ -68,7 +68,7 @@ $w->onMessage = function ($c, $data) {
 };
 Workerman\Worker::runAll();`
 	h, orders := moved(t, code, strings.Replace(code, ", new Room", "", 1))
-	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+	if !slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 		t.Errorf("%q\n%s", orders, h.log)
 	}
 	h.says("$log is of each process, and the new code's start makes no such object there")
@@ -101,7 +101,7 @@ Workerman\Worker::runAll();`
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, h, orders := movedFrom(t, strings.Replace(code, x[0], x[1], 1), strings.Replace(code, x[0], x[2], 1))
-			if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+			if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 				t.Errorf("%q\n%s", orders, h.log)
 			}
 			if !strings.Contains(h.log.String(), x[3]) {
@@ -112,7 +112,7 @@ Workerman\Worker::runAll();`
 	t.Run("its class", func(t *testing.T) {
 		t.Parallel()
 		_, h, orders := movedFrom(t, strings.Replace(code, "/*A*/", "$cron = new Cron($hub);", 1), strings.NewReplacer("/*A*/", "$cron = new Job($hub);", "class Cron", "class Job").Replace(code))
-		if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))) {
+		if !slices.Contains(orders, fmt.Sprintf("SEND %d in 1", uint64(big))) || slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))) {
 			t.Errorf("%q\n%s", orders, h.log)
 		}
 	})

@@ -49,7 +49,7 @@ $s->start();`
 func TestCarryOwners(t *testing.T) {
 	const a, b = uint64(big), uint64(big + 1)
 	hears := func(id uint64, label string) string { return fmt.Sprintf("SEND %d %s get", id, label) }
-	ends := func(id uint64) string { return fmt.Sprintf("END/1012 %d restart", id) }
+	ends := func(id uint64) string { return fmt.Sprintf("END/1012 %d service restart", id) }
 	route := func(path string) [2]string { return [2]string{"websocket://127.0.0.1:2346", path} }
 	routes := [2][2]string{route("/a"), route("/b")}
 	ports := [2][2]string{{"tcp://127.0.0.1:1", ""}, {"tcp://127.0.0.1:2", ""}}

@@ -57,7 +57,7 @@ Workerman\Worker::runAll();`
 			}
 			old, h, orders := movedFrom(t, before, after)
 			who := uint64(big)
-			if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", who)); ends != (x.lost != "") || !strings.Contains(h.log.String(), x.lost) {
+			if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", who)); ends != (x.lost != "") || !strings.Contains(h.log.String(), x.lost) {
 				t.Errorf("closed: %v\n%s\n%s", ends, old.log, h.log)
 			} else if ends {
 				who++

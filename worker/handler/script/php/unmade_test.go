@@ -51,7 +51,7 @@ $w->onMessage = function ($c, $data) { $r = find($c); $r->in[$c->id] = $c; $c->s
 Workerman\Worker::runAll();`
 			before, h, orders := movedFrom(t, code, strings.Replace(code, x.old, x.new, 1))
 			closed := x.says != "" && !strings.HasSuffix(x.says, "carried")
-			if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d restart", uint64(big))); ends != closed || !strings.Contains(h.log.String(), x.says) {
+			if ends := slices.Contains(orders, fmt.Sprintf("END/1012 %d service restart", uint64(big))); ends != closed || !strings.Contains(h.log.String(), x.says) {
 				t.Errorf("closed: %v\n%s\n%s", ends, before.log, h.log)
 			}
 			if x.new != log {

@@ -104,6 +104,6 @@ final class Callbacks
         }
         $shown = \is_string($f) ? $f : (\is_object($f[0]) ? Owners::kind($f[0]) : $f[0] ?? 'object') . "::$f[1]";
         Program::once("callback $shown", "the new code has no $shown, which connections have as their $name: they are closed with 1012");
-        Link::end($id, 1012, 'restart');
+        Parting::add($id);
     }
 }

@@ -55,7 +55,7 @@ final class Carry
         $heads = Heads::give();
         $large = Large::give();
         if ($out || $shared || $rest || $paused || $heads || $large) {
-            $ids = \array_keys(self::$conns + $rest + $large + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []) + Husk::ids());
+            $ids = \array_keys(self::$conns + $rest + $large + Numbers::$found + $paused + Props::ids($out[Props::PLACE] ?? []) + Husk::ids() + Parting::left());
             Link::frame(Link::CARRY, 0, \pack('VP*', \count($ids), ...$ids) . \serialize([$text, $large + Conns::sessions($ids), $shared, $rest, $heads]));
         }
         $values = $_ = $heads = null;
@@ -114,7 +114,7 @@ final class Carry
         $owners = $out ? Owners::names(Program::$serving->callbacks()) : [];
         $starts = $out ? Starts::give($roots, $all, Part::$classes) : [];
         $made = $out ? Heirs::give($out) : [];
-        $apart = Apart::give($refs);
+        $apart = Parting::give(Apart::give($refs));
         $props = ($out[Props::PLACE] ?? []) + Husk::all($refs);
         foreach (\array_filter([Refs::NAME => $refs, Props::PLACE => $props, Owners::NAME => $owners, Starts::NAME => $starts, Heirs::NAME => $made, Apart::NAME => $apart, Beside::PLACE => Beside::give()]) as $name => $list) {
             $all[''][$name] = $list;
@@ -236,7 +236,7 @@ final class Carry
             Program::uncaught($e);
             \Pushd\say("pushd: what the process before has handed over was not taken over: the $n connections that were in it are closed with 1012\n");
             foreach ($all as $id => $_) {
-                Link::end($id, 1012, 'restart');
+                Parting::add($id);
             }
         }
         self::$there = [];
@@ -304,8 +304,7 @@ final class Carry
         Props::receive($props, self::$there);
         $refs = $props = null;
         foreach (\array_diff_key(self::$conns, self::$there) as $id => $_) {
-            $program->close($id, 1006);
-            Conns::forget($id);
+            Ends::over($program, $id, 1006);
         }
         foreach (\array_diff_key($sessions, self::$there) as $id => $_) {
             Conns::forget($id);
@@ -321,7 +320,7 @@ final class Carry
             $next = [];
             foreach ($now as $v) {
                 if ($id = Conns::isOne($v) ? $v->pushdId() : self::number($v)) {
-                    Link::end($id, 1012, 'restart');
+                    Parting::add($id);
                     $is = true;
                 } elseif ($depth > 0 && (\is_array($v) || \is_object($v) && !isset($seen[\spl_object_id($v)]) && !Places::hasPlace($v))) {
                     \is_object($v) && $seen[\spl_object_id($v)] = $v;
@@ -338,7 +337,7 @@ final class Carry
         $is = false;
         foreach ($list as $k => $x) {
             if ($id = self::number($k)) {
-                Link::end($id, 1012, 'restart');
+                Parting::add($id);
                 $is = true;
             }
             if (\is_array($x) || \is_object($x) || self::number($x)) {
@@ -361,7 +360,7 @@ final class Carry
         } catch (\Throwable $e) {
             \Pushd\say('pushd: nothing was taken over, and those who were in it are closed with 1012: ' . $e->getMessage() . "\n");
             foreach (self::$there as $id => $_) {
-                Link::end($id, 1012, 'restart');
+                Parting::add($id);
             }
             return [];
         }

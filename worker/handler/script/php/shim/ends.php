@@ -10,6 +10,7 @@ final class Ends
 {
     private static $all = [];   // number => true, until pushd's CLOSE has come
     private static $later = []; // number => close code: told behind the callback that runs
+    private static $begun = []; // number => true: the close callback has not come to its end
 
     static function has(int $id): bool
     {
@@ -54,9 +55,13 @@ final class Ends
         }
     }
 
-    /** pushd closes a connection that is in what came without what it had: its program is told now, and of nothing of it from then on. */
-    static function part(int $id, int $code): void
+    /**
+     * A connection is closed that is in what came without what it had, or has no place: its program is told
+     * now, and of nothing of it from then on. pushd, which may have closed it already, tells nobody else.
+     */
+    static function part(int $id, int $code, string $why): void
     {
+        Link::frame(Link::END, $id, $why, 0, $code);
         if (isset(Conns::$open[$id]) && Conns::isOpen($id) && !isset(self::$all[$id])) {
             self::$all[$id] = true;
             self::tell($id, $code);
@@ -69,6 +74,24 @@ final class Ends
         unset(self::$all[$id], self::$later[$id]);
     }
 
+    /** The program's callback runs, and nothing is known of the connection from then on. */
+    static function over(Program $program, int $id, int $code): void
+    {
+        self::$begun[$id] = true;
+        $program->close($id, $code);
+        unset(self::$begun[$id]);
+        Conns::forget($id);
+    }
+
+    /** A callback ends the process: the next one does not hear again of an end that has been told, be it that this was what has ended it. */
+    static function leave(): void
+    {
+        foreach (self::$begun as $id => $_) {
+            isset(Conns::$open[$id]) && Conns::forget($id);
+        }
+        self::$begun = [];
+    }
+
     /** Runs the program's callback. What it throws is its own, and not of the callback that has closed. */
     private static function tell(int $id, int $code): void
     {
@@ -78,7 +101,7 @@ final class Ends
         try {
             Link::coroutine($program, Link::CLOSE, $id, static function () use ($program, $id, $code) {
                 try {
-                    $program->close($id, $code);
+                    self::over($program, $id, $code);
                 } finally {
                     Conns::forget($id);
                 }

@@ -157,7 +157,7 @@ final class Gone
                 } elseif (self::$found > $n) {
                     $all[$place][$name] = $value;
                 }
-                $ends && $id && \count(self::$left) > $left && Link::end($id, 1012, 'restart');
+                $ends && $id && \count(self::$left) > $left && Parting::add($id);
             }
         }
         $ends && self::$left && Lost::leaves(...self::$left); // at once: many may know each other

@@ -387,8 +387,7 @@ final class Link
                 }
                 break;
             case self::CLOSE:
-                $program->close($id, $aux);
-                Conns::forget($id);
+                Ends::over($program, $id, $aux);
                 break;
             case self::FULL:
             case self::DRAIN:

@@ -358,6 +358,7 @@ abstract class Program
     {
         Queued::lost();
         Link::$leaving = true;
+        Ends::leave();
         Conns::settle();
         Carry::give(self::$serving->roots());
         Link::bye();

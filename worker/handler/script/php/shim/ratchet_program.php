@@ -521,7 +521,7 @@ namespace Pushd {
         {
             if ($this->routeOf($id) === null) {
                 self::once('route', 'the route of ' . Conns::told($id, 2) . ' is not there any more: who came in by it is closed with 1012, and so is who came in by others that are gone');
-                Link::end($id, 1012, 'restart');
+                Parting::add($id);
             }
         }
 

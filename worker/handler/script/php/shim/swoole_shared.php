@@ -129,7 +129,7 @@ final class Shared
     {
         $ids = $lost ? \array_diff_key(self::numbers($lost), self::numbers($kept)) : [];
         foreach ($ids as $id => $_) {
-            Link::end($id, 1012, 'restart');
+            Parting::add($id);
         }
         return (bool)$ids;
     }
