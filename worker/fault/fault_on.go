@@ -101,7 +101,7 @@ func Point(point string) {
 		time.Sleep(time.Second) // it comes at once, but nothing must happen before it
 	}
 	for pid != os.Getpid() && unix.Signal(signal) == unix.SIGSTOP && moves(pid) {
-		time.Sleep(time.Millisecond) // the same
+		time.Sleep(time.Millisecond) // it may still act
 	}
 }
 

@@ -68,6 +68,27 @@ func movedMany(t *testing.T, code string, words ...string) (h, next *host, close
 	return h, next, slices.Compact(closed), next.done()
 }
 
+// movedAll hands over clients, of which each has said a word, where pushd has closed none of them yet.
+func movedAll(t *testing.T, code string, words ...string) (h, next *host, ids []uint64) {
+	t.Helper()
+	h = serve(t, program(t, code), "start")
+	for i, word := range words {
+		ids = append(ids, big+uint64(i))
+		h.open(script.Open, ids[i], "")
+		h.message(ids[i], word)
+	}
+	h.done()
+	_, carried := h.stop(script.Successor)
+	_, data, err := script.ParseCarry(carried)
+	must(t, err)
+	next = serve(t, program(t, code), "start")
+	next.write(script.AppendCarry(nil, script.Carried, ids, data))
+	for _, id := range ids {
+		next.open(script.Resume, id, "")
+	}
+	return h, next, ids
+}
+
 // TestCloseOfWhoCannotGo: the close callback of who is closed for a property that cannot go has
 // what is left of it, which leads to where the client is to be taken out.
 func TestCloseOfWhoCannotGo(t *testing.T) {
@@ -146,21 +167,7 @@ Workerman\Worker::runAll();
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			code := `function put($hall, $u) { ` + x.put + ` } function seen($hall) { ` + x.seen + ` } function leave($hall, $u) { ` + x.leave + ` }` + code
-			h := serve(t, program(t, code), "start")
-			ids := []uint64{big, big + 1, big + 2}
-			for i, word := range []string{"ann", "bad", "bob"} {
-				h.open(script.Open, ids[i], "")
-				h.message(ids[i], word)
-			}
-			h.done()
-			_, carried := h.stop(script.Successor)
-			_, data, err := script.ParseCarry(carried)
-			must(t, err)
-			next := serve(t, program(t, code), "start")
-			next.write(script.AppendCarry(nil, script.Carried, ids, data))
-			for _, id := range ids {
-				next.open(script.Resume, id, "")
-			}
+			h, next, ids := movedAll(t, code, "ann", "bad", "bob")
 			next.message(ids[1], "get") // nobody hears it
 			next.message(ids[0], "get")
 			next.closed(ids[1])
@@ -200,21 +207,7 @@ Workerman\Worker::runAll();`
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			code := fmt.Sprintf(code, x[0], x[1])
-			h := serve(t, program(t, code), "start")
-			ids := []uint64{big, big + 1, big + 2}
-			for i, word := range []string{"ann", "bob", "sees"} {
-				h.open(script.Open, ids[i], "")
-				h.message(ids[i], word)
-			}
-			h.done()
-			_, carried := h.stop(script.Successor)
-			_, data, err := script.ParseCarry(carried)
-			must(t, err)
-			next := serve(t, program(t, code), "start")
-			next.write(script.AppendCarry(nil, script.Carried, ids, data))
-			for _, id := range ids {
-				next.open(script.Resume, id, "")
-			}
+			h, next, ids := movedAll(t, code, "ann", "bob", "sees")
 			next.closed(ids[0])
 			next.closed(ids[1]) // who is closed already is not heard of
 			next.message(ids[2], "get")
